@@ -1,0 +1,1 @@
+"""From files to batches: images, scenes, cached features, Lightning data modules."""

@@ -1,0 +1,9 @@
+"""What goes wrong by no fault of ours, told to people. Knows nothing of what is being done."""
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: a file, a value, an option.
+
+    The message is one line that says what is wrong, in which file and item, and what to do about it. The command line
+    prints it to stderr and exits with code 2; from Python it is an ordinary exception.
+    """

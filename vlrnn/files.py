@@ -1,0 +1,90 @@
+"""The user's files: reading JSON so that an error names file and line, writing so that no file is ever left half done.
+
+Knows nothing of what the files mean.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from vlrnn.errors import UserError
+
+
+def read_text(path: str | Path) -> str:
+    """The UTF-8 text of a file.
+
+    Raises:
+        UserError: the file cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise UserError(f"{path}: not UTF-8 text (byte {fault.start}); save the file as UTF-8") from None
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+
+
+def parse_json(text: str, place: str) -> Any:
+    """Parse JSON; `place` names where it stands (`file`, or `file:line`), for the error.
+
+    Raises:
+        UserError: the text is no JSON; names the line and column.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as fault:
+        spot = place if "\n" not in text.rstrip() else f"{place}:{fault.lineno}"
+        raise UserError(f"{spot}: not JSON: {fault.msg} (column {fault.colno})") from None
+    except RecursionError:
+        raise UserError(f"{place}: not readable JSON: nested too deeply") from None
+
+
+def read_json(path: str | Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        UserError: the file cannot be read or holds no JSON; names file and line.
+    """
+    return parse_json(read_text(path), str(path))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as indented JSON; the file is replaced whole."""
+    with replacing(path) as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+@contextmanager
+def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open a file for writing that takes its name only when all is written: readers see the old one or the new one.
+
+    The folder is made when absent. When the body raises, the old file stays and the unfinished one is removed.
+
+    Raises:
+        UserError: the folder or file cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from None
+    try:
+        with os.fdopen(handle, "wb" if binary else "w", encoding=None if binary else "utf-8") as file:
+            yield file
+        os.chmod(unfinished, 0o666 & ~_umask())
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""Scores: pure functions of strings. Never torch."""

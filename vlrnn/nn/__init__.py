@@ -1,0 +1,1 @@
+"""The networks: recurrences, encoders, attention, decoders. Torch only, never Lightning."""

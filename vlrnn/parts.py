@@ -1,0 +1,99 @@
+"""Parts remember how they were built, so that a checkpoint can build them again without unpickling anything.
+
+A part's description is plain data, `{"class": "vlrnn.nn.recurrence.LSTM", "arguments": {...}}`, nested as the parts are.
+Knows nothing of what the parts do.
+"""
+
+import importlib
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_type_hints
+
+from vlrnn.errors import UserError
+
+_PLAIN = (str, int, float, bool, type(None))
+_HOMES = re.compile(r"vlrnn\.(text|nn|decoding|tasks)(\.[a-z_]+)+")
+
+
+class Part:
+    """A base class whose instances keep the arguments that they were made with, defaults filled in, in `arguments`."""
+
+    arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        bound.apply_defaults()
+        own, *_ = bound.arguments
+        object.__setattr__(self, "arguments", {k: v for k, v in bound.arguments.items() if k != own})
+        return self
+
+
+Kind = TypeVar("Kind", bound=Part)
+
+
+def describe(value: Any) -> Any:
+    """The description of a part, of plain values, and of lists and mappings of them."""
+    if isinstance(value, Part):
+        path = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {"class": path, "arguments": describe(value.arguments)}
+    if isinstance(value, Mapping):
+        return {key: describe(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(each) for each in value]
+    if isinstance(value, _PLAIN):
+        return value
+    raise TypeError(f"a part was built with a {type(value).__name__}, which no checkpoint can describe")
+
+
+def rebuild(description: Any, expected: type[Kind], place: str) -> Kind:
+    """Build the part that `describe` described.
+
+    Only classes that stand in vlrnn's own modules and derive from the base that is expected in their place are built;
+    the base of an argument is the one that its type hint names.
+
+    Args:
+        description: what `describe` returned.
+        expected: the base class.
+        place: the file, for errors.
+
+    Raises:
+        UserError: no description, a class from elsewhere or of another base, or arguments that do not fit.
+    """
+    if not isinstance(description, dict) or description.keys() != {"class", "arguments"}:
+        raise UserError(f"{place}: does not describe a {expected.__name__}; it was not written by vlrnn")
+    part_class = _find_class(description["class"], expected, place)
+    hints = get_type_hints(part_class.__init__)
+    arguments = {}
+    for name, value in description["arguments"].items():
+        if isinstance(value, dict) and "class" in value:
+            base = next((hint for hint in _alternatives(hints.get(name)) if issubclass(hint, Part)), Part)
+            value = rebuild(value, base, place)
+        arguments[name] = value
+    try:
+        return part_class(**arguments)
+    except TypeError as fault:
+        raise UserError(f"{place}: cannot build {description['class']}: {fault}") from None
+
+
+def _find_class(path: Any, expected: type[Kind], place: str) -> type[Kind]:
+    refusal = UserError(f"{place}: names the class {path!r}, which is no {expected.__name__} of vlrnn; refused")
+    if not isinstance(path, str):
+        raise refusal
+    module, _, name = path.rpartition(".")
+    if not _HOMES.fullmatch(module):
+        raise refusal
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        raise refusal from None
+    if not (isinstance(found, type) and issubclass(found, expected) and found.__module__ == module):
+        raise refusal
+    return found
+
+
+def _alternatives(hint: Any) -> list[type]:
+    """The classes that a type hint names: itself, or the members of a union."""
+    members = getattr(hint, "__args__", ()) or (hint,)
+    return [member for member in members if isinstance(member, type)]

@@ -1,0 +1,1 @@
+"""Audits of finished predictions. Never torch."""

@@ -1,0 +1,218 @@
+"""The record format: what every data set is prepared into, and what every model answers in.
+
+A prepared data set is a folder with `dataset.json` and `train.jsonl`, `val.jsonl`, `test.jsonl` where they exist; a line is
+one `Example`. A model's output is `predictions.jsonl`; a line is one `Prediction`. Knows nothing of tensors or models.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+
+from vlrnn.errors import UserError
+from vlrnn.files import parse_json, read_json, replacing, write_json
+
+SPLITS = ("train", "val", "test")
+
+Id = int | str
+"""Ids are numbers where the source has numbers (COCO), and text elsewhere (Flickr's file names)."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One line of a split: an image with its captions, or a question with its answers.
+
+    `image` is a path relative to the data set's folder (or to `image_root`). `objects` names what is in the picture, where
+    known; `attributes` holds whatever else the source knows.
+    """
+
+    id: Id
+    image_id: Id
+    image: str
+    captions: tuple[str, ...] = ()
+    question: str | None = None
+    answers: tuple[str, ...] = ()
+    question_type: str | None = None
+    answer_type: str | None = None
+    objects: tuple[str, ...] | None = None
+    attributes: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model said about one example.
+
+    `tokens` are the words said (without `<eos>`) and `log_probs` the natural log probability of each and, last, of the
+    `<eos>`, where it was said. `alternatives` are the other hypotheses, best first, as `{"text", "score"}`. `settings` says how it was
+    decoded.
+    """
+
+    id: Id
+    image_id: Id
+    text: str
+    tokens: tuple[str, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    alternatives: tuple[Mapping[str, Any], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+Record = TypeVar("Record", Example, Prediction)
+
+_REQUIRED = {Example: {"id": Id, "image_id": Id, "image": str}, Prediction: {"id": Id, "image_id": Id, "text": str}}
+_TEXT_LISTS = ("captions", "answers", "objects", "tokens")
+
+
+def parse_record(kind: type[Record], line: str, place: str) -> Record:
+    """Read one line as an Example or a Prediction; `place` (`file:line`) is named in errors.
+
+    Raises:
+        UserError: no JSON object, a field that is missing, unknown or of the wrong type.
+    """
+    value = parse_json(line, place)
+    if not isinstance(value, dict):
+        raise UserError(f"{place}: expected a JSON object, found {type(value).__name__}")
+    for name, types in _REQUIRED[kind].items():
+        if name not in value:
+            raise UserError(f"{place}: the field {name!r} is missing")
+        if not isinstance(value[name], types) or isinstance(value[name], bool):
+            raise UserError(f"{place}: {name!r} is a {type(value[name]).__name__}, which it may not be")
+    unknown = value.keys() - {each.name for each in fields(kind)}
+    if unknown:
+        raise UserError(f"{place}: unknown field {sorted(unknown)[0]!r}")
+    for name in _TEXT_LISTS:
+        if value.get(name) is not None:
+            if not isinstance(value[name], list) or not all(isinstance(text, str) for text in value[name]):
+                raise UserError(f"{place}: {name!r} must be a list of texts")
+            value[name] = tuple(value[name])
+    for name in ("log_probs", "alternatives"):
+        if name in value:
+            value[name] = tuple(value[name])
+    return kind(**value)
+
+
+def to_line(record: Example | Prediction) -> str:
+    """One JSON line; fields that are empty or unknown are left out."""
+    return json.dumps({k: v for k, v in asdict(record).items() if v not in (None, (), {})}, ensure_ascii=False)
+
+
+def write_records(path: str | Path, records: Iterable[Example | Prediction]) -> int:
+    """Write records as JSON lines, replacing the file whole; returns how many."""
+    count = 0
+    with replacing(path) as file:
+        for record in records:
+            file.write(to_line(record) + "\n")
+            count += 1
+    return count
+
+
+class RecordFile(Sequence[Record]):
+    """A `.jsonl` file as a sequence that holds only an offset per line (8 bytes), so that memory does not grow with what
+    the lines hold. Each worker process that it is sent to opens the file for itself.
+
+    Args:
+        path: the file.
+        kind: `Example` or `Prediction`.
+    """
+
+    def __init__(self, path: str | Path, kind: type[Record]) -> None:
+        self.path = Path(path)
+        self.kind = kind
+        self._file: IO[bytes] | None = None
+        try:
+            with self.path.open("rb") as file:
+                ends = np.cumsum(np.fromiter(map(len, file), dtype=np.int64))
+        except OSError as fault:
+            raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+        self._starts = np.concatenate([np.zeros(1, np.int64), ends])
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        if self._file is None:
+            self._file = self.path.open("rb")
+        self._file.seek(int(self._starts[index]))
+        line = self._file.read(int(self._starts[index + 1] - self._starts[index]))
+        place = f"{self.path}:{index + 1}"
+        try:
+            return parse_record(self.kind, line.decode("utf-8"), place)
+        except UnicodeDecodeError:
+            raise UserError(f"{place}: not UTF-8 text") from None
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[index] for index in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+
+def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
+    """The examples of one split of a prepared data set.
+
+    Raises:
+        UserError: the folder is no prepared data set, or has no such split; says which it has.
+    """
+    folder = Path(folder)
+    if not (folder / "dataset.json").is_file():
+        raise UserError(f"{folder}: not a prepared data set (no dataset.json); make one with a script of data_prep/")
+    path = folder / f"{split}.jsonl"
+    if not path.is_file():
+        there = [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
+        raise UserError(f"{folder}: has no split {split!r}; it has {', '.join(there) or 'none'}")
+    return RecordFile(path, Example)
+
+
+def describe_dataset(folder: str | Path) -> dict[str, Any]:
+    """The contents of `dataset.json`: name, source, licence, counts."""
+    description = read_json(Path(folder) / "dataset.json")
+    if not isinstance(description, dict):
+        raise UserError(f"{folder}/dataset.json: expected a JSON object")
+    return description
+
+
+def write_dataset(
+    folder: str | Path, splits: Mapping[str, Sequence[Example]], *, name: str, source: str, licence: str, **more: Any
+) -> dict[str, Any]:
+    """Write a prepared data set: the split files, then `dataset.json`, which is returned.
+
+    Args:
+        folder: where to; made when absent. Split files of an earlier preparation that are not among `splits` are removed.
+        splits: split name -> examples.
+        name, source, licence: told in `dataset.json`, with `more` behind them.
+
+    Raises:
+        UserError: an image, or an id within one split, stands twice: `image_id` must never be in two splits.
+    """
+    folder = Path(folder)
+    home: dict[Id, str] = {}
+    for split, examples in splits.items():
+        if split not in SPLITS:
+            raise UserError(f"{folder}: a split is one of {', '.join(SPLITS)}, not {split!r}")
+        seen: set[Id] = set()
+        for example in examples:
+            other = home.setdefault(example.image_id, split)
+            if other != split:
+                raise UserError(f"image {example.image_id!r} stands in two splits, {other} and {split}; mend the split lists")
+            if example.id in seen:
+                raise UserError(f"id {example.id!r} stands twice in the split {split}")
+            seen.add(example.id)
+    counts = {}
+    for split in SPLITS:
+        if split in splits:
+            write_records(folder / f"{split}.jsonl", splits[split])
+            counts[split] = {
+                "examples": len(splits[split]),
+                "images": len({example.image_id for example in splits[split]}),
+                "captions": sum(len(example.captions) for example in splits[split]),
+            }
+        else:
+            (folder / f"{split}.jsonl").unlink(missing_ok=True)
+    description = {"name": name, "source": source, "licence": licence, "counts": counts, **more}
+    write_json(folder / "dataset.json", description)
+    return description

@@ -1,0 +1,1 @@
+"""From a run folder to one self-contained HTML file. Never torch."""

@@ -1,0 +1,1 @@
+"""The Lightning modules: what is trained, and how it is scored."""

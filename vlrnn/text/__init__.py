@@ -1,0 +1,1 @@
+"""Strings: tokenizing, vocabularies, answers. Never torch."""
