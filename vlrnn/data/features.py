@@ -1,0 +1,143 @@
+"""The cache of a frozen encoder's regions: a float16 memory map on disk, one row for an image, made once.
+
+A cache lives in a folder whose name is a digest of all that its numbers depend on: the encoder's arguments and weights, and the
+names, sizes and times of the image files. So a stale one is never opened; it is only never found.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import DataLoader, Dataset
+
+from vlrnn.data.images import open_image, pixels
+from vlrnn.errors import UserError
+from vlrnn.files import write_json
+from vlrnn.nn.encoders import Encoder
+
+_BATCH = 32
+
+
+class FeatureCache:
+    """Regions of images, read from disk as they are asked for. Each worker process that it is sent to opens the map for itself.
+
+    Args:
+        folder: of the finished cache.
+        images: the names of the images, in the order of the rows.
+    """
+
+    def __init__(self, folder: Path, images: Sequence[str]) -> None:
+        self.folder = folder
+        self._rows = {image: row for row, image in enumerate(images)}
+        self._map: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, image: str) -> np.ndarray:
+        """The regions [N, D] of an image, float16."""
+        if self._map is None:
+            self._map = np.load(self.folder / "regions.npy", mmap_mode="r")
+        return self._map[self._rows[image]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}
+
+
+def open_cache(
+    root: str | Path,
+    name: str,
+    encoder: Encoder,
+    images: Mapping[str, Path],
+    *,
+    num_workers: int = 0,
+    device: torch.device | str = "cpu",
+) -> FeatureCache:
+    """Open the cache of these images under this encoder, making it first where it is not there yet.
+
+    Making shows a progress bar and images per second. When it is interrupted, what is done is kept, and the next call goes on from there.
+
+    Args:
+        root: the folder that holds all caches.
+        name: the split, or whatever tells a person what it is.
+        encoder: frozen.
+        images: image name -> file.
+        num_workers: processes that decode images.
+        device: where to run the encoder.
+
+    Raises:
+        UserError: the encoder learns, or an image cannot be read.
+    """
+    if not encoder.frozen:
+        raise UserError("data.cache: the encoder learns, so its outputs change; set data.cache to null")
+    folder = Path(root) / f"{name}-{_key(encoder, images)}"
+    if not (folder / "index.json").is_file():
+        _make(folder, name, encoder, images, num_workers, torch.device(device))
+    return FeatureCache(folder, tuple(images))
+
+
+def _key(encoder: Encoder, images: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256(encoder.fingerprint().encode())
+    for image, path in images.items():
+        try:
+            status = path.stat()
+        except OSError as fault:
+            raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+        digest.update(json.dumps([image, status.st_size, status.st_mtime_ns]).encode())
+    return digest.hexdigest()[:20]
+
+
+class _Pixels(Dataset[torch.Tensor]):
+    def __init__(self, paths: Sequence[Path], size: int) -> None:
+        self.paths = paths
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(pixels(open_image(self.paths[index]), self.size))
+
+
+def _make(
+    folder: Path, name: str, encoder: Encoder, images: Mapping[str, Path], num_workers: int, device: torch.device
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (len(images), encoder.count, encoder.width)
+    done_path, regions_path = folder / "done.npy", folder / "regions.npy"
+    if done_path.is_file() and regions_path.is_file():
+        regions, done = open_memmap(regions_path, mode="r+"), open_memmap(done_path, mode="r+")
+    else:
+        regions = open_memmap(regions_path, mode="w+", dtype=np.float16, shape=shape)
+        done = open_memmap(done_path, mode="w+", dtype=np.bool_, shape=(len(images),))
+    left = np.flatnonzero(~done)
+    paths = list(images.values())
+    loader = DataLoader(_Pixels([paths[row] for row in left], encoder.size), _BATCH, num_workers=num_workers)
+    encoder = encoder.to(device).eval()
+    began, at = time.monotonic(), 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"features of {name}", total=len(images), completed=len(images) - len(left), speed="")
+        for batch in loader:
+            with torch.inference_mode():
+                encoded = encoder.regions(batch.to(device)).half().cpu().numpy()
+            rows = left[at : at + len(batch)]
+            regions[rows], at = encoded, at + len(batch)
+            done[rows] = True
+            progress.update(task, advance=len(batch), speed=f"{at / (time.monotonic() - began):.0f} images/s")
+    seconds = time.monotonic() - began
+    if not np.isfinite(regions[: min(len(images), _BATCH)]).all():
+        raise UserError(f"{folder}: the encoder's outputs leave the range of float16; set data.cache to null")
+    regions.flush()
+    # Written last: its presence says that the cache is whole.
+    settings = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}
+    write_json(folder / "index.json", settings)
+    done_path.unlink()

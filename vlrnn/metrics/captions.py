@@ -1,0 +1,147 @@
+"""Scores of captions: BLEU-1..4, ROUGE-L and CIDEr-D together, over references that are counted once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.errors import UserError
+from vlrnn.metrics.bleu import BleuStatistics, bleu, bleu_statistics
+from vlrnn.metrics.bootstrap import Resampler, interval
+from vlrnn.metrics.cider import CiderD
+from vlrnn.metrics.references import ReferenceTable, Tokens
+from vlrnn.metrics.rouge import rouge_l
+from vlrnn.records import Id
+from vlrnn.text.tokenizer import TOKENIZER_NAME, tokenize
+
+BLEU_NAMES = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4")
+METRICS = (*BLEU_NAMES, "ROUGE_L", "CIDEr")
+
+
+@dataclass(frozen=True)
+class CaptionScores:
+    """The scores of one set of predictions.
+
+    `ids` are the scored images, in the order of the references. `corpus` has the scores under the field's names, in 0..1
+    (CIDEr 0..10); `per_image` the same for each image [images]. BLEU of a corpus is no mean of its images' BLEU: it is
+    made of `bleu_statistics`. `settings` says what was scored and how.
+    """
+
+    ids: tuple[Id, ...]
+    corpus: Mapping[str, float]
+    per_image: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    bleu_statistics: BleuStatistics = field(repr=False)
+    settings: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def resampled(self, resampler: Resampler) -> dict[str, NDArray[np.float64]]:
+        """Each score on each resampled set of images: name -> [resamples]."""
+        sums = BleuStatistics(*map(resampler.sums, self.bleu_statistics))
+        scores = dict(zip(BLEU_NAMES, bleu(*sums).T, strict=True))
+        for name, values in self.per_image.items():
+            if name not in scores:
+                scores[name] = resampler.sums(values) / len(self)
+        return scores
+
+    def with_intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, float | int]]:
+        """The `scores` of a metrics.json: name -> `{"value", "low", "high", "n"}`, a 95 % bootstrap interval over images."""
+        samples = self.resampled(Resampler(len(self), resamples, seed))
+        return {name: interval(value, samples[name], len(self)) for name, value in self.corpus.items()}
+
+
+class CaptionScorer:
+    """Scores predictions against references that are tokenized and counted once.
+
+    Args:
+        references: image id -> its reference captions, at least one each.
+        corpus: another corpus of references, whose document frequencies CIDEr is to use; the references' own by default,
+            as in the official scorer.
+
+    Raises:
+        UserError: fewer than two images, or an image without references.
+    """
+
+    def __init__(
+        self, references: Mapping[Id, Sequence[str]], corpus: Mapping[Id, Sequence[str]] | None = None
+    ) -> None:
+        for id, captions in references.items():
+            if not captions or isinstance(captions, str):
+                raise UserError(f"image {id!r} needs a list of reference captions, at least one")
+        documents = references if corpus is None else corpus
+        if len(documents) < 2:
+            raise UserError(
+                f"CIDEr weighs n-grams by how few images have them, which takes two images at least; there are {len(documents)}"
+            )
+        self.ids = tuple(references)
+        self._references = [[tokenize(caption) for caption in captions] for captions in references.values()]
+        others = None
+        if corpus is not None:
+            others = [[_words(tokenize(caption)) for caption in captions] for captions in corpus.values()]
+        self._table = ReferenceTable([[_words(each) for each in texts] for texts in self._references], others)
+        self._cider = CiderD(self._table)
+        self._settings = {
+            "tokenizer": TOKENIZER_NAME,
+            "n": len(self.ids),
+            "references": len(self._table.lengths),
+            "document_frequency": "references" if corpus is None else f"another corpus of {len(corpus)} images",
+        }
+
+    def score(self, predictions: Mapping[Id, str]) -> CaptionScores:
+        """Score one caption per image.
+
+        Args:
+            predictions: image id -> caption, for the very images of the references.
+
+        Raises:
+            UserError: an image has no prediction, or no references.
+        """
+        check_same_ids(predictions, self.ids)
+        tokens = [tokenize(predictions[id]) for id in self.ids]
+        words = [_words(each) for each in tokens]
+        lengths = np.fromiter(map(len, words), np.int64)
+        counts = self._table.index.count(words)
+        statistics = bleu_statistics(self._table, counts, lengths)
+        per_image = dict(zip(BLEU_NAMES, bleu(*statistics).T, strict=True))
+        per_image["ROUGE_L"] = np.array(list(map(rouge_l, tokens, self._references)))
+        per_image["CIDEr"] = self._cider.score(counts, lengths)
+        totals = BleuStatistics(*(each.sum(axis=0) for each in statistics))
+        corpus = dict(zip(BLEU_NAMES, map(float, bleu(*totals)), strict=True))
+        corpus |= {name: float(per_image[name].mean()) for name in ("ROUGE_L", "CIDEr")}
+        return CaptionScores(self.ids, corpus, per_image, statistics, self._settings)
+
+
+def score_captions(predictions: Mapping[Id, str], references: Mapping[Id, Sequence[str]]) -> CaptionScores:
+    """BLEU-1..4, ROUGE-L and CIDEr-D of captions, equal to the official scorer's.
+
+    To score the same references again and again, build a `CaptionScorer` once.
+
+    Args:
+        predictions: image id -> caption.
+        references: image id -> its reference captions, at least one each.
+
+    Raises:
+        UserError: the ids differ, an image has no references, or there are fewer than two images.
+    """
+    check_same_ids(predictions, tuple(references))
+    return CaptionScorer(references).score(predictions)
+
+
+def check_same_ids(predictions: Mapping[Id, str], ids: Sequence[Id]) -> None:
+    """Raise UserError unless predictions are there for exactly these images."""
+    missing = [id for id in ids if id not in predictions]
+    if missing:
+        raise UserError(f"{len(missing)} of {len(ids)} images have no prediction, the first is {missing[0]!r}")
+    if len(predictions) > len(ids):
+        known = set(ids)
+        unknown = [id for id in predictions if id not in known]
+        raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
+
+
+def _words(tokens: Tokens) -> Tokens:
+    """The words that BLEU and CIDEr see. A token may hold a no-break space (`2 1/2` is one token), which the official scorer
+    takes for a space there, though not in ROUGE-L."""
+    return " ".join(tokens).split() if any("\u00a0" in token for token in tokens) else tokens

@@ -1,0 +1,98 @@
+"""The references of a corpus as tables that BLEU and CIDEr look predictions up in. Built once, used at every epoch."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.metrics.ngrams import Ints, NgramCounts, NgramIndex, pair_key
+
+Tokens = Sequence[str]
+
+
+class OrderTable(NamedTuple):
+    """The n-grams of one order in the references, one row per distinct n-gram of a caption, sorted by image and n-gram."""
+
+    key: Ints  # [rows], image and n-gram
+    caption: Ints  # [rows]
+    count: Ints  # [rows]
+    group_key: Ints  # [groups], the distinct keys
+    group_max: Ints  # [groups], the largest count in one reference
+    frequency: Ints  # [n-grams of the index], in how many documents of the corpus it stands
+
+
+class Matches(NamedTuple):
+    """Pairs of a predicted n-gram and the same n-gram in a reference of the same image."""
+
+    predicted: Ints  # [pairs], row in the predicted counts
+    row: Ints  # [pairs], row in the table
+
+
+class ReferenceTable:
+    """Counted references.
+
+    Args:
+        references: for each image its tokenized references, at least one.
+        corpus: the tokenized references of each image of another corpus, whose document frequencies are to be used; by
+            default the references' own.
+    """
+
+    def __init__(self, references: Sequence[Sequence[Tokens]], corpus: Sequence[Sequence[Tokens]] | None = None) -> None:
+        captions = list(chain.from_iterable(references))
+        others = list(chain.from_iterable(corpus or ()))
+        self.references_per_image: Ints = np.fromiter(map(len, references), np.int64)
+        self.image_of: Ints = np.repeat(np.arange(len(references)), self.references_per_image)
+        self.lengths: Ints = np.fromiter(map(len, captions), np.int64)
+        self.index = NgramIndex(captions + others)
+        self.documents = len(references) if corpus is None else len(corpus)
+        counts = self.index.count(captions)
+        if corpus is None:
+            document_of, document_counts = self.image_of, counts
+        else:
+            document_of = np.repeat(np.arange(len(corpus)), np.fromiter(map(len, corpus), np.int64))
+            document_counts = self.index.count(others)
+        self.orders = [
+            self._tabulate(counts[i], document_of, document_counts[i], self.index.size(i + 1)) for i in range(len(counts))
+        ]
+
+    def _tabulate(self, counts: NgramCounts, document_of: Ints, documents: NgramCounts, size: int) -> OrderTable:
+        keys = pair_key(self.image_of[counts.caption], counts.ngram)
+        order = np.argsort(keys, kind="stable")
+        keys, count = keys[order], counts.count[order]
+        group_keys, firsts = np.unique(keys, return_index=True)
+        group_max = np.maximum.reduceat(count, firsts) if len(firsts) else count
+        ngrams_of_documents = np.unique(pair_key(documents.ngram, document_of[documents.caption])) >> 32
+        frequency = np.bincount(ngrams_of_documents, minlength=size)
+        return OrderTable(keys, counts.caption[order], count, group_keys, group_max, frequency)
+
+    def largest_counts(self, order: int, predicted: NgramCounts) -> Ints:
+        """For each predicted n-gram how often it stands, at most, in one reference of its image."""
+        table = self.orders[order]
+        keys = pair_key(predicted.caption, predicted.ngram)
+        spots = np.searchsorted(table.group_key, keys)
+        found = np.zeros(len(keys), bool)
+        inside = spots < len(table.group_key)
+        found[inside] = table.group_key[spots[inside]] == keys[inside]
+        largest = np.zeros(len(keys), np.int64)
+        largest[found] = table.group_max[spots[found]]
+        return largest
+
+    def matches(self, order: int, predicted: NgramCounts) -> Matches:
+        """Every pair of a predicted n-gram with the same n-gram in a reference of its image."""
+        table = self.orders[order]
+        keys = pair_key(predicted.caption, predicted.ngram)
+        first = np.searchsorted(table.key, keys, "left")
+        repeats = np.searchsorted(table.key, keys, "right") - first
+        rows = np.repeat(first - np.cumsum(repeats) + repeats, repeats) + np.arange(repeats.sum())
+        return Matches(np.repeat(np.arange(len(keys)), repeats), rows)
+
+    def weights(self, order: int, ngrams: Ints) -> NDArray[np.float64]:
+        """The inverse document frequency of n-grams: log(documents) - log(max(1, documents that have it))."""
+        frequency = self.orders[order].frequency
+        known = np.zeros(len(ngrams), np.int64)
+        inside = ngrams < len(frequency)
+        known[inside] = frequency[ngrams[inside]]
+        weights: NDArray[np.float64] = np.log(self.documents) - np.log(np.maximum(1, known))
+        return weights

@@ -1,0 +1,267 @@
+"""Decoders: from what is known to words, one at a time. They know no image and no spelling, only contexts and ids.
+
+How a caption comes about: `prepare` does once for an image what does not depend on the time step; `initial_state` says
+where the recurrence starts; `step` takes one word in and gives the scores of the next. Teacher forcing (`read`) and search (vlrnn.decoding)
+both run these same three, so that what is trained is what speaks.
+
+Shapes: B images, K rows for each (beams, or an image's captions), M rows in all, T words, N regions, D their width,
+H the recurrence's width, E the embedding's, V the vocabulary.
+"""
+
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from vlrnn.nn.attention import Attention
+from vlrnn.nn.context import Context
+from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.tree import Tree, leaves, map_tree
+from vlrnn.parts import Part
+
+
+class Reading(NamedTuple):
+    """A decoder's account of sentences that it was given: `logits` [M, T, V] of each next word, and where it looked
+    when it gave them, `attention` [M, T, N], if it attends."""
+
+    logits: Tensor
+    attention: Tensor | None
+
+
+class Said(NamedTuple):
+    """What one step leaves: `output` [B, K, H'] that the readout turns into scores, and `attention` [B, K, N] or None."""
+
+    output: Tensor
+    attention: Tensor | None
+
+
+class Decoder(Part, nn.Module):
+    """The interface, and what all decoders share: reading sentences with the formulas of a step.
+
+    Memory leaves are [B, ...] and are never copied for the rows of an image; state leaves are [B * K, ...].
+    """
+
+    def build(self, vocabulary_size: int, context_width: int) -> Self:
+        """Make the parameters, for V words and contexts of width D; returns itself."""
+        raise NotImplementedError
+
+    def prepare(self, context: Context) -> Tree:
+        """The memory: what of the context does not depend on the time step."""
+        raise NotImplementedError
+
+    def initial_state(self, memory: Tree) -> Tree:
+        """The state before the first word; one row for each image."""
+        raise NotImplementedError
+
+    def advance(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
+        """Take in one word per row, tokens [B, K], short of scoring the next."""
+        raise NotImplementedError
+
+    def readout(self, output: Tensor) -> Tensor:
+        """Scores of the next word: [..., H'] -> logits [..., V]."""
+        raise NotImplementedError
+
+    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
+        """Take in one word per row, tokens [B, K] -> logits [B, K, V] of the next, and the next state."""
+        said, state = self.advance(tokens, state, memory)
+        return self.readout(said.output), state
+
+    def forward(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Tensor:
+        """Teacher forcing: tokens [M, T], row m about image image_of[m] -> logits [M, T, V]."""
+        return self.read(tokens, memory, image_of).logits
+
+    def read(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Reading:
+        """Teacher forcing that also tells where the decoder looked.
+
+        The rows are laid out as [B, K], K being the most rows of an image, so that the memory is used as it is.
+
+        Args:
+            tokens: [M, T], `<bos>` first; position t is answered with the scores of position t + 1.
+            memory: of B images.
+            image_of: [M], 0..B-1, the image that a row is about.
+        """
+        grid = _Grid(image_of, batch_size=leaves(memory)[0].shape[0])
+        laid = grid.lay(tokens)  # [B, K, T]
+        state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.initial_state(memory))
+        said = self.run(laid, state, memory)
+        attention = None if said.attention is None else grid.pick(said.attention)
+        return Reading(self.readout(grid.pick(said.output)), attention)
+
+    def run(self, tokens: Tensor, state: Tree, memory: Tree) -> Said:
+        """All words of a sentence, tokens [B, K, T] -> output [B, K, T, H'], attention [B, K, T, N]: step by step here;
+        a decoder whose recurrence needs no look at the image between steps can do better."""
+        outputs, attentions = [], []
+        for word in tokens.unbind(2):
+            said, state = self.advance(word, state, memory)
+            outputs.append(said.output)
+            attentions.append(said.attention)
+        looked = None if attentions[0] is None else torch.stack(attentions, 2)
+        return Said(torch.stack(outputs, 2), looked)
+
+
+class _Grid:
+    """M rows about B images, laid out as [B, K]; places that no row fills hold zeros (`<pad>`)."""
+
+    def __init__(self, image_of: Tensor, batch_size: int) -> None:
+        order = image_of.argsort(stable=True)
+        counts = torch.bincount(image_of, minlength=batch_size)
+        starts = counts.cumsum(0) - counts
+        self.rows = max(int(counts.max()), 1)
+        slot = torch.empty_like(order)
+        slot[order] = torch.arange(len(order), device=order.device) - starts[image_of[order]]
+        self.place = image_of * self.rows + slot  # [M]
+        self.batch_size = batch_size
+
+    def lay(self, values: Tensor) -> Tensor:
+        """[M, ...] -> [B, K, ...]."""
+        grid = values.new_zeros(self.batch_size * self.rows, *values.shape[1:])
+        return grid.index_copy(0, self.place, values).unflatten(0, (self.batch_size, self.rows))
+
+    def pick(self, values: Tensor) -> Tensor:
+        """[B, K, ...] -> [M, ...]."""
+        return values.flatten(0, 1).index_select(0, self.place)
+
+
+class FirstState(nn.Module):
+    """A first state from what is known: to every leaf of a state is added tanh of a linear map of [B, C].
+
+    Args:
+        width: C.
+        start: a state of one row; gives the leaves' sizes.
+    """
+
+    def __init__(self, width: int, start: Tree) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Linear(width, leaf[0].numel()) for leaf in leaves(start))
+
+    def forward(self, known: Tensor, start: Tree) -> Tree:
+        """What is known [B, C], and the state to start from, of B rows -> the first state."""
+        maps = iter(self.maps)
+        return map_tree(lambda leaf: leaf + torch.tanh(next(maps)(known)).view_as(leaf), start)
+
+
+class ShowAndTell(Decoder):
+    """The image is given once, as the first input of the recurrence (Vinyals et al. 2015, eq. 10 to 12).
+
+    Args:
+        recurrence: any.
+        embedding: E.
+        dropout: of the words that go in and of the output.
+    """
+
+    class Memory(NamedTuple):
+        image: Tensor  # [B, E]
+
+    def __init__(self, recurrence: Recurrence, embedding: int = 512, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.recurrence = recurrence
+        self.embedding_width = embedding
+        self.dropout = nn.Dropout(dropout)
+
+    def build(self, vocabulary_size: int, context_width: int) -> Self:
+        self.embedding = nn.Embedding(vocabulary_size, self.embedding_width, padding_idx=0)
+        self.image = nn.Linear(context_width, self.embedding_width)
+        self.recurrence.build(self.embedding_width)
+        self.score = nn.Linear(self.recurrence.width, vocabulary_size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        return self
+
+    def prepare(self, context: Context) -> Tree:
+        return self.Memory(self.image(context.pooled))
+
+    def initial_state(self, memory: Tree) -> Tree:
+        _, state = self.recurrence.step(memory.image, self.recurrence.initial_state(memory.image.shape[0]))
+        return state
+
+    def advance(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
+        words = self.dropout(self.embedding(tokens)).flatten(0, 1)  # [B * K, E]
+        output, state = self.recurrence.step(words, state)
+        return Said(output.unflatten(0, tokens.shape), None), state
+
+    def run(self, tokens: Tensor, state: Tree, memory: Tree) -> Said:
+        words = self.dropout(self.embedding(tokens)).flatten(0, 1)  # [B * K, T, E]
+        outputs, _ = self.recurrence.scan(words, state)
+        return Said(outputs.unflatten(0, tokens.shape[:2]), None)
+
+    def readout(self, output: Tensor) -> Tensor:
+        return self.score(self.dropout(output))
+
+
+class ShowAttendTell(Decoder):
+    """Soft attention over the regions at every word, with the gate and the deep output (Xu et al. 2015).
+
+    The first state is a map of the mean region (section 3.1.2); the query is the state before the word; what is seen passes the gate
+    beta = sigmoid(f h) (section 4.2.1) and enters the recurrence beside the word; the scores are
+    L_o(E y + L_h h + L_z z) (eq. 7).
+
+    Args:
+        recurrence: any.
+        attention: any.
+        embedding: E, also the width of the deep output.
+        dropout: of words, regions and the deep output.
+        region_width: when given, regions are first mapped to this width (linear, then ReLU), once for an image. null: they
+            are used as the encoder gives them, as in the paper.
+    """
+
+    class Memory(NamedTuple):
+        pooled: Tensor  # [B, R]
+        regions: Tensor  # [B, N, R]
+        keys: Tensor  # [B, N, A]
+        mask: Tensor  # [B, N]
+
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        attention: Attention,
+        embedding: int = 512,
+        dropout: float = 0.5,
+        region_width: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.recurrence = recurrence
+        self.attention = attention
+        self.embedding_width = embedding
+        self.region_width = region_width
+        self.dropout = nn.Dropout(dropout)
+
+    def build(self, vocabulary_size: int, context_width: int) -> Self:
+        width, hidden = self.region_width or context_width, self.recurrence.width
+        self.project = nn.Sequential(nn.Linear(context_width, width), nn.ReLU()) if self.region_width else None
+        self.embedding = nn.Embedding(vocabulary_size, self.embedding_width, padding_idx=0)
+        self.recurrence.build(self.embedding_width + width)
+        self.attention.build(hidden, width)
+        self.gate = nn.Linear(hidden, width)
+        self.first_state = FirstState(width, self._start(1))
+        self.from_state = nn.Linear(hidden, self.embedding_width)
+        self.from_seen = nn.Linear(width, self.embedding_width, bias=False)
+        self.score = nn.Linear(self.embedding_width, vocabulary_size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        return self
+
+    def prepare(self, context: Context) -> Tree:
+        regions = context.regions if self.project is None else self.project(context.regions)
+        regions = self.dropout(regions)
+        there = context.mask.to(regions.dtype)[..., None]
+        pooled = (regions * there).sum(1) / there.sum(1)
+        return self.Memory(pooled, regions, self.attention.prepare(regions), context.mask)
+
+    def initial_state(self, memory: Tree) -> Tree:
+        return self.first_state(memory.pooled, self._start(len(memory.pooled)))
+
+    def _start(self, batch_size: int) -> Tree:
+        """The output before the first word, which is the first query, and the recurrence's own first state."""
+        return self.gate.weight.new_zeros(batch_size, self.recurrence.width), self.recurrence.initial_state(batch_size)
+
+    def advance(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
+        before, inner = state
+        before = before.unflatten(0, tokens.shape)  # [B, K, H]
+        words = self.dropout(self.embedding(tokens))  # [B, K, E]
+        seen, weights = self.attention(before, memory.keys, memory.regions, memory.mask)
+        seen = torch.sigmoid(self.gate(before)) * seen  # [B, K, R]
+        output, inner = self.recurrence.step(torch.cat([words, seen], -1).flatten(0, 1), inner)
+        deep = words + self.from_state(output).unflatten(0, tokens.shape) + self.from_seen(seen)
+        return Said(deep, weights), (output, inner)
+
+    def readout(self, output: Tensor) -> Tensor:
+        return self.score(self.dropout(output))
+

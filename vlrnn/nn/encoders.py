@@ -1,0 +1,239 @@
+"""Encoders: a pretrained CNN that turns an image into a grid of regions. Knows nothing of what is said about them."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torchvision
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from vlrnn.errors import UserError
+from vlrnn.nn.context import Context
+from vlrnn.parts import Part
+
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "size": 224}
+
+
+class Encoder(Part, nn.Module):
+    """The interface: uint8 images -> `Context`.
+
+    Attributes:
+        size: images are [B, 3, size, size].
+        width: D of the regions.
+        count: N, how many regions an image has.
+    """
+
+    size: int
+    width: int
+    count: int
+
+    def forward(self, images: Tensor) -> Context:
+        """Encode uint8 images [B, 3, S, S]."""
+        return self.context(self.regions(images))
+
+    def regions(self, images: Tensor) -> Tensor:
+        """The regions [B, N, D] of uint8 images [B, 3, S, S]; this is what the feature cache keeps."""
+        raise NotImplementedError
+
+    def context(self, regions: Tensor) -> Context:
+        """The context of regions [B, N, D] that `regions` made, now or long ago."""
+        raise NotImplementedError
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing here learns, so that outputs can be cached."""
+        return not any(parameter.requires_grad for parameter in self.parameters())
+
+    def fingerprint(self) -> str:
+        """A digest of everything that the regions depend on: arguments, transform and weights."""
+        digest = hashlib.sha256(repr(sorted(self.arguments.items())).encode())
+        for name, tensor in self.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+class CNNEncoder(Encoder):
+    """Any classifier of `torchvision.models`, cut behind its last feature map, whose cells are the regions.
+
+    The classifier is traced with `torch.fx`, and cut behind the last node whose output is a map [B, D, h, w] with more
+    than one cell, or a sequence of patches [B, N, D]. Row by row, the N = h * w cells are the regions. Batch norm of blocks that do
+    not learn never moves, whatever `train()` is told.
+
+    Args:
+        name: the model, `resnet101`, say.
+        weights: the name of official weights (`IMAGENET1K_V2`), which torchvision downloads; or a file, safetensors or a
+            state dict; or null for random ones.
+        size: the side in pixels that images are given in; by default what the weights were made for, else 224.
+        mean, std: of the three channels scaled to 0..1; by default what the weights' metadata says, else ImageNet's.
+        trainable_from: the first block that learns, `features.14`, say; it and all behind it do. null: frozen.
+
+    Raises:
+        UserError: an unknown model or block, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str = "mobilenet_v2",
+        weights: str | None = None,
+        size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        trainable_from: str | None = None,
+    ) -> None:
+        super().__init__()
+        if name not in torchvision.models.list_models(module=torchvision.models):
+            raise UserError(f"encoder: torchvision.models has no classifier {name!r}")
+        state, transform = _load_weights(name, weights)
+        self.size = size or transform["size"]
+        self.trunk, self.width, self.count = _cut(name, self.size)
+        if state is not None:
+            _fill(self.trunk, state, f"{weights}", name)
+        mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
+        # A checkpoint holds the weights and must not look for the file they came from.
+        self.arguments |= {"weights": None, "size": self.size, "mean": mean, "std": std}
+        self._freeze_before(trainable_from)
+        self.train()
+
+    def _freeze_before(self, block: str | None) -> None:
+        learns = False
+        names = [name for name, _ in self.trunk.named_parameters()]
+        for name, parameter in self.trunk.named_parameters():
+            learns = learns or (block is not None and f"{name}.".startswith(f"{block}."))
+            parameter.requires_grad_(learns)
+        if block is not None and not learns:
+            blocks = dict.fromkeys(".".join(name.split(".")[:2]) for name in names)
+            raise UserError(f"encoder: no block {block!r}; trainable_from may be {', '.join(blocks)}")
+
+    def train(self, mode: bool = True) -> Self:
+        self.training = mode
+        for module in self.trunk.modules():
+            module.training = mode and any(each.requires_grad for each in module.parameters(recurse=False))
+        return self
+
+    def regions(self, images: Tensor) -> Tensor:
+        pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return _as_regions(self.trunk(pixels))
+
+    def context(self, regions: Tensor) -> Context:
+        regions = regions.to(self.mean.dtype)
+        batch_size, count, _ = regions.shape
+        side = math.isqrt(count)
+        mask = regions.new_ones(batch_size, count, dtype=torch.bool)
+        boxes = None
+        if side * side == count:
+            low = torch.arange(side, device=regions.device) / side
+            y, x = torch.meshgrid(low, low, indexing="ij")
+            grid = torch.stack([x, y, x + 1 / side, y + 1 / side], dim=-1).view(1, count, 4)
+            boxes = grid.expand(batch_size, -1, -1)
+        return Context(regions, mask, regions.mean(1), boxes)
+
+
+def _as_regions(output: Tensor) -> Tensor:
+    """A map [B, D, h, w] or patches [B, N, D] -> regions [B, N, D]."""
+    return output.flatten(2).transpose(1, 2) if output.dim() == 4 else output
+
+
+def _cut(name: str, size: int) -> tuple[fx.GraphModule, int, int]:
+    """Build a classifier and keep what makes the last feature map: (trunk, D, N)."""
+    model = torchvision.models.get_model(name, weights=None, **_quiet_init(name))
+    trunk = fx.symbolic_trace(model.eval())
+    trunk.eval()
+    try:
+        with torch.no_grad():
+            ShapeProp(trunk).propagate(torch.zeros(1, 3, size, size))
+    except Exception as fault:
+        raise UserError(f"encoder: {name} takes no images of {size} x {size} pixels: {fault}") from None
+    nodes = [node for node in trunk.graph.nodes if node.op != "placeholder" and _holds_regions(node)]
+    if not nodes:
+        raise UserError(f"encoder: {name} leaves no grid of regions at {size} x {size} pixels; give a larger size")
+    last = nodes[-1]
+    shape = last.meta["tensor_meta"].shape
+    if len(shape) == 3 and hasattr(model, "class_token"):  # the first "patch" of a vision transformer is no patch
+        with trunk.graph.inserting_after(last):
+            last = trunk.graph.call_function(torch.narrow, (last, 1, 1, shape[1] - 1))
+        shape = (1, shape[1] - 1, shape[2])
+    output = next(node for node in trunk.graph.nodes if node.op == "output")
+    output.args = (last,)
+    trunk.graph.eliminate_dead_code()
+    trunk.delete_all_unused_submodules()
+    trunk.recompile()
+    for module in trunk.modules():
+        module.training = False
+    trunk.to(memory_format=torch.channels_last)
+    if len(shape) == 4:
+        return trunk, shape[1], shape[2] * shape[3]
+    return trunk, shape[2], shape[1]
+
+
+def _quiet_init(name: str) -> dict[str, Any]:
+    """Arguments that spare the two Inceptions a slow initialisation with a warning, and their auxiliary heads."""
+    return {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
+
+
+def _holds_regions(node: fx.Node) -> bool:
+    shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+    if len(shape) == 4:  # with one channel it is a vector that was turned, as ConvNeXt does for its last norm
+        return shape[0] == 1 and shape[1] > 1 and shape[2] * shape[3] > 1
+    return len(shape) == 3 and shape[0] == 1 and shape[1] > 1
+
+
+def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
+    """The state dict and the transform (mean, std, size) that go with it."""
+    if weights is None:
+        return None, _IMAGENET
+    if not Path(weights).is_file():
+        try:
+            official = torchvision.models.get_model_weights(name)[weights]
+        except KeyError:
+            names = ", ".join(each.name for each in torchvision.models.get_model_weights(name))
+            raise UserError(f"encoder: weights {weights!r} is no file, and {name} has only {names}") from None
+        recipe = official.transforms()
+        transform = {"mean": recipe.mean, "std": recipe.std, "size": recipe.crop_size[0]}
+        return official.get_state_dict(progress=True, check_hash=True), transform
+    if Path(weights).suffix == ".safetensors":
+        return _read_safetensors(weights)
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception:
+        raise UserError(f"encoder: {weights} holds no plain state dict; save one with torch.save(model.state_dict(), ...)") from None
+    if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
+        raise UserError(f"encoder: {weights} holds no state dict of tensors")
+    return state, _IMAGENET
+
+
+def _read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    transform = dict(_IMAGENET)
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+            metadata = file.metadata() or {}
+        for key in ("mean", "std"):
+            if key in metadata:
+                transform[key] = tuple(float(each) for each in metadata[key].split(","))
+        if "input_size" in metadata:
+            transform["size"] = int(metadata["input_size"])
+    except (SafetensorError, OSError, ValueError) as fault:
+        raise UserError(f"encoder: {path}: not a safetensors file of weights: {fault}") from None
+    return state, transform
+
+
+def _fill(trunk: nn.Module, state: dict[str, Tensor], source: str, name: str) -> None:
+    """Load what the trunk needs; the classifier's own keys, cut away here, may be there as well."""
+    wanted = trunk.state_dict()
+    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise UserError(f"encoder: {source}: no weights of {name}: {missing[0]!r} is missing")
+    for key in wanted.keys() & state.keys():
+        if state[key].shape != wanted[key].shape:
+            found, expected = tuple(state[key].shape), tuple(wanted[key].shape)
+            raise UserError(f"encoder: {source}: no weights of {name}: {key!r} is {found}, not {expected}")
+    trunk.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})

@@ -1,0 +1,140 @@
+"""What all tasks share of Lightning's steps: the division of summed losses, the optimizer, and from the predictions of all processes to
+scores and files. Knows nothing of what is predicted."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from vlrnn.files import write_json
+from vlrnn.nn.encoders import Encoder
+from vlrnn.parts import Part, describe
+from vlrnn.records import Example, Id, Prediction, write_records
+from vlrnn.tasks.objectives import Loss
+from vlrnn.tasks.optimization import Optimization
+
+FORMAT = 1
+"""The version of the description that checkpoints carry."""
+
+
+class Task(Part, pl.LightningModule):
+    """The interface of tasks, and their common course: train on summed losses; predict; score what all processes predicted.
+
+    Args:
+        encoder: sees the images.
+        optimization: moves the parameters.
+    """
+
+    def __init__(self, encoder: Encoder, optimization: Optimization) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.optimization = optimization
+        self._words_since_step = torch.zeros(())
+        self._predictions: dict[Id, Prediction] = {}
+        self._examples: dict[Id, Example] = {}
+
+    # What a task says of itself.
+
+    def loss(self, batch: Any) -> Loss:
+        """The loss of a batch, a sum and its count."""
+        raise NotImplementedError
+
+    def predict(self, batch: Any) -> list[Prediction]:
+        """Predictions for a batch's examples."""
+        raise NotImplementedError
+
+    def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
+        """`{"scores": {...}, "settings": {...}}` of predictions on the examples of a split."""
+        raise NotImplementedError
+
+    # Training.
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        loss = self.loss(batch)
+        self._words_since_step = self._words_since_step.to(loss.count.device) + loss.count
+        self.log("train/loss", (loss.total / loss.count).detach(), prog_bar=True, batch_size=int(loss.count))
+        return loss.total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Turn the gradient of a sum into that of the mean over all words, of all processes, since the last step. This comes
+        before clipping. Lightning has divided the sum by the number of accumulated batches, and averaged over processes."""
+        count = self._words_since_step.clone().double()
+        self._words_since_step.zero_()
+        if self.trainer.world_size > 1:
+            dist.all_reduce(count)
+        factor = self.trainer.accumulate_grad_batches * self.trainer.world_size / count.clamp(min=1).item()
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.optimization.optimizer(self, self.encoder)
+        schedule = self.optimization.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # Validation and test.
+
+    def _collect(self, batch: Any) -> None:
+        for prediction in self.predict(batch):
+            self._predictions[prediction.id] = prediction
+        for example in batch.examples:
+            self._examples[example.id] = example
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        self._collect(batch)
+        loss = self.loss(batch)
+        self.log("val/loss", loss.total / loss.count, batch_size=int(loss.count), sync_dist=True)
+
+    def test_step(self, batch: Any, batch_index: int) -> None:
+        self._collect(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        result = self._result()
+        if result and not self.trainer.sanity_checking:
+            self._log_scores("val", result)
+            if self.trainer.state.fn == "validate":
+                self._write("val", result)
+
+    def on_test_epoch_end(self) -> None:
+        result = self._result()
+        if result:
+            self._log_scores("test", result)
+            self._write("test", result)
+
+    def _result(self) -> dict[str, Any]:
+        """The scores of what all processes predicted, merged by id: a sampler may have repeated examples to even them out."""
+        gathered: list[Any] = [(self._predictions, self._examples)]
+        if self.trainer.world_size > 1:
+            gathered = [None] * self.trainer.world_size
+            dist.all_gather_object(gathered, (self._predictions, self._examples))
+        self._predictions, self._examples = {}, {}
+        predictions = {id: each for rank, _ in gathered for id, each in rank.items()}
+        examples = {id: each for _, rank in gathered for id, each in rank.items()}
+        order = sorted(examples, key=str)
+        self._written = [predictions[id] for id in order]
+        if self.trainer.sanity_checking:
+            return {}
+        return self.score({id: predictions[id] for id in order}, {id: examples[id] for id in order})
+
+    def _log_scores(self, split: str, result: dict[str, Any]) -> None:
+        for name, score in result["scores"].items():
+            value = score["value"] if isinstance(score, dict) else score
+            # Every process has computed the same; none need be asked.
+            self.log(f"{split}/{name}", value, prog_bar=name == "CIDEr", rank_zero_only=False, batch_size=1)
+
+    def _write(self, split: str, result: dict[str, Any]) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        run = Path(self.trainer.default_root_dir)
+        write_records(run / "predictions.jsonl", self._written)
+        write_json(run / "metrics.json", {**result, "settings": {"split": split, **result["settings"]}})
+
+    # Checkpoints carry all that is needed to build the task again; see vlrnn.tasks.checkpoint.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["vlrnn"] = {"format": FORMAT, "task": describe(self)}

@@ -1,0 +1,79 @@
+"""Checkpoints: from a trained task to one file or folder, and back, without unpickling anything.
+
+Two forms hold the same: the `.ckpt` of training (torch, read with `weights_only=True`), and the folder of `save_pretrained`
+(`model.safetensors` and `config.json`). Both carry the description of the task (vlrnn.parts) and its weights.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, replacing, write_json
+from vlrnn.parts import describe, rebuild
+from vlrnn.tasks.base import FORMAT, Task
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+
+
+def save_pretrained(task: Task, folder: str | Path) -> None:
+    """Write `model.safetensors` and `config.json` into a folder, which is made when absent."""
+    folder = Path(folder)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.state_dict().items()}
+    with replacing(folder / "model.safetensors", binary=True) as file:
+        file.write(save(weights, metadata={"format": "pt"}))
+    write_json(folder / "config.json", {"format": FORMAT, "task": describe(task)})
+
+
+def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
+    """Load a task from a `.ckpt` file or from a folder of `save_pretrained`, on the CPU, in evaluation mode.
+
+    Raises:
+        UserError: no checkpoint, one that holds pickled objects, or one that describes anything but a task of this kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        description, weights = _read_folder(path)
+    else:
+        description, weights = _read_file(path)
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise UserError(f"{path}: not a checkpoint of this version of vlrnn (format {FORMAT})")
+    task = rebuild(description.get("task"), expected, str(path))
+    try:
+        task.load_state_dict(weights)
+    except RuntimeError as fault:
+        reason = " ".join(str(fault).split())
+        raise UserError(f"{path}: the weights do not fit the model that it describes: {reason[:200]}") from None
+    return task.eval()
+
+
+def _read_file(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path}: no checkpoint, or one that holds pickled objects, which could run code when loaded; refused"
+        ) from None
+    except Exception as fault:  # torch raises what its zip reader raises
+        reason = " ".join(str(fault).split())
+        raise UserError(f"{path}: not a checkpoint: {reason[:120]}") from None
+    if not isinstance(checkpoint, dict) or not {"vlrnn", "state_dict"} <= checkpoint.keys():
+        raise UserError(f"{path}: not a checkpoint of vlrnn: it has no description of a model")
+    return checkpoint["vlrnn"], checkpoint["state_dict"]
+
+
+def _read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: not a model folder: it has no {name}")
+    try:
+        return read_json(folder / "config.json"), load_file(folder / "model.safetensors")
+    except SafetensorError as fault:
+        raise UserError(f"{folder / 'model.safetensors'}: not a safetensors file: {fault}") from None

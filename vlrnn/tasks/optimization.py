@@ -1,0 +1,57 @@
+"""How parameters are moved: AdamW, with a warm-up and then a cosine down to zero."""
+
+import math
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from vlrnn.nn.encoders import Encoder
+from vlrnn.parts import Part
+
+
+@dataclass(frozen=True)
+class Optimization(Part):
+    """AdamW (Loshchilov and Hutter 2019) whose learning rate rises linearly and falls along a cosine to zero at the last step.
+
+    Attributes:
+        lr: the highest learning rate.
+        encoder_lr: that of the encoder's blocks that learn, if any.
+        weight_decay: of matrices; biases, gains and embeddings are left alone.
+        warmup: the share of all steps in which the rate rises.
+    """
+
+    lr: float = 1e-3
+    encoder_lr: float = 1e-5
+    weight_decay: float = 1e-4
+    warmup: float = 0.05
+
+    def optimizer(self, task: pl.LightningModule, encoder: Encoder) -> Optimizer:
+        """The optimizer of all parameters that learn."""
+        in_encoder = {id(parameter) for parameter in encoder.parameters()}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in task.named_parameters():
+            if parameter.requires_grad:
+                decays = parameter.dim() > 1 and "embedding" not in name
+                groups.setdefault((id(parameter) in in_encoder, decays), []).append(parameter)
+        return AdamW(
+            {
+                "params": parameters,
+                "lr": self.encoder_lr if is_encoder else self.lr,
+                "weight_decay": self.weight_decay if decays else 0.0,
+            }
+            for (is_encoder, decays), parameters in groups.items()
+        )
+
+    def schedule(self, optimizer: Optimizer, steps: int) -> LambdaLR:
+        """The learning rate over so many steps."""
+        warm = max(1, round(self.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < warm:
+                return (step + 1) / warm
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
+
+        return LambdaLR(optimizer, factor)

@@ -1,0 +1,72 @@
+"""Vocabulary: words and their ids. Knows nothing of how text is split into words."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, write_json
+from vlrnn.parts import Part
+
+PAD, BOS, EOS, UNK = range(4)
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+
+class Vocabulary(Part):
+    """Words in the order of their ids, behind the four special tokens `<pad>` 0, `<bos>` 1, `<eos>` 2, `<unk>` 3.
+
+    Args:
+        words: the ordinary words; the first has id 4.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = (*SPECIAL, *words)
+        self._ids = {word: id for id, word in enumerate(self.words)}
+        if len(self._ids) < len(self.words):
+            twice = next(word for word, count in Counter(self.words).items() if count > 1)
+            raise UserError(f"the vocabulary holds {twice!r} twice")
+
+    @classmethod
+    def count(cls, texts: Iterable[Sequence[str]], min_count: int = 1) -> "Vocabulary":
+        """The words that occur at least `min_count` times in tokenized texts (the training split, and no other), the
+        most frequent first, and alphabetically among equals, so that the same texts give the same ids."""
+        counts = Counter(word for text in texts for word in text)
+        kept = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
+        return cls(sorted(kept, key=lambda word: (-counts[word], word)))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file is no vocabulary.
+        """
+        value = read_json(path)
+        words = value.get("words") if isinstance(value, dict) else None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise UserError(f'{path}: not a vocabulary: expected {{"words": [...]}}')
+        return cls(words)
+
+    def save(self, path: str | Path) -> None:
+        """Write the words to a JSON file."""
+        write_json(path, {"words": list(self.words[len(SPECIAL) :])})
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._ids
+
+    def encode(self, tokens: Iterable[str]) -> list[int]:
+        """Ids of tokens; a word that is not known, or that spells a special token, is `<unk>`."""
+        return [id if (id := self._ids.get(token, UNK)) >= len(SPECIAL) else UNK for token in tokens]
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """Words of ids, up to the first `<eos>`; `<pad>` and `<bos>` are silent."""
+        words = []
+        for id in ids:
+            if id == EOS:
+                break
+            if id not in (PAD, BOS):
+                words.append(self.words[id])
+        return words
