@@ -7,3 +7,8 @@ class UserError(Exception):
     The message is one line that says what is wrong, in which file and item, and what to do about it. The command line
     prints it to stderr and exits with code 2; from Python it is an ordinary exception.
     """
+
+    def __init__(self, message: str) -> None:
+        if message.startswith("Caught "):  # how torch tells of a worker process: with our word behind its traceback
+            message = message.strip().rpartition(f"{__name__}.UserError: ")[2]
+        super().__init__(message)

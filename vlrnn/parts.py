@@ -63,18 +63,25 @@ def rebuild(description: Any, expected: type[Kind], place: str) -> Kind:
     """
     if not isinstance(description, dict) or description.keys() != {"class", "arguments"}:
         raise UserError(f"{place}: does not describe a {expected.__name__}; it was not written by vlrnn")
-    part_class = _find_class(description["class"], expected, place)
+    path, described = description["class"], description["arguments"]
+    part_class = _find_class(path, expected, place)
+    if not isinstance(described, dict):
+        raise UserError(f"{place}: gives the class {path!r} no arguments; it was not written by vlrnn")
     hints = get_type_hints(part_class.__init__)
     arguments = {}
-    for name, value in description["arguments"].items():
-        if isinstance(value, dict) and "class" in value:
-            base = next((hint for hint in _alternatives(hints.get(name)) if issubclass(hint, Part)), Part)
-            value = rebuild(value, base, place)
+    for name, value in described.items():
+        able = _alternatives(hints.get(name))
+        bases = [each for each in able if issubclass(each, Part)]
+        if bases and not (value is None and type(None) in able):
+            value = rebuild(value, bases[0], place)
+        elif isinstance(value, dict) and "class" in value:
+            raise UserError(f"{place}: names a class for {name!r} of {path!r}, which takes none; refused")
         arguments[name] = value
     try:
         return part_class(**arguments)
-    except TypeError as fault:
-        raise UserError(f"{place}: cannot build {description['class']}: {fault}") from None
+    except Exception as fault:  # these are a stranger's arguments: they may be anything
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+        raise UserError(f"{place}: cannot build {path!r}: {reason}") from None
 
 
 def _find_class(path: Any, expected: type[Kind], place: str) -> type[Kind]:

@@ -5,8 +5,9 @@ one `Example`. A model's output is `predictions.jsonl`; a line is one `Predictio
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -46,8 +47,8 @@ class Prediction:
     """What a model said about one example.
 
     `tokens` are the words said (without `<eos>`) and `log_probs` the natural log probability of each and, last, of the
-    `<eos>`, where it was said. `alternatives` are the other hypotheses, best first, as `{"text", "score"}`. `settings` says how it was
-    decoded.
+    `<eos>`, where it was said. `score` is what the search ranked it by, and `alternatives` are the other hypotheses, best first,
+    as `{"text", "score"}`. `settings` says how it was decoded.
     """
 
     id: Id
@@ -55,14 +56,43 @@ class Prediction:
     text: str
     tokens: tuple[str, ...] = ()
     log_probs: tuple[float, ...] = ()
+    score: float | None = None
     alternatives: tuple[Mapping[str, Any], ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 Record = TypeVar("Record", Example, Prediction)
 
-_REQUIRED = {Example: {"id": Id, "image_id": Id, "image": str}, Prediction: {"id": Id, "image_id": Id, "text": str}}
-_TEXT_LISTS = ("captions", "answers", "objects", "tokens")
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _list_of(member: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(member, value))
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_ID = (lambda value: isinstance(value, (int, str)) and not isinstance(value, bool), "a whole number or text")
+_TEXT = (_text, "a text")
+_TEXTS = (_list_of(_text), "a list of texts")
+_OBJECT = (_mapping, "an object")
+_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("id", "image_id"), _ID),
+    **dict.fromkeys(("image", "text", "question", "question_type", "answer_type"), _TEXT),
+    **dict.fromkeys(("captions", "answers", "objects", "tokens"), _TEXTS),
+    **dict.fromkeys(("attributes", "settings"), _OBJECT),
+    "log_probs": (_list_of(_number), "a list of numbers"),
+    "score": (_number, "a number"),
+    "alternatives": (_list_of(_mapping), "a list of objects"),
+}
 
 
 def parse_record(kind: type[Record], line: str, place: str) -> Record:
@@ -71,31 +101,37 @@ def parse_record(kind: type[Record], line: str, place: str) -> Record:
     Raises:
         UserError: no JSON object, a field that is missing, unknown or of the wrong type.
     """
-    value = parse_json(line, place)
-    if not isinstance(value, dict):
-        raise UserError(f"{place}: expected a JSON object, found {type(value).__name__}")
-    for name, types in _REQUIRED[kind].items():
-        if name not in value:
-            raise UserError(f"{place}: the field {name!r} is missing")
-        if not isinstance(value[name], types) or isinstance(value[name], bool):
-            raise UserError(f"{place}: {name!r} is a {type(value[name]).__name__}, which it may not be")
-    unknown = value.keys() - {each.name for each in fields(kind)}
+    record = parse_json(line, place)
+    if not isinstance(record, dict):
+        raise UserError(f"{place}: expected a JSON object, found {type(record).__name__}")
+    defaults = _defaults(kind)
+    for name, default in defaults.items():
+        if name not in record:
+            if default is MISSING:
+                raise UserError(f"{place}: the field {name!r} is missing")
+        elif not (record[name] is default is None or _TYPES[name][0](record[name])):
+            raise UserError(f"{place}: {name!r} must be {_TYPES[name][1]}")
+        elif isinstance(record[name], list):
+            record[name] = tuple(record[name])
+    unknown = record.keys() - defaults.keys()
     if unknown:
         raise UserError(f"{place}: unknown field {sorted(unknown)[0]!r}")
-    for name in _TEXT_LISTS:
-        if value.get(name) is not None:
-            if not isinstance(value[name], list) or not all(isinstance(text, str) for text in value[name]):
-                raise UserError(f"{place}: {name!r} must be a list of texts")
-            value[name] = tuple(value[name])
-    for name in ("log_probs", "alternatives"):
-        if name in value:
-            value[name] = tuple(value[name])
-    return kind(**value)
+    return kind(**record)
+
+
+@cache
+def _defaults(kind: type[Record]) -> dict[str, Any]:
+    """Field -> what it is where a line does not say; MISSING where it must."""
+    return {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory()
+        for each in fields(kind)
+    }
 
 
 def to_line(record: Example | Prediction) -> str:
-    """One JSON line; fields that are empty or unknown are left out."""
-    return json.dumps({k: v for k, v in asdict(record).items() if v not in (None, (), {})}, ensure_ascii=False)
+    """One JSON line; fields that are as by default are left out."""
+    defaults = _defaults(type(record))
+    return json.dumps({k: v for k, v in asdict(record).items() if v != defaults[k]}, ensure_ascii=False)
 
 
 def write_records(path: str | Path, records: Iterable[Example | Prediction]) -> int:
@@ -141,7 +177,7 @@ class RecordFile(Sequence[Record]):
         line = self._file.read(int(self._starts[index + 1] - self._starts[index]))
         place = f"{self.path}:{index + 1}"
         try:
-            return parse_record(self.kind, line.decode("utf-8"), place)
+            return parse_record(self.kind, line.decode("utf-8-sig"), place)
         except UnicodeDecodeError:
             raise UserError(f"{place}: not UTF-8 text") from None
 

@@ -121,21 +121,21 @@ def _make(
     left = np.flatnonzero(~done)
     paths = list(images.values())
     loader = DataLoader(_Pixels([paths[row] for row in left], encoder.size), _BATCH, num_workers=num_workers)
-    encoder = encoder.to(device).eval()
+    folded = encoder.to(device).eval().folded()
     began, at = time.monotonic(), 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(f"features of {name}", total=len(images), completed=len(images) - len(left), speed="")
         for batch in loader:
             with torch.inference_mode():
-                encoded = encoder.regions(batch.to(device)).half().cpu().numpy()
+                encoded = folded.regions(batch.to(device)).half().cpu().numpy()
+            if not np.isfinite(encoded).all():
+                raise UserError(f"{folder}: the encoder's outputs leave the range of float16; set data.cache to null")
             rows = left[at : at + len(batch)]
             regions[rows], at = encoded, at + len(batch)
             done[rows] = True
             progress.update(task, advance=len(batch), speed=f"{at / (time.monotonic() - began):.0f} images/s")
     seconds = time.monotonic() - began
-    if not np.isfinite(regions[: min(len(images), _BATCH)]).all():
-        raise UserError(f"{folder}: the encoder's outputs leave the range of float16; set data.cache to null")
     regions.flush()
     # Written last: its presence says that the cache is whole.
     settings = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}

@@ -35,7 +35,7 @@ def not_before(token: int, length: int) -> Constraint:
 
 
 def no_repeat_ngram(size: int) -> Constraint:
-    """Forbid the token that would make an n-gram of this size stand twice in a row (Paulus, Xiong, Socher 2018)."""
+    """Forbid the token that would make an n-gram of this size stand twice in a sentence (Paulus, Xiong, Socher 2018)."""
 
     def apply(log_probs: Tensor, said: Tensor) -> Tensor:
         if said.shape[1] < size:

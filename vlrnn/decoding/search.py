@@ -5,6 +5,7 @@ State leaves are [B * K, ...] and follow the hypotheses; memory leaves are [B, .
 A hypothesis scores sum of log p / length ** length_penalty, its `<eos>` counted in both.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -55,6 +56,8 @@ class Decoding(Part):
                 raise UserError(f"{name} must not be negative")
         if self.min_new_tokens >= self.max_new_tokens:
             raise UserError(f"min_new_tokens ({self.min_new_tokens}) must be less than max_new_tokens ({self.max_new_tokens})")
+        if not math.isfinite(self.length_penalty):
+            raise UserError(f"length_penalty must be a finite number, not {self.length_penalty}")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p must be above 0 and at most 1, not {self.top_p}")
         if self.temperature is None:
@@ -64,8 +67,8 @@ class Decoding(Part):
                 raise UserError(
                     f"num_return_sequences ({self.num_return_sequences}) must not exceed num_beams ({self.num_beams})"
                 )
-        elif self.temperature <= 0:
-            raise UserError(f"temperature must be above 0, not {self.temperature}")
+        elif not 0 < self.temperature < math.inf:
+            raise UserError(f"temperature must be a number above 0, not {self.temperature}")
         elif self.num_beams > 1:
             raise UserError("a temperature draws at random, num_beams searches: give one of the two")
 
@@ -92,7 +95,7 @@ class _Beams(NamedTuple):
     ended: Tensor  # [b, K]
 
     def scores(self, length_penalty: float) -> Tensor:
-        return self.sums / self.lengths.clamp(min=1) ** length_penalty
+        return self.sums / self.lengths.clamp(min=1).float() ** length_penalty
 
 
 _Choice = Callable[[Tensor, _Beams], tuple[Tensor, Tensor, Tensor]]
@@ -196,7 +199,7 @@ def _best(length_penalty: float) -> _Choice:
         batch_size, width, size = log_probs.shape
         sums = beams.sums[..., None] + log_probs  # [b, K, V]
         lengths = beams.lengths + ~beams.ended  # an ended hypothesis grows no more
-        scores = sums / lengths[..., None] ** length_penalty
+        scores = sums / lengths[..., None].float() ** length_penalty
         flat = scores.flatten(1).topk(width).indices  # [b, K]
         parent, token = flat // size, flat % size
         return parent, token, sums.flatten(1).gather(1, flat)
@@ -226,7 +229,8 @@ def _extend(beams: _Beams, parent: Tensor, token: Tensor, sums: Tensor, eos: int
     tokens = beams.tokens.gather(1, parent[..., None].expand(-1, -1, beams.tokens.shape[2]))
     ended = beams.ended.gather(1, parent)
     lengths = beams.lengths.gather(1, parent) + ~ended
-    return _Beams(torch.cat([tokens, token[..., None]], -1), sums, lengths, ended | (token == eos))
+    ended = ended | (token == eos) | sums.isneginf()  # nobody waits for a hypothesis that does not exist
+    return _Beams(torch.cat([tokens, token[..., None]], -1), sums, lengths, ended)
 
 
 def _gather(finished: list[tuple[Tensor, _Beams]], settings: Decoding, eos: int) -> Hypotheses:

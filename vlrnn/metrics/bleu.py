@@ -10,6 +10,8 @@ from vlrnn.metrics.references import ReferenceTable
 
 Floats = NDArray[np.float64]
 
+BLEU_NAMES = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4")
+
 # The official scorer's guards against division by zero. They reach the tenth digit of a score, and the whole of the score of
 # a caption with fewer than four words, so they belong to the definition.
 _SMALL, _TINY = 1e-9, 1e-15
@@ -21,7 +23,9 @@ class BleuStatistics(NamedTuple):
     correct: Ints  # [images, 4], n-grams that also stand in a reference, clipped
     total: Ints  # [images, 4], n-grams of the prediction
     length: Ints  # [images], words of the prediction
-    reference_length: Ints  # [images], words of the reference closest in length, of two equally close the shorter
+    reference_length: (
+        Ints  # [images], words of the reference closest in length, of two equally close the shorter
+    )
 
 
 def bleu_statistics(table: ReferenceTable, counts: list[NgramCounts], lengths: Ints) -> BleuStatistics:
@@ -36,7 +40,7 @@ def bleu_statistics(table: ReferenceTable, counts: list[NgramCounts], lengths: I
     correct = np.zeros((images, ORDERS), np.int64)
     for order in range(ORDERS):
         rows = counts[order]
-        clipped = np.minimum(rows.count, table.largest_counts(order, rows))
+        clipped = np.minimum(rows.times, table.largest_counts(order, rows))
         correct[:, order] = np.bincount(rows.caption, clipped, images)
     total = np.maximum(0, lengths[:, None] - np.arange(ORDERS))
     distance_then_length = (np.abs(table.lengths - lengths[table.image_of]) << 32) + table.lengths
@@ -45,7 +49,9 @@ def bleu_statistics(table: ReferenceTable, counts: list[NgramCounts], lengths: I
     return BleuStatistics(correct, total, lengths, closest)
 
 
-def bleu(correct: Floats | Ints, total: Floats | Ints, length: Floats | Ints, reference_length: Floats | Ints) -> Floats:
+def bleu(
+    correct: Floats | Ints, total: Floats | Ints, length: Floats | Ints, reference_length: Floats | Ints
+) -> Floats:
     """BLEU-1..4 in 0..1 of statistics, summed over a corpus or of single images.
 
     Args:

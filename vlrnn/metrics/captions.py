@@ -2,22 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlrnn.errors import UserError
-from vlrnn.metrics.bleu import BleuStatistics, bleu, bleu_statistics
+from vlrnn.metrics.bleu import BLEU_NAMES, BleuStatistics, bleu, bleu_statistics
 from vlrnn.metrics.bootstrap import Resampler, interval
 from vlrnn.metrics.cider import CiderD
 from vlrnn.metrics.references import ReferenceTable, Tokens
 from vlrnn.metrics.rouge import rouge_l
 from vlrnn.records import Id
-from vlrnn.text.tokenizer import TOKENIZER_NAME, tokenize
+from vlrnn.text.tokenizer import TOKENIZER_NAME, tokenize_all
 
-BLEU_NAMES = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4")
-METRICS = (*BLEU_NAMES, "ROUGE_L", "CIDEr")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class CaptionScores:
 
     `ids` are the scored images, in the order of the references. `corpus` has the scores under the field's names, in 0..1
     (CIDEr 0..10); `per_image` the same for each image [images]. BLEU of a corpus is no mean of its images' BLEU: it is
-    made of `bleu_statistics`. `settings` says what was scored and how.
+    made of `bleu_statistics`. `settings` says what was scored and how; `tokens` are the predictions' tokens.
     """
 
     ids: tuple[Id, ...]
@@ -34,18 +33,19 @@ class CaptionScores:
     per_image: Mapping[str, NDArray[np.float64]] = field(repr=False)
     bleu_statistics: BleuStatistics = field(repr=False)
     settings: Mapping[str, Any]
+    tokens: Sequence[Tokens] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def resampled(self, resampler: Resampler) -> dict[str, NDArray[np.float64]]:
         """Each score on each resampled set of images: name -> [resamples]."""
-        sums = BleuStatistics(*map(resampler.sums, self.bleu_statistics))
-        scores = dict(zip(BLEU_NAMES, bleu(*sums).T, strict=True))
-        for name, values in self.per_image.items():
-            if name not in scores:
-                scores[name] = resampler.sums(values) / len(self)
-        return scores
+        means = [name for name in self.per_image if name not in BLEU_NAMES]
+        columns = [*self.bleu_statistics, *(self.per_image[name] for name in means)]
+        sums = resampler.sums(np.column_stack(columns))
+        correct, total, length, reference_length = np.split(sums[:, :10], [4, 8, 9], axis=1)
+        scores = dict(zip(BLEU_NAMES, bleu(correct, total, length[:, 0], reference_length[:, 0]).T, strict=True))
+        return scores | {name: sums[:, 10 + place] / len(self) for place, name in enumerate(means)}
 
     def with_intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, float | int]]:
         """The `scores` of a metrics.json: name -> `{"value", "low", "high", "n"}`, a 95 % bootstrap interval over images."""
@@ -60,6 +60,8 @@ class CaptionScorer:
         references: image id -> its reference captions, at least one each.
         corpus: another corpus of references, whose document frequencies CIDEr is to use; the references' own by default,
             as in the official scorer.
+
+    `references` are their tokens, by image in the order of `ids`.
 
     Raises:
         UserError: fewer than two images, or an image without references.
@@ -77,17 +79,17 @@ class CaptionScorer:
                 f"CIDEr weighs n-grams by how few images have them, which takes two images at least; there are {len(documents)}"
             )
         self.ids = tuple(references)
-        self._references = [[tokenize(caption) for caption in captions] for captions in references.values()]
-        others = None
-        if corpus is not None:
-            others = [[_words(tokenize(caption)) for caption in captions] for captions in corpus.values()]
-        self._table = ReferenceTable([[_words(each) for each in texts] for texts in self._references], others)
+        self.references = _tokenize_groups(references)
+        others = None if corpus is None else _words_of_groups(_tokenize_groups(corpus))
+        self._table = ReferenceTable(_words_of_groups(self.references), others)
         self._cider = CiderD(self._table)
         self._settings = {
             "tokenizer": TOKENIZER_NAME,
             "n": len(self.ids),
             "references": len(self._table.lengths),
-            "document_frequency": "references" if corpus is None else f"another corpus of {len(corpus)} images",
+            "document_frequency": "references"
+            if corpus is None
+            else f"another corpus of {len(corpus)} images",
         }
 
     def score(self, predictions: Mapping[Id, str]) -> CaptionScores:
@@ -100,18 +102,18 @@ class CaptionScorer:
             UserError: an image has no prediction, or no references.
         """
         check_same_ids(predictions, self.ids)
-        tokens = [tokenize(predictions[id]) for id in self.ids]
+        tokens = tokenize_all([predictions[id] for id in self.ids])
         words = [_words(each) for each in tokens]
         lengths = np.fromiter(map(len, words), np.int64)
         counts = self._table.index.count(words)
         statistics = bleu_statistics(self._table, counts, lengths)
         per_image = dict(zip(BLEU_NAMES, bleu(*statistics).T, strict=True))
-        per_image["ROUGE_L"] = np.array(list(map(rouge_l, tokens, self._references)))
+        per_image["ROUGE_L"] = np.array(list(map(rouge_l, tokens, self.references)))
         per_image["CIDEr"] = self._cider.score(counts, lengths)
         totals = BleuStatistics(*(each.sum(axis=0) for each in statistics))
         corpus = dict(zip(BLEU_NAMES, map(float, bleu(*totals)), strict=True))
         corpus |= {name: float(per_image[name].mean()) for name in ("ROUGE_L", "CIDEr")}
-        return CaptionScores(self.ids, corpus, per_image, statistics, self._settings)
+        return CaptionScores(self.ids, corpus, per_image, statistics, self._settings, tokens)
 
 
 def score_captions(predictions: Mapping[Id, str], references: Mapping[Id, Sequence[str]]) -> CaptionScores:
@@ -134,11 +136,24 @@ def check_same_ids(predictions: Mapping[Id, str], ids: Sequence[Id]) -> None:
     """Raise UserError unless predictions are there for exactly these images."""
     missing = [id for id in ids if id not in predictions]
     if missing:
-        raise UserError(f"{len(missing)} of {len(ids)} images have no prediction, the first is {missing[0]!r}")
+        raise UserError(
+            f"{len(missing)} of {len(ids)} images have no prediction, the first is {missing[0]!r}"
+        )
     if len(predictions) > len(ids):
         known = set(ids)
         unknown = [id for id in predictions if id not in known]
-        raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
+        raise UserError(
+            f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}"
+        )
+
+
+def _tokenize_groups(captions: Mapping[Id, Sequence[str]]) -> list[list[list[str]]]:
+    tokens = iter(tokenize_all(list(chain.from_iterable(captions.values()))))
+    return [list(islice(tokens, len(group))) for group in captions.values()]
+
+
+def _words_of_groups(groups: list[list[list[str]]]) -> list[list[Tokens]]:
+    return [list(map(_words, group)) for group in groups]
 
 
 def _words(tokens: Tokens) -> Tokens:

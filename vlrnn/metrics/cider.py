@@ -22,7 +22,7 @@ class CiderD:
         self._row_weights = []
         self._norms = []
         for order, rows in enumerate(table.orders):
-            weights = rows.count * table.weights(order, rows.key & 0xFFFFFFFF)
+            weights = rows.times * table.weights(order, rows.key & 0xFFFFFFFF)
             self._row_weights.append(weights)
             self._norms.append(np.sqrt(np.bincount(rows.caption, weights**2, len(table.lengths))))
 
@@ -36,7 +36,7 @@ class CiderD:
         table = self.table
         similarity = np.zeros(len(table.lengths))
         for order, rows in enumerate(counts):
-            weights = rows.count * table.weights(order, rows.ngram)
+            weights = rows.times * table.weights(order, rows.ngram)
             norms = np.sqrt(np.bincount(rows.caption, weights**2, len(lengths)))
             match = table.matches(order, rows)
             theirs = self._row_weights[order][match.row]

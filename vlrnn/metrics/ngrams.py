@@ -1,6 +1,6 @@
 """N-grams as numbers, so that whole corpora are counted by sorting. Knows words and captions, no metric."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+SmallInts = NDArray[np.int32]
 
 ORDERS = 4
 """BLEU and CIDEr both look at n-grams of one to four words."""
@@ -21,7 +22,7 @@ class NgramCounts(NamedTuple):
 
     caption: Ints  # [rows]
     ngram: Ints  # [rows]
-    count: Ints  # [rows]
+    times: SmallInts  # [rows]
 
 
 def pair_key(first: Ints, second: Ints) -> Ints:
@@ -29,24 +30,29 @@ def pair_key(first: Ints, second: Ints) -> Ints:
     return first * _STRIDE + second
 
 
+class _Numbers(dict[str, int]):
+    """Numbers words in the order in which they are first asked for."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self)
+        return number
+
+
 class NgramIndex:
     """Numbers for the n-grams of a corpus; n-grams from elsewhere are numbered behind them, anew at every count.
 
-    Args:
-        captions: the corpus, each caption a list of words. It is gone through twice.
+    Made by `NgramIndex.of`.
     """
 
-    def __init__(self, captions: Sequence[Sequence[str]]) -> None:
-        self._words: dict[str, int] = {}
+    def __init__(self) -> None:
+        self._words = _Numbers()
         self._known: list[Ints] = []
-        tokens, lengths = self._number_words(captions, self._words)
-        previous = tokens
-        for order in range(2, ORDERS + 1):
-            starts = _starts(lengths, order)
-            keys, numbers = np.unique(pair_key(previous[starts], tokens[starts + order - 1]), return_inverse=True)
-            self._known.append(keys)
-            previous = np.zeros(len(tokens), np.int64)
-            previous[starts] = numbers
+
+    @classmethod
+    def of(cls, captions: Sequence[Sequence[str]]) -> tuple["NgramIndex", list[NgramCounts]]:
+        """The index of a corpus, each caption a list of words, and the n-grams of its captions, by order."""
+        index = cls()
+        return index, index._count(captions, index._words)
 
     def size(self, order: int) -> int:
         """How many different n-grams of this order the corpus has."""
@@ -54,24 +60,26 @@ class NgramIndex:
 
     def count(self, captions: Sequence[Sequence[str]]) -> list[NgramCounts]:
         """The n-grams of captions, by order. N-grams that the corpus lacks get numbers from `size(order)` on."""
-        tokens, lengths = self._number_words(captions, dict(self._words))
+        return self._count(captions, _Numbers(self._words))
+
+    def _count(self, captions: Sequence[Sequence[str]], words: _Numbers) -> list[NgramCounts]:
+        lengths = np.fromiter(map(len, captions), np.int64)
+        tokens = np.fromiter(map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum()))
         caption_of = np.repeat(np.arange(len(lengths)), lengths)
         counts = [_count_rows(caption_of, tokens)]
         previous = tokens
-        for order, known in enumerate(self._known, start=2):
+        for order in range(2, ORDERS + 1):
             starts = _starts(lengths, order)
-            numbers = _look_up(known, pair_key(previous[starts], tokens[starts + order - 1]))
+            keys = pair_key(previous[starts], tokens[starts + order - 1])
+            if len(self._known) < order - 1:
+                known, numbers = np.unique(keys, return_inverse=True)
+                self._known.append(known)
+            else:
+                numbers = _look_up(self._known[order - 2], keys)
             counts.append(_count_rows(caption_of[starts], numbers))
             previous = np.zeros(len(tokens), np.int64)
             previous[starts] = numbers
         return counts
-
-    @staticmethod
-    def _number_words(captions: Iterable[Sequence[str]], words: dict[str, int]) -> tuple[Ints, Ints]:
-        lengths = np.fromiter(map(len, captions), np.int64)
-        total = int(lengths.sum())
-        numbers = (words.setdefault(word, len(words)) for word in chain.from_iterable(captions))
-        return np.fromiter(numbers, np.int64, total), lengths
 
 
 def _starts(lengths: Ints, order: int) -> Ints:
@@ -92,4 +100,4 @@ def _look_up(known: Ints, keys: Ints) -> Ints:
 
 def _count_rows(caption_of: Ints, numbers: Ints) -> NgramCounts:
     keys, counts = np.unique(pair_key(caption_of, numbers), return_counts=True)
-    return NgramCounts(*np.divmod(keys, _STRIDE), counts)
+    return NgramCounts(*np.divmod(keys, _STRIDE), counts.astype(np.int32))

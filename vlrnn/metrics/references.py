@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.metrics.ngrams import Ints, NgramCounts, NgramIndex, pair_key
+from vlrnn.metrics.ngrams import Ints, SmallInts, NgramCounts, NgramIndex, pair_key
 
 Tokens = Sequence[str]
 
@@ -16,10 +16,10 @@ class OrderTable(NamedTuple):
     """The n-grams of one order in the references, one row per distinct n-gram of a caption, sorted by image and n-gram."""
 
     key: Ints  # [rows], image and n-gram
-    caption: Ints  # [rows]
-    count: Ints  # [rows]
+    caption: SmallInts  # [rows]
+    times: SmallInts  # [rows]
     group_key: Ints  # [groups], the distinct keys
-    group_max: Ints  # [groups], the largest count in one reference
+    group_max: SmallInts  # [groups], the largest count in one reference
     frequency: Ints  # [n-grams of the index], in how many documents of the corpus it stands
 
 
@@ -39,33 +39,34 @@ class ReferenceTable:
             default the references' own.
     """
 
-    def __init__(self, references: Sequence[Sequence[Tokens]], corpus: Sequence[Sequence[Tokens]] | None = None) -> None:
+    def __init__(
+        self, references: Sequence[Sequence[Tokens]], corpus: Sequence[Sequence[Tokens]] | None = None
+    ) -> None:
         captions = list(chain.from_iterable(references))
         others = list(chain.from_iterable(corpus or ()))
-        self.references_per_image: Ints = np.fromiter(map(len, references), np.int64)
-        self.image_of: Ints = np.repeat(np.arange(len(references)), self.references_per_image)
+        self.references_per_image, self.image_of = _groups(references)
         self.lengths: Ints = np.fromiter(map(len, captions), np.int64)
-        self.index = NgramIndex(captions + others)
+        self.index, all_counts = NgramIndex.of(captions + others)
         self.documents = len(references) if corpus is None else len(corpus)
-        counts = self.index.count(captions)
-        if corpus is None:
-            document_of, document_counts = self.image_of, counts
-        else:
-            document_of = np.repeat(np.arange(len(corpus)), np.fromiter(map(len, corpus), np.int64))
-            document_counts = self.index.count(others)
-        self.orders = [
-            self._tabulate(counts[i], document_of, document_counts[i], self.index.size(i + 1)) for i in range(len(counts))
-        ]
+        document_of = self.image_of if corpus is None else _groups(corpus)[1]
+        self.orders = []
+        while all_counts:  # one order after the other is let go: of all of COCO each takes 50 MB
+            counts = all_counts.pop(0)
+            end = int(np.searchsorted(counts.caption, len(captions)))
+            own, rest = (NgramCounts(*(each[part] for each in counts)) for part in np.s_[:end, end:])
+            documents = own if corpus is None else rest._replace(caption=rest.caption - len(captions))
+            self.orders.append(self._tabulate(own, document_of, documents, self.index.size(len(self.orders) + 1)))
 
     def _tabulate(self, counts: NgramCounts, document_of: Ints, documents: NgramCounts, size: int) -> OrderTable:
         keys = pair_key(self.image_of[counts.caption], counts.ngram)
         order = np.argsort(keys, kind="stable")
-        keys, count = keys[order], counts.count[order]
-        group_keys, firsts = np.unique(keys, return_index=True)
-        group_max = np.maximum.reduceat(count, firsts) if len(firsts) else count
-        ngrams_of_documents = np.unique(pair_key(documents.ngram, document_of[documents.caption])) >> 32
-        frequency = np.bincount(ngrams_of_documents, minlength=size)
-        return OrderTable(keys, counts.caption[order], count, group_keys, group_max, frequency)
+        keys, times = keys[order], counts.times[order]
+        firsts = _first_of_runs(keys)
+        group_max = np.maximum.reduceat(times, firsts) if len(firsts) else times
+        in_documents = np.sort(pair_key(documents.ngram, document_of[documents.caption]))
+        ngrams, _ = np.divmod(in_documents[_first_of_runs(in_documents)], 1 << 32)
+        frequency = np.bincount(ngrams, minlength=size)
+        return OrderTable(keys, counts.caption[order].astype(np.int32), times, keys[firsts], group_max, frequency)
 
     def largest_counts(self, order: int, predicted: NgramCounts) -> Ints:
         """For each predicted n-gram how often it stands, at most, in one reference of its image."""
@@ -96,3 +97,15 @@ class ReferenceTable:
         known[inside] = frequency[ngrams[inside]]
         weights: NDArray[np.float64] = np.log(self.documents) - np.log(np.maximum(1, known))
         return weights
+
+
+def _groups(groups: Sequence[Sequence[Tokens]]) -> tuple[Ints, Ints]:
+    """How many captions each image has, and the image of each caption."""
+    sizes: Ints = np.fromiter(map(len, groups), np.int64)
+    return sizes, np.repeat(np.arange(len(groups)), sizes)
+
+
+def _first_of_runs(values: Ints) -> Ints:
+    """Where, in sorted values, each different one first stands."""
+    changes: Ints = np.flatnonzero(np.diff(values, prepend=-1))
+    return changes

@@ -20,16 +20,9 @@ from vlrnn.nn.tree import Tree, leaves, map_tree
 from vlrnn.parts import Part
 
 
-class Reading(NamedTuple):
-    """A decoder's account of sentences that it was given: `logits` [M, T, V] of each next word, and where it looked
-    when it gave them, `attention` [M, T, N], if it attends."""
-
-    logits: Tensor
-    attention: Tensor | None
-
-
 class Said(NamedTuple):
-    """What one step leaves: `output` [B, K, H'] that the readout turns into scores, and `attention` [B, K, N] or None."""
+    """What steps leave: `output` [..., H'], which the readout turns into scores, and where the decoder looked, `attention`
+    [..., N], if it attends."""
 
     output: Tensor
     attention: Tensor | None
@@ -68,24 +61,25 @@ class Decoder(Part, nn.Module):
 
     def forward(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Tensor:
         """Teacher forcing: tokens [M, T], row m about image image_of[m] -> logits [M, T, V]."""
-        return self.read(tokens, memory, image_of).logits
+        return self.readout(self.read(tokens, memory, image_of).output)
 
-    def read(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Reading:
-        """Teacher forcing that also tells where the decoder looked.
+    def read(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Said:
+        """Teacher forcing short of the scores, which a caller may want of some words only.
 
         The rows are laid out as [B, K], K being the most rows of an image, so that the memory is used as it is.
 
         Args:
-            tokens: [M, T], `<bos>` first; position t is answered with the scores of position t + 1.
+            tokens: [M, T], `<bos>` first; position t is answered with what is said of position t + 1.
             memory: of B images.
             image_of: [M], 0..B-1, the image that a row is about.
+
+        Returns:
+            output [M, T, H'] and attention [M, T, N] or None.
         """
         grid = _Grid(image_of, batch_size=leaves(memory)[0].shape[0])
-        laid = grid.lay(tokens)  # [B, K, T]
         state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.initial_state(memory))
-        said = self.run(laid, state, memory)
-        attention = None if said.attention is None else grid.pick(said.attention)
-        return Reading(self.readout(grid.pick(said.output)), attention)
+        said = self.run(grid.lay(tokens), state, memory)
+        return Said(grid.pick(said.output), None if said.attention is None else grid.pick(said.attention))
 
     def run(self, tokens: Tensor, state: Tree, memory: Tree) -> Said:
         """All words of a sentence, tokens [B, K, T] -> output [B, K, T, H'], attention [B, K, T, N]: step by step here;

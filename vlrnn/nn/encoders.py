@@ -1,7 +1,9 @@
 """Encoders: a pretrained CNN that turns an image into a grid of regions. Knows nothing of what is said about them."""
 
+import copy
 import hashlib
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +12,7 @@ import torch
 import torchvision
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
 from torch.fx.passes.shape_prop import ShapeProp
 
 from vlrnn.errors import UserError
@@ -48,6 +51,10 @@ class Encoder(Part, nn.Module):
     def frozen(self) -> bool:
         """Whether nothing here learns, so that outputs can be cached."""
         return not any(parameter.requires_grad for parameter in self.parameters())
+
+    def folded(self) -> "Encoder":
+        """An encoder of the same numbers (to rounding) that runs faster and cannot learn."""
+        return self
 
     def fingerprint(self) -> str:
         """A digest of everything that the regions depend on: arguments, transform and weights."""
@@ -95,6 +102,8 @@ class CNNEncoder(Encoder):
         if state is not None:
             _fill(self.trunk, state, f"{weights}", name)
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
+        if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
+            raise UserError(f"encoder: {weights or name}: mean and std must be three numbers each, not {mean} and {std}")
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
         # A checkpoint holds the weights and must not look for the file they came from.
@@ -117,6 +126,12 @@ class CNNEncoder(Encoder):
         for module in self.trunk.modules():
             module.training = mode and any(each.requires_grad for each in module.parameters(recurse=False))
         return self
+
+    def folded(self) -> Encoder:
+        twin = copy.copy(self)  # shares all but the trunk, whose batch norms are folded into the convolutions before them
+        trunk = fuse(copy.deepcopy(self.trunk).eval(), inplace=True)
+        twin._modules = {**self._modules, "trunk": trunk.to(memory_format=torch.channels_last)}
+        return twin.requires_grad_(False)
 
     def regions(self, images: Tensor) -> Tensor:
         pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
@@ -149,9 +164,11 @@ def _cut(name: str, size: int) -> tuple[fx.GraphModule, int, int]:
     trunk.eval()
     try:
         with torch.no_grad():
+            model(torch.zeros(1, 3, size, size))  # what goes wrong here, ShapeProp would print with a traceback
             ShapeProp(trunk).propagate(torch.zeros(1, 3, size, size))
     except Exception as fault:
-        raise UserError(f"encoder: {name} takes no images of {size} x {size} pixels: {fault}") from None
+        reason = " ".join(str(fault).split())
+        raise UserError(f"encoder: {name} takes no images of {size} x {size} pixels: {reason}") from None
     nodes = [node for node in trunk.graph.nodes if node.op != "placeholder" and _holds_regions(node)]
     if not nodes:
         raise UserError(f"encoder: {name} leaves no grid of regions at {size} x {size} pixels; give a larger size")
@@ -202,7 +219,9 @@ def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | N
     if Path(weights).suffix == ".safetensors":
         return _read_safetensors(weights)
     try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
+            state = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception:
         raise UserError(f"encoder: {weights} holds no plain state dict; save one with torch.save(model.state_dict(), ...)") from None
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):

@@ -8,6 +8,7 @@ tensors whose every leaf is batch first, so that a search can reorder it without
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -45,9 +46,8 @@ class Recurrence(Part, nn.Module):
         raise NotImplementedError
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        """One time step: x [B, I] -> output [B, D] and the next state. A scan of length one."""
-        ys, state = self.scan(x[:, None], state)
-        return ys[:, 0], state
+        """One time step: x [B, I] -> output [B, D] and the next state."""
+        raise NotImplementedError
 
     def cell_state(self, state: Tree) -> Tensor:
         """What the recurrence remembers beside what it says [B, D]: the cell of an LSTM, elsewhere the output."""
@@ -112,6 +112,24 @@ class _Fused(Recurrence):
         after = map_tree(lambda new, old: torch.where(runs, new.transpose(0, 1), old), layer_first, state)
         return torch.where(runs, ys, 0.0), after
 
+    def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
+        """One time step by the library's cell kernels, which a scan of length one would pay dearly for on a CPU."""
+        parts = state if self.state_parts > 1 else (state,)
+        after = []
+        for layer in range(self.layers):
+            if layer:
+                x = F.dropout(x, self.dropout, self.training)
+            weights = [getattr(self.kernel, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            new = self._cell(x, tuple(part[:, layer] for part in parts), weights)
+            after.append(new)
+            x = new[0]
+        stacked = tuple(torch.stack(layers, 1) for layers in zip(*after, strict=True))
+        return x, stacked if self.state_parts > 1 else stacked[0]
+
+    def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        """One step of one layer: x [B, I] and its part of the state, each [B, D], -> the same after it."""
+        raise NotImplementedError
+
     def cell_state(self, state: Tree) -> Tensor:
         return state[:, -1]
 
@@ -142,6 +160,10 @@ class RNN(_Fused):
             input_width, self.width, self.layers, self.nonlinearity, batch_first=True, dropout=self.dropout
         )
 
+    def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
+        return (cell(x, state[0], *weights),)
+
 
 class GRU(_Fused):
     """The gated recurrent unit (Cho et al. 2014), in the form whose reset gate acts behind the recurrent matrix."""
@@ -150,6 +172,9 @@ class GRU(_Fused):
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
         return nn.GRU(input_width, self.width, self.layers, batch_first=True, dropout=self.dropout)
+
+    def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        return (torch.gru_cell(x, state[0], *weights),)
 
 
 class LSTM(_Fused):
@@ -161,6 +186,9 @@ class LSTM(_Fused):
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
         return nn.LSTM(input_width, self.width, self.layers, batch_first=True, dropout=self.dropout)
+
+    def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        return torch.lstm_cell(x, state, *weights)
 
     def build(self, input_width: int) -> Self:
         super().build(input_width)

@@ -132,7 +132,9 @@ class Task(Part, pl.LightningModule):
             return
         run = Path(self.trainer.default_root_dir)
         write_records(run / "predictions.jsonl", self._written)
-        write_json(run / "metrics.json", {**result, "settings": {"split": split, **result["settings"]}})
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        settings = {"split": split, "data": str(data.root), "image_root": str(data.image_root), **result["settings"]}
+        write_json(run / "metrics.json", {**result, "settings": settings})
 
     # Checkpoints carry all that is needed to build the task again; see vlrnn.tasks.checkpoint.
 

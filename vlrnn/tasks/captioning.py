@@ -71,8 +71,8 @@ class Captioner(Task):
 
     def loss(self, batch: Batch) -> Loss:
         memory = self.decoder.prepare(self.see(batch))
-        reading = self.decoder.read(batch.tokens[:, :-1], memory, batch.image_of)
-        return self.word_loss(reading, batch.tokens[:, 1:])
+        said = self.decoder.read(batch.tokens[:, :-1], memory, batch.image_of)
+        return self.word_loss(self.decoder, said, batch.tokens[:, 1:])
 
     @torch.no_grad()
     def speak(
@@ -118,4 +118,4 @@ def as_prediction(
     """The record of sentences about one image, the best of which comes first."""
     best, *others = sentences
     alternatives = tuple({"text": each.text, "score": each.score} for each in others)
-    return Prediction(id, image_id, best.text, best.tokens, best.log_probs, alternatives, settings)
+    return Prediction(id, image_id, best.text, best.tokens, best.log_probs, best.score, alternatives, settings)

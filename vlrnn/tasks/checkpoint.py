@@ -5,6 +5,7 @@ Two forms hold the same: the `.ckpt` of training (torch, read with `weights_only
 """
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,7 +55,9 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
 
 def _read_file(path: Path) -> tuple[Any, dict[str, Tensor]]:
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as fault:
         raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
     except pickle.UnpicklingError:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlrnn.nn.decoders import Reading
+from vlrnn.nn.decoders import Decoder, Said
 from vlrnn.parts import Part
 from vlrnn.text.vocabulary import PAD
 
@@ -35,17 +35,12 @@ class WordLoss(Part):
     label_smoothing: float = 0.0
     doubly_stochastic: float = 0.0
 
-    def __call__(self, reading: Reading, targets: Tensor) -> Loss:
-        """Reading of M rows, targets [M, T] that are filled up with `<pad>` -> the loss."""
+    def __call__(self, decoder: Decoder, said: Said, targets: Tensor) -> Loss:
+        """The loss of what a decoder said of M rows, targets [M, T] being filled up with `<pad>`, which is not scored."""
         there = targets != PAD
-        total = F.cross_entropy(
-            reading.logits.flatten(0, 1).float(),
-            targets.flatten(),
-            ignore_index=PAD,
-            reduction="sum",
-            label_smoothing=self.label_smoothing,
-        )
-        if self.doubly_stochastic and reading.attention is not None:
-            looked = (reading.attention * there[..., None]).sum(1)  # [M, N]
+        logits = decoder.readout(said.output[there]).float()  # [L, V]
+        total = F.cross_entropy(logits, targets[there], reduction="sum", label_smoothing=self.label_smoothing)
+        if self.doubly_stochastic and said.attention is not None:
+            looked = (said.attention * there[..., None]).sum(1)  # [M, N]
             total = total + self.doubly_stochastic * (1 - looked).square().sum()
         return Loss(total, there.sum())

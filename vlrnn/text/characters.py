@@ -11,13 +11,18 @@ LETTER, DIGIT, MARK, SYMBOL, UNKNOWN = "é٠\u0301§\x00"
 what the official tokenizer drops."""
 
 APOSTROPHES = "’\x92"
-QUOTES = "‘’‚‛“”„‟‹›«»\x82\x84\x91\x92\x93\x94"
+QUOTES = "‘’‚‛“”„‟‹›«»\x82\x91\x92\x93\x94"
 HYPHENS = "\u2010\u2011\u058a"
 DASHES = "–—―\x96\x97"
 SPACES = "\xa0\u2000-\u200a\u3000\u2028\u2029"
 SOFT_HYPHEN = "\xad"
-_SPECIAL = frozenset(QUOTES + HYPHENS + DASHES + SOFT_HYPHEN + "…\x85¢£¤€₠\x80¼½¾⅓⅔⁄٫٬\xa0\u3000\u2028\u2029⁺⁻₊₋") | frozenset(
-    map(chr, (0xB2, 0xB3, 0xB9, 0x2070, *range(0x2000, 0x200B), *range(0x2074, 0x207A), *range(0x2080, 0x208A)))
+_SPECIAL = frozenset(
+    QUOTES + HYPHENS + DASHES + SOFT_HYPHEN + "…\x85¢£¤€₠\x80¼½¾⅓⅔⁄٫٬\xa0\u3000\u2028\u2029⁺⁻₊₋"
+) | frozenset(
+    map(
+        chr,
+        (0xB2, 0xB3, 0xB9, 0x2070, *range(0x2000, 0x200B), *range(0x2074, 0x207A), *range(0x2080, 0x208A)),
+    )
 )
 
 
@@ -31,6 +36,8 @@ _TOO_NEW = _parse("""
 37F 528-52F 560 588 5EF 860-88E 8A1 8AD-8C9 978 980 9FC AF9 C34 C5A-C5D C80 CDD D04 D54-D5F DE6-DEF E86 E89 E8C E8E-E93 E98 EA0
 EA8-EA9 EAC 13F5-13FD 16F1-16F8 170D 171F 1878 191D-191E 19B0-19C0 19C8-19C9 1B4C 1C80-1CBF 1CF2-1CF3 1CFA 2C2F 2C5F 312E-312F
 31BB-31BF 4DB6-4DBF 9FCD-9FFF A698-A69D A78F A794-A79F A7AB-A7F7 A8FD-A8FE A9E0-A9FE AA7E-AA7F AB30-ABBF""")
+
+_ONCE_LETTERS = (0x1885, 0x1886)  # marks today
 
 _MARKS = _parse("""
 2C2-2C5 2D2-2DF 2E5-2EB 2ED 2EF-36F 375 378-379 384-385 3F6 483-487 55A-55F 591-5BD 5BF 5C1-5C2 5C4-5C5 5C7 615-61A 64B-65E 670
@@ -56,8 +63,10 @@ def classify(character: str) -> str:
     if code > 0xFFFF:
         return UNKNOWN
     category = unicodedata.category(character)
-    if (category[0] == "L" or category == "Nd") and not _within(code, _TOO_NEW):
-        return LETTER if category[0] == "L" else DIGIT
+    if category == "Nd" and not _within(code, _TOO_NEW):
+        return DIGIT
+    if (category[0] == "L" and not _within(code, _TOO_NEW)) or code in _ONCE_LETTERS:
+        return LETTER
     if _within(code, _MARKS):
         return MARK
     return SYMBOL if _within(code, _SYMBOLS) else UNKNOWN

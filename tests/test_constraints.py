@@ -1,0 +1,53 @@
+"""Constraints against literal loops."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vlrnn.decoding.constraints import never, no_repeat_ngram, not_before
+
+V = 5
+said = st.integers(1, 4).flatmap(
+    lambda rows: st.integers(0, 9).flatmap(
+        lambda length: st.lists(
+            st.lists(st.integers(0, V - 1), min_size=length, max_size=length), min_size=rows, max_size=rows
+        )
+    )
+)
+
+
+def forbidden(constraint: object, rows: list[list[int]]) -> list[set[int]]:
+    """What is forbidden to each row; the rest must be as it was."""
+    before = torch.randn(len(rows), V).log_softmax(-1)
+    after: Tensor = constraint(before.clone(), torch.tensor(rows, dtype=torch.long).view(len(rows), -1))
+    assert after.shape == before.shape
+    assert torch.equal(after[~after.isneginf()], before[~after.isneginf()])
+    return [set(row.isneginf().nonzero().flatten().tolist()) for row in after]
+
+
+@given(rows=said, tokens=st.lists(st.integers(0, V - 1), min_size=1))
+def test_never(rows: list[list[int]], tokens: list[int]) -> None:
+    assert forbidden(never(tokens), rows) == [set(tokens)] * len(rows)
+
+
+@given(rows=said, token=st.integers(0, V - 1), length=st.integers(0, 10))
+def test_not_before(rows: list[list[int]], token: int, length: int) -> None:
+    assert forbidden(not_before(token, length), rows) == [{token} if len(rows[0]) < length else set()] * len(rows)
+
+
+@given(rows=said, size=st.integers(1, 5))
+def test_no_repeat_ngram(rows: list[list[int]], size: int) -> None:
+    """No n-gram may stand twice, whether or not the two touch or overlap."""
+    expected = []
+    for row in rows:
+        grams = {tuple(row[i : i + size]) for i in range(len(row) - size + 1)}
+        able = [tuple((*row, token)[-size:]) for token in range(V)]
+        expected.append({token for token in range(V) if len(row) >= size and able[token] in grams})
+    assert forbidden(no_repeat_ngram(size), rows) == expected
+
+
+def test_what_is_forbidden_already_stays_so() -> None:
+    scores = torch.full((1, V), -torch.inf)
+    again = no_repeat_ngram(1)(scores, torch.tensor([[0, 1, 1, 1]]))
+    assert again.isneginf().all()  # and no NaN

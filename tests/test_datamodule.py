@@ -1,0 +1,174 @@
+"""Batches: an image stands once with all its captions, words are counted on the training split alone."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vlrnn.data.datamodule import CaptionedImages, Item, VisionLanguageData, collate
+from vlrnn.data.images import open_image, pixels
+from vlrnn.errors import UserError
+from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.records import Example, open_split, write_dataset
+from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
+
+
+class Trainer:
+    """As much of a Trainer as a data module asks."""
+
+    def __init__(self, encoder: CNNEncoder) -> None:
+        self.lightning_module = nn.Module()
+        self.lightning_module.encoder = encoder
+        self.strategy = self
+        self.root_device = torch.device("cpu")
+
+
+def attached(data: VisionLanguageData, encoder: CNNEncoder) -> VisionLanguageData:
+    data.trainer = Trainer(encoder)  # type: ignore[assignment]
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+@pytest.fixture
+def encoder(classifier_file: Path) -> CNNEncoder:
+    return CNNEncoder("mobilenet_v3_small", str(classifier_file))
+
+
+def test_vocabulary_is_counted_on_train_alone(dataset: Path) -> None:
+    data = VisionLanguageData(str(dataset), min_count=1)
+    said = [tokenize(caption) for example in open_split(dataset, "train") for caption in example.captions]
+    assert set(data.vocabulary.words[4:]) == {word for caption in said for word in caption}
+    assert "white" not in data.vocabulary  # which val and test hold
+    rare = VisionLanguageData(str(dataset), min_count=7)
+    counts = {word: sum(caption.count(word) for caption in said) for caption in said for word in caption}
+    assert set(rare.vocabulary.words[4:]) == {word for word, count in counts.items() if count >= 7}
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_batches(dataset: Path, encoder: CNNEncoder, tmp_path: Path, cached: bool, num_workers: int) -> None:
+    cache = str(tmp_path) if cached else None
+    data = VisionLanguageData(str(dataset), batch_size=3, min_count=1, cache=cache, num_workers=num_workers)
+    attached(data, encoder)
+    batches = list(data.train_dataloader())
+    assert [len(batch.examples) for batch in batches] == [3, 3, 2]
+    seen = [example for batch in batches for example in batch.examples]
+    assert sorted(example.id for example in seen) == sorted(each.id for each in open_split(dataset, "train"))
+    for batch in batches:
+        items = len(batch.examples)
+        if cached:
+            assert batch.images is None
+            assert batch.regions.shape == (items, encoder.count, encoder.width)
+        else:
+            assert batch.regions is None
+            assert batch.images.shape == (items, 3, encoder.size, encoder.size)
+            assert batch.images.dtype == torch.uint8
+            expected = pixels(open_image(dataset / batch.examples[-1].image), encoder.size)
+            assert torch.equal(batch.images[-1], torch.from_numpy(expected))
+        assert batch.image_of.tolist() == [index for index in range(items) for _ in range(2)]
+        for row, index in enumerate(batch.image_of.tolist()):
+            caption = batch.examples[index].captions[row - 2 * index]
+            ids = [BOS, *data.vocabulary.encode(tokenize(caption)), EOS]
+            filled = batch.tokens[row].tolist()
+            assert filled == ids + [PAD] * (len(filled) - len(ids))
+        assert (batch.tokens != PAD).any(0).all()  # no wider than needed
+
+
+def test_train_is_shuffled_and_the_others_are_not(dataset: Path, encoder: CNNEncoder) -> None:
+    data = attached(VisionLanguageData(str(dataset), batch_size=20), encoder)
+    orders = {tuple(example.id for example in next(iter(data.train_dataloader())).examples) for _ in range(4)}
+    assert len(orders) > 1
+    for split in ("val", "test"):
+        (batch,) = data.loader(split)
+        assert list(batch.examples) == list(open_split(dataset, split))
+
+
+def test_long_captions_are_cut_and_rare_words_unknown(dataset: Path, encoder: CNNEncoder) -> None:
+    data = attached(VisionLanguageData(str(dataset), min_count=1000, max_length=4, batch_size=20), encoder)
+    (batch,) = data.train_dataloader()
+    assert batch.tokens.shape == (16, 6)
+    assert (batch.tokens == torch.tensor([BOS, UNK, UNK, UNK, UNK, EOS])).all()
+
+
+def item(captions: list[list[int]]) -> Item:
+    return Item(Example(1, 1, "a"), torch.zeros(3, 4, 4, dtype=torch.uint8), None, captions)
+
+
+def test_collate_of_uneven_captions() -> None:
+    batch = collate([item([[1, 5, 2]]), item([]), item([[1, 2], [1, 6, 7, 2]])])
+    assert batch.tokens.tolist() == [[1, 5, 2, 0], [1, 2, 0, 0], [1, 6, 7, 2]]
+    assert batch.image_of.tolist() == [0, 2, 2]
+    assert batch.images.shape == (3, 3, 4, 4)
+
+
+def test_collate_without_any_caption() -> None:
+    batch = collate([item([]), item([])])
+    assert batch.tokens.shape[0] == batch.image_of.shape[0] == 0
+    assert batch.tokens.dtype == batch.image_of.dtype == torch.long
+
+
+def test_batches_move(dataset: Path, encoder: CNNEncoder) -> None:
+    (batch,) = attached(VisionLanguageData(str(dataset), batch_size=20), encoder).train_dataloader()
+    moved = batch.to("meta")
+    assert moved.regions is None
+    assert moved.images.is_meta
+    assert moved.tokens.is_meta
+    assert moved.image_of.is_meta
+    assert moved.examples == batch.examples
+
+
+def test_examples_travel_to_workers(dataset: Path) -> None:
+    """What is sent to a worker process does not grow with the data set beyond the index."""
+    examples = open_split(dataset, "train")
+    sent = pickle.dumps(CaptionedImages(examples, dataset.joinpath, 32, list, None))
+    assert len(pickle.loads(sent)) == 8
+    assert len(sent) < 2000
+
+
+def test_image_root(dataset: Path, tmp_path: Path, encoder: CNNEncoder) -> None:
+    """Images may lie elsewhere, as `dataset.json` or the user says."""
+    records = list(open_split(dataset, "train"))
+    write_dataset(tmp_path, {"train": records}, name="n", source="s", licence="l", image_root=str(dataset))
+    data = attached(VisionLanguageData(str(tmp_path), batch_size=20), encoder)
+    assert data.locate("images/a.png") == dataset / "images/a.png"
+    assert len(next(iter(data.train_dataloader())).examples) == 8
+    assert VisionLanguageData(str(tmp_path), image_root="other").locate("a.png") == Path("other/a.png")
+
+
+def test_splits_that_are_not_there(make_dataset: Callable[..., Path], tmp_path: Path, encoder: CNNEncoder) -> None:
+    folder = make_dataset(tmp_path / "squares", (9, 3))
+    data = attached(VisionLanguageData(str(folder), cache=str(tmp_path / "cache")), encoder)
+    assert data.splits == ["train", "val"]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    with pytest.raises(UserError, match="no split 'test'"):
+        data.test_dataloader()
+
+
+def test_what_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a prepared data set"):
+        VisionLanguageData(str(tmp_path / "absent"))
+    (tmp_path / "dataset.json").write_text(json.dumps({"name": "n"}))
+    with pytest.raises(UserError, match="no split 'train'"):
+        _ = VisionLanguageData(str(tmp_path)).vocabulary
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"max_length": 0}, {"num_workers": -1}], ids=str)
+def test_wrong_settings_are_refused(dataset: Path, wrong: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        VisionLanguageData(str(dataset), **wrong)
+
+
+def test_an_unreadable_image_is_named(make_dataset: Callable[..., Path], tmp_path: Path, encoder: CNNEncoder) -> None:
+    folder = make_dataset(tmp_path / "squares")
+    (folder / "images" / "red_top.png").write_bytes(b"")
+    for workers in (0, 1):
+        data = attached(VisionLanguageData(str(folder), batch_size=20, num_workers=workers), encoder)
+        with pytest.raises(UserError, match=r"red_top\.png") as told:
+            next(iter(data.train_dataloader()))
+        assert "\n" not in str(told.value)

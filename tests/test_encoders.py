@@ -1,0 +1,277 @@
+"""Encoders: torchvision classifiers of several families behind one contract, and the weights that they accept and refuse."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vlrnn.errors import UserError
+from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.parts import describe, rebuild
+
+CLASSIFIER = "mobilenet_v3_small"
+
+FAMILIES = {
+    "mobilenet_v3_small": (64, 4, 576),
+    "resnet18": (96, 9, 512),
+    "shufflenet_v2_x0_5": (64, 4, 1024),
+    "squeezenet1_1": (64, 9, 1000),
+    "convnext_tiny": (64, 4, 768),
+    "vit_b_32": (224, 49, 768),
+    "swin_t": (64, 4, 768),
+}
+
+
+def photographs(count: int = 2, size: int = 64) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_every_family_gives_regions(name: str) -> None:
+    size, count, width = FAMILIES[name]
+    encoder = CNNEncoder(name, size=size)
+    images = photographs(3, size)
+    context = encoder(images)
+    assert (encoder.count, encoder.width, encoder.size) == (count, width, size)
+    assert context.regions.shape == (3, encoder.count, encoder.width)
+    assert context.mask.shape == (3, encoder.count)
+    assert context.mask.all()
+    assert context.pooled.shape == (3, encoder.width)
+    torch.testing.assert_close(context.pooled, context.regions.mean(1))
+    assert context.regions.isfinite().all()
+    assert not context.regions.requires_grad
+    assert encoder.frozen
+    torch.testing.assert_close(encoder(images[1:2]).regions[0], context.regions[1], rtol=1e-3, atol=1e-3)
+    folded = encoder.eval().folded()
+    torch.testing.assert_close(folded(images).regions, context.regions, rtol=1e-3, atol=1e-3)
+    assert (folded.size, folded.count, folded.width) == (encoder.size, encoder.count, encoder.width)
+
+
+def test_regions_are_the_classifiers_own_map() -> None:
+    """What is cut off is only what makes classes of the map."""
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(weights=None).eval()
+    encoder = CNNEncoder("resnet18", size=64, mean=(0.0,) * 3, std=(1.0,) * 3)
+    encoder.trunk.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("fc")})
+    images = photographs()
+    pooled = encoder(images).pooled
+    torch.testing.assert_close(model.fc(pooled), model(images / 255), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "size", "side"), [("resnet18", 160, 5), ("swin_t", 160, 5)])
+def test_a_region_is_where_it_says(name: str, size: int, side: int) -> None:
+    """A bright patch moves the region of its own place most, or one beside it; regions go row by row."""
+    encoder = CNNEncoder(name, size=size).eval()
+    black = torch.zeros(1, 3, size, size, dtype=torch.uint8)
+    assert encoder.count == side * side
+    before = encoder(black)
+    for row, column in ((0, 0), (0, 4), (4, 0), (3, 1)):
+        bright = black.clone()
+        middle = [int((each + 0.5) * size / side) for each in (row, column)]
+        bright[:, :, middle[0] - 12 : middle[0] + 12, middle[1] - 12 : middle[1] + 12] = 255
+        moved = (encoder(bright).regions - before.regions).square().sum(-1)[0]
+        place = divmod(int(moved.argmax()), side)
+        assert abs(place[0] - row) <= 1
+        assert abs(place[1] - column) <= 1
+        x0, y0, x1, y1 = before.boxes[0, row * side + column].tolist()
+        assert x0 <= middle[1] / size <= x1
+        assert y0 <= middle[0] / size <= y1
+
+
+# Weights.
+
+
+def test_safetensors_bring_their_transform(classifier_file: Path) -> None:
+    """A classifier of seven classes; only its trunk counts."""
+    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    assert encoder.size == 64
+    assert encoder.mean.flatten().tolist() == encoder.std.flatten().tolist() == [127.5] * 3
+    state = load_file(classifier_file)
+    for name, tensor in encoder.trunk.state_dict().items():
+        assert torch.equal(tensor, state[name])
+    assert CNNEncoder(CLASSIFIER, str(classifier_file), size=96, mean=(0.1, 0.2, 0.3)).arguments["size"] == 96
+
+
+def test_state_dict_file(classifier_file: Path, tmp_path: Path) -> None:
+    torch.save(load_file(classifier_file), tmp_path / "small.pth")
+    encoder = CNNEncoder(CLASSIFIER, str(tmp_path / "small.pth"))
+    assert encoder.size == 224
+    same = CNNEncoder(CLASSIFIER, str(classifier_file))
+    assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), same.parameters(), strict=True))
+
+
+@pytest.mark.filterwarnings("error")
+def test_wrong_weights_are_refused(classifier_file: Path, tmp_path: Path) -> None:
+    state = load_file(classifier_file)
+    first = "features.0.0.weight"
+
+    def refused(file: str, word: str, name: str = CLASSIFIER) -> None:
+        with pytest.raises(UserError) as told:
+            CNNEncoder(name, str(tmp_path / file) if file else None)
+        assert word in str(told.value)
+        assert "\n" not in str(told.value)
+
+    save_file({key: value for key, value in state.items() if key != first}, tmp_path / "missing.safetensors")
+    refused("missing.safetensors", first)
+    save_file({**state, first: torch.zeros(2, 2)}, tmp_path / "shape.safetensors")
+    refused("shape.safetensors", "(2, 2)")
+    refused("shape.safetensors", "missing", "resnet18")
+    save_file(state, tmp_path / "metadata.safetensors", {"mean": "a,b,c"})
+    refused("metadata.safetensors", "metadata.safetensors")
+    save_file(state, tmp_path / "two.safetensors", {"mean": "0.5,0.5"})
+    refused("two.safetensors", "two.safetensors")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    refused("text.safetensors", "text.safetensors")
+    (tmp_path / "text.pth").write_text("no weights")
+    refused("text.pth", "text.pth")
+    (tmp_path / "pickle.pth").write_bytes(pickle.dumps({"a": Path("x")}))
+    refused("pickle.pth", "pickle.pth")
+    torch.save(nn.Linear(2, 2), tmp_path / "module.pth")
+    refused("module.pth", "module.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    refused("list.pth", "list.pth")
+    refused("absent.pth", "absent.pth")
+    refused("", "no_such_model", "no_such_model")
+
+
+@pytest.mark.parametrize(("name", "size"), [(CLASSIFIER, 1), (CLASSIFIER, -3), ("vit_b_32", 64)])
+def test_impossible_sizes_are_refused(name: str, size: int, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="pixels") as told:
+        CNNEncoder(name, size=size)
+    assert "\n" not in str(told.value)
+    assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [{"mean": (0.5, 0.5)}, {"std": (0.5, 0.5, 0.0)}, {"std": (float("nan"),) * 3}])
+def test_impossible_transforms_are_refused(wrong: dict[str, tuple[float, ...]]) -> None:
+    with pytest.raises(UserError, match="mean and std"):
+        CNNEncoder(CLASSIFIER, size=64, **wrong)
+
+
+def test_a_dangerous_pickle_never_runs(tmp_path: Path) -> None:
+    class Dangerous:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",))
+
+    for name in ("raw.pth", "zip.pth", "named.safetensors"):
+        if name == "zip.pth":
+            torch.save({"a": Dangerous()}, tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(pickle.dumps(Dangerous()))
+        with pytest.raises(UserError):
+            CNNEncoder(CLASSIFIER, str(tmp_path / name))
+    assert not (tmp_path / "ran").exists()
+
+
+# What learns.
+
+
+def test_trainable_from() -> None:
+    encoder = CNNEncoder(CLASSIFIER, size=64, trainable_from="features.9")
+    assert not encoder.frozen
+    learns = {name.split(".")[1] for name, each in encoder.trunk.named_parameters() if each.requires_grad}
+    stays = {name.split(".")[1] for name, each in encoder.trunk.named_parameters() if not each.requires_grad}
+    assert learns == {"9", "10", "11", "12"}
+    assert stays == {str(block) for block in range(9)}
+    encoder(photographs()).regions.square().sum().backward()
+    for name, parameter in encoder.trunk.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+def test_a_block_is_no_prefix_of_a_name() -> None:
+    """`features.1` is not `features.11`."""
+    encoder = CNNEncoder(CLASSIFIER, size=64, trainable_from="features.11")
+    assert not next(iter(encoder.trunk.get_submodule("features.1").parameters())).requires_grad
+    with pytest.raises(UserError, match="no block 'feat'"):
+        CNNEncoder(CLASSIFIER, size=64, trainable_from="feat")
+
+
+def test_unknown_block_lists_the_blocks() -> None:
+    with pytest.raises(UserError, match=r"no block 'layer9'.*layer1.*layer4") as told:
+        CNNEncoder("resnet18", size=64, trainable_from="layer9")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("trainable_from", [None, "features.9", "features.0"])
+def test_batch_norm_moves_where_its_block_learns(trainable_from: str | None) -> None:
+    encoder = CNNEncoder(CLASSIFIER, size=64, trainable_from=trainable_from).train()
+    norms = {name: each for name, each in encoder.trunk.named_modules() if isinstance(each, nn.BatchNorm2d)}
+    before = {name: each.running_mean.clone() for name, each in norms.items()}
+    encoder(photographs(4))
+    for name, norm in norms.items():
+        learns = trainable_from is not None and int(name.split(".")[1]) >= int(trainable_from.split(".")[1])
+        assert torch.equal(norm.running_mean, before[name]) != learns, name
+    encoder.eval()
+    before = {name: each.running_mean.clone() for name, each in norms.items()}
+    encoder(photographs(4))
+    assert all(torch.equal(each.running_mean, before[name]) for name, each in norms.items())
+
+
+def test_folded_cannot_learn_and_leaves_the_original_as_it_is(classifier_file: Path) -> None:
+    encoder = CNNEncoder(CLASSIFIER, str(classifier_file), trainable_from="features.9").eval()
+    images = photographs()
+    before = encoder(images).regions.detach()
+    folded = encoder.folded()
+    assert folded.frozen
+    assert not encoder.frozen
+    torch.testing.assert_close(folded(images).regions, before, rtol=1e-4, atol=1e-4)
+    assert torch.equal(encoder(images).regions, before)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.trunk.modules())
+
+
+def test_a_learning_encoder_in_training_mode_folds() -> None:
+    encoder = CNNEncoder(CLASSIFIER, size=64, trainable_from="features.9").train()
+    folded = encoder.folded()
+    assert encoder.training
+    torch.testing.assert_close(folded(photographs()).regions.shape, encoder(photographs()).regions.shape)
+
+
+# Identity.
+
+
+def test_fingerprint(classifier_file: Path) -> None:
+    weights = str(classifier_file)
+    encoder = CNNEncoder(CLASSIFIER, weights)
+    assert encoder.fingerprint() == CNNEncoder(CLASSIFIER, weights).fingerprint()
+    others = [
+        CNNEncoder(CLASSIFIER, weights, size=96),
+        CNNEncoder(CLASSIFIER, weights, mean=(0.4, 0.5, 0.5)),
+        CNNEncoder(CLASSIFIER, weights, std=(0.4, 0.5, 0.5)),
+        CNNEncoder(CLASSIFIER, size=64),
+    ]
+    moved = CNNEncoder(CLASSIFIER, weights)
+    with torch.no_grad():
+        next(iter(moved.parameters()))[0] += 1e-3
+    buffer = CNNEncoder(CLASSIFIER, weights)
+    next(each for name, each in buffer.named_buffers() if "running_var" in name)[0] += 1e-3
+    prints = [encoder.fingerprint(), *(each.fingerprint() for each in (*others, moved, buffer))]
+    assert len(set(prints)) == len(prints)
+
+
+def test_fingerprint_does_not_depend_on_where_the_weights_lay(classifier_file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(classifier_file.read_bytes())
+    one, other = (CNNEncoder(CLASSIFIER, str(path)) for path in (classifier_file, copy))
+    assert one.fingerprint() == other.fingerprint()
+
+
+def test_description_needs_no_file(classifier_file: Path) -> None:
+    encoder = CNNEncoder(CLASSIFIER, str(classifier_file), trainable_from="features.9")
+    described = describe(encoder)
+    assert described["arguments"]["weights"] is None
+    again = rebuild(described, CNNEncoder, "here")
+    again.load_state_dict(encoder.state_dict())
+    assert again.fingerprint() == encoder.fingerprint()
+    images = photographs()
+    assert torch.equal(again.eval()(images).regions, encoder.eval()(images).regions)
+
+
+def test_real_weights_load_as_they_are(real_data: Path) -> None:
+    encoder = CNNEncoder("mobilenet_v2", str(real_data / "weights" / "mobilenet_v2_imagenet.safetensors"))
+    assert encoder.mean.flatten().tolist() == encoder.std.flatten().tolist() == [127.5] * 3
+    assert encoder.width == 1280
+    assert encoder.count == (encoder.size // 32) ** 2

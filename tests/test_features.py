@@ -1,0 +1,189 @@
+"""The cache of encoder outputs: the same numbers, never stale, and not lost when making it is interrupted."""
+
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vlrnn.data import features
+from vlrnn.data.features import FeatureCache, open_cache
+from vlrnn.data.images import open_image, pixels
+from vlrnn.errors import UserError
+from vlrnn.nn.context import Context
+from vlrnn.nn.encoders import CNNEncoder
+
+CLASSIFIER = "mobilenet_v3_small"
+
+
+@pytest.fixture
+def encoder(classifier_file: Path) -> CNNEncoder:
+    return CNNEncoder(CLASSIFIER, str(classifier_file))
+
+
+@pytest.fixture
+def images(make_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Path]:
+    folder = make_dataset(tmp_path / "squares") / "images"
+    return {path.name: path for path in sorted(folder.iterdir())}
+
+
+class Counting(CNNEncoder):
+    """Counts the images that it sees, and may be interrupted."""
+
+    def watch(self, seen: list[int], until: int = sys.maxsize) -> "Counting":
+        def regions(batch: torch.Tensor) -> torch.Tensor:
+            if sum(seen) >= until:
+                raise KeyboardInterrupt
+            seen.append(len(batch))
+            return CNNEncoder.regions(self, batch)
+
+        self.regions = regions  # type: ignore[method-assign]
+        self.folded = lambda: self  # type: ignore[method-assign]
+        return self
+
+
+def counting(classifier_file: Path, seen: list[int], until: int = sys.maxsize) -> Counting:
+    return Counting(CLASSIFIER, str(classifier_file)).watch(seen, until)
+
+
+def test_cached_is_computed(encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path) -> None:
+    cache = open_cache(tmp_path / "cache", "train", encoder, images)
+    assert len(cache) == 12
+    for name, path in images.items():
+        image = torch.from_numpy(pixels(open_image(path), encoder.size))[None]
+        computed = encoder.regions(image)[0]
+        assert cache[name].dtype == np.float16
+        assert cache[name].shape == (encoder.count, encoder.width)
+        torch.testing.assert_close(torch.tensor(cache[name]).float(), computed, rtol=1e-2, atol=1e-3)
+        known: Context = encoder.context(torch.from_numpy(cache[name].copy())[None])
+        assert known.regions.dtype == torch.float32
+        torch.testing.assert_close(known.pooled, encoder(image).pooled, rtol=1e-2, atol=1e-3)
+
+
+def test_a_finished_cache_is_not_made_again(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
+    seen: list[int] = []
+    for _ in range(2):
+        open_cache(tmp_path, "train", counting(classifier_file, seen), images)
+    assert sum(seen) == 12
+    again = dict(reversed(images.items()))  # rows are found by name
+    first, second = (open_cache(tmp_path, "train", counting(classifier_file, seen), each) for each in (images, again))
+    for name in images:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_a_stale_cache_is_never_found(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
+    def made() -> int:
+        return len(list(tmp_path.glob("cache/*")))
+
+    def cache(**more: object) -> FeatureCache:
+        return open_cache(tmp_path / "cache", "train", CNNEncoder(CLASSIFIER, str(classifier_file), **more), images)
+
+    cache()
+    assert made() == 1
+    cache()
+    assert made() == 1
+    cache(size=96)
+    assert made() == 2
+    cache(mean=(0.4, 0.5, 0.5))
+    assert made() == 3
+    open_cache(tmp_path / "cache", "train", CNNEncoder(CLASSIFIER, size=64), images)  # other weights
+    assert made() == 4
+    first, second = list(images.values())[:2]
+    first.write_bytes(second.read_bytes())
+    changed = cache()
+    assert made() == 5
+    names = list(images)
+    np.testing.assert_array_equal(changed[names[0]], changed[names[1]])
+    os.utime(first, (1, 1))
+    cache()
+    assert made() == 6
+    images.pop(names[3])
+    cache()
+    assert made() == 7
+
+
+def test_interrupted_making_goes_on(
+    classifier_file: Path, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "_BATCH", 2)
+    seen: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(tmp_path / "cache", "train", counting(classifier_file, seen, until=6), images)
+    assert sum(seen) == 6
+    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    assert sum(seen) == 12  # none twice
+    whole = open_cache(tmp_path / "whole", "train", counting(classifier_file, []), images)
+    for name in images:
+        np.testing.assert_array_equal(cache[name], whole[name])
+    assert sorted(path.name for path in cache.folder.iterdir()) == ["index.json", "regions.npy"]
+
+
+def test_interrupted_before_the_first_image(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(tmp_path, "train", counting(classifier_file, [], until=0), images)
+    seen: list[int] = []
+    open_cache(tmp_path, "train", counting(classifier_file, seen), images)
+    assert sum(seen) == 12
+
+
+def test_a_learning_encoder_is_refused(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
+    encoder = CNNEncoder(CLASSIFIER, str(classifier_file), trainable_from="features.9")
+    with pytest.raises(UserError, match="learns"):
+        open_cache(tmp_path, "train", encoder, images)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_unreadable_image_is_named(
+    encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path, num_workers: int
+) -> None:
+    bad = list(images.values())[5]
+    bad.write_bytes(b"no image")
+    with pytest.raises(UserError, match=f"^{bad}: ") as told:
+        open_cache(tmp_path / "cache", "train", encoder, images, num_workers=num_workers)
+    assert "\n" not in str(told.value)
+    bad.unlink()
+    with pytest.raises(UserError, match=f"^{bad}: "):
+        open_cache(tmp_path / "cache", "train", encoder, images)
+
+
+def test_numbers_beyond_float16_are_told(
+    classifier_file: Path, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "_BATCH", 4)
+    encoder = counting(classifier_file, [])
+    watched, calls = encoder.regions, []
+
+    def regions(batch: torch.Tensor) -> torch.Tensor:
+        calls.append(len(batch))
+        return watched(batch) + (1e6 if len(calls) == 3 else 0.0)  # far from the first
+
+    encoder.regions = regions  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="float16"):
+        open_cache(tmp_path / "cache", "train", encoder, images)
+
+
+def test_the_map_is_not_loaded_whole(encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path) -> None:
+    cache = open_cache(tmp_path / "cache", "train", encoder, images)
+    row = cache[next(iter(images))]
+    base = row
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+    assert base.mode == "r"
+    sent = pickle.dumps(cache)  # to a worker process
+    assert len(sent) < 2000
+    np.testing.assert_array_equal(pickle.loads(sent)[next(iter(images))], row)
+
+
+def test_the_speed_is_told(
+    encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    open_cache(tmp_path / "cache", "squares", encoder, images)
+    told = capfd.readouterr().err
+    assert "features of squares" in told
+    assert "12/12" in told
+    assert "images/s" in told

@@ -1,0 +1,99 @@
+"""Reading and writing: errors name file and line, and no file is ever left half done."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vlrnn.errors import UserError
+from vlrnn.files import parse_json, read_json, read_text, replacing, write_json
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.json"
+    write_json(path, {"größe": [1, 2.5, None]})
+    assert read_json(path) == {"größe": [1, 2.5, None]}
+    assert "größe" in path.read_text(encoding="utf-8")
+    assert [each.name for each in path.parent.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", ":1: not JSON"),
+        (b'{"a": 1,\n "b": }', ":2: not JSON"),
+        (b"[1, 2", "not JSON"),
+        (b"\xff\xfe\x00", "UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_bad_json_names_file_and_line(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as fault:
+        read_json(path)
+    assert str(path) in str(fault.value)
+    assert told in str(fault.value) or content == b""
+    assert "\n" not in str(fault.value)
+
+
+def test_a_line_of_a_file_is_named_as_it_is() -> None:
+    with pytest.raises(UserError, match=r"^a\.jsonl:7: not JSON"):
+        parse_json("{oops}\n", "a.jsonl:7")
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(UserError, match="cannot be read"):
+            read_text(path)
+    (tmp_path / "bom").write_bytes(b"\xef\xbb\xbf{}")
+    assert read_json(tmp_path / "bom") == {}
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
+def test_the_old_file_stays_when_the_body_raises(tmp_path: Path, fault: type[BaseException]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(fault), replacing(path) as file:
+        file.write("half of the n")
+        raise fault
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_the_old_file_is_seen_until_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with replacing(path) as file:
+        file.write("new")
+        file.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_json_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, 1)
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert read_json(path) == 1
+
+
+def test_binary_and_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "a.bin", binary=True) as file:
+            file.write(b"\x00\xff")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.bin").read_bytes() == b"\x00\xff"
+    assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o640
+
+
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"), replacing(tmp_path / "file" / "a.txt"):
+        pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="cannot be written"):
+        write_json(tmp_path / "folder", 1)

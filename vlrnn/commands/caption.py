@@ -1,0 +1,115 @@
+"""caption: say what is in images."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlrnn.errors import UserError
+from vlrnn.files import replacing, write_json
+
+if TYPE_CHECKING:
+    from vlrnn.predictor import Predictor
+    from vlrnn.records import Prediction
+
+_DECODING = {
+    "num_beams": (int, "hypotheses of the beam search; 1 is greedy"),
+    "max_new_tokens": (int, "most words, the end counted"),
+    "min_new_tokens": (int, "fewest words"),
+    "length_penalty": (float, "exponent of the length that sums of log p are divided by"),
+    "no_repeat_ngram_size": (int, "no n-gram of this size twice"),
+    "temperature": (float, "draw at random, with this temperature, instead of searching"),
+    "top_k": (int, "when drawing: the k likeliest words"),
+    "top_p": (float, "when drawing: the likeliest words that make up this probability"),
+    "num_return_sequences": (int, "captions for each image, best first"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each image, one per line")
+    parser.add_argument("--out", metavar="FILE", help="write .csv (image, caption, score), .json or .jsonl")
+    parser.add_argument("--explain", metavar="PICTURE", help="save where the model looked at each word (one image)")
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    parser.add_argument("--seed", type=int, default=0, help="of random drawing")
+    group = parser.add_argument_group("decoding", "by default as the model was trained with")
+    for name, (kind, purpose) in _DECODING.items():
+        group.add_argument(f"--{name}", type=kind, help=purpose)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Caption all images; one that cannot be read is told of, and the others go on."""
+    if arguments.out and Path(arguments.out).suffix not in (".csv", ".json", ".jsonl"):
+        raise UserError(f"--out {arguments.out}: end the name in .csv, .json or .jsonl")
+    from vlrnn.predictor import Predictor
+
+    paths = _images(arguments.images)
+    if arguments.explain and len(paths) != 1:
+        raise UserError(f"--explain takes one image, not {len(paths)}")
+    predictor = Predictor.load(arguments.checkpoint, arguments.device)
+    settings = {name: value for name in _DECODING if (value := getattr(arguments, name)) is not None}
+    made: list[Prediction] = []
+    results = predictor.captions(paths, batch_size=arguments.batch_size, seed=arguments.seed, **settings)
+    for result in results:
+        if isinstance(result, UserError):
+            if len(paths) == 1:
+                raise result
+            print(f"vlrnn caption: {result}", file=sys.stderr)
+        else:
+            made.append(result)
+            print(_line(result, arguments.json), flush=True)
+    if arguments.out:
+        _write(Path(arguments.out), made)
+    if arguments.explain and made:
+        _explain(arguments.explain, predictor, paths[0], made[0])
+    unread = len(paths) - len(made)
+    if unread and (not made or any(Path(each).is_file() for each in arguments.images)):
+        raise UserError(f"{unread} of {len(paths)} images could not be read")
+
+
+def _images(named: Sequence[str]) -> list[Path]:
+    """The files that are named, and those in the folders that are."""
+    from vlrnn.data.images import find_images
+
+    return [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
+
+
+def _line(prediction: "Prediction", as_json: bool) -> str:
+    if as_json:
+        return json.dumps(asdict(prediction), ensure_ascii=False)
+    lines = [f"{prediction.image_id}: {prediction.text}"]
+    lines += [f"  {each['score']:8.3f}  {each['text']}" for each in prediction.alternatives]
+    return "\n".join(lines)
+
+
+def _write(path: Path, predictions: "Sequence[Prediction]") -> None:
+    from vlrnn.records import write_records
+
+    if path.suffix == ".jsonl":
+        write_records(path, predictions)
+    elif path.suffix == ".json":
+        write_json(path, [asdict(prediction) for prediction in predictions])
+    else:
+        with replacing(path) as file:
+            table = csv.writer(file)
+            table.writerow(["image", "rank", "caption", "score"])
+            for prediction in predictions:
+                said = [{"text": prediction.text, "score": prediction.score}, *prediction.alternatives]
+                for rank, each in enumerate(said, 1):
+                    table.writerow([prediction.image_id, rank, each["text"], f"{each['score']:.4f}"])
+
+
+def _explain(picture: str, predictor: "Predictor", image: Path, prediction: "Prediction") -> None:
+    from vlrnn.data.images import open_image
+    from vlrnn.report.attention import save_attention
+
+    weights = predictor.attention(image, prediction.tokens)
+    if weights is None:
+        raise UserError("--explain: the decoder of this checkpoint does not attend to regions")
+    save_attention(picture, open_image(image), [*prediction.tokens, "(end)"], weights)

@@ -1,0 +1,200 @@
+"""Other people's files: references as COCO captions or Karpathy's JSON, predictions as COCO results, besides our own `.jsonl`.
+
+Knows which caption is of which image; knows no metric.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json
+from vlrnn.records import Example, Id, Prediction, RecordFile
+
+MISSING = ("error", "skip", "empty")
+Missing = Literal["error", "skip", "empty"]
+
+References = dict[Id, list[str]]
+
+
+def read_references(path: str | Path, split: str | None = None) -> References:
+    """The reference captions of each image: image id -> captions.
+
+    Args:
+        path: a prepared `.jsonl`, a COCO `captions_*.json` or Karpathy's JSON.
+        split: of Karpathy's JSON, which holds all, the split to read. Its ids are COCO's where it has them, else file names.
+
+    Raises:
+        UserError: the file is none of these, lacks the split, or has a caption that is no text; names the place.
+    """
+    path = Path(path)
+    if path.suffix == ".jsonl":
+        return _group((example.image_id, example.captions) for example in RecordFile(path, Example))
+    value = read_json(path)
+    if isinstance(value, dict) and isinstance(value.get("annotations"), list):
+        return _read_coco(value, path)
+    if isinstance(value, dict) and isinstance(value.get("images"), list):
+        return _read_karpathy(value["images"], split, path)
+    raise UserError(
+        f"{path}: no references: expected a prepared .jsonl, COCO captions (with 'annotations'), "
+        "or Karpathy's JSON (with 'images')"
+    )
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """Predicted captions, in the order of the file.
+
+    Args:
+        path: a `.jsonl` of Predictions, or a COCO result file, a list of `{"image_id", "caption"}`.
+
+    Raises:
+        UserError: the file is neither, or holds nothing, or a caption that is no text; names the place.
+    """
+    path = Path(path)
+    if path.suffix == ".jsonl":
+        predictions = list(RecordFile(path, Prediction))
+    else:
+        value = read_json(path)
+        if not isinstance(value, list):
+            raise UserError(
+                f"{path}: no predictions: expected a .jsonl, or a COCO result file: "
+                '[{"image_id": ..., "caption": ...}, ...]'
+            )
+        predictions = []
+        for place, entry in enumerate(value):
+            id, text = _entry(entry, f"{path}: result {place}")
+            predictions.append(Prediction(id=id, image_id=id, text=text))
+    if not predictions:
+        raise UserError(f"{path}: holds no predictions")
+    return predictions
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Predictions and references of the same images, in the order of the references. `notes` say, one line each, what was put
+    right on the way; `counts` how many ids were missing, unknown or doubled."""
+
+    predictions: dict[Id, Prediction]
+    references: References
+    counts: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+
+def match(
+    predictions: Sequence[Prediction], references: Mapping[Id, Sequence[str]], missing: Missing = "error", place: str = "predictions"
+) -> Matched:
+    """Bring predictions and references together by image id.
+
+    Args:
+        predictions: what was predicted.
+        references: image id -> captions.
+        missing: what becomes of ids that are missing, unknown or doubled. `error` refuses; `skip` scores the images that have a
+            prediction; `empty` scores a missing one as an empty caption. Under both, unknown predictions are left out and the
+            first of doubled ones counts.
+        place: the predictions' file, for errors and notes.
+
+    Raises:
+        UserError: ids do not match and `missing` is `error`, or none of them does.
+    """
+    translate, notes = _translation(predictions, references, place)
+    first: dict[Id, Prediction] = {}
+    seen: Counter[Id] = Counter()
+    for prediction in predictions:
+        id = translate.get(prediction.image_id, prediction.image_id)
+        first.setdefault(id, prediction)
+        seen[id] += 1
+    troubles: dict[str, list[Id]] = {
+        "missing": [id for id in references if id not in first],
+        "unknown": [id for id in first if id not in references],
+        "doubled": [id for id, count in seen.items() if count > 1],
+    }
+    if len(troubles["unknown"]) == len(first):
+        raise UserError(f"{place}: none of its {len(first)} image ids is among the references: {_name(troubles['unknown'])}")
+    told = [f"{len(ids)} ids {trouble}: {_name(ids)}" for trouble, ids in troubles.items() if ids]
+    if told and missing == "error":
+        raise UserError(f"{place}: {'; '.join(told)} (--missing skip or --missing empty goes on without them)")
+    notes += [f"{place}: {each}" for each in told]
+    kept = {id: list(captions) for id, captions in references.items() if id in first or missing == "empty"}
+    nothing = {id: Prediction(id=id, image_id=id, text="") for id in troubles["missing"] if id in kept}
+    counts = {trouble: len(ids) for trouble, ids in troubles.items()}
+    return Matched({id: first.get(id) or nothing[id] for id in kept}, kept, counts, notes)
+
+
+def _translation(
+    predictions: Sequence[Prediction], references: Mapping[Id, Sequence[str]], place: str
+) -> tuple[dict[Id, Id], list[str]]:
+    """The references' spelling of ids that are text in one file and numbers in the other."""
+    spelled = {str(id): id for id in references}
+    translate = {}
+    for prediction in predictions:
+        id = prediction.image_id
+        if id not in references:
+            spelling = str(id)
+            other = spelled.get(spelling, spelled.get(spelling.lstrip("0")) if isinstance(id, str) else None)
+            if other is not None:
+                translate[id] = other
+    if not translate:
+        return {}, []
+    ours, theirs = next(iter(translate.items()))
+    return translate, [f"{place}: {len(translate)} ids matched as {theirs!r} though written {ours!r}"]
+
+
+def _name(ids: Sequence[Id], most: int = 3) -> str:
+    return ", ".join(map(repr, ids[:most])) + (", ..." if len(ids) > most else "")
+
+
+def _group(pairs: Iterable[tuple[Id, Sequence[str]]]) -> References:
+    references: References = {}
+    for id, captions in pairs:
+        references.setdefault(id, []).extend(captions)
+    return {id: captions for id, captions in references.items() if captions}
+
+
+def _entry(entry: Any, place: str) -> tuple[Id, str]:
+    """Image id and caption of a COCO annotation or result."""
+    if not isinstance(entry, dict):
+        raise UserError(f'{place}: expected {{"image_id": ..., "caption": ...}}, found {type(entry).__name__}')
+    for name in ("image_id", "caption"):
+        if name not in entry:
+            raise UserError(f"{place}: the field {name!r} is missing")
+    id, caption = entry["image_id"], entry["caption"]
+    if not isinstance(id, (int, str)) or isinstance(id, bool):
+        raise UserError(f"{place}: 'image_id' is a {type(id).__name__}, not a number or text")
+    if not isinstance(caption, str):
+        raise UserError(f"{place} (image {id!r}): the caption is a {type(caption).__name__}, not a text")
+    return id, caption
+
+
+def _read_coco(value: dict[str, Any], path: Path) -> References:
+    # The order of `images`, not of the annotations: the official scorer goes by it.
+    listed = value.get("images")
+    ids = [image["id"] for image in listed if isinstance(image, dict) and "id" in image] if isinstance(listed, list) else []
+    order: list[tuple[Id, Sequence[str]]] = [(id, ()) for id in ids if isinstance(id, (int, str))]
+    entries = (_entry(each, f"{path}: annotation {place}") for place, each in enumerate(value["annotations"]))
+    references = _group([*order, *((id, (caption,)) for id, caption in entries)])
+    if not references:
+        raise UserError(f"{path}: holds no captions")
+    return references
+
+
+def _read_karpathy(images: list[Any], split: str | None, path: Path) -> References:
+    splits = Counter(str(image.get("split")) for image in images if isinstance(image, dict))
+    if split not in splits:
+        there = ", ".join(f"{name} ({count})" for name, count in splits.items())
+        asked = "needs --split" if split is None else f"has no split {split!r}"
+        raise UserError(f"{path}: {asked}; it holds {there or 'none'}")
+    pairs: list[tuple[Id, Sequence[str]]] = []
+    for place, image in enumerate(images):
+        if not isinstance(image, dict) or image.get("split") != split:
+            continue
+        id = image.get("cocoid", image.get("filename"))
+        sentences = image.get("sentences")
+        if not isinstance(id, (int, str)) or not isinstance(sentences, list):
+            raise UserError(f"{path}: image {place} lacks its 'cocoid' (or 'filename') or its 'sentences'")
+        captions = [each.get("raw") if isinstance(each, dict) else None for each in sentences]
+        if not all(isinstance(caption, str) for caption in captions):
+            raise UserError(f"{path}: image {place} ({id!r}): a sentence has no text 'raw'")
+        pairs.append((id, [str(caption) for caption in captions]))
+    return _group(pairs)

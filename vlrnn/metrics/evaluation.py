@@ -1,0 +1,179 @@
+"""Files in, everything about the captions out: what `vlrnn score captions` does."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlrnn.files import replacing, write_json
+from vlrnn.interchange import Matched, Missing, match, read_predictions, read_references
+from vlrnn.metrics.bootstrap import Resampler, interval
+from vlrnn.metrics.captions import CaptionScorer, CaptionScores
+from vlrnn.metrics.comparison import compare
+from vlrnn.metrics.health import caption_health, mutual_bleu
+from vlrnn.metrics.java import JavaScore, NotComputed, meteor, spice
+from vlrnn.metrics.references import Tokens
+from vlrnn.records import Prediction
+from vlrnn.text.tokenizer import tokenize, tokenize_all
+
+_JAVA: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]], Resampler], JavaScore]] = {
+    "METEOR": meteor,
+    "SPICE": spice,
+}
+ORDER = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+"""The scores in the order in which the field's tables have them."""
+
+
+@dataclass
+class Evaluation:
+    """The result of scoring a file. `scores` and `comparison` are name -> value with interval; `health` name -> number;
+    `not_computed` name -> why; `notes` what was put right about the ids."""
+
+    scores: dict[str, dict[str, float | int]]
+    health: dict[str, float | int]
+    settings: dict[str, Any]
+    not_computed: dict[str, str]
+    notes: list[str]
+    per_image: list[dict[str, Any]] = field(repr=False)
+    comparison: dict[str, dict[str, float | int]] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write all but the single images as JSON."""
+        value: dict[str, Any] = {"scores": self.scores, "settings": self.settings, "health": self.health}
+        value |= {"not_computed": self.not_computed, "notes": self.notes}
+        if self.comparison:
+            value["comparison"] = self.comparison
+        write_json(path, value)
+
+    def write_per_image(self, path: Path) -> None:
+        """Write a JSON line for each image: its id, its caption and its scores."""
+        with replacing(path) as file:
+            for entry in self.per_image:
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def evaluate_captions(
+    references: str | Path,
+    predictions: str | Path,
+    other: str | Path | None = None,
+    *,
+    split: str | None = None,
+    missing: Missing = "error",
+    training: str | Path | None = None,
+    document_frequency: str | Path | None = None,
+    java: bool = True,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Score a file of captions.
+
+    Args:
+        references, predictions: the files, of any form that `vlrnn.interchange` reads.
+        other: predictions of another system, to be compared in pairs on the same images.
+        split: of Karpathy's JSON.
+        missing: what becomes of ids that do not match, see `vlrnn.interchange.match`.
+        training: references of the training split, to tell which captions are new.
+        document_frequency: references of another corpus, for CIDEr.
+        java: whether to run METEOR and SPICE, where they are there.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        UserError: a file is wrong, ids do not match, or there are too few images.
+    """
+    known = read_references(references, split)
+    matched = match(read_predictions(predictions), known, missing, str(predictions))
+    matched_other = None
+    if other is not None:
+        matched_other = match(read_predictions(other), known, missing, str(other))
+        matched, matched_other = _same_images(matched, matched_other)
+    corpus = read_references(document_frequency, "train") if document_frequency else None
+    scorer = CaptionScorer(matched.references, corpus)
+    scores = scorer.score(_texts(matched))
+    resampler = Resampler(len(scores), resamples, seed)
+
+    computed = scores.with_intervals(resamples, seed)
+    per_image = {name: values.tolist() for name, values in scores.per_image.items()}
+    not_computed = {}
+    for name, score in _JAVA.items():
+        try:
+            if not java:
+                raise NotComputed("left out by --no-java")
+            found = score(scores.tokens, scorer.references, resampler)
+        except NotComputed as reason:
+            not_computed[name] = str(reason)
+        else:
+            computed[name] = interval(found.value, found.samples, len(scores))
+            per_image[name] = found.per_image.tolist()
+
+    trained = None if training is None else map(tokenize, _captions(training))
+    health = caption_health(scores.tokens, trained)
+    sets = [group for group in map(_said, matched.predictions.values()) if len(group) > 1]
+    if sets:
+        health["mBLEU_4"] = mutual_bleu([tokenize_all(group) for group in sets])
+    else:
+        not_computed["mBLEU_4"] = "needs several captions of an image ('alternatives')"
+    if trained is None:
+        not_computed["novel"] = "needs the captions trained on (--training)"
+
+    result = Evaluation(
+        scores={name: computed[name] for name in ORDER if name in computed},
+        health=health,
+        settings={
+            **scores.settings,
+            "document_frequency": str(document_frequency or "the references"),
+            "references": str(references),
+            "predictions": str(predictions),
+            "split": split,
+            "missing": missing,
+            "ids": matched.counts,
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+            "decoding": _decoding(matched),
+        },
+        not_computed=not_computed,
+        notes=matched.notes + (matched_other.notes if matched_other else []),
+        per_image=_lines(scores, matched, per_image),
+    )
+    if matched_other:
+        result.comparison = compare(scores, scorer.score(_texts(matched_other)), resamples, seed)
+        result.settings["compared_with"] = str(other)
+    return result
+
+
+def _same_images(first: Matched, second: Matched) -> tuple[Matched, Matched]:
+    """Both, restricted to the images that both have."""
+    ids = [id for id in first.references if id in second.references]
+    references = {id: first.references[id] for id in ids}
+    one, two = (
+        Matched({id: each.predictions[id] for id in ids}, references, each.counts, each.notes)
+        for each in (first, second)
+    )
+    return one, two
+
+
+def _texts(matched: Matched) -> dict[int | str, str]:
+    return {id: prediction.text for id, prediction in matched.predictions.items()}
+
+
+def _captions(path: str | Path) -> list[str]:
+    return [caption for captions in read_references(path, "train").values() for caption in captions]
+
+
+def _said(prediction: Prediction) -> list[str]:
+    """All that a model said about an image."""
+    others = (each.get("text") for each in prediction.alternatives)
+    return [prediction.text, *(text for text in others if isinstance(text, str))]
+
+
+def _decoding(matched: Matched) -> dict[str, Any] | None:
+    """How the captions were decoded, where the predictions say so and agree."""
+    told = [dict(prediction.settings) for prediction in matched.predictions.values()]
+    return told[0] if told[0] and all(each == told[0] for each in told) else None
+
+
+def _lines(scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]) -> list[dict[str, Any]]:
+    return [
+        {"image_id": id, "caption": matched.predictions[id].text}
+        | {name: per_image[name][place] for name in ORDER if name in per_image}
+        for place, id in enumerate(scores.ids)
+    ]

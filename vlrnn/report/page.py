@@ -1,0 +1,108 @@
+"""From run folders to one HTML file that needs nothing else: pictures and curves are inside it."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+import vlrnn
+from vlrnn.data.images import open_image
+from vlrnn.errors import UserError
+from vlrnn.files import replacing
+from vlrnn.report.run import Run, load_run
+
+matplotlib.use("Agg")
+
+_SIDE = 240  # pixels, of the pictures in the page
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A caption under its picture. `picture` is a data address, empty when the file is not there."""
+
+    id: str
+    picture: str
+    said: str
+    references: Sequence[str]
+
+
+def write_report(folders: Sequence[str | Path], out: str | Path, examples: int = 24) -> None:
+    """Write the page of one or several runs.
+
+    Args:
+        folders: run folders; the first is the one whose captions are shown, all stand in the table of scores.
+        out: the HTML file.
+        examples: how many captions to show.
+
+    Raises:
+        UserError: a folder is no scored run.
+    """
+    runs = [load_run(folder, examples if index == 0 else 0) for index, folder in enumerate(folders)]
+    names = list(dict.fromkeys(name for run in runs for name in run.scores))
+    page = Environment(loader=PackageLoader("vlrnn.report", "."), autoescape=True, undefined=StrictUndefined)
+    page.filters["score"] = format_score
+    html = page.get_template("page.html").render(
+        version=vlrnn.__version__,
+        runs=runs,
+        names=names,
+        curves=[(run.name, curves) for run in runs if (curves := _curves(run))],
+        shown=_shown(runs[0], examples),
+    )
+    with replacing(out) as file:
+        file.write(html)
+
+
+def format_score(score: Any) -> str:
+    """A score for people: `0.512 [0.498, 0.527]`, or `-` where there is none."""
+    if isinstance(score, dict) and "value" in score:
+        if "low" not in score:
+            return f"{score['value']:.3f}"
+        return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+    return f"{score:.3f}" if isinstance(score, (int, float)) else "-"
+
+
+def _shown(run: Run, count: int) -> list[Shown]:
+    shown = []
+    for prediction in run.predictions[:count]:
+        example = run.examples.get(prediction.id)
+        picture = _picture(run.image_root / example.image) if example else ""
+        shown.append(Shown(str(prediction.id), picture, prediction.text, example.captions if example else ()))
+    return shown
+
+
+def _picture(path: Path) -> str:
+    try:
+        image = open_image(path)
+    except UserError:
+        return ""
+    image.thumbnail((_SIDE, _SIDE))
+    held = io.BytesIO()
+    image.save(held, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+def _curves(run: Run) -> Markup:
+    """The losses, and the CIDEr of generated captions, over steps; an SVG, empty when nothing was logged."""
+    losses = {name: run.log[name] for name in ("train/loss", "val/loss") if name in run.log}
+    scores = {name: run.log[name] for name in run.log if name.endswith("/CIDEr")}
+    drawn = [(label, lines) for label, lines in (("nats per word", losses), ("CIDEr", scores)) if lines]
+    if not drawn:
+        return Markup()
+    figure = Figure(figsize=(4.4 * len(drawn), 2.8), layout="constrained")
+    for axis, (label, lines) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+        for name, points in lines.items():
+            axis.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 40 else None)
+        axis.set_xlabel("steps")
+        axis.set_ylabel(label)
+        axis.legend()
+        axis.grid(alpha=0.3)
+    held = io.StringIO()
+    figure.savefig(held, format="svg")
+    return Markup(held.getvalue()[held.getvalue().index("<svg") :])

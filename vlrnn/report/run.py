@@ -1,0 +1,84 @@
+"""A run folder, read: scores, predictions, the course of training. Where the data that it was scored on is still there, its
+photographs and references too."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json
+from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds.
+
+    `scores` and `settings` are those of `metrics.json`; `log` has a list of (step, value) for each column of `log.csv`;
+    `examples` are those that the predictions are about, as far as the data is there; `image_root` is the photographs' folder.
+    """
+
+    folder: Path
+    scores: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    predictions: RecordFile[Prediction] | tuple[()]
+    examples: Mapping[Id, Example]
+    image_root: Path
+    log: Mapping[str, list[tuple[int, float]]]
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.resolve().name
+
+
+def load_run(folder: str | Path, most_examples: int) -> Run:
+    """Read a run folder.
+
+    Args:
+        folder: with a `metrics.json` at least.
+        most_examples: look up this many of the predictions' examples.
+
+    Raises:
+        UserError: it has no `metrics.json`, or that is none.
+    """
+    folder = Path(folder)
+    if not (folder / "metrics.json").is_file():
+        raise UserError(f"{folder}: not a scored run: it has no metrics.json; run vlrnn test or validate first")
+    metrics = read_json(folder / "metrics.json")
+    if not isinstance(metrics, dict) or not all(isinstance(metrics.get(key), dict) for key in ("scores", "settings")):
+        raise UserError(f'{folder / "metrics.json"}: expected {{"scores": {{...}}, "settings": {{...}}}}')
+    settings = metrics["settings"]
+    path = folder / "predictions.jsonl"
+    predictions = RecordFile(path, Prediction) if path.is_file() else ()
+    examples = _examples(settings, {each.id for each in predictions[:most_examples]})
+    image_root = Path(settings.get("image_root") or settings.get("data") or ".")
+    return Run(folder, metrics["scores"], settings, predictions, examples, image_root, _read_log(folder / "log.csv"))
+
+
+def _examples(settings: Mapping[str, Any], wanted: set[Id]) -> dict[Id, Example]:
+    try:
+        split = open_split(settings["data"], settings["split"])
+    except (KeyError, UserError):
+        return {}
+    found: dict[Id, Example] = {}
+    for example in split:
+        if len(found) == len(wanted):
+            break
+        if example.id in wanted:
+            found[example.id] = example
+    return found
+
+
+def _read_log(path: Path) -> dict[str, list[tuple[int, float]]]:
+    if not path.is_file():
+        return {}
+    columns: dict[str, list[tuple[int, float]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                if value and name not in ("step", "epoch"):
+                    columns.setdefault(name, []).append((int(row["step"]), float(value)))
+    return columns

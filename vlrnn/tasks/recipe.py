@@ -1,0 +1,126 @@
+"""Recipes: a YAML file, and flags over it, that say which task to train on which data and how; Lightning's command line runs them.
+
+The YAML recipe and the flags are one: every option of the Trainer, the task and the data is a key of the recipe and a flag.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from jsonargparse import ArgumentError
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.errors import UserError
+from vlrnn.tasks.base import Task
+
+
+class RunLog(CSVLogger):
+    """The CSV log of a run, `log.csv` in the run's folder."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, name="", version="")
+
+    @property
+    def experiment(self) -> Any:
+        writer = super().experiment
+        writer.metrics_file_path = os.path.join(self.log_dir, "log.csv")
+        return writer
+
+
+class LastWord(Callback):
+    """Keeps what an interrupted run has learnt, and says how to go on."""
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
+            path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+            trainer.save_checkpoint(path)
+            if trainer.is_global_zero:
+                print(
+                    f"interrupted; all that was learnt is in {path}\nto go on, give the same command with --ckpt_path {path}",
+                    file=sys.stderr,
+                )
+
+
+class RecipeCLI(LightningCLI):
+    """LightningCLI with the run folder of vlrnn: `--trainer.default_root_dir` holds all that a run leaves."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/CIDEr",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best",
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.enable_version_counter": False,
+                "checkpoint.save_last": True,
+                "early_stopping.monitor": "val/CIDEr",
+                "early_stopping.mode": "max",
+                "early_stopping.patience": 5,
+                "seed_everything": 0,
+                "trainer.default_root_dir": "runs/latest",
+                "trainer.num_sanity_val_steps": 0,
+                "trainer.gradient_clip_val": 5.0,
+            }
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        settings = self._get(self.config_init, "trainer")
+        callbacks = [*(settings["callbacks"] or []), LastWord(), RichProgressBar()]
+        if settings["logger"] in (None, True):
+            kwargs["logger"] = loggers(settings["default_root_dir"])
+            callbacks.append(LearningRateMonitor())
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+
+def loggers(folder: str) -> list[Logger]:
+    """`log.csv` always, TensorBoard's files where it is installed."""
+    found: list[Logger] = [RunLog(folder)]
+    if find_spec("tensorboard"):
+        found.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    return found
+
+
+def _told(fault: BaseException) -> BaseException:
+    """What the configuration reader wrapped: our own word where one lies within, else its word in one line."""
+    within: BaseException | None = fault
+    while within is not None:
+        if isinstance(within, UserError):
+            return within
+        within = within.__cause__ or within.__context__
+    return UserError(" ".join(str(fault).split())) if isinstance(fault, ArgumentError) else fault
+
+
+def run_recipe(command: str, arguments: Sequence[str]) -> None:
+    """Run `fit`, `validate`, `test` or `cache` with command line arguments.
+
+    Raises:
+        UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
+    """
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", "LightningCLI.s args parameter.*")
+    subcommand = [] if command == "cache" else [command]
+    try:
+        cli = RecipeCLI(
+            Task,
+            VisionLanguageData,
+            subclass_mode_model=True,
+            args=[*subcommand, *arguments],
+            run=bool(subcommand),
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
+        )
+    except (ArgumentError, TypeError, ValueError) as fault:
+        raise _told(fault) from None
+    if command == "cache":
+        cli.datamodule.make_cache(cli.model.encoder)
