@@ -1,9 +1,11 @@
-"""BLEU, ROUGE-L and CIDEr-D of the same captions by vlrnn and by pycocoevalcap, side by side: times, their ratio, and the scores.
+"""BLEU, ROUGE-L and CIDEr-D of the same captions by vlrnn and by pycocoevalcap, side by side: times, their
+ratio, and the scores.
 
     python benchmarks/scoring.py REFERENCES PREDICTIONS [--repeats 3]
 
-Both start from files and tokenize. The two take turns, each in a process of its own, and the shortest time of each counts. The last row is
-a training run's epoch: references that have been counted already. Needs pycocoevalcap and Java; prints what it finds, asserts nothing.
+Both start from files and tokenize. The two take turns, each in a process of its own, and the shortest time
+of each counts. The last row is a training run's epoch: references that have been counted already. Needs
+pycocoevalcap and Java; prints what it finds, asserts nothing.
 """
 
 import argparse
@@ -79,9 +81,9 @@ def main() -> None:
     theirs = min((official for official, _ in turns), key=lambda found: found["whole"])
     mine = min((ours for _, ours in turns), key=lambda found: found["whole"])
     epoch = min(ours["epoch"] for _, ours in turns)
-    print(f"pycocoevalcap                 {theirs['whole']:7.2f} s")
-    print(f"vlrnn                         {mine['whole']:7.2f} s   {theirs['whole'] / mine['whole']:6.1f} times as fast")
-    print(f"vlrnn, references counted     {epoch:7.2f} s   {theirs['whole'] / epoch:6.1f} times as fast")
+    print(f"pycocoevalcap              {theirs['whole']:7.2f} s")
+    for name, seconds in (("vlrnn", mine["whole"]), ("vlrnn, references counted", epoch)):
+        print(f"{name:26} {seconds:7.2f} s   {theirs['whole'] / seconds:6.1f} times as fast")
     for name in NAMES:
         print(f"{name:8} {theirs[name]:.12f} {mine[name]:.12f}   difference {mine[name] - theirs[name]:+.1e}")
 

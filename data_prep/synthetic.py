@@ -1,38 +1,38 @@
-"""Make synthetic scenes: pictures with captions, objects, questions and answers.
-
-    python data_prep/synthetic.py --out data/scenes
-"""
+"""Make synthetic scenes: FOLDER/images, and FOLDER/captions and FOLDER/vqa, which are prepared data sets."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from vlrnn.data.prepare import script
 from vlrnn.data.synthetic import make_scenes
-from vlrnn.errors import UserError
+
+_Defaults = argparse.ArgumentDefaultsHelpFormatter
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Make synthetic scenes with captions, objects, questions and answers.")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="gets images/, captions/ and vqa/")
-    parser.add_argument("--train", type=int, default=4000, help="scenes (%(default)s)")
-    parser.add_argument("--val", type=int, default=500, help="scenes (%(default)s)")
-    parser.add_argument("--test", type=int, default=1000, help="scenes (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bias", type=float, default=0.0, help="0..1: how often a star of train brings a ring along")
-    parser.add_argument("--image_size", type=int, default=96, help="pixels of a side (%(default)s)")
-    parser.add_argument("--max_objects", type=int, default=4, help="1..4 (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (%(default)s)")
-    options = vars(parser.parse_args(arguments))
-    try:
-        made = make_scenes(options.pop("out"), **options)
-    except UserError as fault:
-        print(f"synthetic: {fault}", file=sys.stderr)
-        return 2
-    for split, counts in made["counts"].items():
-        together = made["co_occurrence"][split]
-        print(f"{split}: {counts['images']} scenes, {counts['captions']} captions; of those with a star, {together} have a ring")
-    print(f"held out of train: {', '.join(made['held_out'])}")
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """The script; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Defaults)
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where to")
+    for split, count in (("train", 4000), ("val", 500), ("test", 1000)):
+        parser.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"scenes in {split}")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other scenes")
+    parser.add_argument("--bias", type=float, default=0.0, help="0 to 1: how surely a ring comes with a star")
+    parser.add_argument("--image_size", type=int, default=96, metavar="PIXELS", help="of a side")
+    parser.add_argument("--max_objects", type=int, default=4, metavar="N", help="1 to 4 objects in a scene")
+    parser.add_argument("--questions", type=int, default=5, metavar="N", help="about a scene, at most")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes")
+    return script(parser, make, argv)
+
+
+def make(options: argparse.Namespace) -> None:
+    """Make the scenes and print what there is."""
+    settings = vars(options).copy()
+    description = make_scenes(settings.pop("out"), **settings, progress=sys.stderr.isatty())
+    for split, rates in description["scenes"].items():
+        print(f"{split}: " + ", ".join(f"{name} {value}" for name, value in rates.items()))
+    print(f"written to {options.out}: images, captions, vqa")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ import pytest
 from vlrnn.interchange import read_predictions, read_references
 from vlrnn.metrics import CaptionScorer, java
 from vlrnn.metrics.bootstrap import Resampler
-from vlrnn.metrics.java import NotComputed, meteor, spice
+from vlrnn.metrics.java import NotComputedError, meteor, spice
 
 DATA = os.environ.get("VLRNN_DATA")
 needs_java = pytest.mark.skipif(
-    find_spec("pycocoevalcap") is None or shutil.which("java") is None, reason="pycocoevalcap or Java is not there"
+    find_spec("pycocoevalcap") is None or shutil.which("java") is None,
+    reason="pycocoevalcap or Java is not there",
 )
 PREDICTIONS = [["a", "man", "rides"], ["two", "dogs", "play"], []]
 REFERENCES = [[["a", "man", "rides"]], [["the", "dog", "is", "running"], ["dogs"]], [["a", "cat"]]]
@@ -48,7 +49,9 @@ def test_meteor_is_the_official_one() -> None:
     folder = Path(str(DATA)) / "metrics"
     expected = json.loads((folder / "expected_scores.json").read_text())["captioning"]
     scorer = CaptionScorer(read_references(folder / expected["references"]))
-    scores = scorer.score({each.image_id: each.text for each in read_predictions(folder / expected["predictions"])})
+    scores = scorer.score(
+        {each.image_id: each.text for each in read_predictions(folder / expected["predictions"])}
+    )
     score = meteor(scores.tokens, scorer.references, Resampler(len(scores), 10))
     assert score.value == pytest.approx(expected["expected"]["METEOR"], abs=1e-9)
 
@@ -56,18 +59,17 @@ def test_meteor_is_the_official_one() -> None:
 def test_without_java_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java.shutil, "which", lambda _: None)
     for score in (meteor, spice):
-        with pytest.raises(NotComputed, match="needs"):
+        with pytest.raises(NotComputedError, match="needs"):
             score(PREDICTIONS, REFERENCES, Resampler(3))
 
 
 def test_without_the_extra_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java, "find_spec", lambda _: None)
-    with pytest.raises(NotComputed, match=r"pip install vlrnn\[java\]"):
+    with pytest.raises(NotComputedError, match=r"pip install vlrnn\[java\]"):
         meteor(PREDICTIONS, REFERENCES, Resampler(3))
 
 
 @needs_java
 def test_a_java_program_that_fails_gives_a_reason() -> None:
-    with pytest.raises(NotComputed, match="failed"):
-        with java._java(["-jar", "no-such.jar"]) as ask:
-            ask(["x"] * 100_000, 1)
+    with pytest.raises(NotComputedError, match="failed"), java._java(["-jar", "no-such.jar"]) as ask:
+        ask(["x"] * 100_000, 1)

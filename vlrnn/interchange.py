@@ -1,4 +1,5 @@
-"""Other people's files: references as COCO captions or Karpathy's JSON, predictions as COCO results, besides our own `.jsonl`.
+"""Other people's files: references as COCO captions or Karpathy's JSON, predictions as COCO results, besides
+our own `.jsonl`.
 
 Knows which caption is of which image; knows no metric.
 """
@@ -24,10 +25,12 @@ def read_references(path: str | Path, split: str | None = None) -> References:
 
     Args:
         path: a prepared `.jsonl`, a COCO `captions_*.json` or Karpathy's JSON.
-        split: of Karpathy's JSON, which holds all, the split to read. Its ids are COCO's where it has them, else file names.
+        split: of Karpathy's JSON, which holds all, the split to read. Its ids are COCO's where it has them,
+            else file names.
 
     Raises:
-        UserError: the file is none of these, lacks the split, or has a caption that is no text; names the place.
+        UserError: the file is none of these, lacks the split, or has a caption that is no text; names the
+            place.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
@@ -73,8 +76,8 @@ def read_predictions(path: str | Path) -> list[Prediction]:
 
 @dataclass(frozen=True)
 class Matched:
-    """Predictions and references of the same images, in the order of the references. `notes` say, one line each, what was put
-    right on the way; `counts` how many ids were missing, unknown or doubled."""
+    """Predictions and references of the same images, in the order of the references. `notes` say, one line
+    each, what was put right on the way; `counts` how many ids were missing, unknown or doubled."""
 
     predictions: dict[Id, Prediction]
     references: References
@@ -83,16 +86,19 @@ class Matched:
 
 
 def match(
-    predictions: Sequence[Prediction], references: Mapping[Id, Sequence[str]], missing: Missing = "error", place: str = "predictions"
+    predictions: Sequence[Prediction],
+    references: Mapping[Id, Sequence[str]],
+    missing: Missing = "error",
+    place: str = "predictions",
 ) -> Matched:
     """Bring predictions and references together by image id.
 
     Args:
         predictions: what was predicted.
         references: image id -> captions.
-        missing: what becomes of ids that are missing, unknown or doubled. `error` refuses; `skip` scores the images that have a
-            prediction; `empty` scores a missing one as an empty caption. Under both, unknown predictions are left out and the
-            first of doubled ones counts.
+        missing: what becomes of ids that are missing, unknown or doubled. `error` refuses; `skip` scores the
+            images that have a prediction; `empty` scores a missing one as an empty caption. Under both,
+            unknown predictions are left out and the first of doubled ones counts.
         place: the predictions' file, for errors and notes.
 
     Raises:
@@ -111,10 +117,15 @@ def match(
         "doubled": [id for id, count in seen.items() if count > 1],
     }
     if len(troubles["unknown"]) == len(first):
-        raise UserError(f"{place}: none of its {len(first)} image ids is among the references: {_name(troubles['unknown'])}")
+        raise UserError(
+            f"{place}: none of its {len(first)} image ids is among the references: "
+            f"{_name(troubles['unknown'])}"
+        )
     told = [f"{len(ids)} ids {trouble}: {_name(ids)}" for trouble, ids in troubles.items() if ids]
     if told and missing == "error":
-        raise UserError(f"{place}: {'; '.join(told)} (--missing skip or --missing empty goes on without them)")
+        raise UserError(
+            f"{place}: {'; '.join(told)} (--missing skip or --missing empty goes on without them)"
+        )
     notes += [f"{place}: {each}" for each in told]
     kept = {id: list(captions) for id, captions in references.items() if id in first or missing == "empty"}
     nothing = {id: Prediction(id=id, image_id=id, text="") for id in troubles["missing"] if id in kept}
@@ -155,7 +166,9 @@ def _group(pairs: Iterable[tuple[Id, Sequence[str]]]) -> References:
 def _entry(entry: Any, place: str) -> tuple[Id, str]:
     """Image id and caption of a COCO annotation or result."""
     if not isinstance(entry, dict):
-        raise UserError(f'{place}: expected {{"image_id": ..., "caption": ...}}, found {type(entry).__name__}')
+        raise UserError(
+            f'{place}: expected {{"image_id": ..., "caption": ...}}, found {type(entry).__name__}'
+        )
     for name in ("image_id", "caption"):
         if name not in entry:
             raise UserError(f"{place}: the field {name!r} is missing")
@@ -170,7 +183,11 @@ def _entry(entry: Any, place: str) -> tuple[Id, str]:
 def _read_coco(value: dict[str, Any], path: Path) -> References:
     # The order of `images`, not of the annotations: the official scorer goes by it.
     listed = value.get("images")
-    ids = [image["id"] for image in listed if isinstance(image, dict) and "id" in image] if isinstance(listed, list) else []
+    ids = (
+        [image["id"] for image in listed if isinstance(image, dict) and "id" in image]
+        if isinstance(listed, list)
+        else []
+    )
     order: list[tuple[Id, Sequence[str]]] = [(id, ()) for id in ids if isinstance(id, (int, str))]
     entries = (_entry(each, f"{path}: annotation {place}") for place, each in enumerate(value["annotations"]))
     references = _group([*order, *((id, (caption,)) for id, caption in entries)])

@@ -195,8 +195,7 @@ def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
         UserError: the folder is no prepared data set, or has no such split; says which it has.
     """
     folder = Path(folder)
-    if not (folder / "dataset.json").is_file():
-        raise UserError(f"{folder}: not a prepared data set (no dataset.json); make one with a script of data_prep/")
+    describe_dataset(folder)
     path = folder / f"{split}.jsonl"
     if not path.is_file():
         there = [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
@@ -205,8 +204,17 @@ def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
 
 
 def describe_dataset(folder: str | Path) -> dict[str, Any]:
-    """The contents of `dataset.json`: name, source, licence, counts."""
-    description = read_json(Path(folder) / "dataset.json")
+    """The contents of `dataset.json`: name, source, licence, counts.
+
+    Raises:
+        UserError: the folder is no prepared data set.
+    """
+    folder = Path(folder)
+    if not (folder / "dataset.json").is_file():
+        raise UserError(
+            f"{folder}: not a prepared data set (no dataset.json); make one with a script of data_prep/"
+        )
+    description = read_json(folder / "dataset.json")
     if not isinstance(description, dict):
         raise UserError(f"{folder}/dataset.json: expected a JSON object")
     return description

@@ -1,4 +1,5 @@
-"""The real captions that the tokenizer is held to, read from the data folder, and the digests kept of their tokens."""
+"""The real captions that the tokenizer is held to, read from the data folder, and the digests kept of their
+tokens."""
 
 import hashlib
 import json

@@ -19,27 +19,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     captions = kinds.add_parser(
         "captions",
         help="BLEU, ROUGE-L, CIDEr-D, METEOR, SPICE, with confidence intervals, and the health of captions",
-        description="Score captions as the official COCO caption scorer does, without Java, with confidence intervals.",
+        description="Score captions as the official COCO caption scorer does, with confidence intervals.",
     )
     _add_caption_arguments(captions)
 
 
 def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--references", required=True, metavar="REF", help="prepared .jsonl, COCO captions_*.json, or Karpathy's JSON")
-    add("--predictions", required=True, metavar="PRED", help="predictions.jsonl, or COCO results (image_id, caption)")
+    add(
+        "--references",
+        required=True,
+        metavar="REF",
+        help="prepared .jsonl, COCO captions_*.json, or Karpathy's JSON",
+    )
+    add(
+        "--predictions",
+        required=True,
+        metavar="PRED",
+        help="predictions.jsonl, or COCO results (image_id, caption)",
+    )
     add("--compare", metavar="PRED2", help="predictions of another system, to be compared in pairs")
     add("--split", help="the split of Karpathy's JSON")
     add(
         "--missing",
         choices=("error", "skip", "empty"),
         default="error",
-        help="ids that are missing, unknown or doubled: refuse (default), score the images that have a prediction, "
+        help="ids that are missing, unknown or doubled: refuse (default), score what has a prediction, "
         "or score a missing one as an empty caption",
     )
-    add("--training", metavar="REF", help="the captions trained on, to count which predictions are new (of Karpathy's: train)")
-    add("--document_frequency", metavar="REF", help="CIDEr's document frequencies from this corpus, not from the references")
-    add("--java", action=argparse.BooleanOptionalAction, default=True, help="METEOR and SPICE, where they are installed")
+    add(
+        "--training",
+        metavar="REF",
+        help="the captions trained on, to count which predictions are new (of Karpathy's: train)",
+    )
+    add(
+        "--document_frequency",
+        metavar="REF",
+        help="CIDEr's document frequencies from this corpus, not from the references",
+    )
+    add(
+        "--java",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="METEOR and SPICE, where they are installed",
+    )
     add("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
     add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     add("--out", type=Path, metavar="FILE", help="write all of it as JSON")
@@ -133,6 +156,7 @@ def _health_table(evaluation: "Evaluation") -> "Table":
             table.add_row(name, f"{100 * value:.1f} %")
         else:
             table.add_row(name, f"{value:.4f}" if name.startswith(("distinct", "mBLEU")) else f"{value:g}")
-    for name in evaluation.not_computed.keys() - set(ORDER):
-        table.add_row(name, f"not computed: {escape(evaluation.not_computed[name])}")
+    for name, reason in evaluation.not_computed.items():
+        if name not in ORDER:
+            table.add_row(name, f"not computed: {escape(reason)}")
     return table

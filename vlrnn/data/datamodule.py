@@ -126,6 +126,11 @@ class VisionLanguageData(pl.LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        for name, value in (("batch_size", batch_size), ("min_count", min_count), ("max_length", max_length)):
+            if value < 1:
+                raise UserError(f"data.{name} must be at least 1, not {value}")
+        if num_workers < 0:
+            raise UserError(f"data.num_workers must not be negative, not {num_workers}")
         self.root = Path(root)
         self.image_root = Path(image_root) if image_root else self.root / describe_dataset(root).get("image_root", ".")
         self.batch_size = batch_size

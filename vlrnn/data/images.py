@@ -18,7 +18,7 @@ MAX_PIXELS = 89_478_485
 """More pixels than this (a quarter of a gigabyte as RGB) is taken for a decompression bomb."""
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-"""The decoders that are tried. Pillow has others that start programs (EPS) or that hardly anyone has ever attacked."""
+"""The decoders that are tried. Pillow has others that start programs (EPS) or that are little tested."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """The endings by which a folder's images are found, whatever their case."""
@@ -27,11 +27,12 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", 
 def open_image(path: str | Path) -> Image.Image:
     """Decode an image file to RGB as a person sees it.
 
-    EXIF rotation is applied, alpha and transparent colours lie on white, CMYK and palettes are converted, deeper greys
-    are scaled to 8 bits (not clipped), and of an animation the first frame is taken.
+    EXIF rotation is applied, alpha and transparent colours lie on white, CMYK and palettes are converted,
+    deeper greys are scaled to 8 bits (not clipped), and of an animation the first frame is taken.
 
     Raises:
-        UserError: no such file, a folder, an empty, truncated or non-image file, or too many pixels; names the file.
+        UserError: no such file, a folder, an empty, truncated or non-image file, or too many pixels; names
+            the file.
     """
     with _opened(path) as image:
         image.load()
@@ -52,7 +53,7 @@ def check_image(path: str | Path) -> None:
 
 
 def find_images(folder: str | Path) -> list[Path]:
-    """All image files of a folder and the folders in it, by their suffix, sorted by path; hidden files are left out.
+    """All image files of a folder and the folders in it, by their suffix, sorted by path; hidden ones not.
 
     Raises:
         UserError: there is no such folder, or no image in it.
@@ -70,6 +71,11 @@ def find_images(folder: str | Path) -> list[Path]:
     return found
 
 
+# Of an image between its own limit and twice that Pillow only warns; here it is an error. Set once and not
+# around each decoding, because the filters of warnings are shared by all threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open a file, and turn whatever goes wrong while it is decoded into a UserError."""
@@ -80,15 +86,12 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         raise UserError(f"{path}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns between its limit and twice that; the size is checked below instead.
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                yield image
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            yield image
     except Image.DecompressionBombError:
-        raise UserError(f"{path}: has more than {MAX_PIXELS:,} pixels; make the image smaller first") from None
+        raise UserError(f"{path}: more than {MAX_PIXELS:,} pixels; make the image smaller") from None
     except Image.UnidentifiedImageError:
         raise UserError(f"{path}: not an image of a known format ({', '.join(FORMATS)})") from None
     except Exception as fault:  # what a decoder raises on broken bytes is not documented, and varied
@@ -114,7 +117,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale integer greys by their 16 bits and floats by their unit range; values beyond these by what is there."""
+    """Scale integer greys by their 16 bits and floats by their unit range, or by what is there."""
     values = np.nan_to_num(np.asarray(image).astype(np.float64))
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 65535:
@@ -128,5 +131,5 @@ def _grey_to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def pixels(image: Image.Image, size: int) -> np.ndarray:
-    """An RGB image as uint8 [3, size, size]: squeezed to a square whole, so that nothing at its borders is lost."""
+    """An RGB image as uint8 [3, size, size]: squeezed to a square, so that no border is lost."""
     return np.array(image.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)

@@ -5,12 +5,14 @@
     link     = ["that is"] phrase of a relation
     ground   = "on a" pattern "background"
 
-A caption names every object, as a chain in scan order (left to right) or its reverse, and relates each to the next. Wording is
-chosen once for a caption, so that within one it does not change: `there is a red circle left of a blue square above a green star`.
+A caption names every object, as a chain in scan order (left to right) or its reverse, and relates each to the
+next. Wording is chosen once for a caption, so that within one it does not change:
+`there is a red circle left of a blue square above a green star`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene, SceneObject, relation
@@ -64,7 +66,7 @@ def tell(
         ground: the pattern to name, or None.
     """
     parts = [opening, noun_phrase(objects[0], with_size)]
-    for before, after in zip(objects, objects[1:], strict=False):
+    for before, after in pairwise(objects):
         parts += [link + PHRASES[relation(before, after)][column], noun_phrase(after, with_size)]
     if ground:
         parts.append(f"on a {ground} background")
@@ -92,7 +94,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class Claims:
-    """What a caption claims: `relations[i]` is where `mentions[i]` is from `mentions[i + 1]`; `ground` may be untold."""
+    """What a caption claims: `relations[i]` is where `mentions[i]` is from `mentions[i + 1]`."""
 
     mentions: tuple[Mention, ...]
     relations: tuple[str, ...]
@@ -117,7 +119,9 @@ def read_caption(caption: str) -> Claims | None:
 
 
 _OPENINGS = {opening: opening for opening in OPENINGS if opening}
-_RELATIONS = {phrase: name for name, phrases in PHRASES.items() for phrase in phrases}
+_RELATIONS = {
+    link + phrase: name for name, phrases in PHRASES.items() for phrase in phrases for link in LINKS
+}
 _ARTICLES = {article: article for article in ("a", "an", "the")}
 _GROUNDS = {f"on a {ground} background": ground for ground in GROUNDS}
 
@@ -150,7 +154,6 @@ class _Reader:
         return Mention(colour, shape, size) if colour and shape else None
 
     def relation(self) -> str | None:
-        self.take_any({"that is": ""})
         return self.take_any(_RELATIONS)
 
     def ground(self) -> str | None:

@@ -58,7 +58,7 @@ def render(scene: Scene, size: int = 96) -> Image.Image:
     """Draw a scene as an RGB image of `size` x `size` pixels; the same scene always gives the same pixels."""
     side = size * _FINER
     rng = Random(scene.look)
-    image = Image.fromarray(_ground(scene, rng, side))
+    image = _ground(scene, rng, side)
     draw = ImageDraw.Draw(image)
     for thing in scene.objects:
         _draw(draw, thing, _jittered(rng, PAINTS[thing.colour]), side)
@@ -80,30 +80,37 @@ def _draw(draw: ImageDraw.ImageDraw, thing: SceneObject, colour: RGB, side: int)
         draw.polygon([(x + radius * u, y + radius * v) for u, v in POLYGONS[thing.shape]], fill=colour)
 
 
-def _ground(scene: Scene, rng: Random, side: int) -> NDArray[np.uint8]:
-    """The empty ground [side, side, 3]: two pale tones in the scene's pattern."""
-    light = np.array(_jittered(rng, rng.choice(_TINTS), by=5), np.float32)
-    pattern = _pattern(scene.ground, rng, side)
-    return np.rint(np.clip(light - 42.0 * pattern[..., None], 0, 255)).astype(np.uint8)
+def _ground(scene: Scene, rng: Random, side: int) -> Image.Image:
+    """The empty ground: two pale tones in the scene's pattern."""
+    light = _jittered(rng, rng.choice(_TINTS), by=5)
+    depth = 64 if scene.ground == "noisy" else 42  # few grains are as dark as that
+    red, green, blue = (channel - depth for channel in light)
+    pattern = Image.fromarray(_pattern(scene.ground, rng, side))
+    return Image.composite(
+        Image.new("RGB", (side, side), (red, green, blue)), Image.new("RGB", (side, side), light), pattern
+    )
 
 
-def _pattern(ground: str, rng: Random, side: int) -> NDArray[np.float32]:
-    """How dark the ground is at each pixel [side, side], from 0 (the light tone) to 1 (the dark tone)."""
-    steps = (np.arange(side, dtype=np.float32) + 0.5) / side
-    y, x = steps[:, None], steps[None, :]
+def _pattern(ground: str, rng: Random, side: int) -> NDArray[np.uint8]:
+    """Where the ground is dark [side, side]: 0 is the light tone, 255 the dark one."""
     pitch = rng.uniform(0.11, 0.14)
-    u, v = (x + rng.random() * pitch) / pitch, (y + rng.random() * pitch) / pitch
+    steps = (np.arange(side, dtype=np.float32) + 0.5) / (side * pitch)
+    x, y = steps[None, :] + np.float32(rng.random()), steps[:, None] + np.float32(rng.random())
     if ground == "striped":
-        across = rng.choice((u + 0 * v, v + 0 * u, (u + v) / math.sqrt(2), (u - v) / math.sqrt(2)))
-        return (across % 1 < 0.5).astype(np.float32)
+        level, upright = np.broadcast_to(y, (side, side)), np.broadcast_to(x, (side, side))
+        across = rng.choice((level, upright, (x + y) / math.sqrt(2), (x - y) / math.sqrt(2)))
+        return _mask(across % 1 < 0.5)
     if ground == "checked":
-        return ((np.floor(u) + np.floor(v)) % 2).astype(np.float32)
+        return _mask((x % 2 < 1) ^ (y % 2 < 1))
     if ground == "dotted":
-        return (np.hypot(u % 1 - 0.5, v % 1 - 0.5) < 0.27).astype(np.float32)
+        return _mask((x % 1 - 0.5) ** 2 + (y % 1 - 0.5) ** 2 < 0.27**2)
     if ground == "noisy":
         grains = 48  # as many at every size, so that a scene looks the same in all
-        noise = np.random.default_rng(rng.getrandbits(64)).uniform(0, 1.6, (grains, grains)).astype(np.float32)
+        noise = np.random.default_rng(rng.getrandbits(64)).integers(0, 256, (grains, grains), dtype=np.uint8)
         nearest = np.arange(side) * grains // side
         return noise[nearest][:, nearest]
-    return np.zeros((side, side), np.float32)
+    return np.zeros((side, side), np.uint8)
 
+
+def _mask(dark: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return dark.astype(np.uint8) * np.uint8(255)

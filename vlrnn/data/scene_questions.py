@@ -24,18 +24,17 @@ class Question:
     answer_type: str
 
 
-def questions(scene: Scene, rng: Random, count: int, *, novel_kinds: bool = False) -> tuple[Question, ...]:
+def ask(scene: Scene, rng: Random, count: int, *, novel_kinds: bool = False) -> tuple[Question, ...]:
     """Draw up to `count` questions of different kinds about a scene.
 
     Args:
         scene: what is asked about.
         rng: where chance comes from.
         count: how many; a scene of one object has questions of fewer kinds (no relation, no side).
-        novel_kinds: whether one may ask if an object of a held-out pair is there. Not in train, where it never is.
+        novel_kinds: whether one may ask for a held-out pair; not in train, where the answer is always no.
     """
-    kinds = list(_KINDS)
-    rng.shuffle(kinds)
-    asked = []
+    kinds = rng.sample(_KINDS, len(_KINDS))
+    asked: list[Question] = []
     for kind in kinds:
         if len(asked) < count and (found := kind(scene, rng, novel_kinds)) is not None:
             asked.append(found)
@@ -44,12 +43,16 @@ def questions(scene: Scene, rng: Random, count: int, *, novel_kinds: bool = Fals
 
 def _colour(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
     thing = _only(scene, rng, lambda thing: thing.shape)
-    return thing and Question(f"what color is the {thing.shape}", thing.colour, "color", "other")
+    if thing is None:
+        return None
+    return Question(f"what color is the {thing.shape}", thing.colour, "color", "other")
 
 
 def _shape(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
     thing = _only(scene, rng, lambda thing: thing.colour)
-    return thing and Question(f"what shape is the {thing.colour} object", thing.shape, "shape", "other")
+    if thing is None:
+        return None
+    return Question(f"what shape is the {thing.colour} object", thing.shape, "shape", "other")
 
 
 def _only(scene: Scene, rng: Random, key: Callable[[SceneObject], str]) -> SceneObject | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -27,11 +28,11 @@ BIASED_KINDS = ("star", "ring")
 """The bias dial makes the second of these shapes come along with the first."""
 
 CLEAR_CUT = 1.5
-"""How many times further apart consecutive objects are along the axis of their relation than across it, at least."""
+"""How many times further apart, at least, consecutive objects are along their relation's axis than across."""
 
 _EXTENT = 1.2  # no shape reaches further from its centre along an axis, in radii
 _GAP = 0.02  # between two objects, and from the border
-_SCAN_STEP = 0.06  # between the centres of consecutive objects, left to right, so that their order can be seen
+_SCAN_STEP = 0.06  # between consecutive centres, left to right, so that the order can be seen
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class SceneObject:
 class Scene:
     """One to four objects in scan order (left to right by centre) on a ground.
 
-    `look` is the seed of everything that the words do not tell: the tints, the width of the stripes, the noise.
+    `look` is the seed of everything that the words do not tell: the tints, the stripes' width, the noise.
     """
 
     objects: tuple[SceneObject, ...]
@@ -84,7 +85,9 @@ class Scene:
             UserError: this is no scene.
         """
         try:
-            return cls(tuple(SceneObject(**thing) for thing in value["objects"]), value["ground"], value["look"])
+            return cls(
+                tuple(SceneObject(**thing) for thing in value["objects"]), value["ground"], value["look"]
+            )
         except (KeyError, TypeError) as fault:
             raise UserError(f"not a synthetic scene: {fault}") from None
 
@@ -98,15 +101,16 @@ def relation(a: SceneObject, b: SceneObject) -> str:
 
 
 def relation_holds(a: SceneObject, name: str, b: SceneObject) -> bool:
-    """Whether one may say that `a` is `name` of `b`: the centres differ in that direction, and across it at most
-    `CLEAR_CUT` times as much. So a clear-cut pair has one relation, and a diagonal pair has two that may be said."""
+    """Whether one may say that `a` is `name` of `b`: the centres differ in that direction, and across it at
+    most `CLEAR_CUT` times as much. So a clear-cut pair has one relation, and a diagonal pair has two that may
+    be said."""
     dx, dy = b.x - a.x, b.y - a.y
     along, across = {"left": (dx, dy), "right": (-dx, dy), "above": (dy, dx), "below": (-dy, dx)}[name]
     return along > 0 and abs(across) < CLEAR_CUT * along
 
 
 def sample_scene(rng: Random, *, held_out: bool = False, bias: float = 0.0, max_objects: int = 4) -> Scene:
-    """Draw a scene: its number of objects, kinds, sizes and ground uniformly, its places till the relations are clear.
+    """Draw a scene: number, kinds, sizes and ground uniformly, places till the relations are clear.
 
     Args:
         rng: where chance comes from.
@@ -128,7 +132,7 @@ def sample_scene(rng: Random, *, held_out: bool = False, bias: float = 0.0, max_
 
 
 def _sample_pairs(rng: Random, held_out: bool, count: int) -> list[tuple[str, str]]:
-    """Different pairs of colour and shape; with `held_out`, the first is one of those and the others may be."""
+    """Different pairs of colour and shape; with `held_out`, the first is one of those."""
     pairs = [rng.choice(HELD_OUT)] if held_out else []
     while len(pairs) < count:
         pair = rng.choice(COLOURS), rng.choice(SHAPES)
@@ -154,7 +158,7 @@ def _biased(rng: Random, pairs: list[tuple[str, str]], bias: float) -> list[tupl
 
 
 def _sample_places(rng: Random, radii: Sequence[float]) -> list[tuple[float, float]]:
-    """Centres at which nothing overlaps or leaves the picture, and consecutive objects are clearly related."""
+    """Centres at which nothing overlaps or leaves the picture, and the relations are clear."""
     reaches = [_EXTENT * radius for radius in radii]
     while True:
         places = [
@@ -174,7 +178,7 @@ def _apart(places: Sequence[tuple[float, float]], reaches: Sequence[float]) -> b
 
 
 def _clear_cut(scan: Sequence[tuple[float, float]]) -> bool:
-    for (xa, ya), (xb, yb) in zip(scan, scan[1:], strict=False):
+    for (xa, ya), (xb, yb) in pairwise(scan):
         near, far = sorted((xb - xa, abs(yb - ya)))
         # A hair more than CLEAR_CUT, which survives the rounding of the coordinates.
         if xb - xa < _SCAN_STEP or far < (CLEAR_CUT + 0.05) * near:

@@ -1,12 +1,13 @@
 """Synthetic scenes as prepared data sets: pictures, captions and questions, the same for the same seed.
 
-Knows how sets are put together; what a scene is, how it looks and what is said of it stand in `scenes`, `scene_pictures`,
-`scene_language` and `scene_questions`.
+Knows how sets are put together; what a scene is, how it looks and what is said of it stand in `scenes`,
+`scene_pictures`, `scene_language` and `scene_questions`.
 """
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -17,7 +18,7 @@ from rich.progress import track
 
 from vlrnn.data.scene_language import captions
 from vlrnn.data.scene_pictures import render
-from vlrnn.data.scene_questions import ANNOTATORS, questions
+from vlrnn.data.scene_questions import ANNOTATORS, ask
 from vlrnn.data.scenes import BIASED_KINDS, HELD_OUT, Scene, sample_scene
 from vlrnn.errors import UserError
 from vlrnn.records import SPLITS, Example, write_dataset
@@ -61,17 +62,17 @@ def make_scenes(
     workers: int = 2,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Make scenes and write `folder/images`, and two prepared data sets of them: `folder/captions` and `folder/vqa`.
+    """Make scenes: `folder/images`, and two prepared data sets of them, `folder/captions` and `folder/vqa`.
 
-    Every scene is drawn from a seed of its own (`seed`, split, number): it is the same in a larger set, and however many
-    processes make it.
+    Every scene is drawn from a seed of its own (`seed`, split, number): it is the same in a larger set, and
+    however many processes make it.
 
     Args:
         folder: where to; made when absent.
         train, val, test: scenes in each split; a split of none is left out.
         seed: another seed, other scenes.
-        bias: 0 to 1: the probability of making a ring be there where, in train, a star is and a ring is not. Val and test
-            stay as they are.
+        bias: 0 to 1: the probability of making a ring be there where, in train, a star is and a ring is not.
+            Val and test stay as they are.
         image_size: pixels of a side.
         max_objects: up to how many objects a scene has, 1 to 4.
         questions: up to how many questions there are about a scene.
@@ -102,7 +103,7 @@ def make_scenes(
         captioned[split].append(_captioned(recipe, scene, split, number))
         asked[split] += _asked(recipe, scene, split, number)
         scenes[split].append(scene)
-    about = {
+    about: dict[str, Any] = {
         "source": "vlrnn.data.synthetic",
         "licence": "CC0-1.0",
         "settings": {"seed": seed, "bias": bias, "image_size": image_size, "max_objects": max_objects},
@@ -117,12 +118,14 @@ Job = tuple[Recipe, str, int, Path]
 
 
 def _make_all(jobs: Sequence[Job], workers: int, progress: bool) -> list[Scene]:
-    bar = {"description": "scenes", "console": Console(stderr=True), "disable": not progress, "total": len(jobs)}
+    bar = partial(
+        track, description="scenes", total=len(jobs), console=Console(stderr=True), disable=not progress
+    )
     if workers <= 1 or len(jobs) < 200:  # starting processes costs more than so few scenes
-        return list(track(map(_make, jobs), **bar))
+        return list(bar(map(_make, jobs)))
     # Spawned, not forked: a fork of a process in which torch has started threads can hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(track(pool.map(_make, jobs, chunksize=50), **bar))
+        return list(bar(pool.map(_make, jobs, chunksize=50)))
 
 
 def _make(job: Job) -> Scene:
@@ -179,13 +182,13 @@ def _asked(recipe: Recipe, scene: Scene, split: str, number: int) -> list[Exampl
             attributes={"held_out": scene.held_out},
         )
         for place, asked in enumerate(
-            questions(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1
+            ask(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1
         )
     ]
 
 
 def _rates(scenes: Sequence[Scene]) -> dict[str, Any]:
-    """Of a split: how many scenes, with held-out pairs, with each biased kind, and with the second where the first is."""
+    """How many scenes, and the shares with held-out pairs and with the biased kinds, alone and together."""
     cause, effect = BIASED_KINDS
     shapes = [{thing.shape for thing in scene.objects} for scene in scenes]
     causes = [each for each in shapes if cause in each]

@@ -12,13 +12,14 @@ Floats = NDArray[np.float64]
 
 BLEU_NAMES = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4")
 
-# The official scorer's guards against division by zero. They reach the tenth digit of a score, and the whole of the score of
-# a caption with fewer than four words, so they belong to the definition.
+# The official scorer's guards against division by zero. They reach the tenth digit of a score, and the whole
+# of the score of a caption with fewer than four words, so they belong to the definition.
 _SMALL, _TINY = 1e-9, 1e-15
 
 
 class BleuStatistics(NamedTuple):
-    """What BLEU needs of each image; sums over images give the corpus score, so that resampling need count nothing anew."""
+    """What BLEU needs of each image; sums over images give the corpus score, so that resampling need count
+    nothing anew."""
 
     correct: Ints  # [images, 4], n-grams that also stand in a reference, clipped
     total: Ints  # [images, 4], n-grams of the prediction

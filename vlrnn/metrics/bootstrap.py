@@ -1,6 +1,7 @@
 """Confidence by the bootstrap: resampling of items, with replacement. Knows no metric.
 
-Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16; for paired systems Koehn, EMNLP 2004.
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16; for paired systems
+Koehn, EMNLP 2004.
 """
 
 from collections.abc import Iterator
@@ -58,8 +59,8 @@ def interval(value: float, samples: Floats, items: int, level: float = 0.95) -> 
 
 
 def p_value(difference: float, samples: Floats) -> float:
-    """Two-sided p value of a difference of two systems over the same items: how often chance alone, which is the samples
-    moved to the mean of zero, gives one as large (Riezler and Maxwell, ACL workshop 2005). Never 0: the data count as a
-    sample."""
+    """Two-sided p value of a difference of two systems over the same items: how often chance alone, which is
+    the samples moved to the mean of zero, gives one as large (Riezler and Maxwell, ACL workshop 2005). Never
+    0: the data count as a sample."""
     extreme = np.abs(samples - samples.mean()) >= abs(difference)
     return float((1 + extreme.sum()) / (1 + len(samples)))

@@ -18,14 +18,14 @@ from vlrnn.records import Id
 from vlrnn.text.tokenizer import TOKENIZER_NAME, tokenize_all
 
 
-
 @dataclass(frozen=True)
 class CaptionScores:
     """The scores of one set of predictions.
 
-    `ids` are the scored images, in the order of the references. `corpus` has the scores under the field's names, in 0..1
-    (CIDEr 0..10); `per_image` the same for each image [images]. BLEU of a corpus is no mean of its images' BLEU: it is
-    made of `bleu_statistics`. `settings` says what was scored and how; `tokens` are the predictions' tokens.
+    `ids` are the scored images, in the order of the references. `corpus` has the scores under the field's
+    names, in 0..1 (CIDEr 0..10); `per_image` the same for each image [images]. BLEU of a corpus is no mean
+    of its images' BLEU: it is made of `bleu_statistics`. `settings` says what was scored and how; `tokens`
+    are the predictions' tokens.
     """
 
     ids: tuple[Id, ...]
@@ -44,11 +44,14 @@ class CaptionScores:
         columns = [*self.bleu_statistics, *(self.per_image[name] for name in means)]
         sums = resampler.sums(np.column_stack(columns))
         correct, total, length, reference_length = np.split(sums[:, :10], [4, 8, 9], axis=1)
-        scores = dict(zip(BLEU_NAMES, bleu(correct, total, length[:, 0], reference_length[:, 0]).T, strict=True))
+        scores = dict(
+            zip(BLEU_NAMES, bleu(correct, total, length[:, 0], reference_length[:, 0]).T, strict=True)
+        )
         return scores | {name: sums[:, 10 + place] / len(self) for place, name in enumerate(means)}
 
     def with_intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, float | int]]:
-        """The `scores` of a metrics.json: name -> `{"value", "low", "high", "n"}`, a 95 % bootstrap interval over images."""
+        """The `scores` of a metrics.json: name -> `{"value", "low", "high", "n"}`, a 95 % bootstrap interval
+        over images."""
         samples = self.resampled(Resampler(len(self), resamples, seed))
         return {name: interval(value, samples[name], len(self)) for name, value in self.corpus.items()}
 
@@ -58,8 +61,8 @@ class CaptionScorer:
 
     Args:
         references: image id -> its reference captions, at least one each.
-        corpus: another corpus of references, whose document frequencies CIDEr is to use; the references' own by default,
-            as in the official scorer.
+        corpus: another corpus of references, whose document frequencies CIDEr is to use; the references' own
+            by default, as in the official scorer.
 
     `references` are their tokens, by image in the order of `ids`.
 
@@ -76,7 +79,8 @@ class CaptionScorer:
         documents = references if corpus is None else corpus
         if len(documents) < 2:
             raise UserError(
-                f"CIDEr weighs n-grams by how few images have them, which takes two images at least; there are {len(documents)}"
+                "CIDEr weighs n-grams by how few images have them, "
+                f"which takes two images at least; there are {len(documents)}"
             )
         self.ids = tuple(references)
         self.references = _tokenize_groups(references)
@@ -157,6 +161,6 @@ def _words_of_groups(groups: list[list[list[str]]]) -> list[list[Tokens]]:
 
 
 def _words(tokens: Tokens) -> Tokens:
-    """The words that BLEU and CIDEr see. A token may hold a no-break space (`2 1/2` is one token), which the official scorer
-    takes for a space there, though not in ROUGE-L."""
+    """The words that BLEU and CIDEr see. A token may hold a no-break space (`2 1/2` is one token), which the
+    official scorer takes for a space there, though not in ROUGE-L."""
     return " ".join(tokens).split() if any("\u00a0" in token for token in tokens) else tokens

@@ -1,4 +1,5 @@
-"""CIDEr-D as the official caption scorer computes it (Vedantam et al., CVPR 2015, equations 1 to 4 and section 6)."""
+"""CIDEr-D as the official caption scorer computes it (Vedantam et al., CVPR 2015, equations 1 to 4 and
+section 6)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,8 @@ class CiderD:
             dots = dots.astype(np.float64)  # of no matches at all, bincount makes integers
             scale = norms[table.image_of] * self._norms[order]
             similarity += np.divide(dots, scale, out=dots, where=scale != 0)
-        # The official scorer takes the number of bigrams for the length, so that no words and one word are equally long.
+        # The official scorer takes the number of bigrams for the length, so that no words and one word are
+        # equally long.
         difference = _bigrams(lengths)[table.image_of] - _bigrams(table.lengths)
         similarity *= np.exp(-(difference**2) / (2 * SIGMA**2))
         sums = np.bincount(table.image_of, similarity, len(lengths))

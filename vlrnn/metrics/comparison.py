@@ -8,11 +8,12 @@ from vlrnn.metrics.captions import CaptionScores
 def compare(
     first: CaptionScores, second: CaptionScores, resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, float | int]]:
-    """The first system's scores less the second's, by the paired bootstrap: both are resampled on the same sets of images.
+    """The first system's scores less the second's, by the paired bootstrap: both are resampled on the same
+    sets of images.
 
     Returns:
-        name -> `{"value", "low", "high", "n", "p"}`: the difference, its 95 % interval, and the two-sided p value of
-        there being none.
+        name -> `{"value", "low", "high", "n", "p"}`: the difference, its 95 % interval, and the two-sided p
+        value of there being none.
 
     Raises:
         UserError: the two were not scored on the same images.
@@ -24,5 +25,7 @@ def compare(
     compared = {}
     for name, value in first.corpus.items():
         difference, differences = value - second.corpus[name], samples[name] - others[name]
-        compared[name] = interval(difference, differences, len(first)) | {"p": p_value(difference, differences)}
+        compared[name] = interval(difference, differences, len(first)) | {
+            "p": p_value(difference, differences)
+        }
     return compared

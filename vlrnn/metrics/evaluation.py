@@ -12,7 +12,7 @@ from vlrnn.metrics.bootstrap import Resampler, interval
 from vlrnn.metrics.captions import CaptionScorer, CaptionScores
 from vlrnn.metrics.comparison import compare
 from vlrnn.metrics.health import caption_health, mutual_bleu
-from vlrnn.metrics.java import JavaScore, NotComputed, meteor, spice
+from vlrnn.metrics.java import JavaScore, NotComputedError, meteor, spice
 from vlrnn.metrics.references import Tokens
 from vlrnn.records import Prediction
 from vlrnn.text.tokenizer import tokenize, tokenize_all
@@ -27,8 +27,8 @@ ORDER = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "
 
 @dataclass
 class Evaluation:
-    """The result of scoring a file. `scores` and `comparison` are name -> value with interval; `health` name -> number;
-    `not_computed` name -> why; `notes` what was put right about the ids."""
+    """The result of scoring a file. `scores` and `comparison` are name -> value with interval; `health` name
+    -> number; `not_computed` name -> why; `notes` what was put right about the ids."""
 
     scores: dict[str, dict[str, float | int]]
     health: dict[str, float | int]
@@ -50,7 +50,7 @@ class Evaluation:
         """Write a JSON line for each image: its id, its caption and its scores."""
         with replacing(path) as file:
             for entry in self.per_image:
-                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                file.write(json.dumps(entry) + "\n")
 
 
 def evaluate_captions(
@@ -98,9 +98,9 @@ def evaluate_captions(
     for name, score in _JAVA.items():
         try:
             if not java:
-                raise NotComputed("left out by --no-java")
+                raise NotComputedError("left out by --no-java")
             found = score(scores.tokens, scorer.references, resampler)
-        except NotComputed as reason:
+        except NotComputedError as reason:
             not_computed[name] = str(reason)
         else:
             computed[name] = interval(found.value, found.samples, len(scores))
@@ -171,7 +171,9 @@ def _decoding(matched: Matched) -> dict[str, Any] | None:
     return told[0] if told[0] and all(each == told[0] for each in told) else None
 
 
-def _lines(scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]) -> list[dict[str, Any]]:
+def _lines(
+    scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]
+) -> list[dict[str, Any]]:
     return [
         {"image_id": id, "caption": matched.predictions[id].text}
         | {name: per_image[name][place] for name in ORDER if name in per_image}

@@ -1,10 +1,12 @@
-"""What scores against references do not show: how varied captions are, and how often something is wrong with them.
+"""What scores against references do not show: how varied captions are, and how often something is wrong with
+them.
 
 Each function takes the tokens of captions. Nothing here knows the images.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,23 +15,24 @@ from vlrnn.metrics.ngrams import NgramIndex
 from vlrnn.metrics.references import ReferenceTable, Tokens
 
 FUNCTION_WORDS = frozenset(
-    """a an the and or but of in on at to from with by for as than that which who whose is are was were be been being has have
-    had its his her their this these those some very while next into onto over under near between through behind above below
-    beside along around across""".split()  # noqa: SIM905
+    """a an the and or but of in on at to from with by for as than that which who whose is are was were be
+    been being has have had its his her their this these those some very while next into onto over under near
+    between through behind above below beside along around across""".split()  # noqa: SIM905
 )
 """Words that no caption should end with: articles, conjunctions, prepositions, auxiliaries. Our own list."""
 
 
 def distinct(captions: Sequence[Tokens], order: int) -> float:
-    """distinct-n: different n-grams by all n-grams of the captions together, 0..1 (Li et al., NAACL 2016, section 5)."""
+    """distinct-n: different n-grams by all n-grams of the captions together, 0..1 (Li et al., NAACL 2016,
+    section 5)."""
     rows = NgramIndex.of(captions)[1][order - 1]
     total = int(rows.times.sum())
     return len(np.unique(rows.ngram)) / total if total else 0.0
 
 
 def mutual_bleu(sets: Sequence[Sequence[Tokens]]) -> float:
-    """mBLEU-4: the mean BLEU-4 of each caption of an image against the other captions of that image, 0..1; lower is more
-    varied (Shetty et al., ICCV 2017, section 5.1).
+    """mBLEU-4: the mean BLEU-4 of each caption of an image against the other captions of that image, 0..1;
+    lower is more varied (Shetty et al., ICCV 2017, section 5.1).
 
     Args:
         sets: for each image, at least two captions by the same model.
@@ -50,7 +53,7 @@ def repeats_ngram(tokens: Tokens, order: int) -> bool:
 
 def repeats_word(tokens: Tokens) -> bool:
     """Whether a word stands twice in a row."""
-    return any(word == following for word, following in zip(tokens, tokens[1:], strict=False))
+    return any(word == following for word, following in pairwise(tokens))
 
 
 def ends_badly(tokens: Tokens) -> bool:
@@ -58,17 +61,21 @@ def ends_badly(tokens: Tokens) -> bool:
     return bool(tokens) and tokens[-1] in FUNCTION_WORDS
 
 
-def caption_health(captions: Sequence[Tokens], training: Iterable[Tokens] | None = None) -> dict[str, float | int]:
+def caption_health(
+    captions: Sequence[Tokens], training: Iterable[Tokens] | None = None
+) -> dict[str, float | int]:
     """Measures of a set of captions, one per image.
 
     Args:
         captions: their tokens, at least one caption.
-        training: the tokens of the captions that the model was trained on, where known; `novel` is computed only then.
+        training: the tokens of the captions that the model was trained on, where known; `novel` is computed
+            only then.
 
     Returns:
-        `distinct_1`, `distinct_2`; `vocabulary`, different words used; `mean_length` in words; and, as shares of the captions:
-        `distinct_captions` (different ones), `empty`, `ends_badly` (in a function word), `repeated_word` (twice in a row),
-        `repeated_trigram` (anywhere), `novel` (not a training caption).
+        `distinct_1`, `distinct_2`; `vocabulary`, different words used; `mean_length` in words; and, as
+        shares of the captions: `distinct_captions` (different ones), `empty`, `ends_badly` (in a function
+        word), `repeated_word` (twice in a row), `repeated_trigram` (anywhere), `novel` (not a training
+        caption).
     """
     texts = [tuple(caption) for caption in captions]
     health: dict[str, float | int] = {

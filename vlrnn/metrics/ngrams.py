@@ -24,6 +24,10 @@ class NgramCounts(NamedTuple):
     ngram: Ints  # [rows]
     times: SmallInts  # [rows]
 
+    def part(self, rows: slice) -> "NgramCounts":
+        """Some of the rows."""
+        return NgramCounts(self.caption[rows], self.ngram[rows], self.times[rows])
+
 
 def pair_key(first: Ints, second: Ints) -> Ints:
     """One sortable number for two numbers in 0 .. 2^32 - 1."""
@@ -39,7 +43,8 @@ class _Numbers(dict[str, int]):
 
 
 class NgramIndex:
-    """Numbers for the n-grams of a corpus; n-grams from elsewhere are numbered behind them, anew at every count.
+    """Numbers for the n-grams of a corpus; n-grams from elsewhere are numbered behind them, anew at every
+    count.
 
     Made by `NgramIndex.of`.
     """
@@ -59,12 +64,15 @@ class NgramIndex:
         return len(self._words) if order == 1 else len(self._known[order - 2])
 
     def count(self, captions: Sequence[Sequence[str]]) -> list[NgramCounts]:
-        """The n-grams of captions, by order. N-grams that the corpus lacks get numbers from `size(order)` on."""
+        """The n-grams of captions, by order. N-grams that the corpus lacks get numbers from `size(order)`
+        on."""
         return self._count(captions, _Numbers(self._words))
 
     def _count(self, captions: Sequence[Sequence[str]], words: _Numbers) -> list[NgramCounts]:
         lengths = np.fromiter(map(len, captions), np.int64)
-        tokens = np.fromiter(map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum()))
+        tokens = np.fromiter(
+            map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum())
+        )
         caption_of = np.repeat(np.arange(len(lengths)), lengths)
         counts = [_count_rows(caption_of, tokens)]
         previous = tokens

@@ -1,4 +1,5 @@
-"""The references of a corpus as tables that BLEU and CIDEr look predictions up in. Built once, used at every epoch."""
+"""The references of a corpus as tables that BLEU and CIDEr look predictions up in. Built once, used at every
+epoch."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -7,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.metrics.ngrams import Ints, SmallInts, NgramCounts, NgramIndex, pair_key
+from vlrnn.metrics.ngrams import Ints, NgramCounts, NgramIndex, SmallInts, pair_key
 
 Tokens = Sequence[str]
 
 
 class OrderTable(NamedTuple):
-    """The n-grams of one order in the references, one row per distinct n-gram of a caption, sorted by image and n-gram."""
+    """The n-grams of one order in the references, one row per distinct n-gram of a caption, sorted by image
+    and n-gram."""
 
     key: Ints  # [rows], image and n-gram
     caption: SmallInts  # [rows]
@@ -35,8 +37,8 @@ class ReferenceTable:
 
     Args:
         references: for each image its tokenized references, at least one.
-        corpus: the tokenized references of each image of another corpus, whose document frequencies are to be used; by
-            default the references' own.
+        corpus: the tokenized references of each image of another corpus, whose document frequencies are to
+            be used; by default the references' own.
     """
 
     def __init__(
@@ -49,15 +51,19 @@ class ReferenceTable:
         self.index, all_counts = NgramIndex.of(captions + others)
         self.documents = len(references) if corpus is None else len(corpus)
         document_of = self.image_of if corpus is None else _groups(corpus)[1]
-        self.orders = []
+        self.orders: list[OrderTable] = []
         while all_counts:  # one order after the other is let go: of all of COCO each takes 50 MB
             counts = all_counts.pop(0)
             end = int(np.searchsorted(counts.caption, len(captions)))
-            own, rest = (NgramCounts(*(each[part] for each in counts)) for part in np.s_[:end, end:])
+            own, rest = counts.part(slice(end)), counts.part(slice(end, None))
             documents = own if corpus is None else rest._replace(caption=rest.caption - len(captions))
-            self.orders.append(self._tabulate(own, document_of, documents, self.index.size(len(self.orders) + 1)))
+            self.orders.append(
+                self._tabulate(own, document_of, documents, self.index.size(len(self.orders) + 1))
+            )
 
-    def _tabulate(self, counts: NgramCounts, document_of: Ints, documents: NgramCounts, size: int) -> OrderTable:
+    def _tabulate(
+        self, counts: NgramCounts, document_of: Ints, documents: NgramCounts, size: int
+    ) -> OrderTable:
         keys = pair_key(self.image_of[counts.caption], counts.ngram)
         order = np.argsort(keys, kind="stable")
         keys, times = keys[order], counts.times[order]
@@ -66,7 +72,9 @@ class ReferenceTable:
         in_documents = np.sort(pair_key(documents.ngram, document_of[documents.caption]))
         ngrams, _ = np.divmod(in_documents[_first_of_runs(in_documents)], 1 << 32)
         frequency = np.bincount(ngrams, minlength=size)
-        return OrderTable(keys, counts.caption[order].astype(np.int32), times, keys[firsts], group_max, frequency)
+        return OrderTable(
+            keys, counts.caption[order].astype(np.int32), times, keys[firsts], group_max, frequency
+        )
 
     def largest_counts(self, order: int, predicted: NgramCounts) -> Ints:
         """For each predicted n-gram how often it stands, at most, in one reference of its image."""

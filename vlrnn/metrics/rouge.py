@@ -9,10 +9,11 @@ BETA = 1.2
 
 
 def rouge_l(prediction: Tokens, references: Sequence[Tokens]) -> float:
-    """ROUGE-L in 0..1 of one prediction: the F measure of the best precision and the best recall over the references.
+    """ROUGE-L in 0..1 of one prediction: the F measure of the best precision and the best recall over the
+    references.
 
-    The two may come from different references, as in the official scorer. A caption without tokens counts as one empty word,
-    there too, so that an empty prediction of an empty reference scores 1.
+    The two may come from different references, as in the official scorer. A caption without tokens counts as
+    one empty word, there too, so that an empty prediction of an empty reference scores 1.
 
     Args:
         prediction: its tokens.
@@ -31,8 +32,9 @@ def rouge_l(prediction: Tokens, references: Sequence[Tokens]) -> float:
 def longest_common_subsequences(words: Tokens, texts: Sequence[Tokens]) -> list[int]:
     """The length of the longest common subsequence of `words` with each text.
 
-    Bit-parallel dynamic programming (Hyyrö, Prague Stringology Conference 2004): one bit per position of a text, an addition
-    per word. All texts lie side by side in one integer, a guard bit behind each catches its carry.
+    Bit-parallel dynamic programming (Hyyrö, Prague Stringology Conference 2004): one bit per position of a
+    text, an addition per word. All texts lie side by side in one integer, a guard bit behind each catches
+    its carry.
     """
     positions: dict[str, int] = {}
     everywhere = 0

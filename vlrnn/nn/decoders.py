@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from vlrnn.errors import UserError
 from vlrnn.nn.attention import Attention
 from vlrnn.nn.context import Context
 from vlrnn.nn.recurrence import Recurrence
@@ -195,6 +196,8 @@ class ShowAttendTell(Decoder):
         dropout: of words, regions and the deep output.
         region_width: when given, regions are first mapped to this width (linear, then ReLU), once for an image. null: they
             are used as the encoder gives them, as in the paper.
+        boxes: tell the decoder where a region lies: its box stands behind its features. Attention by content alone, as
+            in the paper, cannot tell left from right but by what the encoder lets slip.
     """
 
     class Memory(NamedTuple):
@@ -210,15 +213,18 @@ class ShowAttendTell(Decoder):
         embedding: int = 512,
         dropout: float = 0.5,
         region_width: int | None = None,
+        boxes: bool = False,
     ) -> None:
         super().__init__()
         self.recurrence = recurrence
+        self.boxes = boxes
         self.attention = attention
         self.embedding_width = embedding
         self.region_width = region_width
         self.dropout = nn.Dropout(dropout)
 
     def build(self, vocabulary_size: int, context_width: int) -> Self:
+        context_width += 4 * self.boxes
         width, hidden = self.region_width or context_width, self.recurrence.width
         self.project = nn.Sequential(nn.Linear(context_width, width), nn.ReLU()) if self.region_width else None
         self.embedding = nn.Embedding(vocabulary_size, self.embedding_width, padding_idx=0)
@@ -233,8 +239,12 @@ class ShowAttendTell(Decoder):
         return self
 
     def prepare(self, context: Context) -> Tree:
-        regions = context.regions if self.project is None else self.project(context.regions)
-        regions = self.dropout(regions)
+        regions = context.regions
+        if self.boxes:
+            if context.boxes is None:
+                raise UserError("decoder: boxes are asked for, but this encoder does not know where its regions lie")
+            regions = torch.cat([regions, context.boxes.to(regions.dtype)], -1)
+        regions = self.dropout(regions if self.project is None else self.project(regions))
         there = context.mask.to(regions.dtype)[..., None]
         pooled = (regions * there).sum(1) / there.sum(1)
         return self.Memory(pooled, regions, self.attention.prepare(regions), context.mask)

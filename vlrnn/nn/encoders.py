@@ -78,6 +78,8 @@ class CNNEncoder(Encoder):
             state dict; or null for random ones.
         size: the side in pixels that images are given in; by default what the weights were made for, else 224.
         mean, std: of the three channels scaled to 0..1; by default what the weights' metadata says, else ImageNet's.
+        regions_from: the block whose output is the grid, `layer3`, say; null: the last feature map. An earlier one is finer, and
+            is quicker to compute.
         trainable_from: the first block that learns, `features.14`, say; it and all behind it do. null: frozen.
 
     Raises:
@@ -91,6 +93,7 @@ class CNNEncoder(Encoder):
         size: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        regions_from: str | None = None,
         trainable_from: str | None = None,
     ) -> None:
         super().__init__()
@@ -98,7 +101,7 @@ class CNNEncoder(Encoder):
             raise UserError(f"encoder: torchvision.models has no classifier {name!r}")
         state, transform = _load_weights(name, weights)
         self.size = size or transform["size"]
-        self.trunk, self.width, self.count = _cut(name, self.size)
+        self.trunk, self.width, self.count = _cut(name, self.size, regions_from)
         if state is not None:
             _fill(self.trunk, state, f"{weights}", name)
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
@@ -152,13 +155,30 @@ class CNNEncoder(Encoder):
         return Context(regions, mask, regions.mean(1), boxes)
 
 
+class NoImage(Encoder):
+    """Sees nothing: one region of zeros, whatever the image. Training the same recipe with it gives the blind baseline."""
+
+    size = width = count = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def regions(self, images: Tensor) -> Tensor:
+        return images.new_zeros(len(images), 1, 1, dtype=torch.float)
+
+    def context(self, regions: Tensor) -> Context:
+        regions = regions.float()
+        whole = regions.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(regions), 1, 4)
+        return Context(regions, torch.ones_like(regions[..., 0], dtype=torch.bool), regions[:, 0], whole)
+
+
 def _as_regions(output: Tensor) -> Tensor:
     """A map [B, D, h, w] or patches [B, N, D] -> regions [B, N, D]."""
     return output.flatten(2).transpose(1, 2) if output.dim() == 4 else output
 
 
-def _cut(name: str, size: int) -> tuple[fx.GraphModule, int, int]:
-    """Build a classifier and keep what makes the last feature map: (trunk, D, N)."""
+def _cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, int]:
+    """Build a classifier and keep what makes the last feature map, or that of a block: (trunk, D, N)."""
     model = torchvision.models.get_model(name, weights=None, **_quiet_init(name))
     trunk = fx.symbolic_trace(model.eval())
     trunk.eval()
@@ -170,6 +190,11 @@ def _cut(name: str, size: int) -> tuple[fx.GraphModule, int, int]:
         reason = " ".join(str(fault).split())
         raise UserError(f"encoder: {name} takes no images of {size} x {size} pixels: {reason}") from None
     nodes = [node for node in trunk.graph.nodes if node.op != "placeholder" and _holds_regions(node)]
+    if block is not None:
+        nodes = [node for node in nodes if any(path == block for path, _ in node.meta["nn_module_stack"].values())]
+        if not nodes:
+            blocks = ", ".join(name for name, _ in model.named_children())
+            raise UserError(f"encoder: {name} has no block {block!r} that leaves a grid; it consists of {blocks}")
     if not nodes:
         raise UserError(f"encoder: {name} leaves no grid of regions at {size} x {size} pixels; give a larger size")
     last = nodes[-1]

@@ -1,8 +1,9 @@
 """Whether a caption of a synthetic scene is true, judged against the scene itself and not against references.
 
-A caption is read back by the grammar that the references were made with. What is not of the grammar is not right. Relations
-are judged on the actual centres, by `vlrnn.data.scenes.relation_holds`: where the grammar's own chain puts an object it has one
-right relation; a model may name objects in another order, and of a diagonal pair may say either relation that is plain to see.
+A caption is read back by the grammar that the references were made with. What is not of the grammar is not
+right. Relations are judged on the actual centres, by `vlrnn.data.scenes.relation_holds`: where the grammar's
+own chain puts an object it has one right relation; a model may name objects in another order, and of a
+diagonal pair may say either relation that is plain to see.
 """
 
 from collections import Counter
@@ -75,7 +76,9 @@ def _relations_hold(claims: Claims, scene: Scene) -> bool:
 
 def _sizes_hold(claims: Claims, scene: Scene) -> bool:
     there = {thing.pair: thing.size for thing in scene.objects}
-    return all(mention.size in (None, there.get((mention.colour, mention.shape))) for mention in claims.mentions)
+    return all(
+        mention.size in (None, there.get((mention.colour, mention.shape))) for mention in claims.mentions
+    )
 
 
 def scene_truth(texts: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:
@@ -86,9 +89,9 @@ def scene_truth(texts: Sequence[str], examples: Sequence[Example]) -> dict[str, 
         examples: the record of each, whose `attributes` hold the scene.
 
     Returns:
-        `right`, the share that is right in all, then that share per number of objects (`right_of_1` ...), on scenes with and
-        without a held-out pair (`right_held_out`, `right_familiar`; absent where there is no such scene), the share for
-        each part of a `Verdict`, and `n`. Shares are in 0..1.
+        `right`, the share that is right in all, then that share per number of objects (`right_of_1` ...), on
+        scenes with and without a held-out pair (`right_held_out`, `right_familiar`; absent where there is no
+        such scene), the share for each part of a `Verdict`, and `n`. Shares are in 0..1.
 
     Raises:
         UserError: there is nothing to judge, or a record has no scene.
@@ -109,5 +112,7 @@ def scene_truth(texts: Sequence[str], examples: Sequence[Example]) -> dict[str, 
 def _scene(example: Example) -> Scene:
     value = (example.attributes or {}).get("scene")
     if value is None:
-        raise UserError(f"example {example.id!r} has no scene in its attributes; only synthetic scenes can be judged")
+        raise UserError(
+            f"example {example.id!r} has no scene in its attributes; only synthetic scenes can be judged"
+        )
     return Scene.from_dict(value)

@@ -16,7 +16,7 @@ from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
 class Run:
     """What a run folder holds.
 
-    `scores` and `settings` are those of `metrics.json`; `log` has a list of (step, value) for each column of `log.csv`;
+    `scores` and `settings` are those of `metrics.json`, with those of each `probes/NAME.json` behind them as `NAME: score`; `log` has a list of (step, value) for each column of `log.csv`;
     `examples` are those that the predictions are about, as far as the data is there; `image_root` is the photographs' folder.
     """
 
@@ -51,11 +51,16 @@ def load_run(folder: str | Path, most_examples: int) -> Run:
     if not isinstance(metrics, dict) or not all(isinstance(metrics.get(key), dict) for key in ("scores", "settings")):
         raise UserError(f'{folder / "metrics.json"}: expected {{"scores": {{...}}, "settings": {{...}}}}')
     settings = metrics["settings"]
+    scores = dict(metrics["scores"])
+    for probe in sorted((folder / "probes").glob("*.json")):
+        found = read_json(probe)
+        for name, score in (found.get("scores") or {}).items():
+            scores[f"{probe.stem}: {name}"] = score
     path = folder / "predictions.jsonl"
     predictions = RecordFile(path, Prediction) if path.is_file() else ()
     examples = _examples(settings, {each.id for each in predictions[:most_examples]})
     image_root = Path(settings.get("image_root") or settings.get("data") or ".")
-    return Run(folder, metrics["scores"], settings, predictions, examples, image_root, _read_log(folder / "log.csv"))
+    return Run(folder, scores, settings, predictions, examples, image_root, _read_log(folder / "log.csv"))
 
 
 def _examples(settings: Mapping[str, Any], wanted: set[Id]) -> dict[Id, Example]:

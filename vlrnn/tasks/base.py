@@ -57,13 +57,13 @@ class Task(Part, pl.LightningModule):
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         loss = self.loss(batch)
         self._words_since_step = self._words_since_step.to(loss.count.device) + loss.count
-        self.log("train/loss", (loss.total / loss.count).detach(), prog_bar=True, batch_size=int(loss.count))
+        self.log("train/loss", (loss.total / loss.count.clamp(min=1)).detach(), prog_bar=True, batch_size=int(loss.count))
         return loss.total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turn the gradient of a sum into that of the mean over all words, of all processes, since the last step. This comes
         before clipping. Lightning has divided the sum by the number of accumulated batches, and averaged over processes."""
-        count = self._words_since_step.clone().double()
+        count = self._words_since_step.clone()
         self._words_since_step.zero_()
         if self.trainer.world_size > 1:
             dist.all_reduce(count)
@@ -88,7 +88,7 @@ class Task(Part, pl.LightningModule):
     def validation_step(self, batch: Any, batch_index: int) -> None:
         self._collect(batch)
         loss = self.loss(batch)
-        self.log("val/loss", loss.total / loss.count, batch_size=int(loss.count), sync_dist=True)
+        self.log("val/loss", loss.total / loss.count.clamp(min=1), batch_size=int(loss.count), sync_dist=True)
 
     def test_step(self, batch: Any, batch_index: int) -> None:
         self._collect(batch)

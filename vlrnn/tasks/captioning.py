@@ -11,6 +11,7 @@ import torch
 
 from vlrnn.data.datamodule import Batch
 from vlrnn.decoding.search import Decoding, search
+from vlrnn.errors import UserError
 from vlrnn.metrics import CaptionScorer
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
@@ -84,6 +85,8 @@ class Captioner(Task):
         found = search(
             self.decoder.step, start, memory, decoding, bos=BOS, eos=EOS, forbidden=(PAD, BOS, UNK), generator=generator
         )
+        if not found.scores[:, 0].isfinite().all():
+            raise UserError("the model's scores are no numbers: its training has diverged; lower optimization.lr")
         rows = found.scores.isfinite().nonzero()[:, 0]  # [M] the image of each hypothesis that exists
         tokens, lengths = found.tokens[found.scores.isfinite()], found.lengths[found.scores.isfinite()]
         inputs = torch.cat([torch.full_like(tokens[:, :1], BOS), tokens[:, :-1]], 1)

@@ -41,19 +41,25 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
     if path.is_dir():
         description, weights = _read_folder(path)
     else:
-        description, weights = _read_file(path)
+        checkpoint = read_checkpoint(path)
+        description, weights = checkpoint["vlrnn"], checkpoint["state_dict"]
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this version of vlrnn (format {FORMAT})")
     task = rebuild(description.get("task"), expected, str(path))
     try:
         task.load_state_dict(weights)
-    except RuntimeError as fault:
+    except Exception as fault:  # whatever stands where tensors should
         reason = " ".join(str(fault).split())
         raise UserError(f"{path}: the weights do not fit the model that it describes: {reason[:200]}") from None
     return task.eval()
 
 
-def _read_file(path: Path) -> tuple[Any, dict[str, Tensor]]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """All that a `.ckpt` file holds, on the CPU; only plain data and tensors are read.
+
+    Raises:
+        UserError: no checkpoint of vlrnn, or one that holds pickled objects.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
@@ -69,7 +75,7 @@ def _read_file(path: Path) -> tuple[Any, dict[str, Tensor]]:
         raise UserError(f"{path}: not a checkpoint: {reason[:120]}") from None
     if not isinstance(checkpoint, dict) or not {"vlrnn", "state_dict"} <= checkpoint.keys():
         raise UserError(f"{path}: not a checkpoint of vlrnn: it has no description of a model")
-    return checkpoint["vlrnn"], checkpoint["state_dict"]
+    return checkpoint
 
 
 def _read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:

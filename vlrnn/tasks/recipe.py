@@ -3,6 +3,7 @@
 The YAML recipe and the flags are one: every option of the Trainer, the task and the data is a key of the recipe and a flag.
 """
 
+import logging
 import os
 import sys
 import warnings
@@ -13,13 +14,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 from jsonargparse import ArgumentError
-from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
 
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.tasks.base import Task
+from vlrnn.tasks.checkpoint import read_checkpoint
 
 
 class RunLog(CSVLogger):
@@ -30,8 +40,13 @@ class RunLog(CSVLogger):
 
     @property
     def experiment(self) -> Any:
+        opened = self._experiment is not None
         writer = super().experiment
-        writer.metrics_file_path = os.path.join(self.log_dir, "log.csv")
+        if not opened:
+            path = Path(self.log_dir) / "log.csv"
+            writer.metrics_file_path = str(path)
+            if path.is_file():  # of the same run: what comes is written behind it, and its columns stay
+                writer.metrics_keys = path.read_text(encoding="utf-8").partition("\n")[0].rstrip().split(",")
         return writer
 
 
@@ -39,7 +54,8 @@ class LastWord(Callback):
     """Keeps what an interrupted run has learnt, and says how to go on."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
+        # Before the first step nothing was learnt, and the file may be the very one that this run was to go on from.
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.global_step:
             path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
             trainer.save_checkpoint(path)
             if trainer.is_global_zero:
@@ -47,6 +63,13 @@ class LastWord(Callback):
                     f"interrupted; all that was learnt is in {path}\nto go on, give the same command with --ckpt_path {path}",
                     file=sys.stderr,
                 )
+
+
+class PlainCheckpoints(TorchCheckpointIO):
+    """Reads checkpoints without unpickling anything, whatever the Trainer asks for."""
+
+    def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
 
 
 class RecipeCLI(LightningCLI):
@@ -80,7 +103,14 @@ class RecipeCLI(LightningCLI):
         if settings["logger"] in (None, True):
             kwargs["logger"] = loggers(settings["default_root_dir"])
             callbacks.append(LearningRateMonitor())
-        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        plugins = [*(settings["plugins"] or []), PlainCheckpoints()]
+        return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, **kwargs)
+
+    @rank_zero_only
+    def before_fit(self) -> None:
+        """A run that starts anew starts its log anew."""
+        if self._get(self.config_init, "ckpt_path") is None:
+            (Path(self.trainer.default_root_dir) / "log.csv").unlink(missing_ok=True)
 
 
 def loggers(folder: str) -> list[Logger]:
@@ -101,14 +131,26 @@ def _told(fault: BaseException) -> BaseException:
     return UserError(" ".join(str(fault).split())) if isinstance(fault, ArgumentError) else fault
 
 
+def _hush() -> None:
+    """Silence what Lightning tells of itself, and of what is meant here."""
+    for text in (
+        ".*does not have many workers.*",
+        "LightningCLI.s args parameter.*",
+        "Experiment logs directory .* exists and is not empty",
+        "Checkpoint directory .* exists and is not empty",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+    ):
+        warnings.filterwarnings("ignore", text)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+
+
 def run_recipe(command: str, arguments: Sequence[str]) -> None:
     """Run `fit`, `validate`, `test` or `cache` with command line arguments.
 
     Raises:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", "LightningCLI.s args parameter.*")
+    _hush()
     subcommand = [] if command == "cache" else [command]
     try:
         cli = RecipeCLI(
@@ -120,6 +162,10 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
         )
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault
+            raise KeyboardInterrupt from None
+        raise
     except (ArgumentError, TypeError, ValueError) as fault:
         raise _told(fault) from None
     if command == "cache":

@@ -1,9 +1,10 @@
 """The rules of the Penn Treebank tokenizer that captions are scored with: what can stand as one token.
 
-A rule is a regular expression over shapes (`characters.shape`): its group is the token, what it matches behind the group must
-follow. At each place the rule wins that matches most, what must follow included, and of equals the first: that is how the official
-tokenizer, a generated lexer, decides. The rules were written from its behaviour and its published grammar's description,
-and are held to it by the golden files of the tests; they leave out what only concerns punctuation that scoring removes.
+A rule is a regular expression over shapes (`characters.shape`): its group is the token, what it matches
+behind the group must follow. At each place the rule wins that matches most, what must follow included, and
+of equals the first: that is how the official tokenizer, a generated lexer, decides. The rules were written
+from its behaviour and its published grammar's description, and are held to it by the golden files of the
+tests; they leave out what only concerns punctuation that scoring removes.
 """
 
 import re
@@ -64,15 +65,15 @@ CONTRACTIONS = "(can)not|(gon|wan)na|(got)ta|(lem|gim)me"
 # Their period belongs to them, wherever they stand; `etc.a` is two tokens.
 _ABBREVIATIONS = _alternatives(r"""
     jan feb mar apr jun jul aug sept? oct nov dec mon tues? wed thu(?:rs)? fri
-    ala ariz calif colo conn ct dak fla ga ind kans? ky md mich minn mo mont neb nev okla penn tenn va vt wisc? wyo
-    (?-i:A)z (?-i:A)rk (?-i:D)el (?-i:I)ll (?-i:L)a (?-i:M)ass (?-i:M)iss (?-i:O)re (?-i:P)a (?-i:T)ex (?-i:W)ash
-    inc cos? corp pp?t(?-i:[ye])s? ltd plc rt bancorp bhd assn univ intl sys tel est ext sq jr sr bros ed\.d ph\.d esq etc al seq
-    bldg blvd rd""")
+    ala ariz calif colo conn ct dak fla ga ind kans? ky md mich minn mo mont neb nev okla penn tenn va vt
+    wisc? wyo (?-i:A)z (?-i:A)rk (?-i:D)el (?-i:I)ll (?-i:L)a (?-i:M)ass (?-i:M)iss (?-i:O)re (?-i:P)a
+    (?-i:T)ex (?-i:W)ash inc cos? corp pp?t(?-i:[ye])s? ltd plc rt bancorp bhd assn univ intl sys tel est ext
+    sq jr sr bros ed\.d ph\.d esq etc al seq bldg blvd rd""")
 
 # So it does here, but `mr.a` is one word.
 _TITLES = _alternatives(r"""
-    mrs? ms drs? profs? sens? reps? attys? lt col gen messrs govs? adm rev maj sgt cpl pvt capt ste? ave pres lieut hon brig
-    comdr cmdr pfc spc supts? det mt ft adj adv asst assoc ens insp mlle mme msgr sfc
+    mrs? ms drs? profs? sens? reps? attys? lt col gen messrs govs? adm rev maj sgt cpl pvt capt ste? ave pres
+    lieut hon brig comdr cmdr pfc spc supts? det mt ft adj adv asst assoc ens insp mlle mme msgr sfc
     vs (?-i:v) alex wm jos cie a\.k\.a cf treas ph invt elec natl m(?-i:[ft])g dept""")
 
 # Their period belongs to them before a number, and is a token of its own elsewhere.
@@ -80,9 +81,9 @@ ABBREVIATIONS_BEFORE_NUMBERS = _alternatives("ca figs? prop nos? art pp op")
 
 # One letter and a period before these words, capitalised, is a letter and the end of a sentence.
 _SENTENCE_STARTS = _alternatives(r"""
-    About According Additionally After An? As At But Did During Earlier He Her Here How However If In It Last Many More
-    Mr\. Ms\. Now Once One Other Our She Since So Some Such That The Their Then There These They This We When While What Who
-    Why Yet You""")
+    About According Additionally After An? As At But Did During Earlier He Her Here How However If In It Last
+    Many More Mr\. Ms\. Now Once One Other Our She Since So Some Such That The Their Then There These They
+    This We When While What Who Why Yet You""")
 
 _TAG = (
     r"<(?:[!?][a-z-][^>\r\n]*"
@@ -100,14 +101,20 @@ _APOSTROPHE_WORDS = "|".join(
     ]
 )
 _URL_END = r"(?:/[^ \t\n\f\r\"<>|()]+[^ \t\n\f\r\"<>|.!?(){},-])?"
+_NOT_IN_ADDRESS = r" \t\n\f\r\"<>|(){}\xa0"
+_ADDRESS = (
+    f"(?:&lt;|<)?[a-z0-9][^{_NOT_IN_ADDRESS}]*@"
+    rf"(?:[^.{_NOT_IN_ADDRESS}]+\.)*[^.{_NOT_IN_ADDRESS}]+(?:&gt;|>)?"
+)
 _EXTENSIONS = _alternatives("""
-    bat bmp class cgi cpp c dll docx? exe gif gz html? h jar java jpe?g mov mp(?-i:[34g]) pdf php pl png ppt ps py sql tar txt wav
-    xml x zip 3gp wm(?-i:[va]) avi flv""")
+    bat bmp class cgi cpp c dll docx? exe gif gz html? h jar java jpe?g mov mp(?-i:[34g]) pdf php pl png ppt
+    ps py sql tar txt wav xml x zip 3gp wm(?-i:[va]) avi flv""")
 _PHONE = (
-    r"(?:\([0-9]{2,3}\)[ \xa0]?|(?:\+\+?)?(?:[0-9]{2,4}[- \xa0])?[0-9]{2,4}[- \xa0])[0-9]{3,4}[- \xa0]?[0-9]{3,5}"
+    r"(?:\([0-9]{2,3}\)[ \xa0]?|(?:\+\+?)?(?:[0-9]{2,4}[- \xa0])?[0-9]{2,4}[- \xa0])"
+    r"[0-9]{3,4}[- \xa0]?[0-9]{3,5}"
     r"|(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}"
 )
-_EASTERN_SMILEY = r"[-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\)"  # the kind that lies upright
+_UPRIGHT_SMILEY = r"[-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\)"
 _QUOTE_MARKS = str.maketrans(
     {"‘": "`", "‛": "`", "‹": "`", "\x91": "`", "\x82": "`", "’": "'", "›": "'", "\x92": "'"}
     | {"“": "``", "«": "``", "\x93": "``", "”": "''", "»": "''", "\x94": "''"}
@@ -161,10 +168,7 @@ _SOURCES: list[tuple[str, Callable[[str], str]]] = [
     (r"(https?://[^ \t\n\f\r\"<>|(){}]+[^ \t\n\f\r\"<>|.!?(){},-])", _as_it_is),
     (rf"(www\.(?:[^ \t\n\f\r\"<>|.!?(){{}},]+\.)+[a-z]{{2,4}}{_URL_END})", _as_it_is),
     (rf"((?:(?-i:[^ \t\n\f\r\"`'<>|.!?(){{}},-_$])+\.)+(?:com|net|org|edu){_URL_END})", _as_it_is),
-    (
-        r"((?:&lt;|<)?[a-z0-9][^ \t\n\f\r\"<>|(){}\xa0]*@(?:[^ \t\n\f\r\"<>|(){}.\xa0]+\.)*[^ \t\n\f\r\"<>|(){}.\xa0]+(?:&gt;|>)?)",
-        _as_it_is,
-    ),
+    (f"({_ADDRESS})", _as_it_is),
     (f"(@[a-z_][a-z_0-9]*|#{_WORD_START}+)", _as_it_is),
     (f"({_CLITIC}|{_NOT})[^a-z]", _straight_apostrophe),
     (rf"({_D}{{1,2}}[-/]{_D}{{1,2}}[-/]{_D}{{2,4}})", _as_it_is),
@@ -198,11 +202,11 @@ _SOURCES: list[tuple[str, Callable[[str], str]]] = [
     ("(<<|>>)", _as_it_is),
     ("(&lt;|<)", _say("<")),
     ("(&gt;|>)", _say(">")),
-    (rf"([<>]?[:;=](?-i:[-o*']?[()DPdpO\\{{@|\[\]]))[^a-z0-9]", _named_parentheses),
-    (f"({_EASTERN_SMILEY})", _named_parentheses),
+    (r"([<>]?[:;=](?-i:[-o*']?[()DPdpO\\{@|\[\]]))[^a-z0-9]", _named_parentheses),
+    (f"({_UPRIGHT_SMILEY})", _named_parentheses),
     *(
         (f"({re.escape(mark)})", _say(f"-{name}-"))
-        for mark, name in zip("()[]{}", "LRB RRB LSB RSB LCB RCB".split(), strict=True)
+        for mark, name in zip("()[]{}", ["LRB", "RRB", "LSB", "RSB", "LCB", "RCB"], strict=True)
     ),
     (r"(---?-?)(?!-)", _say("--")),
     ("(-+)", _as_it_is),
@@ -225,8 +229,8 @@ PLAIN = re.compile(
     rf"(?!(?:{CONTRACTIONS})\b|(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS}|{_ABBREVIATIONS}|{_TITLES})\.)([a-z]+)[.,;:?!]?",
     re.IGNORECASE,
 )
-"""What stands between spaces and is, by all rules together, one word and no more than one mark of punctuation behind it. Nearly all
-of a caption is; this spares it the rules."""
+"""What stands between spaces and is, by all rules together, one word and no more than one mark of
+punctuation behind it. Nearly all of a caption is; this spares it the rules."""
 
 RULES = [Rule(re.compile(source, re.IGNORECASE), finish) for source, finish in _SOURCES]
 """All rules, the first of equals first."""

@@ -1,7 +1,9 @@
-"""The Penn Treebank tokenizer that captions are scored with: the tokens of the official caption scorer, without Java.
+"""The Penn Treebank tokenizer that captions are scored with: the tokens of the official caption scorer,
+without Java.
 
-Token for token what Stanford CoreNLP 3.4.1 gives with the settings of pycocoevalcap: lower case, and the punctuation of its list
-removed. `docs/metrics.md` lists the sentences where the two are known to differ. Knows strings only.
+Token for token what Stanford CoreNLP 3.4.1 gives with the settings of pycocoevalcap: lower case, and the
+punctuation of its list removed. `docs/metrics.md` lists the sentences where the two are known to differ.
+Knows strings only.
 """
 
 import re
@@ -13,11 +15,13 @@ from vlrnn.text.rules import ABBREVIATIONS_BEFORE_NUMBERS, PLAIN, RULES
 
 TOKENIZER_NAME = "ptb (as pycocoevalcap: Stanford CoreNLP 3.4.1, lower case, punctuation removed)"
 
-PUNCTUATION = frozenset("'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".split())
+PUNCTUATION = frozenset(
+    ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
+)
 """What the official scorer removes. It does so after lower-casing, so that -lrb- and its like stay."""
 
-# What stands between spaces is tokenized by itself, and remembered, unless a rule could look over the space behind it: numbers,
-# tags, addresses, the periods of single letters and of some abbreviations.
+# What stands between spaces is tokenized by itself, and remembered, unless a rule could look over the space
+# behind it: numbers, tags, addresses, the periods of single letters and of some abbreviations.
 _LOOKS_FURTHER = re.compile(
     rf"[0-9<&@]|(?:^|[^a-z])(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS})\.|\.(?:com|net|org|edu)|www\.|://",
     re.IGNORECASE,
@@ -43,8 +47,9 @@ def tokenize(caption: str) -> list[str]:
 
 
 def tokenize_all(captions: Sequence[str]) -> list[list[str]]:
-    """The tokens of each of a list of captions, as the official scorer gets them: it hands them over in one text, a line each,
-    so that whether `D.` at the end of a caption keeps its period depends on how the next one begins."""
+    """The tokens of each of a list of captions, as the official scorer gets them: it hands them over in one
+    text, a line each, so that whether `D.` at the end of a caption keeps its period depends on how the next
+    one begins."""
     tokens = list(map(tokenize, captions))
     for place, caption in enumerate(captions[:-1]):
         if caption.rstrip().endswith(".") and _OPEN_END.search(caption):
@@ -101,17 +106,19 @@ _JOINTS = [
 def detokenize(tokens: Sequence[str]) -> str:
     """A readable caption of tokens: clitics, brackets and money are joined again, punctuation stays lost.
 
-    `tokenize(detokenize(tokens)) == list(tokens)` for the tokens of captions; where plain spelling would not give the tokens
-    back, a comma, which scoring removes, keeps them apart. Only runs of curly quotes are beyond it.
+    `tokenize(detokenize(tokens)) == list(tokens)` for the tokens of captions; where plain spelling would not
+    give the tokens back, a comma, which scoring removes, keeps them apart. Only runs of curly quotes are
+    beyond it.
     """
     wanted = list(tokens)
     plain = readable = " ".join(wanted)
     for pattern, joined in _JOINTS:
         readable = pattern.sub(joined, readable)
-    for text in (readable, plain, _spell(wanted)):
+    for text in (readable, plain):
         if tokenize(text) == wanted:
             return text
-    return readable
+    spelled = _spell(wanted)
+    return spelled if tokenize(spelled) == wanted else readable
 
 
 def _spell(tokens: list[str]) -> str:
@@ -119,8 +126,17 @@ def _spell(tokens: list[str]) -> str:
     text = ""
     for count, token in enumerate(tokens, start=1):
         named = reduce(lambda word, pair: word.replace(*pair), _BRACKETS, token)
-        words = (named, token, f"{token},", named.replace("\u00a0", " "), named.upper(), f"{named.upper()},", named.capitalize())
-        gaps = ("", " ", " , ") if token == "n't" or token[0] == "'" or token[:2] == "-r" else (" ", " , ", "")
+        words = (
+            named,
+            token,
+            f"{token},",
+            named.replace("\u00a0", " "),
+            named.upper(),
+            f"{named.upper()},",
+            named.capitalize(),
+        )
+        glued = token == "n't" or token.startswith(("'", "-r"))
+        gaps = ("", " ", " , ") if glued else (" ", " , ", "")
         ways = (f"{text}{gap}{word}" for word in words for gap in gaps)
         text = next((way for way in ways if tokenize(way) == tokens[:count]), f"{text} {token}")
     return text.strip(" ")

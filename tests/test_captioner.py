@@ -1,0 +1,411 @@
+"""The captioner as a whole: it learns, sums up its losses rightly, and a saved one answers the same elsewhere."""
+
+import json
+import pickle
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from vlrnn.data.datamodule import Batch, Item, collate
+from vlrnn.data.images import open_image, pixels
+from vlrnn.decoding.search import Decoding
+from vlrnn.errors import UserError
+from vlrnn.nn.attention import SoftAttention
+from vlrnn.nn.context import Context
+from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
+from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.nn.recurrence import GRU, LSTM
+from vlrnn.parts import describe
+from vlrnn.records import Example, open_split
+from vlrnn.tasks.base import Task
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.tasks.checkpoint import load_task, save_pretrained
+from vlrnn.tasks.objectives import WordLoss
+from vlrnn.tasks.optimization import Optimization
+from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
+
+CLASSIFIER = "mobilenet_v3_small"
+FAST = Optimization(lr=1e-2, weight_decay=0.0, warmup=0.1)
+
+
+def examples_of(dataset: Path) -> tuple[list[Example], Vocabulary]:
+    examples = list(open_split(dataset, "train"))
+    return examples, Vocabulary.count(tokenize(caption) for each in examples for caption in each.captions)
+
+
+def items_of(dataset: Path, examples: list[Example], vocabulary: Vocabulary, size: int = 64) -> list[Item]:
+    return [
+        Item(
+            example,
+            torch.from_numpy(pixels(open_image(dataset / example.image), size)),
+            None,
+            [[BOS, *vocabulary.encode(tokenize(caption)), EOS] for caption in example.captions],
+        )
+        for example in examples
+    ]
+
+
+def attending(dropout: float = 0.0) -> Decoder:
+    return ShowAttendTell(LSTM(32), SoftAttention(16), embedding=24, dropout=dropout, region_width=32)
+
+
+def make(vocabulary: Vocabulary, weights: Path, decoder: Decoder | None = None, **more: Any) -> Captioner:
+    torch.manual_seed(0)
+    encoder = CNNEncoder(CLASSIFIER, str(weights), trainable_from=more.pop("trainable_from", None))
+    return Captioner(vocabulary, encoder, decoder or attending(), Decoding(max_new_tokens=12), **more)
+
+
+def train(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: Any) -> pl.Trainer:
+    settings: dict[str, Any] = {"max_epochs": 1, "accelerator": "cpu", "gradient_clip_val": 5.0, **more}
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = pl.Trainer(default_root_dir=folder, **{**quiet, **settings})
+        trainer.fit(task, loader)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        pytest.param(attending, id="show-attend-tell"),
+        pytest.param(lambda: ShowAndTell(GRU(32), embedding=24, dropout=0.0), id="show-and-tell"),
+    ],
+)
+def test_eight_examples_learnt_by_heart(
+    dataset: Path, classifier_file: Path, tmp_path: Path, decoder: Callable[[], Decoder]
+) -> None:
+    examples, vocabulary = examples_of(dataset)
+    examples = [Example(each.id, each.image_id, each.image, each.captions[:1]) for each in examples]
+    task = make(vocabulary, classifier_file, decoder(), optimization=FAST)
+    batch = collate(items_of(dataset, examples, vocabulary))
+    regions = torch.randn(8, task.encoder.count, task.encoder.width).half()  # as the feature cache has them
+    batch = batch._replace(images=None, regions=regions)
+    loader = DataLoader([batch] * 250, batch_size=None)
+    train(task, loader, tmp_path)
+    task.eval()
+    for beams in (1, 3):
+        sentences = task.speak(task.see(batch), Decoding(num_beams=beams, max_new_tokens=12))
+        for example, (best, *_) in zip(examples, sentences, strict=True):
+            assert best.tokens == tuple(tokenize(example.captions[0]))
+            assert len(best.log_probs) == len(best.tokens) + 1
+            assert best.score == pytest.approx(sum(best.log_probs) / len(best.log_probs), abs=1e-4)
+            assert best.score > -0.2
+    predictions = {each.id: each for each in task.predict(batch)}
+    scores = task.score(predictions, {example.id: example for example in examples})["scores"]
+    assert scores["Bleu_4"]["value"] == pytest.approx(1.0)
+
+
+# One process, accumulation, several processes: the same numbers.
+
+
+def uneven(dataset: Path, vocabulary: Vocabulary) -> list[Item]:
+    """Items whose captions differ in number and length, so that a mean of means would be another mean."""
+    items = items_of(dataset, examples_of(dataset)[0], vocabulary)
+    return [item._replace(rows=[row[: 3 + index] for row in item.rows[: 1 + index % 2]]) for index, item in enumerate(items)]
+
+
+def parameters(task: Captioner) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in task.named_parameters()}
+
+
+def stepped(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: Any) -> dict[str, Tensor]:
+    """The parameters after training, by plain SGD: AdamW would hide a wrong scale of the gradient."""
+    task.configure_optimizers = lambda: torch.optim.SGD(  # type: ignore[method-assign]
+        [each for each in task.parameters() if each.requires_grad], lr=0.5
+    )
+    train(task, loader, folder, **more)
+    return parameters(task)
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+@pytest.mark.parametrize("trainable_from", [None, "features.12"])
+def test_accumulated_halves_are_the_batch(
+    dataset: Path, classifier_file: Path, tmp_path: Path, clip: float | None, trainable_from: str | None
+) -> None:
+    examples, vocabulary = examples_of(dataset)
+    items = uneven(dataset, vocabulary)
+    loss = WordLoss(label_smoothing=0.1, doubly_stochastic=1.0)
+
+    def run(batches: int) -> dict[str, Tensor]:
+        task = make(vocabulary, classifier_file, loss=loss, trainable_from=trainable_from)
+        task.encoder.train = lambda mode=True: task.encoder  # type: ignore[method-assign] # no batch norm over halves
+        for module in task.encoder.modules():
+            module.training = False
+        loader = DataLoader(items, batch_size=8 // batches, collate_fn=collate)
+        return stepped(
+            task, loader, tmp_path, max_epochs=2, accumulate_grad_batches=batches, gradient_clip_val=clip
+        )
+
+    start = parameters(make(vocabulary, classifier_file, loss=loss, trainable_from=trainable_from))
+    whole = run(1)
+    learnt = [name for name in whole if not torch.equal(whole[name], start[name])]
+    assert any("decoder" in name for name in learnt)
+    assert any("encoder" in name for name in learnt) == (trainable_from is not None)
+    for batches in (2, 4):
+        for name, parameter in run(batches).items():
+            torch.testing.assert_close(parameter, whole[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_gradient_is_of_the_mean_over_words(dataset: Path, classifier_file: Path, tmp_path: Path) -> None:
+    examples, vocabulary = examples_of(dataset)
+    batch = collate(uneven(dataset, vocabulary))
+    task = make(vocabulary, classifier_file)
+    before = parameters(task)
+    loss = task.loss(batch)
+    (loss.total / loss.count).backward()
+    expected = {name: each.grad.clone() for name, each in task.named_parameters() if each.grad is not None}
+    task.zero_grad()
+    after = stepped(task, DataLoader([batch], batch_size=None), tmp_path, gradient_clip_val=None)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(after[name], before[name] - 0.5 * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_without_captions_does_no_harm(dataset: Path, classifier_file: Path) -> None:
+    examples, vocabulary = examples_of(dataset)
+    batch = collate([item._replace(rows=[]) for item in items_of(dataset, examples[:2], vocabulary)])
+    loss = make(vocabulary, classifier_file).loss(batch)
+    assert loss.total == 0
+    assert loss.count == 0
+
+
+# Saved and loaded.
+
+
+@pytest.fixture(scope="module")
+def trained(
+    dataset: Path, classifier_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Captioner, Path]:
+    """A captioner whose encoder has learnt too, and a folder with both forms of it; its weights file is gone."""
+    folder = tmp_path_factory.mktemp("trained")
+    weights = folder / "gone.safetensors"
+    weights.write_bytes(classifier_file.read_bytes())
+    examples, vocabulary = examples_of(dataset)
+    task = make(vocabulary, weights, trainable_from="features.12", optimization=FAST)
+    loader = DataLoader(items_of(dataset, examples, vocabulary), batch_size=4, collate_fn=collate)
+    trainer = train(task, loader, folder / "run", max_epochs=3, enable_checkpointing=True)
+    weights.unlink()
+    trainer.save_checkpoint(folder / "saved" / "model.ckpt")
+    save_pretrained(task, folder / "saved" / "folder")
+    return task, folder / "saved"
+
+
+@pytest.fixture
+def saved(trained: tuple[Captioner, Path], tmp_path: Path) -> tuple[Captioner, dict[str, Path]]:
+    task, folder = trained
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(folder, elsewhere)
+    return task, {"file": elsewhere / "model.ckpt", "folder": elsewhere / "folder"}
+
+
+def test_a_saved_model_answers_the_same(
+    saved: tuple[Captioner, dict[str, Path]], dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, paths = saved
+    task.eval()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    batch = collate(items_of(dataset, list(open_split(dataset, "test")), task.vocabulary))
+    for path in paths.values():
+        again = load_task(path, Captioner)
+        assert not again.training
+        assert describe(again) == describe(task)
+        assert again.state_dict().keys() == task.state_dict().keys()
+        for name, tensor in again.state_dict().items():
+            assert torch.equal(tensor, task.state_dict()[name]), name
+        assert again.predict(batch) == task.predict(batch)
+        assert load_task(path, Task).decoding == task.decoding
+
+
+def test_a_loaded_model_can_be_saved_again(saved: tuple[Captioner, dict[str, Path]], tmp_path: Path) -> None:
+    _, paths = saved
+    save_pretrained(load_task(paths["file"], Captioner), tmp_path / "again")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (paths["folder"] / name).read_bytes()
+
+
+def edited(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """The checkpoint with its description changed."""
+    checkpoint = torch.load(path, weights_only=True)
+    change(checkpoint)
+    torch.save(checkpoint, path)
+    return path
+
+
+class Dangerous:
+    """Would write a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, (f"open({str(self.path)!r}, 'w')",))
+
+
+def test_files_that_are_no_checkpoints(saved: tuple[Captioner, dict[str, Path]], tmp_path: Path) -> None:
+    path = saved[1]["file"]
+    content, ran = path.read_bytes(), tmp_path / "ran"
+
+    def refused(bad: Path, word: str = "") -> None:
+        with pytest.raises(UserError) as told, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            load_task(bad, Captioner)
+        assert str(bad) in str(told.value)
+        assert word in str(told.value)
+        assert "\n" not in str(told.value)
+        assert not ran.exists()
+
+    refused(tmp_path / "absent.ckpt", "No such file")
+    for name, bytes_ in {
+        "empty": b"",
+        "text": b"this is no checkpoint\n",
+        "half": content[: len(content) // 2],
+        "short": content[:-100],
+        "pickle": pickle.dumps(Dangerous(ran)),
+        "old": pickle.dumps(Dangerous(ran), protocol=2),
+    }.items():
+        (tmp_path / name).write_bytes(bytes_)
+        refused(tmp_path / name)
+    torch.save({"state_dict": {}, "vlrnn": Dangerous(ran)}, tmp_path / "zip")
+    refused(tmp_path / "zip", "refused")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other")
+    refused(tmp_path / "other", "no description")
+    torch.save([1], tmp_path / "list")
+    refused(tmp_path / "list")
+    torch.save({"state_dict": 3, "vlrnn": {"format": 1, "task": describe(saved[0])}}, tmp_path / "number")
+    refused(tmp_path / "number")
+
+
+def set_in(checkpoint: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        checkpoint = checkpoint[key]
+    checkpoint[keys[-1]] = value
+
+
+TASK = ["vlrnn", "task"]
+LSTM_HERE = [*TASK, "arguments", "decoder", "arguments", "recurrence"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (["vlrnn"], None),
+        (["vlrnn", "format"], 99),
+        (TASK, None),
+        ([*TASK, "class"], "os.system"),
+        ([*TASK, "class"], "vlrnn.cli.main"),
+        ([*TASK, "class"], "vlrnn.tasks.base.Task"),
+        ([*TASK, "class"], "vlrnn.nn.encoders.CNNEncoder"),
+        ([*LSTM_HERE, "class"], "subprocess.Popen"),
+        ([*LSTM_HERE, "class"], "vlrnn.nn.attention.SoftAttention"),
+        ([*LSTM_HERE, "class"], "vlrnn.nn.recurrence.Recurrence"),
+        ([*LSTM_HERE, "class"], "vlrnn.nn.recurrence.GRU"),
+        ([*LSTM_HERE, "arguments", "width"], 33),
+        ([*LSTM_HERE, "arguments", "width"], "wide"),
+        ([*LSTM_HERE, "arguments", "command"], "ls"),
+        (LSTM_HERE, 3),
+        ([*TASK, "arguments", "encoder", "arguments", "name"], "os.system"),
+        ([*TASK, "arguments", "encoder", "arguments", "weights"], "/etc/passwd"),
+        ([*TASK, "arguments", "encoder", "arguments", "weights"], "IMAGENET1K_V1"),
+        ([*TASK, "arguments", "encoder", "arguments", "mean"], "abc"),
+        ([*TASK, "arguments", "vocabulary", "arguments", "words"], ["a"]),
+        ([*TASK, "arguments", "decoding", "arguments", "num_beams"], 0),
+        (["state_dict"], {}),
+        (["state_dict", "extra"], torch.zeros(1)),
+    ],
+    ids=str,
+)
+def test_forged_checkpoints_are_refused(
+    saved: tuple[Captioner, dict[str, Path]], keys: list[str], value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_download(*_: Any, **__: Any) -> None:
+        raise AssertionError("loading never downloads")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", no_download)
+    path = edited(saved[1]["file"], lambda checkpoint: set_in(checkpoint, keys, value))
+    with pytest.raises(UserError) as told:
+        load_task(path, Captioner)
+    assert str(told.value).startswith(f"{path}: ")
+    assert "\n" not in str(told.value)
+    assert "never downloads" not in str(told.value)
+
+
+def test_folders_that_are_no_models(saved: tuple[Captioner, dict[str, Path]], tmp_path: Path) -> None:
+    folder = saved[1]["folder"]
+    config, weights = (folder / "config.json").read_text(), load_file(folder / "model.safetensors")
+    weights = {name: each.clone() for name, each in weights.items()}  # they lie in the file, which is written over
+
+    def refused(word: str) -> None:
+        with pytest.raises(UserError, match=word) as told:
+            load_task(folder, Captioner)
+        assert "\n" not in str(told.value)
+
+    (folder / "config.json").write_text("{")
+    refused("not JSON")
+    (folder / "config.json").write_text("[]")
+    refused("not a checkpoint")
+    (folder / "config.json").write_text(config.replace("vlrnn.nn.recurrence.LSTM", "os.path.LSTM"))
+    refused("refused")
+    (folder / "config.json").write_text(json.dumps({"format": 2, "task": {}}))
+    refused("version")
+    (folder / "config.json").write_text(config)
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    refused("safetensors")
+    save_file({name: each for name, each in weights.items() if "score" not in name}, folder / "model.safetensors")
+    refused("do not fit")
+    (folder / "model.safetensors").unlink()
+    refused("no model.safetensors")
+    with pytest.raises(UserError, match="no config.json"):
+        load_task(tmp_path, Captioner)
+
+
+# Speaking.
+
+
+def test_speaking_does_not_depend_on_the_batch(dataset: Path, classifier_file: Path) -> None:
+    examples, vocabulary = examples_of(dataset)
+    task = make(vocabulary, classifier_file).eval()
+    batch = collate(items_of(dataset, examples, vocabulary))
+    settings = Decoding(num_beams=3, num_return_sequences=3, max_new_tokens=8)
+    together = task.speak(task.see(batch), settings)
+    assert all(len(each) == 3 for each in together)
+    known = task.see(batch)
+    for index in range(len(examples)):
+        alone = task.speak(Context(*(each[[index]] if each is not None else None for each in known)), settings)[0]
+        for one, other in zip(alone, together[index], strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+            if len({round(each.score, 4) for each in alone}) == 3:
+                assert one.tokens == other.tokens
+                assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
+
+
+def test_what_is_never_said(dataset: Path, classifier_file: Path) -> None:
+    """`<unk>`, `<pad>` and `<bos>` are no words, however likely."""
+    examples, vocabulary = examples_of(dataset)
+    task = make(vocabulary, classifier_file).eval()
+    with torch.no_grad():
+        task.decoder.score.bias[[0, 1, 3]] = 30.0
+    batch = collate(items_of(dataset, examples[:2], vocabulary))
+    for settings in (Decoding(max_new_tokens=5), Decoding(num_beams=3, max_new_tokens=5), Decoding(temperature=1.0)):
+        for (best, *_) in task.speak(task.see(batch), settings):
+            assert not {"<unk>", "<pad>", "<bos>", "<eos>"} & set(best.tokens)
+
+
+def test_a_model_that_has_diverged_says_so(dataset: Path, classifier_file: Path) -> None:
+    examples, vocabulary = examples_of(dataset)
+    task = make(vocabulary, classifier_file).eval()
+    with torch.no_grad():
+        task.decoder.score.bias.fill_(torch.nan)
+    batch = collate(items_of(dataset, examples[:2], vocabulary))
+    for settings in (Decoding(), Decoding(num_beams=2)):
+        with pytest.raises(UserError, match="diverged"):
+            task.speak(task.see(batch), settings)

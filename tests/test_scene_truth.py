@@ -1,0 +1,142 @@
+"""A caption of the grammar is true of its own scene, and any one wrong word makes it wrong."""
+
+from random import Random
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from vlrnn.data.scene_language import PHRASES, captions
+from vlrnn.data.scenes import COLOURS, INVERSE, SHAPES, SIZES, Scene, SceneObject, sample_scene
+from vlrnn.errors import UserError
+from vlrnn.probes.scene_truth import judge, scene_truth
+from vlrnn.records import Example
+from vlrnn.text.tokenizer import tokenize
+
+SCENES = st.builds(
+    lambda seed, held_out: sample_scene(Random(seed), held_out=held_out), st.integers(), st.booleans()
+)
+SCENE = Scene(
+    (
+        SceneObject("red", "circle", "large", 0.2, 0.3, 0.13),
+        SceneObject("blue", "square", "small", 0.6, 0.2, 0.08),
+        SceneObject("red", "star", "small", 0.7, 0.7, 0.08),
+    ),
+    "striped",
+    0,
+)
+TRUE = "a red circle left of a blue square above a red star"
+
+
+@given(SCENES, st.integers())
+def test_every_caption_is_right_of_its_scene(scene: Scene, seed: int) -> None:
+    for caption in captions(scene, Random(seed), count=10):
+        assert judge(caption, scene).right
+        assert judge(" ".join(tokenize(f"{caption.capitalize()}.")), scene).right
+
+
+def replaced(caption: str, rng: Random, words: tuple[str, ...]) -> str | None:
+    """One of the caption's words of this sort exchanged for another; None when it has none."""
+    said = caption.split()
+    places = [place for place, word in enumerate(said) if word in words]
+    if not places:
+        return None
+    place = rng.choice(places)
+    said[place] = rng.choice([word for word in words if word != said[place]])
+    return " ".join(said)
+
+
+@given(SCENES, st.randoms(use_true_random=False), st.sampled_from((COLOURS, SHAPES, tuple(SIZES))))
+def test_a_wrong_colour_shape_or_size_is_wrong(scene: Scene, rng: Random, words: tuple[str, ...]) -> None:
+    caption = replaced(captions(scene, rng)[0], rng, words)
+    assume(caption is not None)
+    assert not judge(str(caption), scene).right
+
+
+@given(SCENES, st.integers())
+def test_an_opposite_relation_is_wrong(scene: Scene, seed: int) -> None:
+    for caption in captions(scene, Random(seed)):
+        for name, phrases in PHRASES.items():
+            for column, phrase in enumerate(phrases):
+                if f" {phrase} a" in caption:
+                    turned = caption.replace(f" {phrase} a", f" {PHRASES[INVERSE[name]][column]} a", 1)
+                    assert not judge(turned, scene).relations
+
+
+@given(SCENES, st.integers())
+def test_an_object_too_few_or_too_many_is_wrong(scene: Scene, seed: int) -> None:
+    rng = Random(seed)
+    if len(scene.objects) > 1:
+        fewer = Scene(scene.objects[1:], scene.ground, scene.look)
+        assert not any(judge(caption, scene).right for caption in captions(fewer, rng))
+        assert not any(judge(caption, fewer).right for caption in captions(scene, rng))
+
+
+def test_parts_are_judged_apart() -> None:
+    assert judge(TRUE, SCENE).right
+    assert judge(
+        "a small red star below a small blue square right of a large red circle on a striped background",
+        SCENE,
+    ).right
+    wrong_colour = judge(TRUE.replace("blue", "green"), SCENE)
+    assert wrong_colour.shapes
+    assert not wrong_colour.objects
+    wrong_size = judge(TRUE.replace("blue", "large blue"), SCENE)
+    assert wrong_size.objects
+    assert wrong_size.relations
+    assert not wrong_size.sizes
+    wrong_ground = judge(f"{TRUE} on a plain background", SCENE)
+    assert wrong_ground.sizes
+    assert not wrong_ground.ground
+    across = judge(TRUE.replace("left of", "above"), SCENE)
+    assert across.objects
+    assert not across.relations
+
+
+def test_an_order_of_ones_own_is_judged_by_the_centres() -> None:
+    assert judge("a blue square right of a red circle left of a red star", SCENE).right
+    assert judge(
+        "a blue square right of a red circle above a red star", SCENE
+    ).right  # diagonal: both are to be seen
+    assert not judge("a blue square right of a red circle below a red star", SCENE).right
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a man rides a horse",
+        "a red circle left of",
+        TRUE + " a",
+        "\0\n<unk>",
+        "a red circle left of a red circle",
+    ],
+)
+def test_malformed_captions_are_wrong(text: str) -> None:
+    assert not judge(text, SCENE).right
+
+
+@given(st.text())
+def test_no_text_crashes(text: str) -> None:
+    assert not judge(text, SCENE).right
+
+
+def test_share_over_a_corpus() -> None:
+    held_out = Scene((SceneObject("red", "star", "large", 0.5, 0.5, 0.13),), "plain", 0)
+    scenes = [SCENE, SCENE, held_out]
+    examples = [
+        Example(n, n, "x.png", attributes={"scene": scene.to_dict()}) for n, scene in enumerate(scenes)
+    ]
+    scores = scene_truth([TRUE, "a red circle", "a red star"], examples)
+    # The first scene has a red star, too, so that all of these are scenes with a held-out pair.
+    assert scores["n"] == 3
+    assert scores["right"] == scores["right_held_out"] == scores["objects"] == pytest.approx(2 / 3)
+    assert (scores["right_of_1"], scores["right_of_3"], scores["readable"]) == (1, 0.5, 1)
+    assert "right_familiar" not in scores
+
+
+def test_what_cannot_be_judged_is_refused() -> None:
+    with pytest.raises(UserError, match="no scene"):
+        scene_truth(["a"], [Example(1, 1, "x.png")])
+    with pytest.raises(UserError, match="no captions"):
+        scene_truth([], [])

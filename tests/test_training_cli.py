@@ -1,0 +1,252 @@
+"""fit, validate, test and cache, run for real from the command line on a tiny data set."""
+
+import csv
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from vlrnn.cli import main
+from vlrnn.records import Prediction, RecordFile
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.tasks.checkpoint import load_task
+
+RECIPE = """
+model:
+  class_path: vlrnn.tasks.captioning.Captioner
+  init_args:
+    encoder:
+      class_path: vlrnn.nn.encoders.CNNEncoder
+      init_args: {name: mobilenet_v3_small, size: 64}
+    decoder:
+      class_path: vlrnn.nn.decoders.ShowAttendTell
+      init_args:
+        recurrence:
+          class_path: vlrnn.nn.recurrence.LSTM
+          init_args: {width: 16}
+        attention:
+          class_path: vlrnn.nn.attention.SoftAttention
+          init_args: {width: 8}
+        embedding: 16
+    decoding: {max_new_tokens: 8}
+data: {batch_size: 4, min_count: 1}
+trainer: {accelerator: cpu, max_epochs: 2, log_every_n_steps: 1}
+"""
+
+
+class Workshop:
+    """A folder with a recipe, weights and data, and the command line to run there."""
+
+    def __init__(self, folder: Path, weights: Path, dataset: Path) -> None:
+        self.folder = folder
+        recipe = yaml.safe_load(RECIPE)
+        recipe["model"]["init_args"]["encoder"]["init_args"]["weights"] = str(weights)
+        recipe["data"] |= {"root": str(dataset), "cache": str(folder / "cache")}
+        recipe["trainer"]["default_root_dir"] = str(self.run_folder)
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+
+    @property
+    def run_folder(self) -> Path:
+        return self.folder / "run"
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "vlrnn", name, "--config", "recipe.yaml", *arguments]
+
+    def run(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        return subprocess.run(
+            self.command(name, *arguments), cwd=self.folder, env=environment, capture_output=True, text=True, timeout=180
+        )
+
+    def log(self) -> list[dict[str, str]]:
+        with (self.run_folder / "log.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory, classifier_file: Path, dataset: Path) -> Workshop:
+    """One in which a model has been trained."""
+    shop = Workshop(tmp_path_factory.mktemp("workshop"), classifier_file, dataset)
+    done = shop.run("cache")
+    assert done.returncode == 0, done.stderr
+    shop.cached = done  # type: ignore[attr-defined]
+    done = shop.run("fit")
+    assert done.returncode == 0, done.stderr
+    shop.fitted = done  # type: ignore[attr-defined]
+    return shop
+
+
+def quiet(done: "subprocess.CompletedProcess[str]") -> None:
+    """Nothing but what the user wants to know."""
+    for noise in ("Warning", "warn(", "Tip:", "Traceback", "GPU available", "litlogger", "LeafSpec", "workers"):
+        assert noise not in done.stdout + done.stderr
+
+
+def test_cache_is_made_ahead(workshop: Any) -> None:
+    assert "features of squares-train" in workshop.cached.stderr
+    assert len(list((workshop.folder / "cache").iterdir())) == 3
+    assert "features of" not in workshop.fitted.stderr
+    quiet(workshop.cached)
+
+
+def test_fit_leaves_a_run_folder(workshop: Any) -> None:
+    quiet(workshop.fitted)
+    for name in ("config.yaml", "log.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert (workshop.run_folder / name).is_file(), name
+    assert len(list((workshop.run_folder / "checkpoints").iterdir())) == 2
+    columns = workshop.log()[0].keys()
+    assert {"epoch", "step", "train/loss", "val/loss", "val/CIDEr", "val/Bleu_4", "val/ROUGE_L"} <= columns
+    task = load_task(workshop.run_folder / "checkpoints" / "best.ckpt", Captioner)
+    assert "red" in task.vocabulary
+    assert "white" not in task.vocabulary
+    config = yaml.safe_load((workshop.run_folder / "config.yaml").read_text())
+    assert config["seed_everything"] == 0
+    assert config["trainer"]["max_epochs"] == 2
+
+
+@pytest.mark.parametrize(("command", "split"), [("validate", "val"), ("test", "test")])
+def test_test_and_validate_write_their_results(workshop: Any, command: str, split: str) -> None:
+    before = workshop.log()
+    done = workshop.run(command, "--ckpt_path", str(workshop.run_folder / "checkpoints" / "best.ckpt"))
+    assert done.returncode == 0, done.stderr
+    quiet(done)
+    metrics = json.loads((workshop.run_folder / "metrics.json").read_text())
+    assert {"Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr"} <= metrics["scores"].keys()
+    assert metrics["scores"]["CIDEr"]["n"] == 2
+    assert metrics["settings"]["split"] == split
+    assert metrics["settings"]["num_beams"] == 1
+    predictions = list(RecordFile(workshop.run_folder / "predictions.jsonl", Prediction))
+    assert len(predictions) == 2
+    assert all(each.settings["max_new_tokens"] == 8 for each in predictions)
+    after = workshop.log()  # what training left is still there
+    assert [row["train/loss"] for row in after][: len(before)] == [row["train/loss"] for row in before]
+    assert any(row[f"{split}/CIDEr"] for row in after)
+
+
+def test_a_run_is_its_own_recipe(workshop: Any, tmp_path: Path) -> None:
+    """The saved configuration trains the same again."""
+    done = workshop.run(
+        "fit", "--config", str(workshop.run_folder / "config.yaml"), "--trainer.default_root_dir", str(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    one, other = (torch.load(path / "checkpoints" / "last.ckpt") for path in (workshop.run_folder, tmp_path))
+    for name, tensor in one["state_dict"].items():
+        assert torch.equal(tensor, other["state_dict"][name]), name
+
+
+# Mistakes.
+
+
+def one_line(told: str, *words: str) -> None:
+    assert len(told.strip().splitlines()) == 1, told
+    assert told.startswith("vlrnn fit: ")
+    for word in words:
+        assert word in told
+
+
+MISTAKES: dict[str, tuple[list[str], list[str]]] = {
+    "unknown key": (["--data.no_such_key", "1"], ["no_such_key"]),
+    "unknown key of a part": (["--model.init_args.decoder.init_args.no_such_key", "1"], ["no_such_key"]),
+    "missing data": (["--data.root", "absent"], ["absent", "not a prepared data set"]),
+    "bad number": (["--trainer.max_epochs", "many"], ["max_epochs"]),
+    "bad value": (["--data.batch_size", "0"], ["batch_size"]),
+    "bad decoding": (["--model.init_args.decoding.num_beams", "0"], ["num_beams"]),
+    "unknown class": (["--model.init_args.decoder.init_args.recurrence", "NoSuchCell"], ["NoSuchCell"]),
+    "unknown encoder": (["--model.init_args.encoder.init_args.name", "no_such_cnn"], ["no_such_cnn"]),
+    "weights that are none": (["--model.init_args.encoder.init_args.weights", "recipe.yaml"], ["recipe.yaml"]),
+    "unknown block": (
+        ["--model.init_args.encoder.init_args.trainable_from", "layer9", "--data.cache", "null"],
+        ["layer9", "features.12"],
+    ),
+    "cache of what learns": (["--model.init_args.encoder.init_args.trainable_from", "features.9"], ["cache"]),
+    "no such recipe": (["--config", "absent.yaml"], ["absent.yaml"]),
+    "a recipe that is none": (["--config", "broken.yaml"], ["broken.yaml"]),
+    "a pickle to go on from": (["--ckpt_path", "pickle.ckpt"], ["pickle.ckpt", "refused"]),
+    "no checkpoint to go on from": (["--ckpt_path", "absent.ckpt"], ["absent.ckpt"]),
+}
+
+
+@pytest.mark.parametrize("mistake", list(MISTAKES))
+def test_mistakes_are_told_in_one_line(
+    workshop: Any,
+    mistake: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments, words = MISTAKES[mistake]
+    (workshop.folder / "broken.yaml").write_text("model: [1,\n  2: {")
+    (workshop.folder / "pickle.ckpt").write_bytes(pickle.dumps(Path("x"), protocol=2))
+    monkeypatch.chdir(workshop.folder)
+    with warnings.catch_warnings():
+        code = main(["fit", "--config", "recipe.yaml", "--trainer.default_root_dir", str(tmp_path), *arguments])
+    assert code == 2
+    one_line(capfd.readouterr().err, *words)
+
+
+def test_an_unreadable_image_is_named(
+    make_dataset: Callable[..., Path], classifier_file: Path, tmp_path: Path
+) -> None:
+    folder = make_dataset(tmp_path / "squares")
+    (folder / "images" / "red_top.png").write_bytes(b"no image")
+    shop = Workshop(tmp_path, classifier_file, folder)
+    done = shop.run("fit", "--data.cache", "null", "--data.num_workers", "1")
+    assert done.returncode == 2
+    one_line(done.stderr, "red_top.png")
+    quiet(done)
+
+
+def test_help_is_given(workshop: Any) -> None:
+    done = workshop.run("fit", "--help")
+    assert done.returncode == 0
+    assert "--data.batch_size" in done.stdout
+
+
+# Interruption.
+
+
+def test_interrupted_training_goes_on(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    process = subprocess.Popen(
+        shop.command("fit", "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (shop.run_folder / "checkpoints" / "last.ckpt").is_file():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.2)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    found = re.search(r"--ckpt_path (\S+last\.ckpt)", told)
+    assert found, told
+    step = torch.load(found[1], weights_only=True)["global_step"]
+    epochs = str(torch.load(found[1], weights_only=True)["epoch"] + 2)
+    done = shop.run("fit", "--ckpt_path", found[1], "--trainer.max_epochs", epochs)
+    assert done.returncode == 0, done.stderr
+    quiet(done)
+    after = torch.load(shop.run_folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert after["global_step"] > step > 0
+    steps = [int(row["step"]) for row in shop.log()]
+    assert steps[0] < step <= steps[-1]  # one log, of both

@@ -1,0 +1,35 @@
+"""quickstart: everything once, on synthetic scenes, in minutes."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", default="runs/quickstart", metavar="FOLDER")
+    parser.add_argument("--train", type=int, default=3000, help="training scenes (%(default)s)")
+    parser.add_argument("--val", type=int, default=300, help="validation scenes (%(default)s)")
+    parser.add_argument("--test", type=int, default=1000, help="test scenes (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run it, and say what to look at and what to do next."""
+    from vlrnn.report.page import format_score
+    from vlrnn.studies.quickstart import quickstart
+
+    out = arguments.out
+    metrics = quickstart(
+        out, train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed
+    )
+    found = metrics["captioning"]
+    print(f"\n{'':<18}{'captioner':<26}without the image")
+    for name, score in found["scores"].items():
+        print(f"{name:<18}{format_score(score):<26}{format_score(found['blind'].get(name))}")
+    checkpoint = f"{out}/captioning/checkpoints/best.ckpt"
+    print(
+        f"""
+It took {found["seconds"]:.0f} seconds.
+Open      {out}/report.html
+Caption   vlrnn caption {out}/scenes/images/test-000000.png --checkpoint {checkpoint} --explain looked.png
+Train     vlrnn fit --config {out}/captioning/recipe.yaml --model.init_args.decoder.init_args.recurrence vlrnn.nn.recurrence.GRU --trainer.default_root_dir {out}/gru
+Yours     python data_prep/folder.py --help, then configs/flickr8k.yaml"""
+    )

@@ -1,0 +1,210 @@
+"""What all scripts of `data_prep/` share: dropping what is broken, telling what and why, writing, exit codes.
+
+Knows no data set's own format.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from vlrnn.data.images import check_image
+from vlrnn.errors import UserError
+from vlrnn.records import SPLITS, Example, Id, describe_dataset, write_dataset
+
+Splits = dict[str, list[Example]]
+"""Split name -> its examples."""
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training", "restval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What others call the splits -> what we call them; `restval`, the rest of COCO's val, is trained on."""
+
+_NAMED = 5  # how many of the dropped are told by name
+
+
+class Dropped:
+    """What was left out of a data set, by reason."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, list[str]] = {}
+
+    def add(self, reason: str, item: Id) -> None:
+        """Note that an item, by its name, is left out."""
+        self._items.setdefault(reason, []).append(str(item))
+
+    def counts(self) -> dict[str, int]:
+        """Reason -> how many."""
+        return {reason: len(items) for reason, items in self._items.items()}
+
+    def lines(self) -> list[str]:
+        """A line for each reason, with how many and the names of the first few."""
+        return [f"dropped {len(items):,}: {reason} ({_some(items)})" for reason, items in self._items.items()]
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join([*items[:_NAMED], "..."] if len(items) > _NAMED else items)
+
+
+def script(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: Sequence[str] | None
+) -> int:
+    """Run a script: parse `argv` (by default the command line), do the work; returns the exit code.
+
+    0 worked, 2 a mistake of the user's, told in one line on stderr, 130 interrupted.
+    """
+    try:
+        work(parser.parse_args(argv))
+    except UserError as fault:
+        print(f"{parser.prog}: {fault}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def script_parser(description: str, source: str) -> argparse.ArgumentParser:
+    """A parser of what every script for real data takes; `source` is the help for SOURCE."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("source", type=Path, metavar="SOURCE", help=source)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the prepared data set goes"
+    )
+    parser.add_argument(
+        "--unchecked", action="store_true", help="do not decode the images, only look whether they are there"
+    )
+    return parser
+
+
+def publish(
+    out: Path,
+    splits: Mapping[str, Iterable[Example]],
+    image_root: Path,
+    dropped: Dropped,
+    *,
+    name: str,
+    source: str,
+    licence: str,
+    check: bool = True,
+    **more: Any,
+) -> None:
+    """Clean a data set of captions, write it, and print what was read and what was dropped and why.
+
+    Images stay where they are: `dataset.json` says where, relative to `out` when within it.
+
+    Args:
+        out: the folder of the prepared data set.
+        splits: split -> examples, whose `image` is relative to `image_root`.
+        image_root: where the images are.
+        dropped: what was left out in reading; what is left out here is added.
+        name, source, licence: told in `dataset.json`, with `more` behind them.
+        check: decode every image; else only look whether it is there.
+
+    Raises:
+        UserError: an image stands in two splits, nothing is left, or `out` cannot be written or has a
+            `dataset.json` of another kind (Karpathy's split files come by that name).
+    """
+    if (out / "dataset.json").exists() and "counts" not in describe_dataset(out):
+        raise UserError(f"{out}/dataset.json: of another kind, so it is not replaced; choose another --out")
+    captioned = {
+        split: [each for each in map(_stripper(dropped), examples) if each]
+        for split, examples in splits.items()
+    }
+    faulty = _faulty_images(captioned, image_root, check)
+    cleaned: Splits = {}
+    for split, examples in captioned.items():
+        cleaned[split] = [example for example in examples if example.image not in faulty]
+    for image, (reason, detail) in faulty.items():
+        dropped.add(reason, image + detail)
+    if not any(cleaned.values()):
+        raise UserError(f"{image_root}: no example is left; {'; '.join(dropped.lines()) or 'none was read'}")
+    description = write_dataset(
+        out,
+        {split: cleaned[split] for split in SPLITS if cleaned.get(split)},
+        name=name,
+        source=source,
+        licence=licence,
+        image_root=_recorded(image_root, out),
+        dropped=dropped.counts(),
+        **more,
+    )
+    for split, examples in cleaned.items():
+        if not examples:
+            print(f"{split}: nothing is left, not written")
+    for split, counts in description["counts"].items():
+        print(f"{split}: {counts['images']:,} images, {counts['captions']:,} captions")
+    for line in dropped.lines():
+        print(line)
+    print(f"written to {out}")
+
+
+def _stripper(dropped: Dropped) -> Callable[[Example], Example | None]:
+    """A function that removes empty captions, and the example with them when it has no other."""
+
+    def strip(example: Example) -> Example | None:
+        captions = tuple(" ".join(caption.split()) for caption in example.captions)
+        for caption in captions:
+            if not caption:
+                dropped.add("empty caption", example.id)
+        if not any(captions):
+            dropped.add("image without a caption", example.image)
+            return None
+        return replace(example, captions=tuple(caption for caption in captions if caption))
+
+    return strip
+
+
+def _faulty_images(
+    splits: Mapping[str, Sequence[Example]], image_root: Path, check: bool
+) -> dict[str, tuple[str, str]]:
+    """Image -> why it cannot be used, in general and in detail, of those that cannot."""
+    images = sorted({example.image for examples in splits.values() for example in examples})
+
+    def fault(image: str) -> tuple[str, str] | None:
+        path = image_root / image
+        if not path.is_file():
+            return "missing image", ""
+        if check:
+            try:
+                check_image(path)
+            except UserError as refusal:
+                return "unreadable image", str(refusal).removeprefix(str(path))
+        return None
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding leaves Python to other threads
+        faults = list(
+            track(
+                pool.map(fault, images),
+                "images",
+                total=len(images),
+                console=Console(stderr=True),
+                disable=not sys.stderr.isatty(),
+            )
+        )
+    return {image: reason for image, reason in zip(images, faults, strict=True) if reason}
+
+
+def _recorded(image_root: Path, out: Path) -> str:
+    root, folder = image_root.resolve(), out.resolve()
+    return str(root.relative_to(folder)) if root.is_relative_to(folder) else str(root)
+
+
+def find_first(places: Sequence[Path], what: str) -> Path:
+    """The first of these files or folders that exists.
+
+    Raises:
+        UserError: none does; says what was looked for, and where.
+    """
+    for place in places:
+        if place.exists():
+            return place
+    raise UserError(f"{places[0].parent}: no {what} (looked for {', '.join(map(str, places))})")
