@@ -11,12 +11,13 @@ from vlrnn.data.prepare import SPLIT_NAMES, Dropped, Splits, publish, script, sc
 from vlrnn.errors import UserError
 from vlrnn.records import SPLITS
 
+COCO_SOURCE = "Lin et al., ECCV 2014; Chen et al., arXiv 1504.00325"
+COCO_LICENCE = "annotations CC BY 4.0; photographs under the terms of Flickr"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The script; returns the exit code."""
-    parser = script_parser(
-        __doc__ or "", "the folder with annotations/ and the images (train2017/, val2017/, ...)"
-    )
+    parser = script_parser(__doc__ or "", "the folder with annotations/ and the images (train2017/, val2017/, ...)")
     parser.add_argument(
         "--karpathy", type=Path, metavar="FILE", help="dataset_coco.json: take captions and splits from there"
     )
@@ -34,23 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def prepare(options: argparse.Namespace) -> None:
     """Read, clean, write, and tell."""
     dropped = Dropped()
-    splits = _by_karpathy(options) if options.karpathy else _official(options, dropped)
+    if options.karpathy:
+        name, splits = read_karpathy(options.karpathy, options.source)
+        print(f"read {options.karpathy}: {sum(map(len, splits.values())):,} images of {name}")
+    else:
+        name, splits = "coco", _official(options, dropped)
     publish(
         options.out,
         splits,
         options.source,
         dropped,
-        name="COCO captions" + (", Karpathy's splits" if options.karpathy else ""),
-        source="Lin et al., ECCV 2014; Chen et al., arXiv 1504.00325",
-        licence="annotations CC BY 4.0; photographs under the terms of Flickr",
+        name=name + (", Karpathy's splits" if options.karpathy else ""),
+        source=COCO_SOURCE if name == "coco" else str(options.karpathy.name),
+        licence=COCO_LICENCE if name == "coco" else f"that of {name}",
         check=not options.unchecked,
     )
-
-
-def _by_karpathy(options: argparse.Namespace) -> Splits:
-    splits = read_karpathy(options.karpathy, options.source)
-    print(f"read {options.karpathy}")
-    return splits
 
 
 def _official(options: argparse.Namespace, dropped: Dropped) -> Splits:

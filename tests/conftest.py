@@ -1,4 +1,5 @@
-"""What several test files need: small images, a small prepared data set, and weights in a file as a pretrained CNN has them."""
+"""What several test files need: small images, a small prepared data set, and weights in a file as a pretrained CNN has
+them."""
 
 import os
 from collections.abc import Callable, Sequence

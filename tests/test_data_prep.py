@@ -76,9 +76,7 @@ def write(path: Path, contents: Any) -> Path:
 def flickr8k(tmp_path: Path) -> Path:
     """With the stray key, an image in no list, a missing and a broken image, and an empty caption."""
     source = tmp_path / "flickr8k"
-    make_images(
-        source / "Flicker8k_Dataset", [f"{name}.jpg" for name in ("a", "b", "c", "broken", "unlisted")]
-    )
+    make_images(source / "Flicker8k_Dataset", [f"{name}.jpg" for name in ("a", "b", "c", "broken", "unlisted")])
     cut_short(source / "Flicker8k_Dataset/broken.jpg")
     tokens = [
         "a.jpg#0\tA dog runs . ",
@@ -203,9 +201,7 @@ def coco_files(folder: Path, part: str, ids: Sequence[int]) -> None:
     make_images(folder / part, [f"{id:012}.jpg" for id in ids])
     images = [{"id": id, "file_name": f"{id:012}.jpg", "height": 12, "width": 16} for id in ids]
     captions = [
-        {"id": 10 * id + k, "image_id": id, "caption": f" Caption {k} of {id}.\n"}
-        for id in ids[1:]
-        for k in (0, 1)
+        {"id": 10 * id + k, "image_id": id, "caption": f" Caption {k} of {id}.\n"} for id in ids[1:] for k in (0, 1)
     ]
     seen = [(ids[1], 18), (ids[1], 1), (ids[1], 18)]
     objects = [
@@ -315,10 +311,13 @@ def test_karpathy_splits_of_coco(tmp_path: Path, script: Script) -> None:
 
 def test_karpathy_splits_of_flickr(tmp_path: Path, script: Script) -> None:
     make_images(tmp_path / "images", ["a.jpg", "b.jpg"])
-    file = write(tmp_path / "dataset_flickr8k.json", karpathy(("a.jpg", "train", {}), ("b.jpg", "val", {})))
+    contents = {**karpathy(("a.jpg", "train", {}), ("b.jpg", "val", {})), "dataset": "flickr8k"}
+    file = write(tmp_path / "dataset_flickr8k.json", contents)
     assert script.run("coco", tmp_path / "images", "--karpathy", file) == 0
     assert list(script.split("train")) == ["a.jpg"]
     assert list(script.split("val")) == ["b.jpg"]
+    assert "flickr8k" in describe_dataset(script.out)["name"]
+    assert "CC BY" not in describe_dataset(script.out)["licence"]
 
 
 @pytest.mark.parametrize(
@@ -331,9 +330,7 @@ def test_karpathy_splits_of_flickr(tmp_path: Path, script: Script) -> None:
 )
 def test_karpathy_names_what_is_malformed(contents: Any, told: str, tmp_path: Path, script: Script) -> None:
     make_images(tmp_path / "images", ["a.jpg"])
-    error = script.refuses(
-        "coco", tmp_path / "images", "--karpathy", write(tmp_path / "dataset_x.json", contents)
-    )
+    error = script.refuses("coco", tmp_path / "images", "--karpathy", write(tmp_path / "dataset_x.json", contents))
     assert "dataset_x.json" in error
     assert told in error
 
@@ -410,9 +407,7 @@ def test_folder_names_what_is_malformed(
 
 
 @pytest.mark.parametrize("shares", ["0.5,0.5", "0.9,0.9,-0.8", "nan,0.5,0.5", "1,1,1"])
-def test_folder_refuses_shares_that_make_no_whole(
-    shares: str, pictures: Path, tmp_path: Path, script: Script
-) -> None:
+def test_folder_refuses_shares_that_make_no_whole(shares: str, pictures: Path, tmp_path: Path, script: Script) -> None:
     captions = write(tmp_path / "c.json", {"00.png": "A dog"})
     assert "shares" in script.refuses("folder", pictures, "--captions", captions, "--shares", shares)
 

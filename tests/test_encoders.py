@@ -1,4 +1,5 @@
-"""Encoders: torchvision classifiers of several families behind one contract, and the weights that they accept and refuse."""
+"""Encoders: torchvision classifiers of several families behind one contract, and the weights that they accept and
+refuse."""
 
 import pickle
 from pathlib import Path

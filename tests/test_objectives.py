@@ -87,7 +87,8 @@ def test_half_precision_is_summed_in_full() -> None:
     half = Said(said.output.bfloat16(), said.attention.bfloat16())
     loss = WordLoss(0.1, 1.0)(decoder.bfloat16(), half, targets)
     assert loss.total.dtype == torch.float32
-    torch.testing.assert_close(loss.total, WordLoss(0.1, 1.0)(decoder.float(), said, targets).total, rtol=0.02, atol=0.1)
+    torch.testing.assert_close(loss.total, WordLoss(0.1, 1.0)(decoder.float(), said, targets).total, rtol=0.02,
+    atol=0.1)
 
 
 def test_no_rows() -> None:

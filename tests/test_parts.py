@@ -124,8 +124,8 @@ def test_other_classes_are_refused(path: Any) -> None:
         of(LSTM_PATH, {"breadth": 4}),
         of(LSTM_PATH, {"width": 4, "self": 1}),
         of(LSTM_PATH, {"width": 4, "layers": "two"}),
-        of(LSTM_PATH, {"width": 4, "layers": 2, "learned_state": True, "dropout": {"class": "os.system", "arguments": {}}}),
-        of(LSTM_PATH, {"width": -4, "learned_state": True}),
+        of(LSTM_PATH, {"width": 4, "layers": 2, "learned_state": True, "dropout": {"class": "os.system", "arguments":
+        {}}}), of(LSTM_PATH, {"width": -4, "learned_state": True}),
         of(LSTM_PATH, {"width": of("vlrnn.nn.recurrence.GRU")}),
     ],
     ids=str,

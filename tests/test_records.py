@@ -105,8 +105,8 @@ def test_missing_fields_are_refused(missing: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"log_probs": 3}, {"log_probs": ["a"]}, {"alternatives": ["a"]}, {"alternatives": 1}, {"score": "x"}, {"settings": []}],
-    ids=str,
+    [{"log_probs": 3}, {"log_probs": ["a"]}, {"alternatives": ["a"]}, {"alternatives": 1}, {"score": "x"}, {"settings":
+    []}], ids=str,
 )
 def test_wrong_predictions_are_refused(change: dict[str, Any]) -> None:
     line = json.dumps({"id": 1, "image_id": 1, "text": "a", **change})

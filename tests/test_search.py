@@ -1,6 +1,5 @@
 """The laws of search, over a step function that is a table of random scores: no network is needed."""
 
-import itertools
 import math
 from typing import Any
 
@@ -19,7 +18,8 @@ TABLE = 997
 
 
 class Table:
-    """A language that no beam can guess: scores depend on the item and on all that was said (a hash of it, the state)."""
+    """A language that no beam can guess: scores depend on the item and on all that was said (a hash of it, the
+    state)."""
 
     def __init__(self, items: int, seed: int = 0, spread: float = 1.5, ending: float = 0.0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -271,7 +271,7 @@ def test_top_k_and_top_p_never_draw_outside(seed: int, top_k: int, top_p: float)
     ranked = probs.argsort(descending=True).tolist()
     kept, reached = set(), 0.0
     for rank, token in enumerate(ranked):
-        if reached >= top_p - 1e-6 and reached > 0 or (top_k and rank >= top_k):
+        if (reached >= top_p - 1e-6 and reached > 0) or (top_k and rank >= top_k):
             break
         kept.add(token)
         reached += float(probs[token])

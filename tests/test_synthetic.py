@@ -1,5 +1,7 @@
 """Scenes keep the promises that the captions and probes rest on, and sets of them are the same for the same seed."""
 
+import subprocess
+import sys
 from collections import Counter
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -29,9 +31,7 @@ from vlrnn.data.synthetic import make_scenes
 from vlrnn.errors import UserError
 from vlrnn.records import RecordFile, open_split
 
-SCENES = st.builds(
-    lambda seed, held_out: sample_scene(Random(seed), held_out=held_out), st.integers(), st.booleans()
-)
+SCENES = st.builds(lambda seed, held_out: sample_scene(Random(seed), held_out=held_out), st.integers(), st.booleans())
 
 
 def many(count: int, **settings: object) -> list[Scene]:
@@ -105,11 +105,7 @@ def test_pictures_differ_by_shape_size_and_ground() -> None:
         thing = SceneObject("red", shape, size, 0.5, 0.5, SIZES[size])
         return np.asarray(render(Scene((thing,), ground, 1), 64)).astype(int)
 
-    variants = (
-        [picture(shape) for shape in SHAPES]
-        + [picture(size="small")]
-        + [picture(ground=g) for g in GROUNDS[1:]]
-    )
+    variants = [picture(shape) for shape in SHAPES] + [picture(size="small")] + [picture(ground=g) for g in GROUNDS[1:]]
     for a, b in combinations(variants, 2):
         assert (np.abs(a - b).max(-1) > 40).sum() > 20  # pixels that are plainly not the same
 
@@ -176,9 +172,7 @@ def answer(scene: Scene, question: str) -> str | None:
     if question.startswith("is the"):
         a, b = things[" ".join(words[2:4])], things[" ".join(words[-2:])]
         return (
-            "yes"
-            if {"left": a.x < b.x, "right": a.x > b.x, "above": a.y < b.y, "below": a.y > b.y}[words[4]]
-            else "no"
+            "yes" if {"left": a.x < b.x, "right": a.x > b.x, "above": a.y < b.y, "below": a.y > b.y}[words[4]] else "no"
         )
     return None
 
@@ -195,9 +189,7 @@ def test_questions_have_right_answers_in_balance() -> None:
         assert 0.44 < answers["yes"] / answers.total() < 0.56
     novel = {f"is there a {' '.join(pair)}" for pair in HELD_OUT}
     assert not novel & {question.text for _, question in asked}
-    assert novel <= {
-        q.text for n, scene in enumerate(many(600)) for q in ask(scene, Random(n), 8, novel_kinds=True)
-    }
+    assert novel <= {q.text for n, scene in enumerate(many(600)) for q in ask(scene, Random(n), 8, novel_kinds=True)}
 
 
 def rate(bias: float) -> float:
@@ -222,9 +214,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
 
 
@@ -276,3 +266,21 @@ def test_values_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, float]
     with pytest.raises(UserError):
         make_scenes(tmp_path, **wrong)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+def test_script_makes_scenes_and_tells_their_rates(tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "data_prep" / "synthetic.py"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(script), "--out", "scenes", "--val", "0", "--test", "2", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    refused = run("--bias", "2")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "bias" in refused.stderr
+    done = run("--train", "20", "--bias", "1", "--image_size", "48")
+    assert done.returncode == 0, done.stderr
+    assert "ring_where_star 1.0" in done.stdout
+    assert len(open_split(tmp_path / "scenes/captions", "train")) == 20
+    assert not (tmp_path / "scenes/captions/val.jsonl").exists()

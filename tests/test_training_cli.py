@@ -67,7 +67,8 @@ class Workshop:
     def run(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         return subprocess.run(
-            self.command(name, *arguments), cwd=self.folder, env=environment, capture_output=True, text=True, timeout=180
+            self.command(name, *arguments), cwd=self.folder, env=environment, capture_output=True, text=True,
+            timeout=180
         )
 
     def log(self) -> list[dict[str, str]]:
@@ -136,14 +137,21 @@ def test_test_and_validate_write_their_results(workshop: Any, command: str, spli
 
 
 def test_a_run_is_its_own_recipe(workshop: Any, tmp_path: Path) -> None:
-    """The saved configuration trains the same again."""
-    done = workshop.run(
-        "fit", "--config", str(workshop.run_folder / "config.yaml"), "--trainer.default_root_dir", str(tmp_path)
-    )
+    """The saved configuration trains the same again, and no test has written over it."""
+    saved = workshop.run_folder / "config.yaml"
+    before = saved.read_bytes()
+    best = str(workshop.run_folder / "checkpoints" / "best.ckpt")
+    done = workshop.run("test", "--config", str(saved), "--ckpt_path", best)
     assert done.returncode == 0, done.stderr
-    one, other = (torch.load(path / "checkpoints" / "last.ckpt") for path in (workshop.run_folder, tmp_path))
-    for name, tensor in one["state_dict"].items():
-        assert torch.equal(tensor, other["state_dict"][name]), name
+    assert saved.read_bytes() == before
+    done = workshop.run("fit", "--config", str(saved), "--trainer.default_root_dir", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    one, other = (
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for path in (workshop.run_folder, tmp_path)
+    )
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
 
 
 # Mistakes.
@@ -172,7 +180,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "cache of what learns": (["--model.init_args.encoder.init_args.trainable_from", "features.9"], ["cache"]),
     "no such recipe": (["--config", "absent.yaml"], ["absent.yaml"]),
-    "a recipe that is none": (["--config", "broken.yaml"], ["broken.yaml"]),
+    "a recipe that is none": (["--config", "broken.yaml"], ["broken.yaml:3: not YAML"]),
+    "a recipe of nothing": (["--config", "empty.yaml"], ["empty.yaml"]),
+    "a recipe of bytes": (["--config=pickle.ckpt"], ["pickle.ckpt"]),
+    "a truncated checkpoint": (["--ckpt_path", "half.ckpt"], ["half.ckpt"]),
     "a pickle to go on from": (["--ckpt_path", "pickle.ckpt"], ["pickle.ckpt", "refused"]),
     "no checkpoint to go on from": (["--ckpt_path", "absent.ckpt"], ["absent.ckpt"]),
 }
@@ -188,6 +199,9 @@ def test_mistakes_are_told_in_one_line(
 ) -> None:
     arguments, words = MISTAKES[mistake]
     (workshop.folder / "broken.yaml").write_text("model: [1,\n  2: {")
+    (workshop.folder / "empty.yaml").write_text("")
+    last = workshop.run_folder / "checkpoints" / "last.ckpt"
+    (workshop.folder / "half.ckpt").write_bytes(last.read_bytes()[:5000])
     (workshop.folder / "pickle.ckpt").write_bytes(pickle.dumps(Path("x"), protocol=2))
     monkeypatch.chdir(workshop.folder)
     with warnings.catch_warnings():

@@ -1,4 +1,5 @@
-"""The command line: finds the command and tells its errors to people. Each command is a file of vlrnn/commands, read only when asked for."""
+"""The command line: finds the command and tells its errors to people. Each command is a file of vlrnn/commands, read
+only when asked for."""
 
 import argparse
 import importlib

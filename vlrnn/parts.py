@@ -1,7 +1,7 @@
 """Parts remember how they were built, so that a checkpoint can build them again without unpickling anything.
 
-A part's description is plain data, `{"class": "vlrnn.nn.recurrence.LSTM", "arguments": {...}}`, nested as the parts are.
-Knows nothing of what the parts do.
+A part's description is plain data, `{"class": "vlrnn.nn.recurrence.LSTM", "arguments": {...}}`, nested as the parts
+are. Knows nothing of what the parts do.
 """
 
 import importlib

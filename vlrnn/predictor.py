@@ -88,8 +88,8 @@ class Predictor:
 
     @torch.no_grad()
     def attention(self, image: ImageLike, tokens: Iterable[str]) -> np.ndarray | None:
-        """Where the model looks as it says these words, and then ends: weights [T + 1, N] over the regions, row by row of the
-        grid; None when its decoder does not attend."""
+        """Where the model looks as it says these words, and then ends: weights [T + 1, N] over the regions, row by row
+        of the grid; None when its decoder does not attend."""
         ids = torch.tensor([[BOS, *self.task.vocabulary.encode(tokens)]], device=self.device)
         result = _open(image)
         if isinstance(result, UserError):

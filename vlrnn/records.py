@@ -1,7 +1,8 @@
 """The record format: what every data set is prepared into, and what every model answers in.
 
-A prepared data set is a folder with `dataset.json` and `train.jsonl`, `val.jsonl`, `test.jsonl` where they exist; a line is
-one `Example`. A model's output is `predictions.jsonl`; a line is one `Prediction`. Knows nothing of tensors or models.
+A prepared data set is a folder with `dataset.json` and `train.jsonl`, `val.jsonl`, `test.jsonl` where they exist; a
+line is one `Example`. A model's output is `predictions.jsonl`; a line is one `Prediction`. Knows nothing of tensors or
+models.
 """
 
 import json
@@ -26,8 +27,8 @@ Id = int | str
 class Example:
     """One line of a split: an image with its captions, or a question with its answers.
 
-    `image` is a path relative to the data set's folder (or to `image_root`). `objects` names what is in the picture, where
-    known; `attributes` holds whatever else the source knows.
+    `image` is a path relative to the data set's folder (or to `image_root`). `objects` names what is in the picture,
+    where known; `attributes` holds whatever else the source knows.
     """
 
     id: Id
@@ -47,8 +48,8 @@ class Prediction:
     """What a model said about one example.
 
     `tokens` are the words said (without `<eos>`) and `log_probs` the natural log probability of each and, last, of the
-    `<eos>`, where it was said. `score` is what the search ranked it by, and `alternatives` are the other hypotheses, best first,
-    as `{"text", "score"}`. `settings` says how it was decoded.
+    `<eos>`, where it was said. `score` is what the search ranked it by, and `alternatives` are the other hypotheses,
+    best first, as `{"text", "score"}`. `settings` says how it was decoded.
     """
 
     id: Id
@@ -145,8 +146,8 @@ def write_records(path: str | Path, records: Iterable[Example | Prediction]) -> 
 
 
 class RecordFile(Sequence[Record]):
-    """A `.jsonl` file as a sequence that holds only an offset per line (8 bytes), so that memory does not grow with what
-    the lines hold. Each worker process that it is sent to opens the file for itself.
+    """A `.jsonl` file as a sequence that holds only an offset per line (8 bytes), so that memory does not grow with
+    what the lines hold. Each worker process that it is sent to opens the file for itself.
 
     Args:
         path: the file.
@@ -226,7 +227,8 @@ def write_dataset(
     """Write a prepared data set: the split files, then `dataset.json`, which is returned.
 
     Args:
-        folder: where to; made when absent. Split files of an earlier preparation that are not among `splits` are removed.
+        folder: where to; made when absent. Split files of an earlier preparation that are not among `splits` are
+            removed.
         splits: split name -> examples.
         name, source, licence: told in `dataset.json`, with `more` behind them.
 
@@ -242,7 +244,9 @@ def write_dataset(
         for example in examples:
             other = home.setdefault(example.image_id, split)
             if other != split:
-                raise UserError(f"image {example.image_id!r} stands in two splits, {other} and {split}; mend the split lists")
+                raise UserError(
+                    f"image {example.image_id!r} stands in two splits, {other} and {split}; mend the split lists"
+                )
             if example.id in seen:
                 raise UserError(f"id {example.id!r} stands twice in the split {split}")
             seen.add(example.id)

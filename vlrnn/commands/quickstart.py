@@ -25,11 +25,10 @@ def run(arguments: argparse.Namespace) -> None:
     for name, score in found["scores"].items():
         print(f"{name:<18}{format_score(score):<26}{format_score(found['blind'].get(name))}")
     checkpoint = f"{out}/captioning/checkpoints/best.ckpt"
-    print(
-        f"""
-It took {found["seconds"]:.0f} seconds.
-Open      {out}/report.html
-Caption   vlrnn caption {out}/scenes/images/test-000000.png --checkpoint {checkpoint} --explain looked.png
-Train     vlrnn fit --config {out}/captioning/recipe.yaml --model.init_args.decoder.init_args.recurrence vlrnn.nn.recurrence.GRU --trainer.default_root_dir {out}/gru
-Yours     python data_prep/folder.py --help, then configs/flickr8k.yaml"""
-    )
+    other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.recurrence.GRU"
+    print(f"\nIt took {found['seconds']:.0f} seconds. What is there, and what to do next:\n")
+    print(f"  look      open {out}/report.html")
+    picture = f"{out}/scenes/images/test-000000.png"
+    print(f"  caption   vlrnn caption {picture} --checkpoint {checkpoint} --explain looked.png")
+    print(f"  change    vlrnn fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru")
+    print("  yours     python data_prep/folder.py --help    (then start from configs/flickr8k.yaml)")

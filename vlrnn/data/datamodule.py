@@ -22,9 +22,9 @@ from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary
 class Batch(NamedTuple):
     """B images, and M rows of words about them.
 
-    Either `images` [B, 3, S, S] (uint8) is there or `regions` [B, N, D], from the feature cache. `tokens` [M, T] open with `<bos>`,
-    close with `<eos>`, and are filled up with `<pad>`; row m is about image `image_of[m]`. `examples` are the
-    records that the batch is made of, one for each image.
+    Either `images` [B, 3, S, S] (uint8) is there or `regions` [B, N, D], from the feature cache. `tokens` [M, T] open
+    with `<bos>`, close with `<eos>`, and are filled up with `<pad>`; row m is about image `image_of[m]`. `examples` are
+    the records that the batch is made of, one for each image.
     """
 
     images: Tensor | None
@@ -102,8 +102,8 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 class VisionLanguageData(pl.LightningDataModule):
-    """A prepared data set, for training, validation and test. What the encoder wants (size of images, cache) it reads off the
-    task that it is used with.
+    """A prepared data set, for training, validation and test. What the encoder wants (size of images, cache) it reads
+    off the task that it is used with.
 
     Args:
         root: the folder of the prepared data set.

@@ -1,7 +1,7 @@
 """The cache of a frozen encoder's regions: a float16 memory map on disk, one row for an image, made once.
 
-A cache lives in a folder whose name is a digest of all that its numbers depend on: the encoder's arguments and weights, and the
-names, sizes and times of the image files. So a stale one is never opened; it is only never found.
+A cache lives in a folder whose name is a digest of all that its numbers depend on: the encoder's arguments and weights,
+and the names, sizes and times of the image files. So a stale one is never opened; it is only never found.
 """
 
 import hashlib
@@ -27,7 +27,8 @@ _BATCH = 32
 
 
 class FeatureCache:
-    """Regions of images, read from disk as they are asked for. Each worker process that it is sent to opens the map for itself.
+    """Regions of images, read from disk as they are asked for. Each worker process that it is sent to opens the map for
+    itself.
 
     Args:
         folder: of the finished cache.
@@ -63,7 +64,8 @@ def open_cache(
 ) -> FeatureCache:
     """Open the cache of these images under this encoder, making it first where it is not there yet.
 
-    Making shows a progress bar and images per second. When it is interrupted, what is done is kept, and the next call goes on from there.
+    Making shows a progress bar and images per second. When it is interrupted, what is done is kept, and the next call
+    goes on from there.
 
     Args:
         root: the folder that holds all caches.

@@ -71,9 +71,10 @@ def find_images(folder: str | Path) -> list[Path]:
     return found
 
 
-# Of an image between its own limit and twice that Pillow only warns; here it is an error. Set once and not
-# around each decoding, because the filters of warnings are shared by all threads.
+# Pillow only warns of images between its own limit and twice that, which are an error here, and of broken EXIF data,
+# which does no harm. Set once and not around each decoding, because all threads share the filters of warnings.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 @contextmanager

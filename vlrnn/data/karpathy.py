@@ -10,8 +10,10 @@ from vlrnn.files import read_json
 from vlrnn.records import Example, Id
 
 
-def read_karpathy(path: Path, image_root: Path) -> Splits:
-    """The examples of each split (`restval` is train). Ids are COCO's if the file has them, else file names.
+def read_karpathy(path: Path, image_root: Path) -> tuple[str, Splits]:
+    """The name of the data set (`coco`, say) and the examples of each split (`restval` is train).
+
+    Ids are COCO's if the file has them, else file names.
 
     Args:
         path: the split file.
@@ -30,7 +32,7 @@ def read_karpathy(path: Path, image_root: Path) -> Splits:
         except (KeyError, TypeError) as fault:
             raise UserError(f"{path}: image {place}: wrong or missing {fault}") from None
         splits.setdefault(split, []).append(example)
-    return splits
+    return str(value.get("dataset", path.stem)), splits
 
 
 def _example(image: Mapping[str, Any], image_root: Path) -> Example:

@@ -119,9 +119,7 @@ def read_caption(caption: str) -> Claims | None:
 
 
 _OPENINGS = {opening: opening for opening in OPENINGS if opening}
-_RELATIONS = {
-    link + phrase: name for name, phrases in PHRASES.items() for phrase in phrases for link in LINKS
-}
+_RELATIONS = {link + phrase: name for name, phrases in PHRASES.items() for phrase in phrases for link in LINKS}
 _ARTICLES = {article: article for article in ("a", "an", "the")}
 _GROUNDS = {f"on a {ground} background": ground for ground in GROUNDS}
 

@@ -85,9 +85,7 @@ class Scene:
             UserError: this is no scene.
         """
         try:
-            return cls(
-                tuple(SceneObject(**thing) for thing in value["objects"]), value["ground"], value["look"]
-            )
+            return cls(tuple(SceneObject(**thing) for thing in value["objects"]), value["ground"], value["look"])
         except (KeyError, TypeError) as fault:
             raise UserError(f"not a synthetic scene: {fault}") from None
 

@@ -118,9 +118,7 @@ Job = tuple[Recipe, str, int, Path]
 
 
 def _make_all(jobs: Sequence[Job], workers: int, progress: bool) -> list[Scene]:
-    bar = partial(
-        track, description="scenes", total=len(jobs), console=Console(stderr=True), disable=not progress
-    )
+    bar = partial(track, description="scenes", total=len(jobs), console=Console(stderr=True), disable=not progress)
     if workers <= 1 or len(jobs) < 200:  # starting processes costs more than so few scenes
         return list(bar(map(_make, jobs)))
     # Spawned, not forked: a fork of a process in which torch has started threads can hang.
@@ -181,9 +179,7 @@ def _asked(recipe: Recipe, scene: Scene, split: str, number: int) -> list[Exampl
             objects=tuple(thing.name for thing in scene.objects),
             attributes={"held_out": scene.held_out},
         )
-        for place, asked in enumerate(
-            ask(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1
-        )
+        for place, asked in enumerate(ask(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1)
     ]
 
 

@@ -1,7 +1,8 @@
 """What may be said next: words forbidden always, endings forbidden too early, n-grams forbidden twice.
 
-A constraint takes log probabilities [R, V] of R rows and what they said so far [R, t], and gives the log probabilities with
-what it forbids at minus infinity. They are not renormalised: a hypothesis keeps the probability that the model gave it.
+A constraint takes log probabilities [R, V] of R rows and what they said so far [R, t], and gives the log probabilities
+with what it forbids at minus infinity. They are not renormalised: a hypothesis keeps the probability that the model
+gave it.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +36,8 @@ def not_before(token: int, length: int) -> Constraint:
 
 
 def no_repeat_ngram(size: int) -> Constraint:
-    """Forbid the token that would make an n-gram of this size stand twice in a sentence (Paulus, Xiong, Socher 2018)."""
+    """Forbid the token that would make an n-gram of this size stand twice in a sentence (Paulus, Xiong, Socher
+    2018)."""
 
     def apply(log_probs: Tensor, said: Tensor) -> Tensor:
         if said.shape[1] < size:

@@ -1,8 +1,8 @@
 """Search: from a step function to the sentences that it scores best. Knows no image, no word, no cell.
 
-A step takes (tokens [B, K], state, memory) and gives (scores [B, K, V], next state): B items, K hypotheses for each, V tokens.
-State leaves are [B * K, ...] and follow the hypotheses; memory leaves are [B, ...], and lose the rows of items that are finished.
-A hypothesis scores sum of log p / length ** length_penalty, its `<eos>` counted in both.
+A step takes (tokens [B, K], state, memory) and gives (scores [B, K, V], next state): B items, K hypotheses for each, V
+tokens. State leaves are [B * K, ...] and follow the hypotheses; memory leaves are [B, ...], and lose the rows of items
+that are finished. A hypothesis scores sum of log p / length ** length_penalty, its `<eos>` counted in both.
 """
 
 import math
@@ -55,7 +55,8 @@ class Decoding(Part):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative")
         if self.min_new_tokens >= self.max_new_tokens:
-            raise UserError(f"min_new_tokens ({self.min_new_tokens}) must be less than max_new_tokens ({self.max_new_tokens})")
+            least, most = self.min_new_tokens, self.max_new_tokens
+            raise UserError(f"min_new_tokens ({least}) must be less than max_new_tokens ({most})")
         if not math.isfinite(self.length_penalty):
             raise UserError(f"length_penalty must be a finite number, not {self.length_penalty}")
         if not 0 < self.top_p <= 1:
@@ -78,8 +79,8 @@ class Decoding(Part):
 
 
 class Hypotheses(NamedTuple):
-    """What was found, best first: `tokens` [B, R, T] without `<bos>`, `<eos>` and what lies behind it as `<eos>`; `lengths` [B, R],
-    `<eos>` counted; `scores` [B, R], minus infinity where there was no further hypothesis."""
+    """What was found, best first: `tokens` [B, R, T] without `<bos>`, `<eos>` and what lies behind it as `<eos>`;
+    `lengths` [B, R], `<eos>` counted; `scores` [B, R], minus infinity where there was no further hypothesis."""
 
     tokens: Tensor
     lengths: Tensor
@@ -169,7 +170,8 @@ def _rows(memory: Tree) -> tuple[int, torch.device]:
 
 
 def _first_beams(batch_size: int, width: int, bos: int, device: torch.device, alike: bool) -> _Beams:
-    """K hypotheses that have said nothing. Searching from K that are alike would find everything K times: only the first lives."""
+    """K hypotheses that have said nothing. Searching from K that are alike would find everything K times: only the
+    first lives."""
     sums = torch.zeros(batch_size, width, device=device)
     if alike:
         sums[:, 1:] = -torch.inf
@@ -196,7 +198,7 @@ def _best(length_penalty: float) -> _Choice:
     """Keep the K continuations of an item that score best, from whichever parents."""
 
     def choose(log_probs: Tensor, beams: _Beams) -> tuple[Tensor, Tensor, Tensor]:
-        batch_size, width, size = log_probs.shape
+        _, width, size = log_probs.shape
         sums = beams.sums[..., None] + log_probs  # [b, K, V]
         lengths = beams.lengths + ~beams.ended  # an ended hypothesis grows no more
         scores = sums / lengths[..., None].float() ** length_penalty
@@ -211,7 +213,7 @@ def _drawn(settings: Decoding, generator: torch.Generator | None) -> _Choice:
     """Draw one continuation of each hypothesis (top-k: Fan et al. 2018; top-p: Holtzman et al. 2020)."""
 
     def choose(log_probs: Tensor, beams: _Beams) -> tuple[Tensor, Tensor, Tensor]:
-        batch_size, width, size = log_probs.shape
+        batch_size, width, _ = log_probs.shape
         probs = (log_probs / settings.temperature).softmax(-1)
         ranked, order = probs.sort(-1, descending=True)
         beyond = ranked.cumsum(-1) - ranked >= settings.top_p  # what stands before already reaches top_p

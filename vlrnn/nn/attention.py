@@ -9,7 +9,8 @@ from vlrnn.parts import Part
 
 
 class Attention(Part, nn.Module):
-    """The interface. B images, K queries for each (beams, or captions), N regions, D their width, Q the query's width."""
+    """The interface. B images, K queries for each (beams, or captions), N regions, D their width, Q the query's
+    width."""
 
     def build(self, query_width: int, region_width: int) -> Self:
         """Make the parameters; returns itself."""

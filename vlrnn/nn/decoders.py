@@ -1,8 +1,8 @@
 """Decoders: from what is known to words, one at a time. They know no image and no spelling, only contexts and ids.
 
 How a caption comes about: `prepare` does once for an image what does not depend on the time step; `initial_state` says
-where the recurrence starts; `step` takes one word in and gives the scores of the next. Teacher forcing (`read`) and search (vlrnn.decoding)
-both run these same three, so that what is trained is what speaks.
+where the recurrence starts; `step` takes one word in and gives the scores of the next. Teacher forcing (`read`) and
+search (vlrnn.decoding) both run these same three, so that what is trained is what speaks.
 
 Shapes: B images, K rows for each (beams, or an image's captions), M rows in all, T words, N regions, D their width,
 H the recurrence's width, E the embedding's, V the vocabulary.
@@ -22,8 +22,8 @@ from vlrnn.parts import Part
 
 
 class Said(NamedTuple):
-    """What steps leave: `output` [..., H'], which the readout turns into scores, and where the decoder looked, `attention`
-    [..., N], if it attends."""
+    """What steps leave: `output` [..., H'], which the readout turns into scores, and where the decoder looked,
+    `attention` [..., N], if it attends."""
 
     output: Tensor
     attention: Tensor | None
@@ -185,8 +185,8 @@ class ShowAndTell(Decoder):
 class ShowAttendTell(Decoder):
     """Soft attention over the regions at every word, with the gate and the deep output (Xu et al. 2015).
 
-    The first state is a map of the mean region (section 3.1.2); the query is the state before the word; what is seen passes the gate
-    beta = sigmoid(f h) (section 4.2.1) and enters the recurrence beside the word; the scores are
+    The first state is a map of the mean region (section 3.1.2); the query is the state before the word; what is seen
+    passes the gate beta = sigmoid(f h) (section 4.2.1) and enters the recurrence beside the word; the scores are
     L_o(E y + L_h h + L_z z) (eq. 7).
 
     Args:
@@ -194,8 +194,8 @@ class ShowAttendTell(Decoder):
         attention: any.
         embedding: E, also the width of the deep output.
         dropout: of words, regions and the deep output.
-        region_width: when given, regions are first mapped to this width (linear, then ReLU), once for an image. null: they
-            are used as the encoder gives them, as in the paper.
+        region_width: when given, regions are first mapped to this width (linear, then ReLU), once for an image. null:
+            they are used as the encoder gives them, as in the paper.
         boxes: tell the decoder where a region lies: its box stands behind its features. Attention by content alone, as
             in the paper, cannot tell left from right but by what the encoder lets slip.
     """

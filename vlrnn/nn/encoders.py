@@ -69,17 +69,17 @@ class CNNEncoder(Encoder):
     """Any classifier of `torchvision.models`, cut behind its last feature map, whose cells are the regions.
 
     The classifier is traced with `torch.fx`, and cut behind the last node whose output is a map [B, D, h, w] with more
-    than one cell, or a sequence of patches [B, N, D]. Row by row, the N = h * w cells are the regions. Batch norm of blocks that do
-    not learn never moves, whatever `train()` is told.
+    than one cell, or a sequence of patches [B, N, D]. Row by row, the N = h * w cells are the regions. Batch norm of
+    blocks that do not learn never moves, whatever `train()` is told.
 
     Args:
         name: the model, `resnet101`, say.
-        weights: the name of official weights (`IMAGENET1K_V2`), which torchvision downloads; or a file, safetensors or a
-            state dict; or null for random ones.
+        weights: the name of official weights (`IMAGENET1K_V2`), which torchvision downloads; or a file, safetensors or
+            a state dict; or null for random ones.
         size: the side in pixels that images are given in; by default what the weights were made for, else 224.
         mean, std: of the three channels scaled to 0..1; by default what the weights' metadata says, else ImageNet's.
-        regions_from: the block whose output is the grid, `layer3`, say; null: the last feature map. An earlier one is finer, and
-            is quicker to compute.
+        regions_from: the block whose output is the grid, `layer3`, say; null: the last feature map. An earlier one is
+            finer, and is quicker to compute.
         trainable_from: the first block that learns, `features.14`, say; it and all behind it do. null: frozen.
 
     Raises:
@@ -106,7 +106,7 @@ class CNNEncoder(Encoder):
             _fill(self.trunk, state, f"{weights}", name)
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
         if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
-            raise UserError(f"encoder: {weights or name}: mean and std must be three numbers each, not {mean} and {std}")
+            raise UserError(f"encoder: {weights or name}: mean and std are three numbers each, not {mean} and {std}")
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
         # A checkpoint holds the weights and must not look for the file they came from.
@@ -131,7 +131,7 @@ class CNNEncoder(Encoder):
         return self
 
     def folded(self) -> Encoder:
-        twin = copy.copy(self)  # shares all but the trunk, whose batch norms are folded into the convolutions before them
+        twin = copy.copy(self)  # shares all but the trunk, whose batch norms are folded into its convolutions
         trunk = fuse(copy.deepcopy(self.trunk).eval(), inplace=True)
         twin._modules = {**self._modules, "trunk": trunk.to(memory_format=torch.channels_last)}
         return twin.requires_grad_(False)
@@ -156,7 +156,8 @@ class CNNEncoder(Encoder):
 
 
 class NoImage(Encoder):
-    """Sees nothing: one region of zeros, whatever the image. Training the same recipe with it gives the blind baseline."""
+    """Sees nothing: one region of zeros, whatever the image. Training the same recipe with it gives the blind
+    baseline."""
 
     size = width = count = 1
 
@@ -248,7 +249,9 @@ def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | N
             warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
             state = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception:
-        raise UserError(f"encoder: {weights} holds no plain state dict; save one with torch.save(model.state_dict(), ...)") from None
+        raise UserError(
+            f"encoder: {weights} holds no plain state dict; save one with torch.save(model.state_dict(), ...)"
+        ) from None
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
         raise UserError(f"encoder: {weights} holds no state dict of tensors")
     return state, _IMAGENET

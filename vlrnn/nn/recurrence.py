@@ -1,7 +1,7 @@
 """Recurrences: vanilla RNN, GRU, LSTM, behind one interface.
 
-A recurrence is built in two steps: the constructor takes what a person chooses (width, layers), `build` the width of the
-input, which follows from where the recurrence stands. It never learns of images or words. A state is a nest of
+A recurrence is built in two steps: the constructor takes what a person chooses (width, layers), `build` the width of
+the input, which follows from where the recurrence stands. It never learns of images or words. A state is a nest of
 tensors whose every leaf is batch first, so that a search can reorder it without knowing it.
 """
 
@@ -14,6 +14,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from vlrnn.nn.tree import Tree, map_tree
 from vlrnn.parts import Part
+
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Recurrence(Part, nn.Module):
@@ -55,7 +57,8 @@ class Recurrence(Part, nn.Module):
 
 
 class _Fused(Recurrence):
-    """What `torch.nn.RNN`, `GRU` and `LSTM` share: the fused kernels, their states turned batch first, their initialisation.
+    """What `torch.nn.RNN`, `GRU` and `LSTM` share: the fused kernels, their states turned batch first, their
+    initialisation.
 
     Args:
         width: D.
@@ -119,7 +122,7 @@ class _Fused(Recurrence):
         for layer in range(self.layers):
             if layer:
                 x = F.dropout(x, self.dropout, self.training)
-            weights = [getattr(self.kernel, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            weights = [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
             new = self._cell(x, tuple(part[:, layer] for part in parts), weights)
             after.append(new)
             x = new[0]

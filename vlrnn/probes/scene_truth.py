@@ -76,9 +76,7 @@ def _relations_hold(claims: Claims, scene: Scene) -> bool:
 
 def _sizes_hold(claims: Claims, scene: Scene) -> bool:
     there = {thing.pair: thing.size for thing in scene.objects}
-    return all(
-        mention.size in (None, there.get((mention.colour, mention.shape))) for mention in claims.mentions
-    )
+    return all(mention.size in (None, there.get((mention.colour, mention.shape))) for mention in claims.mentions)
 
 
 def scene_truth(texts: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:
@@ -112,7 +110,5 @@ def scene_truth(texts: Sequence[str], examples: Sequence[Example]) -> dict[str, 
 def _scene(example: Example) -> Scene:
     value = (example.attributes or {}).get("scene")
     if value is None:
-        raise UserError(
-            f"example {example.id!r} has no scene in its attributes; only synthetic scenes can be judged"
-        )
+        raise UserError(f"example {example.id!r} has no scene in its attributes; only synthetic scenes can be judged")
     return Scene.from_dict(value)

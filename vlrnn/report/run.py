@@ -1,5 +1,5 @@
-"""A run folder, read: scores, predictions, the course of training. Where the data that it was scored on is still there, its
-photographs and references too."""
+"""A run folder, read: scores, predictions, the course of training. Where the data that it was scored on is still there,
+its photographs and references too."""
 
 import csv
 from collections.abc import Mapping
@@ -16,8 +16,9 @@ from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
 class Run:
     """What a run folder holds.
 
-    `scores` and `settings` are those of `metrics.json`, with those of each `probes/NAME.json` behind them as `NAME: score`; `log` has a list of (step, value) for each column of `log.csv`;
-    `examples` are those that the predictions are about, as far as the data is there; `image_root` is the photographs' folder.
+    `scores` and `settings` are those of `metrics.json`, with those of each `probes/NAME.json` behind them as `NAME:
+    score`; `log` has a list of (step, value) for each column of `log.csv`; `examples` are those that the predictions
+    are about, as far as the data is there; `image_root` is the photographs' folder.
     """
 
     folder: Path

@@ -1,7 +1,7 @@
 """Pretraining a small CNN on synthetic scenes, so that the quickstart has a pretrained one: which objects are there?
 
-Every region of the CNN's grid is asked for the colour, the shape and the size of the object that lies there, and the picture for
-its ground. What is learnt is saved as any pretrained CNN is: as a file of weights, by torchvision's names.
+Every region of the CNN's grid is asked for the colour, the shape and the size of the object that lies there, and the
+picture for its ground. What is learnt is saved as any pretrained CNN is: as a file of weights, by torchvision's names.
 """
 
 import math
@@ -27,7 +27,8 @@ _NOTHING_WEIGHT = 0.3  # most regions show the ground, which is soon learnt
 
 
 class _Questions(nn.Module):
-    """Linear answers to the four questions, from regions [B, N, D]: three of [B, N, names + 1], 0 meaning nothing, and [B, G]."""
+    """Linear answers to the four questions, from regions [B, N, D]: three of [B, N, names + 1], 0 meaning nothing, and
+    [B, G]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

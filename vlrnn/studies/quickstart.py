@@ -1,7 +1,8 @@
 """The quickstart: from nothing to a scored captioner and its report, by the same recipes and commands as real data.
 
-Scenes are made; a small CNN is pretrained on them, and from then on is a file of weights like any other; a captioner is trained
-over it, and the same recipe without the image beside it; both are scored, against references and against the scenes themselves.
+Scenes are made; a small CNN is pretrained on them, and from then on is a file of weights like any other; a captioner is
+trained over it, and the same recipe without the image beside it; both are scored, against references and against the
+scenes themselves.
 """
 
 import json
@@ -28,7 +29,9 @@ CNN = {"name": "resnet18", "size": SIDE, "regions_from": "layer2"}
 """The encoder: a grid of 8 x 8 regions, 128 wide."""
 
 
-def quickstart(out: str | Path, *, train: int = 3000, val: int = 300, test: int = 1000, seed: int = 0) -> dict[str, Any]:
+def quickstart(
+    out: str | Path, *, train: int = 3000, val: int = 300, test: int = 1000, seed: int = 0
+) -> dict[str, Any]:
     """Run it all into a folder.
 
     Args:

@@ -1,5 +1,5 @@
-"""What all tasks share of Lightning's steps: the division of summed losses, the optimizer, and from the predictions of all processes to
-scores and files. Knows nothing of what is predicted."""
+"""What all tasks share of Lightning's steps: the division of summed losses, the optimizer, and from the predictions of
+all processes to scores and files. Knows nothing of what is predicted."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,8 @@ FORMAT = 1
 
 
 class Task(Part, pl.LightningModule):
-    """The interface of tasks, and their common course: train on summed losses; predict; score what all processes predicted.
+    """The interface of tasks, and their common course: train on summed losses; predict; score what all processes
+    predicted.
 
     Args:
         encoder: sees the images.
@@ -57,12 +58,14 @@ class Task(Part, pl.LightningModule):
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         loss = self.loss(batch)
         self._words_since_step = self._words_since_step.to(loss.count.device) + loss.count
-        self.log("train/loss", (loss.total / loss.count.clamp(min=1)).detach(), prog_bar=True, batch_size=int(loss.count))
+        self.log("train/loss", (loss.total / loss.count.clamp(min=1)).detach(), prog_bar=True,
+        batch_size=int(loss.count))
         return loss.total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Turn the gradient of a sum into that of the mean over all words, of all processes, since the last step. This comes
-        before clipping. Lightning has divided the sum by the number of accumulated batches, and averaged over processes."""
+        """Turn the gradient of a sum into that of the mean over all words, of all processes, since the last step. This
+        comes before clipping. Lightning has divided the sum by the number of accumulated batches, and averaged over
+        processes."""
         count = self._words_since_step.clone()
         self._words_since_step.zero_()
         if self.trainer.world_size > 1:
@@ -107,7 +110,8 @@ class Task(Part, pl.LightningModule):
             self._write("test", result)
 
     def _result(self) -> dict[str, Any]:
-        """The scores of what all processes predicted, merged by id: a sampler may have repeated examples to even them out."""
+        """The scores of what all processes predicted, merged by id: a sampler may have repeated examples to even them
+        out."""
         gathered: list[Any] = [(self._predictions, self._examples)]
         if self.trainer.world_size > 1:
             gathered = [None] * self.trainer.world_size

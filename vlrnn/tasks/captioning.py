@@ -1,6 +1,7 @@
 """Captioning: an image goes in, a sentence comes out.
 
-How a caption comes about: the encoder turns the image into a context; the decoder prepares its memory of it, and where to start;
+How a caption comes about: the encoder turns the image into a context; the decoder prepares its memory of it, and where
+    to start;
 the search asks the decoder's step for one word after the other; the vocabulary turns ids into words.
 """
 
@@ -16,7 +17,6 @@ from vlrnn.metrics import CaptionScorer
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.encoders import Encoder
-from vlrnn.nn.tree import select
 from vlrnn.records import Example, Id, Prediction
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.objectives import Loss, WordLoss
@@ -26,8 +26,8 @@ from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
 
 class Utterance(NamedTuple):
-    """One sentence: its `text`, the `tokens` it is made of, the `log_probs` (natural) of each and, last, of its `<eos>` where it was said, and
-    the `score` that the search gave it."""
+    """One sentence: its `text`, the `tokens` it is made of, the `log_probs` (natural) of each and, last, of its `<eos>`
+    where it was said, and the `score` that the search gave it."""
 
     text: str
     tokens: tuple[str, ...]

@@ -1,6 +1,7 @@
 """Checkpoints: from a trained task to one file or folder, and back, without unpickling anything.
 
-Two forms hold the same: the `.ckpt` of training (torch, read with `weights_only=True`), and the folder of `save_pretrained`
+Two forms hold the same: the `.ckpt` of training (torch, read with `weights_only=True`), and the folder of
+    `save_pretrained`
 (`model.safetensors` and `config.json`). Both carry the description of the task (vlrnn.parts) and its weights.
 """
 
@@ -35,7 +36,8 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
     """Load a task from a `.ckpt` file or from a folder of `save_pretrained`, on the CPU, in evaluation mode.
 
     Raises:
-        UserError: no checkpoint, one that holds pickled objects, or one that describes anything but a task of this kind.
+        UserError: no checkpoint, one that holds pickled objects, or one that describes anything but a task of this
+            kind.
     """
     path = Path(path)
     if path.is_dir():

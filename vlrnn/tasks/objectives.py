@@ -1,5 +1,5 @@
-"""What training minimises. A loss is a sum and a count: sums are backpropagated, and divided by the global count of words once,
-so that gradient accumulation and several processes give the numbers of one process."""
+"""What training minimises. A loss is a sum and a count: sums are backpropagated, and divided by the global count of
+words once, so that gradient accumulation and several processes give the numbers of one process."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,11 +21,12 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class WordLoss(Part):
-    """Cross entropy of the next word, in nats, summed over words; and the doubly stochastic penalty of decoders that attend.
+    """Cross entropy of the next word, in nats, summed over words; and the doubly stochastic penalty of decoders that
+    attend.
 
-    The penalty is weight * sum over captions and regions of (1 - sum over words of alpha)^2 (Xu et al. 2015, eq. 14): each
-    region should be looked at about once in a sentence. As in the paper it stands beside the sum of the words' cross entropies;
-    so it is a sum over captions, and is divided by the count of words with it.
+    The penalty is weight * sum over captions and regions of (1 - sum over words of alpha)^2 (Xu et al. 2015, eq. 14):
+    each region should be looked at about once in a sentence. As in the paper it stands beside the sum of the words'
+    cross entropies; so it is a sum over captions, and is divided by the count of words with it.
 
     Attributes:
         label_smoothing: share of the target's probability that is spread over all words (Szegedy et al. 2016).
@@ -36,7 +37,8 @@ class WordLoss(Part):
     doubly_stochastic: float = 0.0
 
     def __call__(self, decoder: Decoder, said: Said, targets: Tensor) -> Loss:
-        """The loss of what a decoder said of M rows, targets [M, T] being filled up with `<pad>`, which is not scored."""
+        """The loss of what a decoder said of M rows, targets [M, T] being filled up with `<pad>`, which is not
+        scored."""
         there = targets != PAD
         logits = decoder.readout(said.output[there]).float()  # [L, V]
         total = F.cross_entropy(logits, targets[there], reduction="sum", label_smoothing=self.label_smoothing)

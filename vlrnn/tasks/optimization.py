@@ -14,7 +14,8 @@ from vlrnn.parts import Part
 
 @dataclass(frozen=True)
 class Optimization(Part):
-    """AdamW (Loshchilov and Hutter 2019) whose learning rate rises linearly and falls along a cosine to zero at the last step.
+    """AdamW (Loshchilov and Hutter 2019) whose learning rate rises linearly and falls along a cosine to zero at the
+    last step.
 
     Attributes:
         lr: the highest learning rate.

@@ -1,6 +1,8 @@
-"""Recipes: a YAML file, and flags over it, that say which task to train on which data and how; Lightning's command line runs them.
+"""Recipes: a YAML file, and flags over it, that say which task to train on which data and how; Lightning's command line
+runs them.
 
-The YAML recipe and the flags are one: every option of the Trainer, the task and the data is a key of the recipe and a flag.
+The YAML recipe and the flags are one: every option of the Trainer, the task and the data is a key of the recipe and
+a flag.
 """
 
 import logging
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import yaml
 from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import (
     Callback,
@@ -21,13 +24,14 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
     RichProgressBar,
 )
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
+from vlrnn.files import read_text
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import read_checkpoint
 
@@ -59,10 +63,8 @@ class LastWord(Callback):
             path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
             trainer.save_checkpoint(path)
             if trainer.is_global_zero:
-                print(
-                    f"interrupted; all that was learnt is in {path}\nto go on, give the same command with --ckpt_path {path}",
-                    file=sys.stderr,
-                )
+                print(f"interrupted; all that was learnt is in {path}", file=sys.stderr)
+                print(f"to go on, give the same command with --ckpt_path {path}", file=sys.stderr)
 
 
 class PlainCheckpoints(TorchCheckpointIO):
@@ -70,6 +72,14 @@ class PlainCheckpoints(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
         return read_checkpoint(Path(path))
+
+
+class RunConfig(SaveConfigCallback):
+    """Saves the recipe of a run as `config.yaml`; a later test or validation leaves that of training as it is."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit" or not (Path(trainer.default_root_dir) / self.config_filename).is_file():
+            super().setup(trainer, pl_module, stage)
 
 
 class RecipeCLI(LightningCLI):
@@ -106,6 +116,9 @@ class RecipeCLI(LightningCLI):
         plugins = [*(settings["plugins"] or []), PlainCheckpoints()]
         return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, **kwargs)
 
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning looks for options in the checkpoint here; ours keep none, and PlainCheckpoints reads it."""
+
     @rank_zero_only
     def before_fit(self) -> None:
         """A run that starts anew starts its log anew."""
@@ -138,10 +151,29 @@ def _hush() -> None:
         "LightningCLI.s args parameter.*",
         "Experiment logs directory .* exists and is not empty",
         "Checkpoint directory .* exists and is not empty",
+        "Found .* in eval mode at the start of training",
         ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", text)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _check_recipes(arguments: Sequence[str]) -> None:
+    """Read the recipes that are named ahead of jsonargparse, whose errors do not say in which file they are."""
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, path = flag.partition("=")
+        if name in ("--config", "-c"):
+            path = path if equals else value
+            try:
+                recipe = yaml.safe_load(read_text(path))
+            except yaml.MarkedYAMLError as fault:
+                line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+                raise UserError(f"{path}:{line}: not YAML: {fault.problem}") from None
+            except yaml.YAMLError as fault:
+                raise UserError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
+            if not isinstance(recipe, dict):
+                raise UserError(f"{path}: not a recipe: expected keys and values")
 
 
 def run_recipe(command: str, arguments: Sequence[str]) -> None:
@@ -151,6 +183,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
     _hush()
+    _check_recipes(arguments)
     subcommand = [] if command == "cache" else [command]
     try:
         cli = RecipeCLI(
@@ -159,6 +192,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
             subclass_mode_model=True,
             args=[*subcommand, *arguments],
             run=bool(subcommand),
+            save_config_callback=RunConfig,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
         )
