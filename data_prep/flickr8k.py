@@ -10,9 +10,7 @@ from vlrnn.data.prepare import script, script_parser
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The script; returns the exit code."""
-    parser = script_parser(
-        __doc__ or "", "the folder with Flickr8k.token.txt, the split lists and the images"
-    )
+    parser = script_parser(__doc__ or "", "the folder with Flickr8k.token.txt, the split lists and the images")
     return script(parser, prepare, argv)
 
 

@@ -1,6 +1,6 @@
 """Caption an image from Python: load a model once, ask it, look at where it looked.
 
-    python demo/caption.py photo.jpg --checkpoint runs/quickstart/captioning/checkpoints/best.ckpt --picture looked.png
+python demo/caption.py photo.jpg --checkpoint runs/quickstart/captioning/checkpoints/best.ckpt --picture looked.png
 """
 
 import argparse

@@ -25,7 +25,7 @@ from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
 from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.nn.recurrence import GRU, LSTM
 from vlrnn.parts import describe
-from vlrnn.records import Example, open_split
+from vlrnn.records import Example, Prediction, RecordFile, open_split
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.checkpoint import load_task, save_pretrained
@@ -67,7 +67,12 @@ def make(vocabulary: Vocabulary, weights: Path, decoder: Decoder | None = None, 
 
 def train(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: Any) -> pl.Trainer:
     settings: dict[str, Any] = {"max_epochs": 1, "accelerator": "cpu", "gradient_clip_val": 5.0, **more}
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = pl.Trainer(default_root_dir=folder, **{**quiet, **settings})
@@ -112,7 +117,9 @@ def test_eight_examples_learnt_by_heart(
 def uneven(dataset: Path, vocabulary: Vocabulary) -> list[Item]:
     """Items whose captions differ in number and length, so that a mean of means would be another mean."""
     items = items_of(dataset, examples_of(dataset)[0], vocabulary)
-    return [item._replace(rows=[row[: 3 + index] for row in item.rows[: 1 + index % 2]]) for index, item in enumerate(items)]
+    return [
+        item._replace(rows=[row[: 3 + index] for row in item.rows[: 1 + index % 2]]) for index, item in enumerate(items)
+    ]
 
 
 def parameters(task: Captioner) -> dict[str, Tensor]:
@@ -133,7 +140,7 @@ def stepped(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: An
 def test_accumulated_halves_are_the_batch(
     dataset: Path, classifier_file: Path, tmp_path: Path, clip: float | None, trainable_from: str | None
 ) -> None:
-    examples, vocabulary = examples_of(dataset)
+    _, vocabulary = examples_of(dataset)
     items = uneven(dataset, vocabulary)
     loss = WordLoss(label_smoothing=0.1, doubly_stochastic=1.0)
 
@@ -143,9 +150,7 @@ def test_accumulated_halves_are_the_batch(
         for module in task.encoder.modules():
             module.training = False
         loader = DataLoader(items, batch_size=8 // batches, collate_fn=collate)
-        return stepped(
-            task, loader, tmp_path, max_epochs=2, accumulate_grad_batches=batches, gradient_clip_val=clip
-        )
+        return stepped(task, loader, tmp_path, max_epochs=2, accumulate_grad_batches=batches, gradient_clip_val=clip)
 
     start = parameters(make(vocabulary, classifier_file, loss=loss, trainable_from=trainable_from))
     whole = run(1)
@@ -158,12 +163,12 @@ def test_accumulated_halves_are_the_batch(
 
 
 def test_the_gradient_is_of_the_mean_over_words(dataset: Path, classifier_file: Path, tmp_path: Path) -> None:
-    examples, vocabulary = examples_of(dataset)
+    _, vocabulary = examples_of(dataset)
     batch = collate(uneven(dataset, vocabulary))
     task = make(vocabulary, classifier_file)
     before = parameters(task)
     loss = task.loss(batch)
-    (loss.total / loss.count).backward()
+    (loss.total / loss.words).backward()
     expected = {name: each.grad.clone() for name, each in task.named_parameters() if each.grad is not None}
     task.zero_grad()
     after = stepped(task, DataLoader([batch], batch_size=None), tmp_path, gradient_clip_val=None)
@@ -176,16 +181,51 @@ def test_a_batch_without_captions_does_no_harm(dataset: Path, classifier_file: P
     batch = collate([item._replace(rows=[]) for item in items_of(dataset, examples[:2], vocabulary)])
     loss = make(vocabulary, classifier_file).loss(batch)
     assert loss.total == 0
-    assert loss.count == 0
+    assert loss.words == 0
+
+
+class Plain(Captioner):
+    """Moved by plain SGD, as `stepped` does, in whatever process."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD([each for each in self.parameters() if each.requires_grad], lr=0.5)
+
+
+def test_two_processes_are_one(dataset: Path, classifier_file: Path, tmp_path: Path) -> None:
+    """The same parameters after some steps, and the same scores, though one rank has an example more than the other."""
+    _, vocabulary = examples_of(dataset)
+    items = uneven(dataset, vocabulary)
+    seen = items_of(dataset, [*open_split(dataset, "val"), *open_split(dataset, "test")][:3], vocabulary)
+    outcomes = []
+    for devices in (1, 2):
+        torch.manual_seed(0)
+        decoding, loss = Decoding(max_new_tokens=6), WordLoss(label_smoothing=0.1, doubly_stochastic=1.0)
+        task = Plain(vocabulary, CNNEncoder(CLASSIFIER, str(classifier_file)), attending(), decoding, loss)
+        # All examples make one step: Lightning deals them out to the ranks at random.
+        loader = DataLoader(items, batch_size=8 // devices, collate_fn=collate)
+        folder = tmp_path / str(devices)
+        strategy = "ddp_spawn" if devices > 1 else "auto"
+        trainer = train(task, loader, folder, max_epochs=4, devices=devices, strategy=strategy, gradient_clip_val=0.5)
+        assert trainer.global_step == 4 or devices > 1  # whose steps other processes took
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.test(task, DataLoader(seen, batch_size=1, collate_fn=collate), verbose=False)
+        outcomes.append((parameters(task), folder))
+    (one, alone), (two, together) = outcomes
+    for name, parameter in one.items():
+        torch.testing.assert_close(two[name], parameter, rtol=1e-4, atol=1e-5, msg=name)
+    scores = [json.loads((folder / "metrics.json").read_text()) for folder in (alone, together)]
+    assert scores[0] == scores[1]
+    said = [list(RecordFile(folder / "predictions.jsonl", Prediction)) for folder in (alone, together)]
+    assert len(said[0]) == 3
+    assert [(each.id, each.text) for each in said[0]] == [(each.id, each.text) for each in said[1]]
 
 
 # Saved and loaded.
 
 
 @pytest.fixture(scope="module")
-def trained(
-    dataset: Path, classifier_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Captioner, Path]:
+def trained(dataset: Path, classifier_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Captioner, Path]:
     """A captioner whose encoder has learnt too, and a folder with both forms of it; its weights file is gone."""
     folder = tmp_path_factory.mktemp("trained")
     weights = folder / "gone.safetensors"
@@ -256,8 +296,7 @@ def test_files_that_are_no_checkpoints(saved: tuple[Captioner, dict[str, Path]],
     content, ran = path.read_bytes(), tmp_path / "ran"
 
     def refused(bad: Path, word: str = "") -> None:
-        with pytest.raises(UserError) as told, warnings.catch_warnings():
-            warnings.simplefilter("error")
+        with warnings.catch_warnings(action="error"), pytest.raises(UserError) as told:
             load_task(bad, Captioner)
         assert str(bad) in str(told.value)
         assert word in str(told.value)
@@ -364,7 +403,7 @@ def test_folders_that_are_no_models(saved: tuple[Captioner, dict[str, Path]], tm
     refused("do not fit")
     (folder / "model.safetensors").unlink()
     refused("no model.safetensors")
-    with pytest.raises(UserError, match="no config.json"):
+    with pytest.raises(UserError, match=r"no config\.json"):
         load_task(tmp_path, Captioner)
 
 
@@ -396,7 +435,7 @@ def test_what_is_never_said(dataset: Path, classifier_file: Path) -> None:
         task.decoder.score.bias[[0, 1, 3]] = 30.0
     batch = collate(items_of(dataset, examples[:2], vocabulary))
     for settings in (Decoding(max_new_tokens=5), Decoding(num_beams=3, max_new_tokens=5), Decoding(temperature=1.0)):
-        for (best, *_) in task.speak(task.see(batch), settings):
+        for best, *_ in task.speak(task.see(batch), settings):
             assert not {"<unk>", "<pad>", "<bos>", "<eos>"} & set(best.tokens)
 
 

@@ -65,6 +65,30 @@ def test_teacher_forcing_is_step_by_step(decoder: str, cell: str) -> None:
 
 
 @every_decoder
+def test_rows_of_any_length(decoder: str, cell: str) -> None:
+    """Images about which no more is said leave on the way; what was said before stays as it is."""
+    built, known = make(decoder, cell), context()
+    image_of, lengths = torch.tensor([2, 0, 2, 3, 0, 2, 3]), torch.tensor([1, 3, 4, T, 2, 4, 1])
+    full = torch.randint(1, V, (len(image_of), T))
+    there = torch.arange(T) < lengths[:, None]
+    memory = built.prepare(known)
+    said = built.read(torch.where(there, full, 0), memory, image_of)
+    whole = built.read(full, memory, image_of)
+    close(said.output[there], whole.output[there])
+    if whole.attention is not None:
+        close(said.attention[there], whole.attention[there])
+    for rows in (torch.tensor([3]), torch.tensor([0, 6])):  # fewer rows, and images without any
+        close(built(full[rows], memory, image_of[rows]), built(full, memory, image_of)[rows])
+
+
+@every_decoder
+def test_no_rows_at_all(decoder: str, cell: str) -> None:
+    built = make(decoder, cell)
+    logits = built(torch.empty(0, T, dtype=torch.long), built.prepare(context()), torch.empty(0, dtype=torch.long))
+    assert logits.shape == (0, T, V)
+
+
+@every_decoder
 def test_order_of_rows_does_not_matter(decoder: str, cell: str) -> None:
     built, known = make(decoder, cell), context()
     image_of = torch.tensor([0, 0, 1, 2, 2, 2, 3])
@@ -100,7 +124,7 @@ def test_finished_images_can_leave(decoder: str, cell: str) -> None:
     built = make(decoder, cell)
     memory = built.prepare(context())
     tokens = torch.randint(1, V, (B, 1))
-    logits, state = built.step(tokens, built.initial_state(memory), memory)
+    _, state = built.step(tokens, built.initial_state(memory), memory)
     rows = torch.tensor([3, 1])
     kept, _ = built.step(tokens[rows], select(state, rows), select(memory, rows))
     close(kept, built.step(tokens, state, memory)[0][rows])

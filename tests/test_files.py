@@ -54,9 +54,14 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 def test_the_old_file_stays_when_the_body_raises(tmp_path: Path, fault: type[BaseException]) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(fault), replacing(path) as file:
-        file.write("half of the n")
-        raise fault
+
+    def write() -> None:
+        with replacing(path) as file:
+            file.write("half of the n")
+            raise fault
+
+    with pytest.raises(fault):
+        write()
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
 

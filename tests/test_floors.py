@@ -53,7 +53,9 @@ def test_imports_go_down(path: Path) -> None:
             assert HEIGHT[below] <= HEIGHT[part(path)], f"{path} imports {name}, which stands higher"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part(path) in TORCH_FREE], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if part(path) in TORCH_FREE], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_strings_are_scored_without_torch(path: Path) -> None:
     """Nor does anything that the file imports, however deep."""
     left, seen = [path], {path}

@@ -50,7 +50,7 @@ def test_formula(smoothing: float, weight: float) -> None:
                 looked = [old + float(new) for old, new in zip(looked, said.attention[row, time], strict=True)]
                 count += 1
         total = total + weight * sum((1 - each) ** 2 for each in looked)
-    assert int(loss.count) == count == 9
+    assert int(loss.words) == count == 9
     assert loss.total.dim() == 0
     torch.testing.assert_close(loss.total, total)
 
@@ -66,7 +66,7 @@ def test_sums_add_up() -> None:
         part = Said(said.output[row : row + 1, :length], said.attention[row : row + 1, :length])
         parts.append(objective(decoder, part, targets[row : row + 1, :length]))
     torch.testing.assert_close(whole.total, sum(part.total for part in parts))
-    assert whole.count == sum(part.count for part in parts)
+    assert whole.words == sum(part.words for part in parts)
 
 
 def test_what_is_filled_up_learns_nothing() -> None:
@@ -87,12 +87,13 @@ def test_half_precision_is_summed_in_full() -> None:
     half = Said(said.output.bfloat16(), said.attention.bfloat16())
     loss = WordLoss(0.1, 1.0)(decoder.bfloat16(), half, targets)
     assert loss.total.dtype == torch.float32
-    torch.testing.assert_close(loss.total, WordLoss(0.1, 1.0)(decoder.float(), said, targets).total, rtol=0.02,
-    atol=0.1)
+    torch.testing.assert_close(
+        loss.total, WordLoss(0.1, 1.0)(decoder.float(), said, targets).total, rtol=0.02, atol=0.1
+    )
 
 
 def test_no_rows() -> None:
     decoder, said, targets = case()
     loss = WordLoss(0.1, 1.0)(decoder, Said(said.output[:0], said.attention[:0]), targets[:0])
     assert loss.total == 0
-    assert loss.count == 0
+    assert loss.words == 0

@@ -124,8 +124,11 @@ def test_other_classes_are_refused(path: Any) -> None:
         of(LSTM_PATH, {"breadth": 4}),
         of(LSTM_PATH, {"width": 4, "self": 1}),
         of(LSTM_PATH, {"width": 4, "layers": "two"}),
-        of(LSTM_PATH, {"width": 4, "layers": 2, "learned_state": True, "dropout": {"class": "os.system", "arguments":
-        {}}}), of(LSTM_PATH, {"width": -4, "learned_state": True}),
+        of(
+            LSTM_PATH,
+            {"width": 4, "layers": 2, "learned_state": True, "dropout": {"class": "os.system", "arguments": {}}},
+        ),
+        of(LSTM_PATH, {"width": -4, "learned_state": True}),
         of(LSTM_PATH, {"width": of("vlrnn.nn.recurrence.GRU")}),
     ],
     ids=str,
@@ -156,7 +159,9 @@ def test_an_argument_has_the_base_that_its_hint_names(recurrence: Any, attention
 
 def test_the_same_description_is_accepted() -> None:
     arguments = {"recurrence": of(LSTM_PATH), "attention": of("vlrnn.nn.attention.SoftAttention"), "embedding": 4}
-    assert isinstance(rebuild(of("vlrnn.nn.decoders.ShowAttendTell", arguments), Decoder, "a.ckpt").attention, Attention)
+    assert isinstance(
+        rebuild(of("vlrnn.nn.decoders.ShowAttendTell", arguments), Decoder, "a.ckpt").attention, Attention
+    )
 
 
 def test_an_error_of_the_part_names_the_file() -> None:

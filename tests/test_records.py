@@ -105,8 +105,15 @@ def test_missing_fields_are_refused(missing: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"log_probs": 3}, {"log_probs": ["a"]}, {"alternatives": ["a"]}, {"alternatives": 1}, {"score": "x"}, {"settings":
-    []}], ids=str,
+    [
+        {"log_probs": 3},
+        {"log_probs": ["a"]},
+        {"alternatives": ["a"]},
+        {"alternatives": 1},
+        {"score": "x"},
+        {"settings": []},
+    ],
+    ids=str,
 )
 def test_wrong_predictions_are_refused(change: dict[str, Any]) -> None:
     line = json.dumps({"id": 1, "image_id": 1, "text": "a", **change})
@@ -230,7 +237,7 @@ def test_an_id_twice_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a prepared data set"):
         open_split(tmp_path, "train")
-    with pytest.raises(UserError, match="dataset.json"):
+    with pytest.raises(UserError, match=r"dataset\.json"):
         describe_dataset(tmp_path)
     (tmp_path / "dataset.json").write_text("[]")
     with pytest.raises(UserError, match="JSON object"):

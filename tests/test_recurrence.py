@@ -112,10 +112,10 @@ def test_what_lies_past_the_length_does_not_matter(cell: str, layers: int, learn
 @every_start
 def test_state_is_batch_first(cell: str, layers: int, learned_state: bool) -> None:
     recurrence = make(cell, layers=layers, learned_state=learned_state)
-    state = recurrence.initial_state(B)
+    start = recurrence.initial_state(B)
     xs = torch.randn(B, T, I)
     order = torch.tensor([3, 0, 4, 4, 1])
-    for state in (state, recurrence.step(xs[:, 0], state)[1], recurrence.scan(xs, state)[1]):
+    for state in (start, recurrence.step(xs[:, 0], start)[1], recurrence.scan(xs, start)[1]):
         assert all(leaf.shape[0] == B for leaf in leaves(state))
         moved = map_tree(lambda leaf: leaf[order], state)  # rows are independent, so they can be moved
         ys, _ = recurrence.scan(xs[order], moved)
@@ -194,7 +194,9 @@ def test_dropout_keeps_the_first_layer_whole(cell: str) -> None:
 @every_stack
 @every_start
 @pytest.mark.parametrize("lengths", [None, [7, 2, 0, 4, 1]])
-def test_gradients_reach_every_parameter(cell: str, layers: int, learned_state: bool, lengths: list[int] | None) -> None:
+def test_gradients_reach_every_parameter(
+    cell: str, layers: int, learned_state: bool, lengths: list[int] | None
+) -> None:
     recurrence = make(cell, layers=layers, learned_state=learned_state)
     xs = torch.randn(B, T, I)
     ys, _ = recurrence.scan(xs, recurrence.initial_state(B), None if lengths is None else torch.tensor(lengths))

@@ -229,9 +229,7 @@ def test_nothing_left_to_say_ends() -> None:
 def test_a_seed_gives_the_same_again() -> None:
     table = Table(items=3)
     settings = Decoding(temperature=1.0, num_return_sequences=5, max_new_tokens=6)
-    first, second, third = (
-        table.search(settings, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
-    )
+    first, second, third = (table.search(settings, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.tokens, second.tokens)
     assert torch.equal(first.scores, second.scores)
     assert not (first.tokens.shape == third.tokens.shape and torch.equal(first.tokens, third.tokens))

@@ -67,5 +67,5 @@ def test_save_and_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["[]", "{}", '{"words": "abc"}', '{"words": [1]}', "{", '{"words": null}'])
 def test_what_is_no_vocabulary(tmp_path: Path, content: str) -> None:
     (tmp_path / "v.json").write_text(content)
-    with pytest.raises(UserError, match="v.json"):
+    with pytest.raises(UserError, match=r"v\.json"):
         Vocabulary.load(tmp_path / "v.json")

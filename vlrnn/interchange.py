@@ -118,14 +118,11 @@ def match(
     }
     if len(troubles["unknown"]) == len(first):
         raise UserError(
-            f"{place}: none of its {len(first)} image ids is among the references: "
-            f"{_name(troubles['unknown'])}"
+            f"{place}: none of its {len(first)} image ids is among the references: {_name(troubles['unknown'])}"
         )
     told = [f"{len(ids)} ids {trouble}: {_name(ids)}" for trouble, ids in troubles.items() if ids]
     if told and missing == "error":
-        raise UserError(
-            f"{place}: {'; '.join(told)} (--missing skip or --missing empty goes on without them)"
-        )
+        raise UserError(f"{place}: {'; '.join(told)} (--missing skip or --missing empty goes on without them)")
     notes += [f"{place}: {each}" for each in told]
     kept = {id: list(captions) for id, captions in references.items() if id in first or missing == "empty"}
     nothing = {id: Prediction(id=id, image_id=id, text="") for id in troubles["missing"] if id in kept}
@@ -166,9 +163,7 @@ def _group(pairs: Iterable[tuple[Id, Sequence[str]]]) -> References:
 def _entry(entry: Any, place: str) -> tuple[Id, str]:
     """Image id and caption of a COCO annotation or result."""
     if not isinstance(entry, dict):
-        raise UserError(
-            f'{place}: expected {{"image_id": ..., "caption": ...}}, found {type(entry).__name__}'
-        )
+        raise UserError(f'{place}: expected {{"image_id": ..., "caption": ...}}, found {type(entry).__name__}')
     for name in ("image_id", "caption"):
         if name not in entry:
             raise UserError(f"{place}: the field {name!r} is missing")

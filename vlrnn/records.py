@@ -8,7 +8,6 @@ models.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -96,6 +95,15 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+# Field -> what it is where a line does not say; MISSING where it must.
+_DEFAULTS: dict[type, dict[str, Any]] = {
+    kind: {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory() for each in fields(kind)
+    }
+    for kind in (Example, Prediction)
+}
+
+
 def parse_record(kind: type[Record], line: str, place: str) -> Record:
     """Read one line as an Example or a Prediction; `place` (`file:line`) is named in errors.
 
@@ -105,7 +113,7 @@ def parse_record(kind: type[Record], line: str, place: str) -> Record:
     record = parse_json(line, place)
     if not isinstance(record, dict):
         raise UserError(f"{place}: expected a JSON object, found {type(record).__name__}")
-    defaults = _defaults(kind)
+    defaults = _DEFAULTS[kind]
     for name, default in defaults.items():
         if name not in record:
             if default is MISSING:
@@ -120,18 +128,9 @@ def parse_record(kind: type[Record], line: str, place: str) -> Record:
     return kind(**record)
 
 
-@cache
-def _defaults(kind: type[Record]) -> dict[str, Any]:
-    """Field -> what it is where a line does not say; MISSING where it must."""
-    return {
-        each.name: each.default if each.default_factory is MISSING else each.default_factory()
-        for each in fields(kind)
-    }
-
-
 def to_line(record: Example | Prediction) -> str:
     """One JSON line; fields that are as by default are left out."""
-    defaults = _defaults(type(record))
+    defaults = _DEFAULTS[type(record)]
     return json.dumps({k: v for k, v in asdict(record).items() if v != defaults[k]}, ensure_ascii=False)
 
 
@@ -156,7 +155,7 @@ class RecordFile(Sequence[Record]):
 
     def __init__(self, path: str | Path, kind: type[Record]) -> None:
         self.path = Path(path)
-        self.kind = kind
+        self.kind: type[Record] = kind
         self._file: IO[bytes] | None = None
         try:
             with self.path.open("rb") as file:
@@ -212,9 +211,7 @@ def describe_dataset(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     if not (folder / "dataset.json").is_file():
-        raise UserError(
-            f"{folder}: not a prepared data set (no dataset.json); make one with a script of data_prep/"
-        )
+        raise UserError(f"{folder}: not a prepared data set (no dataset.json); make one with a script of data_prep/")
     description = read_json(folder / "dataset.json")
     if not isinstance(description, dict):
         raise UserError(f"{folder}/dataset.json: expected a JSON object")

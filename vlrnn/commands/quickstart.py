@@ -17,9 +17,7 @@ def run(arguments: argparse.Namespace) -> None:
     from vlrnn.studies.quickstart import quickstart
 
     out = arguments.out
-    metrics = quickstart(
-        out, train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed
-    )
+    metrics = quickstart(out, train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed)
     found = metrics["captioning"]
     print(f"\n{'':<18}{'captioner':<26}without the image")
     for name, score in found["scores"].items():

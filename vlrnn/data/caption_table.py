@@ -47,9 +47,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         for line in reader:
             place = f"{path}:{reader.line_num}"
             if None in line or None in line.values():
-                raise UserError(
-                    f"{place}: not {len(columns)} columns; put a caption with {delimiter!r} into quotes"
-                )
+                raise UserError(f"{place}: not {len(columns)} columns; put a caption with {delimiter!r} into quotes")
             yield Row(_image(line["image"], place), (line["caption"],), _split(line.get("split"), place))
     except csv.Error as fault:
         raise UserError(f"{path}:{reader.line_num}: not CSV: {fault}") from None
@@ -115,24 +113,16 @@ def split_rows(rows: Sequence[Row], shares: Sequence[float], seed: int) -> Split
     homes = dict(zip(unsplit, _draw(len(unsplit), shares, seed), strict=True))
     splits: Splits = {split: [] for split in SPLITS}
     for (split, image), told in captions.items():
-        splits[split or homes[image]].append(
-            Example(id=image, image_id=image, image=image, captions=tuple(told))
-        )
+        splits[split or homes[image]].append(Example(id=image, image_id=image, image=image, captions=tuple(told)))
     return splits
 
 
 def _draw(count: int, shares: Sequence[float], seed: int) -> list[str]:
     """A split for each of `count` images; their sizes are as near to the shares as whole images can be."""
-    if (
-        len(shares) != len(SPLITS)
-        or not all(0 <= share <= 1 for share in shares)
-        or abs(sum(shares) - 1) > 1e-6
-    ):
+    if len(shares) != len(SPLITS) or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise UserError(f"the shares {', '.join(map(str, shares))} must be three that sum to 1")
     ends = [round(count * sum(shares[: place + 1])) for place in range(len(SPLITS))]
     starts = [0, *ends[:-1]]
-    drawn = [
-        split for split, start, end in zip(SPLITS, starts, ends, strict=True) for _ in range(end - start)
-    ]
+    drawn = [split for split, start, end in zip(SPLITS, starts, ends, strict=True) for _ in range(end - start)]
     Random(seed).shuffle(drawn)
     return drawn

@@ -66,9 +66,7 @@ def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped
     seen = open_coco(instances, "instances") if instances else None
     for annotation in seen.anns.values() if seen else ():
         if seen and annotation["category_id"] not in seen.cats:
-            raise UserError(
-                f"{instances}: no category {annotation['category_id']}, of object {annotation['id']}"
-            )
+            raise UserError(f"{instances}: no category {annotation['category_id']}, of object {annotation['id']}")
     for annotation in told.anns.values():
         if annotation["image_id"] not in told.imgs:
             dropped.add("caption of an image that the file does not have", annotation["id"])

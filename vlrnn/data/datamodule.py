@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -35,8 +35,12 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The batch with its tensors on a device; Lightning calls this."""
-        tensors = (None if each is None else each.to(device, non_blocking=non_blocking) for each in self[:4])
-        return Batch(*tensors, self.examples)  # type: ignore[arg-type]
+        moved: dict[str, Any] = {
+            name: each.to(device, non_blocking=non_blocking)
+            for name, each in self._asdict().items()
+            if isinstance(each, Tensor)
+        }
+        return self._replace(**moved)
 
 
 class Item(NamedTuple):

@@ -72,13 +72,9 @@ def read_flickr(tokens: Path, split_lists: Mapping[str, Path], dropped: Dropped)
         splits[split] = []
         for name in read_split_list(path):
             if name in home:
-                raise UserError(
-                    f"{path}: {name} stands in two splits, {home[name]} and {split}; mend the split lists"
-                )
+                raise UserError(f"{path}: {name} stands in two splits, {home[name]} and {split}; mend the split lists")
             home[name] = split
-            splits[split].append(
-                Example(id=name, image_id=name, image=name, captions=tuple(captions.get(name, ())))
-            )
+            splits[split].append(Example(id=name, image_id=name, image=name, captions=tuple(captions.get(name, ()))))
     for name in captions:
         if name == STRAY_KEY:
             dropped.add("known stray key of Flickr8k, an image that does not exist", name)

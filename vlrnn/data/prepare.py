@@ -76,9 +76,7 @@ def script_parser(description: str, source: str) -> argparse.ArgumentParser:
     """A parser of what every script for real data takes; `source` is the help for SOURCE."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("source", type=Path, metavar="SOURCE", help=source)
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="where the prepared data set goes"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the prepared data set goes")
     parser.add_argument(
         "--unchecked", action="store_true", help="do not decode the images, only look whether they are there"
     )
@@ -116,8 +114,7 @@ def publish(
     if (out / "dataset.json").exists() and "counts" not in describe_dataset(out):
         raise UserError(f"{out}/dataset.json: of another kind, so it is not replaced; choose another --out")
     captioned = {
-        split: [each for each in map(_stripper(dropped), examples) if each]
-        for split, examples in splits.items()
+        split: [each for each in map(_stripper(dropped), examples) if each] for split, examples in splits.items()
     }
     faulty = _faulty_images(captioned, image_root, check)
     cleaned: Splits = {}

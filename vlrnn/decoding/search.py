@@ -126,8 +126,10 @@ def search(
         forbidden: tokens that are never said.
         generator: for drawing.
     """
-    width = settings.num_beams if settings.temperature is None else settings.num_return_sequences
-    choose = _best(settings.length_penalty) if settings.temperature is None else _drawn(settings, generator)
+    if settings.temperature is None:
+        width, choose = settings.num_beams, _best(settings.length_penalty)
+    else:
+        width, choose = settings.num_return_sequences, _drawn(settings, settings.temperature, generator)
     constraints = _constraints(settings, eos, forbidden)
     state = map_tree(lambda leaf: leaf.repeat_interleave(width, 0), state)
     batch_size, device = _rows(memory)
@@ -209,12 +211,12 @@ def _best(length_penalty: float) -> _Choice:
     return choose
 
 
-def _drawn(settings: Decoding, generator: torch.Generator | None) -> _Choice:
+def _drawn(settings: Decoding, temperature: float, generator: torch.Generator | None) -> _Choice:
     """Draw one continuation of each hypothesis (top-k: Fan et al. 2018; top-p: Holtzman et al. 2020)."""
 
     def choose(log_probs: Tensor, beams: _Beams) -> tuple[Tensor, Tensor, Tensor]:
         batch_size, width, _ = log_probs.shape
-        probs = (log_probs / settings.temperature).softmax(-1)
+        probs = (log_probs / temperature).softmax(-1)
         ranked, order = probs.sort(-1, descending=True)
         beyond = ranked.cumsum(-1) - ranked >= settings.top_p  # what stands before already reaches top_p
         if settings.top_k:

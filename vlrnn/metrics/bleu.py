@@ -24,9 +24,7 @@ class BleuStatistics(NamedTuple):
     correct: Ints  # [images, 4], n-grams that also stand in a reference, clipped
     total: Ints  # [images, 4], n-grams of the prediction
     length: Ints  # [images], words of the prediction
-    reference_length: (
-        Ints  # [images], words of the reference closest in length, of two equally close the shorter
-    )
+    reference_length: Ints  # [images], words of the reference closest in length, of two equally close the shorter
 
 
 def bleu_statistics(table: ReferenceTable, counts: list[NgramCounts], lengths: Ints) -> BleuStatistics:

@@ -44,9 +44,7 @@ class CaptionScores:
         columns = [*self.bleu_statistics, *(self.per_image[name] for name in means)]
         sums = resampler.sums(np.column_stack(columns))
         correct, total, length, reference_length = np.split(sums[:, :10], [4, 8, 9], axis=1)
-        scores = dict(
-            zip(BLEU_NAMES, bleu(correct, total, length[:, 0], reference_length[:, 0]).T, strict=True)
-        )
+        scores = dict(zip(BLEU_NAMES, bleu(correct, total, length[:, 0], reference_length[:, 0]).T, strict=True))
         return scores | {name: sums[:, 10 + place] / len(self) for place, name in enumerate(means)}
 
     def with_intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, float | int]]:
@@ -91,9 +89,7 @@ class CaptionScorer:
             "tokenizer": TOKENIZER_NAME,
             "n": len(self.ids),
             "references": len(self._table.lengths),
-            "document_frequency": "references"
-            if corpus is None
-            else f"another corpus of {len(corpus)} images",
+            "document_frequency": "references" if corpus is None else f"another corpus of {len(corpus)} images",
         }
 
     def score(self, predictions: Mapping[Id, str]) -> CaptionScores:
@@ -140,15 +136,11 @@ def check_same_ids(predictions: Mapping[Id, str], ids: Sequence[Id]) -> None:
     """Raise UserError unless predictions are there for exactly these images."""
     missing = [id for id in ids if id not in predictions]
     if missing:
-        raise UserError(
-            f"{len(missing)} of {len(ids)} images have no prediction, the first is {missing[0]!r}"
-        )
+        raise UserError(f"{len(missing)} of {len(ids)} images have no prediction, the first is {missing[0]!r}")
     if len(predictions) > len(ids):
         known = set(ids)
         unknown = [id for id in predictions if id not in known]
-        raise UserError(
-            f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}"
-        )
+        raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
 
 
 def _tokenize_groups(captions: Mapping[Id, Sequence[str]]) -> list[list[list[str]]]:

@@ -25,7 +25,5 @@ def compare(
     compared = {}
     for name, value in first.corpus.items():
         difference, differences = value - second.corpus[name], samples[name] - others[name]
-        compared[name] = interval(difference, differences, len(first)) | {
-            "p": p_value(difference, differences)
-        }
+        compared[name] = interval(difference, differences, len(first)) | {"p": p_value(difference, differences)}
     return compared

@@ -171,9 +171,7 @@ def _decoding(matched: Matched) -> dict[str, Any] | None:
     return told[0] if told[0] and all(each == told[0] for each in told) else None
 
 
-def _lines(
-    scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]
-) -> list[dict[str, Any]]:
+def _lines(scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]) -> list[dict[str, Any]]:
     return [
         {"image_id": id, "caption": matched.predictions[id].text}
         | {name: per_image[name][place] for name in ORDER if name in per_image}

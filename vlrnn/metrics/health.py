@@ -61,9 +61,7 @@ def ends_badly(tokens: Tokens) -> bool:
     return bool(tokens) and tokens[-1] in FUNCTION_WORDS
 
 
-def caption_health(
-    captions: Sequence[Tokens], training: Iterable[Tokens] | None = None
-) -> dict[str, float | int]:
+def caption_health(captions: Sequence[Tokens], training: Iterable[Tokens] | None = None) -> dict[str, float | int]:
     """Measures of a set of captions, one per image.
 
     Args:

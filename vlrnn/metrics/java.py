@@ -44,9 +44,7 @@ class JavaScore:
     samples: Floats
 
 
-def meteor(
-    predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler
-) -> JavaScore:
+def meteor(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler) -> JavaScore:
     """METEOR 1.5 for English (Denkowski and Lavie, WMT 2014), from the tokens as the official scorer passes
     them.
 
@@ -72,9 +70,7 @@ def meteor(
     return JavaScore(float(values[images]), values[:images], values[images + 2 :: 2])
 
 
-def spice(
-    predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler
-) -> JavaScore:
+def spice(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler) -> JavaScore:
     """SPICE 1.0 (Anderson et al., ECCV 2016): the mean F score of scene-graph tuples.
 
     Raises:
@@ -96,10 +92,7 @@ def spice(
         with _java(["-Xmx8G", "-jar", str(home / "spice-1.0.jar"), str(asked), *options]):
             pass
         try:
-            scores = {
-                each["image_id"]: each["scores"]["All"]["f"]
-                for each in json.loads(answered.read_text("utf-8"))
-            }
+            scores = {each["image_id"]: each["scores"]["All"]["f"] for each in json.loads(answered.read_text("utf-8"))}
             per_image = np.array([scores[place] for place in range(len(entries))], np.float64)
         except (OSError, ValueError, KeyError, TypeError):
             raise NotComputedError("SPICE gave no scores") from None
@@ -122,9 +115,7 @@ def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]
     command = ["java", "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-Duser.language=en", *arguments]
     with tempfile.TemporaryFile() as complaints:
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
-            )
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints)
         except OSError as fault:
             raise NotComputedError(f"Java could not be run: {fault}") from None
         stdin, stdout = process.stdin, process.stdout

@@ -70,9 +70,7 @@ class NgramIndex:
 
     def _count(self, captions: Sequence[Sequence[str]], words: _Numbers) -> list[NgramCounts]:
         lengths = np.fromiter(map(len, captions), np.int64)
-        tokens = np.fromiter(
-            map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum())
-        )
+        tokens = np.fromiter(map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum()))
         caption_of = np.repeat(np.arange(len(lengths)), lengths)
         counts = [_count_rows(caption_of, tokens)]
         previous = tokens

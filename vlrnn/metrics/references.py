@@ -57,13 +57,9 @@ class ReferenceTable:
             end = int(np.searchsorted(counts.caption, len(captions)))
             own, rest = counts.part(slice(end)), counts.part(slice(end, None))
             documents = own if corpus is None else rest._replace(caption=rest.caption - len(captions))
-            self.orders.append(
-                self._tabulate(own, document_of, documents, self.index.size(len(self.orders) + 1))
-            )
+            self.orders.append(self._tabulate(own, document_of, documents, self.index.size(len(self.orders) + 1)))
 
-    def _tabulate(
-        self, counts: NgramCounts, document_of: Ints, documents: NgramCounts, size: int
-    ) -> OrderTable:
+    def _tabulate(self, counts: NgramCounts, document_of: Ints, documents: NgramCounts, size: int) -> OrderTable:
         keys = pair_key(self.image_of[counts.caption], counts.ngram)
         order = np.argsort(keys, kind="stable")
         keys, times = keys[order], counts.times[order]
@@ -72,9 +68,7 @@ class ReferenceTable:
         in_documents = np.sort(pair_key(documents.ngram, document_of[documents.caption]))
         ngrams, _ = np.divmod(in_documents[_first_of_runs(in_documents)], 1 << 32)
         frequency = np.bincount(ngrams, minlength=size)
-        return OrderTable(
-            keys, counts.caption[order].astype(np.int32), times, keys[firsts], group_max, frequency
-        )
+        return OrderTable(keys, counts.caption[order].astype(np.int32), times, keys[firsts], group_max, frequency)
 
     def largest_counts(self, order: int, predicted: NgramCounts) -> Ints:
         """For each predicted n-gram how often it stands, at most, in one reference of its image."""

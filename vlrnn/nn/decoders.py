@@ -8,6 +8,7 @@ Shapes: B images, K rows for each (beams, or an image's captions), M rows in all
 H the recurrence's width, E the embedding's, V the vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -17,7 +18,7 @@ from vlrnn.errors import UserError
 from vlrnn.nn.attention import Attention
 from vlrnn.nn.context import Context
 from vlrnn.nn.recurrence import Recurrence
-from vlrnn.nn.tree import Tree, leaves, map_tree
+from vlrnn.nn.tree import Tree, leaves, map_tree, select
 from vlrnn.parts import Part
 
 
@@ -67,44 +68,86 @@ class Decoder(Part, nn.Module):
     def read(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Said:
         """Teacher forcing short of the scores, which a caller may want of some words only.
 
-        The rows are laid out as [B, K], K being the most rows of an image, so that the memory is used as it is.
+        The rows are laid out as [B, K], K being the most rows of an image, so that the memory is used as it is; images
+        about which the most is said come first, so that those about which no more is said can leave.
 
         Args:
-            tokens: [M, T], `<bos>` first; position t is answered with what is said of position t + 1.
+            tokens: [M, T], `<bos>` first; position t is answered with what is said of position t + 1. Behind a row's
+                last word is `<pad>`, and nothing is said of it.
             memory: of B images.
             image_of: [M], 0..B-1, the image that a row is about.
 
         Returns:
             output [M, T, H'] and attention [M, T, N] or None.
         """
-        grid = _Grid(image_of, batch_size=leaves(memory)[0].shape[0])
+        grid = _Grid(tokens, image_of, batch_size=leaves(memory)[0].shape[0])
+        memory = select(memory, grid.order)
         state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.initial_state(memory))
-        said = self.run(grid.lay(tokens), state, memory)
+        said = self.run(grid.lay(tokens), grid.alive, state, memory)
         return Said(grid.pick(said.output), None if said.attention is None else grid.pick(said.attention))
 
-    def run(self, tokens: Tensor, state: Tree, memory: Tree) -> Said:
-        """All words of a sentence, tokens [B, K, T] -> output [B, K, T, H'], attention [B, K, T, N]: step by step here;
-        a decoder whose recurrence needs no look at the image between steps can do better."""
-        outputs, attentions = [], []
-        for word in tokens.unbind(2):
-            said, state = self.advance(word, state, memory)
-            outputs.append(said.output)
-            attentions.append(said.attention)
-        looked = None if attentions[0] is None else torch.stack(attentions, 2)
-        return Said(torch.stack(outputs, 2), looked)
+    def run(self, tokens: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
+        """All words of sentences, step by step; a decoder that need not look between steps can do better.
+
+        Args:
+            tokens: [B, K, T].
+            alive: T numbers that do not rise: how many of the images have words left at each step, the first ones.
+            state: of B * K rows.
+            memory: of B images.
+
+        Returns:
+            output [B, K, T, H'] and attention [B, K, T, N] or None, zeros where no words are left.
+        """
+        batch_size, rows, time = tokens.shape
+        outputs: list[Tensor] = []
+        attentions: list[Tensor] = []
+        for word, count in zip(tokens.unbind(2), alive, strict=True):
+            if count == 0 and outputs:  # the first step is taken even when there are no rows: it gives the shapes
+                break
+            if count < len(leaves(memory)[0]):
+                memory = map_tree(lambda leaf: leaf[:count], memory)  # noqa: B023 (called at once)
+                state = map_tree(lambda leaf: leaf[: count * rows], state)  # noqa: B023
+            said, state = self.advance(word[:count], state, memory)
+            outputs.append(_fill_up(said.output, batch_size))
+            if said.attention is not None:
+                attentions.append(_fill_up(said.attention, batch_size))
+        return Said(_stack(outputs, time), _stack(attentions, time) if attentions else None)
+
+
+def _fill_up(values: Tensor, batch_size: int) -> Tensor:
+    """[b, ...] -> [B, ...], with zeros behind."""
+    if len(values) == batch_size:
+        return values
+    return torch.cat([values, values.new_zeros(batch_size - len(values), *values.shape[1:])])
+
+
+def _stack(steps: Sequence[Tensor], time: int) -> Tensor:
+    """Up to T steps of [B, K, ...] -> [B, K, T, ...], with zeros behind."""
+    missing = [torch.zeros_like(steps[0])] * (time - len(steps))
+    return torch.stack([*steps, *missing], 2)
 
 
 class _Grid:
-    """M rows about B images, laid out as [B, K]; places that no row fills hold zeros (`<pad>`)."""
+    """M rows of words about B images, laid out as [B, K]; places that no row fills hold zeros (`<pad>`).
 
-    def __init__(self, image_of: Tensor, batch_size: int) -> None:
-        order = image_of.argsort(stable=True)
-        counts = torch.bincount(image_of, minlength=batch_size)
+    `order` [B] puts the images with the longest rows first; `rows` is K; `alive` has how many images have words left at
+    each of the T positions.
+    """
+
+    def __init__(self, tokens: Tensor, image_of: Tensor, batch_size: int) -> None:
+        position = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+        row_lengths = ((tokens != 0) * position).amax(1)  # [M]
+        lengths = row_lengths.new_zeros(batch_size).scatter_reduce(0, image_of, row_lengths, "amax")  # [B]
+        self.order = lengths.argsort(descending=True, stable=True)
+        self.alive: list[int] = (lengths[:, None] >= position).sum(0).tolist()
+        rank = self.order.argsort()[image_of]  # [M]
+        by_image = rank.argsort(stable=True)
+        counts = torch.bincount(rank, minlength=batch_size)
         starts = counts.cumsum(0) - counts
         self.rows = max(int(counts.max()), 1)
-        slot = torch.empty_like(order)
-        slot[order] = torch.arange(len(order), device=order.device) - starts[image_of[order]]
-        self.place = image_of * self.rows + slot  # [M]
+        slot = torch.empty_like(by_image)
+        slot[by_image] = torch.arange(len(by_image), device=by_image.device) - starts[rank[by_image]]
+        self.place = rank * self.rows + slot  # [M]
         self.batch_size = batch_size
 
     def lay(self, values: Tensor) -> Tensor:
@@ -173,7 +216,7 @@ class ShowAndTell(Decoder):
         output, state = self.recurrence.step(words, state)
         return Said(output.unflatten(0, tokens.shape), None), state
 
-    def run(self, tokens: Tensor, state: Tree, memory: Tree) -> Said:
+    def run(self, tokens: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
         words = self.dropout(self.embedding(tokens)).flatten(0, 1)  # [B * K, T, E]
         outputs, _ = self.recurrence.scan(words, state)
         return Said(outputs.unflatten(0, tokens.shape[:2]), None)
@@ -268,4 +311,3 @@ class ShowAttendTell(Decoder):
 
     def readout(self, output: Tensor) -> Tensor:
         return self.score(self.dropout(output))
-

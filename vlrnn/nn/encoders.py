@@ -107,6 +107,8 @@ class CNNEncoder(Encoder):
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
         if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
             raise UserError(f"encoder: {weights or name}: mean and std are three numbers each, not {mean} and {std}")
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
         # A checkpoint holds the weights and must not look for the file they came from.
@@ -223,7 +225,7 @@ def _quiet_init(name: str) -> dict[str, Any]:
 
 
 def _holds_regions(node: fx.Node) -> bool:
-    shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+    shape: Sequence[int] = getattr(node.meta.get("tensor_meta"), "shape", ())
     if len(shape) == 4:  # with one channel it is a vector that was turned, as ConvNeXt does for its last norm
         return shape[0] == 1 and shape[1] > 1 and shape[2] * shape[3] > 1
     return len(shape) == 3 and shape[0] == 1 and shape[1] > 1

@@ -95,7 +95,8 @@ class _Fused(Recurrence):
 
     def initial_state(self, batch_size: int) -> Tree:
         if self.first is None:
-            first = self.kernel.weight_hh_l0.new_zeros(self.state_parts, self.layers, self.width)
+            recurrent = self.kernel.get_parameter("weight_hh_l0")
+            first = recurrent.new_zeros(self.state_parts, self.layers, self.width)
         else:
             first = self.first
         parts = tuple(part.expand(batch_size, -1, -1) for part in first)
@@ -159,9 +160,7 @@ class RNN(_Fused):
         self.nonlinearity = nonlinearity
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
-        return nn.RNN(
-            input_width, self.width, self.layers, self.nonlinearity, batch_first=True, dropout=self.dropout
-        )
+        return nn.RNN(input_width, self.width, self.layers, self.nonlinearity, batch_first=True, dropout=self.dropout)
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell

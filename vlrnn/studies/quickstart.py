@@ -25,7 +25,7 @@ from vlrnn.tasks.recipe import run_recipe
 SIDE = 64
 """Pixels of a scene's side."""
 
-CNN = {"name": "resnet18", "size": SIDE, "regions_from": "layer2"}
+CNN: dict[str, Any] = {"name": "resnet18", "size": SIDE, "regions_from": "layer2"}
 """The encoder: a grid of 8 x 8 regions, 128 wide."""
 
 

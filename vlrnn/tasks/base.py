@@ -57,9 +57,10 @@ class Task(Part, pl.LightningModule):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         loss = self.loss(batch)
-        self._words_since_step = self._words_since_step.to(loss.count.device) + loss.count
-        self.log("train/loss", (loss.total / loss.count.clamp(min=1)).detach(), prog_bar=True,
-        batch_size=int(loss.count))
+        self._words_since_step = self._words_since_step.to(loss.words.device) + loss.words
+        self.log(
+            "train/loss", (loss.total / loss.words.clamp(min=1)).detach(), prog_bar=True, batch_size=int(loss.words)
+        )
         return loss.total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -91,7 +92,7 @@ class Task(Part, pl.LightningModule):
     def validation_step(self, batch: Any, batch_index: int) -> None:
         self._collect(batch)
         loss = self.loss(batch)
-        self.log("val/loss", loss.total / loss.count.clamp(min=1), batch_size=int(loss.count), sync_dist=True)
+        self.log("val/loss", loss.total / loss.words.clamp(min=1), batch_size=int(loss.words), sync_dist=True)
 
     def test_step(self, batch: Any, batch_index: int) -> None:
         self._collect(batch)
@@ -137,7 +138,9 @@ class Task(Part, pl.LightningModule):
         run = Path(self.trainer.default_root_dir)
         write_records(run / "predictions.jsonl", self._written)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        settings = {"split": split, "data": str(data.root), "image_root": str(data.image_root), **result["settings"]}
+        # From Python, a Trainer may be given loaders without a data module.
+        place = {"data": str(data.root), "image_root": str(data.image_root)} if data is not None else {}
+        settings = {"split": split, **place, **result["settings"]}
         write_json(run / "metrics.json", {**result, "settings": settings})
 
     # Checkpoints carry all that is needed to build the task again; see vlrnn.tasks.checkpoint.

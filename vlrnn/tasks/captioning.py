@@ -115,9 +115,7 @@ class Captioner(Task):
         return {"scores": scores.with_intervals(), "settings": {**scores.settings, **self.decoding.describe()}}
 
 
-def as_prediction(
-    id: Id, image_id: Id, sentences: Sequence[Utterance], settings: Mapping[str, Any]
-) -> Prediction:
+def as_prediction(id: Id, image_id: Id, sentences: Sequence[Utterance], settings: Mapping[str, Any]) -> Prediction:
     """The record of sentences about one image, the best of which comes first."""
     best, *others = sentences
     alternatives = tuple({"text": each.text, "score": each.score} for each in others)

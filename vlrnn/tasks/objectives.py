@@ -13,10 +13,10 @@ from vlrnn.text.vocabulary import PAD
 
 
 class Loss(NamedTuple):
-    """A `total` to backpropagate, a scalar, and the `count` of words that it is about, a scalar."""
+    """A `total` to backpropagate, a scalar, and the number of `words` that it is about, a scalar."""
 
     total: Tensor
-    count: Tensor
+    words: Tensor
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class LastWord(Callback):
     """Keeps what an interrupted run has learnt, and says how to go on."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        # Before the first step nothing was learnt, and the file may be the very one that this run was to go on from.
+        # Before a step nothing was learnt, and the file may be the very one that this run is to go on from.
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.global_step:
             path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
             trainer.save_checkpoint(path)
@@ -117,7 +117,7 @@ class RecipeCLI(LightningCLI):
         return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, **kwargs)
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning looks for options in the checkpoint here; ours keep none, and PlainCheckpoints reads it."""
+        """Nothing: Lightning looks here for options in the checkpoint, where ours keep none."""
 
     @rank_zero_only
     def before_fit(self) -> None:

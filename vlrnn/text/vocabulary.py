@@ -59,7 +59,7 @@ class Vocabulary(Part):
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Ids of tokens; a word that is not known, or that spells a special token, is `<unk>`."""
-        return [id if (id := self._ids.get(token, UNK)) >= len(SPECIAL) else UNK for token in tokens]
+        return [max(self._ids.get(token, UNK), UNK) for token in tokens]  # the special tokens come first
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """Words of ids, up to the first `<eos>`; `<pad>` and `<bos>` are silent."""
