@@ -27,4 +27,4 @@ lint: .venv/ready
 	@touch $@
 
 clean:
-	rm -rf .venv runs cache data
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

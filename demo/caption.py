@@ -33,7 +33,9 @@ def main() -> int:
     print(f"at random: {drawn.text}")
 
     weights = predictor.attention(arguments.image, best.tokens)  # [words + 1, regions], None without attention
-    if arguments.picture and weights is not None:
+    if arguments.picture:
+        if weights is None:
+            raise UserError("--picture: the decoder of this checkpoint does not attend to regions")
         save_attention(arguments.picture, open_image(arguments.image), [*best.tokens, "(end)"], weights)
         print(f"open {arguments.picture}")
     return 0
@@ -43,4 +45,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except UserError as fault:
-        sys.exit(f"caption: {fault}")
+        print(f"caption: {fault}", file=sys.stderr)
+        sys.exit(2)

@@ -1,9 +1,12 @@
 """What several test files need: small images, a small prepared data set, and weights in a file as a pretrained CNN has
-them."""
+them, and a captioner that has learnt the pictures."""
 
 import os
+import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from hypothesis import settings
 from PIL import Image
 from safetensors.torch import save_file
 
-from vlrnn.records import Example, write_dataset
+from vlrnn.records import Example, open_split, write_dataset
 
 torch.set_num_threads(1)  # tensors here are too small for more to help
 settings.register_profile("quick", max_examples=40, deadline=None)
@@ -85,3 +88,81 @@ def make_dataset() -> Callable[..., Path]:
 def dataset(make_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set that no test changes."""
     return make_dataset(tmp_path_factory.mktemp("data") / "squares")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three images."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, colour, place in (("a", "red", "left"), ("b", "green", "right"), ("c", "blue", "top")):
+        picture(colour, place).save(folder / f"{name}.png")
+    return folder
+
+
+class Checkpoints(NamedTuple):
+    """A captioner that has learnt the pictures by heart, as training left it and exported; and an untrained one whose
+    decoder does not attend. The data and the CNN's weights that they were made with are gone."""
+
+    file: Path
+    folder: Path
+    plain: Path
+
+
+@pytest.fixture(scope="session")
+def checkpoints(
+    classifier_file: Path, make_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Checkpoints:
+    """Checkpoints that no test changes."""
+    # Lightning is slow to import, and most test files need none of this.
+    import pytorch_lightning as pl
+    from torch.utils.data import DataLoader
+
+    from vlrnn.data.datamodule import Item, collate
+    from vlrnn.data.images import open_image, pixels
+    from vlrnn.decoding.search import Decoding
+    from vlrnn.nn.attention import SoftAttention
+    from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
+    from vlrnn.nn.encoders import CNNEncoder
+    from vlrnn.nn.recurrence import GRU, LSTM
+    from vlrnn.tasks.captioning import Captioner
+    from vlrnn.tasks.checkpoint import save_pretrained
+    from vlrnn.tasks.optimization import Optimization
+    from vlrnn.text.tokenizer import tokenize
+    from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
+
+    made, saved = tmp_path_factory.mktemp("gone"), tmp_path_factory.mktemp("checkpoints")
+    data, weights = make_dataset(made / "data", sizes=(12, 0, 0)), made / "weights.safetensors"
+    shutil.copy(classifier_file, weights)
+    examples = list(open_split(data, "train"))
+    vocabulary = Vocabulary.count(tokenize(caption) for each in examples for caption in each.captions)
+
+    def captioner(decoder: Decoder) -> Captioner:
+        torch.manual_seed(0)
+        optimization = Optimization(lr=1e-2, weight_decay=0.0, warmup=0.1)
+        encoder = CNNEncoder(CLASSIFIER, str(weights))
+        return Captioner(vocabulary, encoder, decoder, Decoding(max_new_tokens=12), optimization=optimization)
+
+    task = captioner(ShowAttendTell(LSTM(32), SoftAttention(16), embedding=24, dropout=0.0, region_width=32))
+    images = [torch.from_numpy(pixels(open_image(data / each.image), task.encoder.size)) for each in examples]
+    with torch.no_grad():
+        regions = task.encoder.eval().regions(torch.stack(images))
+    rows = [[[BOS, *vocabulary.encode(tokenize(caption)), EOS] for caption in each.captions] for each in examples]
+    batch = collate([Item(*each) for each in zip(examples, [None] * len(examples), regions, rows, strict=True)])
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        gradient_clip_val=5.0,
+        default_root_dir=made,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with warnings.catch_warnings(action="ignore"):
+        trainer.fit(task, DataLoader([batch] * 150, batch_size=None))
+    trainer.save_checkpoint(saved / "model.ckpt")
+    save_pretrained(task, saved / "model")
+    save_pretrained(captioner(ShowAndTell(GRU(16), embedding=16)), saved / "plain")
+    shutil.rmtree(made)
+    return Checkpoints(saved / "model.ckpt", saved / "model", saved / "plain")

@@ -46,9 +46,7 @@ def test_resampled_scores_are_the_scores_of_the_resampled_images() -> None:
     truth, said = references(6), random_captions(6, seed=2)
     scores = score_captions(said, truth)
     drawn = np.random.default_rng(0).integers(0, 6, (1, 6))[0]
-    anew = score_captions(
-        {n: said[i] for n, i in enumerate(drawn)}, {n: truth[i] for n, i in enumerate(drawn)}
-    )
+    anew = score_captions({n: said[i] for n, i in enumerate(drawn)}, {n: truth[i] for n, i in enumerate(drawn)})
     found = scores.resampled(Resampler(6, 1, seed=0))
     for name in ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L"):
         assert found[name][0] == pytest.approx(anew.corpus[name])

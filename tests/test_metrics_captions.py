@@ -44,20 +44,14 @@ def test_scores_are_the_official_ones() -> None:
         assert value == pytest.approx(expected["expected"][name], abs=1e-9), name
 
 
-@given(
-    st.lists(
-        st.tuples(texts.filter(lambda text: len(text.split()) >= 4), st.lists(texts, min_size=1)), min_size=2
-    )
-)
+@given(st.lists(st.tuples(texts.filter(lambda text: len(text.split()) >= 4), st.lists(texts, min_size=1)), min_size=2))
 def test_bleu_is_nltks(corpus: Corpus) -> None:
     """On captions of four words and more: in shorter ones nltk counts an n-gram that is not there."""
     scores = score_captions(*as_mappings(corpus)).corpus
     predictions = [prediction.split() for prediction, _ in corpus]
     references = [[text.split() for text in group] for _, group in corpus]
     for n in range(1, 5):
-        if (
-            scores[f"Bleu_{n}"] > 1e-3
-        ):  # nltk says 0 where no n-gram matches, the official scorer next to nothing
+        if scores[f"Bleu_{n}"] > 1e-3:  # nltk says 0 where no n-gram matches, the official scorer next to nothing
             nltk = corpus_bleu(references, predictions, weights=[1 / n] * n)
             assert scores[f"Bleu_{n}"] == pytest.approx(nltk, abs=1e-6)
 
@@ -99,9 +93,7 @@ def test_document_frequencies_of_another_corpus() -> None:
     predictions = {1: "a man runs", 2: "a dog runs"}
     own = CaptionScorer(references).score(predictions)
     same = CaptionScorer(references, corpus=references).score(predictions)
-    larger = CaptionScorer(references, corpus={**references, 3: ["a man"], 4: ["a man sits"]}).score(
-        predictions
-    )
+    larger = CaptionScorer(references, corpus={**references, 3: ["a man"], 4: ["a man sits"]}).score(predictions)
     assert same.corpus == own.corpus
     assert larger.corpus["CIDEr"] != own.corpus["CIDEr"]
     assert larger.corpus["Bleu_4"] == own.corpus["Bleu_4"]
@@ -121,9 +113,7 @@ def test_one_image_is_too_few_for_cider() -> None:
         ({1: "a", 2: "b"}, {1: ["a"], 2: "b"}, "image 2 needs"),
     ],
 )
-def test_ids_must_match(
-    predictions: dict[int, str], references: dict[int, list[str]], complaint: str
-) -> None:
+def test_ids_must_match(predictions: dict[int, str], references: dict[int, list[str]], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         score_captions(predictions, references)  # type: ignore[arg-type]
 

@@ -44,7 +44,5 @@ def test_mutual_bleu_is_the_mean_of_each_against_the_others() -> None:
         )
         for caption in sets[0][:2]
     ]
-    assert mutual_bleu(sets) == pytest.approx(
-        sum(each) / 3, abs=1e-4
-    )  # the third shares no n-gram of four words
+    assert mutual_bleu(sets) == pytest.approx(sum(each) / 3, abs=1e-4)  # the third shares no n-gram of four words
     assert mutual_bleu([words("a man rides a horse", "a man rides a horse")]) == pytest.approx(1)

@@ -49,9 +49,7 @@ def test_meteor_is_the_official_one() -> None:
     folder = Path(str(DATA)) / "metrics"
     expected = json.loads((folder / "expected_scores.json").read_text())["captioning"]
     scorer = CaptionScorer(read_references(folder / expected["references"]))
-    scores = scorer.score(
-        {each.image_id: each.text for each in read_predictions(folder / expected["predictions"])}
-    )
+    scores = scorer.score({each.image_id: each.text for each in read_predictions(folder / expected["predictions"])})
     score = meteor(scores.tokens, scorer.references, Resampler(len(scores), 10))
     assert score.value == pytest.approx(expected["expected"]["METEOR"], abs=1e-9)
 

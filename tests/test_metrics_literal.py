@@ -24,9 +24,7 @@ def common_length(first: Words, second: Words) -> int:
     lengths = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
     for i, one in enumerate(first):
         for j, other in enumerate(second):
-            lengths[i + 1][j + 1] = (
-                lengths[i][j] + 1 if one == other else max(lengths[i][j + 1], lengths[i + 1][j])
-            )
+            lengths[i + 1][j + 1] = lengths[i][j] + 1 if one == other else max(lengths[i][j + 1], lengths[i + 1][j])
     return lengths[-1][-1]
 
 
@@ -62,9 +60,7 @@ def cider_d(predictions: Sequence[Words], references: Sequence[Sequence[Words]])
             apart = max(0, len(prediction) - 1) - max(0, len(text) - 1)
             for n in range(1, 5):
                 ours, theirs = vector(prediction, n), vector(text, n)
-                dot = sum(
-                    min(ours[ngram], theirs[ngram]) * theirs[ngram] for ngram in ours.keys() & theirs.keys()
-                )
+                dot = sum(min(ours[ngram], theirs[ngram]) * theirs[ngram] for ngram in ours.keys() & theirs.keys())
                 norms = math.hypot(*ours.values()) * math.hypot(*theirs.values())
                 total += (dot / norms if norms else 0.0) * math.exp(-(apart**2) / (2 * 6.0**2))
         scores.append(10 * total / 4 / len(texts))

@@ -80,9 +80,7 @@ def scores_of(path: Path) -> dict[str, float]:
 @pytest.mark.parametrize("form", ["coco", "karpathy", "prepared"])
 @pytest.mark.parametrize("predicted", ["results", "records"])
 def test_every_form_gives_the_same_scores(write: Write, tmp_path: Path, form: str, predicted: str) -> None:
-    prepared = [
-        {"id": id, "image_id": id, "image": "x.jpg", "captions": texts} for id, texts in REFERENCES.items()
-    ]
+    prepared = [{"id": id, "image_id": id, "image": "x.jpg", "captions": texts} for id, texts in REFERENCES.items()]
     records = [{"id": id, "image_id": id, "text": text} for id, text in PREDICTIONS.items()]
     references = {
         "coco": lambda: write("captions.json", coco(REFERENCES)),
@@ -90,17 +88,10 @@ def test_every_form_gives_the_same_scores(write: Write, tmp_path: Path, form: st
         "prepared": lambda: write("val.jsonl", prepared),
     }[form]()
     predictions = (
-        write("results.json", results(PREDICTIONS))
-        if predicted == "results"
-        else write("predictions.jsonl", records)
+        write("results.json", results(PREDICTIONS)) if predicted == "results" else write("predictions.jsonl", records)
     )
     out = tmp_path / "out" / "scores.json"
-    assert (
-        score(
-            references, predictions, "--out", str(out), *(["--split", "test"] if form == "karpathy" else [])
-        )
-        == 0
-    )
+    assert score(references, predictions, "--out", str(out), *(["--split", "test"] if form == "karpathy" else [])) == 0
     assert scores_of(out) == pytest.approx(score_captions(PREDICTIONS, REFERENCES).corpus)
 
 
@@ -178,12 +169,8 @@ def test_ids_that_do_not_match(
 def test_ids_as_text_and_as_numbers_are_matched_with_a_note(
     write: Write, capsys: pytest.CaptureFixture[str], texts_are: str
 ) -> None:
-    references = (
-        {str(id): texts for id, texts in REFERENCES.items()} if texts_are == "references" else REFERENCES
-    )
-    predictions = (
-        {str(id): text for id, text in PREDICTIONS.items()} if texts_are == "predictions" else PREDICTIONS
-    )
+    references = {str(id): texts for id, texts in REFERENCES.items()} if texts_are == "references" else REFERENCES
+    predictions = {str(id): text for id, text in PREDICTIONS.items()} if texts_are == "predictions" else PREDICTIONS
     assert score(write("captions.json", coco(references)), write("results.json", results(predictions))) == 0
     assert "3 ids matched" in " ".join(capsys.readouterr().out.split())
 
@@ -232,9 +219,7 @@ def test_bad_references_are_told_in_one_line(
     assert complaint.count("\n") == 1
 
 
-def test_files_that_are_not_there_or_not_json(
-    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_that_are_not_there_or_not_json(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     references = write("captions.json", coco(REFERENCES))
     torn = tmp_path / "torn.json"
     torn.write_text('[{"image_id": 1,')

@@ -76,9 +76,7 @@ def golden_tokens() -> list[list[str]]:
 def test_own_sentences_get_the_official_tokens() -> None:
     wrong = {
         sentence: (ours, official)
-        for sentence, ours, official in zip(
-            sentences(), tokenize_all(sentences()), golden_tokens(), strict=True
-        )
+        for sentence, ours, official in zip(sentences(), tokenize_all(sentences()), golden_tokens(), strict=True)
         if ours != official
     }
     assert not wrong
@@ -92,11 +90,7 @@ def test_real_captions_get_the_official_tokens() -> None:
     assert found.keys() == golden.keys()
     for name, texts in found.items():
         ours = digests(tokenize_all(texts))
-        wrong = [
-            place * EVERY
-            for place, pair in enumerate(zip(ours, golden[name], strict=True))
-            if len(set(pair)) > 1
-        ]
+        wrong = [place * EVERY for place, pair in enumerate(zip(ours, golden[name], strict=True)) if len(set(pair)) > 1]
         assert not wrong, f"{name}: captions differ among the {EVERY} from each of {wrong}"
 
 

@@ -3,8 +3,10 @@ only when asked for."""
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import vlrnn
 from vlrnn.errors import UserError
@@ -23,33 +25,50 @@ COMMANDS = {
 _MODULES = {"fit": "training", "validate": "training", "test": "training", "cache": "training"}
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake as all others are told, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help tells more")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 worked, 2 a mistake of the user's, 130 interrupted."""
+    """Run the command line.
+
+    Returns:
+        the exit code: 0 worked, 2 a mistake of the user's, 130 interrupted. A fault of ours is an exception, which
+        Python tells with a traceback and ends with 1.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] not in COMMANDS:
-        return _without_command(arguments)
-    name, rest = arguments[0], arguments[1:]
-    command = importlib.import_module(f"vlrnn.commands.{_MODULES.get(name, name)}")
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
-        if name in _MODULES:
-            command.run(name, rest)
-        else:
-            parser = argparse.ArgumentParser(prog=f"vlrnn {name}", description=COMMANDS[name])
-            command.add_arguments(parser)
-            command.run(parser.parse_args(rest))
+        try:
+            return _run(name, arguments[1:]) if name else _without_command(arguments)
+        finally:
+            sys.stdout.flush()  # a pipe that is broken shall be found so here, and not when Python ends
     except UserError as fault:
-        print(f"vlrnn {name}: {fault}", file=sys.stderr)
+        print(f"{f'vlrnn {name}'.strip()}: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
+        # Python flushes once more when it ends; what is left must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
 
 
-def _without_command(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+def _run(name: str, rest: Sequence[str]) -> int:
+    command = importlib.import_module(f"vlrnn.commands.{_MODULES.get(name, name)}")
+    if name in _MODULES:
+        command.run(name, rest)
+        return 0
+    parser = _Parser(prog=f"vlrnn {name}", description=COMMANDS[name])
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(rest)) or 0
+
+
+def _without_command(arguments: Sequence[str]) -> int:
+    parser = _Parser(
         prog="vlrnn",
         description=vlrnn.__doc__,
         epilog="\n".join(f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items()),

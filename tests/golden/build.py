@@ -1,4 +1,4 @@
-"""Builds the golden files with the official Java tokenizer: `python tests/golden/build.py`, from the
+"""Builds the golden files with the official Java tokenizer: `python -m tests.golden.build`, from the
 repository's root.
 
 Needs pycocoevalcap, Java, and the data folder in `VLRNN_DATA`. Of other people's captions only digests are
@@ -48,9 +48,7 @@ def java_tokenize(captions: list[str]) -> list[list[str]]:
         command = ["java", *options, "-preserveLines", "-lowerCase", file.name]
         lines = subprocess.run(command, capture_output=True, check=True).stdout.decode().split("\n")
     assert len(lines) == len(captions) + 1, "a caption with a line break of its own shifts all behind it"
-    return [
-        [word for word in line.rstrip().split(" ") if word and word not in PUNCTUATION] for line in lines[:-1]
-    ]
+    return [[word for word in line.rstrip().split(" ") if word and word not in PUNCTUATION] for line in lines[:-1]]
 
 
 def sentences() -> list[str]:
@@ -61,7 +59,5 @@ def sentences() -> list[str]:
 if __name__ == "__main__":
     own = java_tokenize(sentences())
     (HERE / "sentences.tokens.txt").write_text("".join("\t".join(tokens) + "\n" for tokens in own), "utf-8")
-    kept = {
-        name: digests(java_tokenize(captions)) for name, captions in corpora(os.environ["VLRNN_DATA"]).items()
-    }
+    kept = {name: digests(java_tokenize(captions)) for name, captions in corpora(os.environ["VLRNN_DATA"]).items()}
     (HERE / "digests.json").write_text(json.dumps(kept, indent=1) + "\n", "utf-8")

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each image, one per line")
-    parser.add_argument("--out", metavar="FILE", help="write .csv (image, caption, score), .json or .jsonl")
+    parser.add_argument("--out", metavar="FILE", help="write .csv (image, rank, caption, score), .json or .jsonl")
     parser.add_argument("--explain", metavar="PICTURE", help="save where the model looked at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
@@ -43,8 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}", type=kind, help=purpose)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Caption all images; one that cannot be read is told of, and the others go on."""
+def run(arguments: argparse.Namespace) -> int:
+    """Caption all images; one that cannot be read is told of, and the others go on.
+
+    Returns:
+        the exit code: 2 when an image that was named could not be read, or none at all could.
+    """
     if arguments.out and Path(arguments.out).suffix not in (".csv", ".json", ".jsonl"):
         raise UserError(f"--out {arguments.out}: end the name in .csv, .json or .jsonl")
     from vlrnn.predictor import Predictor
@@ -55,22 +59,20 @@ def run(arguments: argparse.Namespace) -> None:
     predictor = Predictor.load(arguments.checkpoint, arguments.device)
     settings = {name: value for name in _DECODING if (value := getattr(arguments, name)) is not None}
     made: list[Prediction] = []
+    named, missed = {Path(each) for each in arguments.images}, False
     results = predictor.captions(paths, batch_size=arguments.batch_size, seed=arguments.seed, **settings)
-    for result in results:
+    for path, result in zip(paths, results, strict=True):
         if isinstance(result, UserError):
-            if len(paths) == 1:
-                raise result
             print(f"vlrnn caption: {result}", file=sys.stderr)
+            missed = missed or path in named
         else:
             made.append(result)
             print(_line(result, arguments.json), flush=True)
-    if arguments.out:
+    if arguments.out and made:
         _write(Path(arguments.out), made)
     if arguments.explain and made:
         _explain(arguments.explain, predictor, paths[0], made[0])
-    unread = len(paths) - len(made)
-    if unread and (not made or any(Path(each).is_file() for each in arguments.images)):
-        raise UserError(f"{unread} of {len(paths)} images could not be read")
+    return 2 if missed or not made else 0
 
 
 def _images(named: Sequence[str]) -> list[Path]:

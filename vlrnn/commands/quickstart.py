@@ -1,11 +1,13 @@
 """quickstart: everything once, on synthetic scenes, in minutes."""
 
 import argparse
+import sys
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="runs/quickstart", metavar="FOLDER")
-    parser.add_argument("--train", type=int, default=3000, help="training scenes (%(default)s)")
+    parser.add_argument("--train", type=int, default=2000, help="training scenes (%(default)s)")
     parser.add_argument("--val", type=int, default=300, help="validation scenes (%(default)s)")
     parser.add_argument("--test", type=int, default=1000, help="test scenes (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -23,10 +25,11 @@ def run(arguments: argparse.Namespace) -> None:
     for name, score in found["scores"].items():
         print(f"{name:<18}{format_score(score):<26}{format_score(found['blind'].get(name))}")
     checkpoint = f"{out}/captioning/checkpoints/best.ckpt"
+    vlrnn = sys.argv[0] if Path(sys.argv[0]).name == "vlrnn" else f"{sys.executable} -m vlrnn"
     other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.recurrence.GRU"
     print(f"\nIt took {found['seconds']:.0f} seconds. What is there, and what to do next:\n")
     print(f"  look      open {out}/report.html")
-    picture = f"{out}/scenes/images/test-000000.png"
-    print(f"  caption   vlrnn caption {picture} --checkpoint {checkpoint} --explain looked.png")
-    print(f"  change    vlrnn fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru")
-    print("  yours     python data_prep/folder.py --help    (then start from configs/flickr8k.yaml)")
+    picture = f"{out}/scenes/images/test-000001.png"
+    print(f"  caption   {vlrnn} caption {picture} --checkpoint {checkpoint} --explain looked.png")
+    print(f"  change    {vlrnn} fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru")
+    print(f"  yours     {sys.executable} data_prep/folder.py --help    (then start from configs/flickr8k.yaml)")

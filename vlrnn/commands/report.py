@@ -4,7 +4,7 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders; the captions shown are the first's")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders; the captions shown are those of the first")
     parser.add_argument("--out", required=True, metavar="FILE.html")
     parser.add_argument("--examples", type=int, default=24, help="how many captions to show")
 

@@ -142,4 +142,4 @@ def _make(
     # Written last: its presence says that the cache is whole.
     settings = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}
     write_json(folder / "index.json", settings)
-    done_path.unlink()
+    done_path.unlink(missing_ok=True)  # another process may have made the same cache at the same time

@@ -39,6 +39,19 @@ def open_image(path: str | Path) -> Image.Image:
         return _to_rgb(_upright(image))
 
 
+def as_seen(image: Image.Image) -> Image.Image:
+    """An image that Pillow holds, to RGB, just as `open_image` would have read it from its file.
+
+    Raises:
+        UserError: the file behind it cannot be decoded.
+    """
+    try:
+        image.load()
+        return _to_rgb(_upright(image))
+    except Exception as fault:
+        raise UserError(f"{getattr(image, 'filename', '') or 'image'}: cannot be decoded: {_reason(fault)}") from None
+
+
 def check_image(path: str | Path) -> None:
     """Make sure that a file can be decoded, at a fraction of the cost of `open_image`.
 
@@ -96,8 +109,11 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     except Image.UnidentifiedImageError:
         raise UserError(f"{path}: not an image of a known format ({', '.join(FORMATS)})") from None
     except Exception as fault:  # what a decoder raises on broken bytes is not documented, and varied
-        reason = " ".join(str(fault).split()) or type(fault).__name__
-        raise UserError(f"{path}: cannot be decoded: {reason}") from None
+        raise UserError(f"{path}: cannot be decoded: {_reason(fault)}") from None
+
+
+def _reason(fault: Exception) -> str:
+    return " ".join(str(fault).split()) or type(fault).__name__
 
 
 def _upright(image: Image.Image) -> Image.Image:

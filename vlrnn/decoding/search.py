@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vlrnn.decoding.constraints import Constraint, never, no_repeat_ngram, not_before
 from vlrnn.errors import UserError
-from vlrnn.nn.tree import Tree, map_tree, select
+from vlrnn.nn.tree import Tree, leaves, map_tree, select
 from vlrnn.parts import Part
 
 Step = Callable[[Tensor, Tree, Tree], tuple[Tensor, Tree]]
@@ -132,7 +132,7 @@ def search(
         width, choose = settings.num_return_sequences, _drawn(settings, settings.temperature, generator)
     constraints = _constraints(settings, eos, forbidden)
     state = map_tree(lambda leaf: leaf.repeat_interleave(width, 0), state)
-    batch_size, device = _rows(memory)
+    batch_size, device = len(leaves(memory)[0]), leaves(memory)[0].device
     beams = _first_beams(batch_size, width, bos, device, alike=settings.temperature is None)
     alive = torch.arange(batch_size, device=device)  # [b] the items that are not finished
     finished: list[tuple[Tensor, _Beams]] = []
@@ -162,13 +162,6 @@ def _constraints(settings: Decoding, eos: int, forbidden: Sequence[int]) -> list
     if settings.no_repeat_ngram_size:
         constraints.append(no_repeat_ngram(settings.no_repeat_ngram_size))
     return constraints
-
-
-def _rows(memory: Tree) -> tuple[int, torch.device]:
-    leaf = memory
-    while isinstance(leaf, tuple):
-        leaf = next(each for each in leaf if each is not None)
-    return len(leaf), leaf.device
 
 
 def _first_beams(batch_size: int, width: int, bos: int, device: torch.device, alike: bool) -> _Beams:
@@ -216,7 +209,7 @@ def _drawn(settings: Decoding, temperature: float, generator: torch.Generator | 
 
     def choose(log_probs: Tensor, beams: _Beams) -> tuple[Tensor, Tensor, Tensor]:
         batch_size, width, _ = log_probs.shape
-        probs = (log_probs / temperature).softmax(-1)
+        probs = ((log_probs - log_probs.amax(-1, keepdim=True)) / temperature).softmax(-1)
         ranked, order = probs.sort(-1, descending=True)
         beyond = ranked.cumsum(-1) - ranked >= settings.top_p  # what stands before already reaches top_p
         if settings.top_k:

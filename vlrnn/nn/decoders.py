@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import Attention
 from vlrnn.nn.context import Context
+from vlrnn.nn.layout import Grid, fill_up, stack_steps
 from vlrnn.nn.recurrence import Recurrence
 from vlrnn.nn.tree import Tree, leaves, map_tree, select
 from vlrnn.parts import Part
@@ -80,7 +81,7 @@ class Decoder(Part, nn.Module):
         Returns:
             output [M, T, H'] and attention [M, T, N] or None.
         """
-        grid = _Grid(tokens, image_of, batch_size=leaves(memory)[0].shape[0])
+        grid = Grid(tokens, image_of, batch_size=leaves(memory)[0].shape[0])
         memory = select(memory, grid.order)
         state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.initial_state(memory))
         said = self.run(grid.lay(tokens), grid.alive, state, memory)
@@ -108,56 +109,10 @@ class Decoder(Part, nn.Module):
                 memory = map_tree(lambda leaf: leaf[:count], memory)  # noqa: B023 (called at once)
                 state = map_tree(lambda leaf: leaf[: count * rows], state)  # noqa: B023
             said, state = self.advance(word[:count], state, memory)
-            outputs.append(_fill_up(said.output, batch_size))
+            outputs.append(fill_up(said.output, batch_size))
             if said.attention is not None:
-                attentions.append(_fill_up(said.attention, batch_size))
-        return Said(_stack(outputs, time), _stack(attentions, time) if attentions else None)
-
-
-def _fill_up(values: Tensor, batch_size: int) -> Tensor:
-    """[b, ...] -> [B, ...], with zeros behind."""
-    if len(values) == batch_size:
-        return values
-    return torch.cat([values, values.new_zeros(batch_size - len(values), *values.shape[1:])])
-
-
-def _stack(steps: Sequence[Tensor], time: int) -> Tensor:
-    """Up to T steps of [B, K, ...] -> [B, K, T, ...], with zeros behind."""
-    missing = [torch.zeros_like(steps[0])] * (time - len(steps))
-    return torch.stack([*steps, *missing], 2)
-
-
-class _Grid:
-    """M rows of words about B images, laid out as [B, K]; places that no row fills hold zeros (`<pad>`).
-
-    `order` [B] puts the images with the longest rows first; `rows` is K; `alive` has how many images have words left at
-    each of the T positions.
-    """
-
-    def __init__(self, tokens: Tensor, image_of: Tensor, batch_size: int) -> None:
-        position = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
-        row_lengths = ((tokens != 0) * position).amax(1)  # [M]
-        lengths = row_lengths.new_zeros(batch_size).scatter_reduce(0, image_of, row_lengths, "amax")  # [B]
-        self.order = lengths.argsort(descending=True, stable=True)
-        self.alive: list[int] = (lengths[:, None] >= position).sum(0).tolist()
-        rank = self.order.argsort()[image_of]  # [M]
-        by_image = rank.argsort(stable=True)
-        counts = torch.bincount(rank, minlength=batch_size)
-        starts = counts.cumsum(0) - counts
-        self.rows = max(int(counts.max()), 1)
-        slot = torch.empty_like(by_image)
-        slot[by_image] = torch.arange(len(by_image), device=by_image.device) - starts[rank[by_image]]
-        self.place = rank * self.rows + slot  # [M]
-        self.batch_size = batch_size
-
-    def lay(self, values: Tensor) -> Tensor:
-        """[M, ...] -> [B, K, ...]."""
-        grid = values.new_zeros(self.batch_size * self.rows, *values.shape[1:])
-        return grid.index_copy(0, self.place, values).unflatten(0, (self.batch_size, self.rows))
-
-    def pick(self, values: Tensor) -> Tensor:
-        """[B, K, ...] -> [M, ...]."""
-        return values.flatten(0, 1).index_select(0, self.place)
+                attentions.append(fill_up(said.attention, batch_size))
+        return Said(stack_steps(outputs, time), stack_steps(attentions, time) if attentions else None)
 
 
 class FirstState(nn.Module):

@@ -243,7 +243,13 @@ def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | N
             raise UserError(f"encoder: weights {weights!r} is no file, and {name} has only {names}") from None
         recipe = official.transforms()
         transform = {"mean": recipe.mean, "std": recipe.std, "size": recipe.crop_size[0]}
-        return official.get_state_dict(progress=True, check_hash=True), transform
+        try:
+            return official.get_state_dict(progress=True, check_hash=True), transform
+        except (OSError, RuntimeError) as fault:
+            reason = " ".join(str(fault).split())
+            raise UserError(
+                f"encoder: the weights {weights} of {name} could not be fetched ({reason}); give a file instead"
+            ) from None
     if Path(weights).suffix == ".safetensors":
         return _read_safetensors(weights)
     try:

@@ -5,7 +5,7 @@ the input, which follows from where the recurrence stands. It never learns of im
 tensors whose every leaf is batch first, so that a search can reorder it without knowing it.
 """
 
-from typing import Self
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -154,7 +154,7 @@ class RNN(_Fused):
         layers: int = 1,
         dropout: float = 0.0,
         learned_state: bool = False,
-        nonlinearity: str = "tanh",
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
     ) -> None:
         super().__init__(width, layers, dropout, learned_state)
         self.nonlinearity = nonlinearity

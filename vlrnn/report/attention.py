@@ -4,14 +4,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from vlrnn.errors import UserError
-
-matplotlib.use("Agg")
 
 _COLUMNS = 5
 
@@ -36,6 +33,7 @@ def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], w
     for axis in axes:
         axis.axis("off")
     axes[0].imshow(picture)
+    words = [word.replace("$", r"\$") for word in words]  # else what stands between two is taken for a formula
     axes[0].set_title(" ".join(words), fontsize=9, wrap=True)
     for axis, word, looked in zip(axes[1:], words, weights, strict=False):
         grid = looked[: side * side].reshape(side, side)

@@ -3,11 +3,10 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -17,8 +16,6 @@ from vlrnn.data.images import open_image
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
 from vlrnn.report.run import Run, load_run
-
-matplotlib.use("Agg")
 
 _SIDE = 240  # pixels, of the pictures in the page
 
@@ -44,27 +41,30 @@ def write_report(folders: Sequence[str | Path], out: str | Path, examples: int =
     Raises:
         UserError: a folder is no scored run.
     """
+    if examples < 0:
+        raise UserError(f"examples must not be negative, as {examples} is")
     runs = [load_run(folder, examples if index == 0 else 0) for index, folder in enumerate(folders)]
-    names = list(dict.fromkeys(name for run in runs for name in run.scores))
+    if len({run.name for run in runs}) < len(runs):  # gru/captioning and lstm/captioning, say
+        runs = [replace(run, name=str(run.folder)) for run in runs]
     page = Environment(loader=PackageLoader("vlrnn.report", "."), autoescape=True, undefined=StrictUndefined)
     page.filters["score"] = format_score
     html = page.get_template("page.html").render(
         version=vlrnn.__version__,
         runs=runs,
-        names=names,
+        scores=list(dict.fromkeys(name for run in runs for name in run.scores)),
+        settings=list(dict.fromkeys(name for run in runs for name in run.settings)),
         curves=[(run.name, curves) for run in runs if (curves := _curves(run))],
         shown=_shown(runs[0], examples),
     )
-    with replacing(out) as file:
-        file.write(html)
+    with replacing(out, binary=True) as file:
+        file.write(html.encode(errors="replace"))  # JSON can hold half a character, which no file can
 
 
 def format_score(score: Any) -> str:
     """A score for people: `0.512 [0.498, 0.527]`, or `-` where there is none."""
-    if isinstance(score, dict) and "value" in score:
-        if "low" not in score:
-            return f"{score['value']:.3f}"
-        return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+    if isinstance(score, dict):
+        value, low, high = (format_score(score.get(key)) for key in ("value", "low", "high"))
+        return value if "-" in (low, high) else f"{value} [{low}, {high}]"
     return f"{score:.3f}" if isinstance(score, (int, float)) else "-"
 
 
@@ -104,5 +104,6 @@ def _curves(run: Run) -> Markup:
         axis.legend()
         axis.grid(alpha=0.3)
     held = io.StringIO()
-    figure.savefig(held, format="svg")
+    # Without metadata, which would name the day and a few web addresses.
+    figure.savefig(held, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return Markup(held.getvalue()[held.getvalue().index("<svg") :])

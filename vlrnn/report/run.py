@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlrnn.errors import UserError
-from vlrnn.files import read_json
+from vlrnn.files import read_json, read_text
 from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
 
 
@@ -16,23 +16,20 @@ from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
 class Run:
     """What a run folder holds.
 
-    `scores` and `settings` are those of `metrics.json`, with those of each `probes/NAME.json` behind them as `NAME:
-    score`; `log` has a list of (step, value) for each column of `log.csv`; `examples` are those that the predictions
-    are about, as far as the data is there; `image_root` is the photographs' folder.
+    `name` is what tables call it, the folder's own name. `scores` and `settings` are those of `metrics.json`, with the
+    scores of each `probes/NAME.json` behind them as `NAME: score`; `log` has a list of (step, value) for each column of
+    `log.csv`; `examples` are those that the predictions are about, as far as the data is there; `image_root` is the
+    photographs' folder.
     """
 
     folder: Path
+    name: str
     scores: Mapping[str, Any]
     settings: Mapping[str, Any]
     predictions: RecordFile[Prediction] | tuple[()]
     examples: Mapping[Id, Example]
     image_root: Path
     log: Mapping[str, list[tuple[int, float]]]
-
-    @property
-    def name(self) -> str:
-        """The folder's own name."""
-        return self.folder.resolve().name
 
 
 def load_run(folder: str | Path, most_examples: int) -> Run:
@@ -43,25 +40,30 @@ def load_run(folder: str | Path, most_examples: int) -> Run:
         most_examples: look up this many of the predictions' examples.
 
     Raises:
-        UserError: it has no `metrics.json`, or that is none.
+        UserError: it has no `metrics.json`, or one of its files is not what its name says; names file and line.
     """
     folder = Path(folder)
     if not (folder / "metrics.json").is_file():
         raise UserError(f"{folder}: not a scored run: it has no metrics.json; run vlrnn test or validate first")
-    metrics = read_json(folder / "metrics.json")
-    if not isinstance(metrics, dict) or not all(isinstance(metrics.get(key), dict) for key in ("scores", "settings")):
-        raise UserError(f'{folder / "metrics.json"}: expected {{"scores": {{...}}, "settings": {{...}}}}')
+    metrics = _read_result(folder / "metrics.json")
     settings = metrics["settings"]
     scores = dict(metrics["scores"])
     for probe in sorted((folder / "probes").glob("*.json")):
-        found = read_json(probe)
-        for name, score in (found.get("scores") or {}).items():
+        for name, score in _read_result(probe)["scores"].items():
             scores[f"{probe.stem}: {name}"] = score
     path = folder / "predictions.jsonl"
     predictions = RecordFile(path, Prediction) if path.is_file() else ()
     examples = _examples(settings, {each.id for each in predictions[:most_examples]})
     image_root = Path(settings.get("image_root") or settings.get("data") or ".")
-    return Run(folder, scores, settings, predictions, examples, image_root, _read_log(folder / "log.csv"))
+    log = _read_log(folder / "log.csv")
+    return Run(folder, folder.resolve().name, scores, settings, predictions, examples, image_root, log)
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    result = read_json(path)
+    if not isinstance(result, dict) or not all(isinstance(result.get(key), dict) for key in ("scores", "settings")):
+        raise UserError(f'{path}: expected {{"scores": {{...}}, "settings": {{...}}}}')
+    return result
 
 
 def _examples(settings: Mapping[str, Any], wanted: set[Id]) -> dict[Id, Example]:
@@ -82,9 +84,12 @@ def _read_log(path: Path) -> dict[str, list[tuple[int, float]]]:
     if not path.is_file():
         return {}
     columns: dict[str, list[tuple[int, float]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
+    rows = csv.DictReader(read_text(path).splitlines())
+    try:
+        for row in rows:
             for name, value in row.items():
                 if value and name not in ("step", "epoch"):
                     columns.setdefault(name, []).append((int(row["step"]), float(value)))
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise UserError(f"{path}:{rows.line_num}: not a row of numbers with a step; remove the line") from None
     return columns

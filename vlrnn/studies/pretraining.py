@@ -1,12 +1,14 @@
 """Pretraining a small CNN on synthetic scenes, so that the quickstart has a pretrained one: which objects are there?
 
-Every region of the CNN's grid is asked for the colour, the shape and the size of the object that lies there, and the
-picture for its ground. What is learnt is saved as any pretrained CNN is: as a file of weights, by torchvision's names.
+Every region of the CNN's grid is asked for the colour, the shape and the size of the object that has its centre there,
+and where it lies; the picture is asked for its ground. What is learnt is saved as any pretrained CNN is: as a file of
+weights, by torchvision's names.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,29 +21,54 @@ from vlrnn.data.images import open_image, pixels
 from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene
 from vlrnn.files import replacing
 from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.records import Example, open_split
+from vlrnn.records import open_split
 
-_NAMES = (COLOURS, SHAPES, tuple(SIZES))
+_KINDS = (COLOURS, SHAPES, tuple(SIZES))
 _BATCH = 32
-_NOTHING_WEIGHT = 0.3  # most regions show the ground, which is soon learnt
+_REACH = 0.65  # of a region's side: an object on the border of two regions lies in both
 
 
-class _Questions(nn.Module):
-    """Linear answers to the four questions, from regions [B, N, D]: three of [B, N, names + 1], 0 meaning nothing, and
-    [B, G]."""
+class Answers(NamedTuple):
+    """What is in S scenes, region by region: `kinds` [S, N, 3] are the numbers of colour, shape and size, from 1, 0
+    meaning nothing; `places` [S, N, 2] where the object's centre lies from the region's, in sides of a region; `ground`
+    [S]."""
+
+    kinds: Tensor
+    places: Tensor
+    ground: Tensor
+
+
+class Told(NamedTuple):
+    """What the CNN says of B scenes: `kinds`, three logits [B, N, names + 1]; `places` [B, N, 2]; `ground` [B, G]."""
+
+    kinds: tuple[Tensor, ...]
+    places: Tensor
+    ground: Tensor
+
+
+class Questions(nn.Module):
+    """Linear answers from regions [B, N, D]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.sizes = [len(names) + 1 for names in _NAMES] + [len(GROUNDS)]
+        self.sizes = [*(len(names) + 1 for names in _KINDS), 2, len(GROUNDS)]
         self.linear = nn.Linear(width, sum(self.sizes))
 
-    def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
-        *things, ground = self.linear(regions).split(self.sizes, -1)
-        return *things, ground.mean(1)
+    def forward(self, regions: Tensor) -> Told:
+        *kinds, places, ground = self.linear(regions).split(self.sizes, -1)
+        return Told(tuple(kinds), places, ground.mean(1))
 
 
 def pretrain(
-    scenes: Path, out: Path, *, name: str, size: int, regions_from: str, first: str, epochs: int = 4, lr: float = 3e-3
+    scenes: Path,
+    out: Path,
+    *,
+    name: str,
+    size: int,
+    regions_from: str,
+    first: str,
+    epochs: int,
+    lr: float = 3e-3,
 ) -> float:
     """Train a torchvision classifier from nothing, and write its weights to a safetensors file.
 
@@ -54,18 +81,18 @@ def pretrain(
         lr: the highest learning rate.
 
     Returns:
-        the share of the object regions of the validation scenes whose colour, shape and size are all told right.
+        the share of the objects of the validation scenes whose colour, shape and size are all told right.
     """
     encoder = CNNEncoder(name, size=size, regions_from=regions_from, trainable_from=first)
-    questions = _Questions(encoder.width)
-    images, answers = _load(open_split(scenes, "train"), encoder)
+    questions = Questions(encoder.width)
+    images, answers = load_scenes(scenes, "train", encoder)
     parameters = [*encoder.parameters(), *questions.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2)
     steps = epochs * math.ceil(len(images) / _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
     batches = _batches(len(images), epochs)
     for batch in track(batches, "pretraining the CNN", steps, console=Console(stderr=True)):
-        loss = _loss(questions(encoder.regions(images[batch])), [each[batch] for each in answers])
+        loss = _loss(questions(encoder.regions(images[batch])), Answers(*(each[batch] for each in answers)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -74,7 +101,36 @@ def pretrain(
     mean, std = (",".join(map(str, encoder.arguments[key])) for key in ("mean", "std"))
     with replacing(out, binary=True) as file:
         file.write(save(weights, {"mean": mean, "std": std, "input_size": str(size)}))
-    return _accuracy(encoder.eval(), questions, *_load(open_split(scenes, "val"), encoder))
+    return _accuracy(encoder.eval(), questions, *load_scenes(scenes, "val", encoder))
+
+
+def load_scenes(folder: Path, split: str, encoder: CNNEncoder) -> tuple[Tensor, Answers]:
+    """Pixels [S, 3, H, W] of a split's scenes, and the right answers."""
+    images, answers = [], []
+    for example in open_split(folder, split):
+        images.append(torch.from_numpy(pixels(open_image(folder / example.image), encoder.size)))
+        answers.append(_answers(Scene.from_dict((example.attributes or {})["scene"]), math.isqrt(encoder.count)))
+    return torch.stack(images), Answers(*map(torch.stack, zip(*answers, strict=True)))
+
+
+def _answers(scene: Scene, side: int) -> Answers:
+    """What the regions of a side x side grid hold: the object whose centre is nearest, if it is near enough."""
+    middle = (torch.arange(side) + 0.5) / side
+    y, x = torch.meshgrid(middle, middle, indexing="ij")
+    middles = torch.stack([x, y], -1).view(-1, 2)  # [N, 2]
+    nearest = torch.full((side * side,), _REACH / side)
+    kinds = torch.zeros(side * side, len(_KINDS), dtype=torch.long)
+    places = torch.zeros(side * side, 2)
+    for thing in scene.objects:
+        offset = (torch.tensor([thing.x, thing.y]) - middles) * side
+        distance = offset.abs().amax(1) / side
+        here = distance < nearest
+        nearest[here] = distance[here]
+        words = (thing.colour, thing.shape, thing.size)
+        numbers = [names.index(word) + 1 for names, word in zip(_KINDS, words, strict=True)]
+        kinds[here] = torch.tensor(numbers)
+        places[here] = offset[here]
+    return Answers(kinds, places, torch.tensor(GROUNDS.index(scene.ground)))
 
 
 def _batches(count: int, epochs: int) -> Iterator[Tensor]:
@@ -82,46 +138,20 @@ def _batches(count: int, epochs: int) -> Iterator[Tensor]:
         yield from torch.randperm(count).split(_BATCH)
 
 
-def _load(examples: Sequence[Example], encoder: CNNEncoder) -> tuple[Tensor, list[Tensor]]:
-    """Pixels [S, 3, H, W] of the scenes, and the right answers: three of [S, N], 0 meaning nothing, and [S]."""
-    folder = examples.path.parent  # type: ignore[attr-defined]
-    images, answers = [], []
-    for example in examples:
-        images.append(torch.from_numpy(pixels(open_image(folder / example.image), encoder.size)))
-        answers.append(_answers(Scene.from_dict((example.attributes or {})["scene"]), math.isqrt(encoder.count)))
-    return torch.stack(images), [torch.stack(each) for each in zip(*answers, strict=True)]
-
-
-def _answers(scene: Scene, side: int) -> list[Tensor]:
-    """What lies in each region of a grid: the object whose centre is nearest, if it reaches the region's middle."""
-    middle = (torch.arange(side) + 0.5) / side
-    y, x = torch.meshgrid(middle, middle, indexing="ij")
-    nearest = torch.full((side, side), torch.inf)
-    answers = [torch.zeros(side, side, dtype=torch.long) for _ in _NAMES]
-    for thing in scene.objects:
-        distance = torch.maximum((x - thing.x).abs(), (y - thing.y).abs())
-        here = (distance <= max(thing.radius, 0.5 / side)) & (distance < nearest)
-        nearest[here] = distance[here]
-        for answer, names, value in zip(answers, _NAMES, (thing.colour, thing.shape, thing.size), strict=True):
-            answer[here] = names.index(value) + 1
-    return [*(answer.flatten() for answer in answers), torch.tensor(GROUNDS.index(scene.ground))]
-
-
-def _loss(told: tuple[Tensor, ...], answers: list[Tensor]) -> Tensor:
-    *things, ground = told
-    loss = F.cross_entropy(ground, answers[-1])
-    for logits, answer in zip(things, answers, strict=False):
-        weight = torch.ones(logits.shape[-1])
-        weight[0] = _NOTHING_WEIGHT
-        loss = loss + F.cross_entropy(logits.flatten(0, 1), answer.flatten(), weight)
+def _loss(told: Told, answers: Answers) -> Tensor:
+    there = answers.kinds[..., 0] > 0  # [B, N]
+    loss = F.cross_entropy(told.ground, answers.ground)
+    loss = loss + F.smooth_l1_loss(told.places[there], answers.places[there])
+    for logits, numbers in zip(told.kinds, answers.kinds.unbind(-1), strict=True):
+        loss = loss + F.cross_entropy(logits.flatten(0, 1), numbers.flatten())
     return loss
 
 
 @torch.no_grad()
-def _accuracy(encoder: CNNEncoder, questions: _Questions, images: Tensor, answers: list[Tensor]) -> float:
+def _accuracy(encoder: CNNEncoder, questions: Questions, images: Tensor, answers: Answers) -> float:
     right = []
     for batch in torch.arange(len(images)).split(_BATCH):
-        *things, _ = questions(encoder.regions(images[batch]))
-        each = [logits.argmax(-1) == answer[batch] for logits, answer in zip(things, answers, strict=False)]
-        right.append(torch.stack(each).all(0)[answers[0][batch] > 0])
+        kinds = answers.kinds[batch]
+        told = torch.stack([logits.argmax(-1) for logits in questions(encoder.regions(images[batch])).kinds], -1)
+        right.append((told == kinds).all(-1)[kinds[..., 0] > 0])
     return torch.cat(right).float().mean().item()

@@ -25,12 +25,12 @@ from vlrnn.tasks.recipe import run_recipe
 SIDE = 64
 """Pixels of a scene's side."""
 
-CNN: dict[str, Any] = {"name": "resnet18", "size": SIDE, "regions_from": "layer2"}
-"""The encoder: a grid of 8 x 8 regions, 128 wide."""
+CNN: dict[str, Any] = {"name": "resnet18", "size": SIDE, "regions_from": "layer3"}
+"""The encoder: a grid of 4 x 4 regions, 256 wide."""
 
 
 def quickstart(
-    out: str | Path, *, train: int = 3000, val: int = 300, test: int = 1000, seed: int = 0
+    out: str | Path, *, train: int = 2000, val: int = 300, test: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
     """Run it all into a folder.
 
@@ -50,7 +50,7 @@ def quickstart(
     say("[bold]1/4[/bold] scenes, with captions")
     make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE, progress=True)
     say("[bold]2/4[/bold] a small CNN learns which objects are there")
-    accuracy = pretrain(out / "scenes" / "captions", out / "cnn.safetensors", first="conv1", **CNN)
+    accuracy = pretrain(out / "scenes" / "captions", out / "cnn.safetensors", first="conv1", epochs=5, **CNN)
     say(f"    {accuracy:.1%} of the objects' regions told right, of scenes that it has not seen")
     say("[bold]3/4[/bold] the captioner, over the CNN")
     captioning = _train_and_test(out / "captioning", _recipe(out, seed))
@@ -77,25 +77,26 @@ def _recipe(out: Path, seed: int) -> dict[str, Any]:
                 "decoder": {
                     "class_path": "vlrnn.nn.decoders.ShowAttendTell",
                     "init_args": {
-                        "recurrence": {"class_path": "vlrnn.nn.recurrence.LSTM", "init_args": {"width": 256}},
+                        "recurrence": {"class_path": "vlrnn.nn.recurrence.LSTM", "init_args": {"width": 128}},
                         "attention": {"class_path": "vlrnn.nn.attention.SoftAttention", "init_args": {"width": 128}},
-                        "embedding": 128,
+                        "embedding": 64,
+                        "region_width": 256,
                         "dropout": 0.1,
                         "boxes": True,
                     },
                 },
                 "decoding": {"num_beams": 3, "max_new_tokens": 50},
-                "optimization": {"lr": 3e-3, "warmup": 0.1},
+                "optimization": {"lr": 3e-3},
             },
         },
         "data": {
             "root": str(out / "scenes" / "captions"),
             "cache": str(out / "cache"),
-            "batch_size": 32,
+            "batch_size": 16,
             "min_count": 1,
             "max_length": 50,
         },
-        "trainer": {"default_root_dir": str(out / "captioning"), "max_epochs": 4, "enable_model_summary": False},
+        "trainer": {"default_root_dir": str(out / "captioning"), "max_epochs": 3, "enable_model_summary": False},
     }
 
 

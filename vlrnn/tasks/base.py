@@ -1,6 +1,7 @@
 """What all tasks share of Lightning's steps: the division of summed losses, the optimizer, and from the predictions of
 all processes to scores and files. Knows nothing of what is predicted."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from vlrnn.errors import UserError
 from vlrnn.files import write_json
 from vlrnn.nn.encoders import Encoder
 from vlrnn.parts import Part, describe
@@ -40,6 +42,10 @@ class Task(Part, pl.LightningModule):
         self._examples: dict[Id, Example] = {}
 
     # What a task says of itself.
+
+    def seen(self, batch: Any) -> Any:
+        """The batch with its images encoded, so that what is asked of it next need not do so again."""
+        raise NotImplementedError
 
     def loss(self, batch: Any) -> Loss:
         """The loss of a batch, a sum and its count."""
@@ -78,7 +84,10 @@ class Task(Part, pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimization.optimizer(self, self.encoder)
-        schedule = self.optimization.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise UserError("trainer.max_epochs or max_steps must be set: the learning rate falls to zero at the end")
+        schedule = self.optimization.schedule(optimizer, int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # Validation and test.
@@ -90,6 +99,7 @@ class Task(Part, pl.LightningModule):
             self._examples[example.id] = example
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
+        batch = self.seen(batch)
         self._collect(batch)
         loss = self.loss(batch)
         self.log("val/loss", loss.total / loss.words.clamp(min=1), batch_size=int(loss.words), sync_dist=True)
@@ -129,8 +139,8 @@ class Task(Part, pl.LightningModule):
     def _log_scores(self, split: str, result: dict[str, Any]) -> None:
         for name, score in result["scores"].items():
             value = score["value"] if isinstance(score, dict) else score
-            # Every process has computed the same; none need be asked.
-            self.log(f"{split}/{name}", value, prog_bar=name == "CIDEr", rank_zero_only=False, batch_size=1)
+            # Every process has computed the same; the mean over them is that.
+            self.log(f"{split}/{name}", value, prog_bar=name == "CIDEr", sync_dist=True, batch_size=1)
 
     def _write(self, split: str, result: dict[str, Any]) -> None:
         if not self.trainer.is_global_zero:
@@ -139,7 +149,7 @@ class Task(Part, pl.LightningModule):
         write_records(run / "predictions.jsonl", self._written)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         # From Python, a Trainer may be given loaders without a data module.
-        place = {"data": str(data.root), "image_root": str(data.image_root)} if data is not None else {}
+        place = {} if data is None else {"data": str(data.root.resolve()), "image_root": str(data.image_root.resolve())}
         settings = {"split": split, **place, **result["settings"]}
         write_json(run / "metrics.json", {**result, "settings": settings})
 
@@ -147,3 +157,20 @@ class Task(Part, pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["vlrnn"] = {"format": FORMAT, "task": describe(self)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another model, or of other words, before they are filled in."""
+        ours, theirs = describe(self)["arguments"], checkpoint["vlrnn"]["task"]["arguments"]
+        for part in ours.keys() & {"vocabulary", "encoder", "decoder"}:
+            if _without_learning(ours[part]) != _without_learning(theirs.get(part)):
+                raise UserError(
+                    f"the checkpoint was made with another {part} than the recipe's; give the config.yaml of its run"
+                )
+
+
+def _without_learning(description: Any) -> Any:
+    """What a part is, whichever of its blocks learn."""
+    if not isinstance(description, dict):
+        return description
+    arguments = {name: each for name, each in description["arguments"].items() if name != "trainable_from"}
+    return {**description, "arguments": arguments}

@@ -1,8 +1,7 @@
 """Captioning: an image goes in, a sentence comes out.
 
 How a caption comes about: the encoder turns the image into a context; the decoder prepares its memory of it, and where
-    to start;
-the search asks the decoder's step for one word after the other; the vocabulary turns ids into words.
+to start; the search asks the decoder's step for one word after the other; the vocabulary turns ids into words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,6 +68,11 @@ class Captioner(Task):
             return self.encoder.context(batch.regions)
         assert batch.images is not None
         return self.encoder(batch.images)
+
+    def seen(self, batch: Batch) -> Batch:
+        if batch.images is None:
+            return batch
+        return batch._replace(images=None, regions=self.encoder.regions(batch.images))
 
     def loss(self, batch: Batch) -> Loss:
         memory = self.decoder.prepare(self.see(batch))

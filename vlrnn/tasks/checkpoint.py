@@ -1,8 +1,8 @@
 """Checkpoints: from a trained task to one file or folder, and back, without unpickling anything.
 
 Two forms hold the same: the `.ckpt` of training (torch, read with `weights_only=True`), and the folder of
-    `save_pretrained`
-(`model.safetensors` and `config.json`). Both carry the description of the task (vlrnn.parts) and its weights.
+`save_pretrained` (`model.safetensors` and `config.json`). Both carry the description of the task (vlrnn.parts) and its
+weights.
 """
 
 import pickle
@@ -10,10 +10,10 @@ import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytorch_lightning as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
@@ -39,17 +39,14 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
         UserError: no checkpoint, one that holds pickled objects, or one that describes anything but a task of this
             kind.
     """
-    path = Path(path)
-    if path.is_dir():
-        description, weights = _read_folder(path)
-    else:
-        checkpoint = read_checkpoint(path)
-        description, weights = checkpoint["vlrnn"], checkpoint["state_dict"]
+    checkpoint = read_checkpoint(path)
+    description = checkpoint["vlrnn"]
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this version of vlrnn (format {FORMAT})")
+    _refuse_foreign_weights(description, path)
     task = rebuild(description.get("task"), expected, str(path))
     try:
-        task.load_state_dict(weights)
+        task.load_state_dict(checkpoint["state_dict"])
     except Exception as fault:  # whatever stands where tensors should
         reason = " ".join(str(fault).split())
         raise UserError(f"{path}: the weights do not fit the model that it describes: {reason[:200]}") from None
@@ -57,11 +54,14 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """All that a `.ckpt` file holds, on the CPU; only plain data and tensors are read.
+    """All that a `.ckpt` file or a folder of `save_pretrained` holds, on the CPU: `vlrnn`, the description;
+    `state_dict`; and of a file what training goes on from. Only plain data and tensors are read.
 
     Raises:
         UserError: no checkpoint of vlrnn, or one that holds pickled objects.
     """
+    if Path(path).is_dir():
+        return _read_folder(Path(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
@@ -80,11 +80,26 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
+def _refuse_foreign_weights(description: Any, path: str | Path) -> None:
+    """A checkpoint holds all weights itself. One that names others would have loading fetch or open them."""
+    if isinstance(description, dict):
+        if description.get("weights") is not None:
+            raise UserError(f"{path}: names weights to load from elsewhere, {description['weights']!r}; refused")
+        for each in description.values():
+            _refuse_foreign_weights(each, path)
+
+
+def _read_folder(folder: Path) -> dict[str, Any]:
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: not a model folder: it has no {name}")
     try:
-        return read_json(folder / "config.json"), load_file(folder / "model.safetensors")
+        weights = load_file(folder / "model.safetensors")
     except SafetensorError as fault:
         raise UserError(f"{folder / 'model.safetensors'}: not a safetensors file: {fault}") from None
+    # Lightning asks every checkpoint for the version that wrote it.
+    return {
+        "vlrnn": read_json(folder / "config.json"),
+        "state_dict": weights,
+        "pytorch-lightning_version": pl.__version__,
+    }

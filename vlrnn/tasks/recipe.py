@@ -22,12 +22,14 @@ from pytorch_lightning.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
+    ProgressBar,
     RichProgressBar,
 )
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
@@ -64,7 +66,8 @@ class LastWord(Callback):
             trainer.save_checkpoint(path)
             if trainer.is_global_zero:
                 print(f"interrupted; all that was learnt is in {path}", file=sys.stderr)
-                print(f"to go on, give the same command with --ckpt_path {path}", file=sys.stderr)
+                config = Path(trainer.default_root_dir) / "config.yaml"
+                print(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
 
 
 class PlainCheckpoints(TorchCheckpointIO):
@@ -109,7 +112,11 @@ class RecipeCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
-        callbacks = [*(settings["callbacks"] or []), LastWord(), RichProgressBar()]
+        callbacks = [*(settings["callbacks"] or []), LastWord()]
+        if settings["enable_progress_bar"] is not False and not any(
+            isinstance(each, ProgressBar) for each in callbacks
+        ):
+            callbacks.append(RichProgressBar())
         if settings["logger"] in (None, True):
             kwargs["logger"] = loggers(settings["default_root_dir"])
             callbacks.append(LearningRateMonitor())
@@ -121,9 +128,21 @@ class RecipeCLI(LightningCLI):
 
     @rank_zero_only
     def before_fit(self) -> None:
-        """A run that starts anew starts its log anew."""
+        """A run that starts anew leaves nothing of one before it, but for checkpoints, which are replaced."""
         if self._get(self.config_init, "ckpt_path") is None:
-            (Path(self.trainer.default_root_dir) / "log.csv").unlink(missing_ok=True)
+            run = Path(self.trainer.default_root_dir)
+            for stale in (run / "log.csv", run / "metrics.json", run / "predictions.jsonl", *run.glob("probes/*.json")):
+                stale.unlink(missing_ok=True)
+
+    def before_instantiate_classes(self) -> None:
+        """Scoring is of the run's best checkpoint, where no other is named: never of a model that learnt nothing."""
+        if self.subcommand in ("validate", "test"):
+            settings = self.config[self.subcommand]
+            best = Path(settings["trainer"]["default_root_dir"]) / "checkpoints" / "best.ckpt"
+            if settings["ckpt_path"] is None:
+                if not best.is_file():
+                    raise UserError(f"no checkpoint to score: name one with --ckpt_path (there is no {best})")
+                settings["ckpt_path"] = str(best)
 
 
 def loggers(folder: str) -> list[Logger]:
@@ -200,7 +219,9 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault
             raise KeyboardInterrupt from None
         raise
+    except MisconfigurationException as fault:  # a GPU that is not there, options that contradict each other
+        raise UserError(" ".join(str(fault).split())) from None
     except (ArgumentError, TypeError, ValueError) as fault:
         raise _told(fault) from None
     if command == "cache":
-        cli.datamodule.make_cache(cli.model.encoder)
+        cli.datamodule.make_cache(cli.model.encoder, cli.trainer.strategy.root_device)

@@ -1,0 +1,397 @@
+"""`vlrnn caption` and `vlrnn export`: what is printed and written, which settings reach the search, and how mistakes
+are told."""
+
+import csv
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vlrnn.cli import main
+from vlrnn.records import Prediction, RecordFile
+
+
+class Told(NamedTuple):
+    """How a command ended, and the lines that it wrote."""
+
+    code: int
+    out: list[str]
+    err: list[str]
+
+
+Caption = Callable[..., Told]
+
+
+@pytest.fixture
+def caption(checkpoints: Any, capsys: pytest.CaptureFixture[str]) -> Caption:
+    """The command, run in this process; with the trained checkpoint when no other is given."""
+
+    def run(*arguments: Any, checkpoint: Path = checkpoints.file) -> Told:
+        capsys.readouterr()
+        code = main(["caption", *map(str, arguments), "--checkpoint", str(checkpoint)])
+        told = capsys.readouterr()
+        return Told(code, told.out.splitlines(), told.err.splitlines())
+
+    return run
+
+
+def run_for_real(*arguments: Any, cwd: Path, **more: Any) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "vlrnn", "caption", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
+    return subprocess.run(command, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True, timeout=180, **more)
+
+
+def cut(path: Path, whole: Path) -> Path:
+    """The first half of an image file."""
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    return path
+
+
+def records(told: Told) -> list[dict[str, Any]]:
+    assert told.code == 0, told.err
+    return [json.loads(line) for line in told.out]
+
+
+# What is captioned.
+
+
+def test_one_image(caption: Caption, photos: Path) -> None:
+    told = caption(photos / "a.png")
+    assert told.code == 0
+    assert told.err == []
+    assert len(told.out) == 1
+    name, _, text = told.out[0].partition(": ")
+    assert name == str(photos / "a.png")
+    assert "red" in text
+
+
+def test_several_images_and_folders_in_the_order_given(caption: Caption, photos: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    (more / "inner").mkdir(parents=True)
+    shutil.copy(photos / "a.png", more / "z.png")
+    shutil.copy(photos / "b.png", more / "inner" / "b.PNG")
+    (more / "notes.txt").write_text("no image")
+    told = caption(photos / "c.png", more, photos / "a.png", "--batch_size", 3)
+    assert (told.code, told.err) == (0, [])
+    expected = [photos / "c.png", more / "inner" / "b.PNG", more / "z.png", photos / "a.png"]
+    assert [line.partition(": ")[0] for line in told.out] == [str(path) for path in expected]
+
+
+def test_a_bad_image_in_a_folder_is_told_and_the_others_captioned(
+    photos: Path, checkpoints: Any, tmp_path: Path
+) -> None:
+    """On the real command line."""
+    cut(photos / "broken.png", photos / "a.png")
+    done = run_for_real("photos", "--checkpoint", checkpoints.file, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert [line.partition(": ")[0] for line in done.stdout.splitlines()] == [f"photos/{name}.png" for name in "abc"]
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("vlrnn caption: photos/broken.png: ")
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "empty", "absent"])
+def test_a_bad_image_that_was_named_is_told_and_the_others_captioned(
+    caption: Caption, photos: Path, tmp_path: Path, kind: str
+) -> None:
+    bad = tmp_path / "bad.png"
+    if kind == "cut":
+        cut(bad, photos / "a.png")
+    elif kind != "absent":
+        bad.write_text("no image" if kind == "text" else "")
+    told = caption(photos / "a.png", bad, photos / "b.png")
+    assert told.code == 2
+    assert len(told.out) == 2
+    assert len(told.err) == 1
+    assert told.err[0].startswith(f"vlrnn caption: {bad}: ")
+    alone = caption(bad)
+    assert (alone.code, alone.out, alone.err) == (2, [], told.err)
+    assert caption(bad, photos).code == 2
+
+
+def test_a_good_image_named_beside_a_folder_with_a_bad_one(caption: Caption, photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "a.png", tmp_path / "good.png")
+    cut(photos / "broken.png", photos / "a.png")
+    told = caption(tmp_path / "good.png", photos)
+    assert (told.code, len(told.out), len(told.err)) == (0, 4, 1)
+
+
+def test_nothing_but_bad_images(caption: Caption, photos: Path, tmp_path: Path) -> None:
+    for path in photos.iterdir():
+        path.write_bytes(b"no image")
+    kept = tmp_path / "kept.json"
+    kept.write_text("earlier")
+    told = caption(photos, "--out", kept)
+    assert (told.code, told.out, len(told.err)) == (2, [], 3)
+    assert kept.read_text() == "earlier"
+
+
+def test_an_empty_folder(caption: Caption, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    for arguments in ([tmp_path / "nothing"], [photos, tmp_path / "nothing"]):
+        told = caption(*arguments)
+        assert (told.code, told.out, len(told.err)) == (2, [], 1)
+        assert "nothing: no images" in told.err[0]
+
+
+def test_images_of_every_kind(caption: Caption, photos: Path) -> None:
+    plain = Image.open(photos / "a.png")
+    plain.convert("CMYK").save(photos / "print.jpg")
+    plain.convert("RGBA").save(photos / "alpha.png")
+    plain.quantize(4).save(photos / "palette.png", transparency=0)
+    Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32) * 64).save(photos / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    plain.save(photos / "turned.jpg", exif=exif)
+    Image.new("L", (1, 3000)).save(photos / "thin.png")
+    told = caption(photos)
+    assert (told.code, len(told.out), told.err) == (0, 9, [])
+
+
+def test_a_decompression_bomb_is_told(caption: Caption, photos: Path) -> None:
+    Image.new("1", (30_000, 8_000)).save(photos / "bomb.png")
+    told = caption(photos)
+    assert (told.code, len(told.out), len(told.err)) == (0, 3, 1)
+    assert "bomb.png: more than" in told.err[0]
+    assert caption(photos / "bomb.png").code == 2
+
+
+# What is printed and written.
+
+
+def test_json_lines_are_records(caption: Caption, photos: Path) -> None:
+    found = records(caption(photos, "--json", "--num_beams", 3, "--num_return_sequences", 3))
+    assert len(found) == 3
+    for record in found:
+        assert list(record) == [field.name for field in fields(Prediction)]
+        assert Path(record["image_id"]).is_file()
+        assert len(record["log_probs"]) == len(record["tokens"]) + 1
+        assert len(record["alternatives"]) == 2
+
+
+def test_n_best_stand_in_the_order_of_their_scores(caption: Caption, photos: Path) -> None:
+    flags = ("--num_beams", 4, "--num_return_sequences", 4)
+    for record in records(caption(photos, "--json", *flags)):
+        scores = [record["score"], *(each["score"] for each in record["alternatives"])]
+        assert scores == sorted(scores, reverse=True)
+        texts = [record["text"], *(each["text"] for each in record["alternatives"])]
+        assert len(set(texts)) == 4
+    told = caption(photos / "a.png", *flags)
+    assert len(told.out) == 4
+    shown = [float(line.split()[0]) for line in told.out[1:]]
+    assert shown == sorted(shown, reverse=True)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+def test_out_is_written_whole(caption: Caption, photos: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / "new" / f"captions{suffix}"
+    out.parent.mkdir()
+    out.write_text("what stood there before, and is longer than what comes\n" * 100)
+    flags = ("--num_beams", 2, "--num_return_sequences", 2)
+    expected = records(caption(photos, "--json", "--out", out, *flags))
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    if suffix == ".csv":
+        with out.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0]) == ["image", "rank", "caption", "score"]
+        assert [row["rank"] for row in rows] == ["1", "2"] * 3
+        assert [row["image"] for row in rows[::2]] == [record["image_id"] for record in expected]
+        assert [row["caption"] for row in rows[::2]] == [record["text"] for record in expected]
+        assert [row["caption"] for row in rows[1::2]] == [record["alternatives"][0]["text"] for record in expected]
+        assert float(rows[0]["score"]) == pytest.approx(expected[0]["score"], abs=1e-4)
+    elif suffix == ".json":
+        assert json.loads(out.read_text()) == expected
+    else:
+        assert [each.text for each in RecordFile(out, Prediction)] == [record["text"] for record in expected]
+
+
+def test_a_wrong_ending_is_refused_before_any_work(caption: Caption, tmp_path: Path) -> None:
+    told = caption(tmp_path / "absent.png", "--out", "captions.txt", checkpoint=tmp_path / "absent.ckpt")
+    assert told.code == 2
+    assert told.err == ["vlrnn caption: --out captions.txt: end the name in .csv, .json or .jsonl"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+def test_a_file_name_that_is_no_unicode(caption: Caption, photos: Path, tmp_path: Path, suffix: str) -> None:
+    (photos / "a.png").rename(photos / os.fsdecode(b"caf\xe9.png"))
+    found = records(caption(photos, "--json", "--out", tmp_path / f"captions{suffix}"))
+    assert [Path(each["image_id"]).name for each in found] == ["b.png", "c.png", "caf\ufffd.png"]
+
+
+# How captions are searched for.
+
+
+def test_decoding_flags_reach_the_search(caption: Caption, photos: Path) -> None:
+    def found(*flags: Any) -> dict[str, Any]:
+        (record,) = records(caption(photos / "a.png", "--json", *flags))
+        settings = {name.removeprefix("--"): value for name, value in zip(flags[::2], flags[1::2], strict=True)}
+        assert record["settings"] == {**record["settings"], **settings}
+        return record
+
+    assert found()["settings"]["max_new_tokens"] == 12  # as the model was trained with
+    assert len(found("--max_new_tokens", 3)["tokens"]) == 3
+    assert len(found("--min_new_tokens", 10)["tokens"]) >= 10
+    varied = found("--no_repeat_ngram_size", 1, "--min_new_tokens", 10)["tokens"]
+    assert len(set(varied)) == len(varied) >= 10
+    summed = found("--num_beams", 3, "--length_penalty", 0.0)
+    assert summed["score"] == pytest.approx(sum(summed["log_probs"]), abs=1e-4)
+    likeliest = found("--temperature", 3.0, "--top_k", 1)  # which leaves no choice
+    assert likeliest["text"] == found("--temperature", 3.0, "--top_p", 1e-6)["text"] == found()["text"]
+
+
+def test_drawing_is_repeated_by_its_seed(caption: Caption, photos: Path) -> None:
+    def drawn(seed: int) -> list[str]:
+        return caption(photos, "--temperature", 5.0, "--seed", seed).out
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+MISTAKES: list[tuple[list[Any], str]] = [
+    (["--num_beams", 0], "num_beams"),
+    (["--num_beams", 2, "--temperature", 1.0], "one of the two"),
+    (["--num_return_sequences", 3], "num_beams"),
+    (["--top_k", 3], "temperature"),
+    (["--top_p", 0.0, "--temperature", 1.0], "top_p"),
+    (["--temperature", "nan"], "temperature"),
+    (["--min_new_tokens", 40], "max_new_tokens"),
+    (["--length_penalty", "inf"], "length_penalty"),
+    (["--batch_size", 0], "batch_size"),
+    (["--temperature", 1.0, "--seed", 10**20], "seed"),
+    (["--device", "nonsense"], "nonsense"),
+    (["--num_beams", "many"], "--num_beams"),
+    (["--no_such_flag"], "--no_such_flag"),
+    (["--explain", "looked.docx"], "looked.docx"),
+]
+
+
+@pytest.mark.parametrize(("flags", "word"), MISTAKES, ids=lambda each: str(each))
+def test_settings_that_contradict_each_other(
+    caption: Caption, photos: Path, flags: list[Any], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    told = caption(photos / "a.png", *flags)
+    assert told.code == 2
+    assert len(told.err) == 1
+    assert told.err[0].startswith("vlrnn caption: ")
+    assert word in told.err[0]
+
+
+# Where the model looked.
+
+
+def test_explain_writes_a_picture(caption: Caption, photos: Path, tmp_path: Path) -> None:
+    told = caption(photos / "a.png", "--explain", tmp_path / "looked.png")
+    assert (told.code, told.err) == (0, [])
+    with Image.open(tmp_path / "looked.png") as picture:
+        assert min(picture.size) > 200
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_explain_is_refused_for_several_images(caption: Caption, photos: Path, tmp_path: Path) -> None:
+    told = caption(photos, "--explain", tmp_path / "looked.png", checkpoint=tmp_path / "absent.ckpt")
+    assert (told.code, told.out) == (2, [])
+    assert told.err == ["vlrnn caption: --explain takes one image, not 3"]
+
+
+def test_explain_is_refused_for_a_decoder_that_does_not_attend(
+    caption: Caption, checkpoints: Any, photos: Path, tmp_path: Path
+) -> None:
+    told = caption(photos / "a.png", "--explain", tmp_path / "looked.png", checkpoint=checkpoints.plain)
+    assert told.code == 2
+    assert len(told.err) == 1
+    assert "does not attend" in told.err[0]
+    assert not (tmp_path / "looked.png").exists()
+
+
+# Checkpoints.
+
+
+class Dangerous:
+    """Would write a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, (f"open({str(self.path)!r}, 'w')",))
+
+
+def test_checkpoints_that_are_none(caption: Caption, checkpoints: Any, photos: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "text.ckpt").write_text("these are notes")
+    (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps(Dangerous(ran)))
+    torch.save({"state_dict": {}, "vlrnn": Dangerous(ran)}, tmp_path / "zip.ckpt")
+    (tmp_path / "half.ckpt").write_bytes(checkpoints.file.read_bytes()[:5000])
+    (tmp_path / "nothing").mkdir()
+    foreign = tmp_path / "foreign"
+    shutil.copytree(checkpoints.folder, foreign)
+    config = (foreign / "config.json").read_text()
+    (foreign / "config.json").write_text(config.replace("vlrnn.nn.recurrence.LSTM", "subprocess.Popen"))
+    words = {
+        "absent.ckpt": "No such file",
+        "text.ckpt": "",
+        "pickle.ckpt": "",
+        "zip.ckpt": "refused",
+        "half.ckpt": "",
+        "nothing": "not a model folder",
+        "foreign": "refused",
+    }
+    for name, word in words.items():
+        told = caption(photos / "a.png", checkpoint=tmp_path / name)
+        assert (told.code, told.out, len(told.err)) == (2, [], 1), name
+        assert told.err[0].startswith(f"vlrnn caption: {tmp_path / name}: ")
+        assert word in told.err[0]
+        assert not ran.exists()
+
+
+def test_an_exported_model_says_the_same_elsewhere(
+    caption: Caption, checkpoints: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another working directory, without the data and the weights that it was trained with."""
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(photos, elsewhere / "mine")
+    shutil.copy(checkpoints.file, elsewhere / "model.ckpt")
+    monkeypatch.chdir(elsewhere)
+    assert main(["export", "--checkpoint", "model.ckpt", "--out", "exported"]) == 0
+    assert {path.name for path in Path("exported").iterdir()} == {"model.safetensors", "config.json"}
+    first = caption("mine", "--json", "--num_beams", 3, checkpoint=Path("model.ckpt"))
+    assert len(records(first)) == 3
+    assert caption("mine", "--json", "--num_beams", 3, checkpoint=Path("exported")) == first
+    assert main(["export", "--checkpoint", "exported", "--out", "again"]) == 0
+    for name in ("model.safetensors", "config.json"):
+        assert Path("again", name).read_bytes() == Path("exported", name).read_bytes()
+
+
+def test_export_tells_mistakes_in_one_line(
+    checkpoints: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for checkpoint, out in ((tmp_path / "absent.ckpt", tmp_path / "new"), (checkpoints.file, tmp_path / "file")):
+        assert main(["export", "--checkpoint", str(checkpoint), "--out", str(out)]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert len(told.err.splitlines()) == 1
+        assert told.err.startswith("vlrnn export: ")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_who_has_seen_enough_may_close_the_pipe(photos: Path, checkpoints: Any) -> None:
+    """`vlrnn caption ... | head`, on the real command line."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = run_for_real(photos, "--checkpoint", checkpoints.folder, cwd=photos, stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,73 @@
+"""The demo scripts: they run, as a person would run them."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+CAPTION = Path(__file__).parents[1] / "demo" / "caption.py"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Any:
+    """The script in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", [str(CAPTION), *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(CAPTION), run_name="__main__")
+    return left.value.code
+
+
+def test_caption_for_real(checkpoints: Any, photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(CAPTION), "photos/a.png", "--checkpoint", str(checkpoints.file)]
+    done = subprocess.run(
+        [*command, "--picture", "looked.png"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    caption, *rest = done.stdout.splitlines()
+    words = [line.split() for line in rest if line.startswith("    ")]
+    assert "red" in caption
+    assert [word for _, word in words if word.isalpha()] == caption.lower().rstrip(".").split()
+    assert all(0 < float(share.rstrip("%")) <= 100 for share, _ in words)
+    assert [line.partition(":")[0] for line in rest if ":" in line] == ["or", "or", "at random"]
+    assert rest[-1] == "open looked.png"
+    with Image.open(tmp_path / "looked.png") as picture:
+        picture.load()
+
+
+def test_caption_without_a_picture(
+    checkpoints: Any, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, photos / "a.png", "--checkpoint", checkpoints.plain) == 0
+    told = capsys.readouterr()
+    assert "at random: " in told.out
+    assert told.err == ""
+
+
+def test_caption_tells_mistakes(
+    checkpoints: Any,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    looked = tmp_path / "looked.png"
+    for arguments, word in (
+        ([photos / "absent.png", "--checkpoint", checkpoints.file], "absent.png"),
+        ([photos / "a.png", "--checkpoint", photos / "a.png"], "a.png"),
+        ([photos / "a.png", "--checkpoint", checkpoints.plain, "--picture", looked], "does not attend"),
+    ):
+        assert run(monkeypatch, *arguments) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 1
+        assert told[0].startswith("caption: ")
+        assert word in told[0]
+    assert not looked.exists()

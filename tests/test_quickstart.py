@@ -1,0 +1,85 @@
+"""The quickstart: the whole path on synthetic scenes, small and quick."""
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+from vlrnn.cli import main
+from vlrnn.data.images import pixels
+from vlrnn.data.scene_pictures import render
+from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, sample_scene
+from vlrnn.data.synthetic import make_scenes
+from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.predictor import Predictor
+from vlrnn.records import open_split
+from vlrnn.studies.pretraining import load_scenes, pretrain
+
+CNN: dict[str, Any] = {"name": "resnet18", "size": 64, "regions_from": "layer3"}
+
+
+def test_the_right_answers_are_those_of_the_scene(tmp_path: Path) -> None:
+    """A region is asked for the nearest object, if its centre lies in the region or close to its border."""
+    make_scenes(tmp_path, train=20, val=0, test=0, image_size=64, workers=1)
+    _, answers = load_scenes(tmp_path / "captions", "train", CNNEncoder(**CNN))
+    for index, example in enumerate(open_split(tmp_path / "captions", "train")):
+        scene = (example.attributes or {})["scene"]
+        assert answers.ground[index] == GROUNDS.index(scene["ground"])
+        for region in range(16):
+            x, y = (region % 4 + 0.5) / 4, (region // 4 + 0.5) / 4
+            distance, thing = min(
+                ((max(abs(each["x"] - x), abs(each["y"] - y)), each) for each in scene["objects"]),
+                key=lambda pair: pair[0],
+            )
+            expected = [0, 0, 0]
+            if distance < 0.65 / 4:
+                words = (COLOURS, thing["colour"]), (SHAPES, thing["shape"]), (tuple(SIZES), thing["size"])
+                expected = [names.index(word) + 1 for names, word in words]
+                offset = torch.tensor([thing["x"] - x, thing["y"] - y]) * 4
+                assert torch.allclose(answers.places[index, region], offset, atol=1e-4)
+            assert answers.kinds[index, region].tolist() == expected
+
+
+def test_pretrained_weights_are_weights_as_any(tmp_path: Path) -> None:
+    """What is written loads through the `weights` option, with its own transform, and sees something."""
+    make_scenes(tmp_path, train=64, val=8, test=0, image_size=64, workers=1)
+    torch.manual_seed(0)
+    share = pretrain(tmp_path / "captions", tmp_path / "cnn.safetensors", first="conv1", epochs=1, **CNN)
+    assert 0 <= share <= 1
+    encoder = CNNEncoder("resnet18", weights=str(tmp_path / "cnn.safetensors"), regions_from="layer3").eval()
+    assert (encoder.size, encoder.width, encoder.count, encoder.frozen) == (64, 256, 16, True)
+    scenes = [render(sample_scene(Random(seed)), 64) for seed in (1, 2)]
+    first, second = encoder.regions(torch.stack([torch.from_numpy(pixels(scene, 64)) for scene in scenes]))
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("quickstart") / "run"
+    assert main(["quickstart", "--out", str(out), "--train", "48", "--val", "6", "--test", "8"]) == 0
+    return out
+
+
+def test_it_leaves_what_it_promises(small: Path) -> None:
+    metrics = json.loads((small / "metrics.json").read_text())["captioning"]
+    assert metrics["seconds"] > 0
+    assert metrics["scores"].keys() == metrics["blind"].keys() >= {"Bleu_4", "ROUGE_L", "CIDEr", "right"}
+    page = (small / "report.html").read_text()
+    assert page.count("data:image/") == 8
+    assert "scene_truth: right" in page
+    for run in ("captioning", "captioning-blind"):
+        left = {path.name for path in (small / run).iterdir()}
+        assert left >= {"config.yaml", "metrics.json", "predictions.jsonl", "log.csv", "checkpoints", "probes"}
+
+
+def test_its_commands_work(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The checkpoint captions a scene, and the blind one is blind."""
+    scenes = [small / "scenes" / "images" / f"test-00000{number}.png" for number in (1, 2, 3)]
+    checkpoint = small / "captioning" / "checkpoints" / "best.ckpt"
+    assert main(["caption", str(scenes[0]), "--checkpoint", str(checkpoint)]) == 0
+    assert capsys.readouterr().out.startswith(str(scenes[0]))
+    blind = Predictor.load(small / "captioning-blind" / "checkpoints" / "best.ckpt")
+    assert len({blind.caption(scene).text for scene in scenes}) == 1

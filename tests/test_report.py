@@ -1,0 +1,272 @@
+"""`vlrnn report`: one page that needs nothing else, whatever the run folder holds."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vlrnn.cli import main
+from vlrnn.files import write_json
+from vlrnn.records import Example, Prediction, open_split, write_dataset, write_records
+from vlrnn.report.page import format_score
+
+LOG = "epoch,step,train/loss,val/loss,val/CIDEr\n0,1,3.0,,\n0,2,,2.5,0.25\n1,3,2.0,,\n1,4,,1.5,0.75\n"
+
+
+class Page(HTMLParser):
+    """A page, read: its tags, the addresses that it names, its text, the cells of its tables."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.rows: list[list[str]] = []
+        self.in_cell = False
+        self.feed(html)
+        self.text = " ".join(self.words)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attributes:
+            assert not name.startswith("on")
+            if name.rpartition(":")[2] in ("src", "href", "srcset", "data", "action"):
+                self.addresses.append(value or "")
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self.in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+        if self.in_cell:
+            self.rows[-1][-1] += data.strip()
+
+    @property
+    def pictures(self) -> list[Image.Image]:
+        return [
+            Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+            for address in self.addresses
+            if address.startswith("data:image/jpeg;base64,")
+        ]
+
+    def row(self, name: str) -> list[str]:
+        (found,) = [row[1:] for row in self.rows if row and row[0] == name]
+        return found
+
+
+def make_run(folder: Path, data: Path, **more: Any) -> Path:
+    """A run folder as test leaves it, scored on the two test pictures of a data set."""
+    settings = {"split": "test", "data": str(data), "image_root": str(data), "num_beams": 3, **more.get("settings", {})}
+    scores = {"CIDEr": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 2}, "Bleu_4": {"value": 0.125, "n": 2}}
+    write_json(folder / "metrics.json", {"scores": more.get("scores", scores), "settings": settings})
+    texts = more.get("texts", ["a white square", "a black circle"])
+    examples = open_split(data, "test")
+    predictions = [
+        Prediction(each.id, each.image_id, text, settings={"num_beams": 3})
+        for each, text in zip(examples, texts, strict=True)
+    ]
+    write_records(folder / "predictions.jsonl", predictions)
+    (folder / "log.csv").write_text(LOG)
+    write_json(folder / "probes" / "truth.json", {"scores": {"right": 0.875}, "settings": {"n": 2}})
+    return folder
+
+
+@pytest.fixture
+def report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Page]:
+    def run(*arguments: Any) -> Page:
+        out = tmp_path / "pages" / "report.html"
+        assert main(["report", *map(str, arguments), "--out", str(out)]) == 0
+        told = capsys.readouterr()
+        assert told.out == f"open {out}\n"
+        assert told.err == ""
+        assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+        return Page(out.read_text("utf-8"))
+
+    return run
+
+
+def test_the_page_shows_the_run(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    page = report(make_run(tmp_path / "run", dataset))
+    assert page.row("CIDEr") == ["0.500 [0.250, 0.750]"]
+    assert page.row("Bleu_4") == ["0.125"]
+    assert page.row("truth: right") == ["0.875"]
+    assert page.row("num_beams") == ["3"]
+    assert "a black circle" in page.text
+    for example in open_split(dataset, "test"):
+        assert all(caption in page.text for caption in example.captions)
+    assert [picture.size for picture in page.pictures] == [(32, 32), (32, 32)]
+    assert page.tags.count("svg") == 1  # the curves
+
+
+def test_the_page_needs_nothing_else(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    page = report(make_run(tmp_path / "one", dataset), make_run(tmp_path / "two", dataset))
+    assert len(page.addresses) > 2
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in page.addresses)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
+    without_names = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", page.html)
+    assert not re.search(r"https?:|file:|@import|url\((?!#)", without_names)
+
+
+def test_whatever_was_said_is_text(report: Callable[..., Page], tmp_path: Path) -> None:
+    attack = "<script>alert('\"')</script><img src=x onerror=alert(1)>"
+    data = tmp_path / "data"
+    examples = [Example(f"{attack}{index}", index, f"{index}.png", (f"reference {attack}",)) for index in range(2)]
+    write_dataset(data, {"test": examples}, name="squares", source="made by the tests", licence="CC0")
+    Image.new("RGB", (8, 8)).save(data / "0.png")
+    folder = make_run(
+        tmp_path / "a<b>&'c'",
+        data,
+        texts=[f"said {attack}", f"unseen {attack}"],
+        scores={attack: 1.0},
+        settings={attack: {attack: [attack]}},
+    )
+    write_json(folder / "probes" / "<script>.json", {"scores": {"x": 1}, "settings": {}})
+    page = report(folder)
+    assert "script" not in page.tags
+    assert page.tags.count("img") == 1  # the second picture is not there
+    for text in (f"said {attack}", f"reference {attack}", f"unseen {attack}", f"{attack}1", "a<b>&'c'", "<script>: x"):
+        assert text in page.text
+
+
+def test_the_page_does_without_the_data(
+    report: Callable[..., Page], make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = make_dataset(tmp_path / "data")
+    folder = make_run(tmp_path / "run", data)
+    (first, *_) = open_split(data, "test")
+    (data / first.image).write_bytes(b"no image any more")
+    page = report(folder)
+    assert len(page.pictures) == 1
+    assert first.captions[0] in page.text
+    shutil.rmtree(data)
+    page = report(folder)
+    assert page.pictures == []
+    assert "a white square" in page.text
+    assert str(first.id) in page.text
+
+
+def test_scores_alone_make_a_page(report: Callable[..., Page], tmp_path: Path) -> None:
+    write_json(tmp_path / "run" / "metrics.json", {"scores": {"CIDEr": 0.5}, "settings": {}})
+    page = report(tmp_path / "run")
+    assert page.row("CIDEr") == ["0.500"]
+    assert not {"figure", "svg", "img"} & set(page.tags)
+
+
+def test_several_runs_stand_side_by_side(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    first = make_run(tmp_path / "first", dataset)
+    second = make_run(tmp_path / "second", dataset, scores={"CIDEr": 0.25, "SPICE": 0.1}, settings={"top_k": 5})
+    page = report(first, second)
+    assert ["score", "first", "second"] in page.rows
+    assert page.row("CIDEr") == ["0.500 [0.250, 0.750]", "0.250"]
+    assert page.row("Bleu_4") == ["0.125", "-"]
+    assert page.row("SPICE") == ["-", "0.100"]
+    assert page.row("top_k") == ["", "5"]
+    assert len(page.pictures) == 2  # of the first
+    assert page.tags.count("svg") == 2
+
+
+def test_runs_of_the_same_name_are_told_apart(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    folders = [make_run(tmp_path / cell / "captioning", dataset) for cell in ("gru", "lstm")]
+    assert ["score", *map(str, folders)] in report(*folders).rows
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (99, 2)])
+def test_as_many_captions_as_asked_for(
+    report: Callable[..., Page], dataset: Path, tmp_path: Path, count: int, shown: int
+) -> None:
+    page = report(make_run(tmp_path / "run", dataset), "--examples", count)
+    assert page.tags.count("figure") == shown
+
+
+def test_half_a_character_does_no_harm(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", dataset)
+    lines = (folder / "predictions.jsonl").read_text().replace("a black circle", "\\ud800 kept \\u0000 𝒜")
+    (folder / "predictions.jsonl").write_text(lines)
+    assert "kept" in report(folder).text
+
+
+MISTAKES: dict[str, tuple[str, str, str]] = {
+    "no scores": ("metrics.json", "", "metrics.json"),
+    "scores that are no JSON": ("metrics.json", '{\n"scores": nothing}', "metrics.json:2"),
+    "a list of scores": ("metrics.json", "[]", "expected"),
+    "a quickstart's scores": ("metrics.json", '{"captioning": {"scores": {}}}', "expected"),
+    "a prediction that is none": ("predictions.jsonl", '{"id": 1}\n', "predictions.jsonl:1"),
+    "a probe that is a list": ("probes/truth.json", "[1]", "truth.json"),
+    "a probe without scores": ("probes/truth.json", '{"scores": null, "settings": {}}', "truth.json"),
+    "a log of words": ("log.csv", "step,val/loss\n1,2.0\n2,much\n", "log.csv:3"),
+    "a log without steps": ("log.csv", "epoch,val/loss\n1,2.0\n", "log.csv:2"),
+    "a log with too many values": ("log.csv", "step,val/loss\n1,2.0,3.0\n", "log.csv:2"),
+}
+
+
+@pytest.mark.parametrize("mistake", list(MISTAKES))
+def test_a_broken_run_is_told_in_one_line(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: str
+) -> None:
+    name, content, word = MISTAKES[mistake]
+    folder = make_run(tmp_path / "run", dataset)
+    (folder / name).write_text(content)
+    refused([str(folder)], tmp_path, capsys, word)
+
+
+def test_what_is_no_run_is_told_in_one_line(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(make_run(tmp_path / "run", dataset))
+    refused([str(tmp_path / "absent")], tmp_path, capsys, "not a scored run")
+    refused([str(dataset)], tmp_path, capsys, "not a scored run")
+    refused([folder, str(tmp_path)], tmp_path, capsys, "not a scored run")
+    refused([folder, "--examples", "-1"], tmp_path, capsys, "examples")
+    (tmp_path / "report.html").mkdir()
+    refused([folder], tmp_path, capsys, "report.html")
+
+
+def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert main(["report", *arguments, "--out", str(folder / "report.html")]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.splitlines()) == 1
+    assert told.err.startswith("vlrnn report: ")
+    assert word in told.err
+    assert not (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [
+        (0.5, "0.500"),
+        (3, "3.000"),
+        ({"value": 0.5, "n": 3}, "0.500"),
+        ({"value": -1, "low": -2.0, "high": 1e-9, "n": 3}, "-1.000 [-2.000, 0.000]"),
+        ({"value": None}, "-"),
+        ({"colour": 0.5}, "-"),
+        ("good", "-"),
+        (None, "-"),
+    ],
+)
+def test_scores_for_people(score: Any, shown: str) -> None:
+    assert format_score(score) == shown
+
+
+def test_reporting_loads_no_torch(dataset: Path, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", dataset)
+    arguments = ["report", str(folder), "--out", str(tmp_path / "report.html")]
+    program = f"import json, sys\nfrom vlrnn.cli import main\ncode = main({arguments})\n"
+    program += "print(json.dumps([code, sorted({'torch', 'torchvision', 'matplotlib.pyplot'} & set(sys.modules))]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr

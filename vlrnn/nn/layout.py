@@ -1,0 +1,55 @@
+"""Rows of words about images, laid out under the images that they are about. Knows no decoder.
+
+Shapes: B images, K rows for each, M rows in all, T words.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def fill_up(values: Tensor, batch_size: int) -> Tensor:
+    """[b, ...] -> [B, ...], with zeros behind."""
+    if len(values) == batch_size:
+        return values
+    return torch.cat([values, values.new_zeros(batch_size - len(values), *values.shape[1:])])
+
+
+def stack_steps(steps: Sequence[Tensor], time: int) -> Tensor:
+    """Up to T steps of [B, K, ...] -> [B, K, T, ...], with zeros behind."""
+    missing = [torch.zeros_like(steps[0])] * (time - len(steps))
+    return torch.stack([*steps, *missing], 2)
+
+
+class Grid:
+    """M rows of words about B images, laid out as [B, K]; places that no row fills hold zeros (`<pad>`).
+
+    `order` [B] puts the images with the longest rows first; `rows` is K; `alive` has how many images have words left at
+    each of the T positions.
+    """
+
+    def __init__(self, tokens: Tensor, image_of: Tensor, batch_size: int) -> None:
+        position = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+        row_lengths = ((tokens != 0) * position).amax(1)  # [M]
+        lengths = row_lengths.new_zeros(batch_size).scatter_reduce(0, image_of, row_lengths, "amax")  # [B]
+        self.order = lengths.argsort(descending=True, stable=True)
+        self.alive: list[int] = (lengths[:, None] >= position).sum(0).tolist()
+        rank = self.order.argsort()[image_of]  # [M]
+        by_image = rank.argsort(stable=True)
+        counts = torch.bincount(rank, minlength=batch_size)
+        starts = counts.cumsum(0) - counts
+        self.rows = max(int(counts.max()), 1)
+        slot = torch.empty_like(by_image)
+        slot[by_image] = torch.arange(len(by_image), device=by_image.device) - starts[rank[by_image]]
+        self.place = rank * self.rows + slot  # [M]
+        self.batch_size = batch_size
+
+    def lay(self, values: Tensor) -> Tensor:
+        """[M, ...] -> [B, K, ...]."""
+        grid = values.new_zeros(self.batch_size * self.rows, *values.shape[1:])
+        return grid.index_copy(0, self.place, values).unflatten(0, (self.batch_size, self.rows))
+
+    def pick(self, values: Tensor) -> Tensor:
+        """[B, K, ...] -> [M, ...]."""
+        return values.flatten(0, 1).index_select(0, self.place)
