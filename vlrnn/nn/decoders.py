@@ -49,8 +49,15 @@ class Decoder(Part, nn.Module):
         """The state before the first word; one row for each image."""
         raise NotImplementedError
 
-    def advance(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
-        """Take in one word per row, tokens [B, K], short of scoring the next."""
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Words as vectors: tokens [...] -> [..., E]. Of a whole sentence at once, where it is known."""
+        raise NotImplementedError
+
+    def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
+        """Take in one word per row, words [B, K, E], short of scoring the next: output [B, K, H'], and the next state.
+
+        What does not feed the next step is left to `readout`, which can do it for all steps at once.
+        """
         raise NotImplementedError
 
     def readout(self, output: Tensor) -> Tensor:
@@ -59,7 +66,7 @@ class Decoder(Part, nn.Module):
 
     def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
         """Take in one word per row, tokens [B, K] -> logits [B, K, V] of the next, and the next state."""
-        said, state = self.advance(tokens, state, memory)
+        said, state = self.advance(self.embed(tokens), state, memory)
         return self.readout(said.output), state
 
     def forward(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Tensor:
@@ -84,14 +91,14 @@ class Decoder(Part, nn.Module):
         grid = Grid(tokens, image_of, batch_size=leaves(memory)[0].shape[0])
         memory = select(memory, grid.order)
         state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.initial_state(memory))
-        said = self.run(grid.lay(tokens), grid.alive, state, memory)
+        said = self.run(self.embed(grid.lay(tokens)), grid.alive, state, memory)
         return Said(grid.pick(said.output), None if said.attention is None else grid.pick(said.attention))
 
-    def run(self, tokens: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
+    def run(self, words: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
         """All words of sentences, step by step; a decoder that need not look between steps can do better.
 
         Args:
-            tokens: [B, K, T].
+            words: [B, K, T, E].
             alive: T numbers that do not rise: how many of the images have words left at each step, the first ones.
             state: of B * K rows.
             memory: of B images.
@@ -99,10 +106,10 @@ class Decoder(Part, nn.Module):
         Returns:
             output [B, K, T, H'] and attention [B, K, T, N] or None, zeros where no words are left.
         """
-        batch_size, rows, time = tokens.shape
+        batch_size, rows, time, _ = words.shape
         outputs: list[Tensor] = []
         attentions: list[Tensor] = []
-        for word, count in zip(tokens.unbind(2), alive, strict=True):
+        for word, count in zip(words.unbind(2), alive, strict=True):
             if count == 0 and outputs:  # the first step is taken even when there are no rows: it gives the shapes
                 break
             if count < len(leaves(memory)[0]):
@@ -166,15 +173,16 @@ class ShowAndTell(Decoder):
         _, state = self.recurrence.step(memory.image, self.recurrence.initial_state(memory.image.shape[0]))
         return state
 
-    def advance(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
-        words = self.dropout(self.embedding(tokens)).flatten(0, 1)  # [B * K, E]
-        output, state = self.recurrence.step(words, state)
-        return Said(output.unflatten(0, tokens.shape), None), state
+    def embed(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.embedding(tokens))
 
-    def run(self, tokens: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
-        words = self.dropout(self.embedding(tokens)).flatten(0, 1)  # [B * K, T, E]
-        outputs, _ = self.recurrence.scan(words, state)
-        return Said(outputs.unflatten(0, tokens.shape[:2]), None)
+    def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
+        output, state = self.recurrence.step(words.flatten(0, 1), state)
+        return Said(output.unflatten(0, words.shape[:2]), None), state
+
+    def run(self, words: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
+        outputs, _ = self.recurrence.scan(words.flatten(0, 1), state)  # [B * K, T, H]
+        return Said(outputs.unflatten(0, words.shape[:2]), None)
 
     def readout(self, output: Tensor) -> Tensor:
         return self.score(self.dropout(output))
@@ -254,15 +262,19 @@ class ShowAttendTell(Decoder):
         """The output before the first word, which is the first query, and the recurrence's own first state."""
         return self.gate.weight.new_zeros(batch_size, self.recurrence.width), self.recurrence.initial_state(batch_size)
 
-    def advance(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
+    def embed(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.embedding(tokens))
+
+    def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
         before, inner = state
-        before = before.unflatten(0, tokens.shape)  # [B, K, H]
-        words = self.dropout(self.embedding(tokens))  # [B, K, E]
+        before = before.unflatten(0, words.shape[:2])  # [B, K, H]
         seen, weights = self.attention(before, memory.keys, memory.regions, memory.mask)
         seen = torch.sigmoid(self.gate(before)) * seen  # [B, K, R]
         output, inner = self.recurrence.step(torch.cat([words, seen], -1).flatten(0, 1), inner)
-        deep = words + self.from_state(output).unflatten(0, tokens.shape) + self.from_seen(seen)
-        return Said(deep, weights), (output, inner)
+        known = torch.cat([words, output.unflatten(0, words.shape[:2]), seen], -1)  # [B, K, E + H + R]
+        return Said(known, weights), (output, inner)
 
     def readout(self, output: Tensor) -> Tensor:
-        return self.score(self.dropout(output))
+        widths = (self.embedding_width, self.recurrence.width, self.from_seen.in_features)
+        words, state, seen = output.split(widths, -1)
+        return self.score(self.dropout(words + self.from_state(state) + self.from_seen(seen)))
