@@ -18,27 +18,27 @@ from vlrnn.predictor import Predictor
 from vlrnn.records import open_split
 from vlrnn.studies.pretraining import load_scenes, pretrain
 
-CNN: dict[str, Any] = {"name": "resnet18", "size": 64, "regions_from": "layer3"}
+CNN: dict[str, Any] = {"name": "resnet18", "size": 64, "regions_from": "layer2"}
 
 
 def test_the_right_answers_are_those_of_the_scene(tmp_path: Path) -> None:
-    """A region is asked for the nearest object, if its centre lies in the region or close to its border."""
+    """A region is asked for the nearest object, if that reaches its middle."""
     make_scenes(tmp_path, train=20, val=0, test=0, image_size=64, workers=1)
     _, answers = load_scenes(tmp_path / "captions", "train", CNNEncoder(**CNN))
     for index, example in enumerate(open_split(tmp_path / "captions", "train")):
         scene = (example.attributes or {})["scene"]
         assert answers.ground[index] == GROUNDS.index(scene["ground"])
-        for region in range(16):
-            x, y = (region % 4 + 0.5) / 4, (region // 4 + 0.5) / 4
+        for region in range(64):
+            x, y = (region % 8 + 0.5) / 8, (region // 8 + 0.5) / 8
             distance, thing = min(
                 ((max(abs(each["x"] - x), abs(each["y"] - y)), each) for each in scene["objects"]),
                 key=lambda pair: pair[0],
             )
             expected = [0, 0, 0]
-            if distance < 0.65 / 4:
+            if distance < max(thing["radius"], 0.65 / 8):
                 words = (COLOURS, thing["colour"]), (SHAPES, thing["shape"]), (tuple(SIZES), thing["size"])
                 expected = [names.index(word) + 1 for names, word in words]
-                offset = torch.tensor([thing["x"] - x, thing["y"] - y]) * 4
+                offset = torch.tensor([thing["x"] - x, thing["y"] - y]) * 8
                 assert torch.allclose(answers.places[index, region], offset, atol=1e-4)
             assert answers.kinds[index, region].tolist() == expected
 
@@ -49,8 +49,8 @@ def test_pretrained_weights_are_weights_as_any(tmp_path: Path) -> None:
     torch.manual_seed(0)
     share = pretrain(tmp_path / "captions", tmp_path / "cnn.safetensors", first="conv1", epochs=1, **CNN)
     assert 0 <= share <= 1
-    encoder = CNNEncoder("resnet18", weights=str(tmp_path / "cnn.safetensors"), regions_from="layer3").eval()
-    assert (encoder.size, encoder.width, encoder.count, encoder.frozen) == (64, 256, 16, True)
+    encoder = CNNEncoder("resnet18", weights=str(tmp_path / "cnn.safetensors"), regions_from="layer2").eval()
+    assert (encoder.size, encoder.width, encoder.count, encoder.frozen) == (64, 128, 64, True)
     scenes = [render(sample_scene(Random(seed)), 64) for seed in (1, 2)]
     first, second = encoder.regions(torch.stack([torch.from_numpy(pixels(scene, 64)) for scene in scenes]))
     assert not torch.allclose(first, second, atol=1e-3)

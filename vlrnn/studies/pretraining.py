@@ -114,17 +114,18 @@ def load_scenes(folder: Path, split: str, encoder: CNNEncoder) -> tuple[Tensor, 
 
 
 def _answers(scene: Scene, side: int) -> Answers:
-    """What the regions of a side x side grid hold: the object whose centre is nearest, if it is near enough."""
+    """What the regions of a side x side grid hold: the object whose centre is nearest, if it reaches the region's
+    middle, or as good as."""
     middle = (torch.arange(side) + 0.5) / side
     y, x = torch.meshgrid(middle, middle, indexing="ij")
     middles = torch.stack([x, y], -1).view(-1, 2)  # [N, 2]
-    nearest = torch.full((side * side,), _REACH / side)
+    nearest = torch.full((side * side,), torch.inf)
     kinds = torch.zeros(side * side, len(_KINDS), dtype=torch.long)
     places = torch.zeros(side * side, 2)
     for thing in scene.objects:
         offset = (torch.tensor([thing.x, thing.y]) - middles) * side
         distance = offset.abs().amax(1) / side
-        here = distance < nearest
+        here = (distance < max(thing.radius, _REACH / side)) & (distance < nearest)
         nearest[here] = distance[here]
         words = (thing.colour, thing.shape, thing.size)
         numbers = [names.index(word) + 1 for names, word in zip(_KINDS, words, strict=True)]

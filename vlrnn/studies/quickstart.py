@@ -25,8 +25,8 @@ from vlrnn.tasks.recipe import run_recipe
 SIDE = 64
 """Pixels of a scene's side."""
 
-CNN: dict[str, Any] = {"name": "resnet18", "size": SIDE, "regions_from": "layer3"}
-"""The encoder: a grid of 4 x 4 regions, 256 wide."""
+CNN: dict[str, Any] = {"name": "resnet18", "size": SIDE, "regions_from": "layer2"}
+"""The encoder: a grid of 8 x 8 regions, 128 wide."""
 
 
 def quickstart(
