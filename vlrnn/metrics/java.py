@@ -62,12 +62,19 @@ def meteor(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
     images = len(segments)
     with _java(command) as ask:
         statistics = ask(segments, images)
-        counts = np.array([line.split() for line in statistics], np.float64)
+        counts = _numbers([line.split() for line in statistics])
         sums = [f"EVAL ||| {' '.join(map(str, row))}" for row in resampler.sums(counts)]
         # An EVAL answers with the score of each of its segments, then that of all together.
         answers = ask(["EVAL ||| " + " ||| ".join(statistics), *sums], images + 1 + 2 * len(sums))
-    values = np.array(answers, np.float64)
+    values = _numbers(answers)
     return JavaScore(float(values[images]), values[:images], values[images + 2 :: 2])
+
+
+def _numbers(answers: Sequence[str] | Sequence[Sequence[str]]) -> Floats:
+    try:
+        return np.array(answers, np.float64)
+    except ValueError:
+        raise NotComputedError(f"METEOR answered with what is no number: {str(answers)[:80]}") from None
 
 
 def spice(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler) -> JavaScore:
