@@ -37,6 +37,13 @@ def test_bad_json_names_file_and_line(tmp_path: Path, content: bytes, told: str)
     assert "\n" not in str(fault.value)
 
 
+def test_half_a_character_is_refused() -> None:
+    """JSON can spell what no file can hold; a pair of halves is a character."""
+    assert parse_json(r'"\ud83d\ude00 \u00e9"', "a.json") == "\U0001f600 é"
+    with pytest.raises(UserError, match=r"^a\.json: holds half a character, '\\ud83d'"):
+        parse_json(r'{"caption": "a dog \ud83d"}', "a.json")
+
+
 def test_a_line_of_a_file_is_named_as_it_is() -> None:
     with pytest.raises(UserError, match=r"^a\.jsonl:7: not JSON"):
         parse_json("{oops}\n", "a.jsonl:7")

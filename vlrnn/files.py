@@ -36,12 +36,18 @@ def parse_json(text: str, place: str) -> Any:
         UserError: the text is no JSON; names the line and column.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if "\\u" in text:  # an escape can name half a character, which no file can hold
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as fault:
         spot = place if "\n" not in text.rstrip() else f"{place}:{fault.lineno}"
         raise UserError(f"{spot}: not JSON: {fault.msg} (column {fault.colno})") from None
     except RecursionError:
         raise UserError(f"{place}: not readable JSON: nested too deeply") from None
+    except UnicodeEncodeError as fault:
+        half = ascii(fault.object[fault.start])
+        raise UserError(f"{place}: holds half a character, {half}; repair the text there") from None
 
 
 def read_json(path: str | Path) -> Any:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -146,7 +146,7 @@ def write_records(path: str | Path, records: Iterable[Example | Prediction]) -> 
 
 class RecordFile(Sequence[Record]):
     """A `.jsonl` file as a sequence that holds only an offset per line (8 bytes), so that memory does not grow with
-    what the lines hold. Each worker process that it is sent to opens the file for itself.
+    what the lines hold. No file stays open, so that it can be sent to other processes, or be there when one is forked.
 
     Args:
         path: the file.
@@ -156,7 +156,6 @@ class RecordFile(Sequence[Record]):
     def __init__(self, path: str | Path, kind: type[Record]) -> None:
         self.path = Path(path)
         self.kind: type[Record] = kind
-        self._file: IO[bytes] | None = None
         try:
             with self.path.open("rb") as file:
                 ends = np.cumsum(np.fromiter(map(len, file), dtype=np.int64))
@@ -171,21 +170,21 @@ class RecordFile(Sequence[Record]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        if self._file is None:
-            self._file = self.path.open("rb")
-        self._file.seek(int(self._starts[index]))
-        line = self._file.read(int(self._starts[index + 1] - self._starts[index]))
+        with self.path.open("rb") as file:
+            file.seek(int(self._starts[index]))
+            return self._parse(file.readline(), index)
+
+    def __iter__(self) -> Iterator[Record]:
+        with self.path.open("rb") as file:
+            for index, line in enumerate(file):
+                yield self._parse(line, index)
+
+    def _parse(self, line: bytes, index: int) -> Record:
         place = f"{self.path}:{index + 1}"
         try:
             return parse_record(self.kind, line.decode("utf-8-sig"), place)
         except UnicodeDecodeError:
             raise UserError(f"{place}: not UTF-8 text") from None
-
-    def __iter__(self) -> Iterator[Record]:
-        return (self[index] for index in range(len(self)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None}
 
 
 def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
