@@ -24,7 +24,8 @@ class Trainer:
     def __init__(self, encoder: CNNEncoder) -> None:
         self.lightning_module = nn.Module()
         self.lightning_module.encoder = encoder
-        self.strategy = self
+        self.strategy = self.state = self
+        self.fn = "fit"
         self.root_device = torch.device("cpu")
 
 
@@ -89,6 +90,29 @@ def test_train_is_shuffled_and_the_others_are_not(dataset: Path, encoder: CNNEnc
         assert list(batch.examples) == list(open_split(dataset, split))
 
 
+def test_captions_are_drawn_anew(make_dataset: Callable[..., Path], tmp_path: Path, encoder: CNNEncoder) -> None:
+    """In training as many as asked for, others each time; elsewhere all."""
+    folder = make_dataset(tmp_path / "squares", (9, 3))
+    data = attached(VisionLanguageData(str(folder), captions_per_image=1, min_count=1, batch_size=20), encoder)
+    (all_of_them,) = data.loader("val")
+    assert len(all_of_them.tokens) == sum(len(example.captions) for example in all_of_them.examples) > 3
+    drawn: dict[object, set[tuple[int, ...]]] = {}
+    for _ in range(8):
+        (batch,) = data.train_dataloader()
+        assert sorted(batch.image_of.tolist()) == list(range(9))
+        for image, row in zip(batch.image_of.tolist(), batch.tokens.tolist(), strict=True):
+            drawn.setdefault(batch.examples[image].id, set()).add(tuple(id for id in row if id))
+    assert max(map(len, drawn.values())) > 1
+
+
+def test_a_single_image_cannot_be_scored(
+    make_dataset: Callable[..., Path], tmp_path: Path, encoder: CNNEncoder
+) -> None:
+    folder = make_dataset(tmp_path / "squares", (4, 1))
+    with pytest.raises(UserError, match=r"val\.jsonl.*two images at least"):
+        attached(VisionLanguageData(str(folder)), encoder)
+
+
 def test_long_captions_are_cut_and_rare_words_unknown(dataset: Path, encoder: CNNEncoder) -> None:
     data = attached(VisionLanguageData(str(dataset), min_count=1000, max_length=4, batch_size=20), encoder)
     (batch,) = data.train_dataloader()
@@ -133,8 +157,8 @@ def test_examples_travel_to_workers(dataset: Path) -> None:
 
 def test_image_root(dataset: Path, tmp_path: Path, encoder: CNNEncoder) -> None:
     """Images may lie elsewhere, as `dataset.json` or the user says."""
-    records = list(open_split(dataset, "train"))
-    write_dataset(tmp_path, {"train": records}, name="n", source="s", licence="l", image_root=str(dataset))
+    splits = {split: list(open_split(dataset, split)) for split in ("train", "val")}
+    write_dataset(tmp_path, splits, name="n", source="s", licence="l", image_root=str(dataset))
     data = attached(VisionLanguageData(str(tmp_path), batch_size=20), encoder)
     assert data.locate("images/a.png") == dataset / "images/a.png"
     assert len(next(iter(data.train_dataloader())).examples) == 8
@@ -158,7 +182,9 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
         _ = VisionLanguageData(str(tmp_path)).vocabulary
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"max_length": 0}, {"num_workers": -1}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"batch_size": 0}, {"max_length": 0}, {"num_workers": -1}, {"captions_per_image": 0}], ids=str
+)
 def test_wrong_settings_are_refused(dataset: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         VisionLanguageData(str(dataset), **wrong)

@@ -213,6 +213,19 @@ def test_mistakes_are_told_in_one_line(
     one_line(capfd.readouterr().err, *words)
 
 
+def test_a_checkpoint_is_scored_on_other_data(workshop: Any, make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    """Data that has no training split, and whose words are not counted: those of the checkpoint are said."""
+    folder = make_dataset(tmp_path / "others", (2, 2, 4))
+    (folder / "train.jsonl").unlink()
+    (folder / "val.jsonl").unlink()
+    run = tmp_path / "run"
+    best = str(workshop.run_folder / "checkpoints" / "best.ckpt")
+    done = workshop.run("test", "--data.root", str(folder), "--ckpt_path", best, "--trainer.default_root_dir", str(run))
+    assert done.returncode == 0, done.stderr
+    assert "features of others-test" in done.stderr
+    assert json.loads((run / "metrics.json").read_text())["scores"]["CIDEr"]["n"] == 4
+
+
 def test_an_unreadable_image_is_named(make_dataset: Callable[..., Path], classifier_file: Path, tmp_path: Path) -> None:
     folder = make_dataset(tmp_path / "squares")
     (folder / "images" / "red_top.png").write_bytes(b"no image")

@@ -53,7 +53,7 @@ class Item(NamedTuple):
 
 
 class CaptionedImages(Dataset[Item]):
-    """The examples of a split, each with all its captions.
+    """The examples of a split, each with its captions.
 
     Args:
         examples: of a split.
@@ -61,6 +61,7 @@ class CaptionedImages(Dataset[Item]):
         size: the side of the square that images are squeezed to.
         encode: caption -> ids.
         cache: where the regions are, when they need not be computed.
+        captions: how many of its captions come with an example, drawn anew each time; None: all.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class CaptionedImages(Dataset[Item]):
         size: int,
         encode: Callable[[str], list[int]],
         cache: FeatureCache | None,
+        captions: int | None = None,
     ) -> None:
+        self.captions = captions
         self.examples = examples
         self.locate = locate
         self.size = size
@@ -82,7 +85,10 @@ class CaptionedImages(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         example = self.examples[index]
-        rows = [self.encode(caption) for caption in example.captions]
+        captions = example.captions
+        if self.captions is not None:
+            captions = tuple(captions[number] for number in torch.randperm(len(captions))[: self.captions].tolist())
+        rows = [self.encode(caption) for caption in captions]
         if self.cache is not None:
             return Item(example, None, torch.from_numpy(self.cache[example.image].copy()), rows)
         image = pixels(open_image(self.locate(example.image)), self.size)
@@ -112,7 +118,8 @@ class VisionLanguageData(pl.LightningDataModule):
     Args:
         root: the folder of the prepared data set.
         image_root: the folder that image paths are relative to; by default what `dataset.json` says, else `root`.
-        batch_size: images in a batch; each comes with all its captions.
+        batch_size: images in a batch.
+        captions_per_image: how many of an image's captions, drawn anew each time, come with it in training; null: all.
         min_count: words that occur less often in the training captions are `<unk>`.
         max_length: words of a training caption; what lies behind is cut off.
         cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
@@ -124,20 +131,28 @@ class VisionLanguageData(pl.LightningDataModule):
         root: str,
         image_root: str | None = None,
         batch_size: int = 32,
+        captions_per_image: int | None = None,
         min_count: int = 5,
         max_length: int = 30,
         cache: str | None = None,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("min_count", min_count), ("max_length", max_length)):
-            if value < 1:
+        at_least_one = {
+            "batch_size": batch_size,
+            "captions_per_image": captions_per_image,
+            "min_count": min_count,
+            "max_length": max_length,
+        }
+        for name, value in at_least_one.items():
+            if value is not None and value < 1:
                 raise UserError(f"data.{name} must be at least 1, not {value}")
         if num_workers < 0:
             raise UserError(f"data.num_workers must not be negative, not {num_workers}")
         self.root = Path(root)
         self.image_root = Path(image_root) if image_root else self.root / describe_dataset(root).get("image_root", ".")
         self.batch_size = batch_size
+        self.captions_per_image = captions_per_image
         self.min_count = min_count
         self.max_length = max_length
         self.cache = cache
@@ -158,8 +173,10 @@ class VisionLanguageData(pl.LightningDataModule):
         """The file of an image."""
         return self.image_root / image
 
-    def make_cache(self, encoder: Encoder, device: torch.device | str = "cpu") -> dict[str, FeatureCache]:
-        """Make the encoder outputs of all splits, or find them made.
+    def make_cache(
+        self, encoder: Encoder, splits: Sequence[str], device: torch.device | str = "cpu"
+    ) -> dict[str, FeatureCache]:
+        """Make the encoder outputs of splits, or find them made.
 
         Raises:
             UserError: no cache folder is set, or as `open_cache` says.
@@ -167,7 +184,7 @@ class VisionLanguageData(pl.LightningDataModule):
         if self.cache is None:
             raise UserError("data.cache names no folder for the encoder outputs")
         caches = {}
-        for split in self.splits:
+        for split in splits:
             images = {example.image: self.locate(example.image) for example in open_split(self.root, split)}
             name, workers = f"{self.root.name}-{split}", self.num_workers
             caches[split] = open_cache(self.cache, name, encoder, images, num_workers=workers, device=device)
@@ -175,10 +192,18 @@ class VisionLanguageData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         if self.cache is not None:
-            self.make_cache(self._encoder(), self._trainer().strategy.root_device)
+            self.make_cache(self._encoder(), self._used(), self._trainer().strategy.root_device)
 
     def setup(self, stage: str) -> None:
-        self._caches = self.make_cache(self._encoder()) if self.cache is not None else {}
+        for split in self._used():
+            count = len(open_split(self.root, split))
+            if split != "train" and count < 2:
+                raise UserError(f"{self.root / split}.jsonl: scores take two images at least; there are {count}")
+        self._caches = self.make_cache(self._encoder(), self._used()) if self.cache is not None else {}
+
+    def _used(self) -> tuple[str, ...]:
+        """The splits that the Trainer is about to use."""
+        return {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[self._trainer().state.fn or "fit"]
 
     def _trainer(self) -> pl.Trainer:
         if self.trainer is None:
@@ -196,7 +221,14 @@ class VisionLanguageData(pl.LightningDataModule):
     def loader(self, split: str) -> DataLoader[Batch]:
         """Batches of a split; those of train are shuffled."""
         examples: RecordFile[Example] = open_split(self.root, split)
-        data = CaptionedImages(examples, self.locate, self._encoder().size, self._encode, self._caches.get(split))
+        data = CaptionedImages(
+            examples,
+            self.locate,
+            self._encoder().size,
+            self._encode,
+            self._caches.get(split),
+            captions=self.captions_per_image if split == "train" else None,
+        )
         return DataLoader(
             data,  # type: ignore[arg-type]
             self.batch_size,

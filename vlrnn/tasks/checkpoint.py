@@ -7,6 +7,7 @@ weights.
 
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +18,11 @@ from safetensors.torch import load_file, save
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
-from vlrnn.parts import describe, rebuild
+from vlrnn.parts import Part, describe, rebuild
 from vlrnn.tasks.base import FORMAT, Task
 
 AnyTask = TypeVar("AnyTask", bound=Task)
+AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 def save_pretrained(task: Task, folder: str | Path) -> None:
@@ -40,17 +42,33 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
             kind.
     """
     checkpoint = read_checkpoint(path)
-    description = checkpoint["vlrnn"]
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise UserError(f"{path}: not a checkpoint of this version of vlrnn (format {FORMAT})")
-    _refuse_foreign_weights(description, path)
-    task = rebuild(description.get("task"), expected, str(path))
+    task = rebuild(_described(checkpoint, path), expected, str(path))
     try:
         task.load_state_dict(checkpoint["state_dict"])
     except Exception as fault:  # whatever stands where tensors should
         reason = " ".join(str(fault).split())
         raise UserError(f"{path}: the weights do not fit the model that it describes: {reason[:200]}") from None
     return task.eval()
+
+
+def load_part(path: str | Path, name: str, expected: type[AnyPart]) -> AnyPart:
+    """Build one part of a checkpoint's task, `vocabulary`, say, as it was before it had learnt anything.
+
+    Raises:
+        UserError: no checkpoint, or its task has no such part.
+    """
+    described = _described(read_checkpoint(path), path)
+    arguments = described.get("arguments") if isinstance(described, dict) else None
+    return rebuild(arguments.get(name) if isinstance(arguments, dict) else None, expected, str(path))
+
+
+def _described(checkpoint: Mapping[str, Any], path: str | Path) -> Any:
+    """What a checkpoint says its task is."""
+    description = checkpoint["vlrnn"]
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise UserError(f"{path}: not a checkpoint of this version of vlrnn (format {FORMAT})")
+    _refuse_foreign_weights(description, path)
+    return description.get("task")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

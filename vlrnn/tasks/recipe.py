@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import (
@@ -35,7 +36,8 @@ from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.tasks.base import Task
-from vlrnn.tasks.checkpoint import read_checkpoint
+from vlrnn.tasks.checkpoint import load_part, read_checkpoint
+from vlrnn.text.vocabulary import Vocabulary
 
 
 class RunLog(CSVLogger):
@@ -89,7 +91,7 @@ class RecipeCLI(LightningCLI):
     """LightningCLI with the run folder of vlrnn: `--trainer.default_root_dir` holds all that a run leaves."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
@@ -109,6 +111,12 @@ class RecipeCLI(LightningCLI):
                 "trainer.gradient_clip_val": 5.0,
             }
         )
+
+    def _vocabulary(self, data: VisionLanguageData) -> Vocabulary:
+        """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
+        if self.subcommand in ("validate", "test"):
+            data.vocabulary = load_part(self.config[self.subcommand]["ckpt_path"], "vocabulary", Vocabulary)
+        return data.vocabulary
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
@@ -202,6 +210,8 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
     _hush()
+    # Recurrences make numbers near to nothing, on which processors are many times slower than on zero.
+    torch.set_flush_denormal(True)
     _check_recipes(arguments)
     subcommand = [] if command == "cache" else [command]
     try:
@@ -224,4 +234,4 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
     except (ArgumentError, TypeError, ValueError) as fault:
         raise _told(fault) from None
     if command == "cache":
-        cli.datamodule.make_cache(cli.model.encoder, cli.trainer.strategy.root_device)
+        cli.datamodule.make_cache(cli.model.encoder, cli.datamodule.splits, cli.trainer.strategy.root_device)
