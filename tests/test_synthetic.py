@@ -125,7 +125,7 @@ def test_captions_tell_all_and_differ(scene: Scene, seed: int) -> None:
 
 
 def test_read_caption() -> None:
-    claims = read_caption("There is an orange ring to the left of a SMALL red star, on a dotted background.")
+    claims = read_caption("There is an orange ring, and a SMALL red star to its left, on a dotted background.")
     assert claims is not None
     assert [(m.colour, m.shape, m.size) for m in claims.mentions] == [
         ("orange", "ring", None),
@@ -134,7 +134,7 @@ def test_read_caption() -> None:
     assert (claims.relations, claims.ground) == (("left",), "dotted")
     for phrases in PHRASES.values():
         for phrase in phrases:
-            assert read_caption(f"a red ring {phrase} a blue star") is not None
+            assert read_caption(f"a red ring and a blue star {phrase}") is not None
 
 
 @pytest.mark.parametrize(
@@ -145,13 +145,15 @@ def test_read_caption() -> None:
         "a red",
         "a circle",
         "red red circle",
-        "a red circle that is",
-        "a red circle left of",
-        "a red circle a blue square",
+        "a red circle and",
+        "a red circle left of it",
+        "a red circle a blue square left of it",
+        "a red circle and a blue square",
+        "a red circle and a blue square left of",
         "a red circle on a dotted",
-        "a red circle on a dotted background left of a blue square",
-        "left of a red circle",
-        "a red circle <unk> a blue square",
+        "a red circle on a dotted background and a blue square left of it",
+        "and a red circle left of it",
+        "a red circle <unk> a blue square left of it",
     ],
 )
 def test_what_is_not_of_the_grammar_is_not_read(caption: str) -> None:

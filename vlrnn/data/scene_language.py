@@ -1,13 +1,13 @@
 """What is said of synthetic scenes: a small grammar that makes captions and reads them back. Knows no pixels.
 
-    caption  = [opening] object (link object)* [ground]
+    caption  = [opening] object ("and" object place)* [ground]
     object   = article [size] colour shape
-    link     = ["that is"] phrase of a relation
+    place    = phrase of a relation
     ground   = "on a" pattern "background"
 
-A caption names every object, as a chain in scan order (left to right) or its reverse, and relates each to the
-next. Wording is chosen once for a caption, so that within one it does not change:
-`there is a red circle left of a blue square above a green star`.
+A caption names every object, as a chain in scan order (left to right) or its reverse, and says of each but the first
+where it is from the one before, which is "it". Wording is chosen once for a caption, so that within one it does not
+change: `there is a red circle and a blue square right of it and a green star above it`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,13 @@ from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene, SceneObjec
 
 OPENINGS = ("", "there is", "we see", "a picture of")
 PHRASES: dict[str, tuple[str, ...]] = {
-    "left": ("left of", "to the left of", "on the left of"),
-    "right": ("right of", "to the right of", "on the right of"),
-    "above": ("above", "over", "higher than"),
-    "below": ("below", "under", "lower than"),
+    "left": ("left of it", "to its left", "on its left"),
+    "right": ("right of it", "to its right", "on its right"),
+    "above": ("above it", "over it", "higher than it"),
+    "below": ("below it", "under it", "lower than it"),
 }
 """Relation -> its wordings; a caption keeps to one column."""
 
-LINKS = ("", "that is ")
 CAPTIONS_PER_SCENE = 5
 
 
@@ -38,7 +37,6 @@ def captions(scene: Scene, rng: Random, count: int = CAPTIONS_PER_SCENE) -> tupl
             scene.objects if rng.random() < 0.5 else scene.objects[::-1],
             opening=rng.choice(OPENINGS),
             column=rng.randrange(3),
-            link=rng.choice(LINKS),
             with_size=rng.random() < 0.4,
             ground=scene.ground if rng.random() < 0.4 else None,
         )
@@ -51,7 +49,6 @@ def tell(
     *,
     opening: str = "",
     column: int = 0,
-    link: str = "",
     with_size: bool = False,
     ground: str | None = None,
 ) -> str:
@@ -61,13 +58,12 @@ def tell(
         objects: in the order of telling.
         opening: of `OPENINGS`.
         column: which of the three wordings of `PHRASES`.
-        link: of `LINKS`, put before every relation.
         with_size: name the sizes.
         ground: the pattern to name, or None.
     """
     parts = [opening, noun_phrase(objects[0], with_size)]
     for before, after in pairwise(objects):
-        parts += [link + PHRASES[relation(before, after)][column], noun_phrase(after, with_size)]
+        parts += ["and", noun_phrase(after, with_size), PHRASES[relation(after, before)][column]]
     if ground:
         parts.append(f"on a {ground} background")
     return " ".join(part for part in parts if part)
@@ -94,7 +90,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class Claims:
-    """What a caption claims: `relations[i]` is where `mentions[i]` is from `mentions[i + 1]`."""
+    """What a caption claims: `relations[i]` is where `mentions[i + 1]` is from `mentions[i]`."""
 
     mentions: tuple[Mention, ...]
     relations: tuple[str, ...]
@@ -106,20 +102,21 @@ def read_caption(caption: str) -> Claims | None:
     words = "".join(letter if letter.isalpha() else " " for letter in caption.lower()).split()
     reader = _Reader(words)
     reader.take_any(_OPENINGS)
-    mention = reader.mention()
-    mentions, relations = [mention], []
-    while (name := reader.relation()) is not None:
-        relations.append(name)
+    mentions = [reader.mention()]
+    relations: list[str | None] = []
+    while reader.take_any({"and": "and"}):
         mentions.append(reader.mention())
+        relations.append(reader.relation())
     ground = reader.ground()
     named = [each for each in mentions if each is not None]
-    if len(named) < len(mentions) or not reader.at_end:
+    placed = [each for each in relations if each is not None]
+    if len(named) < len(mentions) or len(placed) < len(relations) or not reader.at_end:
         return None
-    return Claims(tuple(named), tuple(relations), ground)
+    return Claims(tuple(named), tuple(placed), ground)
 
 
 _OPENINGS = {opening: opening for opening in OPENINGS if opening}
-_RELATIONS = {link + phrase: name for name, phrases in PHRASES.items() for phrase in phrases for link in LINKS}
+_RELATIONS = {phrase: name for name, phrases in PHRASES.items() for phrase in phrases}
 _ARTICLES = {article: article for article in ("a", "an", "the")}
 _GROUNDS = {f"on a {ground} background": ground for ground in GROUNDS}
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from vlrnn.data.scene_language import PHRASES, with_article
+from vlrnn.data.scene_language import with_article
 from vlrnn.data.scenes import COLOURS, HELD_OUT, INVERSE, SHAPES, Scene, SceneObject, relation
 
 ANNOTATORS = 10
 """How often an answer stands in a record: VQA has ten people's."""
+
+_FROM = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _relation(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
     a, b = pair
     truth = relation(a, b)
     name, answer = (truth, "yes") if rng.random() < 0.5 else (INVERSE[truth], "no")
-    return Question(f"is the {a.name} {PHRASES[name][0]} the {b.name}", answer, "relation", "yes/no")
+    return Question(f"is the {a.name} {_FROM[name]} the {b.name}", answer, "relation", "yes/no")
 
 
 def _side(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:

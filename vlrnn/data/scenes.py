@@ -15,7 +15,7 @@ from vlrnn.errors import UserError
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "black")
-SIZES = {"small": 0.08, "large": 0.13}
+SIZES = {"small": 0.1, "large": 0.145}
 """Size word -> radius as a share of the image's side."""
 GROUNDS = ("plain", "striped", "dotted", "checked", "noisy")
 INVERSE = {"left": "right", "right": "left", "above": "below", "below": "above"}

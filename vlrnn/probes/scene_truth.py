@@ -70,7 +70,7 @@ def _relations_hold(claims: Claims, scene: Scene) -> bool:
     things = [there.get((mention.colour, mention.shape)) for mention in claims.mentions]
     return all(
         a is not None and b is not None and relation_holds(a, name, b)
-        for a, name, b in zip(things, claims.relations, things[1:], strict=False)
+        for a, name, b in zip(things[1:], claims.relations, things, strict=False)
     )
 
 
