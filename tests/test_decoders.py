@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlrnn.nn.attention import SoftAttention
+from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
 from vlrnn.nn.recurrence import GRU, LSTM, RNN
@@ -23,6 +23,9 @@ DECODERS = {
     "show-and-tell": lambda cell: ShowAndTell(cell, embedding=E),
     "show-attend-tell": lambda cell: ShowAttendTell(cell, SoftAttention(A), embedding=E),
     "show-attend-tell-projected": lambda cell: ShowAttendTell(cell, SoftAttention(A), embedding=E, region_width=9),
+    "show-attend-tell-placed": lambda cell: ShowAttendTell(
+        cell, DotAttention(A), embedding=E, region_width=9, frequencies=2, query_word=True
+    ),
 }
 every = [pytest.mark.parametrize("decoder", list(DECODERS)), pytest.mark.parametrize("cell", list(CELLS))]
 ATTENDING = [name for name in DECODERS if "attend" in name]
@@ -41,8 +44,9 @@ def make(decoder: str, cell: str) -> Decoder:
 
 
 def context(batch_size: int = B) -> Context:
-    regions = torch.randn(batch_size, N, D)
-    return Context(regions, torch.ones(batch_size, N, dtype=torch.bool), regions.mean(1))
+    regions, corners = torch.randn(batch_size, N, D), torch.rand(batch_size, N, 2) / 2
+    boxes = torch.cat([corners, corners + 0.4], -1)
+    return Context(regions, torch.ones(batch_size, N, dtype=torch.bool), regions.mean(1), boxes)
 
 
 def close(left: Tensor, right: Tensor) -> None:
@@ -57,7 +61,7 @@ def test_teacher_forcing_is_step_by_step(decoder: str, cell: str) -> None:
     logits = built(tokens, built.prepare(known), image_of)
     assert logits.shape == (len(image_of), T, V)
     for row, image in enumerate(image_of.tolist()):
-        memory = built.prepare(Context(known.regions[[image]], known.mask[[image]], known.pooled[[image]]))
+        memory = built.prepare(select(known, torch.tensor([image])))
         state = built.initial_state(memory)
         for time in range(T):
             scores, state = built.step(tokens[row, time].view(1, 1), state, memory)
@@ -134,14 +138,14 @@ def test_finished_images_can_leave(decoder: str, cell: str) -> None:
 @pytest.mark.parametrize("cell", ["gru", "lstm-2"])
 def test_masked_regions_do_not_matter(decoder: str, cell: str) -> None:
     built = make(decoder, cell)
-    regions, mask = torch.randn(B, N, D), torch.rand(B, N) > 0.4
+    known, mask = context(), torch.rand(B, N) > 0.4
     mask[:, 0] = True
     tokens, image_of = torch.randint(1, V, (B, T)), torch.arange(B)
     outcomes = []
     for filling in (0.0, 1e3):
-        filled = torch.where(mask[..., None], regions, filling)
-        pooled = (regions * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        memory = built.prepare(Context(filled, mask, pooled))
+        filled = torch.where(mask[..., None], known.regions, filling)
+        pooled = (known.regions * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        memory = built.prepare(Context(filled, mask, pooled, known.boxes))
         outcomes.append(built.read(tokens, memory, image_of))
     close(built.readout(outcomes[0].output), built.readout(outcomes[1].output))
     attention = outcomes[0].attention

@@ -60,3 +60,29 @@ class SoftAttention(Attention):
         scores = self.score(hidden).squeeze(-1)  # [B, K, N]
         weights = scores.masked_fill(~mask[:, None], float("-inf")).softmax(-1)
         return weights @ regions, weights
+
+
+class DotAttention(Attention):
+    """Scaled products, e_n = (W a_n) . (U h) / sqrt(A) (Vaswani et al. 2017, eq. 1, of one head; unscaled: Luong et al.
+    2015). It takes a fraction of the time and memory of `SoftAttention`: no [B, K, N, A] is ever made.
+
+    Args:
+        width: A, of keys and queries.
+    """
+
+    def __init__(self, width: int = 512) -> None:
+        super().__init__()
+        self.width = width
+
+    def build(self, query_width: int, region_width: int) -> Self:
+        self.from_region = nn.Linear(region_width, self.width, bias=False)  # a bias would be lost in the softmax
+        self.from_query = nn.Linear(query_width, self.width)
+        return self
+
+    def prepare(self, regions: Tensor) -> Tensor:
+        return self.from_region(regions) / self.width**0.5
+
+    def forward(self, query: Tensor, keys: Tensor, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self.from_query(query) @ keys.transpose(1, 2)  # [B, K, N]
+        weights = scores.masked_fill(~mask[:, None], float("-inf")).softmax(-1)
+        return weights @ regions, weights

@@ -19,6 +19,7 @@ from vlrnn.nn.attention import Attention
 from vlrnn.nn.context import Context
 from vlrnn.nn.layout import Grid, fill_up, stack_steps
 from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.regions import RegionMap
 from vlrnn.nn.tree import Tree, leaves, map_tree, select
 from vlrnn.parts import Part
 
@@ -193,17 +194,19 @@ class ShowAttendTell(Decoder):
 
     The first state is a map of the mean region (section 3.1.2); the query is the state before the word; what is seen
     passes the gate beta = sigmoid(f h) (section 4.2.1) and enters the recurrence beside the word; the scores are
-    L_o(E y + L_h h + L_z z) (eq. 7).
+    L_o(E y + L_h h + L_z z) (eq. 7). With the defaults of all but the widths this is the paper's decoder.
 
     Args:
         recurrence: any.
         attention: any.
         embedding: E, also the width of the deep output.
         dropout: of words, regions and the deep output.
-        region_width: when given, regions are first mapped to this width (linear, then ReLU), once for an image. null:
-            they are used as the encoder gives them, as in the paper.
-        boxes: tell the decoder where a region lies: its box stands behind its features. Attention by content alone, as
-            in the paper, cannot tell left from right but by what the encoder lets slip.
+        region_width: when given, regions are first mapped to this width (see `RegionMap`), once for an image. null:
+            they are used as the encoder gives them.
+        frequencies: how finely the map tells the decoder where a region lies; it needs a `region_width`. With 0 it does
+            not, and what the decoder knows of left and right is what the encoder lets slip.
+        query_word: let the query hold the word that goes in beside the state before it. Of the state alone the decoder
+            must foresee, a word ahead, where it will have to look.
     """
 
     class Memory(NamedTuple):
@@ -219,23 +222,26 @@ class ShowAttendTell(Decoder):
         embedding: int = 512,
         dropout: float = 0.5,
         region_width: int | None = None,
-        boxes: bool = False,
+        frequencies: int = 0,
+        query_word: bool = False,
     ) -> None:
         super().__init__()
+        if frequencies and not region_width:
+            raise UserError("decoder: frequencies need a region_width, the width of the map that they enter")
         self.recurrence = recurrence
-        self.boxes = boxes
+        self.frequencies = frequencies
+        self.query_word = query_word
         self.attention = attention
         self.embedding_width = embedding
         self.region_width = region_width
         self.dropout = nn.Dropout(dropout)
 
     def build(self, vocabulary_size: int, context_width: int) -> Self:
-        context_width += 4 * self.boxes
         width, hidden = self.region_width or context_width, self.recurrence.width
-        self.project = nn.Sequential(nn.Linear(context_width, width), nn.ReLU()) if self.region_width else None
+        self.region_map = RegionMap(context_width, width, self.frequencies) if self.region_width else None
         self.embedding = nn.Embedding(vocabulary_size, self.embedding_width, padding_idx=0)
         self.recurrence.build(self.embedding_width + width)
-        self.attention.build(hidden, width)
+        self.attention.build(hidden + self.embedding_width * self.query_word, width)
         self.gate = nn.Linear(hidden, width)
         self.first_state = FirstState(width, self._start(1))
         self.from_state = nn.Linear(hidden, self.embedding_width)
@@ -245,12 +251,7 @@ class ShowAttendTell(Decoder):
         return self
 
     def prepare(self, context: Context) -> Tree:
-        regions = context.regions
-        if self.boxes:
-            if context.boxes is None:
-                raise UserError("decoder: boxes are asked for, but this encoder does not know where its regions lie")
-            regions = torch.cat([regions, context.boxes.to(regions.dtype)], -1)
-        regions = self.dropout(regions if self.project is None else self.project(regions))
+        regions = self.dropout(context.regions if self.region_map is None else self.region_map(context))
         there = context.mask.to(regions.dtype)[..., None]
         pooled = (regions * there).sum(1) / there.sum(1)
         return self.Memory(pooled, regions, self.attention.prepare(regions), context.mask)
@@ -268,7 +269,8 @@ class ShowAttendTell(Decoder):
     def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
         before, inner = state
         before = before.unflatten(0, words.shape[:2])  # [B, K, H]
-        seen, weights = self.attention(before, memory.keys, memory.regions, memory.mask)
+        query = torch.cat([before, words], -1) if self.query_word else before
+        seen, weights = self.attention(query, memory.keys, memory.regions, memory.mask)
         seen = torch.sigmoid(self.gate(before)) * seen  # [B, K, R]
         output, inner = self.recurrence.step(torch.cat([words, seen], -1).flatten(0, 1), inner)
         known = torch.cat([words, output.unflatten(0, words.shape[:2]), seen], -1)  # [B, K, E + H + R]

@@ -1,0 +1,55 @@
+"""The map of regions: what is in them and where they lie."""
+
+import math
+
+import pytest
+import torch
+
+from vlrnn.errors import UserError
+from vlrnn.nn.attention import DotAttention
+from vlrnn.nn.context import Context
+from vlrnn.nn.decoders import ShowAttendTell
+from vlrnn.nn.recurrence import LSTM
+from vlrnn.nn.regions import RegionMap
+
+N, D, R = 3, 5, 6
+BOXES = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.5, 0.5, 1.0]]])
+
+
+def context(regions: torch.Tensor, boxes: torch.Tensor | None = BOXES) -> Context:
+    return Context(regions, torch.ones(regions.shape[:2], dtype=torch.bool), regions.mean(1), boxes)
+
+
+def test_the_formula() -> None:
+    made = RegionMap(D, R, frequencies=2)
+    regions = torch.randn(1, N, D) * 3 + 1
+    mapped = made(context(regions))
+    for n in range(N):
+        x0, y0, x1, y1 = BOXES[0, n].tolist()
+        x, y = x0 + x1 - 1, y0 + y1 - 1
+        angles = [math.pi / 2 * k * each for each in (x, y) for k in (1, 2)]
+        place = torch.tensor([x, y, *map(math.sin, angles), *map(math.cos, angles)])
+        evened = (regions[0, n] - regions[0, n].mean()) / (regions[0, n].var(unbiased=False) + 1e-5).sqrt()
+        what, where = made.what[1], made.where
+        assert where is not None
+        expected = torch.relu(what.weight @ evened + what.bias + where.weight @ place)
+        assert torch.allclose(mapped[0, n], expected, atol=1e-5)
+
+
+def test_the_scale_of_the_encoder_does_not_matter() -> None:
+    made, regions = RegionMap(D, R), torch.randn(1, N, D)
+    assert torch.allclose(made(context(regions)), made(context(1000 * regions)), atol=1e-3)
+
+
+def test_where_a_region_lies_matters_when_asked_for() -> None:
+    same = torch.randn(1, 1, D).expand(1, N, D)
+    assert torch.equal(*RegionMap(D, R)(context(same, None))[0, :2])
+    placed = RegionMap(D, R, frequencies=1)
+    assert not torch.allclose(*placed(context(same))[0, :2], atol=1e-3)
+    with pytest.raises(UserError, match="does not know where its regions lie"):
+        placed(context(same, None))
+
+
+def test_a_place_needs_a_map() -> None:
+    with pytest.raises(UserError, match="frequencies need a region_width"):
+        ShowAttendTell(LSTM(4), DotAttention(4), frequencies=2)
