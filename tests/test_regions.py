@@ -30,10 +30,10 @@ def test_the_formula() -> None:
         angles = [math.pi / 2 * k * each for each in (x, y) for k in (1, 2)]
         place = torch.tensor([x, y, *map(math.sin, angles), *map(math.cos, angles)])
         evened = (regions[0, n] - regions[0, n].mean()) / (regions[0, n].var(unbiased=False) + 1e-5).sqrt()
-        what, where = made.what[1], made.where
-        assert where is not None
-        expected = torch.relu(what.weight @ evened + what.bias + where.weight @ place)
+        linear = made.what[1]
+        expected = torch.cat([torch.relu(linear.weight @ evened + linear.bias), 2 * place])
         assert torch.allclose(mapped[0, n], expected, atol=1e-5)
+    assert made.width == mapped.shape[-1] == R + 10
 
 
 def test_the_scale_of_the_encoder_does_not_matter() -> None:

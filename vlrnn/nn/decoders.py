@@ -237,8 +237,11 @@ class ShowAttendTell(Decoder):
         self.dropout = nn.Dropout(dropout)
 
     def build(self, vocabulary_size: int, context_width: int) -> Self:
-        width, hidden = self.region_width or context_width, self.recurrence.width
-        self.region_map = RegionMap(context_width, width, self.frequencies) if self.region_width else None
+        region_map = None
+        if self.region_width:
+            region_map = RegionMap(context_width, self.region_width, self.frequencies, self.dropout.p)
+        width, hidden = region_map.width if region_map else context_width, self.recurrence.width
+        self.region_map = region_map
         self.embedding = nn.Embedding(vocabulary_size, self.embedding_width, padding_idx=0)
         self.recurrence.build(self.embedding_width + width)
         self.attention.build(hidden + self.embedding_width * self.query_word, width)
@@ -251,7 +254,7 @@ class ShowAttendTell(Decoder):
         return self
 
     def prepare(self, context: Context) -> Tree:
-        regions = self.dropout(context.regions if self.region_map is None else self.region_map(context))
+        regions = self.dropout(context.regions) if self.region_map is None else self.region_map(context)
         there = context.mask.to(regions.dtype)[..., None]
         pooled = (regions * there).sum(1) / there.sum(1)
         return self.Memory(pooled, regions, self.attention.prepare(regions), context.mask)
