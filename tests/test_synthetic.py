@@ -89,6 +89,18 @@ def test_held_out_pairs_occur_where_wanted_only() -> None:
     assert {thing.pair for scene in scenes for thing in scene.objects} >= set(HELD_OUT)
 
 
+def test_the_opening_tells_the_order() -> None:
+    """So that it is known from the first word on which object comes first."""
+    told = set()
+    for scene in many(60):
+        for caption in captions(scene, Random(1)):
+            backwards = caption.startswith(("we see", "a picture of"))
+            told.add(backwards)
+            pairs = [(mention.colour, mention.shape) for mention in read_caption(caption).mentions]
+            assert pairs == [thing.pair for thing in scene.objects[:: -1 if backwards else 1]]
+    assert told == {True, False}
+
+
 @pytest.mark.parametrize("size", [64, 96, 128])
 def test_pictures_show_every_object_in_its_colour(size: int) -> None:
     for scene in many(40):
@@ -125,7 +137,7 @@ def test_captions_tell_all_and_differ(scene: Scene, seed: int) -> None:
 
 
 def test_read_caption() -> None:
-    claims = read_caption("There is an orange ring, and a SMALL red star to its left, on a dotted background.")
+    claims = read_caption("There is an orange ring, and a SMALL red star left of that, on a dotted background.")
     assert claims is not None
     assert [(m.colour, m.shape, m.size) for m in claims.mentions] == [
         ("orange", "ring", None),

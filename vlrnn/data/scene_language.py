@@ -17,12 +17,14 @@ from random import Random
 
 from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene, SceneObject, relation
 
-OPENINGS = ("", "there is", "we see", "a picture of")
+OPENINGS = {"": 1, "there is": 1, "we see": -1, "a picture of": -1}
+"""Opening -> 1 if the caption goes from left to right, -1 if from right to left: so it is known where to look first."""
+
 PHRASES: dict[str, tuple[str, ...]] = {
-    "left": ("left of it", "to its left", "on its left"),
-    "right": ("right of it", "to its right", "on its right"),
-    "above": ("above it", "over it", "higher than it"),
-    "below": ("below it", "under it", "lower than it"),
+    "left": ("left of it", "left of that"),
+    "right": ("right of it", "right of that"),
+    "above": ("above it", "over that"),
+    "below": ("below it", "under that"),
 }
 """Relation -> its wordings; a caption keeps to one column."""
 
@@ -33,10 +35,11 @@ def captions(scene: Scene, rng: Random, count: int = CAPTIONS_PER_SCENE) -> tupl
     """Draw differently worded captions of a scene; sizes and ground are told in about four of ten."""
     drawn: dict[str, None] = {}  # a set that keeps the order
     while len(drawn) < count:
+        opening = rng.choice(tuple(OPENINGS))
         caption = tell(
-            scene.objects if rng.random() < 0.5 else scene.objects[::-1],
-            opening=rng.choice(OPENINGS),
-            column=rng.randrange(3),
+            scene.objects[:: OPENINGS[opening]],
+            opening=opening,
+            column=rng.randrange(2),
             with_size=rng.random() < 0.4,
             ground=scene.ground if rng.random() < 0.4 else None,
         )
@@ -57,7 +60,7 @@ def tell(
     Args:
         objects: in the order of telling.
         opening: of `OPENINGS`.
-        column: which of the three wordings of `PHRASES`.
+        column: which of the two wordings of `PHRASES`.
         with_size: name the sizes.
         ground: the pattern to name, or None.
     """
