@@ -74,7 +74,7 @@ def test_an_object_too_few_or_too_many_is_wrong(scene: Scene, seed: int) -> None
 def test_parts_are_judged_apart() -> None:
     assert judge(TRUE, SCENE).right
     assert judge(
-        "a small red star and a small blue square above it and a large red circle left of it on a striped background",
+        "a small red star and a blue square over that and a large red circle left of that on a striped background",
         SCENE,
     ).right
     wrong_colour = judge(TRUE.replace("blue", "green"), SCENE)
@@ -124,11 +124,23 @@ def test_share_over_a_corpus() -> None:
     scenes = [SCENE, SCENE, held_out]
     examples = [Example(n, n, "x.png", attributes={"scene": scene.to_dict()}) for n, scene in enumerate(scenes)]
     scores = scene_truth([TRUE, "a red circle", "a red star"], examples)
+    shares = {name: (score["value"], score["n"]) for name, score in scores.items()}
     # The first scene has a red star, too, so that all of these are scenes with a held-out pair.
-    assert scores["n"] == 3
-    assert scores["right"] == scores["right_held_out"] == scores["objects"] == pytest.approx(2 / 3)
-    assert (scores["right_of_1"], scores["right_of_3"], scores["readable"]) == (1, 0.5, 1)
-    assert "right_familiar" not in scores
+    assert shares["right"] == shares["right_held_out"] == shares["objects"] == (pytest.approx(2 / 3), 3)
+    assert (shares["right_of_1"], shares["right_of_3"], shares["readable"]) == ((1, 1), (0.5, 2), (1, 3))
+    assert "right_familiar" not in shares
+
+
+def test_intervals_are_of_the_share() -> None:
+    """As wide as the binomial says, on the scenes of the group alone."""
+    held_out = Scene((SceneObject("red", "star", "large", 0.5, 0.5, 0.13),), "plain", 0)
+    familiar = Scene((SceneObject("red", "ring", "large", 0.5, 0.5, 0.13),), "plain", 0)
+    scenes = [held_out] * 100 + [familiar] * 300
+    examples = [Example(n, n, "x.png", attributes={"scene": scene.to_dict()}) for n, scene in enumerate(scenes)]
+    score = scene_truth(["a red star", "a red cross"] * 200, examples)["right_held_out"]
+    assert (score["value"], score["n"]) == (0.5, 100)
+    assert 0.5 - 2.3 * 0.05 < score["low"] < 0.5 - 1.6 * 0.05
+    assert 0.5 + 1.6 * 0.05 < score["high"] < 0.5 + 2.3 * 0.05
 
 
 def test_what_cannot_be_judged_is_refused() -> None:

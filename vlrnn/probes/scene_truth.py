@@ -9,11 +9,13 @@ diagonal pair may say either relation that is plain to see.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+
+import numpy as np
 
 from vlrnn.data.scene_language import Claims, read_caption
 from vlrnn.data.scenes import Scene, relation_holds
 from vlrnn.errors import UserError
+from vlrnn.metrics.bootstrap import Resampler, interval
 from vlrnn.records import Example
 
 
@@ -79,17 +81,21 @@ def _sizes_hold(claims: Claims, scene: Scene) -> bool:
     return all(mention.size in (None, there.get((mention.colour, mention.shape))) for mention in claims.mentions)
 
 
-def scene_truth(texts: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:
+def scene_truth(
+    texts: Sequence[str], examples: Sequence[Example], *, resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, float | int]]:
     """Judge the captions of many scenes.
 
     Args:
         texts: captions.
         examples: the record of each, whose `attributes` hold the scene.
+        resamples, seed: of the bootstrap over scenes.
 
     Returns:
-        `right`, the share that is right in all, then that share per number of objects (`right_of_1` ...), on
-        scenes with and without a held-out pair (`right_held_out`, `right_familiar`; absent where there is no
-        such scene), the share for each part of a `Verdict`, and `n`. Shares are in 0..1.
+        `right`, the share that is right in all; that share on scenes with and without a held-out pair
+        (`right_held_out`, `right_familiar`) and per number of objects (`right_of_1` ...), absent where there is no such
+        scene; and the share for each part of a `Verdict`. Shares are in 0..1, each `{"value", "low", "high", "n"}` with
+        a 95 % interval and the number of scenes that it is a share of.
 
     Raises:
         UserError: there is nothing to judge, or a record has no scene.
@@ -98,13 +104,22 @@ def scene_truth(texts: Sequence[str], examples: Sequence[Example]) -> dict[str, 
     verdicts = [judge(text, scene) for text, scene in zip(texts, scenes, strict=True)]
     if not verdicts:
         raise UserError("no captions of scenes to judge")
-    groups: dict[str, list[bool]] = {"right": [verdict.right for verdict in verdicts]}
-    for verdict, scene in zip(verdicts, scenes, strict=True):
-        groups.setdefault(f"right_of_{len(scene.objects)}", []).append(verdict.right)
-        groups.setdefault("right_held_out" if scene.held_out else "right_familiar", []).append(verdict.right)
+    right = np.array([verdict.right for verdict in verdicts])
+    held_out = np.array([scene.held_out for scene in scenes])
+    counts = np.array([len(scene.objects) for scene in scenes])
+    everywhere = np.ones_like(right)
+    groups = {"right": (right, everywhere), "right_held_out": (right, held_out), "right_familiar": (right, ~held_out)}
+    groups |= {f"right_of_{count}": (right, counts == count) for count in sorted(set(counts.tolist()))}
     for part in fields(Verdict):
-        groups[part.name] = [getattr(verdict, part.name) for verdict in verdicts]
-    return {**{name: sum(group) / len(group) for name, group in groups.items()}, "n": len(verdicts)}
+        groups[part.name] = np.array([getattr(verdict, part.name) for verdict in verdicts]), everywhere
+    groups = {name: (hits, members) for name, (hits, members) in groups.items() if members.any()}
+    columns = np.stack([np.stack([hits & members, members], -1) for hits, members in groups.values()], 1)
+    sums = Resampler(len(verdicts), resamples, seed).sums(columns)  # [resamples, groups, 2]
+    shares = sums[..., 0] / np.maximum(sums[..., 1], 1)
+    return {
+        name: interval(float(hits[members].mean()), shares[:, place], int(members.sum()))
+        for place, (name, (hits, members)) in enumerate(groups.items())
+    }
 
 
 def _scene(example: Example) -> Scene:
