@@ -29,6 +29,15 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert told.err == ""
 
 
+def test_public_names_are_imported_when_asked_for() -> None:
+    for name in vlrnn.__all__:
+        assert getattr(vlrnn, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        vlrnn.Nonsense  # noqa: B018
+    done = program("import json, sys, vlrnn", "vlrnn.tokenize", f"print(set({HEAVY}) & set(sys.modules))")
+    assert done.stdout.strip() == "set()", done.stderr
+
+
 def test_help_is_quick() -> None:
     """For commands of our own: nothing that is slow to import is imported."""
     quick = [["--help"], ["--version"], []]
