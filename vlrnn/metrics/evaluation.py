@@ -148,6 +148,8 @@ def _same_images(first: Matched, second: Matched) -> tuple[Matched, Matched]:
         Matched({id: each.predictions[id] for id in ids}, references, each.counts, each.notes)
         for each in (first, second)
     )
+    if len(ids) < max(len(first.references), len(second.references)):
+        one.notes.append(f"only the {len(ids)} images that both systems have captions of are scored")
     return one, two
 
 
