@@ -107,13 +107,18 @@ def test_a_stale_cache_is_never_found(classifier_file: Path, images: dict[str, P
 
 
 def test_interrupted_making_goes_on(
-    classifier_file: Path, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier_file: Path,
+    images: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(features, "_BATCH", 2)
     seen: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         open_cache(tmp_path / "cache", "train", counting(classifier_file, seen, until=6), images)
     assert sum(seen) == 6
+    assert "6 images are kept" in capsys.readouterr().err
     cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
     assert sum(seen) == 12  # none twice
     whole = open_cache(tmp_path / "whole", "train", counting(classifier_file, []), images)

@@ -128,15 +128,23 @@ def _make(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(f"features of {name}", total=len(images), completed=len(images) - len(left), speed="")
-        for batch in loader:
-            with torch.inference_mode():
-                encoded = folded.regions(batch.to(device)).half().cpu().numpy()
-            if not np.isfinite(encoded).all():
-                raise UserError(f"{folder}: the encoder's outputs leave the range of float16; set data.cache to null")
-            rows = left[at : at + len(batch)]
-            regions[rows], at = encoded, at + len(batch)
-            done[rows] = True
-            progress.update(task, advance=len(batch), speed=f"{at / (time.monotonic() - began):.0f} images/s")
+        try:
+            for batch in loader:
+                with torch.inference_mode():
+                    encoded = folded.regions(batch.to(device)).half().cpu().numpy()
+                if not np.isfinite(encoded).all():
+                    raise UserError(
+                        f"{folder}: the encoder's outputs leave the range of float16; set data.cache to null"
+                    )
+                rows = left[at : at + len(batch)]
+                regions[rows], at = encoded, at + len(batch)
+                done[rows] = True
+                progress.update(task, advance=len(batch), speed=f"{at / (time.monotonic() - began):.0f} images/s")
+        except KeyboardInterrupt:
+            progress.console.print(
+                f"interrupted; {done.sum()} images are kept, and the same command goes on from there"
+            )
+            raise
     seconds = time.monotonic() - began
     regions.flush()
     # Written last: its presence says that the cache is whole.
