@@ -226,6 +226,17 @@ def test_a_checkpoint_is_scored_on_other_data(workshop: Any, make_dataset: Calla
     assert json.loads((run / "metrics.json").read_text())["scores"]["CIDEr"]["n"] == 4
 
 
+def test_half_precision(workshop: Any, tmp_path: Path) -> None:
+    """bfloat16 where it is safe, as on GPUs; the weights that are kept are float32."""
+    flags = ("--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "1")
+    done = workshop.run("fit", *flags, "--trainer.default_root_dir", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    quiet(done)
+    task = load_task(tmp_path / "checkpoints" / "best.ckpt", Captioner)
+    assert {parameter.dtype for parameter in task.parameters()} == {torch.float32}
+    assert all(parameter.isfinite().all() for parameter in task.parameters())
+
+
 def test_an_unreadable_image_is_named(make_dataset: Callable[..., Path], classifier_file: Path, tmp_path: Path) -> None:
     folder = make_dataset(tmp_path / "squares")
     (folder / "images" / "red_top.png").write_bytes(b"no image")
@@ -268,6 +279,7 @@ def test_interrupted_training_goes_on(classifier_file: Path, dataset: Path, tmp_
         process.kill()
     assert process.returncode == 130, told
     assert "Traceback" not in told
+    assert "ending after this step" in told
     found = re.search(r"--ckpt_path (\S+last\.ckpt)", told)
     assert found, told
     step = torch.load(found[1], weights_only=True)["global_step"]

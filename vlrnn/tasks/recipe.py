@@ -7,9 +7,12 @@ a flag.
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,17 +62,50 @@ class RunLog(CSVLogger):
 
 
 class LastWord(Callback):
-    """Keeps what an interrupted run has learnt, and says how to go on."""
+    """Ends an interrupted run between two steps, keeps what it has learnt, and says how to go on.
+
+    Left to itself, Ctrl-C would strike anywhere: in the middle of a step, of writing a file, of a validation that
+    could not be taken up again, or where Python swallows it. Pressed twice it does, and the checkpoint before is left.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_: Any) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._asked:
+            if trainer.global_step and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
+                path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+                trainer.save_checkpoint(path)
+                trainer.checkpoint_callback.last_model_path = str(path)
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        # Before a step nothing was learnt, and the file may be the very one that this run is to go on from.
-        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.global_step:
-            path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-            trainer.save_checkpoint(path)
-            if trainer.is_global_zero:
-                print(f"interrupted; all that was learnt is in {path}", file=sys.stderr)
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.is_global_zero:
+            path = getattr(trainer.checkpoint_callback, "last_model_path", "")
+            if path:
                 config = Path(trainer.default_root_dir) / "config.yaml"
+                print(f"interrupted; what was learnt is in {path}", file=sys.stderr)
                 print(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
 
 class PlainCheckpoints(TorchCheckpointIO):
@@ -203,6 +239,17 @@ def _check_recipes(arguments: Sequence[str]) -> None:
                 raise UserError(f"{path}: not a recipe: expected keys and values")
 
 
+@contextmanager
+def _denormals_as_zero() -> Iterator[None]:
+    """Recurrences make numbers near to nothing, on which processors are many times slower than on zero."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_denormals_as_zero()
 def run_recipe(command: str, arguments: Sequence[str]) -> None:
     """Run `fit`, `validate`, `test` or `cache` with command line arguments.
 
@@ -210,8 +257,6 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
     _hush()
-    # Recurrences make numbers near to nothing, on which processors are many times slower than on zero.
-    torch.set_flush_denormal(True)
     _check_recipes(arguments)
     subcommand = [] if command == "cache" else [command]
     try:
