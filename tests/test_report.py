@@ -195,13 +195,6 @@ def test_as_many_captions_as_asked_for(
     assert page.tags.count("figure") == shown
 
 
-def test_half_a_character_does_no_harm(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", dataset)
-    lines = (folder / "predictions.jsonl").read_text().replace("a black circle", "\\ud800 kept \\u0000 𝒜")
-    (folder / "predictions.jsonl").write_text(lines)
-    assert "kept" in report(folder).text
-
-
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "no scores": ("metrics.json", "", "metrics.json"),
     "scores that are no JSON": ("metrics.json", '{\n"scores": nothing}', "metrics.json:2"),

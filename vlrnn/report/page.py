@@ -56,8 +56,8 @@ def write_report(folders: Sequence[str | Path], out: str | Path, examples: int =
         curves=[(run.name, curves) for run in runs if (curves := _curves(run))],
         shown=_shown(runs[0], examples),
     )
-    with replacing(out, binary=True) as file:
-        file.write(html.encode(errors="replace"))  # JSON can hold half a character, which no file can
+    with replacing(out) as file:
+        file.write(html)
 
 
 def format_score(score: Any) -> str:
