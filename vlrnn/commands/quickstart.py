@@ -7,7 +7,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="runs/quickstart", metavar="FOLDER")
-    parser.add_argument("--train", type=int, default=5000, help="training scenes (%(default)s)")
+    parser.add_argument("--train", type=int, default=8000, help="training scenes (%(default)s)")
     parser.add_argument("--val", type=int, default=200, help="validation scenes (%(default)s)")
     parser.add_argument("--test", type=int, default=1000, help="test scenes (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,9 @@
 """Pretraining a small CNN on synthetic scenes, so that the quickstart has a pretrained one: which objects are there?
 
 Every region of the CNN's grid is asked for the colour, the shape and the size of the object that has its centre there,
-and where it lies; the picture is asked for its ground. What is learnt is saved as any pretrained CNN is: as a file of
-weights, by torchvision's names.
+and where it lies; the picture is asked for its ground. So that a shape is known in whatever colour, half of the
+pictures are seen in false colours. What is learnt is saved as any pretrained CNN is: as a file of weights, by
+torchvision's names.
 """
 
 import math
@@ -26,12 +27,13 @@ from vlrnn.records import open_split
 _KINDS = (COLOURS, SHAPES, tuple(SIZES))
 _BATCH = 32
 _REACH = 0.65  # of a region's side: an object on the border of two regions lies in both
+_UNASKED = -100  # what cross_entropy leaves out
 
 
 class Answers(NamedTuple):
     """What is in S scenes, region by region: `kinds` [S, N, 3] are the numbers of colour, shape and size, from 1, 0
-    meaning nothing; `places` [S, N, 2] where the object's centre lies from the region's, in sides of a region; `ground`
-    [S]."""
+    meaning nothing, `_UNASKED` that it does not matter; `places` [S, N, 2] where the object's centre lies from the
+    region's, in sides of a region; `ground` [S]."""
 
     kinds: Tensor
     places: Tensor
@@ -92,7 +94,8 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
     batches = _batches(len(images), epochs)
     for batch in track(batches, "pretraining the CNN", steps, console=Console(stderr=True)):
-        loss = _loss(questions(encoder.regions(images[batch])), Answers(*(each[batch] for each in answers)))
+        seen, true = vary(images[batch], Answers(*(each[batch] for each in answers)))
+        loss = _loss(questions(encoder.regions(seen)), true)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -139,8 +142,31 @@ def _batches(count: int, epochs: int) -> Iterator[Tensor]:
         yield from torch.randperm(count).split(_BATCH)
 
 
+def vary(images: Tensor, answers: Answers) -> tuple[Tensor, Answers]:
+    """See half of the batches in the mirror; and of each batch the first half with red, green and blue in any order.
+
+    Of those the colours are not asked. What a CNN never saw in red, it takes for something that it did see in red, if
+    no colour is ever false.
+    """
+    kinds, places = answers.kinds.clone(), answers.places
+    if torch.rand(()) < 0.5:
+        images = images.flip(3)
+        kinds, places = _mirrored(kinds), _mirrored(places) * torch.tensor([-1.0, 1.0])
+    false = len(images) // 2
+    orders = torch.rand(false, 3, 1, 1).argsort(1).expand_as(images[:false])
+    colours = kinds[:false, :, 0]
+    colours[colours > 0] = _UNASKED
+    return torch.cat([images[:false].gather(1, orders), images[false:]]), Answers(kinds, places, answers.ground)
+
+
+def _mirrored(grid: Tensor) -> Tensor:
+    """Rows [B, N, ...] of a square grid, each the other way round."""
+    side = math.isqrt(grid.shape[1])
+    return grid.unflatten(1, (side, side)).flip(2).flatten(1, 2)
+
+
 def _loss(told: Told, answers: Answers) -> Tensor:
-    there = answers.kinds[..., 0] > 0  # [B, N]
+    there = answers.kinds[..., 1] > 0  # [B, N]
     loss = F.cross_entropy(told.ground, answers.ground)
     loss = loss + F.smooth_l1_loss(told.places[there], answers.places[there])
     for logits, numbers in zip(told.kinds, answers.kinds.unbind(-1), strict=True):
