@@ -90,9 +90,9 @@ def _picture(path: Path) -> str:
 
 def _curves(run: Run) -> Markup:
     """The losses, and the CIDEr of generated captions, over steps; an SVG, empty when nothing was logged."""
-    losses = {name: run.log[name] for name in ("train/loss", "val/loss") if name in run.log}
-    scores = {name: run.log[name] for name in run.log if name.endswith("/CIDEr")}
-    drawn = [(label, lines) for label, lines in (("nats per word", losses), ("CIDEr", scores)) if lines]
+    wanted = {"nats per word": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",)}
+    found = {label: {name: run.log[name] for name in names if name in run.log} for label, names in wanted.items()}
+    drawn = [(label, lines) for label, lines in found.items() if lines]
     if not drawn:
         return Markup()
     figure = Figure(figsize=(4.4 * len(drawn), 2.8), layout="constrained")

@@ -161,7 +161,9 @@ class RecipeCLI(LightningCLI):
             isinstance(each, ProgressBar) for each in callbacks
         ):
             callbacks.append(RichProgressBar())
-        if settings["logger"] in (None, True):
+        if self.subcommand != "fit":  # the log tells of training
+            kwargs["logger"] = False
+        elif settings["logger"] in (None, True):
             kwargs["logger"] = loggers(settings["default_root_dir"])
             callbacks.append(LearningRateMonitor())
         plugins = [*(settings["plugins"] or []), PlainCheckpoints()]
