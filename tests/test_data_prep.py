@@ -1,6 +1,5 @@
 """The scripts of data_prep, each run on a few files of the official format with their usual defects."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -9,67 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from data_scripts import SCRIPTS, Script, cut_short, make_images, write
 
 from vlrnn.data.images import open_image
-from vlrnn.records import Example, describe_dataset, open_split
-
-SCRIPTS = Path(__file__).parent.parent / "data_prep"
-
-
-class Script:
-    """Runs a script in this process: `run` gives the exit code, `told` and `error` are what it printed."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], out: Path) -> None:
-        self.capsys = capsys
-        self.out = out
-
-    def run(self, name: str, *arguments: Any) -> int:
-        spec = importlib.util.spec_from_file_location(f"data_prep_{name}", SCRIPTS / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        code: int = module.main([*map(str, arguments), "--out", str(self.out)])
-        self.told, self.error = self.capsys.readouterr()
-        return code
-
-    def refuses(self, name: str, *arguments: Any) -> str:
-        """Run the script, which must refuse its input in one line on stderr and write nothing; the line."""
-        assert self.run(name, *arguments) == 2
-        assert self.error.count("\n") == 1, self.error
-        assert not list(self.out.glob("*.jsonl"))
-        return self.error
-
-    def split(self, name: str) -> dict[Any, Example]:
-        return {example.id: example for example in open_split(self.out, name)}
-
-    def dropped(self, *parts: str) -> bool:
-        """Whether a line tells of something dropped, with all these in it."""
-        lines = [line for line in self.told.splitlines() if line.startswith("dropped")]
-        return any(all(part in line for part in parts) for line in lines)
+from vlrnn.records import describe_dataset, open_split
 
 
 @pytest.fixture
 def script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Script:
     return Script(capsys, tmp_path / "prepared")
-
-
-def make_images(folder: Path, names: Sequence[str]) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (16, 12), "teal").save(folder / name)
-
-
-def cut_short(path: Path) -> None:
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-
-
-def write(path: Path, contents: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(contents if isinstance(contents, str) else json.dumps(contents))
-    return path
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ def test_json_round_trip(tmp_path: Path) -> None:
     [
         (b"", ":1: not JSON"),
         (b'{"a": 1,\n "b": }', ":2: not JSON"),
-        (b"[1, 2", "not JSON"),
+        (b"[1, 2", ":1: not JSON"),
+        (b'{"image_id": 5\n', ":2: not JSON"),
+        (b"[" + b"1" * 5000 + b"]", "thousands of digits"),
         (b"\xff\xfe\x00", "UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
     ],

@@ -5,8 +5,9 @@ Knows nothing of what the files mean.
 
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EISDIR
 from pathlib import Path
@@ -29,34 +30,41 @@ def read_text(path: str | Path) -> str:
         raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
 
 
-def parse_json(text: str, place: str) -> Any:
-    """Parse JSON; `place` names where it stands (`file`, or `file:line`), for the error.
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # written as an escape; the other half may stand behind it
+
+
+def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Parse JSON; `place` names where it stands (`file`, or `file:line`), for the error, and `object_hook` makes
+    something else of every object, as in `json.loads`.
 
     Raises:
         UserError: the text is no JSON; names the line and column.
     """
     try:
-        value = json.loads(text)
-        if "\\u" in text:  # an escape can name half a character, which no file can hold
-            json.dumps(value, ensure_ascii=False).encode()
+        value = json.loads(text, object_hook=object_hook)
+        if _HALF_CHARACTER.search(text):  # which no file can hold
+            json.dumps(value, ensure_ascii=False, default=repr).encode()
         return value
     except json.JSONDecodeError as fault:
-        spot = place if "\n" not in text.rstrip() else f"{place}:{fault.lineno}"
+        names_line = place.rpartition(":")[2].isdigit()  # as the place of a record does
+        spot = place if names_line else f"{place}:{fault.lineno}"
         raise UserError(f"{spot}: not JSON: {fault.msg} (column {fault.colno})") from None
     except RecursionError:
         raise UserError(f"{place}: not readable JSON: nested too deeply") from None
     except UnicodeEncodeError as fault:
         half = ascii(fault.object[fault.start])
         raise UserError(f"{place}: holds half a character, {half}; repair the text there") from None
+    except ValueError:  # what Python refuses to read
+        raise UserError(f"{place}: holds a number of thousands of digits") from None
 
 
-def read_json(path: str | Path) -> Any:
-    """The value in a JSON file.
+def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """The value in a JSON file; `object_hook` as for `parse_json`.
 
     Raises:
         UserError: the file cannot be read or holds no JSON; names file and line.
     """
-    return parse_json(read_text(path), str(path))
+    return parse_json(read_text(path), str(path), object_hook)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -7,7 +7,7 @@ models.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,7 +131,8 @@ def parse_record(kind: type[Record], line: str, place: str) -> Record:
 def to_line(record: Example | Prediction) -> str:
     """One JSON line; fields that are as by default are left out."""
     defaults = _DEFAULTS[type(record)]
-    return json.dumps({k: v for k, v in asdict(record).items() if v != defaults[k]}, ensure_ascii=False)
+    told = {name: value for name, default in defaults.items() if (value := getattr(record, name)) != default}
+    return json.dumps(told, ensure_ascii=False)
 
 
 def write_records(path: str | Path, records: Iterable[Example | Prediction]) -> int:
@@ -218,7 +219,14 @@ def describe_dataset(folder: str | Path) -> dict[str, Any]:
 
 
 def write_dataset(
-    folder: str | Path, splits: Mapping[str, Sequence[Example]], *, name: str, source: str, licence: str, **more: Any
+    folder: str | Path,
+    splits: Mapping[str, Sequence[Example]],
+    *,
+    name: str,
+    source: str,
+    licence: str,
+    test_shares_images: bool = False,
+    **more: Any,
 ) -> dict[str, Any]:
     """Write a prepared data set: the split files, then `dataset.json`, which is returned.
 
@@ -227,22 +235,24 @@ def write_dataset(
             removed.
         splits: split name -> examples.
         name, source, licence: told in `dataset.json`, with `more` behind them.
+        test_shares_images: test may ask about images of train and val, as in VQA-CP, whose splits are by the answers;
+            `dataset.json` then tells of how many. Train and val share none even so.
 
     Raises:
-        UserError: an image, or an id within one split, stands twice: `image_id` must never be in two splits.
+        UserError: an image, by its id or its file, stands in two splits; or an id stands twice in one.
     """
     folder = Path(folder)
-    home: dict[Id, str] = {}
+    homes: dict[Id, str] = {}
+    test_homes = {} if test_shares_images else homes
     for split, examples in splits.items():
         if split not in SPLITS:
             raise UserError(f"{folder}: a split is one of {', '.join(SPLITS)}, not {split!r}")
         seen: set[Id] = set()
         for example in examples:
-            other = home.setdefault(example.image_id, split)
-            if other != split:
-                raise UserError(
-                    f"image {example.image_id!r} stands in two splits, {other} and {split}; mend the split lists"
-                )
+            for image in (example.image_id, example.image):  # nor may a file by two ids
+                other = (test_homes if split == "test" else homes).setdefault(image, split)
+                if other != split:
+                    raise UserError(f"image {image!r} stands in two splits, {other} and {split}; mend the split lists")
             if example.id in seen:
                 raise UserError(f"id {example.id!r} stands twice in the split {split}")
             seen.add(example.id)
@@ -250,13 +260,19 @@ def write_dataset(
     for split in SPLITS:
         if split in splits:
             write_records(folder / f"{split}.jsonl", splits[split])
-            counts[split] = {
-                "examples": len(splits[split]),
-                "images": len({example.image_id for example in splits[split]}),
-                "captions": sum(len(example.captions) for example in splits[split]),
-            }
+            counts[split] = _counts(splits[split])
         else:
             (folder / f"{split}.jsonl").unlink(missing_ok=True)
     description = {"name": name, "source": source, "licence": licence, "counts": counts, **more}
+    if test_shares_images:
+        shared = homes.keys() & test_homes.keys()
+        description["images_shared_with_test"] = len({each.image_id for each in splits.get("test", ())} & shared)
     write_json(folder / "dataset.json", description)
     return description
+
+
+def _counts(examples: Sequence[Example]) -> dict[str, int]:
+    counts = {"examples": len(examples), "images": len({example.image_id for example in examples})}
+    if questions := sum(example.question is not None for example in examples):
+        return {**counts, "questions": questions, "answers": sum(len(example.answers) for example in examples)}
+    return {**counts, "captions": sum(len(example.captions) for example in examples)}

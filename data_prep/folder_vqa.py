@@ -1,0 +1,17 @@
+"""Prepare any folder of images with a CSV or JSON of questions and answers; splits stand there or are drawn."""
+
+import sys
+from collections.abc import Sequence
+
+from vlrnn.data.folder import folder_script
+from vlrnn.data.question_table import read_questions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The script; returns the exit code."""
+    columns = ["image", "question", "answer", "split"]
+    return folder_script(__doc__ or "", "question", columns, read_questions, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
