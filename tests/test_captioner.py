@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vlrnn.data.datamodule import Batch, Item, collate
+from vlrnn.data.batches import Batch, Item, collate
 from vlrnn.data.images import open_image, pixels
 from vlrnn.decoding.search import Decoding
 from vlrnn.errors import UserError
@@ -46,7 +46,7 @@ def examples_of(dataset: Path) -> tuple[list[Example], Vocabulary]:
 def items_of(dataset: Path, examples: list[Example], vocabulary: Vocabulary, size: int = 64) -> list[Item]:
     return [
         Item(
-            example,
+            (example,),
             torch.from_numpy(pixels(open_image(dataset / example.image), size)),
             None,
             [[BOS, *vocabulary.encode(tokenize(caption)), EOS] for caption in example.captions],
@@ -357,7 +357,10 @@ LSTM_HERE = [*TASK, "arguments", "decoder", "arguments", "recurrence"]
         ([*TASK, "arguments", "encoder", "arguments", "weights"], "IMAGENET1K_V1"),
         ([*TASK, "arguments", "encoder", "arguments", "mean"], "abc"),
         ([*TASK, "arguments", "vocabulary", "arguments", "words"], ["a"]),
+        ([*TASK, "arguments", "vocabulary", "arguments", "words"], [1, "a"]),
         ([*TASK, "arguments", "decoding", "arguments", "num_beams"], 0),
+        ([*TASK, "arguments", "decoding", "arguments", "num_beams"], 1.5),
+        ([*TASK, "arguments", "decoding", "arguments", "max_new_tokens"], True),
         (["state_dict"], {}),
         (["state_dict", "extra"], torch.zeros(1)),
     ],

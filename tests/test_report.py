@@ -203,6 +203,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a prediction that is none": ("predictions.jsonl", '{"id": 1}\n', "predictions.jsonl:1"),
     "a probe that is a list": ("probes/truth.json", "[1]", "truth.json"),
     "a probe without scores": ("probes/truth.json", '{"scores": null, "settings": {}}', "truth.json"),
+    "data that is no folder": ("metrics.json", '{"scores": {}, "settings": {"data": 5}}', "'data' must be a text"),
     "a log of words": ("log.csv", "step,val/loss\n1,2.0\n2,much\n", "log.csv:3"),
     "a log without steps": ("log.csv", "epoch,val/loss\n1,2.0\n", "log.csv:2"),
     "a log with too many values": ("log.csv", "step,val/loss\n1,2.0,3.0\n", "log.csv:2"),

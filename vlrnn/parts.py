@@ -7,11 +7,13 @@ are. Knows nothing of what the parts do.
 import importlib
 import inspect
 import re
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vlrnn.errors import UserError
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = (str, int, float, bool, type(None))
 _HOMES = re.compile(r"vlrnn\.(text|nn|decoding|tasks)(\.[a-z_]+)+")
 
@@ -23,10 +25,14 @@ class Part:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
-        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        signature = inspect.signature(cls.__init__)
+        bound = signature.bind_partial(self, *args, **kwargs)
         bound.apply_defaults()
-        own, *_ = bound.arguments
-        object.__setattr__(self, "arguments", {k: v for k, v in bound.arguments.items() if k != own})
+        # The first is the part itself; a class without an __init__ has no more than what stands for any others.
+        _, *named = [name for name, each in signature.parameters.items() if each.kind not in _VARIADIC]
+        object.__setattr__(
+            self, "arguments", {name: bound.arguments[name] for name in named if name in bound.arguments}
+        )
         return self
 
 
@@ -76,6 +82,8 @@ def rebuild(description: Any, expected: type[Kind], place: str) -> Kind:
             value = rebuild(value, bases[0], place)
         elif isinstance(value, dict) and "class" in value:
             raise UserError(f"{place}: names a class for {name!r} of {path!r}, which takes none; refused")
+        if not _fits(value, hints.get(name, Any)):
+            raise UserError(f"{place}: {value!r:.60} is no {name!r} for {path!r}; it was not written by vlrnn")
         arguments[name] = value
     try:
         return part_class(**arguments)
@@ -98,6 +106,24 @@ def _find_class(path: Any, expected: type[Kind], place: str) -> type[Kind]:
     if not (isinstance(found, type) and issubclass(found, expected) and found.__module__ == module):
         raise refusal
     return found
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value that was read is what a type hint of plain values wants; other hints are not judged."""
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in _PLAIN:
+        return isinstance(value, hint)
+    origin, members = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, member) for member in members)
+    if origin is Literal:
+        return value in members
+    if origin in (list, tuple, Sequence):
+        return isinstance(value, (list, tuple)) and all(_fits(each, members[0]) for each in value)
+    return True
 
 
 def _alternatives(hint: Any) -> list[type]:

@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     paths = _images(arguments.images)
     if arguments.explain and len(paths) != 1:
         raise UserError(f"--explain takes one image, not {len(paths)}")
+    if arguments.explain and not Path(arguments.explain).absolute().parent.is_dir():
+        raise UserError(f"--explain: there is no folder {Path(arguments.explain).parent}")
     predictor = Predictor.load(arguments.checkpoint, arguments.device)
     settings = {name: value for name in _DECODING if (value := getattr(arguments, name)) is not None}
     made: list[Prediction] = []

@@ -17,6 +17,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import replacing
 from vlrnn.report.run import Run, load_run
 
+_HUGE = 1e300  # no score; a whole number of JSON can be too large to be written as a decimal
 _SIDE = 240  # pixels, of the pictures in the page
 
 
@@ -65,7 +66,7 @@ def format_score(score: Any) -> str:
     if isinstance(score, dict):
         value, low, high = (format_score(score.get(key)) for key in ("value", "low", "high"))
         return value if "-" in (low, high) else f"{value} [{low}, {high}]"
-    return f"{score:.3f}" if isinstance(score, (int, float)) else "-"
+    return f"{score:.3f}" if isinstance(score, (int, float)) and abs(score) < _HUGE else "-"
 
 
 def _shown(run: Run, count: int) -> list[Shown]:

@@ -63,6 +63,9 @@ def _read_result(path: Path) -> dict[str, Any]:
     result = read_json(path)
     if not isinstance(result, dict) or not all(isinstance(result.get(key), dict) for key in ("scores", "settings")):
         raise UserError(f'{path}: expected {{"scores": {{...}}, "settings": {{...}}}}')
+    for name in ("data", "split", "image_root"):
+        if not isinstance(result["settings"].get(name, ""), str):
+            raise UserError(f"{path}: settings: {name!r} must be a text")
     return result
 
 
