@@ -176,8 +176,15 @@ class NoImage(Encoder):
 
 
 def _as_regions(output: Tensor) -> Tensor:
-    """A map [B, D, h, w] or patches [B, N, D] -> regions [B, N, D]."""
-    return output.flatten(2).transpose(1, 2) if output.dim() == 4 else output
+    """A map [B, D, h, w], or [B, h, w, D] as Swin has it, or patches [B, N, D] -> regions [B, N, D]."""
+    if output.dim() == 4:
+        return output.flatten(1, 2) if _channels_last(output.shape) else output.flatten(2).transpose(1, 2)
+    return output
+
+
+def _channels_last(shape: Sequence[int]) -> bool:
+    """Whether a map has its channels behind: images are square, and so is every map of them."""
+    return shape[2] != shape[3]
 
 
 def _cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, int]:
@@ -215,7 +222,7 @@ def _cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, 
         module.training = False
     trunk.to(memory_format=torch.channels_last)
     if len(shape) == 4:
-        return trunk, shape[1], shape[2] * shape[3]
+        return (trunk, shape[3], shape[1] * shape[2]) if _channels_last(shape) else (trunk, shape[1], shape[2] ** 2)
     return trunk, shape[2], shape[1]
 
 
