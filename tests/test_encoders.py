@@ -276,3 +276,13 @@ def test_real_weights_load_as_they_are(real_data: Path) -> None:
     assert encoder.mean.flatten().tolist() == encoder.std.flatten().tolist() == [127.5] * 3
     assert encoder.width == 1280
     assert encoder.count == (encoder.size // 32) ** 2
+
+
+def test_maps_with_channels_behind_are_read_right() -> None:
+    """Swin's blocks leave [B, h, w, D]: the regions are its cells row by row, and not its channels."""
+    encoder = CNNEncoder("swin_t", size=64, regions_from="features.1").eval()
+    assert (encoder.width, encoder.count) == (96, 256)
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        cells = encoder.trunk((image - encoder.mean) / encoder.std)
+        assert torch.equal(encoder.regions(image)[0, 16 * 3 + 5], cells[0, 3, 5])
