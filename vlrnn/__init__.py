@@ -23,6 +23,7 @@ _HOMES = {
     "UserError": "errors",
     "VisionLanguageData": "data.datamodule",
     "Vocabulary": "text.vocabulary",
+    "score_answers": "metrics",
     "score_captions": "metrics",
     "tokenize": "text.tokenizer",
 }

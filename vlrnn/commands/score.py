@@ -1,27 +1,38 @@
 """`vlrnn score`: scores of finished predictions, made by any model. Reads files; loads no model."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlrnn.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from vlrnn.metrics.evaluation import Evaluation
+    from vlrnn.metrics.vqa_evaluation import AnswerEvaluation
 
 _SHARES = ("distinct_captions", "novel", "empty", "ends_badly", "repeated_word", "repeated_trigram")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="captions")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="captions|vqa")
     captions = kinds.add_parser(
         "captions",
         help="BLEU, ROUGE-L, CIDEr-D, METEOR, SPICE, with confidence intervals, and the health of captions",
         description="Score captions as the official COCO caption scorer does, with confidence intervals.",
     )
     _add_caption_arguments(captions)
+    captions.set_defaults(score=_score_captions)
+    vqa = kinds.add_parser(
+        "vqa",
+        help="VQA accuracy, over all and per type, exact match and WUPS, with confidence intervals",
+        description="Score answers as the official VQA evaluation does, with confidence intervals.",
+    )
+    _add_answer_arguments(vqa)
+    vqa.set_defaults(score=_score_answers)
 
 
 def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,15 +49,7 @@ def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PRED",
         help="predictions.jsonl, or COCO results (image_id, caption)",
     )
-    add("--compare", metavar="PRED2", help="predictions of another system, to be compared in pairs")
     add("--split", help="the split of Karpathy's JSON")
-    add(
-        "--missing",
-        choices=("error", "skip", "empty"),
-        default="error",
-        help="ids that are missing, unknown or doubled: refuse (default), score what has a prediction, "
-        "or score a missing one as an empty caption",
-    )
     add(
         "--training",
         metavar="REF",
@@ -63,15 +66,62 @@ def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="METEOR and SPICE, where they are installed",
     )
+    _add_common_arguments(parser)
+    add("--per_image", type=Path, metavar="FILE", help="write the scores of each image as JSON lines")
+
+
+def _add_answer_arguments(parser: argparse.ArgumentParser) -> None:
+    # numpy is not wanted for --help.
+    from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
+
+    add = parser.add_argument
+    add(
+        "--references",
+        required=True,
+        metavar="REF",
+        help="prepared .jsonl, or official VQA annotations; with --official also official questions",
+    )
+    add(
+        "--predictions",
+        required=True,
+        metavar="PRED",
+        help="predictions.jsonl, or VQA results (question_id, answer)",
+    )
+    add("--questions", metavar="FILE", help="the official questions, to be checked against the annotations")
+    add("--protocol", choices=list(PROTOCOLS), default=DEFAULT_PROTOCOL, help=f"default {DEFAULT_PROTOCOL}")
+    add("--wordnet", metavar="FOLDER", help="WordNet's database files, for WUPS")
+    add(
+        "--official",
+        type=Path,
+        metavar="FILE",
+        help="write PRED as the challenge server takes it; REF needs no answers",
+    )
+    _add_common_arguments(parser)
+    add("--per_question", type=Path, metavar="FILE", help="write the scores of each question as JSON lines")
+
+
+def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--compare", metavar="PRED2", help="predictions of another system, to be compared in pairs")
+    add(
+        "--missing",
+        choices=("error", "skip", "empty"),
+        default="error",
+        help="ids that are missing, unknown or doubled: refuse (default), score what has a prediction, "
+        "or score a missing one as an empty text",
+    )
     add("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
     add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     add("--out", type=Path, metavar="FILE", help="write all of it as JSON")
-    add("--per_image", type=Path, metavar="FILE", help="write the scores of each image as JSON lines")
 
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.resamples < 1:
         raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
+    arguments.score(arguments)
+
+
+def _score_captions(arguments: argparse.Namespace) -> None:
     # numpy is not wanted for --help.
     from vlrnn.metrics.evaluation import evaluate_captions
 
@@ -94,16 +144,33 @@ def run(arguments: argparse.Namespace) -> None:
     _show(evaluation)
 
 
-def _show(evaluation: "Evaluation") -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _score_answers(arguments: argparse.Namespace) -> None:
+    from vlrnn.metrics.vqa_evaluation import evaluate_answers
 
-    console = Console(highlight=False)
-    for note in evaluation.notes:
-        console.print(f"note: {escape(note)}", soft_wrap=True)
+    evaluation = evaluate_answers(
+        references=arguments.references,
+        predictions=arguments.predictions,
+        other=arguments.compare,
+        questions=arguments.questions,
+        missing=arguments.missing,
+        protocol=arguments.protocol,
+        wordnet=arguments.wordnet,
+        official=arguments.official,
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+    )
+    if arguments.out:
+        evaluation.write(arguments.out)
+    if arguments.per_question:
+        evaluation.write_per_question(arguments.per_question)
+    _show_answers(evaluation)
+
+
+def _show(evaluation: "Evaluation") -> None:
+    console = _console(evaluation.notes)
     console.print(_score_table(evaluation))
     if evaluation.comparison:
-        console.print(_comparison_table(evaluation))
+        console.print(_comparison_table(evaluation.comparison, evaluation.settings["compared_with"]))
     console.print(_health_table(evaluation))
 
 
@@ -127,18 +194,18 @@ def _score_table(evaluation: "Evaluation") -> "Table":
     return table
 
 
-def _comparison_table(evaluation: "Evaluation") -> "Table":
+def _comparison_table(scores: Mapping[str, Mapping[str, float]], other: str) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"less {escape(evaluation.settings['compared_with'])}", title_justify="left")
+    table = Table(title=f"less {escape(other)}", title_justify="left")
     table.add_column("score")
     table.add_column("difference", justify="right")
     table.add_column("95 % interval")
     table.add_column("p", justify="right")
-    for name, score in evaluation.comparison.items():
+    for name, score in scores.items():
         between = f"{score['low']:+.4f} to {score['high']:+.4f}"
-        table.add_row(name, f"{score['value']:+.4f}", between, f"{score['p']:.3f}")
+        table.add_row(escape(name), f"{score['value']:+.4f}", between, f"{score['p']:.3f}")
     return table
 
 
@@ -160,3 +227,46 @@ def _health_table(evaluation: "Evaluation") -> "Table":
         if name not in ORDER:
             table.add_row(name, f"not computed: {escape(reason)}")
     return table
+
+
+def _console(notes: Sequence[str]) -> "Console":
+    """The terminal, with the notes on it."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False)
+    for note in notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True)
+    return console
+
+
+def _show_answers(evaluation: "AnswerEvaluation") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = _console(evaluation.notes)
+    scores = _flat(evaluation.scores)
+    table = Table(title=f"{evaluation.settings.get('n', 0)} questions, percent", title_justify="left")
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval")
+    table.add_column("questions", justify="right")
+    for name, score in scores.items():
+        between = f"{score['low']:.2f} to {score['high']:.2f}"
+        table.add_row(escape(name), f"{score['value']:.2f}", between, str(score["n"]))
+    for name, reason in evaluation.not_computed.items():
+        table.add_row(name, "", f"not computed: {escape(reason)}")
+    console.print(table)
+    if evaluation.comparison:
+        console.print(_comparison_table(_flat(evaluation.comparison), evaluation.settings["compared_with"]))
+
+
+def _flat(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Scores in one row: those per type under the name of kind and type."""
+    flat: dict[str, dict[str, float]] = {}
+    for name, score in scores.items():
+        if name.startswith("per_"):
+            flat |= {f"{name}: {each}": value for each, value in score.items()}
+        else:
+            flat[name] = score
+    return flat

@@ -1,5 +1,6 @@
 """Scores: pure functions of strings. Never torch."""
 
 from vlrnn.metrics.captions import CaptionScorer, CaptionScores, score_captions
+from vlrnn.metrics.vqa import AnswerScores, compare_answers, score_answers
 
-__all__ = ["CaptionScorer", "CaptionScores", "score_captions"]
+__all__ = ["AnswerScores", "CaptionScorer", "CaptionScores", "compare_answers", "score_answers", "score_captions"]

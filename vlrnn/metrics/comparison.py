@@ -1,7 +1,7 @@
 """Two systems on the same images: is the one better, or is it chance?"""
 
 from vlrnn.errors import UserError
-from vlrnn.metrics.bootstrap import Resampler, interval, p_value
+from vlrnn.metrics.bootstrap import Floats, Resampler, interval, p_value
 from vlrnn.metrics.captions import CaptionScores
 
 
@@ -22,8 +22,18 @@ def compare(
         raise UserError("the two sets of predictions were not scored on the same images")
     resampler = Resampler(len(first), resamples, seed)
     samples, others = first.resampled(resampler), second.resampled(resampler)
-    compared = {}
-    for name, value in first.corpus.items():
-        difference, differences = value - second.corpus[name], samples[name] - others[name]
-        compared[name] = interval(difference, differences, len(first)) | {"p": p_value(difference, differences)}
-    return compared
+    return {
+        name: difference(value - second.corpus[name], samples[name] - others[name], len(first))
+        for name, value in first.corpus.items()
+    }
+
+
+def difference(value: float, samples: Floats, items: int) -> dict[str, float | int]:
+    """A difference of two systems with its interval and p value, as result files have it.
+
+    Args:
+        value: the difference on the items themselves.
+        samples: [resamples], the difference on each resampled set.
+        items: how many items.
+    """
+    return interval(value, samples, items) | {"p": p_value(value, samples)}

@@ -1,13 +1,13 @@
 """Files in, everything about the captions out: what `vlrnn score captions` does."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vlrnn.files import replacing, write_json
-from vlrnn.interchange import Matched, Missing, match, read_predictions, read_references
+from vlrnn.interchange import Matched, Missing, in_common, match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Resampler, interval
 from vlrnn.metrics.captions import CaptionScorer, CaptionScores
 from vlrnn.metrics.comparison import compare
@@ -86,7 +86,7 @@ def evaluate_captions(
     matched_other = None
     if other is not None:
         matched_other = match(read_predictions(other), known, missing, str(other))
-        matched, matched_other = _same_images(matched, matched_other)
+        matched, matched_other = in_common(matched, matched_other, "images that both systems have captions of")
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus)
     scores = scorer.score(_texts(matched))
@@ -128,7 +128,7 @@ def evaluate_captions(
             "missing": missing,
             "ids": matched.counts,
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
-            "decoding": _decoding(matched),
+            "decoding": decoding(matched.predictions.values()),
         },
         not_computed=not_computed,
         notes=matched.notes + (matched_other.notes if matched_other else []),
@@ -138,19 +138,6 @@ def evaluate_captions(
         result.comparison = compare(scores, scorer.score(_texts(matched_other)), resamples, seed)
         result.settings["compared_with"] = str(other)
     return result
-
-
-def _same_images(first: Matched, second: Matched) -> tuple[Matched, Matched]:
-    """Both, restricted to the images that both have."""
-    ids = [id for id in first.references if id in second.references]
-    references = {id: first.references[id] for id in ids}
-    one, two = (
-        Matched({id: each.predictions[id] for id in ids}, references, each.counts, each.notes)
-        for each in (first, second)
-    )
-    if len(ids) < max(len(first.references), len(second.references)):
-        one.notes.append(f"only the {len(ids)} images that both systems have captions of are scored")
-    return one, two
 
 
 def _texts(matched: Matched) -> dict[int | str, str]:
@@ -167,10 +154,10 @@ def _said(prediction: Prediction) -> list[str]:
     return [prediction.text, *(text for text in others if isinstance(text, str))]
 
 
-def _decoding(matched: Matched) -> dict[str, Any] | None:
-    """How the captions were decoded, where the predictions say so and agree."""
-    told = [dict(prediction.settings) for prediction in matched.predictions.values()]
-    return told[0] if told[0] and all(each == told[0] for each in told) else None
+def decoding(predictions: Iterable[Prediction]) -> dict[str, Any] | None:
+    """How predictions were decoded, where they say so and agree."""
+    told = [prediction.settings for prediction in predictions]
+    return dict(told[0]) if told[0] and all(each == told[0] for each in told) else None
 
 
 def _lines(scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]) -> list[dict[str, Any]]:

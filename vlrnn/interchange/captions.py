@@ -1,21 +1,13 @@
-"""Other people's files: references as COCO captions or Karpathy's JSON, predictions as COCO results, besides
-our own `.jsonl`.
-
-Knows which caption is of which image; knows no metric.
-"""
+"""Captions: references as COCO captions or Karpathy's JSON, predictions as COCO results, besides our own `.jsonl`."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
 from vlrnn.records import Example, Id, Prediction, RecordFile
-
-MISSING = ("error", "skip", "empty")
-Missing = Literal["error", "skip", "empty"]
 
 References = dict[Id, list[str]]
 
@@ -72,85 +64,6 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     if not predictions:
         raise UserError(f"{path}: holds no predictions")
     return predictions
-
-
-@dataclass(frozen=True)
-class Matched:
-    """Predictions and references of the same images, in the order of the references. `notes` say, one line
-    each, what was put right on the way; `counts` how many ids were missing, unknown or doubled."""
-
-    predictions: dict[Id, Prediction]
-    references: References
-    counts: dict[str, int]
-    notes: list[str] = field(default_factory=list)
-
-
-def match(
-    predictions: Sequence[Prediction],
-    references: Mapping[Id, Sequence[str]],
-    missing: Missing = "error",
-    place: str = "predictions",
-) -> Matched:
-    """Bring predictions and references together by image id.
-
-    Args:
-        predictions: what was predicted.
-        references: image id -> captions.
-        missing: what becomes of ids that are missing, unknown or doubled. `error` refuses; `skip` scores the
-            images that have a prediction; `empty` scores a missing one as an empty caption. Under both,
-            unknown predictions are left out and the first of doubled ones counts.
-        place: the predictions' file, for errors and notes.
-
-    Raises:
-        UserError: ids do not match and `missing` is `error`, or none of them does.
-    """
-    translate, notes = _translation(predictions, references, place)
-    first: dict[Id, Prediction] = {}
-    seen: Counter[Id] = Counter()
-    for prediction in predictions:
-        id = translate.get(prediction.image_id, prediction.image_id)
-        first.setdefault(id, prediction)
-        seen[id] += 1
-    troubles: dict[str, list[Id]] = {
-        "missing": [id for id in references if id not in first],
-        "unknown": [id for id in first if id not in references],
-        "doubled": [id for id, count in seen.items() if count > 1],
-    }
-    if len(troubles["unknown"]) == len(first):
-        raise UserError(
-            f"{place}: none of its {len(first)} image ids is among the references: {_name(troubles['unknown'])}"
-        )
-    told = [f"{len(ids)} ids {trouble}: {_name(ids)}" for trouble, ids in troubles.items() if ids]
-    if told and missing == "error":
-        raise UserError(f"{place}: {'; '.join(told)} (--missing skip or --missing empty goes on without them)")
-    notes += [f"{place}: {each}" for each in told]
-    kept = {id: list(captions) for id, captions in references.items() if id in first or missing == "empty"}
-    nothing = {id: Prediction(id=id, image_id=id, text="") for id in troubles["missing"] if id in kept}
-    counts = {trouble: len(ids) for trouble, ids in troubles.items()}
-    return Matched({id: first.get(id) or nothing[id] for id in kept}, kept, counts, notes)
-
-
-def _translation(
-    predictions: Sequence[Prediction], references: Mapping[Id, Sequence[str]], place: str
-) -> tuple[dict[Id, Id], list[str]]:
-    """The references' spelling of ids that are text in one file and numbers in the other."""
-    spelled = {str(id): id for id in references}
-    translate = {}
-    for prediction in predictions:
-        id = prediction.image_id
-        if id not in references:
-            spelling = str(id)
-            other = spelled.get(spelling, spelled.get(spelling.lstrip("0")) if isinstance(id, str) else None)
-            if other is not None:
-                translate[id] = other
-    if not translate:
-        return {}, []
-    ours, theirs = next(iter(translate.items()))
-    return translate, [f"{place}: {len(translate)} ids matched as {theirs!r} though written {ours!r}"]
-
-
-def _name(ids: Sequence[Id], most: int = 3) -> str:
-    return ", ".join(map(repr, ids[:most])) + (", ..." if len(ids) > most else "")
 
 
 def _group(pairs: Iterable[tuple[Id, Sequence[str]]]) -> References:

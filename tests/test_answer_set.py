@@ -1,0 +1,43 @@
+"""The closed set of answers, and what an answer is worth."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlrnn.errors import UserError
+from vlrnn.text.answer_set import AnswerSet, majority, worth
+
+
+@given(count=st.integers(0, 10), annotators=st.integers(2, 10))
+def test_worth_is_the_mean_over_those_who_leave_one_out(count: int, annotators: int) -> None:
+    """The literal version: every annotator in turn is left out, and three who agree make an answer right."""
+    count = min(count, annotators)
+    gave = [True] * count + [False] * (annotators - count)
+    left = [sum(others) for others in combinations(gave, annotators - 1)]
+    assert worth(count, annotators) == pytest.approx(sum(min(1, agree / 3) for agree in left) / len(left))
+
+
+def test_a_single_annotator_is_right() -> None:
+    assert (worth(0, 1), worth(1, 1)) == (0, 1)
+
+
+def test_counted_by_majorities() -> None:
+    questions = [["red", "red", "blue"], ["blue", "green", "green"], ["red"], [], ["zebra", "green"]]
+    assert AnswerSet.count(questions).answers == ("red", "green", "zebra")
+    assert AnswerSet.count(questions, most=1).answers == ("red",)
+    assert AnswerSet.count(questions, min_count=2).answers == ("red",)
+    assert AnswerSet.count(reversed(questions)).answers == ("red", "green", "zebra")
+    with pytest.raises(UserError, match="the set of answers is empty"):
+        AnswerSet.count(questions, min_count=9)
+
+
+def test_majority_and_counts() -> None:
+    assert majority(["a", "b", "b"]) == "b"
+    assert majority(["b", "a", "a", "b"]) == "b"
+    answers = AnswerSet(["a", "b"])
+    assert answers.counts(["b", "c", "b", "a"]) == {1: 2, 0: 1}
+    assert (answers.id("b"), answers.id("c"), "a" in answers, len(answers)) == (1, None, True, 2)
+    with pytest.raises(UserError, match="'a' twice"):
+        AnswerSet(["a", "a"])

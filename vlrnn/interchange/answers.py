@@ -1,0 +1,173 @@
+"""Questions and answers: the official VQA files of questions, annotations and results, VQA-CP's, besides our own
+`.jsonl`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, write_json
+from vlrnn.interchange.matching import name_some
+from vlrnn.records import Example, Id, Prediction, Record, RecordFile
+
+Questions = dict[Id, Example]
+"""Question id -> the question with its answers. `image` is empty where the file names none, and `image_id` the
+question's own id."""
+
+
+def read_questions(path: str | Path, questions: str | Path | None = None) -> Questions:
+    """The questions of a file, with their answers where it has them.
+
+    Args:
+        path: a prepared `.jsonl`; official annotations; or official questions, which have no answers.
+        questions: the official questions that the annotations belong to; brings their words, and is checked.
+
+    Raises:
+        UserError: the file is none of these; an id stands twice; answers are missing; annotations are for other
+            questions, or of other images, than the questions. Names the file and the item.
+    """
+    found = _read(Path(path))
+    if questions is None:
+        return found
+    asked = _read(Path(questions))
+    for some, all_, wrong in (
+        (found, asked, f"{path}: for {{}} of its questions there is none in {questions}: {{}}"),
+        (asked, found, f"{questions}: for {{}} of its questions there is none in {path}: {{}}"),
+    ):
+        if strangers := [id for id in some if id not in all_]:
+            raise UserError(wrong.format(len(strangers), name_some(strangers)))
+    for id, example in found.items():
+        if example.image_id != asked[id].image_id:
+            ours, theirs = example.image_id, asked[id].image_id
+            raise UserError(f"{path}: question {id!r} is about image {ours!r}, but about {theirs!r} in {questions}")
+    return {id: replace(example, question=asked[id].question) for id, example in found.items()}
+
+
+def read_answers(path: str | Path) -> list[Prediction]:
+    """Predicted answers, in the order of the file.
+
+    Args:
+        path: a `.jsonl` of Predictions, or an official result file, a list of `{"question_id", "answer"}`.
+
+    Raises:
+        UserError: the file is neither, or holds nothing, or an answer that is no text; names the place.
+    """
+    path = Path(path)
+    if path.suffix == ".jsonl":
+        predictions = list(RecordFile(path, Prediction))
+    else:
+        value = read_json(path)
+        if not isinstance(value, list):
+            raise UserError(
+                f"{path}: no predictions: expected a .jsonl, or a VQA result file: "
+                '[{"question_id": ..., "answer": ...}, ...]'
+            )
+        predictions = list(_each(_prediction, value, f"{path}: result"))
+    if not predictions:
+        raise UserError(f"{path}: holds no predictions")
+    return predictions
+
+
+def write_answers(path: str | Path, predictions: Mapping[Id, Prediction]) -> None:
+    """Write the official result file, as the challenge server takes it: question id -> prediction."""
+    write_json(path, [{"question_id": id, "answer": prediction.text} for id, prediction in predictions.items()])
+
+
+def _read(path: Path) -> Questions:
+    questions: Questions = {}
+    for example in _records(path) if path.suffix == ".jsonl" else _entries(path):
+        if example.id in questions:
+            raise UserError(f"{path}: question {example.id!r} stands twice")
+        questions[example.id] = example
+    if not questions:
+        raise UserError(f"{path}: holds no questions")
+    return questions
+
+
+def _records(path: Path) -> Iterator[Example]:
+    for example in RecordFile(path, Example):
+        if example.question is None:
+            raise UserError(f"{path}: {example.id!r} has no question")
+        yield example
+
+
+def _entries(path: Path) -> Iterator[Example]:
+    shared: dict[str, str] = {}
+
+    def answer_alone(value: dict[str, Any]) -> Any:
+        """Two million objects for few different answers would take gigabytes."""
+        if "question_id" in value or not isinstance(answer := value.get("answer"), str):
+            return value
+        return shared.setdefault(answer, answer)
+
+    value = read_json(path, object_hook=answer_alone)
+    if isinstance(value, dict):
+        value = value.get("annotations", value.get("questions"))
+    if not isinstance(value, list):  # VQA-CP's files are the bare list
+        raise UserError(
+            f"{path}: no questions: expected a prepared .jsonl, or official VQA JSON, with 'annotations' or 'questions'"
+        )
+    yield from _each(_example, value, f"{path}: entry")
+
+
+class _WrongEntryError(Exception):
+    """An entry is not as it should be; where it stands is added by `_each`."""
+
+
+def _each(read: Callable[[dict[str, Any]], Record], entries: Sequence[Any], place: str) -> Iterator[Record]:
+    for number, entry in enumerate(entries):
+        try:
+            if not isinstance(entry, dict):
+                raise _WrongEntryError(f"expected an object with 'question_id', found {type(entry).__name__}")
+            record = read(entry)
+        except _WrongEntryError as fault:
+            raise UserError(f"{place} {number}: {fault}") from None
+        yield record
+
+
+def _example(entry: dict[str, Any]) -> Example:
+    """An annotation or a question of an official file."""
+    id = _id(entry, "question_id")
+    answers = entry.get("answers", ())
+    if not answers and ("answers" in entry or "question" not in entry):
+        raise _WrongEntryError(f"question {id!r} has no answers")
+    if not (isinstance(answers, (list, tuple)) and all(isinstance(answer, str) for answer in answers)):
+        raise _WrongEntryError(f"'answers' of question {id!r} are no list of objects with an 'answer' that is text")
+    return Example(
+        id=id,
+        image_id=_id(entry, "image_id") if "image_id" in entry else id,
+        image="",
+        question=_text_or_none(entry, "question", id),
+        answers=tuple(answers),
+        question_type=_text_or_none(entry, "question_type", id),
+        answer_type=_text_or_none(entry, "answer_type", id),
+    )
+
+
+def _prediction(entry: dict[str, Any]) -> Prediction:
+    """A line of an official result file."""
+    id = _id(entry, "question_id")
+    return Prediction(id=id, image_id=id, text=_text(entry, "answer", id))
+
+
+def _id(entry: dict[str, Any], name: str) -> Id:
+    value = entry.get(name)
+    if not isinstance(value, (int, str)) or isinstance(value, bool):
+        if name not in entry:
+            raise _WrongEntryError(f"the field {name!r} is missing")
+        raise _WrongEntryError(f"{name!r} is a {type(value).__name__}, not a number or text")
+    return value
+
+
+def _text(entry: dict[str, Any], name: str, id: Id) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str):
+        if name not in entry:
+            raise _WrongEntryError(f"the field {name!r} of question {id!r} is missing")
+        raise _WrongEntryError(f"the {name} of question {id!r} is a {type(value).__name__}, not a text")
+    return value
+
+
+def _text_or_none(entry: dict[str, Any], name: str, id: Id) -> str | None:
+    return None if entry.get(name) is None else _text(entry, name, id)

@@ -1,0 +1,238 @@
+"""Scores of answers to visual questions: the official accuracy, exact match and WUPS, over all questions and over those
+of each type.
+
+Sources: Antol et al., VQA, ICCV 2015, for the accuracy; Malinowski and Fritz, NIPS 2014, for WUPS and answers that are
+sets; Kafle and Kanan, ICCV 2017, for the means per type. All scores are in percent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.errors import UserError
+from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.metrics.comparison import difference
+from vlrnn.metrics.wups import WordNet
+from vlrnn.records import Example, Id
+from vlrnn.text.answer_set import majority, worth
+from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS, items
+
+TYPES = ("answer_type", "question_type")
+WUPS_NAMES = {f"WUPS_{threshold}": threshold for threshold in (0.9, 0.0)}
+
+Path = tuple[str, ...]
+"""Where a score stands in the results: `("overall",)`, `("per_answer_type", "yes/no")`."""
+
+_CELLS = 1 << 25
+"""The bootstrap takes so many types at once that its table has about so many numbers, 256 MB."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Questions that a score is the mean of."""
+
+    path: Path
+    values: Floats  # [questions], percent
+    members: NDArray[np.bool_]  # [questions]
+
+
+@dataclass(frozen=True)
+class AnswerScores:
+    """The scores of one set of answers.
+
+    `ids` are the questions; `per_question` has for each [questions] its scores in percent; `types` the types of each,
+    None where it has none; `clusters` [questions] which image each is about, numbered: resampling goes by image, as
+    questions about one image are not independent. `settings` says what was scored and how.
+    """
+
+    ids: tuple[Id, ...]
+    per_question: Mapping[str, Floats] = field(repr=False)
+    types: Mapping[str, Sequence[str | None]] = field(repr=False)
+    clusters: NDArray[np.int64] = field(repr=False)
+    settings: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def corpus(self) -> dict[Path, float]:
+        """Every score over all questions, in percent."""
+        sums = np.array([[[part.values[part.members].sum(), part.members.sum()] for part in self._parts]])
+        return {path: float(values[0]) for path, values in self._scores(sums).items()}
+
+    def resampled(self, resamples: int = 1000, seed: int = 0) -> dict[Path, Floats]:
+        """Every score on each resampled set of images [resamples]; nan where a set has no question of a type."""
+        images = int(self.clusters.max()) + 1
+        resampler = Resampler(images, resamples, seed)
+        step = max(1, _CELLS // (2 * images))
+        blocks = (self._parts[first : first + step] for first in range(0, len(self._parts), step))
+        return self._scores(np.concatenate([resampler.sums(self._table(block, images)) for block in blocks], axis=1))
+
+    def with_intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+        """The `scores` of a metrics.json: `overall` and its like, and per type, each `{"value", "low", "high", "n"}`
+        with a 95 % bootstrap interval over images."""
+        samples = self.resampled(resamples, seed)
+        return _nested(
+            {path: interval(value, _known(samples[path], value), self._n(path)) for path, value in self.corpus.items()}
+        )
+
+    def less(self, other: "AnswerScores", resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+        """These scores less another system's, by the paired bootstrap over images: as `with_intervals`, with the
+        two-sided `p` of there being no difference.
+
+        Raises:
+            UserError: the two were not scored on the same questions.
+        """
+        if self.ids != other.ids:
+            raise UserError("the two sets of answers were not scored on the same questions")
+        samples, others = self.resampled(resamples, seed), other.resampled(resamples, seed)
+        differences = {}
+        for path, value in self.corpus.items():
+            less = value - other.corpus[path]
+            differences[path] = difference(less, _known(samples[path] - others[path], less), self._n(path))
+        return _nested(differences)
+
+    @cached_property
+    def _parts(self) -> list[Part]:
+        everything = np.ones(len(self), bool)
+        accuracy = self.per_question["accuracy"]
+        parts = [Part(("overall",), accuracy, everything)]
+        parts += [Part((name,), values, everything) for name, values in self.per_question.items() if name != "accuracy"]
+        for kind in TYPES:
+            names = sorted({name for name in self.types[kind] if name is not None})
+            places = {name: place for place, name in enumerate(names)}
+            of = np.array([-1 if name is None else places[name] for name in self.types[kind]])
+            parts += [Part((f"per_{kind}", name), accuracy, of == place) for place, name in enumerate(names)]
+        return parts
+
+    def _table(self, parts: Sequence[Part], images: int) -> Floats:
+        """The sum of the scores and the number of questions of each image: [images, parts, 2]."""
+        table = np.empty((images, len(parts), 2))
+        for place, part in enumerate(parts):
+            clusters = self.clusters[part.members]
+            table[:, place, 0] = np.bincount(clusters, part.values[part.members], images)
+            table[:, place, 1] = np.bincount(clusters, minlength=images)
+        return table
+
+    def _scores(self, sums: Floats) -> dict[Path, Floats]:
+        """The scores [sets] of sets of questions, from their sums [sets, parts, 2]."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = sums[..., 0] / sums[..., 1]
+            scores = {part.path: means[:, place] for place, part in enumerate(self._parts)}
+            for kind in TYPES:
+                of_types = [values for path, values in scores.items() if path[0] == f"per_{kind}"]
+                if of_types:
+                    each = np.stack(of_types)
+                    present = (~np.isnan(each)).sum(axis=0)
+                    scores[f"arithmetic_mean_per_{kind}",] = np.nansum(each, axis=0) / present
+                    scores[f"harmonic_mean_per_{kind}",] = present / np.nansum(1 / each, axis=0)
+        return scores
+
+    def _n(self, path: Path) -> int:
+        if path[0].startswith(("arithmetic", "harmonic")):
+            kind = path[0].partition("_per_")[2]
+            return sum(name is not None for name in self.types[kind])
+        return next(int(part.members.sum()) for part in self._parts if part.path == path)
+
+
+def compare_answers(
+    predictions: Mapping[Id, str],
+    examples: Mapping[Id, Example],
+    protocol: str = DEFAULT_PROTOCOL,
+    wordnet: WordNet | None = None,
+) -> AnswerScores:
+    """Hold answers against those of the annotators.
+
+    The accuracy of an answer that k of n annotators gave is the mean, over the n ways of leaving one annotator out, of
+    min(1, those of the others who agree / 3). Of a single annotator there is nobody left; then it is whether the two
+    agree. Exact match and WUPS go by the answer that most annotators gave, as a set of things (`chair, table`).
+
+    Args:
+        predictions: question id -> answer.
+        examples: question id -> the question with its annotators' answers, for the very same questions.
+        protocol: a name of `vlrnn.text.answers.PROTOCOLS`.
+        wordnet: for WUPS, which is left out without.
+
+    Raises:
+        UserError: the ids differ, there are none, a question has no answers, or there is no such protocol.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"there is no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+    _check(predictions, examples)
+    seen_as = PROTOCOLS[protocol]
+    names = ("accuracy", "exact_match", *(WUPS_NAMES if wordnet else ()))
+    per_question: dict[str, list[float]] = {name: [] for name in names}
+    for id, example in examples.items():
+        answer, answers = seen_as(predictions[id], example.answers)
+        per_question["accuracy"].append(100 * worth(answers.count(answer), len(answers)))
+        said, right = items(predictions[id]), items(majority(example.answers))
+        per_question["exact_match"].append(100.0 * (set(said) == set(right)))
+        if wordnet:
+            for name, threshold in WUPS_NAMES.items():
+                per_question[name].append(100 * wordnet.wups(said, right, threshold))
+    annotators = [len(example.answers) for example in examples.values()]
+    clusters: dict[Id, int] = {}
+    return AnswerScores(
+        ids=tuple(examples),
+        per_question={name: np.array(values) for name, values in per_question.items()},
+        types={kind: [getattr(example, kind) for example in examples.values()] for kind in TYPES},
+        clusters=np.array([clusters.setdefault(each.image_id, len(clusters)) for each in examples.values()]),
+        settings={
+            "protocol": protocol,
+            "unit": "percent",
+            "n": len(examples),
+            "images": len(clusters),
+            "annotators": {"least": min(annotators), "most": max(annotators)},
+        },
+    )
+
+
+def score_answers(
+    predictions: Mapping[Id, str],
+    examples: Mapping[Id, Example],
+    protocol: str = DEFAULT_PROTOCOL,
+    wordnet: WordNet | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The contents of a metrics.json: `{"scores": {...}, "settings": {...}}`, see `compare_answers` and
+    `AnswerScores.with_intervals`."""
+    scores = compare_answers(predictions, examples, protocol, wordnet)
+    bootstrap = {"resamples": resamples, "seed": seed, "level": 0.95}
+    return {
+        "scores": scores.with_intervals(resamples, seed),
+        "settings": {**scores.settings, "bootstrap": bootstrap},
+    }
+
+
+def _check(predictions: Mapping[Id, str], examples: Mapping[Id, Example]) -> None:
+    if not examples:
+        raise UserError("there are no questions to score")
+    for told, ids in (
+        ("questions have no prediction", [id for id in examples if id not in predictions]),
+        ("predictions are for other questions", [id for id in predictions if id not in examples]),
+        ("questions have no answers", [id for id, example in examples.items() if not example.answers]),
+    ):
+        if ids:
+            raise UserError(f"{len(ids)} {told}, the first is {ids[0]!r}")
+
+
+def _known(samples: Floats, value: float) -> Floats:
+    """The resampled sets that the score is defined on; where there is none, the value itself."""
+    known = samples[~np.isnan(samples)]
+    return known if len(known) else np.array([value])
+
+
+def _nested(scores: Mapping[Path, Mapping[str, float | int]]) -> dict[str, Any]:
+    """The form of the result files: types stand within `per_answer_type` and `per_question_type`."""
+    nested: dict[str, Any] = {}
+    for path, score in scores.items():
+        if len(path) == 1:
+            nested[path[0]] = score
+    for kind in TYPES:
+        nested[f"per_{kind}"] = {path[1]: score for path, score in scores.items() if path[0] == f"per_{kind}"}
+    return nested

@@ -1,0 +1,153 @@
+"""Files in, everything about the answers out: what `vlrnn score vqa` does."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlrnn.errors import UserError
+from vlrnn.files import replacing, write_json
+from vlrnn.interchange import Matched, Missing, in_common, match, read_answers, read_questions, write_answers
+from vlrnn.interchange.answers import Questions
+from vlrnn.metrics.bootstrap import Floats
+from vlrnn.metrics.evaluation import decoding
+from vlrnn.metrics.vqa import WUPS_NAMES, compare_answers
+from vlrnn.metrics.wups import WordNet
+from vlrnn.records import Example, Id
+from vlrnn.text.answers import DEFAULT_PROTOCOL
+
+
+@dataclass
+class AnswerEvaluation:
+    """The result of scoring a file of answers. `scores` and `comparison` are as `AnswerScores.with_intervals` gives
+    them; `not_computed` name -> why; `notes` what was put right about the ids; `matched` the questions and answers, and
+    `per_question` the scores of each."""
+
+    scores: dict[str, Any]
+    settings: dict[str, Any]
+    not_computed: dict[str, str]
+    notes: list[str]
+    matched: Matched[Example] = field(repr=False)
+    per_question: Mapping[str, Floats] = field(repr=False)
+    comparison: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write all but the single questions as JSON."""
+        value: dict[str, Any] = {"scores": self.scores, "settings": self.settings}
+        value |= {"not_computed": self.not_computed, "notes": self.notes}
+        if self.comparison:
+            value["comparison"] = self.comparison
+        write_json(path, value)
+
+    def write_per_question(self, path: Path) -> None:
+        """Write a JSON line for each question: its id, its answer and its scores in percent."""
+        columns = {name: values.tolist() for name, values in self.per_question.items()}
+        with replacing(path) as file:
+            for place, (id, example) in enumerate(self.matched.references.items()):
+                line = {"question_id": id, "image_id": example.image_id, "question": example.question}
+                line["answer"] = self.matched.predictions[id].text
+                line |= {name: values[place] for name, values in columns.items()}
+                file.write(json.dumps(line) + "\n")
+
+
+def evaluate_answers(
+    references: str | Path,
+    predictions: str | Path,
+    other: str | Path | None = None,
+    *,
+    questions: str | Path | None = None,
+    missing: Missing = "error",
+    protocol: str = DEFAULT_PROTOCOL,
+    wordnet: str | Path | None = None,
+    official: str | Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> AnswerEvaluation:
+    """Score a file of answers.
+
+    Args:
+        references, predictions: the files, of any form that `vlrnn.interchange` reads.
+        other: predictions of another system, to be compared in pairs on the same questions.
+        questions: the official questions that go with official annotations.
+        missing: what becomes of ids that do not match, see `vlrnn.interchange.match`.
+        protocol: a name of `vlrnn.text.answers.PROTOCOLS`.
+        wordnet: the folder of a WordNet database, for WUPS.
+        official: where to write the predictions as the challenge server takes them. With it the references need no
+            answers, as those of a test split have none; nothing is scored then.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        UserError: a file is wrong, or ids do not match.
+    """
+    known = WordNet(wordnet) if wordnet is not None else None
+    asked = read_questions(references, questions)
+    matched = _match(predictions, asked, missing)
+    if official is not None:
+        write_answers(official, matched.predictions)
+        matched.notes.append(f"{official}: {len(matched.predictions)} answers for the challenge server")
+    settings = {
+        "references": str(references),
+        "questions": None if questions is None else str(questions),
+        "predictions": str(predictions),
+        "missing": missing,
+        "ids": matched.counts,
+        "decoding": decoding(matched.predictions.values()),
+    }
+    unanswered = [id for id, example in asked.items() if not example.answers]
+    if len(unanswered) == len(asked) and official is not None:
+        return AnswerEvaluation({}, settings, {"overall": f"{references} holds no answers"}, matched.notes, matched, {})
+    if unanswered:
+        raise UserError(
+            f"{references}: {len(unanswered)} of {len(asked)} questions have no answers, the first is "
+            f"{unanswered[0]!r} (--official writes the file for the challenge server, without scores)"
+        )
+
+    theirs = None
+    if other is not None:
+        theirs = _match(other, asked, missing)
+        matched, theirs = in_common(matched, theirs, "questions that both systems have answers to")
+    scores = compare_answers(_texts(matched), matched.references, protocol, known)
+    notes = matched.notes + (theirs.notes if theirs else [])
+    if scores.settings["annotators"]["least"] == 1:
+        notes.append("of a question with a single annotator the accuracy is whether the two answers are equal")
+    result = AnswerEvaluation(
+        scores=scores.with_intervals(resamples, seed),
+        settings={
+            **scores.settings,
+            **settings,
+            "wordnet": None if wordnet is None else str(wordnet),
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+        },
+        not_computed={} if known else dict.fromkeys(WUPS_NAMES, "needs a WordNet folder (--wordnet)"),
+        notes=notes,
+        matched=matched,
+        per_question=scores.per_question,
+    )
+    if theirs is not None:
+        others = compare_answers(_texts(theirs), theirs.references, protocol, known)
+        result.comparison = scores.less(others, resamples, seed)
+        result.settings["compared_with"] = str(other)
+    return result
+
+
+def _match(path: str | Path, asked: Questions, missing: Missing) -> Matched[Example]:
+    """The questions and the predictions of a file, brought together.
+
+    Raises:
+        UserError: ids do not match, or a prediction is about another image than its question.
+    """
+    matched = match(read_answers(path), asked, missing, str(path), by="id")
+    for id, prediction in matched.predictions.items():
+        about, right = prediction.image_id, asked[id].image_id
+        # Where a file names no image, the question's id stands for it; and 7 may be the image '000007'.
+        told = about != prediction.id and right != id and type(about) is type(right)
+        if told and about != right:
+            raise UserError(
+                f"{path}: the answer to question {id!r} is about image {about!r}, the question about {right!r}"
+            )
+    return matched
+
+
+def _texts(matched: Matched[Example]) -> dict[Id, str]:
+    return {id: prediction.text for id, prediction in matched.predictions.items()}

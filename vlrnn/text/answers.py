@@ -1,0 +1,90 @@
+"""Answers to visual questions as they are compared: the normalisation of the official VQA evaluation, its two
+protocols, and answers that are sets.
+
+Source: Antol et al., VQA, ICCV 2015, and `vqaEval.py` of GT-Vision-Lab/VQA, the evaluation that the challenge ran.
+Where it does something odd, this does it too, and says so. Knows strings only.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+_MARKS = ';/[]"{}()=+\\_-><@`,?!'
+_ANY_MARK = re.compile(f"[{re.escape(_MARKS)}.]")
+_COMMA_IN_NUMBER = re.compile(r"\d,\d")
+_PERIOD = re.compile(r"\.(?!\d)")
+_PERIODS_REMOVED = 32  # the official code hands re.UNICODE, which is 32, to `sub` where its `count` stands
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def _read_contractions() -> dict[str, str]:
+    lines = Path(__file__).with_name("contractions.txt").read_text("utf-8").splitlines()
+    return dict(line.split() for line in lines if not line.startswith("#"))
+
+
+# Word -> what stands for it; nothing for an article.
+_WORDS = {
+    **_read_contractions(),
+    **{word: str(number) for number, word in enumerate(_DIGITS)},
+    "none": "0",
+    **dict.fromkeys(("a", "an", "the"), ""),
+}
+
+
+@lru_cache(maxsize=1 << 16)
+def normalise(answer: str) -> str:
+    """An answer as the official evaluation compares it: without punctuation, then in lower case, with number words as
+    digits, without articles, and with the apostrophes of contractions."""
+    words = (_WORDS.get(word, word) for word in without_punctuation(clean(answer)).lower().split())
+    return " ".join(filter(None, words))
+
+
+@lru_cache(maxsize=1 << 16)
+def clean(answer: str) -> str:
+    """An answer in one line, without space around it."""
+    return answer.replace("\n", " ").replace("\t", " ").strip()
+
+
+@lru_cache(maxsize=1 << 16)
+def without_punctuation(text: str) -> str:
+    """The first step of `normalise`. A mark becomes a space, or nothing where it has a space beside it anywhere in the
+    text; with a comma between digits anywhere, every mark becomes nothing. A period goes unless a digit follows."""
+    if not _ANY_MARK.search(text):
+        return text
+    number = _COMMA_IN_NUMBER.search(text)
+    becomes: dict[str, str | int | None] = {
+        mark: "" if number or f"{mark} " in text or f" {mark}" in text else " " for mark in set(text) & set(_MARKS)
+    }
+    return _PERIOD.sub("", text.translate(str.maketrans(becomes)), count=_PERIODS_REMOVED)
+
+
+@lru_cache(maxsize=1 << 16)
+def items(answer: str) -> tuple[str, ...]:
+    """The things that an answer names, divided by commas: of DAQUAR's `chair, table_lamp` the two, in lower case, with
+    spaces for underscores."""
+    return tuple(" ".join(item.lower().replace("_", " ").split()) for item in answer.split(","))
+
+
+Protocol = Callable[[str, Sequence[str]], tuple[str, Sequence[str]]]
+"""What becomes of a model's answer and the annotators' before they are compared by spelling."""
+
+
+def official_2021(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The evaluation since 2021: all are normalised, unless all annotators wrote the same; then none is."""
+    cleaned = list(map(clean, answers))
+    if len(set(cleaned)) > 1:
+        return normalise(answer), list(map(normalise, cleaned))
+    return clean(answer), cleaned
+
+
+def official_2017(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The evaluation before 2021: the model's answer is always normalised; of the annotators' only the punctuation is,
+    unless all of them wrote the same. So `2 dogs` and `two dogs` differ, whoever wrote which."""
+    if len(set(answers)) > 1:
+        return normalise(answer), list(map(without_punctuation, answers))
+    return normalise(answer), answers
+
+
+PROTOCOLS: dict[str, Protocol] = {"official-2021": official_2021, "official-2017": official_2017}
+DEFAULT_PROTOCOL = "official-2021"
