@@ -118,7 +118,7 @@ def checkpoints(
     import pytorch_lightning as pl
     from torch.utils.data import DataLoader
 
-    from vlrnn.data.datamodule import Item, collate
+    from vlrnn.data.batches import Item, collate
     from vlrnn.data.images import open_image, pixels
     from vlrnn.decoding.search import Decoding
     from vlrnn.nn.attention import SoftAttention
@@ -148,7 +148,7 @@ def checkpoints(
     with torch.no_grad():
         regions = task.encoder.eval().regions(torch.stack(images))
     rows = [[[BOS, *vocabulary.encode(tokenize(caption)), EOS] for caption in each.captions] for each in examples]
-    batch = collate([Item(*each) for each in zip(examples, [None] * len(examples), regions, rows, strict=True)])
+    batch = collate([Item((each,), None, *rest) for each, *rest in zip(examples, regions, rows, strict=True)])
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=1,

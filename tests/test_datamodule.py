@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from vlrnn.data.datamodule import CaptionedImages, Item, VisionLanguageData, collate
+from vlrnn.data.batches import CaptionedImages, Item, collate
+from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders import CNNEncoder
@@ -121,7 +122,7 @@ def test_long_captions_are_cut_and_rare_words_unknown(dataset: Path, encoder: CN
 
 
 def item(captions: list[list[int]]) -> Item:
-    return Item(Example(1, 1, "a"), torch.zeros(3, 4, 4, dtype=torch.uint8), None, captions)
+    return Item((Example(1, 1, "a"),), torch.zeros(3, 4, 4, dtype=torch.uint8), None, captions)
 
 
 def test_collate_of_uneven_captions() -> None:
@@ -150,7 +151,7 @@ def test_batches_move(dataset: Path, encoder: CNNEncoder) -> None:
 def test_examples_travel_to_workers(dataset: Path) -> None:
     """What is sent to a worker process does not grow with the data set beyond the index."""
     examples = open_split(dataset, "train")
-    sent = pickle.dumps(CaptionedImages(examples, dataset.joinpath, 32, list, None))
+    sent = pickle.dumps(CaptionedImages(examples, locate=dataset.joinpath, size=32, encode=list))
     assert len(pickle.loads(sent)) == 8
     assert len(sent) < 2000
 

@@ -1,114 +1,22 @@
-"""From a prepared data set to batches in which an image stands once, whatever is said about it."""
+"""From a prepared data set to batches: what Lightning asks for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.features import FeatureCache, open_cache
-from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders import Encoder
 from vlrnn.records import SPLITS, Example, RecordFile, describe_dataset, open_split
+from vlrnn.text.answer_set import AnswerSet
+from vlrnn.text.answers import normalise
 from vlrnn.text.tokenizer import tokenize
-from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary
-
-
-class Batch(NamedTuple):
-    """B images, and M rows of words about them.
-
-    Either `images` [B, 3, S, S] (uint8) is there or `regions` [B, N, D], from the feature cache. `tokens` [M, T] open
-    with `<bos>`, close with `<eos>`, and are filled up with `<pad>`; row m is about image `image_of[m]`. `examples` are
-    the records that the batch is made of, one for each image.
-    """
-
-    images: Tensor | None
-    regions: Tensor | None
-    tokens: Tensor
-    image_of: Tensor
-    examples: tuple[Example, ...]
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch with its tensors on a device; Lightning calls this."""
-        moved: dict[str, Any] = {
-            name: each.to(device, non_blocking=non_blocking)
-            for name, each in self._asdict().items()
-            if isinstance(each, Tensor)
-        }
-        return self._replace(**moved)
-
-
-class Item(NamedTuple):
-    """One example on its way into a batch: pixels [3, S, S] or regions [N, D], and its captions as ids."""
-
-    example: Example
-    pixels: Tensor | None
-    regions: Tensor | None
-    rows: list[list[int]]
-
-
-class CaptionedImages(Dataset[Item]):
-    """The examples of a split, each with its captions.
-
-    Args:
-        examples: of a split.
-        locate: image name -> file.
-        size: the side of the square that images are squeezed to.
-        encode: caption -> ids.
-        cache: where the regions are, when they need not be computed.
-        captions: how many of its captions come with an example, drawn anew each time; None: all.
-    """
-
-    def __init__(
-        self,
-        examples: Sequence[Example],
-        locate: Callable[[str], Path],
-        size: int,
-        encode: Callable[[str], list[int]],
-        cache: FeatureCache | None,
-        captions: int | None = None,
-    ) -> None:
-        self.captions = captions
-        self.examples = examples
-        self.locate = locate
-        self.size = size
-        self.encode = encode
-        self.cache = cache
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> Item:
-        example = self.examples[index]
-        captions = example.captions
-        if self.captions is not None:
-            captions = tuple(captions[number] for number in torch.randperm(len(captions))[: self.captions].tolist())
-        rows = [self.encode(caption) for caption in captions]
-        if self.cache is not None:
-            return Item(example, None, torch.from_numpy(self.cache[example.image].copy()), rows)
-        image = pixels(open_image(self.locate(example.image)), self.size)
-        return Item(example, torch.from_numpy(image), None, rows)
-
-
-def collate(items: Sequence[Item]) -> Batch:
-    """Make a batch: images are stacked, rows filled up with `<pad>` to the longest."""
-    rows = [torch.tensor(row) for item in items for row in item.rows]
-    image_of = [index for index, item in enumerate(items) for _ in item.rows]
-    tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD) if rows else torch.empty(0, 2, dtype=torch.long)
-    images = [item.pixels for item in items if item.pixels is not None]
-    regions = [item.regions for item in items if item.regions is not None]
-    return Batch(
-        torch.stack(images) if images else None,
-        torch.stack(regions) if regions else None,
-        tokens,
-        torch.tensor(image_of, dtype=torch.long),
-        tuple(item.example for item in items),
-    )
+from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
 
 
 class VisionLanguageData(pl.LightningDataModule):
@@ -120,8 +28,10 @@ class VisionLanguageData(pl.LightningDataModule):
         image_root: the folder that image paths are relative to; by default what `dataset.json` says, else `root`.
         batch_size: images in a batch.
         captions_per_image: how many of an image's captions, drawn anew each time, come with it in training; null: all.
-        min_count: words that occur less often in the training captions are `<unk>`.
-        max_length: words of a training caption; what lies behind is cut off.
+        min_count: words that occur less often in the training captions, or questions and answers, are `<unk>`.
+        max_length: words of a training caption, or of a question; what lies behind is cut off.
+        max_answers: how many answers, the most frequent, a classifier chooses from; null: all.
+        min_answer_count: how many training questions such an answer must be the majority's for.
         cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
         num_workers: processes that load examples.
     """
@@ -134,6 +44,8 @@ class VisionLanguageData(pl.LightningDataModule):
         captions_per_image: int | None = None,
         min_count: int = 5,
         max_length: int = 30,
+        max_answers: int | None = None,
+        min_answer_count: int = 1,
         cache: str | None = None,
         num_workers: int = 0,
     ) -> None:
@@ -143,6 +55,8 @@ class VisionLanguageData(pl.LightningDataModule):
             "captions_per_image": captions_per_image,
             "min_count": min_count,
             "max_length": max_length,
+            "max_answers": max_answers,
+            "min_answer_count": min_answer_count,
         }
         for name, value in at_least_one.items():
             if value is not None and value < 1:
@@ -155,14 +69,33 @@ class VisionLanguageData(pl.LightningDataModule):
         self.captions_per_image = captions_per_image
         self.min_count = min_count
         self.max_length = max_length
+        self.max_answers = max_answers
+        self.min_answer_count = min_answer_count
         self.cache = cache
         self.num_workers = num_workers
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The words of the training split, and of no other."""
-        captions = (caption for example in open_split(self.root, "train") for caption in example.captions)
-        return Vocabulary.count(map(tokenize, captions), self.min_count)
+        """The words of the training split, and of no other: of captions, or of questions and their answers."""
+        return Vocabulary.count(map(tokenize, self._training_texts()), self.min_count)
+
+    def _training_texts(self) -> Iterator[str]:
+        for example in open_split(self.root, "train"):
+            yield from example.captions
+            if example.question is not None:
+                yield example.question
+                yield from set(example.answers)
+
+    @cached_property
+    def answers(self) -> AnswerSet:
+        """The answers of the training split that a classifier chooses from."""
+        questions = (list(map(normalise, example.answers)) for example in open_split(self.root, "train"))
+        return AnswerSet.count(questions, self.max_answers, self.min_answer_count)
+
+    @cached_property
+    def asks(self) -> bool:
+        """Whether the examples are questions."""
+        return any(example.question is not None for example in open_split(self.root, self.splits[0])[:1])
 
     @property
     def splits(self) -> list[str]:
@@ -215,20 +148,24 @@ class VisionLanguageData(pl.LightningDataModule):
         assert isinstance(encoder, Encoder)
         return encoder
 
-    def _encode(self, caption: str) -> list[int]:
+    def encode_caption(self, caption: str) -> list[int]:
+        """A caption as ids, in `<bos>` and `<eos>`."""
         return [BOS, *self.vocabulary.encode(tokenize(caption)[: self.max_length]), EOS]
+
+    def encode_question(self, question: str) -> list[int]:
+        """A question as ids."""
+        return self.vocabulary.encode(tokenize(question)[: self.max_length])
 
     def loader(self, split: str) -> DataLoader[Batch]:
         """Batches of a split; those of train are shuffled."""
         examples: RecordFile[Example] = open_split(self.root, split)
-        data = CaptionedImages(
-            examples,
-            self.locate,
-            self._encoder().size,
-            self._encode,
-            self._caches.get(split),
-            captions=self.captions_per_image if split == "train" else None,
-        )
+        more = {"locate": self.locate, "size": self._encoder().size, "cache": self._caches.get(split)}
+        data: CaptionedImages | QuestionedImages
+        if self.asks:
+            data = QuestionedImages(examples, encode=self.encode_question, **more)
+        else:
+            captions = self.captions_per_image if split == "train" else None
+            data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)
         return DataLoader(
             data,  # type: ignore[arg-type]
             self.batch_size,

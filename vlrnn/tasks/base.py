@@ -12,8 +12,10 @@ import torch.distributed as dist
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from vlrnn.data.batches import Batch
 from vlrnn.errors import UserError
 from vlrnn.files import write_json
+from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
 from vlrnn.parts import Part, describe
 from vlrnn.records import Example, Id, Prediction, write_records
@@ -43,15 +45,14 @@ class Task(Part, pl.LightningModule):
 
     # What a task says of itself.
 
-    def seen(self, batch: Any) -> Any:
-        """The batch with its images encoded, so that what is asked of it next need not do so again."""
-        raise NotImplementedError
+    headline: str
+    """The score by which checkpoints are compared, the higher the better."""
 
-    def loss(self, batch: Any) -> Loss:
+    def loss(self, batch: Batch) -> Loss:
         """The loss of a batch, a sum and its count."""
         raise NotImplementedError
 
-    def predict(self, batch: Any) -> list[Prediction]:
+    def predict(self, batch: Batch) -> list[Prediction]:
         """Predictions for a batch's examples."""
         raise NotImplementedError
 
@@ -59,9 +60,24 @@ class Task(Part, pl.LightningModule):
         """`{"scores": {...}, "settings": {...}}` of predictions on the examples of a split."""
         raise NotImplementedError
 
+    # Images.
+
+    def see(self, batch: Batch) -> Context:
+        """The context [B, ...] of a batch, from its pixels or from cached regions."""
+        if batch.regions is not None:
+            return self.encoder.context(batch.regions)
+        assert batch.images is not None
+        return self.encoder(batch.images)
+
+    def seen(self, batch: Batch) -> Batch:
+        """The batch with its images encoded, so that what is asked of it next need not do so again."""
+        if batch.images is None:
+            return batch
+        return batch._replace(images=None, regions=self.encoder.regions(batch.images))
+
     # Training.
 
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.loss(batch)
         self._words_since_step = self._words_since_step.to(loss.words.device) + loss.words
         self.log(
@@ -92,19 +108,19 @@ class Task(Part, pl.LightningModule):
 
     # Validation and test.
 
-    def _collect(self, batch: Any) -> None:
+    def _collect(self, batch: Batch) -> None:
         for prediction in self.predict(batch):
             self._predictions[prediction.id] = prediction
         for example in batch.examples:
             self._examples[example.id] = example
 
-    def validation_step(self, batch: Any, batch_index: int) -> None:
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
         batch = self.seen(batch)
         self._collect(batch)
         loss = self.loss(batch)
         self.log("val/loss", loss.total / loss.words.clamp(min=1), batch_size=int(loss.words), sync_dist=True)
 
-    def test_step(self, batch: Any, batch_index: int) -> None:
+    def test_step(self, batch: Batch, batch_index: int) -> None:
         self._collect(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -138,9 +154,10 @@ class Task(Part, pl.LightningModule):
 
     def _log_scores(self, split: str, result: dict[str, Any]) -> None:
         for name, score in result["scores"].items():
-            value = score["value"] if isinstance(score, dict) else score
-            # Every process has computed the same; the mean over them is that.
-            self.log(f"{split}/{name}", value, prog_bar=name == "CIDEr", sync_dist=True, batch_size=1)
+            value = score.get("value") if isinstance(score, dict) else score
+            if value is not None:  # those of parts of the questions stand in the results alone
+                # Every process has computed the same; the mean over them is that.
+                self.log(f"{split}/{name}", value, prog_bar=name == self.headline, sync_dist=True, batch_size=1)
 
     def _write(self, split: str, result: dict[str, Any]) -> None:
         if not self.trainer.is_global_zero:
@@ -161,7 +178,7 @@ class Task(Part, pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model, or of other words, before they are filled in."""
         ours, theirs = describe(self)["arguments"], checkpoint["vlrnn"]["task"]["arguments"]
-        for part in ours.keys() & {"vocabulary", "encoder", "decoder"}:
+        for part in ours.keys() & {"vocabulary", "answers", "encoder", "question_encoder", "look", "fusion", "decoder"}:
             if _without_learning(ours[part]) != _without_learning(theirs.get(part)):
                 raise UserError(
                     f"the checkpoint was made with another {part} than the recipe's; give the config.yaml of its run"

@@ -5,15 +5,12 @@ The YAML recipe and the flags are one: every option of the Trainer, the task and
 a flag.
 """
 
+import importlib
 import logging
-import os
-import signal
-import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +19,13 @@ import torch
 import yaml
 from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import (
-    Callback,
     EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
     ProgressBar,
     RichProgressBar,
 )
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -39,88 +33,10 @@ from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.tasks.base import Task
-from vlrnn.tasks.checkpoint import load_part, read_checkpoint
+from vlrnn.tasks.checkpoint import load_part
+from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, loggers
+from vlrnn.text.answer_set import AnswerSet
 from vlrnn.text.vocabulary import Vocabulary
-
-
-class RunLog(CSVLogger):
-    """The CSV log of a run, `log.csv` in the run's folder."""
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(folder, name="", version="")
-
-    @property
-    def experiment(self) -> Any:
-        opened = self._experiment is not None
-        writer = super().experiment
-        if not opened:
-            path = Path(self.log_dir) / "log.csv"
-            writer.metrics_file_path = str(path)
-            if path.is_file():  # of the same run: what comes is written behind it, and its columns stay
-                writer.metrics_keys = path.read_text(encoding="utf-8").partition("\n")[0].rstrip().split(",")
-        return writer
-
-
-class LastWord(Callback):
-    """Ends an interrupted run between two steps, keeps what it has learnt, and says how to go on.
-
-    Left to itself, Ctrl-C would strike anywhere: in the middle of a step, of writing a file, of a validation that
-    could not be taken up again, or where Python swallows it. Pressed twice it does, and the checkpoint before is left.
-    """
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before: Any = None
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():  # no other may
-            self._before = signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, *_: Any) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self._asked:
-            if trainer.global_step and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
-                path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-                trainer.save_checkpoint(path)
-                trainer.checkpoint_callback.last_model_path = str(path)
-            raise KeyboardInterrupt
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.is_global_zero:
-            path = getattr(trainer.checkpoint_callback, "last_model_path", "")
-            if path:
-                config = Path(trainer.default_root_dir) / "config.yaml"
-                print(f"interrupted; what was learnt is in {path}", file=sys.stderr)
-                print(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
-
-
-class PlainCheckpoints(TorchCheckpointIO):
-    """Reads checkpoints without unpickling anything, whatever the Trainer asks for."""
-
-    def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
-
-
-class RunConfig(SaveConfigCallback):
-    """Saves the recipe of a run as `config.yaml`; a later test or validation leaves that of training as it is."""
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if stage == "fit" or not (Path(trainer.default_root_dir) / self.config_filename).is_file():
-            super().setup(trainer, pl_module, stage)
 
 
 class RecipeCLI(LightningCLI):
@@ -128,17 +44,17 @@ class RecipeCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
             {
-                "checkpoint.monitor": "val/CIDEr",
                 "checkpoint.mode": "max",
                 "checkpoint.filename": "best",
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
                 "checkpoint.save_last": True,
-                "early_stopping.monitor": "val/CIDEr",
+                "early_stopping.monitor": "",
                 "early_stopping.mode": "max",
                 "early_stopping.patience": 5,
                 "seed_everything": 0,
@@ -154,6 +70,14 @@ class RecipeCLI(LightningCLI):
             data.vocabulary = load_part(self.config[self.subcommand]["ckpt_path"], "vocabulary", Vocabulary)
         return data.vocabulary
 
+    def _answers(self, data: VisionLanguageData) -> AnswerSet | None:
+        """The answers of the training split that a classifier chooses from; of a checkpoint that is scored its own."""
+        if not data.asks:
+            return None
+        if self.subcommand in ("validate", "test"):
+            return load_part(self.config[self.subcommand]["ckpt_path"], "answers", AnswerSet)
+        return data.answers
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
         callbacks = [*(settings["callbacks"] or []), LastWord()]
@@ -163,8 +87,8 @@ class RecipeCLI(LightningCLI):
             callbacks.append(RichProgressBar())
         if self.subcommand != "fit":  # the log tells of training
             kwargs["logger"] = False
-        elif settings["logger"] in (None, True):
-            kwargs["logger"] = loggers(settings["default_root_dir"])
+        elif settings["logger"] is not False:
+            kwargs["logger"] = loggers(settings["default_root_dir"], settings["logger"])
             callbacks.append(LearningRateMonitor())
         plugins = [*(settings["plugins"] or []), PlainCheckpoints()]
         return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, **kwargs)
@@ -181,22 +105,19 @@ class RecipeCLI(LightningCLI):
                 stale.unlink(missing_ok=True)
 
     def before_instantiate_classes(self) -> None:
-        """Scoring is of the run's best checkpoint, where no other is named: never of a model that learnt nothing."""
+        """Checkpoints are compared by the task's own score, where no other is named. Scoring is of the run's best
+        checkpoint, where no other is named: never of a model that learnt nothing."""
+        settings = self.config[self.subcommand] if self.subcommand else self.config
+        module, _, name = settings["model"]["class_path"].rpartition(".")
+        task = getattr(importlib.import_module(module), name)
+        for callback in ("checkpoint", "early_stopping"):
+            settings[callback]["monitor"] = settings[callback]["monitor"] or f"val/{task.headline}"
         if self.subcommand in ("validate", "test"):
-            settings = self.config[self.subcommand]
             best = Path(settings["trainer"]["default_root_dir"]) / "checkpoints" / "best.ckpt"
             if settings["ckpt_path"] is None:
                 if not best.is_file():
                     raise UserError(f"no checkpoint to score: name one with --ckpt_path (there is no {best})")
                 settings["ckpt_path"] = str(best)
-
-
-def loggers(folder: str) -> list[Logger]:
-    """`log.csv` always, TensorBoard's files where it is installed."""
-    found: list[Logger] = [RunLog(folder)]
-    if find_spec("tensorboard"):
-        found.append(TensorBoardLogger(folder, name="", version="tensorboard"))
-    return found
 
 
 def _told(fault: BaseException) -> BaseException:
@@ -226,7 +147,7 @@ def _hush() -> None:
 
 def _check_recipes(arguments: Sequence[str]) -> None:
     """Read the recipes that are named ahead of jsonargparse, whose errors do not say in which file they are."""
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, value in zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, path = flag.partition("=")
         if name in ("--config", "-c"):
             path = path if equals else value

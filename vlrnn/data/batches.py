@@ -1,0 +1,148 @@
+"""Examples on their way into batches, in which an image stands once, whatever is said or asked about it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vlrnn.data.features import FeatureCache
+from vlrnn.data.images import open_image, pixels
+from vlrnn.records import Example
+from vlrnn.text.vocabulary import PAD
+
+
+class Batch(NamedTuple):
+    """B images, and M rows of words about them: captions or questions.
+
+    Either `images` [B, 3, S, S] (uint8) is there or `regions` [B, N, D], from the feature cache. `tokens` [M, T] are
+    filled up with `<pad>`; captions open with `<bos>` and close with `<eos>`. Row m is about image `image_of[m]`.
+    `examples` are the records that the batch is made of, one for each image with its captions, or for each question.
+    """
+
+    images: Tensor | None
+    regions: Tensor | None
+    tokens: Tensor
+    image_of: Tensor
+    examples: tuple[Example, ...]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The batch with its tensors on a device; Lightning calls this."""
+        moved: dict[str, Any] = {
+            name: each.to(device, non_blocking=non_blocking)
+            for name, each in self._asdict().items()
+            if isinstance(each, Tensor)
+        }
+        return self._replace(**moved)
+
+
+class Item(NamedTuple):
+    """One image on its way into a batch: pixels [3, S, S] or regions [N, D], its examples, and its rows as ids."""
+
+    examples: tuple[Example, ...]
+    pixels: Tensor | None
+    regions: Tensor | None
+    rows: list[list[int]]
+
+
+class Images(Dataset[Item]):
+    """What data sets of captions and of questions share: from an image to its pixels or regions.
+
+    Args:
+        locate: image name -> file.
+        size: the side of the square that images are squeezed to.
+        encode: a caption or question -> ids.
+        cache: where the regions are, when they need not be computed.
+    """
+
+    def __init__(
+        self,
+        locate: Callable[[str], Path],
+        size: int,
+        encode: Callable[[str], list[int]],
+        cache: FeatureCache | None = None,
+    ) -> None:
+        self.locate = locate
+        self.size = size
+        self.encode = encode
+        self.cache = cache
+
+    def item(self, examples: tuple[Example, ...], texts: Sequence[str]) -> Item:
+        """The item of examples that are about one image."""
+        image = examples[0].image
+        rows = [self.encode(text) for text in texts]
+        if self.cache is not None:
+            return Item(examples, None, torch.from_numpy(self.cache[image].copy()), rows)
+        return Item(examples, torch.from_numpy(pixels(open_image(self.locate(image)), self.size)), None, rows)
+
+
+class CaptionedImages(Images):
+    """The examples of a split, each with its captions.
+
+    Args:
+        examples: of a split.
+        captions: how many of its captions come with an example, drawn anew each time; None: all.
+        more: as `Images` takes it.
+    """
+
+    def __init__(self, examples: Sequence[Example], captions: int | None = None, **more: Any) -> None:
+        super().__init__(**more)
+        self.examples = examples
+        self.captions = captions
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Item:
+        example = self.examples[index]
+        captions = example.captions
+        if self.captions is not None:
+            captions = tuple(captions[number] for number in torch.randperm(len(captions))[: self.captions].tolist())
+        return self.item((example,), captions)
+
+
+class QuestionedImages(Images):
+    """The images of a split, each with all its questions.
+
+    Args:
+        examples: of a split, a question each.
+        more: as `Images` takes it.
+    """
+
+    def __init__(self, examples: Sequence[Example], **more: Any) -> None:
+        super().__init__(**more)
+        self.examples = examples
+        numbers: dict[str, int] = {}
+        image_of = np.fromiter((numbers.setdefault(each.image, len(numbers)) for each in examples), dtype=np.int64)
+        self._order = image_of.argsort(kind="stable")
+        self._ends = np.bincount(image_of).cumsum()
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> Item:
+        index = range(len(self))[index]
+        start = self._ends[index - 1] if index else 0
+        examples = tuple(self.examples[number] for number in self._order[start : self._ends[index]].tolist())
+        return self.item(examples, [example.question or "" for example in examples])
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Make a batch: images are stacked, rows filled up with `<pad>` to the longest."""
+    rows = [torch.tensor(row, dtype=torch.long) for item in items for row in item.rows]
+    image_of = [index for index, item in enumerate(items) for _ in item.rows]
+    tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD) if rows else torch.empty(0, 2, dtype=torch.long)
+    if not tokens.shape[1]:  # questions without a word
+        tokens = tokens.new_full((len(rows), 1), PAD)
+    images = [item.pixels for item in items if item.pixels is not None]
+    regions = [item.regions for item in items if item.regions is not None]
+    return Batch(
+        torch.stack(images) if images else None,
+        torch.stack(regions) if regions else None,
+        tokens,
+        torch.tensor(image_of, dtype=torch.long),
+        tuple(example for item in items for example in item.examples),
+    )

@@ -1,0 +1,111 @@
+"""What Lightning leaves in a run's folder, and how: the log, checkpoints, the recipe, and the last word of a run that
+is interrupted."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.cli import SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from vlrnn.tasks.checkpoint import read_checkpoint
+
+
+class RunLog(CSVLogger):
+    """The CSV log of a run, `log.csv` in the run's folder."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, name="", version="")
+
+    @property
+    def experiment(self) -> Any:
+        opened = self._experiment is not None
+        writer = super().experiment
+        if not opened:
+            path = Path(self.log_dir) / "log.csv"
+            writer.metrics_file_path = str(path)
+            if path.is_file():  # of the same run: what comes is written behind it, and its columns stay
+                writer.metrics_keys = path.read_text(encoding="utf-8").partition("\n")[0].rstrip().split(",")
+        return writer
+
+
+class LastWord(Callback):
+    """Ends an interrupted run between two steps, keeps what it has learnt, and says how to go on.
+
+    Left to itself, Ctrl-C would strike anywhere: in the middle of a step, of writing a file, of a validation that
+    could not be taken up again, or where Python swallows it. Pressed twice it does, and the checkpoint before is left.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_: Any) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._asked:
+            if trainer.global_step and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
+                path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+                trainer.save_checkpoint(path)
+                trainer.checkpoint_callback.last_model_path = str(path)
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.is_global_zero:
+            path = getattr(trainer.checkpoint_callback, "last_model_path", "")
+            if path:
+                config = Path(trainer.default_root_dir) / "config.yaml"
+                print(f"interrupted; what was learnt is in {path}", file=sys.stderr)
+                print(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+
+class PlainCheckpoints(TorchCheckpointIO):
+    """Reads checkpoints without unpickling anything, whatever the Trainer asks for."""
+
+    def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+
+class RunConfig(SaveConfigCallback):
+    """Saves the recipe of a run as `config.yaml`; a later test or validation leaves that of training as it is."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit" or not (Path(trainer.default_root_dir) / self.config_filename).is_file():
+            super().setup(trainer, pl_module, stage)
+
+
+def loggers(folder: str, wanted: bool | Logger | Iterable[Logger] | None) -> list[Logger]:
+    """`log.csv` always; beside it what a recipe wants, or else TensorBoard's files, where it is installed."""
+    found: list[Logger] = [RunLog(folder)]
+    if isinstance(wanted, Logger):
+        found.append(wanted)
+    elif isinstance(wanted, Iterable):
+        found.extend(wanted)
+    elif find_spec("tensorboard"):
+        found.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    return found
