@@ -9,6 +9,7 @@ from vlrnn.cli import main
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 RECIPES = [CONFIGS / name for name in ("synthetic.yaml", "flickr8k.yaml", "coco.yaml")]
+RECIPES += sorted((CONFIGS / "vqa").glob("*.yaml"))
 OVERLAYS = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES))
 
 

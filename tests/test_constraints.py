@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vlrnn.decoding.constraints import never, no_repeat_ngram, not_before
+from vlrnn.decoding.constraints import never, no_repeat_ngram, not_before, one_of
 
 V = 5
 said = st.integers(1, 4).flatmap(
@@ -51,3 +51,20 @@ def test_what_is_forbidden_already_stays_so() -> None:
     scores = torch.full((1, V), -torch.inf)
     again = no_repeat_ngram(1)(scores, torch.tensor([[0, 1, 1, 1]]))
     assert again.isneginf().all()  # and no NaN
+
+
+sentences = st.lists(st.lists(st.integers(0, V - 2), max_size=3).map(lambda words: [*words, V - 1]), min_size=1)
+
+
+@given(allowed=sentences, data=st.data())
+def test_one_of_a_closed_set(allowed: list[list[int]], data: st.DataObject) -> None:
+    """What may follow are the next words of the sentences that begin so; after anything else, nothing may."""
+    length = data.draw(st.integers(0, 5))
+    begun = st.sampled_from(allowed).map(lambda sentence: [*sentence, *[V - 1] * length][:length])
+    anything = st.lists(st.integers(0, V - 1), min_size=length, max_size=length)
+    rows = data.draw(st.lists(begun | anything, min_size=1, max_size=4))
+    expected = [
+        set(range(V)) - {each[length] for each in allowed if len(each) > length and each[:length] == row}
+        for row in rows
+    ]
+    assert forbidden(one_of(allowed), rows) == expected

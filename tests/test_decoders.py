@@ -190,7 +190,7 @@ def test_dropout_only_in_training(decoder: str, cell: str) -> None:
     assert not torch.equal(*(built(tokens, built.prepare(known), image_of) for _ in range(2)))
 
 
-def test_show_attend_tell_is_the_paper() -> None:
+def test_show_attend_tell_is_its_equations() -> None:
     """Xu et al. (2015) transcribed slowly, one caption and one region at a time: equations 1 to 7 and section 4.2.1."""
     torch.manual_seed(3)
     built = make("show-attend-tell", "lstm")

@@ -16,8 +16,9 @@ from vlrnn.decoding.search import Decoding
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.records import Prediction
-from vlrnn.tasks.captioning import Captioner, as_prediction
+from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.checkpoint import load_task
+from vlrnn.tasks.speaking import as_prediction
 from vlrnn.text.vocabulary import BOS
 
 ImageLike = str | Path | Image.Image

@@ -1,4 +1,5 @@
-"""What may be said next: words forbidden always, endings forbidden too early, n-grams forbidden twice.
+"""What may be said next: words forbidden always, endings forbidden too early, n-grams forbidden twice, sentences of a
+closed set.
 
 A constraint takes log probabilities [R, V] of R rows and what they said so far [R, t], and gives the log probabilities
 with what it forbids at minus infinity. They are not renormalised: a hypothesis keeps the probability that the model
@@ -7,6 +8,7 @@ gave it.
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,5 +49,39 @@ def no_repeat_ngram(size: int) -> Constraint:
         again = (grams[..., :-1] == suffix[:, None]).all(-1)  # [R, t - n + 1]
         penalty = torch.where(again, -torch.inf, 0.0).to(log_probs.dtype)
         return log_probs.scatter_add(1, grams[..., -1], penalty)
+
+    return apply
+
+
+def one_of(sentences: Sequence[Sequence[int]]) -> Constraint:
+    """Allow only what goes on towards one of these sentences, each with its `<eos>`.
+
+    They are laid out as a prefix tree whose edges are sorted by node and token, so that it takes memory in proportion
+    to the sentences and is walked for all rows at once.
+    """
+    edges: dict[tuple[int, int], int] = {}  # node, token -> next node; the root is 0
+    for sentence in sentences:
+        node = 0
+        for token in sentence:
+            node = edges.setdefault((node, token), len(edges) + 1)
+    ordered = np.array(sorted((*edge, child) for edge, child in edges.items()), dtype=np.int64)  # [E, 3]
+    origin, token, child = torch.from_numpy(ordered.T.copy())
+    size = int(token.max()) + 1
+    keys = origin * size + token  # rise, since the edges are sorted
+    starts = torch.searchsorted(origin, torch.arange(len(edges) + 2))  # where a node's edges begin
+
+    def apply(log_probs: Tensor, said: Tensor) -> Tensor:
+        node = torch.zeros(len(said), dtype=torch.long)
+        for each in said.cpu().unbind(1):
+            key = node * size + each.clamp(max=size - 1)
+            edge = torch.searchsorted(keys, key).clamp(max=len(keys) - 1)
+            node = torch.where((node >= 0) & (keys[edge] == key) & (each < size), child[edge], -1)
+        known = node.clamp(min=0)
+        counts = torch.where(node >= 0, starts[known + 1] - starts[known], 0)
+        rows = torch.arange(len(said)).repeat_interleave(counts)
+        first = (starts[known] - counts.cumsum(0) + counts).repeat_interleave(counts)
+        allowed = torch.full(log_probs.shape, -torch.inf)
+        allowed[rows, token[first + torch.arange(len(rows))]] = 0.0
+        return log_probs + allowed.to(log_probs)
 
     return apply

@@ -113,6 +113,7 @@ def search(
     bos: int,
     eos: int,
     forbidden: Sequence[int] = (),
+    constraints: Sequence[Constraint] = (),
     generator: torch.Generator | None = None,
 ) -> Hypotheses:
     """Find, or draw, sentences for B items.
@@ -124,13 +125,14 @@ def search(
         settings: how.
         bos, eos: the tokens that open and close a sentence.
         forbidden: tokens that are never said.
+        constraints: what else is not to be said.
         generator: for drawing.
     """
     if settings.temperature is None:
         width, choose = settings.num_beams, _best(settings.length_penalty)
     else:
         width, choose = settings.num_return_sequences, _drawn(settings, settings.temperature, generator)
-    constraints = _constraints(settings, eos, forbidden)
+    constraints = [*_constraints(settings, eos, forbidden), *constraints]
     state = map_tree(lambda leaf: leaf.repeat_interleave(width, 0), state)
     batch_size, device = len(leaves(memory)[0]), leaves(memory)[0].device
     beams = _first_beams(batch_size, width, bos, device, alike=settings.temperature is None)

@@ -38,8 +38,9 @@ class Decoder(Part, nn.Module):
     Memory leaves are [B, ...] and are never copied for the rows of an image; state leaves are [B * K, ...].
     """
 
-    def build(self, vocabulary_size: int, context_width: int) -> Self:
-        """Make the parameters, for V words and contexts of width D; returns itself."""
+    def build(self, vocabulary_size: int, context_width: int, question_width: int = 0) -> Self:
+        """Make the parameters, for V words, contexts of width D and, where there are any, questions of width Q; returns
+        itself."""
         raise NotImplementedError
 
     def prepare(self, context: Context) -> Tree:
@@ -123,6 +124,11 @@ class Decoder(Part, nn.Module):
         return Said(stack_steps(outputs, time), stack_steps(attentions, time) if attentions else None)
 
 
+def _known(pooled: Tensor, context: Context) -> Tensor:
+    """The mean of the regions, and the question behind it, where one was asked."""
+    return pooled if context.question is None else torch.cat([pooled, context.question], -1)
+
+
 class FirstState(nn.Module):
     """A first state from what is known: to every leaf of a state is added tanh of a linear map of [B, C].
 
@@ -142,7 +148,8 @@ class FirstState(nn.Module):
 
 
 class ShowAndTell(Decoder):
-    """The image is given once, as the first input of the recurrence (Vinyals et al. 2015, eq. 10 to 12).
+    """The image is given once, as the first input of the recurrence (Vinyals et al. 2015, eq. 10 to 12), and the
+    question with it, where there is one.
 
     Args:
         recurrence: any.
@@ -159,16 +166,16 @@ class ShowAndTell(Decoder):
         self.embedding_width = embedding
         self.dropout = nn.Dropout(dropout)
 
-    def build(self, vocabulary_size: int, context_width: int) -> Self:
+    def build(self, vocabulary_size: int, context_width: int, question_width: int = 0) -> Self:
         self.embedding = nn.Embedding(vocabulary_size, self.embedding_width, padding_idx=0)
-        self.image = nn.Linear(context_width, self.embedding_width)
+        self.image = nn.Linear(context_width + question_width, self.embedding_width)
         self.recurrence.build(self.embedding_width)
         self.score = nn.Linear(self.recurrence.width, vocabulary_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         return self
 
     def prepare(self, context: Context) -> Tree:
-        return self.Memory(self.image(context.pooled))
+        return self.Memory(self.image(_known(context.pooled, context)))
 
     def initial_state(self, memory: Tree) -> Tree:
         _, state = self.recurrence.step(memory.image, self.recurrence.initial_state(memory.image.shape[0]))
@@ -194,7 +201,8 @@ class ShowAttendTell(Decoder):
 
     The first state is a map of the mean region (section 3.1.2); the query is the state before the word; what is seen
     passes the gate beta = sigmoid(f h) (section 4.2.1) and enters the recurrence beside the word; the scores are
-    L_o(E y + L_h h + L_z z) (eq. 7). With the defaults of all but the widths this is the paper's decoder.
+    L_o(E y + L_h h + L_z z) (eq. 7). In two things it is not the paper's: the gate has a value for each number that is
+    seen, where the paper has one for all, and the first query is a map of the mean region of its own.
 
     Args:
         recurrence: any.
@@ -210,7 +218,7 @@ class ShowAttendTell(Decoder):
     """
 
     class Memory(NamedTuple):
-        pooled: Tensor  # [B, R]
+        known: Tensor  # [B, R], or [B, R + Q]
         regions: Tensor  # [B, N, R]
         keys: Tensor  # [B, N, A]
         mask: Tensor  # [B, N]
@@ -236,7 +244,7 @@ class ShowAttendTell(Decoder):
         self.region_width = region_width
         self.dropout = nn.Dropout(dropout)
 
-    def build(self, vocabulary_size: int, context_width: int) -> Self:
+    def build(self, vocabulary_size: int, context_width: int, question_width: int = 0) -> Self:
         region_map = None
         if self.region_width:
             region_map = RegionMap(context_width, self.region_width, self.frequencies, self.dropout.p)
@@ -246,7 +254,7 @@ class ShowAttendTell(Decoder):
         self.recurrence.build(self.embedding_width + width)
         self.attention.build(hidden + self.embedding_width * self.query_word, width)
         self.gate = nn.Linear(hidden, width)
-        self.first_state = FirstState(width, self._start(1))
+        self.first_state = FirstState(width + question_width, self._start(1))
         self.from_state = nn.Linear(hidden, self.embedding_width)
         self.from_seen = nn.Linear(width, self.embedding_width, bias=False)
         self.score = nn.Linear(self.embedding_width, vocabulary_size)
@@ -257,10 +265,10 @@ class ShowAttendTell(Decoder):
         regions = self.dropout(context.regions) if self.region_map is None else self.region_map(context)
         there = context.mask.to(regions.dtype)[..., None]
         pooled = (regions * there).sum(1) / there.sum(1)
-        return self.Memory(pooled, regions, self.attention.prepare(regions), context.mask)
+        return self.Memory(_known(pooled, context), regions, self.attention.prepare(regions), context.mask)
 
     def initial_state(self, memory: Tree) -> Tree:
-        return self.first_state(memory.pooled, self._start(len(memory.pooled)))
+        return self.first_state(memory.known, self._start(len(memory.known)))
 
     def _start(self, batch_size: int) -> Tree:
         """The output before the first word, which is the first query, and the recurrence's own first state."""

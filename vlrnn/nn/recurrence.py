@@ -55,6 +55,10 @@ class Recurrence(Part, nn.Module):
         """What the recurrence remembers beside what it says [B, D]: the cell of an LSTM, elsewhere the output."""
         raise NotImplementedError
 
+    def layer_outputs(self, state: Tree) -> Tensor:
+        """What every layer said last [B, L, D]."""
+        raise NotImplementedError
+
 
 class _Fused(Recurrence):
     """What `torch.nn.RNN`, `GRU` and `LSTM` share: the fused kernels, their states turned batch first, their
@@ -136,6 +140,9 @@ class _Fused(Recurrence):
 
     def cell_state(self, state: Tree) -> Tensor:
         return state[:, -1]
+
+    def layer_outputs(self, state: Tree) -> Tensor:
+        return state if self.state_parts == 1 else state[0]
 
 
 class RNN(_Fused):

@@ -1,0 +1,170 @@
+"""Question encoder, looks and fusions: the formulas written out, and what they must not depend on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vlrnn.errors import UserError
+from vlrnn.nn.attention import DotAttention, SoftAttention
+from vlrnn.nn.context import Context
+from vlrnn.nn.fusion import Concatenation, Fusion, LowRankBilinear, Mutan, Product
+from vlrnn.nn.glimpses import Glimpses, Look, WholeImage
+from vlrnn.nn.questions import QuestionEncoder
+from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+
+WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "what", "is", "this", "red")
+M, Q, D, B, N = 5, 6, 7, 3, 4
+CELLS: dict[str, Callable[[], Recurrence]] = {
+    "rnn": lambda: RNN(Q),
+    "gru": lambda: GRU(Q, layers=2),
+    "lstm": lambda: LSTM(Q, layers=2, learned_state=True),
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("all_layers", [False, True])
+def test_a_question_is_what_the_recurrence_says_at_its_last_word(cell: str, all_layers: bool) -> None:
+    """Step by step, each question by itself."""
+    torch.manual_seed(0)
+    encoder = QuestionEncoder(CELLS[cell](), embedding=9, all_layers=all_layers).build(WORDS).eval()
+    questions = [[4, 5, 6], [3], [7, 7, 7, 7, 4]]
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(each) for each in questions], True)
+    told = encoder(tokens)
+    assert told.shape == (3, encoder.width)
+    for question, expected in zip(questions, told, strict=True):
+        state = encoder.recurrence.initial_state(1)
+        for word in question:
+            said, state = encoder.recurrence.step(encoder.embedding(torch.tensor([word])), state)
+        if all_layers:
+            said = encoder.recurrence.layer_outputs(state).sum(1)
+        assert torch.allclose(said[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_padding_and_emptiness_do_no_harm(cell: str) -> None:
+    encoder = QuestionEncoder(CELLS[cell](), embedding=9).build(WORDS).eval()
+    tokens = torch.tensor([[4, 5, 0, 0], [0, 0, 0, 0]])
+    assert torch.allclose(encoder(tokens)[0], encoder(tokens[:1, :2])[0], atol=1e-6)
+    assert encoder(tokens)[1].isfinite().all()
+    encoder(tokens).sum().backward()
+
+
+def test_word_vectors_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("the 0 0 0\nred 1 2.5 -3\nwhat 4 5 6e-1\n")
+    encoder = QuestionEncoder(GRU(Q), embedding=3, weights=str(path)).build(WORDS)
+    assert encoder.embedding.weight[7].tolist() == [1, 2.5, -3]
+    assert torch.allclose(encoder.embedding.weight[4], torch.tensor([4, 5, 0.6]))
+    assert encoder.embedding.weight[0].tolist() == [0, 0, 0]
+    assert encoder.arguments["weights"] is None  # a checkpoint must not look for it
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("red 1 2\n", r"vectors\.txt:1: 2 numbers, where the embedding is 3 wide"),
+        ("blue 1 2 3\n", "holds none of the 8 words"),
+        ("red 1 2 x\n", "no text file of word vectors"),
+        (None, "No such file"),
+    ],
+)
+def test_bad_word_vectors_are_told(tmp_path: Path, content: str | None, told: str) -> None:
+    path = tmp_path / "vectors.txt"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=told):
+        QuestionEncoder(GRU(Q), embedding=3, weights=str(path)).build(WORDS)
+
+
+FUSIONS: dict[str, Callable[[], Fusion]] = {
+    "concatenation": lambda: Concatenation(8),
+    "product": lambda: Product(8),
+    "mlb": lambda: LowRankBilinear(8, rank=10),
+    "mutan": lambda: Mutan(8, inner=5, rank=3),
+}
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_the_scale_of_the_encoder_does_not_matter(name: str) -> None:
+    torch.manual_seed(0)
+    fusion = FUSIONS[name]().build(Q, D).eval()
+    question, seen = torch.randn(M, Q), torch.randn(M, D)
+    fused = fusion(question, seen)
+    assert fused.shape == (M, fusion.width)
+    assert torch.allclose(fused, fusion(question, 100 * seen), atol=1e-6)
+    assert not torch.allclose(fused, fusion(question, seen.flip(0)))
+    assert not torch.allclose(fused, fusion(question.flip(0), seen))
+    fused.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in fusion.parameters())
+
+
+def test_fusions_are_their_formulas() -> None:
+    torch.manual_seed(0)
+    question, seen = torch.randn(Q), torch.randn(D)
+    unit = seen / seen.norm()
+    product = Product(8).build(Q, D)
+    expected = torch.tanh(product.from_question(question)) * torch.tanh(product.from_seen(unit))
+    assert torch.allclose(product(question, seen), expected, atol=1e-6)
+    both = Concatenation(8).build(Q, D)
+    assert torch.allclose(both(question, seen), F.relu(both.both(torch.cat([question, unit]))), atol=1e-6)
+    low = LowRankBilinear(8, rank=10).build(Q, D)
+    assert torch.allclose(low(question, seen), low.out(low.product(question, seen)), atol=1e-6)
+    mutan = Mutan(8, inner=5, rank=3).build(Q, D)
+    inner_q, inner_v = torch.tanh(mutan.from_question(question)), torch.tanh(mutan.from_seen(unit))
+    expected = torch.zeros(8)
+    for r in range(3):
+        rows = slice(8 * r, 8 * (r + 1))
+        one = mutan.core_question.weight[rows] @ inner_q + mutan.core_question.bias[rows]
+        expected = expected + one * (mutan.core_seen.weight[rows] @ inner_v + mutan.core_seen.bias[rows])
+    assert torch.allclose(mutan(question, seen), expected, atol=1e-5)
+
+
+def context(seed: int = 0) -> Context:
+    generator = torch.Generator().manual_seed(seed)
+    regions = torch.randn(B, N, D, generator=generator)
+    boxes = torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0.5, 0.5, 1, 1]]).expand(B, N, 4)
+    return Context(regions, torch.ones(B, N, dtype=torch.bool), regions.mean(1), boxes)
+
+
+LOOKS: dict[str, Callable[[], Look]] = {
+    "whole": WholeImage,
+    "one": lambda: Glimpses(SoftAttention(5)),
+    "two": lambda: Glimpses(DotAttention(5), count=2, region_width=6, frequencies=2, pooled=True),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_question_sees_its_own_image(name: str) -> None:
+    """Alone as in a batch; and it does not matter what else is asked."""
+    torch.manual_seed(0)
+    look = LOOKS[name]().build(Q, D).eval()
+    question, image_of = torch.randn(M, Q), torch.tensor([0, 0, 2, 1, 2])
+    seen = look(question, context(), image_of)
+    assert seen.sight.shape == (M, look.width)
+    for row, image in enumerate(image_of.tolist()):
+        alone = Context(*(leaf[image : image + 1] for leaf in context()[:4] if leaf is not None))
+        again = look(question[row : row + 1], alone, torch.tensor([0]))
+        assert torch.allclose(again.sight[0], seen.sight[row], atol=1e-6)
+
+
+def test_glimpses_differ_and_sum_to_one() -> None:
+    torch.manual_seed(0)
+    look = LOOKS["two"]().build(Q, D).eval()
+    attention = look(torch.randn(M, Q), context(), torch.tensor([0, 0, 2, 1, 2])).attention
+    assert attention is not None
+    assert attention.shape == (M, 2, N)
+    assert torch.allclose(attention.sum(-1), torch.ones(M, 2))
+    assert not torch.allclose(attention[:, 0], attention[:, 1])
+
+
+def test_what_cannot_be_built_is_refused() -> None:
+    for make, told in (
+        (lambda: Glimpses(DotAttention(5), count=0), "at least 1"),
+        (lambda: Glimpses(DotAttention(5), frequencies=2), "region_width"),
+        (lambda: Mutan(rank=0), "at least 1"),
+    ):
+        with pytest.raises(UserError, match=told):
+            make()

@@ -1,0 +1,121 @@
+"""Questions from the command line: fit, validate and test of both heads, for real on a few synthetic scenes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from vlrnn.cli import main
+from vlrnn.data.batches import QuestionedImages
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.synthetic import make_scenes
+from vlrnn.records import Prediction, RecordFile, open_split
+from vlrnn.tasks.checkpoint import load_task
+from vlrnn.tasks.question_answering import QuestionAnswering
+
+RECIPE = """
+model:
+  class_path: vlrnn.tasks.classifier_vqa.ClassifierVQA
+  init_args:
+    encoder: {class_path: vlrnn.nn.encoders.NoImage}
+    question_encoder:
+      class_path: vlrnn.nn.questions.QuestionEncoder
+      init_args:
+        recurrence: {class_path: vlrnn.nn.recurrence.GRU, init_args: {width: 8}}
+        embedding: 8
+    look: {class_path: vlrnn.nn.glimpses.WholeImage}
+    fusion: {class_path: vlrnn.nn.fusion.Concatenation, init_args: {width: 8}}
+data: {batch_size: 4, min_count: 1, max_answers: 12}
+trainer: {accelerator: cpu, max_epochs: 1, enable_progress_bar: false, enable_model_summary: false}
+"""
+DECODER = {
+    "class_path": "vlrnn.nn.decoders.ShowAndTell",
+    "init_args": {"recurrence": {"class_path": "vlrnn.nn.recurrence.LSTM", "init_args": {"width": 8}}, "embedding": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    make_scenes(folder, train=12, val=3, test=3, image_size=64, workers=1)
+    return folder / "vqa"
+
+
+def recipe_in(folder: Path, questions: Path, head: str) -> Path:
+    recipe: dict[str, Any] = yaml.safe_load(RECIPE)
+    if head == "generative":
+        recipe["model"]["class_path"] = "vlrnn.tasks.generative_vqa.GenerativeVQA"
+        recipe["model"]["init_args"]["decoder"] = DECODER
+        recipe["model"]["init_args"]["answering"] = {"class_path": "vlrnn.tasks.spoken_answers.ConstrainedAnswers"}
+    recipe["data"]["root"] = str(questions)
+    recipe["trainer"]["default_root_dir"] = str(folder / "run")
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.mark.parametrize("head", ["classifier", "generative"])
+def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, run = recipe_in(tmp_path, questions, head), tmp_path / "run"
+    assert main(["fit", "--config", str(recipe)]) == 0
+    told = re.search(r"a set of 12 answers; with it ([\d.]+) % on train, [\d.]+ % on val", capsys.readouterr().err)
+    assert told is not None
+    assert 0 < float(told[1]) < 100
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["checkpoint"]["monitor"] == saved["early_stopping"]["monitor"] == "val/overall"
+    for command, split in (("validate", "val"), ("test", "test")):
+        assert main([command, "--config", str(recipe)]) == 0
+        result = json.loads((run / "metrics.json").read_text())
+        count = len(open_split(questions, split))
+        assert result["scores"]["overall"].keys() == {"value", "low", "high", "n"}
+        assert result["scores"]["overall"]["n"] == count
+        assert 0 <= result["scores"]["overall"]["value"] <= 100
+        assert result["scores"]["per_answer_type"].keys() == {"yes/no", "number", "other"}
+        assert "color" in result["scores"]["per_question_type"]
+        assert result["settings"]["split"] == split
+        assert len(RecordFile(run / "predictions.jsonl", Prediction)) == count
+    task = load_task(run / "checkpoints" / "best.ckpt", QuestionAnswering)
+    assert len(task.answers) == 12
+    assert "color" in task.vocabulary
+    report = tmp_path / "report.html"
+    assert main(["report", str(run), "--out", str(report)]) == 0
+
+
+def test_an_image_stands_once_with_all_its_questions(questions: Path) -> None:
+    examples = open_split(questions, "train")
+    data = QuestionedImages(examples, locate=questions.joinpath, size=8, encode=lambda text: [len(text)])
+    assert len(data) == len({example.image for example in examples})
+    asked = [example for item in map(data.__getitem__, range(len(data))) for example in item.examples]
+    assert sorted(example.id for example in asked) == sorted(example.id for example in examples)
+    for item in (data[0], data[-1]):
+        assert len({example.image for example in item.examples}) == 1
+        assert item.rows == [[len(example.question or "")] for example in item.examples]
+        assert item.pixels is not None
+        assert item.pixels.shape == (3, 8, 8)
+
+
+def test_words_and_answers_are_of_train_alone(questions: Path) -> None:
+    data = VisionLanguageData(str(questions), min_count=1, min_answer_count=2)
+    assert data.asks
+    assert all(
+        answer in {a for e in open_split(questions, "train") for a in e.answers} for answer in data.answers.answers
+    )
+    long = data.encode_question("color " * 200)
+    assert len(long) == 30
+    assert data.encode_question("xyzzy ?") == [3]
+    assert data.encode_question("") == []
+    assert torch.tensor(long).unique().numel() == 1
+
+
+def test_answers_that_nobody_gave_often_enough(
+    questions: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recipe = recipe_in(tmp_path, questions, "classifier")
+    assert main(["fit", "--config", str(recipe), "--data.min_answer_count", "1000"]) == 2
+    told = capsys.readouterr().err
+    assert "the set of answers is empty" in told
+    assert told.count("\n") == 1

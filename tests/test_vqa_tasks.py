@@ -1,0 +1,225 @@
+"""Both heads of VQA: they learn by heart, every parameter gets a gradient, a saved one answers the same elsewhere."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from vlrnn.data.batches import Batch, Item, collate
+from vlrnn.decoding.search import Decoding
+from vlrnn.errors import UserError
+from vlrnn.nn.attention import DotAttention
+from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
+from vlrnn.nn.encoders import NoImage
+from vlrnn.nn.fusion import Concatenation
+from vlrnn.nn.glimpses import Glimpses
+from vlrnn.nn.questions import QuestionEncoder
+from vlrnn.nn.recurrence import GRU, LSTM
+from vlrnn.records import Example
+from vlrnn.tasks.answer_losses import AnswerLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
+from vlrnn.tasks.checkpoint import load_task, save_pretrained
+from vlrnn.tasks.classifier_vqa import ClassifierVQA
+from vlrnn.tasks.generative_vqa import GenerativeVQA
+from vlrnn.tasks.optimization import Optimization
+from vlrnn.tasks.question_answering import QuestionAnswering
+from vlrnn.tasks.spoken_answers import Answering, ConstrainedAnswers, FreeAnswers, RankedAnswers, spell
+from vlrnn.text.answer_set import AnswerSet
+from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.vocabulary import EOS, Vocabulary
+
+FAST = Optimization(lr=1e-2, weight_decay=0.0, warmup=0.1)
+ASKED = [
+    ("what color is it", ["red"] * 7 + ["dark red"] * 3),
+    ("what color is this", ["blue"] * 10),
+    ("is it dark", ["yes"] * 9 + ["no"]),
+    ("is this dark", ["no"] * 10),
+    ("how many are there", ["2"] * 9 + ["3"]),
+    ("what is it", ["fire truck"] * 10),
+    ("what is there", ["ship", "truck"] * 5),
+    ("", ["nothing"]),
+]
+EXAMPLES = [
+    Example(
+        f"q{n}", f"i{n // 2}", f"{n // 2}.png", question=question, answers=tuple(answers), question_type=question[:4]
+    )
+    for n, (question, answers) in enumerate(ASKED)
+]
+WORDS = [tokenize(text) for example in EXAMPLES for text in (example.question or "", *example.answers)]
+VOCABULARY = Vocabulary.count(WORDS)
+ANSWERS = AnswerSet.count([example.answers for example in EXAMPLES])
+
+
+def batch() -> Batch:
+    """Eight questions about four images, two each, of one region that NoImage makes of nothing."""
+    items = []
+    for image in range(4):
+        pair = tuple(EXAMPLES[2 * image : 2 * image + 2])
+        rows = [VOCABULARY.encode(tokenize(example.question or "")) for example in pair]
+        items.append(Item(pair, None, torch.zeros(1, 1), rows))
+    return collate(items)
+
+
+def parts() -> dict[str, object]:
+    return {
+        "encoder": NoImage(),
+        "question_encoder": QuestionEncoder(LSTM(24), embedding=16),
+        "look": Glimpses(DotAttention(8), count=2, region_width=8, frequencies=1, pooled=True),
+        "fusion": Concatenation(32),
+    }
+
+
+def classifier(loss: AnswerLoss | None = None) -> ClassifierVQA:
+    torch.manual_seed(0)
+    return ClassifierVQA(VOCABULARY, ANSWERS, **parts(), loss=loss or SoftAnswers(), optimization=FAST)  # type: ignore[arg-type]
+
+
+def generative(decoder: Decoder | None = None, **more: object) -> GenerativeVQA:
+    torch.manual_seed(0)
+    decoder = decoder or ShowAndTell(GRU(32), embedding=24, dropout=0.0)
+    return GenerativeVQA(VOCABULARY, ANSWERS, **parts(), decoder=decoder, optimization=FAST, **more)  # type: ignore[arg-type]
+
+
+def attending() -> Decoder:
+    return ShowAttendTell(LSTM(32), DotAttention(8), embedding=24, dropout=0.0, query_word=True)
+
+
+MAKERS: dict[str, Callable[[], QuestionAnswering]] = {
+    "soft": classifier,
+    "majority": lambda: classifier(MajorityAnswer()),
+    "sampled": lambda: classifier(SampledAnswer()),
+    "show-and-tell": lambda: generative(sampled=False),
+    "show-attend-tell": lambda: generative(attending(), sampled=False),
+}
+
+
+def train(task: QuestionAnswering, folder: Path, steps: int) -> QuestionAnswering:
+    with warnings.catch_warnings(action="ignore"):
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=5.0,
+        )
+        trainer.fit(task, DataLoader([batch()] * steps, batch_size=None))
+    return task.eval()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_eight_questions_learnt_by_heart(name: str, tmp_path: Path) -> None:
+    task = train(MAKERS[name](), tmp_path, 300)
+    said = {each.id: each for each in task.predict(batch())}
+    wanted = ["red", "blue", "yes", "no", "2", "fire truck", None, "nothing"]
+    for number, answer in enumerate(wanted):
+        prediction = said[f"q{number}"]
+        assert answer in (None, prediction.text)
+        assert prediction.image_id == f"i{number // 2}"
+    result = task.score(said, {example.id: example for example in EXAMPLES})
+    assert result["scores"]["overall"]["value"] > 85
+    assert result["scores"]["per_question_type"].keys() >= {"what", "is i"}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_gradients_reach_every_parameter(name: str) -> None:
+    task = MAKERS[name]()
+    several = batch()._replace(regions=torch.randn(4, 1, 1))
+    task.loss(several).total.backward()
+    idle = {name for name, each in task.named_parameters() if each.requires_grad and each.grad is None}
+    assert not idle
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_saved_model_answers_the_same(name: str, tmp_path: Path) -> None:
+    task = train(MAKERS[name](), tmp_path, 30)
+    save_pretrained(task, tmp_path / "saved")
+    loaded = load_task(tmp_path / "saved", QuestionAnswering).eval()
+    for one, other in zip(task.predict(batch()), loaded.predict(batch()), strict=True):
+        assert (one.text, one.alternatives) == (other.text, other.alternatives)
+
+
+def test_a_question_is_answered_alone_as_in_company(tmp_path: Path) -> None:
+    for name in ("soft", "show-attend-tell"):
+        task = train(MAKERS[name](), tmp_path, 30)
+        together = task.predict(batch())
+        alone = Item((EXAMPLES[4],), None, torch.zeros(1, 1), [VOCABULARY.encode(tokenize(EXAMPLES[4].question or ""))])
+        (one,) = task.predict(collate([alone]))
+        assert one.text == together[4].text
+        assert one.score == pytest.approx(together[4].score, abs=1e-5)
+
+
+def test_losses_are_their_formulas() -> None:
+    logits = torch.tensor([[1.0, -1.0, 0.5], [0.0, 2.0, -3.0]], requires_grad=True)
+    targets = Targets(torch.tensor([[0.0, 7, 3], [0, 0, 0]]), torch.tensor([[0.0, 1, 0.9], [0, 0, 0]]))
+    loss = SoftAnswers()(logits, targets)
+    probabilities = logits.sigmoid()
+    literal = -(targets.worth * probabilities.log() + (1 - targets.worth) * (1 - probabilities).log()).sum()
+    assert loss.total.item() == pytest.approx(literal.item(), abs=1e-5)
+    assert loss.words == 2
+    loss = MajorityAnswer()(logits, targets)
+    assert loss.total.item() == pytest.approx(-logits[0].log_softmax(-1)[1].item(), abs=1e-6)
+    assert loss.words == 1  # the other question has no answer that is known
+    torch.manual_seed(0)
+    drawn = torch.stack([SampledAnswer()(logits, targets).total for _ in range(400)])
+    both = -logits[0].log_softmax(-1)[1:]
+    assert drawn.mean().item() == pytest.approx((0.7 * both[0] + 0.3 * both[1]).item(), abs=0.1)
+    assert SampledAnswer()(logits[1:], Targets(*(each[1:] for each in targets))).words == 0
+
+
+def test_the_ceiling_is_what_the_best_known_answers_are_worth() -> None:
+    task = ClassifierVQA(VOCABULARY, AnswerSet(["red", "no", "3"]), **parts())  # type: ignore[arg-type]
+    # red is worth 1, no where ten did 1 and where one did 0.3, as 3; half of the rest know nothing
+    assert task.ceiling(EXAMPLES) == pytest.approx(100 * (1 + 0 + 0.3 + 1 + 0.3 + 0 + 0 + 0) / 8)
+
+
+SPOKEN: dict[str, Answering] = {
+    "free": FreeAnswers(),
+    "constrained": ConstrainedAnswers(),
+    "ranked": RankedAnswers(told=len(ANSWERS)),
+}
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_ways_to_find_an_answer(name: str, tmp_path: Path) -> None:
+    task = train(generative(answering=SPOKEN[name]), tmp_path, 40)
+    assert isinstance(task, GenerativeVQA)
+    found = {each.id: each for each in task.predict(batch())}
+    sayable = {" ".join(tokenize(answer)) for answer in ANSWERS.answers}
+    if name != "free":
+        for prediction in found.values():
+            assert {prediction.text, *(each["text"] for each in prediction.alternatives)} <= sayable
+
+
+def test_ranking_is_exact_and_the_widest_search_agrees(tmp_path: Path) -> None:
+    """Every answer's log probability, by steps of the decoder; and a beam that holds all answers finds the best."""
+    task = train(generative(sampled=True), tmp_path, 20)
+    assert isinstance(task, GenerativeVQA)
+    context = task.asked(batch())
+    ranked = RankedAnswers(told=len(ANSWERS), rows=13)(task.decoder, VOCABULARY, ANSWERS, context)
+    wide = Decoding(num_beams=40, max_new_tokens=5, length_penalty=0.0, num_return_sequences=3)
+    searched = ConstrainedAnswers(wide)(task.decoder, VOCABULARY, ANSWERS, context)
+    memory = task.decoder.prepare(context)
+    for row in range(len(EXAMPLES)):
+        for said in ranked[row]:
+            state, token, total = task.decoder.initial_state(memory), 1, 0.0
+            for id in spell(VOCABULARY, said.text):
+                logits, state = task.decoder.step(torch.full((len(EXAMPLES), 1), token), state, memory)
+                total += logits[row, 0].log_softmax(-1)[id].item()
+                token = id
+            assert token == EOS
+            assert said.score == pytest.approx(total, abs=1e-4)
+        assert [each.text for each in searched[row]] == [each.text for each in ranked[row]][:3]
+        assert [each.score for each in searched[row]] == pytest.approx(
+            [each.score for each in ranked[row]][:3], abs=1e-4
+        )
+
+
+def test_a_set_that_answers_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="the set of answers is empty"):
+        AnswerSet([])

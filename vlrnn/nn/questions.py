@@ -1,0 +1,97 @@
+"""Questions: from words to one vector, by any recurrence."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+from vlrnn.nn.recurrence import Recurrence
+from vlrnn.parts import Part
+from vlrnn.text.vocabulary import PAD
+
+_SPREAD = 0.4  # of the numbers of words, as GloVe has it; of smaller ones too little is left behind fusion
+
+
+class QuestionEncoder(Part, nn.Module):
+    """Words are embedded, the recurrence reads them, and what it says at the last one is the question.
+
+    Args:
+        recurrence: any.
+        embedding: the width of words.
+        dropout: of words, and of the question.
+        weights: a text file of word vectors, a word and its numbers on a line, as GloVe (Pennington, Socher, Manning
+            2014) comes; words that it lacks start as they would without it. null: all words do.
+        all_layers: the question is the sum over layers of their last outputs, as the deeper LSTM baseline of VQA (Antol
+            et al. 2015) let both layers speak, instead of that of the last layer.
+
+    Attributes:
+        width: Q, of a question.
+    """
+
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        embedding: int = 300,
+        dropout: float = 0.0,
+        weights: str | None = None,
+        all_layers: bool = False,
+    ) -> None:
+        super().__init__()
+        self.recurrence = recurrence
+        self.embedding_width = embedding
+        self.dropout = nn.Dropout(dropout)
+        self.weights = weights
+        self.all_layers = all_layers
+        self.width = recurrence.width
+        # A checkpoint holds the vectors and must not look for the file they came from.
+        self.arguments |= {"weights": None}
+
+    def build(self, words: Sequence[str]) -> Self:
+        """Make the parameters, for words in the order of their ids; returns itself.
+
+        Raises:
+            UserError: the file of word vectors does not fit.
+        """
+        self.embedding = nn.Embedding(len(words), self.embedding_width, padding_idx=PAD)
+        nn.init.normal_(self.embedding.weight, std=_SPREAD)
+        self.embedding.weight.data[PAD] = 0
+        if self.weights is not None:
+            _fill(self.embedding.weight.data, words, Path(self.weights))
+        self.recurrence.build(self.embedding_width)
+        return self
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Questions [M, T], filled up with `<pad>` -> [M, Q]; one without words is what the recurrence starts with."""
+        start = self.recurrence.initial_state(len(tokens))
+        lengths = (tokens != PAD).sum(1)
+        outputs, state = self.recurrence.scan(self.dropout(self.embedding(tokens)), start, lengths)
+        if self.all_layers:
+            return self.dropout(self.recurrence.layer_outputs(state).sum(1))
+        last = (lengths - 1).clamp(min=0)
+        return self.dropout(outputs[torch.arange(len(tokens), device=tokens.device), last])
+
+
+def _fill(table: Tensor, words: Sequence[str], path: Path) -> None:
+    """Put the vectors of a file into the rows of the words that it has."""
+    rows = {word: row for row, word in enumerate(words)}
+    found = 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                word, *values = line.rstrip().split(" ")
+                if word not in rows:
+                    continue
+                if len(values) != table.shape[1]:
+                    width = table.shape[1]
+                    raise UserError(f"{path}:{number}: {len(values)} numbers, where the embedding is {width} wide")
+                table[rows[word]] = torch.tensor([float(value) for value in values])
+                found += 1
+    except OSError as fault:
+        raise UserError(f"question_encoder: {path}: {fault.strerror or fault}") from None
+    except ValueError as fault:
+        raise UserError(f"{path}: no text file of word vectors: {fault}") from None
+    if not found:
+        raise UserError(f"{path}: holds none of the {len(words)} words")

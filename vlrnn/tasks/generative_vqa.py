@@ -1,0 +1,100 @@
+"""Question answering in words: an image and a question go in, and the captioner's decoder speaks the answer.
+
+How an answer comes about: the encoder turns the image into a context; the recurrence turns the question into a vector;
+the question looks at the image, and what was asked and seen enters the decoder's context; from there on an answer is a
+caption (vlrnn.tasks.captioning).
+"""
+
+import torch
+from torch import Tensor
+
+from vlrnn.data.batches import Batch
+from vlrnn.nn.context import Context
+from vlrnn.nn.decoders import Decoder
+from vlrnn.nn.encoders import Encoder
+from vlrnn.nn.fusion import Fusion
+from vlrnn.nn.glimpses import Look
+from vlrnn.nn.questions import QuestionEncoder
+from vlrnn.nn.tree import select
+from vlrnn.records import Example, Prediction
+from vlrnn.tasks.objectives import Loss, WordLoss
+from vlrnn.tasks.optimization import Optimization
+from vlrnn.tasks.question_answering import QuestionAnswering
+from vlrnn.tasks.speaking import as_prediction
+from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, spell
+from vlrnn.text.answer_set import AnswerSet, majority
+from vlrnn.text.answers import normalise
+from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
+
+
+class GenerativeVQA(QuestionAnswering):
+    """An encoder, a question encoder, and a recurrent decoder, trained word by word on annotators' answers.
+
+    Args:
+        vocabulary: the words of questions and answers.
+        answers: the closed set, for `answering` within it.
+        encoder: sees.
+        question_encoder: reads; it is built here, as the next three.
+        look: what of the image a question sees.
+        fusion: brings the two together.
+        decoder: speaks.
+        answering: how an answer is found in validation and test; null: freely.
+        sampled: train on an annotator's answer, drawn anew each time; otherwise on that of most annotators.
+        loss: what training minimises.
+        optimization: how.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        answers: AnswerSet,
+        encoder: Encoder,
+        question_encoder: QuestionEncoder,
+        look: Look,
+        fusion: Fusion,
+        decoder: Decoder,
+        answering: Answering | None = None,
+        sampled: bool = True,
+        loss: WordLoss = WordLoss(),  # noqa: B008 (frozen, as the next)
+        optimization: Optimization = Optimization(),  # noqa: B008
+    ) -> None:
+        super().__init__(vocabulary, answers, encoder, optimization)
+        self.question_encoder = question_encoder.build(vocabulary.words)
+        self.look = look.build(question_encoder.width, encoder.width)
+        self.fusion = fusion.build(question_encoder.width, look.width)
+        self.decoder = decoder.build(len(vocabulary), encoder.width, fusion.width)
+        self.answering = answering or FreeAnswers()
+        self.sampled = sampled
+        self.word_loss = loss
+
+    def asked(self, batch: Batch) -> Context:
+        """The contexts [M, ...] of the questions of a batch: the image of each, and what was asked and seen."""
+        context = self.see(batch)
+        question = self.question_encoder(batch.tokens)
+        fused = self.fusion(question, self.look(question, context, batch.image_of).sight)
+        return select(context, batch.image_of)._replace(question=fused)
+
+    def loss(self, batch: Batch) -> Loss:
+        tokens = torch.nn.utils.rnn.pad_sequence(
+            [self._answer(example) for example in batch.examples], batch_first=True, padding_value=PAD
+        ).to(batch.tokens.device)
+        memory = self.decoder.prepare(self.asked(batch))
+        said = self.decoder.read(tokens[:, :-1], memory, torch.arange(len(tokens), device=tokens.device))
+        return self.word_loss(self.decoder, said, tokens[:, 1:])
+
+    def _answer(self, example: Example) -> Tensor:
+        """An annotator's answer as ids; nothing where there is none."""
+        if not example.answers:
+            return torch.tensor([BOS, PAD])
+        if self.training and self.sampled:
+            answer = example.answers[int(torch.randint(len(example.answers), ()))]
+        else:
+            answer = majority([normalise(answer) for answer in example.answers])
+        return torch.tensor([BOS, *spell(self.vocabulary, answer)])
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        found = self.answering(self.decoder, self.vocabulary, self.answers, self.asked(batch))
+        return [
+            as_prediction(example.id, example.image_id, answers, {})
+            for example, answers in zip(batch.examples, found, strict=True)
+        ]

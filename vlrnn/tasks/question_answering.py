@@ -1,0 +1,61 @@
+"""What both heads of visual question answering share: the words, the answers, the ceiling, and the score."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+
+from vlrnn.errors import UserError
+from vlrnn.metrics.vqa import score_answers
+from vlrnn.nn.encoders import Encoder
+from vlrnn.records import Example, Id, Prediction, open_split
+from vlrnn.tasks.base import Task
+from vlrnn.tasks.optimization import Optimization
+from vlrnn.text.answer_set import AnswerSet, worth
+from vlrnn.text.answers import normalise
+from vlrnn.text.vocabulary import Vocabulary
+
+
+class QuestionAnswering(Task):
+    """A task that answers questions about images.
+
+    Args:
+        vocabulary: the words of questions (and of answers that are spoken).
+        answers: the closed set.
+        encoder: sees.
+        optimization: moves the parameters.
+    """
+
+    headline = "overall"
+
+    def __init__(
+        self, vocabulary: Vocabulary, answers: AnswerSet, encoder: Encoder, optimization: Optimization
+    ) -> None:
+        super().__init__(encoder, optimization)
+        self.vocabulary = vocabulary
+        self.answers = answers
+
+    def ceiling(self, examples: Iterable[Example]) -> float:
+        """The accuracy, in percent, of always giving the best answer of the set."""
+        reached = []
+        for example in examples:
+            counts = self.answers.counts(map(normalise, example.answers))
+            reached.append(max((worth(count, len(example.answers)) for count in counts.values()), default=0.0))
+        return 100 * sum(reached) / max(1, len(reached))
+
+    @rank_zero_only
+    def on_fit_start(self) -> None:
+        """Say what the set of answers allows at best."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:  # from Python, a Trainer may be given loaders without a data module
+            return
+        reached = {split: self.ceiling(open_split(data.root, split)) for split in ("train", "val")}
+        if not reached["train"]:
+            raise UserError(f"{data.root}: none of the {len(self.answers)} answers answers a training question")
+        told = ", ".join(f"{share:.1f} % on {split}" for split, share in reached.items())
+        Console(stderr=True).print(f"a set of {len(self.answers):,} answers; with it {told} can be reached")
+
+    def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
+        """VQA accuracy in percent: overall, per answer type, per question type."""
+        return score_answers({id: prediction.text for id, prediction in predictions.items()}, examples)

@@ -1,0 +1,76 @@
+"""From a decoder and what it knows to sentences: what captions and spoken answers share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vlrnn.decoding.constraints import Constraint
+from vlrnn.decoding.search import Decoding, search
+from vlrnn.errors import UserError
+from vlrnn.nn.context import Context
+from vlrnn.nn.decoders import Decoder
+from vlrnn.nn.tree import Tree
+from vlrnn.records import Id, Prediction
+from vlrnn.text.tokenizer import detokenize
+from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+
+
+class Utterance(NamedTuple):
+    """One sentence: its `text`, the `tokens` it is made of, the `log_probs` (natural) of each and, last, of its `<eos>`
+    where it was said, and the `score` that the search gave it."""
+
+    text: str
+    tokens: tuple[str, ...]
+    log_probs: tuple[float, ...]
+    score: float
+
+
+@torch.no_grad()
+def speak(
+    decoder: Decoder,
+    vocabulary: Vocabulary,
+    context: Context,
+    decoding: Decoding,
+    *,
+    constraints: Sequence[Constraint] = (),
+    generator: torch.Generator | None = None,
+) -> list[list[Utterance]]:
+    """Sentences about B contexts, the best first: B lists of up to `decoding.num_return_sequences`."""
+    memory = decoder.prepare(context)
+    found = search(
+        decoder.step,
+        decoder.initial_state(memory),
+        memory,
+        decoding,
+        bos=BOS,
+        eos=EOS,
+        forbidden=(PAD, BOS, UNK),
+        constraints=constraints,
+        generator=generator,
+    )
+    if not found.scores[:, 0].isfinite().all():
+        raise UserError("the model's scores are no numbers: its training has diverged; lower optimization.lr")
+    there = found.scores.isfinite()  # [B, R] the hypotheses that exist
+    rows, tokens = there.nonzero()[:, 0], found.tokens[there]
+    log_probs = token_log_probs(decoder, memory, tokens, rows)
+    sentences: list[list[Utterance]] = [[] for _ in found.scores]
+    columns = (rows, tokens, found.lengths[there], log_probs, found.scores[there])
+    for row, ids, length, each, score in zip(*(column.tolist() for column in columns), strict=True):
+        words = tuple(vocabulary.decode(ids[:length]))
+        sentences[row].append(Utterance(detokenize(words), words, tuple(each[:length]), score))
+    return sentences
+
+
+def token_log_probs(decoder: Decoder, memory: Tree, tokens: Tensor, context_of: Tensor) -> Tensor:
+    """The log probability [M, T] of every token of sentences [M, T] without `<bos>`, row m about `context_of[m]`."""
+    inputs = torch.cat([torch.full_like(tokens[:, :1], BOS), tokens[:, :-1]], 1)
+    return decoder(inputs, memory, context_of).float().log_softmax(-1).gather(2, tokens[..., None])[..., 0]
+
+
+def as_prediction(id: Id, image_id: Id, sentences: Sequence[Utterance], settings: Mapping[str, Any]) -> Prediction:
+    """The record of sentences about one image, the best of which comes first."""
+    best, *others = sentences
+    alternatives = tuple({"text": each.text, "score": each.score} for each in others)
+    return Prediction(id, image_id, best.text, best.tokens, best.log_probs, best.score, alternatives, settings)

@@ -1,0 +1,125 @@
+"""How a decoder's answer is found: freely, within a closed set, or by asking for the probability of every answer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vlrnn.decoding.constraints import one_of
+from vlrnn.decoding.search import Decoding
+from vlrnn.nn.context import Context
+from vlrnn.nn.decoders import Decoder
+from vlrnn.nn.tree import select
+from vlrnn.parts import Part
+from vlrnn.tasks.speaking import Utterance, speak, token_log_probs
+from vlrnn.text.answer_set import AnswerSet
+from vlrnn.text.tokenizer import detokenize, tokenize
+from vlrnn.text.vocabulary import EOS, PAD, UNK, Vocabulary
+
+_SHORT = Decoding(num_beams=3, max_new_tokens=10, length_penalty=0.0, num_return_sequences=3)
+
+
+class Answering(Part):
+    """The interface."""
+
+    def __call__(
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
+    ) -> list[list[Utterance]]:
+        """The answers about B contexts, the best first."""
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as plain data, for results."""
+        raise NotImplementedError
+
+
+class FreeAnswers(Answering):
+    """Whatever the search finds.
+
+    Args:
+        decoding: how it searches; null: with three beams, for answers of up to ten words, by their sums of log p.
+    """
+
+    def __init__(self, decoding: Decoding | None = None) -> None:
+        self.decoding = decoding or _SHORT
+
+    def __call__(
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
+    ) -> list[list[Utterance]]:
+        return speak(decoder, vocabulary, context, self.decoding)
+
+    def describe(self) -> dict[str, Any]:
+        return {"answering": "free", **self.decoding.describe()}
+
+
+class ConstrainedAnswers(Answering):
+    """What the search finds among the closed set of answers; those with an unknown word cannot be said.
+
+    Args:
+        decoding: how it searches; null: with three beams, for answers of up to ten words, by their sums of log p.
+    """
+
+    def __init__(self, decoding: Decoding | None = None) -> None:
+        self.decoding = decoding or _SHORT
+
+    def __call__(
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
+    ) -> list[list[Utterance]]:
+        allowed = one_of([*_sayable(vocabulary, answers).values()])
+        return speak(decoder, vocabulary, context, self.decoding, constraints=[allowed])
+
+    def describe(self) -> dict[str, Any]:
+        return {"answering": "constrained", **self.decoding.describe()}
+
+
+class RankedAnswers(Answering):
+    """The closed set in the order of the log probabilities that the decoder gives its answers, ends counted.
+
+    Args:
+        told: how many answers, the likeliest, are given.
+        rows: how many pairs of question and answer are read at a time.
+    """
+
+    def __init__(self, told: int = 3, rows: int = 4096) -> None:
+        self.told = told
+        self.rows = rows
+
+    @torch.no_grad()
+    def __call__(
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
+    ) -> list[list[Utterance]]:
+        spelled = _sayable(vocabulary, answers)
+        texts = list(spelled)
+        device = context.regions.device
+        tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in spelled.values()], True, PAD).to(device)
+        memory = decoder.prepare(context)
+        found = []
+        for questions in torch.arange(len(context.regions), device=device).split(max(1, self.rows // len(tokens))):
+            context_of = torch.arange(len(questions), device=device).repeat_interleave(len(tokens))
+            rows = tokens.repeat(len(questions), 1)
+            log_probs = token_log_probs(decoder, select(memory, questions), rows, context_of)
+            log_probs = log_probs.masked_fill(rows == PAD, 0.0).view(len(questions), *tokens.shape)  # [b, A, T]
+            best = log_probs.sum(-1).topk(min(self.told, len(texts)))
+            for row, (scores, ids) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
+                said = [log_probs[row, id, : len(spelled[texts[id]])].tolist() for id in ids]
+                found.append(
+                    [
+                        Utterance(texts[id], tuple(vocabulary.decode(spelled[texts[id]])), tuple(each), score)
+                        for id, each, score in zip(ids, said, scores, strict=True)
+                    ]
+                )
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        return {"answering": "ranked"}
+
+
+def spell(vocabulary: Vocabulary, answer: str) -> list[int]:
+    """An answer as ids, with its `<eos>`."""
+    return [*vocabulary.encode(tokenize(answer)), EOS]
+
+
+def _sayable(vocabulary: Vocabulary, answers: AnswerSet) -> dict[str, Sequence[int]]:
+    """Text -> ids of the answers whose words are all known, as the decoder would say them."""
+    spelled = (spell(vocabulary, answer) for answer in answers.answers)
+    return {detokenize(vocabulary.decode(ids)): ids for ids in spelled if UNK not in ids and len(ids) > 1}
