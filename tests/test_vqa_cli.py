@@ -81,8 +81,36 @@ def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest
     task = load_task(run / "checkpoints" / "best.ckpt", QuestionAnswering)
     assert len(task.answers) == 12
     assert "color" in task.vocabulary
+    asked(run / "checkpoints" / "best.ckpt", questions, capsys)
     report = tmp_path / "report.html"
     assert main(["report", str(run), "--out", str(report)]) == 0
+
+
+def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Several questions on one image; as alone, in words and as JSON; a captioner's command is refused."""
+    capsys.readouterr()
+    image = str(questions.parent / "images" / "test-000001.png")
+    texts = ["what color is the circle?", "Where is the xyzzy", "what color is the circle?"]
+    assert main(["ask", image, *texts, "--checkpoint", str(checkpoint), "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["question"] for each in told] == texts
+    assert [each["unknown_words"] for each in told] == [[], ["xyzzy"], []]
+    assert (told[0]["text"], told[0]["score"]) == (told[2]["text"], pytest.approx(told[2]["score"]))
+    assert 1 >= told[0]["score"] >= told[0]["alternatives"][0]["score"] > 0
+    assert main(["ask", image, texts[1], "--checkpoint", str(checkpoint)]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{texts[1]}: {told[1]['text']}\n")
+    assert "%" in said.out
+    assert "words that the model does not know: xyzzy" in said.err
+    for arguments, complaint in (
+        (["ask", image, " ?!"], "a question without words"),
+        (["ask", str(questions / "absent.png"), texts[0]], "absent.png"),
+        (["caption", image], "does not caption"),
+    ):
+        assert main([*arguments, "--checkpoint", str(checkpoint)]) == 2
+        mistake = capsys.readouterr().err
+        assert complaint in mistake
+        assert mistake.count("\n") == 1
 
 
 def test_an_image_stands_once_with_all_its_questions(questions: Path) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "test": "score a trained model on the test split",
     "cache": "compute the encoder outputs of a data set ahead of training",
     "caption": "caption images",
+    "ask": "answer questions about an image",
     "score": "score captions or answers in files, made by any model",
     "report": "make an HTML page of a run",
     "export": "write a trained model as a folder of safetensors and JSON",

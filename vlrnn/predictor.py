@@ -1,7 +1,7 @@
-"""The Python interface to a trained model: load a checkpoint once, then caption images."""
+"""The Python interface to a trained model: load a checkpoint once, then caption images, or ask about them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,21 +11,25 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vlrnn.data.batches import Item, collate
 from vlrnn.data.images import as_seen, open_image, pixels
 from vlrnn.decoding.search import Decoding
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
-from vlrnn.records import Prediction
+from vlrnn.records import Example, Prediction
+from vlrnn.tasks.base import Task
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.checkpoint import load_task
+from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.speaking import as_prediction
+from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS
 
 ImageLike = str | Path | Image.Image
 
 
 class Predictor:
-    """A captioner, ready to be asked.
+    """A captioner, or a model that answers questions, ready to be asked.
 
     Args:
         task: trained.
@@ -35,7 +39,7 @@ class Predictor:
         UserError: there is no such device.
     """
 
-    def __init__(self, task: Captioner, device: str | torch.device | None = None) -> None:
+    def __init__(self, task: Task, device: str | torch.device | None = None) -> None:
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.task = task.to(self.device).eval()
@@ -50,14 +54,14 @@ class Predictor:
         Raises:
             UserError: it is none.
         """
-        return cls(load_task(path, Captioner), device)
+        return cls(load_task(path, Task), device)
 
     def decoding(self, **settings: Any) -> Decoding:
         """The model's own decoding settings, changed where `settings` says (`num_beams=5`, ...)."""
         # Random drawing has no beams: who asks for a temperature alone means one.
         if settings.get("temperature") is not None:
             settings.setdefault("num_beams", 1)
-        return replace(self.task.decoding, **settings)
+        return replace(self._captioner.decoding, **settings)
 
     def caption(self, image: ImageLike, *, seed: int = 0, **settings: Any) -> Prediction:
         """Caption one image, a file or a PIL image.
@@ -89,7 +93,7 @@ class Predictor:
         while batch := list(islice(numbered, batch_size)):
             read = [self._read(image) for _, image in batch]
             good = [each for each in read if isinstance(each, np.ndarray)]
-            sentences = iter(self.task.speak(self._see(good), decoding, generator) if good else ())
+            sentences = iter(self._captioner.speak(self._see(good), decoding, generator) if good else ())
             for (number, image), result in zip(batch, read, strict=True):
                 if isinstance(result, UserError):
                     yield result
@@ -101,13 +105,58 @@ class Predictor:
     def attention(self, image: ImageLike, tokens: Iterable[str]) -> np.ndarray | None:
         """Where the model looks as it says these words, and then ends: weights [T + 1, N] over the regions, row by row
         of the grid; None when its decoder does not attend."""
-        ids = torch.tensor([[BOS, *self.task.vocabulary.encode(tokens)]], device=self.device)
+        captioner = self._captioner
+        ids = torch.tensor([[BOS, *captioner.vocabulary.encode(tokens)]], device=self.device)
         read = self._read(image)
         if isinstance(read, UserError):
             raise read
-        memory = self.task.decoder.prepare(self._see([read]))
-        attention = self.task.decoder.read(ids, memory, torch.zeros(1, dtype=torch.long, device=self.device)).attention
+        memory = captioner.decoder.prepare(self._see([read]))
+        attention = captioner.decoder.read(ids, memory, torch.zeros(1, dtype=torch.long, device=self.device)).attention
         return None if attention is None else attention[0].cpu().numpy()
+
+    def answer(self, image: ImageLike, question: str) -> Prediction:
+        """Answer one question about an image, a file or a PIL image; see `answers`."""
+        (prediction,) = self.answers(image, [question])
+        return prediction
+
+    @torch.no_grad()
+    def answers(self, image: ImageLike, questions: Sequence[str]) -> list[Prediction]:
+        """Answer questions about one image, which is encoded once.
+
+        Returns:
+            of each question the answer; `score` is its probability, and `alternatives` are the next best answers.
+
+        Raises:
+            UserError: the file is no image, a question has no words, or the model captions.
+        """
+        task = self._answerer
+        rows = [task.vocabulary.encode(tokenize(question)) for question in questions]
+        for question in questions:
+            if not any(map(str.isalnum, question)):
+                raise UserError(f"a question without words: {question!r}")
+        read = self._read(image)
+        if isinstance(read, UserError):
+            raise read
+        name = _name(image, 1)
+        regions = self._encoder.regions(torch.from_numpy(read[None]).to(self.device))[0]
+        examples = tuple(Example(number, name, name, question=question) for number, question in enumerate(questions, 1))
+        return task.predict(collate([Item(examples, None, regions.cpu(), rows)]).to(self.device)) if rows else []
+
+    def unknown_words(self, question: str) -> list[str]:
+        """The words of a question that training never showed, which are all alike to the model."""
+        return [word for word in tokenize(question) if word not in self._answerer.vocabulary]
+
+    @property
+    def _captioner(self) -> Captioner:
+        if not isinstance(self.task, Captioner):
+            raise UserError("this checkpoint does not caption: it answers questions (vlrnn ask)")
+        return self.task
+
+    @property
+    def _answerer(self) -> QuestionAnswering:
+        if not isinstance(self.task, QuestionAnswering):
+            raise UserError("this checkpoint answers no questions: it captions (vlrnn caption)")
+        return self.task
 
     def _read(self, image: ImageLike) -> np.ndarray | UserError:
         """The pixels as the encoder takes them: a batch of photographs need not be held at their full size."""

@@ -5,6 +5,8 @@ the question looks at the image, and what was asked and seen enters the decoder'
 caption (vlrnn.tasks.captioning).
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -94,6 +96,8 @@ class GenerativeVQA(QuestionAnswering):
 
     def predict(self, batch: Batch) -> list[Prediction]:
         found = self.answering(self.decoder, self.vocabulary, self.answers, self.asked(batch))
+        # Of an answer its probability is told, as by the classifier, whatever the search ranked it by.
+        found = [[each._replace(score=math.exp(sum(each.log_probs))) for each in answers] for answers in found]
         return [
             as_prediction(example.id, example.image_id, answers, {})
             for example, answers in zip(batch.examples, found, strict=True)

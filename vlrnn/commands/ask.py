@@ -1,0 +1,33 @@
+"""ask: answer questions about an image."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("questions", nargs="+", metavar="QUESTION")
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each question, one per line")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Answer all questions; words that the model does not know are told of."""
+    from vlrnn.predictor import Predictor
+
+    predictor = Predictor.load(arguments.checkpoint, arguments.device)
+    found = predictor.answers(arguments.image, arguments.questions)
+    for question, answer in zip(arguments.questions, found, strict=True):
+        unknown = predictor.unknown_words(question)
+        if arguments.json:
+            told = {**asdict(answer), "question": question, "unknown_words": unknown}
+            print(json.dumps(told, ensure_ascii=False), flush=True)
+            continue
+        if unknown:
+            print(f"vlrnn ask: {question}: words that the model does not know: {', '.join(unknown)}", file=sys.stderr)
+        print(f"{question}: {answer.text}")
+        for each in ({"text": answer.text, "score": answer.score}, *answer.alternatives):
+            print(f"  {each['score']:6.1%}  {each['text']}")
