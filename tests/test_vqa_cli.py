@@ -77,6 +77,7 @@ def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest
         assert result["scores"]["per_answer_type"].keys() == {"yes/no", "number", "other"}
         assert "color" in result["scores"]["per_question_type"]
         assert result["settings"]["split"] == split
+        assert result["settings"].get("answering") == ("constrained" if head == "generative" else None)
         assert len(RecordFile(run / "predictions.jsonl", Prediction)) == count
     task = load_task(run / "checkpoints" / "best.ckpt", QuestionAnswering)
     assert len(task.answers) == 12

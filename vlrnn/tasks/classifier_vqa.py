@@ -5,7 +5,6 @@ the question looks at the image; what was asked and what was seen are fused, and
 """
 
 from functools import cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +27,6 @@ _TOLD = 5
 """How many answers a prediction names, the likeliest."""
 
 
-class Choice(NamedTuple):
-    """What is chosen from for M questions: `logits` [M, A], and where was looked, `attention` [M, G, N] or None."""
-
-    logits: Tensor
-    attention: Tensor | None
-
-
 class ClassifierVQA(QuestionAnswering):
     """An encoder, a question encoder, and a classifier over what both say.
 
@@ -42,7 +34,7 @@ class ClassifierVQA(QuestionAnswering):
         vocabulary: the words of questions.
         answers: what is chosen from.
         encoder: sees.
-        question_encoder: reads; it is built here, as the next two.
+        question_encoder: reads.
         look: what of the image a question sees.
         fusion: brings the two together.
         loss: what training minimises.
@@ -60,26 +52,21 @@ class ClassifierVQA(QuestionAnswering):
         loss: AnswerLoss = SoftAnswers(),  # noqa: B008 (has no state, as the next)
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
-        super().__init__(vocabulary, answers, encoder, optimization)
-        self.question_encoder = question_encoder.build(vocabulary.words)
-        self.look = look.build(question_encoder.width, encoder.width)
-        self.fusion = fusion.build(question_encoder.width, look.width)
+        super().__init__(vocabulary, answers, encoder, question_encoder, look, fusion, optimization)
         self.score_answers = nn.Linear(fusion.width, len(answers))
         self.answer_loss = loss
         self._targets_of = cache(self._targets_of_answers)
 
-    def choose(self, batch: Batch) -> Choice:
-        """Score every answer for the questions of a batch."""
-        question = self.question_encoder(batch.tokens)
-        sight, attention = self.look(question, self.see(batch), batch.image_of)
-        return Choice(self.score_answers(self.fusion(question, sight)), attention)
+    def logits(self, batch: Batch) -> Tensor:
+        """The scores [M, A] of all answers to the questions of a batch."""
+        return self.score_answers(self.understand(batch).fused).float()
 
     def loss(self, batch: Batch) -> Loss:
-        logits = self.choose(batch).logits.float()
+        logits = self.logits(batch)
         return self.answer_loss(logits, self._targets(batch.examples, logits))
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        probabilities = self.answer_loss.probabilities(self.choose(batch).logits.float())
+        probabilities = self.answer_loss.probabilities(self.logits(batch))
         best = probabilities.topk(min(_TOLD, len(self.answers)))
         predictions = []
         for example, scores, ids in zip(batch.examples, best.values.tolist(), best.indices.tolist(), strict=True):

@@ -6,6 +6,8 @@ caption (vlrnn.tasks.captioning).
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.glimpses import Look
 from vlrnn.nn.questions import QuestionEncoder
 from vlrnn.nn.tree import select
-from vlrnn.records import Example, Prediction
+from vlrnn.records import Example, Id, Prediction
 from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.question_answering import QuestionAnswering
@@ -36,10 +38,10 @@ class GenerativeVQA(QuestionAnswering):
         vocabulary: the words of questions and answers.
         answers: the closed set, for `answering` within it.
         encoder: sees.
-        question_encoder: reads; it is built here, as the next three.
+        question_encoder: reads.
         look: what of the image a question sees.
         fusion: brings the two together.
-        decoder: speaks.
+        decoder: speaks; it is built here.
         answering: how an answer is found in validation and test; null: freely.
         sampled: train on an annotator's answer, drawn anew each time; otherwise on that of most annotators.
         loss: what training minimises.
@@ -60,10 +62,7 @@ class GenerativeVQA(QuestionAnswering):
         loss: WordLoss = WordLoss(),  # noqa: B008 (frozen, as the next)
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
-        super().__init__(vocabulary, answers, encoder, optimization)
-        self.question_encoder = question_encoder.build(vocabulary.words)
-        self.look = look.build(question_encoder.width, encoder.width)
-        self.fusion = fusion.build(question_encoder.width, look.width)
+        super().__init__(vocabulary, answers, encoder, question_encoder, look, fusion, optimization)
         self.decoder = decoder.build(len(vocabulary), encoder.width, fusion.width)
         self.answering = answering or FreeAnswers()
         self.sampled = sampled
@@ -71,10 +70,8 @@ class GenerativeVQA(QuestionAnswering):
 
     def asked(self, batch: Batch) -> Context:
         """The contexts [M, ...] of the questions of a batch: the image of each, and what was asked and seen."""
-        context = self.see(batch)
-        question = self.question_encoder(batch.tokens)
-        fused = self.fusion(question, self.look(question, context, batch.image_of).sight)
-        return select(context, batch.image_of)._replace(question=fused)
+        understood = self.understand(batch)
+        return select(understood.context, batch.image_of)._replace(question=understood.fused)
 
     def loss(self, batch: Batch) -> Loss:
         tokens = torch.nn.utils.rnn.pad_sequence(
@@ -99,6 +96,10 @@ class GenerativeVQA(QuestionAnswering):
         # Of an answer its probability is told, as by the classifier, whatever the search ranked it by.
         found = [[each._replace(score=math.exp(sum(each.log_probs))) for each in answers] for answers in found]
         return [
-            as_prediction(example.id, example.image_id, answers, {})
+            as_prediction(example.id, example.image_id, answers, self.answering.describe())
             for example, answers in zip(batch.examples, found, strict=True)
         ]
+
+    def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
+        result = super().score(predictions, examples)
+        return {**result, "settings": {**result["settings"], **self.answering.describe()}}

@@ -1,20 +1,35 @@
 """What both heads of visual question answering share: the words, the answers, the ceiling, and the score."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
+from torch import Tensor
 
+from vlrnn.data.batches import Batch
 from vlrnn.errors import UserError
 from vlrnn.metrics.vqa import score_answers
+from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
+from vlrnn.nn.fusion import Fusion
+from vlrnn.nn.glimpses import Look
+from vlrnn.nn.questions import QuestionEncoder
 from vlrnn.records import Example, Id, Prediction, open_split
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.text.answer_set import AnswerSet, worth
 from vlrnn.text.answers import normalise
 from vlrnn.text.vocabulary import Vocabulary
+
+
+class Understood(NamedTuple):
+    """B images, `context`, and M questions about them: what was asked and seen, `fused` [M, F], and where was looked,
+    `attention` [M, G, N] or None."""
+
+    context: Context
+    fused: Tensor
+    attention: Tensor | None
 
 
 class QuestionAnswering(Task):
@@ -24,17 +39,37 @@ class QuestionAnswering(Task):
         vocabulary: the words of questions (and of answers that are spoken).
         answers: the closed set.
         encoder: sees.
+        question_encoder: reads; it is built here, as the next two.
+        look: what of the image a question sees.
+        fusion: brings the two together.
         optimization: moves the parameters.
     """
 
     headline = "overall"
 
     def __init__(
-        self, vocabulary: Vocabulary, answers: AnswerSet, encoder: Encoder, optimization: Optimization
+        self,
+        vocabulary: Vocabulary,
+        answers: AnswerSet,
+        encoder: Encoder,
+        question_encoder: QuestionEncoder,
+        look: Look,
+        fusion: Fusion,
+        optimization: Optimization,
     ) -> None:
         super().__init__(encoder, optimization)
         self.vocabulary = vocabulary
         self.answers = answers
+        self.question_encoder = question_encoder.build(vocabulary.words)
+        self.look = look.build(question_encoder.width, encoder.width)
+        self.fusion = fusion.build(question_encoder.width, look.width)
+
+    def understand(self, batch: Batch) -> Understood:
+        """Read the questions of a batch, and look at their images."""
+        context = self.see(batch)
+        question = self.question_encoder(batch.tokens)
+        sight, attention = self.look(question, context, batch.image_of)
+        return Understood(context, self.fusion(question, sight), attention)
 
     def ceiling(self, examples: Iterable[Example]) -> float:
         """The accuracy, in percent, of always giving the best answer of the set."""

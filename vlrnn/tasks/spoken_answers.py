@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from vlrnn.decoding.constraints import one_of
+from vlrnn.decoding.constraints import Constraint, one_of
 from vlrnn.decoding.search import Decoding
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
@@ -40,36 +40,36 @@ class FreeAnswers(Answering):
         decoding: how it searches; null: with three beams, for answers of up to ten words, by their sums of log p.
     """
 
+    name = "free"
+
     def __init__(self, decoding: Decoding | None = None) -> None:
         self.decoding = decoding or _SHORT
+
+    def constraints(self, vocabulary: Vocabulary, answers: AnswerSet) -> Sequence[Constraint]:
+        """What the search is held to."""
+        return ()
 
     def __call__(
         self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
     ) -> list[list[Utterance]]:
-        return speak(decoder, vocabulary, context, self.decoding)
+        held_to = self.constraints(vocabulary, answers)
+        return speak(decoder, vocabulary, context, self.decoding, constraints=held_to)
 
     def describe(self) -> dict[str, Any]:
-        return {"answering": "free", **self.decoding.describe()}
+        return {"answering": self.name, **self.decoding.describe()}
 
 
-class ConstrainedAnswers(Answering):
+class ConstrainedAnswers(FreeAnswers):
     """What the search finds among the closed set of answers; those with an unknown word cannot be said.
 
     Args:
-        decoding: how it searches; null: with three beams, for answers of up to ten words, by their sums of log p.
+        decoding: as for free answers.
     """
 
-    def __init__(self, decoding: Decoding | None = None) -> None:
-        self.decoding = decoding or _SHORT
+    name = "constrained"
 
-    def __call__(
-        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
-    ) -> list[list[Utterance]]:
-        allowed = one_of([*_sayable(vocabulary, answers).values()])
-        return speak(decoder, vocabulary, context, self.decoding, constraints=[allowed])
-
-    def describe(self) -> dict[str, Any]:
-        return {"answering": "constrained", **self.decoding.describe()}
+    def constraints(self, vocabulary: Vocabulary, answers: AnswerSet) -> Sequence[Constraint]:
+        return [one_of([*_sayable(vocabulary, answers).values()])]
 
 
 class RankedAnswers(Answering):
