@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,9 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     if arguments.resamples < 1:
         raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
+    # The bootstrap's products are small: with other work on the machine, threads would mostly wait for each other. This
+    # is read when numpy is loaded, which a command line has not done yet.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Records hold no cycles, and to look for some among millions of them again and again takes a sixth of the time.
     gc.disable()
     try:
