@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.errors import UserError
-from vlrnn.text.answer_set import AnswerSet, majority, worth
+from vlrnn.text.answer_set import AnswerPrior, AnswerSet, majority, worth
 
 
 @given(count=st.integers(0, 10), annotators=st.integers(2, 10))
@@ -23,14 +23,23 @@ def test_a_single_annotator_is_right() -> None:
     assert (worth(0, 1), worth(1, 1)) == (0, 1)
 
 
-def test_counted_by_majorities() -> None:
-    questions = [["red", "red", "blue"], ["blue", "green", "green"], ["red"], [], ["zebra", "green"]]
-    assert AnswerSet.count(questions).answers == ("red", "green", "zebra")
-    assert AnswerSet.count(questions, most=1).answers == ("red",)
-    assert AnswerSet.count(questions, min_count=2).answers == ("red",)
-    assert AnswerSet.count(reversed(questions)).answers == ("red", "green", "zebra")
+def test_the_prior_counts_majorities_by_type() -> None:
+    questions = [("what", ["red", "red", "blue"]), ("what", ["blue", "green", "green"]), (None, ["red"]), ("is", [])]
+    prior = AnswerPrior.count(questions)
+    assert prior.counts == {"": {"red": 1}, "what": {"red": 1, "green": 1}}
+    assert prior.overall == {"red": 2, "green": 1}
+    assert (prior.of("what"), prior.of(None), prior.of("is")) == ({"red": 1, "green": 1}, {"red": 1}, prior.overall)
+    with pytest.raises(UserError, match="no training question has an answer"):
+        AnswerPrior.count([("is", [])])
+
+
+def test_the_most_frequent_are_chosen() -> None:
+    counts = {"red": 2, "zebra": 1, "green": 1}
+    assert AnswerSet.choose(counts).answers == ("red", "green", "zebra")
+    assert AnswerSet.choose(counts, most=1).answers == ("red",)
+    assert AnswerSet.choose(counts, min_count=2).answers == ("red",)
     with pytest.raises(UserError, match="the set of answers is empty"):
-        AnswerSet.count(questions, min_count=9)
+        AnswerSet.choose(counts, min_count=9)
 
 
 def test_majority_and_counts() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrnn.text.answers import PROTOCOLS, clean, items, normalise, without_punctuation
+from vlrnn.text.answers import PROTOCOLS, canonical, clean, items, normalise, read, spell, without_punctuation
 
 MARKS = ';/[]"{}()=+\\_-><@`,?!'
 TEXTS = st.text(st.sampled_from([*MARKS, *".,'\n\t aAthedonw10²"]), max_size=24)
@@ -88,3 +88,26 @@ def test_items_of_a_set() -> None:
     assert items("Chair,  table_lamp ,2") == ("chair", "table lamp", "2")
     assert items("") == ("",)
     assert clean("\ta\nb ") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("answer", "canon", "words"),
+    [
+        ("Chair, table_lamp", "chair, table lamp", ["chair", ",", "table", "lamp"]),
+        ("two, the door", "2, door", ["2", ",", "door"]),
+        ("1,000 people", "1000 people", ["1000", "people"]),
+        ("the, chair", "chair", ["chair"]),
+        ("don't know", "don't know", ["do", "n't", "know"]),
+        ("", "", []),
+    ],
+)
+def test_sets_are_learnt_and_spoken_whole(answer: str, canon: str, words: list[str]) -> None:
+    assert canonical(answer) == canon
+    assert spell(canon) == words
+    assert read(words) == canon
+
+
+@given(st.text(max_size=30))
+def test_canonical_is_settled_and_survives_speech(text: str) -> None:
+    words = spell(canonical(text))
+    assert spell(read(words)) == words

@@ -13,8 +13,8 @@ from vlrnn.data.features import FeatureCache, open_cache
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders import Encoder
 from vlrnn.records import SPLITS, Example, RecordFile, describe_dataset, open_split
-from vlrnn.text.answer_set import AnswerSet
-from vlrnn.text.answers import normalise
+from vlrnn.text.answer_set import AnswerPrior, AnswerSet
+from vlrnn.text.answers import canonical, spell
 from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
 
@@ -77,20 +77,25 @@ class VisionLanguageData(pl.LightningDataModule):
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The words of the training split, and of no other: of captions, or of questions and their answers."""
-        return Vocabulary.count(map(tokenize, self._training_texts()), self.min_count)
+        return Vocabulary.count(self._training_texts(), self.min_count)
 
-    def _training_texts(self) -> Iterator[str]:
+    def _training_texts(self) -> Iterator[list[str]]:
         for example in open_split(self.root, "train"):
-            yield from example.captions
+            yield from map(tokenize, example.captions)
             if example.question is not None:
-                yield example.question
-                yield from set(example.answers)
+                yield tokenize(example.question)
+                yield from map(spell, set(map(canonical, example.answers)))
+
+    @cached_property
+    def prior(self) -> AnswerPrior:
+        """How often which answer is right in the training split."""
+        examples = open_split(self.root, "train")
+        return AnswerPrior.count((each.question_type, list(map(canonical, each.answers))) for each in examples)
 
     @cached_property
     def answers(self) -> AnswerSet:
         """The answers of the training split that a classifier chooses from."""
-        questions = (list(map(normalise, example.answers)) for example in open_split(self.root, "train"))
-        return AnswerSet.count(questions, self.max_answers, self.min_answer_count)
+        return AnswerSet.choose(self.prior.overall, self.max_answers, self.min_answer_count)
 
     @cached_property
     def asks(self) -> bool:

@@ -20,7 +20,7 @@ from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.text.answer_set import AnswerSet, worth
-from vlrnn.text.answers import normalise
+from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import Vocabulary
 
 _TOLD = 5
@@ -85,5 +85,5 @@ class ClassifierVQA(QuestionAnswering):
         return Targets(counts.to(logits.device), values.to(logits.device))
 
     def _targets_of_answers(self, answers: tuple[str, ...]) -> list[tuple[int, int, float]]:
-        counts = self.answers.counts(map(normalise, answers))
+        counts = self.answers.counts(map(canonical, answers))
         return [(id, count, worth(count, len(answers))) for id, count in counts.items()]

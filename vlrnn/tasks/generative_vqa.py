@@ -25,9 +25,9 @@ from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.speaking import as_prediction
-from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, spell
+from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, encode_answer
 from vlrnn.text.answer_set import AnswerSet, majority
-from vlrnn.text.answers import normalise
+from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
 
 
@@ -86,10 +86,10 @@ class GenerativeVQA(QuestionAnswering):
         if not example.answers:
             return torch.tensor([BOS, PAD])
         if self.training and self.sampled:
-            answer = example.answers[int(torch.randint(len(example.answers), ()))]
+            answer = canonical(example.answers[int(torch.randint(len(example.answers), ()))])
         else:
-            answer = majority([normalise(answer) for answer in example.answers])
-        return torch.tensor([BOS, *spell(self.vocabulary, answer)])
+            answer = majority(list(map(canonical, example.answers)))
+        return torch.tensor([BOS, *encode_answer(self.vocabulary, answer)])
 
     def predict(self, batch: Batch) -> list[Prediction]:
         found = self.answering(self.decoder, self.vocabulary, self.answers, self.asked(batch))

@@ -19,7 +19,7 @@ from vlrnn.records import Example, Id, Prediction, open_split
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.text.answer_set import AnswerSet, worth
-from vlrnn.text.answers import normalise
+from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import Vocabulary
 
 
@@ -75,7 +75,7 @@ class QuestionAnswering(Task):
         """The accuracy, in percent, of always giving the best answer of the set."""
         reached = []
         for example in examples:
-            counts = self.answers.counts(map(normalise, example.answers))
+            counts = self.answers.counts(map(canonical, example.answers))
             reached.append(max((worth(count, len(example.answers)) for count in counts.values()), default=0.0))
         return 100 * sum(reached) / max(1, len(reached))
 

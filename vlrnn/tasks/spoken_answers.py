@@ -13,7 +13,7 @@ from vlrnn.nn.tree import select
 from vlrnn.parts import Part
 from vlrnn.tasks.speaking import Utterance, speak, token_log_probs
 from vlrnn.text.answer_set import AnswerSet
-from vlrnn.text.tokenizer import detokenize, tokenize
+from vlrnn.text.answers import read, spell
 from vlrnn.text.vocabulary import EOS, PAD, UNK, Vocabulary
 
 _SHORT = Decoding(num_beams=3, max_new_tokens=10, length_penalty=0.0, num_return_sequences=3)
@@ -53,7 +53,8 @@ class FreeAnswers(Answering):
         self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
     ) -> list[list[Utterance]]:
         held_to = self.constraints(vocabulary, answers)
-        return speak(decoder, vocabulary, context, self.decoding, constraints=held_to)
+        found = speak(decoder, vocabulary, context, self.decoding, constraints=held_to)
+        return [[each._replace(text=read(each.tokens)) for each in answers] for answers in found]
 
     def describe(self) -> dict[str, Any]:
         return {"answering": self.name, **self.decoding.describe()}
@@ -114,12 +115,12 @@ class RankedAnswers(Answering):
         return {"answering": "ranked"}
 
 
-def spell(vocabulary: Vocabulary, answer: str) -> list[int]:
+def encode_answer(vocabulary: Vocabulary, answer: str) -> list[int]:
     """An answer as ids, with its `<eos>`."""
-    return [*vocabulary.encode(tokenize(answer)), EOS]
+    return [*vocabulary.encode(spell(answer)), EOS]
 
 
 def _sayable(vocabulary: Vocabulary, answers: AnswerSet) -> dict[str, Sequence[int]]:
     """Text -> ids of the answers whose words are all known, as the decoder would say them."""
-    spelled = (spell(vocabulary, answer) for answer in answers.answers)
-    return {detokenize(vocabulary.decode(ids)): ids for ids in spelled if UNK not in ids and len(ids) > 1}
+    spelled = (encode_answer(vocabulary, answer) for answer in answers.answers)
+    return {read(vocabulary.decode(ids)): ids for ids in spelled if UNK not in ids and len(ids) > 1}

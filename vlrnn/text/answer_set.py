@@ -1,7 +1,9 @@
-"""The closed set of answers that a classifier chooses from, and what the annotators' answers are worth."""
+"""The closed set of answers that a classifier chooses from, how often each was right, and what annotators' answers
+are worth."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from vlrnn.errors import UserError
 from vlrnn.parts import Part
@@ -24,10 +26,9 @@ class AnswerSet(Part):
             raise UserError(f"the set of answers holds {twice!r} twice")
 
     @classmethod
-    def count(cls, questions: Iterable[Sequence[str]], most: int | None = None, min_count: int = 1) -> "AnswerSet":
-        """The answers that are the majority's for at least `min_count` questions of the training split, and of them the
-        `most` frequent; alphabetically among equals, so that the same questions give the same ids."""
-        counts = Counter(majority(answers) for answers in questions if answers)
+    def choose(cls, counts: Mapping[str, int], most: int | None = None, min_count: int = 1) -> "AnswerSet":
+        """The answers that are right for at least `min_count` questions, and of them the `most` frequent; alphabetical
+        among equals, so that the same questions give the same ids."""
         kept = [answer for answer, count in counts.items() if count >= min_count]
         return cls(sorted(kept, key=lambda answer: (-counts[answer], answer))[:most])
 
@@ -46,9 +47,41 @@ class AnswerSet(Part):
         return {self._ids[answer]: count for answer, count in Counter(answers).items() if answer in self._ids}
 
 
+class AnswerPrior(Part):
+    """What the questions of the training split give away without an image: how often each answer is right for those of
+    each type.
+
+    Args:
+        counts: question type -> answer -> number of questions; those without a type stand under "".
+    """
+
+    def __init__(self, counts: Mapping[str, Mapping[str, int]]) -> None:
+        self.counts = counts
+        if not self.overall:
+            raise UserError("no training question has an answer")
+
+    @classmethod
+    def count(cls, questions: Iterable[tuple[str | None, Sequence[str]]]) -> "AnswerPrior":
+        """Of questions, each with its type and its annotators' answers, the majority of which is right."""
+        counts: dict[str, Counter[str]] = {}
+        for question_type, answers in questions:
+            if answers:
+                counts.setdefault(question_type or "", Counter())[majority(answers)] += 1
+        return cls({question_type: dict(each) for question_type, each in sorted(counts.items())})
+
+    @cached_property
+    def overall(self) -> Mapping[str, int]:
+        """Answer -> number of questions, of all types."""
+        return sum(map(Counter, self.counts.values()), Counter())
+
+    def of(self, question_type: str | None) -> Mapping[str, int]:
+        """Answer -> number of questions of a type; of one that training does not have, those of all."""
+        return self.counts.get(question_type or "", self.overall)
+
+
 def majority(answers: Sequence[str]) -> str:
     """The answer that most annotators gave; among equals the one that was given first."""
-    return Counter(answers).most_common(1)[0][0]
+    return max(dict.fromkeys(answers), key=answers.count)
 
 
 def worth(count: int, annotators: int) -> float:

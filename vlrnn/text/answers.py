@@ -8,7 +8,10 @@ Where it does something odd, this does it too, and says so. Knows strings only.
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
+
+from vlrnn.text.tokenizer import detokenize, tokenize
 
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _ANY_MARK = re.compile(f"[{re.escape(_MARKS)}.]")
@@ -57,6 +60,24 @@ def without_punctuation(text: str) -> str:
         mark: "" if number or f"{mark} " in text or f" {mark}" in text else " " for mark in set(text) & set(_MARKS)
     }
     return _PERIOD.sub("", text.translate(str.maketrans(becomes)), count=_PERIODS_REMOVED)
+
+
+@lru_cache(maxsize=1 << 16)
+def canonical(answer: str) -> str:
+    """An answer as models learn it: normalised, the things of a set (`chair, table`) each by itself."""
+    return ", ".join(filter(None, map(normalise, answer.split(", "))))
+
+
+def spell(answer: str) -> list[str]:
+    """The words of an answer as a decoder says it: those of captions, and `,` between the things of a set."""
+    first, *others = map(tokenize, answer.split(", "))
+    return first + [word for other in others if other for word in (",", *other)]
+
+
+def read(words: Sequence[str]) -> str:
+    """The answer that words spell."""
+    things = [list(run) for comma, run in groupby(words, ",".__eq__) if not comma]
+    return ", ".join(map(detokenize, things))
 
 
 @lru_cache(maxsize=1 << 16)
