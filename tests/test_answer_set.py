@@ -23,14 +23,12 @@ def test_a_single_annotator_is_right() -> None:
     assert (worth(0, 1), worth(1, 1)) == (0, 1)
 
 
-def test_the_prior_counts_majorities_by_type() -> None:
-    questions = [("what", ["red", "red", "blue"]), ("what", ["blue", "green", "green"]), (None, ["red"]), ("is", [])]
-    prior = AnswerPrior.count(questions)
-    assert prior.counts == {"": {"red": 1}, "what": {"red": 1, "green": 1}}
+def test_the_prior_of_a_type() -> None:
+    prior = AnswerPrior({"": {"red": 1}, "what": {"red": 1, "green": 1}})
     assert prior.overall == {"red": 2, "green": 1}
     assert (prior.of("what"), prior.of(None), prior.of("is")) == ({"red": 1, "green": 1}, {"red": 1}, prior.overall)
     with pytest.raises(UserError, match="no training question has an answer"):
-        AnswerPrior.count([("is", [])])
+        AnswerPrior({})
 
 
 def test_the_most_frequent_are_chosen() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from vlrnn.cli import main
 from vlrnn.data.batches import QuestionedImages
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.synthetic import make_scenes
-from vlrnn.records import Prediction, RecordFile, open_split
+from vlrnn.records import Prediction, RecordFile, open_split, write_dataset
 from vlrnn.tasks.checkpoint import load_task
 from vlrnn.tasks.question_answering import QuestionAnswering
 
@@ -116,7 +118,9 @@ def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str])
 
 def test_an_image_stands_once_with_all_its_questions(questions: Path) -> None:
     examples = open_split(questions, "train")
-    data = QuestionedImages(examples, locate=questions.joinpath, size=8, encode=lambda text: [len(text)])
+    data = QuestionedImages(
+        examples, [each.image for each in examples], locate=questions.joinpath, size=8, encode=lambda text: [len(text)]
+    )
     assert len(data) == len({example.image for example in examples})
     asked = [example for item in map(data.__getitem__, range(len(data))) for example in item.examples]
     assert sorted(example.id for example in asked) == sorted(example.id for example in examples)
@@ -148,3 +152,78 @@ def test_answers_that_nobody_gave_often_enough(
     told = capsys.readouterr().err
     assert "the set of answers is empty" in told
     assert told.count("\n") == 1
+
+
+def test_baselines_stand_beside_the_model(questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The prior answers exactly what train says; what reads or sees nothing says the same of all images or questions;
+    and a test prints all that were run."""
+    recipe, configs = recipe_in(tmp_path, questions, "classifier"), Path(__file__).parent.parent / "configs"
+    overlays = {
+        "prior": "vqa/baselines/prior.yaml",
+        "prior-per-type": "vqa/baselines/prior-per-type.yaml",
+        "image-only": "vqa/baselines/image-only.yaml",
+        "question-only": "blind.yaml",
+    }
+    runs = {name: tmp_path / f"run-{name}" for name in overlays}
+    for name, overlay in overlays.items():
+        arguments = ["--config", str(recipe), "--config", str(configs / overlay)]
+        arguments += ["--trainer.default_root_dir", str(runs[name])]
+        assert main(["fit", *arguments]) == 0
+        assert main(["test", *arguments]) == 0
+    asked = {example.id: example for example in open_split(questions, "test")}
+    train = list(open_split(questions, "train"))
+    said = {
+        name: {each.id: each for each in RecordFile(run / "predictions.jsonl", Prediction)}
+        for name, run in runs.items()
+    }
+    answers = load_task(runs["prior"] / "checkpoints" / "best.ckpt", QuestionAnswering).answers
+    for name in ("prior", "prior-per-type"):
+        for id, example in asked.items():
+            alike = [each for each in train if name == "prior" or each.question_type == example.question_type]
+            right = Counter(each.answers[0] for each in alike or train)
+            assert right[said[name][id].text] == max(right.values())
+            known = {answer: count for answer, count in right.items() if answer in answers}
+            assert said[name][id].score == pytest.approx(max(right.values()) / sum(known.values()))
+    by_question: dict[str, set[str]] = {}
+    for id, example in asked.items():
+        by_question.setdefault(example.question or "", set()).add(said["question-only"][id].text)
+    assert all(len(answers) == 1 for answers in by_question.values())
+    assert len({each.text for each in said["image-only"].values()}) == 1  # its encoder is NoImage too
+    assert main(["fit", "--config", str(recipe)]) == 0
+    capsys.readouterr()
+    assert main(["test", "--config", str(recipe)]) == 0
+    told = capsys.readouterr().out
+    assert "beside its baselines" in told
+    row = next(line for line in told.splitlines() if re.match(r".\s+overall ", line))
+    for run in (tmp_path / "run", *runs.values()):
+        score = json.loads((run / "metrics.json").read_text())["scores"]["overall"]
+        assert f"{score['value']:.3f}" in row
+
+
+def test_a_split_without_answers_is_answered(
+    questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The answers to a challenge: nothing can be scored, and the file for its server comes of the predictions."""
+    recipe = recipe_in(tmp_path, questions, "classifier")
+    assert main(["fit", "--config", str(recipe)]) == 0
+    folder = tmp_path / "kept-secret"
+    secret = [replace(each, answers=()) for each in open_split(questions, "test")]
+    write_dataset(folder, {"test": secret}, name="a challenge", source="", licence="")
+    arguments = ["--config", str(recipe), "--data.root", str(folder), "--data.image_root", str(questions)]
+    run = tmp_path / "run"
+    assert main(["test", *arguments]) == 0
+    assert json.loads((run / "metrics.json").read_text())["scores"] == {}
+    official = tmp_path / "answers.json"
+    references = ["--references", str(folder / "test.jsonl"), "--predictions", str(run / "predictions.jsonl")]
+    assert main(["score", "vqa", *references, "--official", str(official)]) == 0
+    assert [each["question_id"] for each in json.loads(official.read_text())] == [each.id for each in secret]
+
+
+@pytest.mark.parametrize("overlay", ["reweighting", "bias-product", "learned-mixin", "rubi"])
+def test_debiased_training_and_its_checkpoint(overlay: str, questions: Path, tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path, questions, "classifier")
+    path = Path(__file__).parent.parent / "configs" / "vqa" / "debiasing" / f"{overlay}.yaml"
+    arguments = ["--config", str(recipe), "--config", str(path)]
+    assert main(["fit", *arguments]) == 0
+    assert main(["test", *arguments]) == 0
+    assert main(["validate", "--config", str(tmp_path / "run" / "config.yaml")]) == 0

@@ -1,6 +1,7 @@
 """Both heads of VQA: they learn by heart, every parameter gets a gradient, a saved one answers the same elsewhere."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from vlrnn.tasks.generative_vqa import GenerativeVQA
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.spoken_answers import Answering, ConstrainedAnswers, FreeAnswers, RankedAnswers, encode_answer
-from vlrnn.text.answer_set import AnswerPrior, AnswerSet
+from vlrnn.text.answer_set import AnswerSet, majority
 from vlrnn.text.answers import canonical, spell
 from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import EOS, Vocabulary
@@ -52,7 +53,7 @@ EXAMPLES = [
 WORDS = [tokenize(each.question or "") for each in EXAMPLES]
 WORDS += [spell(canonical(answer)) for each in EXAMPLES for answer in each.answers]
 VOCABULARY = Vocabulary.count(WORDS)
-ANSWERS = AnswerSet.choose(AnswerPrior.count((None, list(map(canonical, each.answers))) for each in EXAMPLES).overall)
+ANSWERS = AnswerSet.choose(Counter(majority(list(map(canonical, each.answers))) for each in EXAMPLES))
 
 
 def batch() -> Batch:
@@ -76,7 +77,7 @@ def parts() -> dict[str, object]:
 
 def classifier(loss: AnswerLoss | None = None) -> ClassifierVQA:
     torch.manual_seed(0)
-    return ClassifierVQA(VOCABULARY, ANSWERS, **parts(), loss=loss or SoftAnswers(), optimization=FAST)  # type: ignore[arg-type]
+    return ClassifierVQA(VOCABULARY, ANSWERS, **parts(), loss=loss, optimization=FAST)  # type: ignore[arg-type]
 
 
 def generative(decoder: Decoder | None = None, **more: object) -> GenerativeVQA:
@@ -159,19 +160,19 @@ def test_a_question_is_answered_alone_as_in_company(tmp_path: Path) -> None:
 def test_losses_are_their_formulas() -> None:
     logits = torch.tensor([[1.0, -1.0, 0.5], [0.0, 2.0, -3.0]], requires_grad=True)
     targets = Targets(torch.tensor([[0.0, 7, 3], [0, 0, 0]]), torch.tensor([[0.0, 1, 0.9], [0, 0, 0]]))
-    loss = SoftAnswers()(logits, targets)
+    loss = SoftAnswers().of_logits(logits, targets)
     probabilities = logits.sigmoid()
     literal = -(targets.worth * probabilities.log() + (1 - targets.worth) * (1 - probabilities).log()).sum()
     assert loss.total.item() == pytest.approx(literal.item(), abs=1e-5)
     assert loss.words == 2
-    loss = MajorityAnswer()(logits, targets)
+    loss = MajorityAnswer().of_logits(logits, targets)
     assert loss.total.item() == pytest.approx(-logits[0].log_softmax(-1)[1].item(), abs=1e-6)
     assert loss.words == 1  # the other question has no answer that is known
     torch.manual_seed(0)
-    drawn = torch.stack([SampledAnswer()(logits, targets).total for _ in range(400)])
+    drawn = torch.stack([SampledAnswer().of_logits(logits, targets).total for _ in range(400)])
     both = -logits[0].log_softmax(-1)[1:]
     assert drawn.mean().item() == pytest.approx((0.7 * both[0] + 0.3 * both[1]).item(), abs=0.1)
-    assert SampledAnswer()(logits[1:], Targets(*(each[1:] for each in targets))).words == 0
+    assert SampledAnswer().of_logits(logits[1:], Targets(targets.counts[1:], targets.worth[1:])).words == 0
 
 
 def test_the_ceiling_is_what_the_best_known_answers_are_worth() -> None:

@@ -68,8 +68,8 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _list_of(member: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(member, value))
+def _list_of(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and set(map(type, value)).issubset(kinds)
 
 
 def _text(value: Any) -> bool:
@@ -82,16 +82,16 @@ def _mapping(value: Any) -> bool:
 
 _ID = (lambda value: isinstance(value, (int, str)) and not isinstance(value, bool), "a whole number or text")
 _TEXT = (_text, "a text")
-_TEXTS = (_list_of(_text), "a list of texts")
+_TEXTS = (_list_of(str), "a list of texts")
 _OBJECT = (_mapping, "an object")
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("id", "image_id"), _ID),
     **dict.fromkeys(("image", "text", "question", "question_type", "answer_type"), _TEXT),
     **dict.fromkeys(("captions", "answers", "objects", "tokens"), _TEXTS),
     **dict.fromkeys(("attributes", "settings"), _OBJECT),
-    "log_probs": (_list_of(_number), "a list of numbers"),
+    "log_probs": (_list_of(int, float), "a list of numbers"),
     "score": (_number, "a number"),
-    "alternatives": (_list_of(_mapping), "a list of objects"),
+    "alternatives": (_list_of(dict), "a list of objects"),
 }
 
 

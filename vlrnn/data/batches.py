@@ -109,14 +109,15 @@ class QuestionedImages(Images):
 
     Args:
         examples: of a split, a question each.
+        images: the image of each example.
         more: as `Images` takes it.
     """
 
-    def __init__(self, examples: Sequence[Example], **more: Any) -> None:
+    def __init__(self, examples: Sequence[Example], images: Sequence[str], **more: Any) -> None:
         super().__init__(**more)
         self.examples = examples
         numbers: dict[str, int] = {}
-        image_of = np.fromiter((numbers.setdefault(each.image, len(numbers)) for each in examples), dtype=np.int64)
+        image_of = np.fromiter((numbers.setdefault(image, len(numbers)) for image in images), dtype=np.int64)
         self._order = image_of.argsort(kind="stable")
         self._ends = np.bincount(image_of).cumsum()
 

@@ -1,5 +1,6 @@
 """From a prepared data set to batches: what Lightning asks for."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from vlrnn.data.features import FeatureCache, open_cache
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders import Encoder
 from vlrnn.records import SPLITS, Example, RecordFile, describe_dataset, open_split
-from vlrnn.text.answer_set import AnswerPrior, AnswerSet
+from vlrnn.text.answer_set import AnswerPrior, AnswerSet, majority
 from vlrnn.text.answers import canonical, spell
 from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
@@ -73,24 +74,21 @@ class VisionLanguageData(pl.LightningDataModule):
         self.min_answer_count = min_answer_count
         self.cache = cache
         self.num_workers = num_workers
+        self._images_of: dict[str, list[str]] = {}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The words of the training split, and of no other: of captions, or of questions and their answers."""
-        return Vocabulary.count(self._training_texts(), self.min_count)
-
-    def _training_texts(self) -> Iterator[list[str]]:
-        for example in open_split(self.root, "train"):
-            yield from map(tokenize, example.captions)
-            if example.question is not None:
-                yield tokenize(example.question)
-                yield from map(spell, set(map(canonical, example.answers)))
+        return self._counted[0]
 
     @cached_property
     def prior(self) -> AnswerPrior:
-        """How often which answer is right in the training split."""
-        examples = open_split(self.root, "train")
-        return AnswerPrior.count((each.question_type, list(map(canonical, each.answers))) for each in examples)
+        """How often which answer is right in the training split.
+
+        Raises:
+            UserError: it has no answers.
+        """
+        return AnswerPrior(self._counted[1])
 
     @cached_property
     def answers(self) -> AnswerSet:
@@ -98,9 +96,32 @@ class VisionLanguageData(pl.LightningDataModule):
         return AnswerSet.choose(self.prior.overall, self.max_answers, self.min_answer_count)
 
     @cached_property
+    def _counted(self) -> tuple[Vocabulary, dict[str, Counter[str]]]:
+        """The words, and the right answers of each question type: a large split is gone through once."""
+        answers: dict[str, Counter[str]] = {}
+
+        def texts() -> Iterator[list[str]]:
+            for example in open_split(self.root, "train"):
+                yield from map(tokenize, example.captions)
+                if example.question is not None:
+                    yield tokenize(example.question)
+                if example.answers:
+                    canon = list(map(canonical, example.answers))
+                    yield from map(spell, set(canon))
+                    answers.setdefault(example.question_type or "", Counter())[majority(canon)] += 1
+
+        return Vocabulary.count(texts(), self.min_count), answers
+
+    @cached_property
     def asks(self) -> bool:
         """Whether the examples are questions."""
         return any(example.question is not None for example in open_split(self.root, self.splits[0])[:1])
+
+    def _images(self, split: str) -> list[str]:
+        """The image of each example of a split."""
+        if split not in self._images_of:
+            self._images_of[split] = [example.image for example in open_split(self.root, split)]
+        return self._images_of[split]
 
     @property
     def splits(self) -> list[str]:
@@ -123,7 +144,7 @@ class VisionLanguageData(pl.LightningDataModule):
             raise UserError("data.cache names no folder for the encoder outputs")
         caches = {}
         for split in splits:
-            images = {example.image: self.locate(example.image) for example in open_split(self.root, split)}
+            images = {image: self.locate(image) for image in dict.fromkeys(self._images(split))}
             name, workers = f"{self.root.name}-{split}", self.num_workers
             caches[split] = open_cache(self.cache, name, encoder, images, num_workers=workers, device=device)
         return caches
@@ -167,7 +188,7 @@ class VisionLanguageData(pl.LightningDataModule):
         more = {"locate": self.locate, "size": self._encoder().size, "cache": self._caches.get(split)}
         data: CaptionedImages | QuestionedImages
         if self.asks:
-            data = QuestionedImages(examples, encode=self.encode_question, **more)
+            data = QuestionedImages(examples, self._images(split), encode=self.encode_question, **more)
         else:
             captions = self.captions_per_image if split == "train" else None
             data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)

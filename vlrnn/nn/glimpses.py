@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import Attention
 from vlrnn.nn.context import Context
+from vlrnn.nn.layout import Layout
 from vlrnn.nn.regions import RegionMap
 from vlrnn.parts import Part
 
@@ -98,12 +99,13 @@ class Glimpses(Look):
 
     def forward(self, question: Tensor, context: Context, image_of: Tensor) -> Seen:
         regions = context.regions if self.region_map is None else self.region_map(context)
+        layout = Layout(image_of, len(regions))
+        questions = layout.lay(question)  # [B, K, Q]: the regions of an image serve all its questions
         seen, weights = [], []
         for glimpse in cast(list[Attention], self.glimpses):
-            keys = glimpse.prepare(regions)
-            sight, weight = glimpse(question[:, None], keys[image_of], regions[image_of], context.mask[image_of])
-            seen.append(sight[:, 0])
-            weights.append(weight[:, 0])
+            sight, weight = glimpse(questions, glimpse.prepare(regions), regions, context.mask)
+            seen.append(layout.pick(sight))
+            weights.append(layout.pick(weight))
         if self.pooled:
             seen.append(context.pooled[image_of])
         return Seen(torch.cat(seen, -1), torch.stack(weights, 1))

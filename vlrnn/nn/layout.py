@@ -22,27 +22,20 @@ def stack_steps(steps: Sequence[Tensor], time: int) -> Tensor:
     return torch.stack([*steps, *missing], 2)
 
 
-class Grid:
-    """M rows of words about B images, laid out as [B, K]; places that no row fills hold zeros (`<pad>`).
+class Layout:
+    """M rows about B images, row m about image `image_of[m]`, laid out as [B, K]; places that no row fills hold zeros.
 
-    `order` [B] puts the images with the longest rows first; `rows` is K; `alive` has how many images have words left at
-    each of the T positions.
+    `rows` is K.
     """
 
-    def __init__(self, tokens: Tensor, image_of: Tensor, batch_size: int) -> None:
-        position = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
-        row_lengths = ((tokens != 0) * position).amax(1)  # [M]
-        lengths = row_lengths.new_zeros(batch_size).scatter_reduce(0, image_of, row_lengths, "amax")  # [B]
-        self.order = lengths.argsort(descending=True, stable=True)
-        self.alive: list[int] = (lengths[:, None] >= position).sum(0).tolist()
-        rank = self.order.argsort()[image_of]  # [M]
-        by_image = rank.argsort(stable=True)
-        counts = torch.bincount(rank, minlength=batch_size)
+    def __init__(self, image_of: Tensor, batch_size: int) -> None:
+        by_image = image_of.argsort(stable=True)
+        counts = torch.bincount(image_of, minlength=batch_size)
         starts = counts.cumsum(0) - counts
         self.rows = max(int(counts.max()), 1)
         slot = torch.empty_like(by_image)
-        slot[by_image] = torch.arange(len(by_image), device=by_image.device) - starts[rank[by_image]]
-        self.place = rank * self.rows + slot  # [M]
+        slot[by_image] = torch.arange(len(by_image), device=by_image.device) - starts[image_of[by_image]]
+        self.place = image_of * self.rows + slot  # [M]
         self.batch_size = batch_size
 
     def lay(self, values: Tensor) -> Tensor:
@@ -53,3 +46,18 @@ class Grid:
     def pick(self, values: Tensor) -> Tensor:
         """[B, K, ...] -> [M, ...]."""
         return values.flatten(0, 1).index_select(0, self.place)
+
+
+class Grid(Layout):
+    """Rows of words (tokens [M, T]) laid out so that the images with the longest rows come first.
+
+    `order` [B] is that order of the images; `alive` has how many of them have words left at each of the T positions.
+    """
+
+    def __init__(self, tokens: Tensor, image_of: Tensor, batch_size: int) -> None:
+        position = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+        row_lengths = ((tokens != 0) * position).amax(1)  # [M]
+        lengths = row_lengths.new_zeros(batch_size).scatter_reduce(0, image_of, row_lengths, "amax")  # [B]
+        self.order = lengths.argsort(descending=True, stable=True)
+        self.alive: list[int] = (lengths[:, None] >= position).sum(0).tolist()
+        super().__init__(self.order.argsort()[image_of], batch_size)

@@ -15,7 +15,38 @@ from vlrnn.text.vocabulary import PAD
 _SPREAD = 0.4  # of the numbers of words, as GloVe has it; of smaller ones too little is left behind fusion
 
 
-class QuestionEncoder(Part, nn.Module):
+class Reader(Part, nn.Module):
+    """The interface.
+
+    Attributes:
+        width: Q, of a question.
+    """
+
+    width: int
+
+    def build(self, words: Sequence[str]) -> Self:
+        """Make the parameters, for words in the order of their ids; returns itself."""
+        raise NotImplementedError
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Questions [M, T], filled up with `<pad>` -> [M, Q]."""
+        raise NotImplementedError
+
+
+class NoQuestion(Reader):
+    """Reads nothing: every question is the same zero. Training the same recipe with it gives the baseline that only
+    sees."""
+
+    width = 1
+
+    def build(self, words: Sequence[str]) -> Self:
+        return self
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.zeros(len(tokens), 1, device=tokens.device)
+
+
+class QuestionEncoder(Reader):
     """Words are embedded, the recurrence reads them, and what it says at the last one is the question.
 
     Args:
@@ -26,9 +57,8 @@ class QuestionEncoder(Part, nn.Module):
             2014) comes; words that it lacks start as they would without it. null: all words do.
         all_layers: the question is the sum over layers of their last outputs, as the deeper LSTM baseline of VQA (Antol
             et al. 2015) let both layers speak, instead of that of the last layer.
-
-    Attributes:
-        width: Q, of a question.
+        norm: the question passes a layer norm (Ba, Kiros, Hinton 2016). What a recurrence says is small at first, and
+            attention and fusion are long in hearing it.
     """
 
     def __init__(
@@ -38,6 +68,7 @@ class QuestionEncoder(Part, nn.Module):
         dropout: float = 0.0,
         weights: str | None = None,
         all_layers: bool = False,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.recurrence = recurrence
@@ -45,6 +76,7 @@ class QuestionEncoder(Part, nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.weights = weights
         self.all_layers = all_layers
+        self.even_out = nn.LayerNorm(recurrence.width) if norm else nn.Identity()
         self.width = recurrence.width
         # A checkpoint holds the vectors and must not look for the file they came from.
         self.arguments |= {"weights": None}
@@ -69,9 +101,10 @@ class QuestionEncoder(Part, nn.Module):
         lengths = (tokens != PAD).sum(1)
         outputs, state = self.recurrence.scan(self.dropout(self.embedding(tokens)), start, lengths)
         if self.all_layers:
-            return self.dropout(self.recurrence.layer_outputs(state).sum(1))
-        last = (lengths - 1).clamp(min=0)
-        return self.dropout(outputs[torch.arange(len(tokens), device=tokens.device), last])
+            question = self.recurrence.layer_outputs(state).sum(1)
+        else:
+            question = outputs[torch.arange(len(tokens), device=tokens.device), (lengths - 1).clamp(min=0)]
+        return self.dropout(self.even_out(question))
 
 
 def _fill(table: Tensor, words: Sequence[str], path: Path) -> None:

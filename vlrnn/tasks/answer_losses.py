@@ -1,57 +1,111 @@
 """What the training of a classifier of answers minimises: sums over questions, and their count."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlrnn.parts import Part
 from vlrnn.tasks.objectives import Loss
 
 
+class Guess(NamedTuple):
+    """What a classifier makes of M questions: the `logits` [M, A] of all answers, from what was asked and seen, `fused`
+    [M, F], and from the `question` [M, Q]."""
+
+    logits: Tensor
+    question: Tensor
+    fused: Tensor
+
+
 class Targets(NamedTuple):
     """What annotators said of M questions, on A answers: `counts` [M, A], how many gave each, and `worth` [M, A], the
-    accuracy in 0..1 that it would have."""
+    accuracy in 0..1 that it would have; and `prior` [M, A], how often, in 0..1, each is right for training questions of
+    the same type, where that is known."""
 
     counts: Tensor
     worth: Tensor
+    prior: Tensor | None = None
 
 
-class AnswerLoss(Part):
+class AnswerLoss(Part, nn.Module):
     """The interface."""
 
-    def __call__(self, logits: Tensor, targets: Targets) -> Loss:
-        """Logits [M, A] against what annotators said; a sum over questions, in nats, and how many they are."""
+    def build(self, question_width: int, fused_width: int, answers: int) -> Self:
+        """Make the parameters, if any, for questions Q and fusions F wide and A answers; returns itself."""
+        return self
+
+    def forward(self, guess: Guess, targets: Targets) -> Loss:
+        """A guess against what annotators said; a sum over questions, in nats, and how many they are."""
         raise NotImplementedError
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """What logits [M, A] of a model that was trained so mean, in 0..1; a row need not sum to one."""
-        return logits.softmax(-1)
+        raise NotImplementedError
 
 
-class SoftAnswers(AnswerLoss):
+class LogitLoss(AnswerLoss):
+    """A loss that looks at the logits alone, question by question."""
+
+    def taught(self, targets: Targets) -> Tensor:
+        """Which questions [M] teach anything."""
+        raise NotImplementedError
+
+    def each(self, logits: Tensor, targets: Targets) -> Tensor:
+        """The losses [M] of questions that do."""
+        raise NotImplementedError
+
+    def log_odds(self, shares: Tensor) -> Tensor:
+        """The logits [M, A] whose `probabilities` are these shares, in 0..1."""
+        raise NotImplementedError
+
+    def forward(self, guess: Guess, targets: Targets) -> Loss:
+        return self.of_logits(guess.logits, targets)
+
+    def of_logits(self, logits: Tensor, targets: Targets, weights: Tensor | None = None) -> Loss:
+        """The loss of logits [M, A], questions weighted by `weights` [M] where given."""
+        taught = self.taught(targets)
+        if weights is None:
+            weights = torch.ones_like(logits[:, 0])
+        known = Targets(targets.counts[taught], targets.worth[taught])
+        return Loss((weights[taught] * self.each(logits[taught], known)).sum(), weights[taught].sum())
+
+
+class SoftAnswers(LogitLoss):
     """Binary cross entropy with the worth of every answer, summed over answers (Teney et al. 2018)."""
 
-    def __call__(self, logits: Tensor, targets: Targets) -> Loss:
-        total = F.binary_cross_entropy_with_logits(logits, targets.worth, reduction="sum")
-        return Loss(total, total.new_tensor(len(logits)))
+    def taught(self, targets: Targets) -> Tensor:
+        return torch.ones_like(targets.counts[:, 0], dtype=torch.bool)
+
+    def each(self, logits: Tensor, targets: Targets) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, targets.worth, reduction="none").sum(1)
+
+    def log_odds(self, shares: Tensor) -> Tensor:
+        return shares.logit()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         return logits.sigmoid()
 
 
-class _OneAnswer(AnswerLoss):
+class _OneAnswer(LogitLoss):
     """Cross entropy with one answer of each question that has an answer in the set; the others teach nothing."""
+
+    def taught(self, targets: Targets) -> Tensor:
+        return targets.counts.sum(1) > 0
 
     def pick(self, counts: Tensor) -> Tensor:
         """Counts [m, A] -> an answer each [m]."""
         raise NotImplementedError
 
-    def __call__(self, logits: Tensor, targets: Targets) -> Loss:
-        known = targets.counts.sum(1) > 0
-        total = F.cross_entropy(logits[known], self.pick(targets.counts[known]), reduction="sum")
-        return Loss(total, known.sum())
+    def each(self, logits: Tensor, targets: Targets) -> Tensor:
+        return F.cross_entropy(logits, self.pick(targets.counts), reduction="none")
+
+    def log_odds(self, shares: Tensor) -> Tensor:
+        return shares.log()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
 
 
 class MajorityAnswer(_OneAnswer):

@@ -19,6 +19,7 @@ from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
 from vlrnn.parts import Part, describe
 from vlrnn.records import Example, Id, Prediction, write_records
+from vlrnn.tasks.beside import print_beside
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 
@@ -168,7 +169,9 @@ class Task(Part, pl.LightningModule):
         # From Python, a Trainer may be given loaders without a data module.
         place = {} if data is None else {"data": str(data.root.resolve()), "image_root": str(data.image_root.resolve())}
         settings = {"split": split, **place, **result["settings"]}
-        write_json(run / "metrics.json", {**result, "settings": settings})
+        result = {**result, "settings": settings}
+        write_json(run / "metrics.json", result)
+        print_beside(run, result)
 
     # Checkpoints carry all that is needed to build the task again; see vlrnn.tasks.checkpoint.
 

@@ -51,15 +51,19 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
     return task.eval()
 
 
-def load_part(path: str | Path, name: str, expected: type[AnyPart]) -> AnyPart:
-    """Build one part of a checkpoint's task, `vocabulary`, say, as it was before it had learnt anything.
+def load_part(path: str | Path, name: str, expected: type[AnyPart]) -> AnyPart | None:
+    """Build one part of a checkpoint's task, `vocabulary`, say, as it was before it had learnt anything; None where the
+    task was made without.
 
     Raises:
-        UserError: no checkpoint, or its task has no such part.
+        UserError: no checkpoint, or it describes no task.
     """
     described = _described(read_checkpoint(path), path)
     arguments = described.get("arguments") if isinstance(described, dict) else None
-    return rebuild(arguments.get(name) if isinstance(arguments, dict) else None, expected, str(path))
+    if not isinstance(arguments, dict):
+        raise UserError(f"{path}: describes no task; it was not written by vlrnn")
+    part = arguments.get(name)
+    return None if part is None else rebuild(part, expected, str(path))
 
 
 def _described(checkpoint: Mapping[str, Any], path: str | Path) -> Any:

@@ -13,21 +13,20 @@ from vlrnn.data.batches import Batch
 from vlrnn.nn.encoders import Encoder
 from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.glimpses import Look
-from vlrnn.nn.questions import QuestionEncoder
+from vlrnn.nn.questions import Reader
+from vlrnn.nn.tree import map_tree
 from vlrnn.records import Example, Prediction
-from vlrnn.tasks.answer_losses import AnswerLoss, SoftAnswers, Targets
+from vlrnn.tasks.answer_losses import AnswerLoss, Guess, SoftAnswers, Targets
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.question_answering import QuestionAnswering
-from vlrnn.text.answer_set import AnswerSet, worth
+from vlrnn.tasks.prior_vqa import Shares
+from vlrnn.tasks.question_answering import TrainedQuestionAnswering, choose
+from vlrnn.text.answer_set import AnswerPrior, AnswerSet, worth
 from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import Vocabulary
 
-_TOLD = 5
-"""How many answers a prediction names, the likeliest."""
 
-
-class ClassifierVQA(QuestionAnswering):
+class ClassifierVQA(TrainedQuestionAnswering):
     """An encoder, a question encoder, and a classifier over what both say.
 
     Args:
@@ -37,7 +36,9 @@ class ClassifierVQA(QuestionAnswering):
         question_encoder: reads.
         look: what of the image a question sees.
         fusion: brings the two together.
-        loss: what training minimises.
+        loss: what training minimises; it is built here.
+        prior: how often which answer is right in training, for losses that keep it from being learnt (see
+            `vlrnn.tasks.debiasing`).
         optimization: how.
     """
 
@@ -46,43 +47,42 @@ class ClassifierVQA(QuestionAnswering):
         vocabulary: Vocabulary,
         answers: AnswerSet,
         encoder: Encoder,
-        question_encoder: QuestionEncoder,
+        question_encoder: Reader,
         look: Look,
         fusion: Fusion,
-        loss: AnswerLoss = SoftAnswers(),  # noqa: B008 (has no state, as the next)
-        optimization: Optimization = Optimization(),  # noqa: B008
+        loss: AnswerLoss | None = None,
+        prior: AnswerPrior | None = None,
+        optimization: Optimization = Optimization(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__(vocabulary, answers, encoder, question_encoder, look, fusion, optimization)
         self.score_answers = nn.Linear(fusion.width, len(answers))
-        self.answer_loss = loss
+        self.answer_loss = (loss or SoftAnswers()).build(question_encoder.width, fusion.width, len(answers))
+        self.prior = None if prior is None else Shares(prior, answers)
+        # Only training asks for the prior, and it finds it in its data.
+        self.arguments |= {"prior": None}
         self._targets_of = cache(self._targets_of_answers)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """The scores [M, A] of all answers to the questions of a batch."""
-        return self.score_answers(self.understand(batch).fused).float()
+    def guess(self, batch: Batch) -> Guess:
+        """The scores of all answers to the questions of a batch, and what they come from."""
+        understood = self.understand(batch)
+        return Guess(self.score_answers(understood.fused).float(), understood.question, understood.fused)
 
     def loss(self, batch: Batch) -> Loss:
-        logits = self.logits(batch)
-        return self.answer_loss(logits, self._targets(batch.examples, logits))
+        guess = self.guess(batch)
+        return self.answer_loss(guess, self._targets(batch.examples, guess.logits))
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        probabilities = self.answer_loss.probabilities(self.logits(batch))
-        best = probabilities.topk(min(_TOLD, len(self.answers)))
-        predictions = []
-        for example, scores, ids in zip(batch.examples, best.values.tolist(), best.indices.tolist(), strict=True):
-            told = [{"text": self.answers.answers[id], "score": score} for id, score in zip(ids, scores, strict=True)]
-            text, score = told[0]["text"], told[0]["score"]
-            predictions.append(
-                Prediction(example.id, example.image_id, str(text), score=score, alternatives=tuple(told[1:]))
-            )
-        return predictions
+        probabilities = self.answer_loss.probabilities(self.guess(batch).logits)
+        return choose(batch.examples, probabilities, self.answers)
 
     def _targets(self, examples: tuple[Example, ...], logits: Tensor) -> Targets:
         counts, values = torch.zeros(2, *logits.shape).unbind()
         for row, example in enumerate(examples):
             for id, count, value in self._targets_of(example.answers):
                 counts[row, id], values[row, id] = count, value
-        return Targets(counts.to(logits.device), values.to(logits.device))
+        prior = None if self.prior is None else self.prior.of([each.question_type for each in examples])
+        targets = Targets(counts, values, prior)
+        return map_tree(lambda each: each.to(logits.device), targets)
 
     def _targets_of_answers(self, answers: tuple[str, ...]) -> list[tuple[int, int, float]]:
         counts = self.answers.counts(map(canonical, answers))

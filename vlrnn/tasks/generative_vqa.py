@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
 from vlrnn.nn.context import Context
@@ -18,12 +18,12 @@ from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.encoders import Encoder
 from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.glimpses import Look
-from vlrnn.nn.questions import QuestionEncoder
+from vlrnn.nn.questions import Reader
 from vlrnn.nn.tree import select
 from vlrnn.records import Example, Id, Prediction
 from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.question_answering import QuestionAnswering
+from vlrnn.tasks.question_answering import TrainedQuestionAnswering
 from vlrnn.tasks.speaking import as_prediction
 from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, encode_answer
 from vlrnn.text.answer_set import AnswerSet, majority
@@ -31,7 +31,7 @@ from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
 
 
-class GenerativeVQA(QuestionAnswering):
+class GenerativeVQA(TrainedQuestionAnswering):
     """An encoder, a question encoder, and a recurrent decoder, trained word by word on annotators' answers.
 
     Args:
@@ -53,7 +53,7 @@ class GenerativeVQA(QuestionAnswering):
         vocabulary: Vocabulary,
         answers: AnswerSet,
         encoder: Encoder,
-        question_encoder: QuestionEncoder,
+        question_encoder: Reader,
         look: Look,
         fusion: Fusion,
         decoder: Decoder,
@@ -63,6 +63,8 @@ class GenerativeVQA(QuestionAnswering):
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
         super().__init__(vocabulary, answers, encoder, question_encoder, look, fusion, optimization)
+        # The products of a fusion are small beside the regions: left so, a decoder is long in hearing the question.
+        self.even_out = nn.LayerNorm(fusion.width)
         self.decoder = decoder.build(len(vocabulary), encoder.width, fusion.width)
         self.answering = answering or FreeAnswers()
         self.sampled = sampled
@@ -71,7 +73,7 @@ class GenerativeVQA(QuestionAnswering):
     def asked(self, batch: Batch) -> Context:
         """The contexts [M, ...] of the questions of a batch: the image of each, and what was asked and seen."""
         understood = self.understand(batch)
-        return select(understood.context, batch.image_of)._replace(question=understood.fused)
+        return select(understood.context, batch.image_of)._replace(question=self.even_out(understood.fused))
 
     def loss(self, batch: Batch) -> Loss:
         tokens = torch.nn.utils.rnn.pad_sequence(

@@ -35,7 +35,7 @@ from vlrnn.files import read_text
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import load_part
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, loggers
-from vlrnn.text.answer_set import AnswerSet
+from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.vocabulary import Vocabulary
 
 
@@ -45,6 +45,7 @@ class RecipeCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.prior", self._prior, apply_on="instantiate")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
@@ -57,6 +58,7 @@ class RecipeCLI(LightningCLI):
                 "early_stopping.monitor": "",
                 "early_stopping.mode": "max",
                 "early_stopping.patience": 5,
+                "early_stopping.strict": False,  # a run may end ahead of its first validation
                 "seed_everything": 0,
                 "trainer.default_root_dir": "runs/latest",
                 "trainer.num_sanity_val_steps": 0,
@@ -67,7 +69,8 @@ class RecipeCLI(LightningCLI):
     def _vocabulary(self, data: VisionLanguageData) -> Vocabulary:
         """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
         if self.subcommand in ("validate", "test"):
-            data.vocabulary = load_part(self.config[self.subcommand]["ckpt_path"], "vocabulary", Vocabulary)
+            known = load_part(self.config[self.subcommand]["ckpt_path"], "vocabulary", Vocabulary)
+            data.vocabulary = known or data.vocabulary
         return data.vocabulary
 
     def _answers(self, data: VisionLanguageData) -> AnswerSet | None:
@@ -77,6 +80,15 @@ class RecipeCLI(LightningCLI):
         if self.subcommand in ("validate", "test"):
             return load_part(self.config[self.subcommand]["ckpt_path"], "answers", AnswerSet)
         return data.answers
+
+    def _prior(self, data: VisionLanguageData) -> AnswerPrior | None:
+        """How often which answer is right in the training split; of a checkpoint that is scored its own, if it has
+        any."""
+        if not data.asks:
+            return None
+        if self.subcommand in ("validate", "test"):
+            return load_part(self.config[self.subcommand]["ckpt_path"], "prior", AnswerPrior)
+        return data.prior
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")

@@ -60,15 +60,6 @@ class AnswerPrior(Part):
         if not self.overall:
             raise UserError("no training question has an answer")
 
-    @classmethod
-    def count(cls, questions: Iterable[tuple[str | None, Sequence[str]]]) -> "AnswerPrior":
-        """Of questions, each with its type and its annotators' answers, the majority of which is right."""
-        counts: dict[str, Counter[str]] = {}
-        for question_type, answers in questions:
-            if answers:
-                counts.setdefault(question_type or "", Counter())[majority(answers)] += 1
-        return cls({question_type: dict(each) for question_type, each in sorted(counts.items())})
-
     @cached_property
     def overall(self) -> Mapping[str, int]:
         """Answer -> number of questions, of all types."""

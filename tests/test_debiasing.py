@@ -1,0 +1,115 @@
+"""Losses that keep a bias from being learnt: each is its formula, and the model speaks alone once it is trained."""
+
+import pytest
+import torch
+
+from vlrnn.errors import UserError
+from vlrnn.tasks.answer_losses import Guess, LogitLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
+from vlrnn.tasks.debiasing import BiasProduct, Debiased, LearnedMixin, Reweighting, RUBi
+
+Q, F, A = 5, 4, 3
+LOSSES = {"reweighting": Reweighting, "bias-product": BiasProduct, "learned-mixin": LearnedMixin, "rubi": RUBi}
+INNER: dict[str, type[LogitLoss]] = {"soft": SoftAnswers, "majority": MajorityAnswer, "sampled": SampledAnswer}
+
+
+def guess(questions: int = 2) -> Guess:
+    torch.manual_seed(0)
+    shapes = ((questions, A), (questions, Q), (questions, F))
+    return Guess(*(torch.randn(shape, requires_grad=True) for shape in shapes))
+
+
+TARGETS = Targets(
+    torch.tensor([[0.0, 10, 0], [0, 0, 10]]),
+    torch.tensor([[0.0, 1, 0], [0, 0, 1]]),
+    torch.tensor([[0.1, 0.9, 0.0], [0.1, 0.9, 0.0]]),
+)
+
+
+@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_model_speaks_alone_once_it_is_trained(name: str, inner: str) -> None:
+    loss = LOSSES[name](INNER[inner]()).build(Q, F, A)
+    said = guess()
+    for each in (loss.train(), loss.eval()):
+        assert torch.isfinite(each(said, TARGETS).total)
+    assert loss.eval()(said, TARGETS).total == INNER[inner]()(said, TARGETS).total
+    assert loss.train()(said, TARGETS).total != INNER[inner]()(said, TARGETS).total
+    assert torch.equal(loss.probabilities(said.logits), INNER[inner]().probabilities(said.logits))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_parameter_of_a_loss_learns_and_no_question_teaches_nothing(name: str) -> None:
+    loss = LOSSES[name]().build(Q, F, A).train()
+    loss(guess(), TARGETS).total.backward()
+    assert all(parameter.grad is not None for parameter in loss.parameters())
+    unknown = Targets(torch.zeros(2, A), torch.zeros(2, A), TARGETS.prior)
+    nothing = loss(guess(), unknown)
+    assert (nothing.total, nothing.words) == (0, 0)
+
+
+def test_reweighting_is_its_formula() -> None:
+    said = guess()
+    loss = Reweighting(smoothing=0.3)(said, TARGETS)
+    log_probs = said.logits.log_softmax(-1)
+    weights = [1 - (0.7 * 0.9 + 0.1), 1 - 0.1]  # of the frequent answer, and of one that never was right
+    literal = -(weights[0] * log_probs[0, 1] + weights[1] * log_probs[1, 2])
+    assert loss.total.item() == pytest.approx(literal.item(), abs=1e-6)
+    assert loss.words.item() == pytest.approx(sum(weights), abs=1e-6)
+
+
+def test_the_bias_product_is_the_product_of_probabilities() -> None:
+    said = guess()
+    prior = 0.7 * TARGETS.prior + 0.3 / A  # type: ignore[operator]
+    product = said.logits.softmax(-1) * prior
+    literal = -(product / product.sum(1, keepdim=True)).log()[[0, 1], [1, 2]].sum()
+    assert BiasProduct(smoothing=0.3)(said, TARGETS).total.item() == pytest.approx(literal.item(), abs=1e-5)
+    yes, bias = said.logits.sigmoid(), prior
+    both = yes * bias / (yes * bias + (1 - yes) * (1 - bias))  # of an answer that is right or not, for itself
+    literal = -(TARGETS.worth * both.log() + (1 - TARGETS.worth) * (1 - both).log()).sum()
+    loss = BiasProduct(SoftAnswers(), smoothing=0.3)(said, TARGETS)
+    assert loss.total.item() == pytest.approx(literal.item(), abs=1e-5)
+
+
+def test_the_learned_mixin_is_its_formula() -> None:
+    said = guess()
+    loss = LearnedMixin(smoothing=0.3, entropy=2.0).build(Q, F, A)
+    trust = (said.fused @ loss.trust.weight.T + loss.trust.bias).exp().add(1).log()
+    log_prior = (0.7 * TARGETS.prior + 0.3 / A).log()  # type: ignore[operator]
+    mixed = (said.logits.log_softmax(-1) + trust * log_prior).softmax(-1)
+    bias = (trust * log_prior).softmax(-1)
+    literal = -mixed.log()[[0, 1], [1, 2]].sum() - 2.0 * (bias * bias.log()).sum()
+    assert loss(said, TARGETS).total.item() == pytest.approx(literal.item(), abs=1e-5)
+
+
+def test_rubi_is_its_formula_and_leaves_the_question_encoder_alone() -> None:
+    said = guess()
+    loss = RUBi(hidden=7, weight=0.5).build(Q, F, A)
+    mask = loss.mask(said.question)
+    masked = (said.logits * mask.sigmoid()).log_softmax(-1)
+    blind = loss.blind_logits(mask).log_softmax(-1)
+    literal = -(masked + 0.5 * blind)[[0, 1], [1, 2]].sum()
+    got = loss(said, TARGETS).total
+    assert got.item() == pytest.approx(literal.item(), abs=1e-5)
+    got.backward()
+    assert said.question.grad is None
+    assert said.logits.grad is not None
+
+
+@pytest.mark.parametrize("name", ["reweighting", "bias-product", "learned-mixin"])
+def test_without_a_prior_it_says_so(name: str) -> None:
+    loss: Debiased = LOSSES[name]().build(Q, F, A)
+    with pytest.raises(UserError, match="give the model its `prior`"):
+        loss(guess(), TARGETS._replace(prior=None))
+    with pytest.raises(UserError, match="smoothing must lie between 0 and 1"):
+        LOSSES[name](smoothing=1.0)  # type: ignore[call-arg]
+
+
+def test_a_bias_that_explains_all_leaves_nothing_to_learn() -> None:
+    """Where the prior tells the answer, its product with the model moves the model less than the plain loss does."""
+    moved = {}
+    for name, loss in (("plain", MajorityAnswer()), ("product", BiasProduct(smoothing=0.01))):
+        said = Guess(torch.zeros(1, A, requires_grad=True), torch.zeros(1, Q), torch.zeros(1, F))
+        loss(said, Targets(*(each[:1] for each in TARGETS if each is not None))).total.backward()
+        assert said.logits.grad is not None
+        moved[name] = said.logits.grad.norm().item()
+    assert moved["product"] < 0.2 * moved["plain"]

@@ -1,0 +1,49 @@
+"""Runs that stand beside each other: a model's scores, and those of its baselines, in one table.
+
+Baselines are found by their folders: `runs/x-blind` and `runs/x-prior` stand beside `runs/x`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json
+
+_SAME = ("data", "split")
+
+
+def print_beside(run: Path, result: Mapping[str, Any]) -> None:
+    """Print the scores of a run beside those of its baselines that were scored on the same examples; nothing where
+    there are none."""
+    rows = {run.name: result["scores"]}
+    for path in sorted(run.parent.glob(f"{run.name}-*/metrics.json")):
+        try:
+            found = read_json(path)
+            if all(found["settings"].get(name) == result["settings"].get(name) for name in _SAME):
+                rows[path.parent.name] = found["scores"]
+        except (UserError, KeyError, TypeError, AttributeError):  # not ours, or of another time: it is only not told of
+            continue
+    if len(rows) > 1:
+        Console().print(_table(rows, result["settings"]["split"]))
+
+
+def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:
+    """Scores down, runs across, with their 95 % intervals."""
+    table = Table(title=f"{split}, beside its baselines", caption="95 % intervals in brackets")
+    table.add_column("")
+    for run in rows:
+        table.add_column(run, justify="right")
+    for name, score in next(iter(rows.values())).items():
+        if isinstance(score, Mapping) and "low" in score:
+            table.add_row(name, *(_cell(scores.get(name)) for scores in rows.values()))
+    return table
+
+
+def _cell(score: Any) -> str:
+    if not isinstance(score, Mapping) or not {"value", "low", "high"} <= score.keys():
+        return "-"
+    return f"{score['value']:.3f} \\[{score['low']:.3f}, {score['high']:.3f}]"
