@@ -92,16 +92,24 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+TASKS = {"captioning": {"Bleu_4", "ROUGE_L", "CIDEr", "right"}}
+TASKS |= {head: {"overall", "per_answer_type", "per_question_type"} for head in ("generative_vqa", "classifier_vqa")}
+
+
 def test_it_leaves_what_it_promises(small: Path) -> None:
-    metrics = json.loads((small / "metrics.json").read_text())["captioning"]
-    assert metrics["seconds"] > 0
-    assert metrics["scores"].keys() == metrics["blind"].keys() >= {"Bleu_4", "ROUGE_L", "CIDEr", "right"}
+    metrics = json.loads((small / "metrics.json").read_text())
+    assert metrics.keys() == {*TASKS, "seconds"}
+    for task, names in TASKS.items():
+        assert 0 < metrics[task]["seconds"] < metrics["seconds"]
+        assert metrics[task]["scores"].keys() == metrics[task]["blind"].keys() >= names
+        for run in (task, f"{task}-blind"):
+            left = {path.name for path in (small / run).iterdir()}
+            assert left >= {"config.yaml", "metrics.json", "predictions.jsonl", "log.csv", "checkpoints", "output.txt"}
+    assert (small / "captioning" / "probes" / "scene_truth.json").is_file()
     page = (small / "report.html").read_text()
     assert page.count("data:image/") == 8
     assert "scene_truth: right" in page
-    for run in ("captioning", "captioning-blind"):
-        left = {path.name for path in (small / run).iterdir()}
-        assert left >= {"config.yaml", "metrics.json", "predictions.jsonl", "log.csv", "checkpoints", "probes"}
+    assert page.count("<th>score</th>") == 2  # captions and answers have no score in common
 
 
 def test_its_commands_work(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +118,9 @@ def test_its_commands_work(small: Path, capsys: pytest.CaptureFixture[str]) -> N
     checkpoint = small / "captioning" / "checkpoints" / "best.ckpt"
     assert main(["caption", str(scenes[0]), "--checkpoint", str(checkpoint)]) == 0
     assert capsys.readouterr().out.startswith(str(scenes[0]))
+    checkpoint = small / "generative_vqa" / "checkpoints" / "best.ckpt"
+    assert main(["ask", str(scenes[0]), "how many objects are there?", "--checkpoint", str(checkpoint)]) == 0
+    assert "how many objects are there?: " in capsys.readouterr().out
     blind = Predictor.load(small / "captioning-blind" / "checkpoints" / "best.ckpt")
     assert len({blind.caption(scene).text for scene in scenes}) == 1
 
@@ -120,10 +131,13 @@ def test_at_full_size_it_says_what_there_is(tmp_path: Path) -> None:
     the share is lower, and told; without the image there is nothing to say."""
     out = tmp_path / "run"
     assert main(["quickstart", "--out", str(out)]) == 0
-    metrics = json.loads((out / "metrics.json").read_text())["captioning"]
-    scores, blind = metrics["scores"], metrics["blind"]
+    metrics = json.loads((out / "metrics.json").read_text())
+    scores, blind = metrics["captioning"]["scores"], metrics["captioning"]["blind"]
     assert scores["right"]["n"] == 1000
     assert scores["right"]["value"] >= 0.85
     assert scores["right_held_out"]["value"] >= 0.6
     assert scores["CIDEr"]["value"] >= 2 * blind["CIDEr"]["value"]
     assert blind["right"]["value"] < 0.05
+    for head in ("generative_vqa", "classifier_vqa"):
+        assert metrics[head]["scores"]["overall"]["value"] >= 70
+        assert metrics[head]["blind"]["overall"]["value"] <= 45

@@ -4,6 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
+SHOWN = {
+    "captioning": ("right", "right_held_out", "CIDEr", "Bleu_4"),
+    "generative_vqa": ("overall", "arithmetic_mean_per_question_type"),
+    "classifier_vqa": ("overall", "arithmetic_mean_per_question_type"),
+}
+"""The scores that are printed; `metrics.json` and the report have all."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="runs/quickstart", metavar="FOLDER")
@@ -20,16 +27,18 @@ def run(arguments: argparse.Namespace) -> None:
 
     out = arguments.out
     metrics = quickstart(out, train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed)
-    found = metrics["captioning"]
-    print(f"\n{'':<18}{'captioner':<26}without the image")
-    for name, score in found["scores"].items():
-        print(f"{name:<18}{format_score(score):<26}{format_score(found['blind'].get(name))}")
-    checkpoint = f"{out}/captioning/checkpoints/best.ckpt"
+    for title, scores in SHOWN.items():
+        found = metrics[title]
+        print(f"\n{title:<36}{'':<26}without the image")
+        for name in scores:
+            print(f"{name:<36}{format_score(found['scores'].get(name)):<26}{format_score(found['blind'].get(name))}")
     vlrnn = sys.argv[0] if Path(sys.argv[0]).name == "vlrnn" else f"{sys.executable} -m vlrnn"
     other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.recurrence.GRU"
-    print(f"\nIt took {found['seconds']:.0f} seconds. What is there, and what to do next:\n")
+    print(f"\nIt took {metrics['seconds']:.0f} seconds. What is there, and what to do next:\n")
     print(f"  look      open {out}/report.html")
     picture = f"{out}/scenes/images/test-000001.png"
-    print(f"  caption   {vlrnn} caption {picture} --checkpoint {checkpoint} --explain looked.png")
+    checkpoint = f"--checkpoint {out}/{{}}/checkpoints/best.ckpt"
+    print(f"  caption   {vlrnn} caption {picture} {checkpoint.format('captioning')} --explain looked.png")
+    print(f"  ask       {vlrnn} ask {picture} 'how many objects are there?' {checkpoint.format('generative_vqa')}")
     print(f"  change    {vlrnn} fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru")
     print(f"  yours     {sys.executable} data_prep/folder.py --help    (then start from configs/flickr8k.yaml)")

@@ -23,10 +23,12 @@ _SIDE = 240  # pixels, of the pictures in the page
 
 @dataclass(frozen=True)
 class Shown:
-    """A caption under its picture. `picture` is a data address, empty when the file is not there."""
+    """A caption or an answer under its picture. `picture` is a data address, empty when the file is not there;
+    `question` what was asked, if anything; `references` what people wrote."""
 
     id: str
     picture: str
+    question: str
     said: str
     references: Sequence[str]
 
@@ -35,9 +37,10 @@ def write_report(folders: Sequence[str | Path], out: str | Path, examples: int =
     """Write the page of one or several runs.
 
     Args:
-        folders: run folders; the first is the one whose captions are shown, all stand in the table of scores.
+        folders: run folders; the first is the one whose captions or answers are shown; those of one task stand in one
+            table of scores.
         out: the HTML file.
-        examples: how many captions to show.
+        examples: how many captions or answers to show.
 
     Raises:
         UserError: a folder is no scored run.
@@ -52,7 +55,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path, examples: int =
     html = page.get_template("page.html").render(
         version=vlrnn.__version__,
         runs=runs,
-        scores=list(dict.fromkeys(name for run in runs for name in run.scores)),
+        tables=_tables(runs),
         settings=list(dict.fromkeys(name for run in runs for name in run.settings)),
         curves=[(run.name, curves) for run in runs if (curves := _curves(run))],
         shown=_shown(runs[0], examples),
@@ -69,12 +72,27 @@ def format_score(score: Any) -> str:
     return f"{score:.3f}" if isinstance(score, (int, float)) and abs(score) < _HUGE else "-"
 
 
+def _tables(runs: Sequence[Run]) -> list[tuple[list[Run], list[str]]]:
+    """Runs that have scores in common, with the names of all their scores."""
+    tables: list[tuple[list[Run], list[str]]] = []
+    for run in runs:
+        table = next((table for table in tables if run.scores.keys() & table[1]), None)
+        if table is None:
+            tables.append(([run], list(run.scores)))
+        else:
+            table[0].append(run)
+            table[1].extend(name for name in run.scores if name not in table[1])
+    return tables
+
+
 def _shown(run: Run, count: int) -> list[Shown]:
     shown = []
     for prediction in run.predictions[:count]:
         example = run.examples.get(prediction.id)
         picture = _picture(run.image_root / example.image) if example else ""
-        shown.append(Shown(str(prediction.id), picture, prediction.text, example.captions if example else ()))
+        question = (example and example.question) or ""
+        written = dict.fromkeys((*example.captions, *example.answers)) if example else ()
+        shown.append(Shown(str(prediction.id), picture, question, prediction.text, tuple(written)))
     return shown
 
 
@@ -90,8 +108,8 @@ def _picture(path: Path) -> str:
 
 
 def _curves(run: Run) -> Markup:
-    """The losses, and the CIDEr of generated captions, over steps; an SVG, empty when nothing was logged."""
-    wanted = {"nats per word": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",)}
+    """The losses, and the score of captions or answers, over steps; an SVG, empty when nothing was logged."""
+    wanted = {"nats": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",), "accuracy in %": ("val/overall",)}
     found = {label: {name: run.log[name] for name in names if name in run.log} for label, names in wanted.items()}
     drawn = [(label, lines) for label, lines in found.items() if lines]
     if not drawn:

@@ -47,7 +47,7 @@ def load_run(folder: str | Path, most_examples: int) -> Run:
         raise UserError(f"{folder}: not a scored run: it has no metrics.json; run vlrnn test or validate first")
     metrics = _read_result(folder / "metrics.json")
     settings = metrics["settings"]
-    scores = dict(metrics["scores"])
+    scores = _flat(metrics["scores"])
     for probe in sorted((folder / "probes").glob("*.json")):
         for name, score in _read_result(probe)["scores"].items():
             scores[f"{probe.stem}: {name}"] = score
@@ -57,6 +57,17 @@ def load_run(folder: str | Path, most_examples: int) -> Run:
     image_root = Path(settings.get("image_root") or settings.get("data") or ".")
     log = _read_log(folder / "log.csv")
     return Run(folder, folder.resolve().name, scores, settings, predictions, examples, image_root, log)
+
+
+def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores without nesting: those of question types as `per_question_type: color`."""
+    flat: dict[str, Any] = {}
+    for name, score in scores.items():
+        if isinstance(score, dict) and score and all(isinstance(each, dict) for each in score.values()):
+            flat |= {f"{name}: {part}": each for part, each in score.items()}
+        else:
+            flat[name] = score
+    return flat
 
 
 def _read_result(path: Path) -> dict[str, Any]:

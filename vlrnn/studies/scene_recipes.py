@@ -1,0 +1,105 @@
+"""The recipes of the quickstart: a captioner and both heads of VQA, small enough to learn synthetic scenes in a minute
+or two on one core. As plain data, as a YAML file would have them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+Recipe = dict[str, Any]
+
+SIDE = 64
+"""Pixels of a scene's side."""
+
+CNN: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "size": SIDE, "regions_from": "stage2"}
+"""The encoder: a grid of 8 x 8 regions, 116 wide."""
+
+
+def captioning(out: Path, seed: int) -> Recipe:
+    """Show, attend and tell."""
+    decoder = _part(
+        "nn.decoders.ShowAttendTell",
+        recurrence=_lstm(),
+        attention=_part("nn.attention.DotAttention", width=64),
+        embedding=64,
+        region_width=64,
+        frequencies=4,
+        query_word=True,
+        dropout=0.1,
+    )
+    model = _part(
+        "tasks.captioning.Captioner",
+        encoder=_encoder(out),
+        decoder=decoder,
+        decoding={"max_new_tokens": 40},
+        optimization={"lr": 1e-2},
+    )
+    data = {"batch_size": 32, "captions_per_image": 2, "max_length": 40}
+    return _recipe(out, seed, "captions", model, data, epochs=3)
+
+
+def classifier_vqa(out: Path, seed: int) -> Recipe:
+    """A choice among all answers."""
+    model = _part(
+        "tasks.classifier_vqa.ClassifierVQA",
+        **_understanding(out),
+        loss=_part("tasks.answer_losses.MajorityAnswer"),
+        optimization={"lr": 3e-3},
+    )
+    return _recipe(out, seed, "vqa", model, {"batch_size": 8}, epochs=2)
+
+
+def generative_vqa(out: Path, seed: int) -> Recipe:
+    """Answers in words."""
+    model = _part(
+        "tasks.generative_vqa.GenerativeVQA",
+        **_understanding(out),
+        decoder=_part("nn.decoders.ShowAndTell", recurrence=_lstm(), embedding=64, dropout=0.0),
+        optimization={"lr": 3e-3},
+    )
+    return _recipe(out, seed, "vqa", model, {"batch_size": 8}, epochs=2)
+
+
+def without_image(recipe: Recipe) -> Recipe:
+    """The same recipe blind: it is what the language alone gives away."""
+    blind: Recipe = json.loads(json.dumps(recipe))
+    blind["model"]["init_args"]["encoder"] = _part("nn.encoders.NoImage")
+    return blind
+
+
+def _understanding(out: Path) -> Recipe:
+    """What both heads share: how a question is read, what it looks at, and how the two come together."""
+    return {
+        "encoder": _encoder(out),
+        "question_encoder": _part("nn.questions.QuestionEncoder", recurrence=_lstm(), embedding=64, norm=True),
+        "look": _part(
+            "nn.glimpses.Glimpses",
+            attention=_part("nn.attention.SoftAttention", width=64),
+            count=2,
+            region_width=128,
+            frequencies=4,
+            pooled=True,
+        ),
+        "fusion": _part("nn.fusion.LowRankBilinear", width=256, rank=512),
+    }
+
+
+def _encoder(out: Path) -> Recipe:
+    return _part("nn.encoders.CNNEncoder", **CNN, weights=str(out / "cnn.safetensors"))
+
+
+def _lstm() -> Recipe:
+    return _part("nn.recurrence.LSTM", width=128)
+
+
+def _part(path: str, **arguments: Any) -> Recipe:
+    return {"class_path": f"vlrnn.{path}", **({"init_args": arguments} if arguments else {})}
+
+
+def _recipe(out: Path, seed: int, scenes: str, model: Recipe, data: Recipe, epochs: int) -> Recipe:
+    return {
+        "seed_everything": seed,
+        "model": model,
+        "data": {"root": str(out / "scenes" / scenes), "cache": str(out / "cache"), "min_count": 1, **data},
+        "trainer": {"max_epochs": epochs, "enable_model_summary": False, "enable_progress_bar": False},
+    }
