@@ -1,5 +1,6 @@
 """Questions from the command line: fit, validate and test of both heads, for real on a few synthetic scenes."""
 
+import csv
 import json
 import re
 from collections import Counter
@@ -227,3 +228,30 @@ def test_debiased_training_and_its_checkpoint(overlay: str, questions: Path, tmp
     assert main(["fit", *arguments]) == 0
     assert main(["test", *arguments]) == 0
     assert main(["validate", "--config", str(tmp_path / "run" / "config.yaml")]) == 0
+
+
+def test_averaged_weights_are_what_a_checkpoint_holds(questions: Path, tmp_path: Path) -> None:
+    """Lightning's moving average, as the recipes for DAQUAR have it: scored in validation, saved, and loaded."""
+    recipe, run = recipe_in(tmp_path, questions, "classifier"), tmp_path / "run"
+    averaging = {"class_path": "pytorch_lightning.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.5}}
+    given = yaml.safe_load(recipe.read_text())
+    given["trainer"]["callbacks"] = [averaging]
+    recipe.write_text(yaml.safe_dump(given))
+    assert main(["fit", "--config", str(recipe)]) == 0
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    name = "score_answers.weight"
+    assert not torch.equal(checkpoint["state_dict"][name], checkpoint["current_model_state"][name])
+    assert torch.equal(
+        load_task(run / "checkpoints" / "best.ckpt", QuestionAnswering).state_dict()[name],
+        checkpoint["state_dict"][name],
+    )
+    scores = {}
+    for command in ("validate", "test"):
+        assert main([command, "--config", str(recipe)]) == 0
+        scores[command] = json.loads((run / "metrics.json").read_text())["scores"]["overall"]["value"]
+    assert scores["validate"] == pytest.approx(float(last(run / "log.csv", "val/overall")), abs=1e-3)
+
+
+def last(log: Path, column: str) -> str:
+    with log.open() as file:
+        return [row[column] for row in csv.DictReader(file) if row[column]][-1]

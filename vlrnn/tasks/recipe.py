@@ -150,6 +150,7 @@ def _hush() -> None:
         "Experiment logs directory .* exists and is not empty",
         "Checkpoint directory .* exists and is not empty",
         "Found .* in eval mode at the start of training",
+        ".*loading a checkpoint outside the 'fit' stage",  # of averaged weights, which the checkpoint holds
         ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", text)
