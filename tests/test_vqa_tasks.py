@@ -168,6 +168,11 @@ def test_losses_are_their_formulas() -> None:
     loss = MajorityAnswer().of_logits(logits, targets)
     assert loss.total.item() == pytest.approx(-logits[0].log_softmax(-1)[1].item(), abs=1e-6)
     assert loss.words == 1  # the other question has no answer that is known
+    smooth = MajorityAnswer(label_smoothing=0.3).of_logits(logits, targets)
+    literal = -(logits[0].log_softmax(-1) * torch.tensor([0.1, 0.8, 0.1])).sum()
+    assert smooth.total.item() == pytest.approx(literal.item(), abs=1e-6)
+    with pytest.raises(UserError, match="label_smoothing must be at least 0 and below 1"):
+        MajorityAnswer(label_smoothing=1.0)
     torch.manual_seed(0)
     drawn = torch.stack([SampledAnswer().of_logits(logits, targets).total for _ in range(400)])
     both = -logits[0].log_softmax(-1)[1:]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vlrnn.errors import UserError
 from vlrnn.parts import Part
 from vlrnn.tasks.objectives import Loss
 
@@ -89,7 +90,17 @@ class SoftAnswers(LogitLoss):
 
 
 class _OneAnswer(LogitLoss):
-    """Cross entropy with one answer of each question that has an answer in the set; the others teach nothing."""
+    """Cross entropy with one answer of each question that has an answer in the set; the others teach nothing.
+
+    Args:
+        label_smoothing: the share of a target that is spread over all answers (Szegedy et al. 2016, section 7).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise UserError(f"loss: label_smoothing must be at least 0 and below 1, not {label_smoothing}")
+        self.label_smoothing = label_smoothing
 
     def taught(self, targets: Targets) -> Tensor:
         return targets.counts.sum(1) > 0
@@ -99,7 +110,8 @@ class _OneAnswer(LogitLoss):
         raise NotImplementedError
 
     def each(self, logits: Tensor, targets: Targets) -> Tensor:
-        return F.cross_entropy(logits, self.pick(targets.counts), reduction="none")
+        picked = self.pick(targets.counts)
+        return F.cross_entropy(logits, picked, reduction="none", label_smoothing=self.label_smoothing)
 
     def log_odds(self, shares: Tensor) -> Tensor:
         return shares.log()
@@ -109,14 +121,22 @@ class _OneAnswer(LogitLoss):
 
 
 class MajorityAnswer(_OneAnswer):
-    """Cross entropy with the answer that most annotators gave (Antol et al. 2015)."""
+    """Cross entropy with the answer that most annotators gave (Antol et al. 2015).
+
+    Args:
+        label_smoothing: as of its base.
+    """
 
     def pick(self, counts: Tensor) -> Tensor:
         return counts.argmax(1)
 
 
 class SampledAnswer(_OneAnswer):
-    """Cross entropy with an annotator's answer, drawn anew each time (Fukui et al. 2016)."""
+    """Cross entropy with an annotator's answer, drawn anew each time (Fukui et al. 2016).
+
+    Args:
+        label_smoothing: as of its base.
+    """
 
     def pick(self, counts: Tensor) -> Tensor:
         return torch.multinomial(counts, 1).squeeze(1) if len(counts) else counts.new_zeros(0, dtype=torch.long)
