@@ -8,8 +8,9 @@ BIN := .venv/bin
 quickstart: .venv/ready
 	$(BIN)/vlrnn quickstart
 
+# Two files of tests at a time, with a thread each: more threads gain models as small as these nothing.
 test: .venv/ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow

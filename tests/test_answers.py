@@ -107,7 +107,7 @@ def test_sets_are_learnt_and_spoken_whole(answer: str, canon: str, words: list[s
     assert read(words) == canon
 
 
-@given(st.text(max_size=30))
+@given(st.text("ab c2DN'_,.-", max_size=30))
 def test_canonical_is_settled_and_survives_speech(text: str) -> None:
     words = spell(canonical(text))
     assert spell(read(words)) == words

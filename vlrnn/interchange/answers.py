@@ -9,6 +9,7 @@ from typing import Any
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.interchange.matching import name_some
+from vlrnn.interchange.results import read_results
 from vlrnn.records import Example, Id, Prediction, Record, RecordFile
 
 Questions = dict[Id, Example]
@@ -53,20 +54,11 @@ def read_answers(path: str | Path) -> list[Prediction]:
     Raises:
         UserError: the file is neither, or holds nothing, or an answer that is no text; names the place.
     """
-    path = Path(path)
-    if path.suffix == ".jsonl":
-        predictions = list(RecordFile(path, Prediction))
-    else:
-        value = read_json(path)
-        if not isinstance(value, list):
-            raise UserError(
-                f"{path}: no predictions: expected a .jsonl, or a VQA result file: "
-                '[{"question_id": ..., "answer": ...}, ...]'
-            )
-        predictions = list(_each(_prediction, value, f"{path}: result"))
-    if not predictions:
-        raise UserError(f"{path}: holds no predictions")
-    return predictions
+    return read_results(
+        path,
+        lambda value: _each(_prediction, value, f"{path}: result"),
+        'a VQA result file: [{"question_id": ..., "answer": ...}, ...]',
+    )
 
 
 def write_answers(path: str | Path, predictions: Mapping[Id, Prediction]) -> None:

@@ -1,12 +1,13 @@
 """Captions: references as COCO captions or Karpathy's JSON, predictions as COCO results, besides our own `.jsonl`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
+from vlrnn.interchange.results import read_results
 from vlrnn.records import Example, Id, Prediction, RecordFile
 
 References = dict[Id, list[str]]
@@ -47,23 +48,13 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     Raises:
         UserError: the file is neither, or holds nothing, or a caption that is no text; names the place.
     """
-    path = Path(path)
-    if path.suffix == ".jsonl":
-        predictions = list(RecordFile(path, Prediction))
-    else:
-        value = read_json(path)
-        if not isinstance(value, list):
-            raise UserError(
-                f"{path}: no predictions: expected a .jsonl, or a COCO result file: "
-                '[{"image_id": ..., "caption": ...}, ...]'
-            )
-        predictions = []
+
+    def read(value: list[Any]) -> Iterator[Prediction]:
         for place, entry in enumerate(value):
             id, text = _entry(entry, f"{path}: result {place}")
-            predictions.append(Prediction(id=id, image_id=id, text=text))
-    if not predictions:
-        raise UserError(f"{path}: holds no predictions")
-    return predictions
+            yield Prediction(id=id, image_id=id, text=text)
+
+    return read_results(path, read, 'a COCO result file: [{"image_id": ..., "caption": ...}, ...]')
 
 
 def _group(pairs: Iterable[tuple[Id, Sequence[str]]]) -> References:

@@ -37,15 +37,14 @@ class Optimization(Part):
             if parameter.requires_grad:
                 decays = parameter.dim() > 1 and "embedding" not in name
                 groups.setdefault((id(parameter) in in_encoder, decays), []).append(parameter)
-        groups_of = [
+        return AdamW(
             {
                 "params": parameters,
                 "lr": self.encoder_lr if is_encoder else self.lr,
                 "weight_decay": self.weight_decay if decays else 0.0,
             }
             for (is_encoder, decays), parameters in groups.items()
-        ]
-        return AdamW(groups_of, fused=True)
+        )
 
     def schedule(self, optimizer: Optimizer, steps: int) -> LambdaLR:
         """The learning rate over so many steps."""
