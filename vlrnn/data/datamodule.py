@@ -145,8 +145,8 @@ class VisionLanguageData(pl.LightningDataModule):
         caches = {}
         for split in splits:
             images = {image: self.locate(image) for image in dict.fromkeys(self._images(split))}
-            name, workers = f"{self.root.name}-{split}", self.num_workers
-            caches[split] = open_cache(self.cache, name, encoder, images, num_workers=workers, device=device)
+            # Named by the split alone: captions of and questions about the same images share their encoder outputs.
+            caches[split] = open_cache(self.cache, split, encoder, images, num_workers=self.num_workers, device=device)
         return caches
 
     def prepare_data(self) -> None:

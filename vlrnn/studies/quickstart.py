@@ -57,7 +57,7 @@ def quickstart(
     began = time.monotonic()
     pl.seed_everything(seed, verbose=False)
     say("[bold]1/3[/bold] scenes, with captions")
-    make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE, progress=True)
+    make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE, questions=3, progress=True)
     say("[bold]2/3[/bold] a small CNN learns which objects are there")
     accuracy = pretrain(out / "scenes" / "captions", out / "cnn.safetensors", first="conv1", epochs=3, lr=8e-3, **CNN)
     say(f"    {accuracy:.1%} of the objects' regions told right, of scenes that it has not seen")

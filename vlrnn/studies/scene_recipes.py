@@ -44,9 +44,9 @@ def classifier_vqa(out: Path, seed: int) -> Recipe:
         "tasks.classifier_vqa.ClassifierVQA",
         **_understanding(out),
         loss=_part("tasks.answer_losses.MajorityAnswer"),
-        optimization={"lr": 3e-3},
+        optimization={"lr": 4e-3},
     )
-    return _recipe(out, seed, "vqa", model, {"batch_size": 8}, epochs=2)
+    return _recipe(out, seed, "vqa", model, {"batch_size": 16}, epochs=1)
 
 
 def generative_vqa(out: Path, seed: int) -> Recipe:
@@ -55,9 +55,9 @@ def generative_vqa(out: Path, seed: int) -> Recipe:
         "tasks.generative_vqa.GenerativeVQA",
         **_understanding(out),
         decoder=_part("nn.decoders.ShowAndTell", recurrence=_lstm(), embedding=64, dropout=0.0),
-        optimization={"lr": 3e-3},
+        optimization={"lr": 4e-3},
     )
-    return _recipe(out, seed, "vqa", model, {"batch_size": 8}, epochs=2)
+    return _recipe(out, seed, "vqa", model, {"batch_size": 16}, epochs=1)
 
 
 def without_image(recipe: Recipe) -> Recipe:

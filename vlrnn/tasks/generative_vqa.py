@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlrnn.data.batches import Batch
 from vlrnn.nn.context import Context
@@ -63,8 +63,6 @@ class GenerativeVQA(TrainedQuestionAnswering):
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
         super().__init__(vocabulary, answers, encoder, question_encoder, look, fusion, optimization)
-        # The products of a fusion are small beside the regions: left so, a decoder is long in hearing the question.
-        self.even_out = nn.LayerNorm(fusion.width)
         self.decoder = decoder.build(len(vocabulary), encoder.width, fusion.width)
         self.answering = answering or FreeAnswers()
         self.sampled = sampled
@@ -73,7 +71,7 @@ class GenerativeVQA(TrainedQuestionAnswering):
     def asked(self, batch: Batch) -> Context:
         """The contexts [M, ...] of the questions of a batch: the image of each, and what was asked and seen."""
         understood = self.understand(batch)
-        return select(understood.context, batch.image_of)._replace(question=self.even_out(understood.fused))
+        return select(understood.context, batch.image_of)._replace(question=understood.fused)
 
     def loss(self, batch: Batch) -> Loss:
         tokens = torch.nn.utils.rnn.pad_sequence(

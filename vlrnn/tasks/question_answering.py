@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
 from vlrnn.errors import UserError
@@ -107,13 +107,15 @@ class TrainedQuestionAnswering(QuestionAnswering):
         self.question_encoder = question_encoder.build(vocabulary.words)
         self.look = look.build(question_encoder.width, encoder.width)
         self.fusion = fusion.build(question_encoder.width, look.width)
+        # The products of a fusion are small: left so, what is behind them is long in hearing the question.
+        self.even_out = nn.LayerNorm(fusion.width)
 
     def understand(self, batch: Batch) -> Understood:
         """Read the questions of a batch, and look at their images."""
         context = self.see(batch)
         question = self.question_encoder(batch.tokens)
         sight, attention = self.look(question, context, batch.image_of)
-        return Understood(context, question, self.fusion(question, sight), attention)
+        return Understood(context, question, self.even_out(self.fusion(question, sight)), attention)
 
 
 def choose(examples: Sequence[Example], probabilities: Tensor, answers: AnswerSet) -> list[Prediction]:
