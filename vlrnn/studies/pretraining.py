@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import track
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -92,8 +90,7 @@ def pretrain(
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2)
     steps = epochs * math.ceil(len(images) / _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
-    batches = _batches(len(images), epochs)
-    for batch in track(batches, "pretraining the CNN", steps, console=Console(stderr=True)):
+    for batch in _batches(len(images), epochs):
         seen, true = vary(images[batch], Answers(*(each[batch] for each in answers)))
         loss = _loss(questions(encoder.regions(seen)), true)
         optimizer.zero_grad()
