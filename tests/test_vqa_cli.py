@@ -239,7 +239,7 @@ def test_averaged_weights_are_what_a_checkpoint_holds(questions: Path, tmp_path:
     recipe.write_text(yaml.safe_dump(given))
     assert main(["fit", "--config", str(recipe)]) == 0
     checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    name = "score_answers.weight"
+    name = "members.0.score.weight"
     assert not torch.equal(checkpoint["state_dict"][name], checkpoint["current_model_state"][name])
     assert torch.equal(
         load_task(run / "checkpoints" / "best.ckpt", QuestionAnswering).state_dict()[name],

@@ -75,9 +75,16 @@ def parts() -> dict[str, object]:
     }
 
 
-def classifier(loss: AnswerLoss | None = None) -> ClassifierVQA:
+def classifier(loss: AnswerLoss | None = None, members: int = 1) -> ClassifierVQA:
     torch.manual_seed(0)
-    return ClassifierVQA(VOCABULARY, ANSWERS, **parts(), loss=loss, optimization=FAST)  # type: ignore[arg-type]
+    return ClassifierVQA(
+        VOCABULARY,
+        ANSWERS,
+        **parts(),
+        loss=loss,
+        members=members,
+        optimization=FAST,  # type: ignore[arg-type]
+    )
 
 
 def generative(decoder: Decoder | None = None, **more: object) -> GenerativeVQA:
@@ -94,6 +101,7 @@ MAKERS: dict[str, Callable[[], QuestionAnswering]] = {
     "soft": classifier,
     "majority": lambda: classifier(MajorityAnswer()),
     "sampled": lambda: classifier(SampledAnswer()),
+    "members": lambda: classifier(MajorityAnswer(), members=2),
     "show-and-tell": lambda: generative(sampled=False),
     "show-attend-tell": lambda: generative(attending(), sampled=False),
 }
@@ -113,6 +121,29 @@ def train(task: QuestionAnswering, folder: Path, steps: int) -> QuestionAnswerin
         )
         trainer.fit(task, DataLoader([batch()] * steps, batch_size=None))
     return task.eval()  # type: ignore[return-value]
+
+
+def test_members_learn_apart_and_answer_together(tmp_path: Path) -> None:
+    """Three members are three classifiers: they share nothing, and their probabilities are averaged."""
+    many = classifier(MajorityAnswer(), members=3)
+    alone = []
+    for member in many.members:
+        one = classifier(MajorityAnswer())
+        one.members[0].load_state_dict(member.state_dict())
+        alone.append(one)
+    assert len({one.loss(batch()).total.item() for one in alone}) == 3
+    losses = [one.loss(batch()) for one in alone]
+    together = many.loss(batch())
+    assert together.words == losses[0].words
+    torch.testing.assert_close(together.total, sum(loss.total for loss in losses) / 3)
+    for one in (many, *alone):
+        one.eval()
+    probabilities = torch.stack([one.guess(batch())[0].logits.softmax(-1) for one in alone]).mean(0)
+    for said, expected in zip(many.predict(batch()), probabilities, strict=True):
+        assert said.score == pytest.approx(expected.max().item(), abs=1e-6)
+        assert said.text == ANSWERS.answers[int(expected.argmax())]
+    with pytest.raises(UserError, match="at least 1"):
+        classifier(members=0)
 
 
 @pytest.mark.parametrize("name", MAKERS)

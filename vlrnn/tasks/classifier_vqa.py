@@ -4,29 +4,49 @@ How an answer comes about: the encoder turns the image into a context; the recur
 the question looks at the image; what was asked and what was seen are fused, and score every answer.
 """
 
+from copy import deepcopy
 from functools import cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
+from vlrnn.errors import UserError
+from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
 from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.glimpses import Look
 from vlrnn.nn.questions import Reader
 from vlrnn.nn.tree import map_tree
+from vlrnn.nn.understanding import Understanding
 from vlrnn.records import Example, Prediction
 from vlrnn.tasks.answer_losses import AnswerLoss, Guess, SoftAnswers, Targets
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.prior_vqa import Shares
-from vlrnn.tasks.question_answering import TrainedQuestionAnswering, choose
+from vlrnn.tasks.question_answering import QuestionAnswering, choose
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet, worth
 from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import Vocabulary
 
 
-class ClassifierVQA(TrainedQuestionAnswering):
+class _Member(nn.Module):
+    """A classifier of A answers, and its loss, which is built here."""
+
+    def __init__(self, understanding: Understanding, answers: int, loss: AnswerLoss) -> None:
+        super().__init__()
+        self.understanding = understanding
+        self.score = nn.Linear(understanding.width, answers)
+        self.loss = loss.build(understanding.question_width, understanding.width, answers)
+
+    def forward(self, tokens: Tensor, context: Context, image_of: Tensor) -> Guess:
+        """Questions [M, T], row m about image `image_of[m]` of the context's B."""
+        understood = self.understanding(tokens, context, image_of)
+        return Guess(self.score(understood.fused).float(), understood.question, understood.fused)
+
+
+class ClassifierVQA(QuestionAnswering):
     """An encoder, a question encoder, and a classifier over what both say.
 
     Args:
@@ -39,6 +59,8 @@ class ClassifierVQA(TrainedQuestionAnswering):
         loss: what training minimises; it is built here.
         prior: how often which answer is right in training, for losses that keep it from being learnt (see
             `vlrnn.tasks.debiasing`).
+        members: how many classifiers, alike but for the random numbers that they begin with, are trained side by side;
+            their probabilities are averaged (a deep ensemble, Lakshminarayanan, Pritzel, Blundell 2017, section 2.4).
         optimization: how.
     """
 
@@ -52,28 +74,44 @@ class ClassifierVQA(TrainedQuestionAnswering):
         fusion: Fusion,
         loss: AnswerLoss | None = None,
         prior: AnswerPrior | None = None,
+        members: int = 1,
         optimization: Optimization = Optimization(),  # noqa: B008 (frozen)
     ) -> None:
-        super().__init__(vocabulary, answers, encoder, question_encoder, look, fusion, optimization)
-        self.score_answers = nn.Linear(fusion.width, len(answers))
-        self.answer_loss = (loss or SoftAnswers()).build(question_encoder.width, fusion.width, len(answers))
+        super().__init__(vocabulary, answers, encoder, optimization)
+        if members < 1:
+            raise UserError(f"model: members must be at least 1, not {members}")
+        parts = (question_encoder, look, fusion, loss or SoftAnswers())
+        alike = [parts, *(deepcopy(parts) for _ in range(members - 1))]
+        self.members = nn.ModuleList()
+        for reader, look, fusion, loss in alike:
+            understanding = Understanding(reader, look, fusion, vocabulary.words, encoder.width)
+            self.members.append(_Member(understanding, len(answers), loss))
         self.prior = None if prior is None else Shares(prior, answers)
         # Only training asks for the prior, and it finds it in its data.
         self.arguments |= {"prior": None}
         self._targets_of = cache(self._targets_of_answers)
 
-    def guess(self, batch: Batch) -> Guess:
-        """The scores of all answers to the questions of a batch, and what they come from."""
-        understood = self.understand(batch)
-        return Guess(self.score_answers(understood.fused).float(), understood.question, understood.fused)
+    def guess(self, batch: Batch) -> list[Guess]:
+        """What each member makes of the questions of a batch."""
+        context = self.see(batch)
+        return [member(batch.tokens, context, batch.image_of) for member in self._members()]
 
     def loss(self, batch: Batch) -> Loss:
-        guess = self.guess(batch)
-        return self.answer_loss(guess, self._targets(batch.examples, guess.logits))
+        """The mean of the members' losses."""
+        guesses = self.guess(batch)
+        targets = self._targets(batch.examples, guesses[0].logits)
+        losses = [member.loss(guess, targets) for member, guess in zip(self._members(), guesses, strict=True)]
+        return Loss(torch.stack([each.total for each in losses]).mean(), losses[0].words)
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        probabilities = self.answer_loss.probabilities(self.guess(batch).logits)
-        return choose(batch.examples, probabilities, self.answers)
+        shares = [
+            member.loss.probabilities(guess.logits)
+            for member, guess in zip(self._members(), self.guess(batch), strict=True)
+        ]
+        return choose(batch.examples, torch.stack(shares).mean(0), self.answers)
+
+    def _members(self) -> list["_Member"]:
+        return cast(list[_Member], list(self.members))
 
     def _targets(self, examples: tuple[Example, ...], logits: Tensor) -> Targets:
         counts, values = torch.zeros(2, *logits.shape).unbind()

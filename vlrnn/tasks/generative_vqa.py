@@ -20,10 +20,11 @@ from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.glimpses import Look
 from vlrnn.nn.questions import Reader
 from vlrnn.nn.tree import select
+from vlrnn.nn.understanding import Understanding
 from vlrnn.records import Example, Id, Prediction
 from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.question_answering import TrainedQuestionAnswering
+from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.speaking import as_prediction
 from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, encode_answer
 from vlrnn.text.answer_set import AnswerSet, majority
@@ -31,7 +32,7 @@ from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
 
 
-class GenerativeVQA(TrainedQuestionAnswering):
+class GenerativeVQA(QuestionAnswering):
     """An encoder, a question encoder, and a recurrent decoder, trained word by word on annotators' answers.
 
     Args:
@@ -62,7 +63,8 @@ class GenerativeVQA(TrainedQuestionAnswering):
         loss: WordLoss = WordLoss(),  # noqa: B008 (frozen, as the next)
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
-        super().__init__(vocabulary, answers, encoder, question_encoder, look, fusion, optimization)
+        super().__init__(vocabulary, answers, encoder, optimization)
+        self.understanding = Understanding(question_encoder, look, fusion, vocabulary.words, encoder.width)
         self.decoder = decoder.build(len(vocabulary), encoder.width, fusion.width)
         self.answering = answering or FreeAnswers()
         self.sampled = sampled
@@ -70,8 +72,9 @@ class GenerativeVQA(TrainedQuestionAnswering):
 
     def asked(self, batch: Batch) -> Context:
         """The contexts [M, ...] of the questions of a batch: the image of each, and what was asked and seen."""
-        understood = self.understand(batch)
-        return select(understood.context, batch.image_of)._replace(question=understood.fused)
+        context = self.see(batch)
+        understood = self.understanding(batch.tokens, context, batch.image_of)
+        return select(context, batch.image_of)._replace(question=understood.fused)
 
     def loss(self, batch: Batch) -> Loss:
         tokens = torch.nn.utils.rnn.pad_sequence(

@@ -1,20 +1,15 @@
 """What both heads of visual question answering share: the words, the answers, the ceiling, and the score."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlrnn.data.batches import Batch
 from vlrnn.errors import UserError
 from vlrnn.metrics.vqa import score_answers
-from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
-from vlrnn.nn.fusion import Fusion
-from vlrnn.nn.glimpses import Look
-from vlrnn.nn.questions import Reader
 from vlrnn.records import Example, Id, Prediction, open_split
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.optimization import Optimization
@@ -24,16 +19,6 @@ from vlrnn.text.vocabulary import Vocabulary
 
 _TOLD = 5
 """How many answers a prediction names, the likeliest."""
-
-
-class Understood(NamedTuple):
-    """B images, `context`, and M questions about them: what was asked, `question` [M, Q], and with it what was seen,
-    `fused` [M, F], and where was looked, `attention` [M, G, N] or None."""
-
-    context: Context
-    question: Tensor
-    fused: Tensor
-    attention: Tensor | None
 
 
 class QuestionAnswering(Task):
@@ -81,41 +66,6 @@ class QuestionAnswering(Task):
         if not any(example.answers for example in examples.values()):
             return {"scores": {}, "settings": {"n": len(examples), "not_computed": "the split has no answers"}}
         return score_answers({id: prediction.text for id, prediction in predictions.items()}, examples)
-
-
-class TrainedQuestionAnswering(QuestionAnswering):
-    """A task that learns to: it reads the question, looks at the image with it, and fuses the two.
-
-    Args:
-        vocabulary, answers, encoder, optimization: as above.
-        question_encoder: reads; it is built here, as the next two.
-        look: what of the image a question sees.
-        fusion: brings the two together.
-    """
-
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        answers: AnswerSet,
-        encoder: Encoder,
-        question_encoder: Reader,
-        look: Look,
-        fusion: Fusion,
-        optimization: Optimization,
-    ) -> None:
-        super().__init__(vocabulary, answers, encoder, optimization)
-        self.question_encoder = question_encoder.build(vocabulary.words)
-        self.look = look.build(question_encoder.width, encoder.width)
-        self.fusion = fusion.build(question_encoder.width, look.width)
-        # The products of a fusion are small: left so, what is behind them is long in hearing the question.
-        self.even_out = nn.LayerNorm(fusion.width)
-
-    def understand(self, batch: Batch) -> Understood:
-        """Read the questions of a batch, and look at their images."""
-        context = self.see(batch)
-        question = self.question_encoder(batch.tokens)
-        sight, attention = self.look(question, context, batch.image_of)
-        return Understood(context, question, self.even_out(self.fusion(question, sight)), attention)
 
 
 def choose(examples: Sequence[Example], probabilities: Tensor, answers: AnswerSet) -> list[Prediction]:
