@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.context import Context
-from vlrnn.nn.fusion import Concatenation, Fusion, LowRankBilinear, Mutan, Product
+from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mutan, Product
 from vlrnn.nn.glimpses import Glimpses, Look, WholeImage
 from vlrnn.nn.questions import QuestionEncoder
 from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
@@ -80,6 +80,7 @@ def test_bad_word_vectors_are_told(tmp_path: Path, content: str | None, told: st
 
 
 FUSIONS: dict[str, Callable[[], Fusion]] = {
+    "addition": lambda: Addition(8),
     "concatenation": lambda: Concatenation(8),
     "product": lambda: Product(8),
     "mlb": lambda: LowRankBilinear(8, rank=10),
@@ -94,7 +95,7 @@ def test_the_scale_of_the_encoder_does_not_matter(name: str) -> None:
     question, seen = torch.randn(M, Q), torch.randn(M, D)
     fused = fusion(question, seen)
     assert fused.shape == (M, fusion.width)
-    assert torch.allclose(fused, fusion(question, 100 * seen), atol=1e-6)
+    assert torch.allclose(fused, fusion(question, 100 * seen), atol=1e-4)
     assert not torch.allclose(fused, fusion(question, seen.flip(0)))
     assert not torch.allclose(fused, fusion(question.flip(0), seen))
     fused.sum().backward()
@@ -110,6 +111,11 @@ def test_fusions_are_their_formulas() -> None:
     assert torch.allclose(product(question, seen), expected, atol=1e-6)
     both = Concatenation(8).build(Q, D)
     assert torch.allclose(both(question, seen), F.relu(both.both(torch.cat([question, unit]))), atol=1e-6)
+    added = Addition(8).build(Q, D)
+    expected = torch.tanh(added.from_question(question)) + torch.tanh(
+        added.from_seen[1](F.layer_norm(seen, seen.shape))
+    )
+    assert torch.allclose(added(question, seen), expected, atol=1e-6)
     low = LowRankBilinear(8, rank=10).build(Q, D)
     assert torch.allclose(low(question, seen), low.out(low.product(question, seen)), atol=1e-6)
     mutan = Mutan(8, inner=5, rank=3).build(Q, D)

@@ -53,6 +53,29 @@ class Concatenation(Fusion):
         return self.dropout(torch.relu(self.both(both)))
 
 
+class Addition(Fusion):
+    """tanh(W question) + tanh(V norm(sight)): what is seen speaks for answers whatever was asked (after Yang et al.
+    2016, section 3.3, who add the two as they are). It holds up better than products where images are few.
+
+    Args:
+        width: F.
+        dropout: of the result.
+    """
+
+    def __init__(self, width: int = 512, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.width = width
+        self.dropout = nn.Dropout(dropout)
+
+    def build(self, question_width: int, seen_width: int) -> Self:
+        self.from_question = nn.Linear(question_width, self.width)
+        self.from_seen = nn.Sequential(nn.LayerNorm(seen_width), nn.Linear(seen_width, self.width))
+        return self
+
+    def forward(self, question: Tensor, seen: Tensor) -> Tensor:
+        return self.dropout(torch.tanh(self.from_question(question)) + torch.tanh(self.from_seen(seen)))
+
+
 class Product(Fusion):
     """tanh(W question) * tanh(V sight / |sight|), element by element: the deeper LSTM Q + norm I baseline of VQA (Antol
     et al. 2015).
