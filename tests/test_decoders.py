@@ -1,5 +1,7 @@
 """The laws of decoders, over every decoder with every cell in it."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
+from vlrnn.nn.ensemble import Ensemble
 from vlrnn.nn.recurrence import GRU, LSTM, RNN
 from vlrnn.nn.tree import map_tree, select
 
@@ -26,6 +29,8 @@ DECODERS = {
     "show-attend-tell-placed": lambda cell: ShowAttendTell(
         cell, DotAttention(A), embedding=E, region_width=9, frequencies=2, query_word=True
     ),
+    "ensemble": lambda cell: Ensemble([ShowAndTell(deepcopy(cell), embedding=E), ShowAndTell(cell, embedding=E)]),
+    "ensemble-attends": lambda cell: Ensemble([ShowAttendTell(cell, SoftAttention(A), embedding=E)]),
 }
 every = [pytest.mark.parametrize("decoder", list(DECODERS)), pytest.mark.parametrize("cell", list(CELLS))]
 ATTENDING = [name for name in DECODERS if "attend" in name]
@@ -170,7 +175,8 @@ def test_gradients_reach_every_parameter(decoder: str, cell: str) -> None:
     for name, parameter in built.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
-    assert (built.embedding.weight.grad[1:].abs().sum(1) > 0).all()
+    embeddings = [each for each in built.modules() if isinstance(each, torch.nn.Embedding)]
+    assert (sum(each.weight.grad[1:].abs().sum(1) for each in embeddings) > 0).all()
 
 
 @every_decoder
@@ -246,3 +252,21 @@ def test_show_and_tell_is_the_paper() -> None:
     inputs = torch.cat([built.image(known.pooled)[:, None], built.embedding(tokens)], 1)
     outputs, _ = built.recurrence.scan(inputs, built.recurrence.initial_state(1))
     close(logits, built.score(outputs[:, 1:]))
+
+
+def test_an_ensemble_averages_probabilities_and_each_hears_its_own_question() -> None:
+    alone = [ShowAndTell(GRU(width=H), embedding=E).build(V, D, 3).eval() for _ in range(2)]
+    together = Ensemble(alone).eval()
+    known, questions = context(), torch.randn(B, 6)
+    tokens, image_of = torch.randint(1, V, (B, T)), torch.arange(B)
+    heard = [known._replace(question=each) for each in (questions[:, :3], questions[:, 3:])]
+    shares = [each(tokens, each.prepare(it), image_of).softmax(-1) for each, it in zip(alone, heard, strict=True)]
+    log_probs = together(tokens, together.prepare(known._replace(question=questions)), image_of)
+    close(log_probs.exp(), torch.stack(shares).mean(0))
+
+
+def test_an_ensemble_tells_where_its_members_look_on_average() -> None:
+    alone = [ShowAttendTell(LSTM(width=H), SoftAttention(A), embedding=E).build(V, D).eval() for _ in range(2)]
+    tokens, image_of, known = torch.randint(1, V, (B, T)), torch.arange(B), context()
+    looked = [each.read(tokens, each.prepare(known), image_of).attention for each in (*alone, Ensemble(alone).eval())]
+    close(looked[2], (looked[0] + looked[1]) / 2)

@@ -104,6 +104,7 @@ MAKERS: dict[str, Callable[[], QuestionAnswering]] = {
     "members": lambda: classifier(MajorityAnswer(), members=2),
     "show-and-tell": lambda: generative(sampled=False),
     "show-attend-tell": lambda: generative(attending(), sampled=False),
+    "speaking members": lambda: generative(sampled=False, members=2),
 }
 
 
@@ -144,6 +145,31 @@ def test_members_learn_apart_and_answer_together(tmp_path: Path) -> None:
         assert said.text == ANSWERS.answers[int(expected.argmax())]
     with pytest.raises(UserError, match="at least 1"):
         classifier(members=0)
+
+
+def test_members_learn_to_speak_apart_and_speak_together() -> None:
+    many = generative(sampled=False, members=3)
+    alone = []
+    for member in many.members:
+        one = generative(sampled=False)
+        one.members[0].load_state_dict(member.state_dict())
+        alone.append(one)
+    losses = [one.loss(batch()) for one in alone]
+    assert len({loss.total.item() for loss in losses}) == 3
+    together = many.loss(batch())
+    assert together.words == losses[0].words
+    torch.testing.assert_close(together.total, sum(loss.total for loss in losses) / 3)
+    for one in (many, *alone):
+        one.eval()
+    starts = torch.ones(len(EXAMPLES), 1, dtype=torch.long)
+    shares = []
+    for one in (many, *alone):
+        memory = one.decoder.prepare(one.asked(batch()))
+        logits, _ = one.decoder.step(starts, one.decoder.initial_state(memory), memory)
+        shares.append(logits.softmax(-1))
+    torch.testing.assert_close(shares[0], torch.stack(shares[1:]).mean(0))
+    with pytest.raises(UserError, match="at least 1"):
+        generative(members=0)
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -110,7 +110,7 @@ class ClassifierVQA(QuestionAnswering):
         ]
         return choose(batch.examples, torch.stack(shares).mean(0), self.answers)
 
-    def _members(self) -> list["_Member"]:
+    def _members(self) -> list[_Member]:
         return cast(list[_Member], list(self.members))
 
     def _targets(self, examples: tuple[Example, ...], logits: Tensor) -> Targets:

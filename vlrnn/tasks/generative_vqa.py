@@ -7,15 +7,18 @@ caption (vlrnn.tasks.captioning).
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from copy import deepcopy
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
+from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.encoders import Encoder
+from vlrnn.nn.ensemble import Ensemble
 from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.glimpses import Look
 from vlrnn.nn.questions import Reader
@@ -32,6 +35,20 @@ from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
 
 
+class _Member(nn.Module):
+    """One that understands and speaks."""
+
+    def __init__(self, understanding: Understanding, decoder: Decoder) -> None:
+        super().__init__()
+        self.understanding = understanding
+        self.decoder = decoder
+
+    def forward(self, batch: Batch, context: Context) -> Context:
+        """The contexts [M, ...] of a batch's questions about the images of a context [B, ...]."""
+        understood = self.understanding(batch.tokens, context, batch.image_of)
+        return select(context, batch.image_of)._replace(question=understood.fused)
+
+
 class GenerativeVQA(QuestionAnswering):
     """An encoder, a question encoder, and a recurrent decoder, trained word by word on annotators' answers.
 
@@ -46,6 +63,8 @@ class GenerativeVQA(QuestionAnswering):
         answering: how an answer is found in validation and test; null: freely.
         sampled: train on an annotator's answer, drawn anew each time; otherwise on that of most annotators.
         loss: what training minimises.
+        members: how many, alike but for the random numbers that they begin with, are trained side by side and speak
+            together (see `vlrnn.nn.ensemble`).
         optimization: how.
     """
 
@@ -60,29 +79,50 @@ class GenerativeVQA(QuestionAnswering):
         decoder: Decoder,
         answering: Answering | None = None,
         sampled: bool = True,
-        loss: WordLoss = WordLoss(),  # noqa: B008 (frozen, as the next)
+        loss: WordLoss = WordLoss(),  # noqa: B008 (frozen, as the last)
+        members: int = 1,
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
         super().__init__(vocabulary, answers, encoder, optimization)
-        self.understanding = Understanding(question_encoder, look, fusion, vocabulary.words, encoder.width)
-        self.decoder = decoder.build(len(vocabulary), encoder.width, fusion.width)
+        if members < 1:
+            raise UserError(f"model: members must be at least 1, not {members}")
+        parts = (question_encoder, look, fusion, decoder)
+        alike = [parts, *(deepcopy(parts) for _ in range(members - 1))]
+        self.members = nn.ModuleList()
+        for reader, look, fusion, decoder in alike:
+            understanding = Understanding(reader, look, fusion, vocabulary.words, encoder.width)
+            self.members.append(_Member(understanding, decoder.build(len(vocabulary), encoder.width, fusion.width)))
         self.answering = answering or FreeAnswers()
         self.sampled = sampled
         self.word_loss = loss
 
+    @property
+    def decoder(self) -> Ensemble:
+        """All members as one."""
+        return Ensemble([member.decoder for member in self._members()])
+
     def asked(self, batch: Batch) -> Context:
-        """The contexts [M, ...] of the questions of a batch: the image of each, and what was asked and seen."""
+        """The contexts [M, ...] of the questions of a batch: the image of each, and what every member made of what was
+        asked and seen, side by side."""
         context = self.see(batch)
-        understood = self.understanding(batch.tokens, context, batch.image_of)
-        return select(context, batch.image_of)._replace(question=understood.fused)
+        asked = [member(batch, context) for member in self._members()]
+        return asked[0]._replace(question=torch.cat([each.question for each in asked], -1))
 
     def loss(self, batch: Batch) -> Loss:
+        """The mean of the members' losses."""
         tokens = torch.nn.utils.rnn.pad_sequence(
             [self._answer(example) for example in batch.examples], batch_first=True, padding_value=PAD
         ).to(batch.tokens.device)
-        memory = self.decoder.prepare(self.asked(batch))
-        said = self.decoder.read(tokens[:, :-1], memory, torch.arange(len(tokens), device=tokens.device))
-        return self.word_loss(self.decoder, said, tokens[:, 1:])
+        rows = torch.arange(len(tokens), device=tokens.device)
+        context = self.see(batch)
+        losses = []
+        for member in self._members():
+            said = member.decoder.read(tokens[:, :-1], member.decoder.prepare(member(batch, context)), rows)
+            losses.append(self.word_loss(member.decoder, said, tokens[:, 1:]))
+        return Loss(torch.stack([each.total for each in losses]).mean(), losses[0].words)
+
+    def _members(self) -> list[_Member]:
+        return cast(list[_Member], list(self.members))
 
     def _answer(self, example: Example) -> Tensor:
         """An annotator's answer as ids; nothing where there is none."""
