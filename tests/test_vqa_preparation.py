@@ -242,7 +242,7 @@ def daquar(tmp_path: Path) -> Path:
     lines = [
         f"{question} in the image{number} ?\n{answer}\n"
         for number in range(1, 21)
-        for question, answer in (("how many chairs are there", "2"), ("what is on the desk", "book,scissor , tape"))
+        for question, answer in (("how many chairs are there", "2"), ("what is on the desk", "tape,scissor , book"))
     ]
     write(source / "qa.train.txt", "".join(lines))
     write(source / "train_images.txt", "".join(f"image{number}\n" for number in [*range(1, 21), 77]))

@@ -21,8 +21,8 @@ _COLOUR = re.compile(r"(?:\S+ ){1,3}colou?rs?\b")
 def read_daquar(path: Path, split: str, images: Sequence[Path], listed: Path | None, dropped: Dropped) -> list[Example]:
     """The examples of one file of questions, in its order.
 
-    The id is the split and the number of the pair. An answer is one text: of a set, the members as they stand there,
-    with ", " between them.
+    The id is the split and the number of the pair. An answer is one text: of a set, the members with ", " between them,
+    in the order of the alphabet, for a set has none of its own, and a model would take two orders for two answers.
 
     Args:
         path: `qa.train.txt`, say.
@@ -58,7 +58,7 @@ def read_daquar(path: Path, split: str, images: Sequence[Path], listed: Path | N
                 image_id=image,
                 image=files.get(image, f"{image}.jpg"),
                 question=text,
-                answers=(", ".join(filter(None, map(str.strip, answer.split(",")))),),
+                answers=(", ".join(sorted({*filter(None, map(str.strip, answer.split(",")))})),),
                 question_type=question_type(text),
             )
         )
