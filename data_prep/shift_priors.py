@@ -46,9 +46,9 @@ def prepare(options: argparse.Namespace) -> None:
             more,
             options.source / about.get("image_root", "."),
             Dropped(),
-            name=f"{about['name']}, {name} priors",
-            source=about["source"],
-            licence=about["licence"],
+            name=f"{about.get('name', options.source.resolve().name)}, {name} priors",
+            source=about.get("source", "unknown"),
+            licence=about.get("licence", "unknown"),
             check=not options.unchecked,
             **leave,
         )

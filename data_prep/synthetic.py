@@ -7,13 +7,14 @@ from pathlib import Path
 
 from vlrnn.data.prepare import script
 from vlrnn.data.synthetic import make_scenes
+from vlrnn.errors import Parser
 
 _Defaults = argparse.ArgumentDefaultsHelpFormatter
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The script; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Defaults)
+    parser = Parser(description=__doc__, formatter_class=_Defaults)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where to")
     for split, count in (("train", 4000), ("val", 500), ("test", 1000)):
         parser.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"scenes in {split}")

@@ -59,6 +59,9 @@ def test_word_vectors_come_from_a_file(tmp_path: Path) -> None:
     assert encoder.embedding.weight[7].tolist() == [1, 2.5, -3]
     assert torch.allclose(encoder.embedding.weight[4], torch.tensor([4, 5, 0.6]))
     assert encoder.embedding.weight[0].tolist() == [0, 0, 0]
+    path.write_text("red name@example.org 7 7 7\nred 1 2.5 -3\n")  # the largest file of GloVe has such entries
+    encoder = QuestionEncoder(GRU(Q), embedding=3, weights=str(path)).build(WORDS)
+    assert encoder.embedding.weight[7].tolist() == [1, 2.5, -3]
     assert encoder.arguments["weights"] is None  # a checkpoint must not look for it
 
 
@@ -66,6 +69,7 @@ def test_word_vectors_come_from_a_file(tmp_path: Path) -> None:
     ("content", "told"),
     [
         ("red 1 2\n", r"vectors\.txt:1: 2 numbers, where the embedding is 3 wide"),
+        ("red 1 2 3 4\n", r"vectors\.txt:1: 4 numbers, where the embedding is 3 wide"),
         ("blue 1 2 3\n", "holds none of the 8 words"),
         ("red 1 2 x\n", "no text file of word vectors"),
         (None, "No such file"),

@@ -16,7 +16,7 @@ from vlrnn.cli import main
 from vlrnn.data.batches import QuestionedImages
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.synthetic import make_scenes
-from vlrnn.records import Prediction, RecordFile, open_split, write_dataset
+from vlrnn.records import Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.tasks.checkpoint import load_task
 from vlrnn.tasks.question_answering import QuestionAnswering
 
@@ -151,7 +151,7 @@ def test_answers_that_nobody_gave_often_enough(
     recipe = recipe_in(tmp_path, questions, "classifier")
     assert main(["fit", "--config", str(recipe), "--data.min_answer_count", "1000"]) == 2
     told = capsys.readouterr().err
-    assert "the set of answers is empty" in told
+    assert re.search(r"train\.jsonl: no answer is right for 1000 questions; '\w+', the most frequent, is for \d+", told)
     assert told.count("\n") == 1
 
 
@@ -218,6 +218,32 @@ def test_a_split_without_answers_is_answered(
     references = ["--references", str(folder / "test.jsonl"), "--predictions", str(run / "predictions.jsonl")]
     assert main(["score", "vqa", *references, "--official", str(official)]) == 0
     assert [each["question_id"] for each in json.loads(official.read_text())] == [each.id for each in secret]
+
+
+def test_what_does_not_fit_together_is_told_in_one_line(
+    questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, about = recipe_in(tmp_path, questions, "generative"), {"name": "a few", "source": "", "licence": ""}
+    assert main(["fit", "--config", str(recipe)]) == 0
+    one, other = [*open_split(questions, "test")][:2]
+    write_dataset(tmp_path / "twice", {"test": [one]}, **about)
+    write_records(tmp_path / "twice" / "test.jsonl", [one, replace(other, id=one.id)])
+    write_dataset(tmp_path / "single", {"test": [one]}, **about)
+    capsys.readouterr()
+
+    def refused(command: str, *arguments: str) -> str:
+        assert main([command, "--config", str(recipe), "--data.image_root", str(questions), *arguments]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1, told
+        return told
+
+    assert "another model" in refused("test", "--model.init_args.members", "2")
+    assert "holds captions, where GenerativeVQA is for questions" in refused(
+        "fit", "--data.root", str(questions.parent / "captions")
+    )
+    assert "two examples by the id" in refused("test", "--data.root", str(tmp_path / "twice"))
+    single = ["--data.root", str(tmp_path / "single"), "--data.image_root", str(questions)]
+    assert main(["test", "--config", str(recipe), *single]) == 0
 
 
 @pytest.mark.parametrize("overlay", ["reweighting", "bias-product", "learned-mixin", "rubi"])

@@ -242,7 +242,10 @@ def daquar(tmp_path: Path) -> Path:
     lines = [
         f"{question} in the image{number} ?\n{answer}\n"
         for number in range(1, 21)
-        for question, answer in (("how many chairs are there", "2"), ("what is on the desk", "tape,scissor , book"))
+        for question, answer in (
+            ("how many chairs are there", "2"),
+            ("what is on the desk", "tape,paper_Scissor , book"),
+        )
     ]
     write(source / "qa.train.txt", "".join(lines))
     write(source / "train_images.txt", "".join(f"image{number}\n" for number in [*range(1, 21), 77]))
@@ -261,7 +264,7 @@ def test_daquar(daquar: Path, script: Script) -> None:
         image_id="image1",
         image="image1.png",
         question="what is on the desk?",
-        answers=("book, scissor, tape",),
+        answers=("book, paper scissor, tape",),
         question_type="object",
     )
     assert (train | val)["train-1"].question_type == "number"
@@ -428,7 +431,7 @@ def test_folder_with_csv_and_annotators(pictures: Path, tmp_path: Path, script: 
     table = write(
         tmp_path / "q.csv",
         "image,question,answer,split,question_type\n"
-        '00.png,"What, then?",dog,train,what\n00.png,Is it?,yes,train,\n./00.png,"What,  then?", puppy ,train,what\n'
+        '00.png,"What, then?",A Dog,train,what\n00.png,Is it?,yes,train,\n./00.png,"What,  then?", puppy ,train,what\n'
         "01.png,What?,cat,val,\n01.png, ,cat,val,\n01.png,Who?, ,val,\n02.png,Where?,,test,\nnone.png,Where?,,test,\n",
     )
     assert script.run("folder_vqa", pictures, "--questions", table) == 0
@@ -535,6 +538,21 @@ def test_priors_are_shifted(script: Script, tmp_path: Path) -> None:
     again = Script(script.capsys, tmp_path / "again")
     assert again.run("shift_priors", tmp_path / "pets", "--strength", "0.8") == 0
     assert (again.out / "shifted" / "train.jsonl").read_bytes() == (script.out / "shifted" / "train.jsonl").read_bytes()
+
+
+def test_priors_of_a_data_set_that_tells_little_of_itself(script: Script, tmp_path: Path) -> None:
+    yes_no(tmp_path / "pets")
+    (tmp_path / "pets" / "dataset.json").write_text("{}")
+    assert script.run("shift_priors", tmp_path / "pets") == 0
+    assert describe_dataset(script.out / "same")["name"] == "pets, same priors"
+
+
+def test_mistakes_of_arguments_are_told_in_one_line(script: Script, tmp_path: Path) -> None:
+    assert "--help" in script.refuses("daquar")
+    assert "--dev abc: must be a share" in script.refuses("daquar", tmp_path, "--dev", "abc")
+    assert "--shares a,b: must be three" in script.refuses(
+        "folder_vqa", tmp_path, "--questions", "q", "--shares", "a,b"
+    )
 
 
 def test_priors_that_cannot_be_shifted(script: Script, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from vlrnn.data.batches import Batch, Item, collate
 from vlrnn.decoding.search import Decoding
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import DotAttention
+from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
 from vlrnn.nn.encoders import NoImage
 from vlrnn.nn.fusion import Concatenation
@@ -283,6 +284,26 @@ def test_ranking_is_exact_and_the_widest_search_agrees(tmp_path: Path) -> None:
         assert [each.score for each in searched[row]] == pytest.approx(
             [each.score for each in ranked[row]][:3], abs=1e-4
         )
+
+
+def test_the_longest_answer_of_the_set_can_be_said() -> None:
+    long = " ".join(f"word{number}" for number in range(25))
+    vocabulary = Vocabulary.count([long.split()])
+    torch.manual_seed(0)
+    decoder = ShowAndTell(GRU(8), embedding=8).build(len(vocabulary), 3).eval()
+    context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
+    said = ConstrainedAnswers()(decoder, vocabulary, AnswerSet([long]), context)
+    assert [[each.text for each in answers] for answers in said] == [[long], [long]]
+
+
+@pytest.mark.parametrize("answering", [ConstrainedAnswers(), RankedAnswers()])
+def test_answers_that_cannot_be_said_are_told(answering: Answering) -> None:
+    decoder = ShowAndTell(GRU(8), embedding=8).build(len(VOCABULARY), 3)
+    context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
+    with pytest.raises(UserError, match="none of the 1 answers can be said"):
+        answering(decoder, VOCABULARY, AnswerSet(["zebra"]), context)
+    with pytest.raises(UserError, match="told and rows must be at least 1"):
+        RankedAnswers(told=0)
 
 
 def test_a_set_that_answers_nothing_is_refused() -> None:

@@ -6,10 +6,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import vlrnn
-from vlrnn.errors import UserError
+from vlrnn.errors import Parser, UserError
 
 COMMANDS = {
     "quickstart": "make synthetic data, train, score and report, in minutes",
@@ -24,13 +23,6 @@ COMMANDS = {
     "export": "write a trained model as a folder of safetensors and JSON",
 }
 _MODULES = {"fit": "training", "validate": "training", "test": "training", "cache": "training"}
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake as all others are told, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help tells more")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,13 +55,13 @@ def _run(name: str, rest: Sequence[str]) -> int:
     if name in _MODULES:
         command.run(name, rest)
         return 0
-    parser = _Parser(prog=f"vlrnn {name}", description=COMMANDS[name])
+    parser = Parser(prog=f"vlrnn {name}", description=COMMANDS[name])
     command.add_arguments(parser)
     return command.run(parser.parse_args(rest)) or 0
 
 
 def _without_command(arguments: Sequence[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         prog="vlrnn",
         description=vlrnn.__doc__,
         epilog="\n".join(f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items()),

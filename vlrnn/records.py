@@ -47,8 +47,8 @@ class Prediction:
     """What a model said about one example.
 
     `tokens` are the words said (without `<eos>`) and `log_probs` the natural log probability of each and, last, of the
-    `<eos>`, where it was said. `score` is what the search ranked it by, and `alternatives` are the other hypotheses,
-    best first, as `{"text", "score"}`. `settings` says how it was decoded.
+    `<eos>`, where it was said. `score` is what the search ranked a caption by, and of an answer its probability;
+    `alternatives` are the other hypotheses, best first, as `{"text", "score"}`. `settings` says how it was decoded.
     """
 
     id: Id

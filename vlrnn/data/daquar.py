@@ -10,6 +10,7 @@ from vlrnn.data.prepare import Dropped
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.records import Example
+from vlrnn.text.answers import normalise
 
 _NAME = re.compile(r"\bimage\d+\b")
 _WHERE = re.compile(r"\s*\b(?:in|on)\s+(?:(?:the|this)\s+)?image\d+\b")
@@ -21,8 +22,9 @@ _COLOUR = re.compile(r"(?:\S+ ){1,3}colou?rs?\b")
 def read_daquar(path: Path, split: str, images: Sequence[Path], listed: Path | None, dropped: Dropped) -> list[Example]:
     """The examples of one file of questions, in its order.
 
-    The id is the split and the number of the pair. An answer is one text: of a set, the members with ", " between them,
-    in the order of the alphabet, for a set has none of its own, and a model would take two orders for two answers.
+    The id is the split and the number of the pair. An answer is one text, normalised as those of VQA (`garbage_bin` is
+    `garbage bin`): of a set, the members with ", " between them, in the order of the alphabet, for a set has none of
+    its own, and a model would take two orders for two answers.
 
     Args:
         path: `qa.train.txt`, say.
@@ -58,7 +60,7 @@ def read_daquar(path: Path, split: str, images: Sequence[Path], listed: Path | N
                 image_id=image,
                 image=files.get(image, f"{image}.jpg"),
                 question=text,
-                answers=(", ".join(sorted({*filter(None, map(str.strip, answer.split(",")))})),),
+                answers=(", ".join(sorted({*filter(None, map(normalise, answer.split(",")))})),),
                 question_type=question_type(text),
             )
         )

@@ -92,7 +92,17 @@ class VisionLanguageData(pl.LightningDataModule):
 
     @cached_property
     def answers(self) -> AnswerSet:
-        """The answers of the training split that a classifier chooses from."""
+        """The answers of the training split that a classifier chooses from.
+
+        Raises:
+            UserError: none is right often enough.
+        """
+        (answer, most), *_ = Counter(self.prior.overall).most_common(1)
+        if most < self.min_answer_count:
+            raise UserError(
+                f"{self.root}/train.jsonl: no answer is right for {self.min_answer_count} questions; {answer!r}, "
+                f"the most frequent, is for {most}: lower data.min_answer_count"
+            )
         return AnswerSet.choose(self.prior.overall, self.max_answers, self.min_answer_count)
 
     @cached_property
@@ -108,7 +118,8 @@ class VisionLanguageData(pl.LightningDataModule):
                 if example.answers:
                     canon = list(map(canonical, example.answers))
                     yield from map(spell, set(canon))
-                    answers.setdefault(example.question_type or "", Counter())[majority(canon)] += 1
+                    if right := majority(canon):  # of `a` nothing is left
+                        answers.setdefault(example.question_type or "", Counter())[right] += 1
 
         return Vocabulary.count(texts(), self.min_count), answers
 
@@ -156,8 +167,9 @@ class VisionLanguageData(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         for split in self._used():
             count = len(open_split(self.root, split))
-            if split != "train" and count < 2:
-                raise UserError(f"{self.root / split}.jsonl: scores take two images at least; there are {count}")
+            if split != "train" and count < (1 if self.asks else 2):
+                least = "a question" if self.asks else "two images"
+                raise UserError(f"{self.root / split}.jsonl: scores take {least} at least; there are {count}")
         self._caches = self.make_cache(self._encoder(), self._used()) if self.cache is not None else {}
 
     def _used(self) -> tuple[str, ...]:

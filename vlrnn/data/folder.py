@@ -41,7 +41,10 @@ def folder_script(description: str, what: str, columns: Sequence[str], read: Rea
 
 
 def _shares(text: str) -> tuple[float, ...]:
-    return tuple(float(share) for share in text.split(","))
+    try:
+        return tuple(float(share) for share in text.split(","))
+    except ValueError:
+        raise UserError(f"--shares {text}: must be three numbers, of train, val and test: 0.8,0.1,0.1") from None
 
 
 def _prepare(options: argparse.Namespace, what: str, read: Reader) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from vlrnn.data.images import check_image
-from vlrnn.errors import UserError
+from vlrnn.errors import Parser, UserError
 from vlrnn.records import SPLITS, Example, Id, describe_dataset, write_dataset
 
 Splits = dict[str, list[Example]]
@@ -78,7 +78,7 @@ def script(
 
 def script_parser(description: str, source: str) -> argparse.ArgumentParser:
     """A parser of what every script for real data takes; `source` is the help for SOURCE."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = Parser(description=description)
     parser.add_argument("source", type=Path, metavar="SOURCE", help=source)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the prepared data set goes")
     parser.add_argument(

@@ -9,6 +9,7 @@ from vlrnn.data.splitting import draw_splits
 from vlrnn.data.table import Entry, read_table
 from vlrnn.errors import UserError
 from vlrnn.records import SPLITS, Example
+from vlrnn.text.answers import canonical
 
 
 @dataclass
@@ -22,9 +23,10 @@ class _Asked:
 def read_questions(path: Path, shares: Sequence[float], seed: int) -> Splits:
     """The examples of a file of questions, one for each, in the splits that it says, or else drawn by chance.
 
-    The lines with the same question about the same image are the answers of several annotators. An empty answer is
-    none: a test split may be without answers. Questions are numbered from 1, in the order of the file; the number is
-    the id.
+    The lines with the same question about the same image are the answers of several annotators. They are normalised, as
+    those of VQA are: where all are the same, its protocols compare them as they stand, and `Yes` is not `yes`. An empty
+    answer is none: a test split may be without answers. Questions are numbered from 1, in the order of the file; the
+    number is the id.
 
     CSV columns: `image`, `question`, `answer`, and, if wanted, `split`, `question_type` and `answer_type`. JSON: a list
     of `{"image": ..., "question": ..., "answer": ... or "answers": [...], "split": ...}`, or such lists by image,
@@ -44,7 +46,7 @@ def read_questions(path: Path, shares: Sequence[float], seed: int) -> Splits:
         question = " ".join((_text(entry, "question") or "").split())
         kinds = _text(entry, "question_type") or None, _text(entry, "answer_type") or None
         same = asked.setdefault((entry.image, entry.split, question), _Asked(len(asked) + 1, *kinds))
-        same.answers.extend(filter(None, map(str.strip, entry.texts("answer") or ())))
+        same.answers.extend(filter(None, map(canonical, entry.texts("answer") or ())))
     homes = draw_splits([(image, split) for image, split, _ in asked], shares, seed, "questions")
     splits: Splits = {split: [] for split in SPLITS}
     for (image, split, question), same in asked.items():

@@ -114,7 +114,10 @@ def add_dev_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _dev(text: str) -> float:
-    dev = float(text)
+    try:
+        dev = float(text)
+    except ValueError:
+        dev = -1.0
     if not (0 <= dev < 1 or (dev.is_integer() and dev > 0)):
         raise UserError(f"--dev {text}: must be a share from 0 to below 1, or a whole number of images")
     return dev if dev < 1 else int(dev)

@@ -175,12 +175,14 @@ def compare_answers(
             for name, threshold in WUPS_NAMES.items():
                 per_question[name].append(100 * wordnet.wups(said, right, threshold))
     annotators = [len(example.answers) for example in examples.values()]
-    clusters: dict[Id, int] = {}
+    # In an order of their own, so that the intervals do not hang on the order of the questions.
+    images = sorted({each.image_id for each in examples.values()}, key=str)
+    clusters = {image: number for number, image in enumerate(images)}
     return AnswerScores(
         ids=tuple(examples),
         per_question={name: np.array(values) for name, values in per_question.items()},
         types={kind: [getattr(example, kind) for example in examples.values()] for kind in TYPES},
-        clusters=np.array([clusters.setdefault(each.image_id, len(clusters)) for each in examples.values()]),
+        clusters=np.array([clusters[each.image_id] for each in examples.values()]),
         settings={
             "protocol": protocol,
             "unit": "percent",

@@ -110,16 +110,17 @@ class QuestionEncoder(Reader):
 def _fill(table: Tensor, words: Sequence[str], path: Path) -> None:
     """Put the vectors of a file into the rows of the words that it has."""
     rows = {word: row for row, word in enumerate(words)}
-    found = 0
+    found, width = 0, table.shape[1]
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                word, *values = line.rstrip().split(" ")
+                word, *values = line.rstrip().rsplit(" ", width)  # some entries of GloVe's hold spaces
+                first, *more = word.split(" ")
+                if first in rows and (len(values) < width or (more and all(map(_is_number, more)))):
+                    count = len(more) + len(values)
+                    raise UserError(f"{path}:{number}: {count} numbers, where the embedding is {width} wide")
                 if word not in rows:
                     continue
-                if len(values) != table.shape[1]:
-                    width = table.shape[1]
-                    raise UserError(f"{path}:{number}: {len(values)} numbers, where the embedding is {width} wide")
                 table[rows[word]] = torch.tensor([float(value) for value in values])
                 found += 1
     except OSError as fault:
@@ -128,3 +129,11 @@ def _fill(table: Tensor, words: Sequence[str], path: Path) -> None:
         raise UserError(f"{path}: no text file of word vectors: {fault}") from None
     if not found:
         raise UserError(f"{path}: holds none of the {len(words)} words")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -113,7 +113,7 @@ class Task(Part, pl.LightningModule):
         for prediction in self.predict(batch):
             self._predictions[prediction.id] = prediction
         for example in batch.examples:
-            self._examples[example.id] = example
+            _keep(example, self._examples)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         batch = self.seen(batch)
@@ -146,7 +146,10 @@ class Task(Part, pl.LightningModule):
             dist.all_gather_object(gathered, (self._predictions, self._examples))
         self._predictions, self._examples = {}, {}
         predictions = {id: each for rank, _ in gathered for id, each in rank.items()}
-        examples = {id: each for _, rank in gathered for id, each in rank.items()}
+        examples: dict[Id, Example] = {}
+        for _, rank in gathered:
+            for example in rank.values():
+                _keep(example, examples)
         order = sorted(examples, key=str)
         self._written = [predictions[id] for id in order]
         if self.trainer.sanity_checking:
@@ -186,6 +189,20 @@ class Task(Part, pl.LightningModule):
                 raise UserError(
                     f"the checkpoint was made with another {part} than the recipe's; give the config.yaml of its run"
                 )
+        expected = {name: each.shape for name, each in self.state_dict().items()}
+        found = {name: each.shape for name, each in checkpoint["state_dict"].items()}
+        if expected != found:
+            odd = next(name for name in {**expected, **found} if expected.get(name) != found.get(name))
+            raise UserError(
+                f"the checkpoint holds the weights of another model than the recipe's, {odd} to begin with (other "
+                "members, or another loss?); give the config.yaml of its run"
+            )
+
+
+def _keep(example: Example, examples: dict[Id, Example]) -> None:
+    """Add an example; it may come twice, but no other by its id."""
+    if examples.setdefault(example.id, example) != example:
+        raise UserError(f"the split holds two examples by the id {example.id!r}; give each one of its own")
 
 
 def _without_learning(description: Any) -> Any:

@@ -13,6 +13,8 @@ from vlrnn.errors import UserError
 from vlrnn.tasks.answer_losses import AnswerLoss, Guess, LogitLoss, MajorityAnswer, Targets
 from vlrnn.tasks.objectives import Loss
 
+_OPEN = 3.0  # the sigmoid of which is 0.95
+
 
 class Debiased(AnswerLoss):
     """What they share.
@@ -119,8 +121,13 @@ class RUBi(Debiased):
         self.weight = weight
 
     def build(self, question_width: int, fused_width: int, answers: int) -> Self:
-        self.mask = nn.Sequential(nn.Linear(question_width, self.hidden), nn.ReLU(), nn.Linear(self.hidden, answers))
+        mask = nn.Linear(self.hidden, answers)
+        self.mask = nn.Sequential(nn.Linear(question_width, self.hidden), nn.ReLU(), mask)
         self.blind_logits = nn.Linear(answers, answers)
+        # The mask begins open, and its logits as those of the blind answers: likely answers are let through. As random
+        # numbers leave the two, likely answers may be those shut out, and the model overrates them all the more.
+        nn.init.constant_(mask.bias, _OPEN)
+        nn.init.eye_(self.blind_logits.weight)
         return self
 
     def biased(self, guess: Guess, targets: Targets) -> Loss:

@@ -34,6 +34,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import load_part
+from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, loggers
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.vocabulary import Vocabulary
@@ -68,10 +69,17 @@ class RecipeCLI(LightningCLI):
 
     def _vocabulary(self, data: VisionLanguageData) -> Vocabulary:
         """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
+        self._check_kind(data)
         if self.subcommand in ("validate", "test"):
             known = load_part(self.config[self.subcommand]["ckpt_path"], "vocabulary", Vocabulary)
             data.vocabulary = known or data.vocabulary
         return data.vocabulary
+
+    def _check_kind(self, data: VisionLanguageData) -> None:
+        answers = issubclass(self._task, QuestionAnswering)
+        if answers != data.asks:
+            wants, holds = ("questions", "captions") if answers else ("captions", "questions")
+            raise UserError(f"{data.root}: holds {holds}, where {self._task.__name__} is for {wants}")
 
     def _answers(self, data: VisionLanguageData) -> AnswerSet | None:
         """The answers of the training split that a classifier chooses from; of a checkpoint that is scored its own."""
@@ -121,9 +129,9 @@ class RecipeCLI(LightningCLI):
         checkpoint, where no other is named: never of a model that learnt nothing."""
         settings = self.config[self.subcommand] if self.subcommand else self.config
         module, _, name = settings["model"]["class_path"].rpartition(".")
-        task = getattr(importlib.import_module(module), name)
+        self._task = getattr(importlib.import_module(module), name)
         for callback in ("checkpoint", "early_stopping"):
-            settings[callback]["monitor"] = settings[callback]["monitor"] or f"val/{task.headline}"
+            settings[callback]["monitor"] = settings[callback]["monitor"] or f"val/{self._task.headline}"
         if self.subcommand in ("validate", "test"):
             best = Path(settings["trainer"]["default_root_dir"]) / "checkpoints" / "best.ckpt"
             if settings["ckpt_path"] is None:

@@ -1,12 +1,14 @@
 """How a decoder's answer is found: freely, within a closed set, or by asking for the probability of every answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from vlrnn.decoding.constraints import Constraint, one_of
 from vlrnn.decoding.search import Decoding
+from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.tree import select
@@ -16,7 +18,7 @@ from vlrnn.text.answer_set import AnswerSet
 from vlrnn.text.answers import read, spell
 from vlrnn.text.vocabulary import EOS, PAD, UNK, Vocabulary
 
-_SHORT = Decoding(num_beams=3, max_new_tokens=10, length_penalty=0.0, num_return_sequences=3)
+_SHORT = Decoding(num_beams=3, max_new_tokens=20, length_penalty=0.0, num_return_sequences=3)
 
 
 class Answering(Part):
@@ -37,7 +39,7 @@ class FreeAnswers(Answering):
     """Whatever the search finds.
 
     Args:
-        decoding: how it searches; null: with three beams, for answers of up to ten words, by their sums of log p.
+        decoding: how it searches; null: with three beams, for answers of up to 19 words, by their sums of log p.
     """
 
     name = "free"
@@ -45,16 +47,16 @@ class FreeAnswers(Answering):
     def __init__(self, decoding: Decoding | None = None) -> None:
         self.decoding = decoding or _SHORT
 
-    def constraints(self, vocabulary: Vocabulary, answers: AnswerSet) -> Sequence[Constraint]:
-        """What the search is held to."""
-        return ()
+    def search(self, vocabulary: Vocabulary, answers: AnswerSet) -> tuple[Decoding, Sequence[Constraint]]:
+        """How it searches, and what it is held to."""
+        return self.decoding, ()
 
     def __call__(
         self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
     ) -> list[list[Utterance]]:
-        held_to = self.constraints(vocabulary, answers)
-        found = speak(decoder, vocabulary, context, self.decoding, constraints=held_to)
-        return [[each._replace(text=read(each.tokens)) for each in answers] for answers in found]
+        decoding, held_to = self.search(vocabulary, answers)
+        found = speak(decoder, vocabulary, context, decoding, constraints=held_to)
+        return [_each_once(each._replace(text=read(each.tokens)) for each in answers) for answers in found]
 
     def describe(self) -> dict[str, Any]:
         return {"answering": self.name, **self.decoding.describe()}
@@ -64,13 +66,14 @@ class ConstrainedAnswers(FreeAnswers):
     """What the search finds among the closed set of answers; those with an unknown word cannot be said.
 
     Args:
-        decoding: as for free answers.
+        decoding: as for free answers, but that the longest answer of the set can be said.
     """
 
     name = "constrained"
 
-    def constraints(self, vocabulary: Vocabulary, answers: AnswerSet) -> Sequence[Constraint]:
-        return [one_of([*_sayable(vocabulary, answers).values()])]
+    def search(self, vocabulary: Vocabulary, answers: AnswerSet) -> tuple[Decoding, Sequence[Constraint]]:
+        spelled = [*_sayable(vocabulary, answers).values()]
+        return replace(self.decoding, max_new_tokens=max(map(len, spelled))), [one_of(spelled)]
 
 
 class RankedAnswers(Answering):
@@ -82,6 +85,8 @@ class RankedAnswers(Answering):
     """
 
     def __init__(self, told: int = 3, rows: int = 4096) -> None:
+        if told < 1 or rows < 1:
+            raise UserError(f"answering: told and rows must be at least 1, not {told} and {rows}")
         self.told = told
         self.rows = rows
 
@@ -121,6 +126,21 @@ def encode_answer(vocabulary: Vocabulary, answer: str) -> list[int]:
 
 
 def _sayable(vocabulary: Vocabulary, answers: AnswerSet) -> dict[str, Sequence[int]]:
-    """Text -> ids of the answers whose words are all known, as the decoder would say them."""
-    spelled = (encode_answer(vocabulary, answer) for answer in answers.answers)
-    return {read(vocabulary.decode(ids)): ids for ids in spelled if UNK not in ids and len(ids) > 1}
+    """Text -> ids of the answers whose words are all known, as the decoder would say them.
+
+    Raises:
+        UserError: there is none.
+    """
+    spelled: Iterable[Sequence[int]] = (encode_answer(vocabulary, answer) for answer in answers.answers)
+    sayable = {read(vocabulary.decode(ids)): ids for ids in spelled if UNK not in ids and len(ids) > 1}
+    if not sayable:
+        raise UserError(f"none of the {len(answers)} answers can be said in known words; lower data.min_count")
+    return sayable
+
+
+def _each_once(answers: Iterable[Utterance]) -> list[Utterance]:
+    """The answers, the first of those that read the same."""
+    kept: dict[str, Utterance] = {}
+    for each in answers:
+        kept.setdefault(each.text, each)
+    return list(kept.values())
