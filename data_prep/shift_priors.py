@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=float,
         default=0.9,
         metavar="S",
-        help="how rare the rarest answer of a type becomes beside the most frequent, in 0 to 1; default %(default)s",
+        help="how rare the rarest answer of a type becomes beside the most frequent, 0 to below 1; default %(default)s",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the order of the answers; default %(default)s")
     return script(parser, prepare, argv)
