@@ -241,7 +241,8 @@ def test_what_does_not_fit_together_is_told_in_one_line(
     assert "holds captions, where GenerativeVQA is for questions" in refused(
         "fit", "--data.root", str(questions.parent / "captions")
     )
-    assert "two examples by the id" in refused("test", "--data.root", str(tmp_path / "twice"))
+    told = refused("test", "--data.root", str(tmp_path / "twice"))
+    assert f"{tmp_path / 'twice'}: two examples of a split have the id {one.id!r}" in told
     single = ["--data.root", str(tmp_path / "single"), "--data.image_root", str(questions)]
     assert main(["test", "--config", str(recipe), *single]) == 0
 

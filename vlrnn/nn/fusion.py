@@ -31,8 +31,8 @@ class Fusion(Part, nn.Module):
         raise NotImplementedError
 
 
-class Concatenation(Fusion):
-    """relu(W [question; sight / |sight|]): they stand side by side until the hidden layer.
+class _OneStep(Fusion):
+    """What those share that bring the two together in one step.
 
     Args:
         width: F.
@@ -43,6 +43,14 @@ class Concatenation(Fusion):
         super().__init__()
         self.width = width
         self.dropout = nn.Dropout(dropout)
+
+
+class Concatenation(_OneStep):
+    """relu(W [question; sight / |sight|]): they stand side by side until the hidden layer.
+
+    Args:
+        width, dropout: as of its base.
+    """
 
     def build(self, question_width: int, seen_width: int) -> Self:
         self.both = nn.Linear(question_width + seen_width, self.width)
@@ -53,19 +61,13 @@ class Concatenation(Fusion):
         return self.dropout(torch.relu(self.both(both)))
 
 
-class Addition(Fusion):
+class Addition(_OneStep):
     """tanh(W question) + tanh(V norm(sight)): what is seen speaks for answers whatever was asked (after Yang et al.
     2016, section 3.3, who add the two as they are). It holds up better than products where images are few.
 
     Args:
-        width: F.
-        dropout: of the result.
+        width, dropout: as of its base.
     """
-
-    def __init__(self, width: int = 512, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.width = width
-        self.dropout = nn.Dropout(dropout)
 
     def build(self, question_width: int, seen_width: int) -> Self:
         self.from_question = nn.Linear(question_width, self.width)
@@ -76,19 +78,13 @@ class Addition(Fusion):
         return self.dropout(torch.tanh(self.from_question(question)) + torch.tanh(self.from_seen(seen)))
 
 
-class Product(Fusion):
+class Product(_OneStep):
     """tanh(W question) * tanh(V sight / |sight|), element by element: the deeper LSTM Q + norm I baseline of VQA (Antol
     et al. 2015).
 
     Args:
-        width: F.
-        dropout: of the result.
+        width, dropout: as of its base.
     """
-
-    def __init__(self, width: int = 512, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.width = width
-        self.dropout = nn.Dropout(dropout)
 
     def build(self, question_width: int, seen_width: int) -> Self:
         self.from_question = nn.Linear(question_width, self.width)

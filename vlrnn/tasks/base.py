@@ -113,7 +113,14 @@ class Task(Part, pl.LightningModule):
         for prediction in self.predict(batch):
             self._predictions[prediction.id] = prediction
         for example in batch.examples:
-            _keep(example, self._examples)
+            self._keep(example, self._examples)
+
+    def _keep(self, example: Example, examples: dict[Id, Example]) -> None:
+        """Add an example; it may come twice, but no other by its id."""
+        if examples.setdefault(example.id, example) != example:
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            place = "" if data is None else f"{data.root}: "
+            raise UserError(f"{place}two examples of a split have the id {example.id!r}; give each one of its own")
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         batch = self.seen(batch)
@@ -149,7 +156,7 @@ class Task(Part, pl.LightningModule):
         examples: dict[Id, Example] = {}
         for _, rank in gathered:
             for example in rank.values():
-                _keep(example, examples)
+                self._keep(example, examples)
         order = sorted(examples, key=str)
         self._written = [predictions[id] for id in order]
         if self.trainer.sanity_checking:
@@ -197,12 +204,6 @@ class Task(Part, pl.LightningModule):
                 f"the checkpoint holds the weights of another model than the recipe's, {odd} to begin with (other "
                 "members, or another loss?); give the config.yaml of its run"
             )
-
-
-def _keep(example: Example, examples: dict[Id, Example]) -> None:
-    """Add an example; it may come twice, but no other by its id."""
-    if examples.setdefault(example.id, example) != example:
-        raise UserError(f"the split holds two examples by the id {example.id!r}; give each one of its own")
 
 
 def _without_learning(description: Any) -> Any:

@@ -4,7 +4,6 @@ How an answer comes about: the encoder turns the image into a context; the recur
 the question looks at the image; what was asked and what was seen are fused, and score every answer.
 """
 
-from copy import deepcopy
 from functools import cache
 from typing import cast
 
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
-from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
 from vlrnn.nn.fusion import Fusion
@@ -25,7 +23,7 @@ from vlrnn.tasks.answer_losses import AnswerLoss, Guess, SoftAnswers, Targets
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.prior_vqa import Shares
-from vlrnn.tasks.question_answering import QuestionAnswering, choose
+from vlrnn.tasks.question_answering import QuestionAnswering, alike, choose
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet, worth
 from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import Vocabulary
@@ -78,12 +76,9 @@ class ClassifierVQA(QuestionAnswering):
         optimization: Optimization = Optimization(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__(vocabulary, answers, encoder, optimization)
-        if members < 1:
-            raise UserError(f"model: members must be at least 1, not {members}")
         parts = (question_encoder, look, fusion, loss or SoftAnswers())
-        alike = [parts, *(deepcopy(parts) for _ in range(members - 1))]
         self.members = nn.ModuleList()
-        for reader, look, fusion, loss in alike:
+        for reader, look, fusion, loss in alike(parts, members):
             understanding = Understanding(reader, look, fusion, vocabulary.words, encoder.width)
             self.members.append(_Member(understanding, len(answers), loss))
         self.prior = None if prior is None else Shares(prior, answers)

@@ -7,14 +7,12 @@ caption (vlrnn.tasks.captioning).
 
 import math
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
-from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.encoders import Encoder
@@ -27,7 +25,7 @@ from vlrnn.nn.understanding import Understanding
 from vlrnn.records import Example, Id, Prediction
 from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.question_answering import QuestionAnswering
+from vlrnn.tasks.question_answering import QuestionAnswering, alike
 from vlrnn.tasks.speaking import as_prediction
 from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, encode_answer
 from vlrnn.text.answer_set import AnswerSet, majority
@@ -84,12 +82,9 @@ class GenerativeVQA(QuestionAnswering):
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
         super().__init__(vocabulary, answers, encoder, optimization)
-        if members < 1:
-            raise UserError(f"model: members must be at least 1, not {members}")
         parts = (question_encoder, look, fusion, decoder)
-        alike = [parts, *(deepcopy(parts) for _ in range(members - 1))]
         self.members = nn.ModuleList()
-        for reader, look, fusion, decoder in alike:
+        for reader, look, fusion, decoder in alike(parts, members):
             understanding = Understanding(reader, look, fusion, vocabulary.words, encoder.width)
             self.members.append(_Member(understanding, decoder.build(len(vocabulary), encoder.width, fusion.width)))
         self.answering = answering or FreeAnswers()

@@ -1,7 +1,8 @@
 """What both heads of visual question answering share: the words, the answers, the ceiling, and the score."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from copy import deepcopy
+from typing import Any, TypeVar
 
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
@@ -16,6 +17,8 @@ from vlrnn.tasks.optimization import Optimization
 from vlrnn.text.answer_set import AnswerSet, worth
 from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import Vocabulary
+
+Parts = TypeVar("Parts")
 
 _TOLD = 5
 """How many answers a prediction names, the likeliest."""
@@ -66,6 +69,17 @@ class QuestionAnswering(Task):
         if not any(example.answers for example in examples.values()):
             return {"scores": {}, "settings": {"n": len(examples), "not_computed": "the split has no answers"}}
         return score_answers({id: prediction.text for id, prediction in predictions.items()}, examples)
+
+
+def alike(parts: Parts, members: int) -> list[Parts]:
+    """The parts of each of so many members of a model, to be built: they differ in the random numbers of that alone.
+
+    Raises:
+        UserError: there is no member.
+    """
+    if members < 1:
+        raise UserError(f"model: members must be at least 1, not {members}")
+    return [parts, *(deepcopy(parts) for _ in range(members - 1))]
 
 
 def choose(examples: Sequence[Example], probabilities: Tensor, answers: AnswerSet) -> list[Prediction]:

@@ -20,7 +20,7 @@ class AnswerSet(Part):
         self.answers = tuple(answers)
         self._ids = {answer: id for id, answer in enumerate(self.answers)}
         if not self.answers:
-            raise UserError("the set of answers is empty; lower data.min_answer_count")
+            raise UserError("the set of answers is empty")
         if len(self._ids) < len(self.answers):
             twice = next(answer for answer, count in Counter(self.answers).items() if count > 1)
             raise UserError(f"the set of answers holds {twice!r} twice")
