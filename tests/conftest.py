@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from data_scripts import Script
 from hypothesis import settings
 from PIL import Image
 from safetensors.torch import save_file
@@ -30,6 +31,11 @@ PLACES = {"left": (2, 10), "right": (18, 10), "top": (10, 2)}
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Script:
+    return Script(capsys, tmp_path / "prepared")
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,10 @@ class Script:
     def split(self, name: str) -> dict[Any, Example]:
         return {example.id: example for example in open_split(self.out, name)}
 
+    def images(self, split: str) -> set[Any]:
+        """The ids of a split's images."""
+        return {example.image_id for example in self.split(split).values()}
+
     def dropped(self, *parts: str) -> bool:
         """Whether a line tells of something dropped, with all these in it."""
         lines = [line for line in self.told.splitlines() if line.startswith("dropped")]

@@ -15,11 +15,6 @@ from vlrnn.records import describe_dataset, open_split
 
 
 @pytest.fixture
-def script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Script:
-    return Script(capsys, tmp_path / "prepared")
-
-
-@pytest.fixture
 def flickr8k(tmp_path: Path) -> Path:
     """With the stray key, an image in no list, a missing and a broken image, and an empty caption."""
     source = tmp_path / "flickr8k"

@@ -34,12 +34,14 @@ class Predictor:
     Args:
         task: trained.
         device: where it runs; by default a GPU where there is one.
+        name: what errors call it.
 
     Raises:
         UserError: there is no such device.
     """
 
-    def __init__(self, task: Task, device: str | torch.device | None = None) -> None:
+    def __init__(self, task: Task, device: str | torch.device | None = None, name: str = "this model") -> None:
+        self._name = name
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.task = task.to(self.device).eval()
@@ -54,7 +56,7 @@ class Predictor:
         Raises:
             UserError: it is none.
         """
-        return cls(load_task(path, Task), device)
+        return cls(load_task(path, Task), device, str(path))
 
     def decoding(self, **settings: Any) -> Decoding:
         """The model's own decoding settings, changed where `settings` says (`num_beams=5`, ...)."""
@@ -149,13 +151,13 @@ class Predictor:
     @property
     def _captioner(self) -> Captioner:
         if not isinstance(self.task, Captioner):
-            raise UserError("this checkpoint does not caption: it answers questions (vlrnn ask)")
+            raise UserError(f"{self._name}: does not caption: it answers questions (vlrnn ask)")
         return self.task
 
     @property
     def _answerer(self) -> QuestionAnswering:
         if not isinstance(self.task, QuestionAnswering):
-            raise UserError("this checkpoint answers no questions: it captions (vlrnn caption)")
+            raise UserError(f"{self._name}: answers no questions: it captions (vlrnn caption)")
         return self.task
 
     def _read(self, image: ImageLike) -> np.ndarray | UserError:

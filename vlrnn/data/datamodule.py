@@ -30,7 +30,7 @@ class VisionLanguageData(pl.LightningDataModule):
         batch_size: images in a batch.
         captions_per_image: how many of an image's captions, drawn anew each time, come with it in training; null: all.
         min_count: words that occur less often in the training captions, or questions and answers, are `<unk>`.
-        max_length: words of a training caption, or of a question; what lies behind is cut off.
+        max_length: words of a training caption; what lies behind is cut off.
         max_answers: how many answers, the most frequent, a classifier chooses from; null: all.
         min_answer_count: how many training questions such an answer must be the majority's for.
         cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
@@ -192,7 +192,7 @@ class VisionLanguageData(pl.LightningDataModule):
 
     def encode_question(self, question: str) -> list[int]:
         """A question as ids."""
-        return self.vocabulary.encode(tokenize(question)[: self.max_length])
+        return self.vocabulary.encode(tokenize(question))
 
     def loader(self, split: str) -> DataLoader[Batch]:
         """Batches of a split; those of train are shuffled."""

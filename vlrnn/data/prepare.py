@@ -123,6 +123,9 @@ def publish(
     cleaned: Splits = {}
     for split, examples in told.items():
         cleaned[split] = [example for example in examples if example.image not in faulty]
+        for example in examples:
+            if example.question is not None and example.image in faulty:
+                dropped.add("question without its image", example.id)
     for image, (reason, detail) in faulty.items():
         dropped.add(reason, image + detail)
     if not any(cleaned.values()):

@@ -181,6 +181,8 @@ class Task(Part, pl.LightningModule):
         settings = {"split": split, **place, **result["settings"]}
         result = {**result, "settings": settings}
         write_json(run / "metrics.json", result)
+        if not result["scores"]:
+            print(f"{split}: {result['settings']['not_computed']}; {run}/predictions.jsonl has its predictions")
         print_beside(run, result)
 
     # Checkpoints carry all that is needed to build the task again; see vlrnn.tasks.checkpoint.

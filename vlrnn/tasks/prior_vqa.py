@@ -45,7 +45,8 @@ class PriorVQA(QuestionAnswering):
         vocabulary: the words of questions, of which none is read.
         answers: the closed set.
         prior: how often which is right.
-        per_type: give the answer that is right most often for the question's type, instead of for all questions.
+        per_type: give the answer that is right most often for the question's type, instead of for all questions. A
+            question without a type, as one that `vlrnn ask` is given, is as all questions.
     """
 
     def __init__(self, vocabulary: Vocabulary, answers: AnswerSet, prior: AnswerPrior, per_type: bool = False) -> None:

@@ -160,6 +160,10 @@ def _hush() -> None:
         "Found .* in eval mode at the start of training",
         ".*loading a checkpoint outside the 'fit' stage",  # of averaged weights, which the checkpoint holds
         ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*training batches .* smaller than the logging interval.*",  # the log has a line for each epoch as well
+        ".*configure_optimizers` returned `None`.*",  # a baseline that counts has nothing to move, no loss,
+        ".*training_step` returned `None`.*",
+        ".*parameters` is an empty generator.*",  # and no gradient
     ):
         warnings.filterwarnings("ignore", text)
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
