@@ -5,7 +5,7 @@ import pytest
 
 from vlrnn.errors import UserError
 from vlrnn.metrics import CaptionScorer, bootstrap, score_captions
-from vlrnn.metrics.bootstrap import Resampler, interval, p_value
+from vlrnn.metrics.bootstrap import Ratio, Resampler, interval, p_value, ratios
 from vlrnn.metrics.comparison import compare
 
 WORDS = ["a", "man", "dog", "rides", "the", "red", "on", "big", "board", "surf"]
@@ -82,3 +82,19 @@ def test_a_comparison_wants_the_same_images() -> None:
     second = score_captions(random_captions(4, seed=2), references(4))
     with pytest.raises(UserError, match="same images"):
         compare(first, second)
+
+
+def test_ratios_are_those_of_the_resampled_items() -> None:
+    above, below = np.array([1.0, 0, 2, 0, 3]), np.array([2.0, 1, 2, 0, 4])
+    found = ratios({"rate": Ratio(above, below), "few": Ratio(above, below, n=2)}, Resampler(5, 200, seed=1), 100)
+    assert found["rate"]["value"] == pytest.approx(100 * 6 / 9)
+    assert found["rate"]["low"] < found["rate"]["value"] < found["rate"]["high"] <= 100
+    assert (found["rate"]["n"], found["few"]["n"]) == (9, 2)
+    assert found["rate"]["low"] == found["few"]["low"]
+
+
+def test_a_ratio_of_nothing_is_absent_and_sets_without_are_passed_over() -> None:
+    nothing, one = np.zeros(3), np.array([1, 0, 0])
+    found = ratios({"none": Ratio(nothing, nothing), "one": Ratio(one, one)}, Resampler(3, 100))
+    assert found == {"one": {"value": 1.0, "low": 1.0, "high": 1.0, "n": 1}}
+    assert ratios({"none": Ratio(nothing, nothing)}, Resampler(3, 100)) == {}

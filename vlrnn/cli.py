@@ -19,6 +19,7 @@ COMMANDS = {
     "caption": "caption images",
     "ask": "answer questions about an image",
     "score": "score captions or answers in files, made by any model",
+    "probe": "ask of finished predictions, or of a model, what scores do not tell",
     "report": "make an HTML page of a run",
     "export": "write a trained model as a folder of safetensors and JSON",
 }

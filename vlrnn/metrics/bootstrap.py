@@ -4,8 +4,8 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 1
 Koehn, EMNLP 2004.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,44 @@ def interval(value: float, samples: Floats, items: int, level: float = 0.95) -> 
     """
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return {"value": value, "low": float(low), "high": float(high), "n": items}
+
+
+class Ratio(NamedTuple):
+    """The sum of one quantity over items, `above` [items], divided by that of another, `below` [items]: a share, a
+    mean, a rate. `n` is how many were counted, by default the sum of `below`."""
+
+    above: NDArray[Any]
+    below: NDArray[Any]
+    n: int | None = None
+
+
+def ratios(
+    parts: Mapping[str, Ratio], resampler: Resampler, scale: float = 1.0, level: float = 0.95
+) -> dict[str, dict[str, float | int]]:
+    """Ratios with their intervals, as `interval` gives them.
+
+    Args:
+        parts: name -> ratio, over the items of the resampler.
+        resampler: draws the same sets of items for all.
+        scale: what all are multiplied by, 100 for percent.
+        level: the share of the samples that an interval holds.
+
+    Returns:
+        of each name; one that has nothing below in all items is absent. Sets of items that have nothing below for it
+        say nothing of its interval.
+    """
+    there = {name: part for name, part in parts.items() if part.below.sum() > 0}
+    if not there:
+        return {}
+    columns = np.stack([np.stack([part.above, part.below], -1) for part in there.values()], 1)
+    sums = resampler.sums(columns)  # [resamples, parts, 2]
+    found = {}
+    for place, (name, part) in enumerate(there.items()):
+        above, below = sums[:, place].T
+        value = scale * float(part.above.sum() / part.below.sum())
+        count = int(part.below.sum()) if part.n is None else part.n
+        found[name] = interval(value, scale * above[below > 0] / below[below > 0], count, level)
+    return found
 
 
 def p_value(difference: float, samples: Floats) -> float:

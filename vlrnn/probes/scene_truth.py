@@ -9,14 +9,17 @@ diagonal pair may say either relation that is plain to see.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
 from vlrnn.data.scene_language import Claims, read_caption
 from vlrnn.data.scenes import Scene, relation_holds
 from vlrnn.errors import UserError
-from vlrnn.metrics.bootstrap import Resampler, interval
-from vlrnn.records import Example
+from vlrnn.interchange import match, read_predictions
+from vlrnn.metrics.bootstrap import Ratio, Resampler, ratios
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.records import Example, RecordFile
 
 
 @dataclass(frozen=True)
@@ -112,14 +115,37 @@ def scene_truth(
     groups |= {f"right_of_{count}": (right, counts == count) for count in sorted(set(counts.tolist()))}
     for part in fields(Verdict):
         groups[part.name] = np.array([getattr(verdict, part.name) for verdict in verdicts]), everywhere
-    groups = {name: (hits, members) for name, (hits, members) in groups.items() if members.any()}
-    columns = np.stack([np.stack([hits & members, members], -1) for hits, members in groups.values()], 1)
-    sums = Resampler(len(verdicts), resamples, seed).sums(columns)  # [resamples, groups, 2]
-    shares = sums[..., 0] / np.maximum(sums[..., 1], 1)
-    return {
-        name: interval(float(hits[members].mean()), shares[:, place], int(members.sum()))
-        for place, (name, (hits, members)) in enumerate(groups.items())
-    }
+    parts = {name: Ratio(hits & members, members) for name, (hits, members) in groups.items()}
+    return ratios(parts, Resampler(len(verdicts), resamples, seed))
+
+
+def probe_scene_truth(
+    predictions: str | Path, examples: str | Path, *, resamples: int = 1000, seed: int = 0
+) -> Finding:
+    """`scene_truth` of files: predictions, and the prepared `.jsonl` of scenes that they are about. The telling cases
+    are captions of which least is right.
+
+    Raises:
+        UserError: a file is wrong, ids do not match, or an example has no scene.
+    """
+    known = {example.image_id: example for example in RecordFile(examples, Example)}
+    matched = match(read_predictions(predictions), known, "error", str(predictions))
+    texts = {id: prediction.text for id, prediction in matched.predictions.items()}
+    truth = scene_truth(list(texts.values()), list(matched.references.values()), resamples=resamples, seed=seed)
+    wrong = {id: _wrong(text, matched.references[id]) for id, text in texts.items()}
+    worst = sorted((id for id in wrong if wrong[id]), key=lambda id: -len(wrong[id]))[:TELLING]
+    return Finding(
+        scores=truth,
+        settings={"predictions": str(predictions), "examples": str(examples), "n": len(texts)},
+        cases=[{"id": id, "caption": texts[id], "wrong": wrong[id]} for id in worst],
+        notes=matched.notes,
+    )
+
+
+def _wrong(text: str, example: Example) -> list[str]:
+    """The parts of a verdict that fail."""
+    verdict = judge(text, _scene(example))
+    return [part.name for part in fields(verdict) if not getattr(verdict, part.name)]
 
 
 def _scene(example: Example) -> Scene:

@@ -1,0 +1,61 @@
+"""`vlrnn probe`: what all probes have in common on the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vlrnn.cli import main
+from vlrnn.data.synthetic import make_scenes
+from vlrnn.records import Prediction, open_split, write_records
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes with their references for predictions, of which one is of another scene."""
+    folder = tmp_path_factory.mktemp("scenes")
+    make_scenes(folder, train=0, val=0, test=12, image_size=32)
+    examples = list(open_split(folder / "captions", "test"))
+    said = [Prediction(each.id, each.image_id, each.captions[0]) for each in examples]
+    write_records(folder / "said.jsonl", [Prediction(said[0].id, said[0].image_id, "two dogs"), *said[1:]])
+    return folder
+
+
+def test_a_probe_shows_and_writes_what_it_finds(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--predictions", str(scenes / "said.jsonl"), "--examples", str(scenes / "captions" / "test.jsonl")]
+    assert main(["probe", "scene_truth", *arguments, "--out", str(tmp_path / "found.json")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["scores"]["right"]["value"] == pytest.approx(11 / 12)
+    assert found["scores"]["right"]["n"] == 12
+    (case,) = found["cases"]
+    assert case["caption"] == "two dogs"
+    told = capsys.readouterr().out
+    assert "0.9167 [" in told
+    assert "two dogs" in told
+
+
+FILES = ["--predictions", "x", "--examples", "y.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["scene_truth"], "--predictions"),
+        (["scene_truth", "--predictions", "x", "--examples", "absent.jsonl"], "absent.jsonl"),
+        (
+            ["scene_truth", "--predictions", "x", "--examples", "y", "--resamples", "0"],
+            "--resamples must be at least 1",
+        ),
+        (["scene_truth", "--predictions", "x", "--examples", "y", "--seed", "-1"], "--seed must not be negative"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["probe", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert complaint in told
+    assert told.count("\n") == 1

@@ -1,0 +1,79 @@
+"""probe: does a model look, what does it make up, whom does it treat worse? Each probe is a file of
+vlrnn/commands/probes."""
+
+import argparse
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlrnn.errors import UserError
+from vlrnn.probes.finding import Finding
+
+PROBES = ("scene_truth",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name in PROBES:
+        probe = importlib.import_module(f"vlrnn.commands.probes.{name}")
+        each = kinds.add_parser(name, help=probe.PURPOSE, description=f"Probe: {probe.PURPOSE}")
+        probe.add_arguments(each)
+        each.add_argument("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
+        each.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
+        each.add_argument("--out", type=Path, metavar="FILE", help="write all of it as JSON")
+        each.set_defaults(probe=probe.run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Probe, write what was found, and show it."""
+    if arguments.resamples < 1:
+        raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
+    if arguments.seed < 0:
+        raise UserError(f"--seed must not be negative, not {arguments.seed}")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for vlrnn score
+    finding = arguments.probe(arguments)
+    if arguments.out:
+        finding.write(arguments.out)
+    _show(arguments.name, finding)
+
+
+def _show(name: str, finding: Finding) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for note in finding.notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True)
+    table = Table(title=name, title_justify="left", caption="95 % intervals in brackets", caption_justify="left")
+    for header in ("score", "value", "n", *finding.baselines):
+        table.add_column(escape(header), justify="left" if header == "score" else "right")
+    beside = [dict(_flat(scores)) for scores in finding.baselines.values()]
+    for place, score in _flat(finding.scores):
+        cells = (_cell(scores.get(place)) for scores in beside)
+        table.add_row(escape(place), _cell(score), f"{score['n']:,}", *cells)
+    for place, reason in finding.not_computed.items():
+        table.add_row(escape(place), f"not computed: {escape(reason)}")
+    console.print(table)
+    for case in finding.cases:
+        told = "; ".join(f"{key} {value}" for key, value in case.items() if key != "id")
+        console.print(f"{case['id']}: {escape(told)}", soft_wrap=True, markup=False)
+
+
+def _flat(scores: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Scores in one row, those of a group as `group: name`."""
+    for name, score in scores.items():
+        if "value" in score:
+            yield place + name, score
+        else:
+            yield from _flat(score, f"{place}{name}: ")
+
+
+def _cell(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return "-"
+    if "low" not in score:
+        return f"{score['value']:.4g}"
+    return f"{score['value']:.4g} \\[{score['low']:.4g}, {score['high']:.4g}]"

@@ -1,0 +1,20 @@
+"""scene_truth: are captions of synthetic scenes true?"""
+
+import argparse
+
+from vlrnn.probes.finding import Finding
+
+PURPOSE = "are captions of synthetic scenes true, judged against the scenes themselves?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--predictions", required=True, metavar="PRED", help="predictions.jsonl, or COCO results")
+    parser.add_argument("--examples", required=True, metavar="REF", help="the prepared .jsonl that they are about")
+
+
+def run(arguments: argparse.Namespace) -> Finding:
+    from vlrnn.probes.scene_truth import probe_scene_truth
+
+    return probe_scene_truth(
+        arguments.predictions, arguments.examples, resamples=arguments.resamples, seed=arguments.seed
+    )
