@@ -44,12 +44,9 @@ FILES = ["--predictions", "x", "--examples", "y.jsonl"]
     [
         (["nonsense"], "invalid choice: 'nonsense'"),
         (["scene_truth"], "--predictions"),
-        (["scene_truth", "--predictions", "x", "--examples", "absent.jsonl"], "absent.jsonl"),
-        (
-            ["scene_truth", "--predictions", "x", "--examples", "y", "--resamples", "0"],
-            "--resamples must be at least 1",
-        ),
-        (["scene_truth", "--predictions", "x", "--examples", "y", "--seed", "-1"], "--seed must not be negative"),
+        (["scene_truth", *FILES], "y.jsonl: cannot be read"),
+        (["scene_truth", *FILES, "--resamples", "0"], "--resamples must be at least 1"),
+        (["scene_truth", *FILES, "--seed", "-1"], "--seed must not be negative"),
     ],
 )
 def test_mistakes_are_told_in_one_line(
