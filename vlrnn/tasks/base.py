@@ -2,7 +2,7 @@
 all processes to scores and files. Knows nothing of what is predicted."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from vlrnn.records import Example, Id, Prediction, write_records
 from vlrnn.tasks.beside import print_beside
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
+from vlrnn.tasks.speaking import Distributions
 
 FORMAT = 1
 """The version of the description that checkpoints carry."""
@@ -55,6 +56,11 @@ class Task(Part, pl.LightningModule):
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Predictions for a batch's examples."""
+        raise NotImplementedError
+
+    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
+        """What it could have said instead, at every place of predictions for a batch's examples, its own or others,
+        given what the batch shows."""
         raise NotImplementedError
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:

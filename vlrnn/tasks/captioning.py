@@ -5,7 +5,7 @@ to start; the search asks the decoder's step for one word after the other; the v
 last three in vlrnn.tasks.speaking).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from vlrnn.records import Example, Id, Prediction
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.speaking import Utterance, as_prediction, speak
+from vlrnn.tasks.speaking import Distributions, Utterance, as_prediction, distributions, speak
 from vlrnn.text.vocabulary import Vocabulary
 
 
@@ -71,6 +71,9 @@ class Captioner(Task):
             as_prediction(example.id, example.image_id, sentences, settings)
             for example, sentences in zip(batch.examples, self.speak(self.see(batch), self.decoding), strict=True)
         ]
+
+    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
+        return distributions(self.decoder, self.vocabulary, self.see(batch), said)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         """BLEU-1..4, ROUGE-L and CIDEr-D of the generated captions, as strings, against the raw references."""

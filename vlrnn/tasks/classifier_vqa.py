@@ -18,12 +18,12 @@ from vlrnn.nn.glimpses import Look
 from vlrnn.nn.questions import Reader
 from vlrnn.nn.tree import map_tree
 from vlrnn.nn.understanding import Understanding
-from vlrnn.records import Example, Prediction
+from vlrnn.records import Example
 from vlrnn.tasks.answer_losses import AnswerLoss, Guess, SoftAnswers, Targets
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.prior_vqa import Shares
-from vlrnn.tasks.question_answering import QuestionAnswering, alike, choose
+from vlrnn.tasks.question_answering import Choosing, alike
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet, worth
 from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import Vocabulary
@@ -44,7 +44,7 @@ class _Member(nn.Module):
         return Guess(self.score(understood.fused).float(), understood.question, understood.fused)
 
 
-class ClassifierVQA(QuestionAnswering):
+class ClassifierVQA(Choosing):
     """An encoder, a question encoder, and a classifier over what both say.
 
     Args:
@@ -98,12 +98,12 @@ class ClassifierVQA(QuestionAnswering):
         losses = [member.loss(guess, targets) for member, guess in zip(self._members(), guesses, strict=True)]
         return Loss(torch.stack([each.total for each in losses]).mean(), losses[0].words)
 
-    def predict(self, batch: Batch) -> list[Prediction]:
+    def probabilities(self, batch: Batch) -> Tensor:
         shares = [
             member.loss.probabilities(guess.logits)
             for member, guess in zip(self._members(), self.guess(batch), strict=True)
         ]
-        return choose(batch.examples, torch.stack(shares).mean(0), self.answers)
+        return torch.stack(shares).mean(0)
 
     def _members(self) -> list[_Member]:
         return cast(list[_Member], list(self.members))

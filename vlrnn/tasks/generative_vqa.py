@@ -6,7 +6,7 @@ caption (vlrnn.tasks.captioning).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -26,7 +26,7 @@ from vlrnn.records import Example, Id, Prediction
 from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.question_answering import QuestionAnswering, alike
-from vlrnn.tasks.speaking import as_prediction
+from vlrnn.tasks.speaking import Distributions, as_prediction, distributions
 from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, encode_answer
 from vlrnn.text.answer_set import AnswerSet, majority
 from vlrnn.text.answers import canonical
@@ -137,6 +137,9 @@ class GenerativeVQA(QuestionAnswering):
             as_prediction(example.id, example.image_id, answers, self.answering.describe())
             for example, answers in zip(batch.examples, found, strict=True)
         ]
+
+    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
+        return distributions(self.decoder, self.vocabulary, self.asked(batch), said)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         result = super().score(predictions, examples)

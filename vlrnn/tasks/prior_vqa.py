@@ -8,9 +8,8 @@ from torch import Tensor
 
 from vlrnn.data.batches import Batch
 from vlrnn.nn.encoders import NoImage
-from vlrnn.records import Prediction
 from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.question_answering import QuestionAnswering, choose
+from vlrnn.tasks.question_answering import Choosing
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.vocabulary import Vocabulary
 
@@ -37,7 +36,7 @@ class Shares:
         return self._table[[self._rows.get(each or "", 0) for each in question_types]]
 
 
-class PriorVQA(QuestionAnswering):
+class PriorVQA(Choosing):
     """Gives the answer that was right most often in training. It has nothing to learn: `fit` counts, and keeps the
     counts.
 
@@ -54,9 +53,8 @@ class PriorVQA(QuestionAnswering):
         self.shares = Shares(prior, answers)
         self.per_type = per_type
 
-    def predict(self, batch: Batch) -> list[Prediction]:
-        types = [example.question_type if self.per_type else None for example in batch.examples]
-        return choose(batch.examples, self.shares.of(types), self.answers)
+    def probabilities(self, batch: Batch) -> Tensor:
+        return self.shares.of([example.question_type if self.per_type else None for example in batch.examples])
 
     def training_step(self, batch: Batch, batch_index: int) -> None:  # type: ignore[override]
         """Nothing is learnt from batches."""

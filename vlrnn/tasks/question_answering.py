@@ -4,16 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, TypeVar
 
+import torch
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
+from vlrnn.data.batches import Batch
 from vlrnn.errors import UserError
 from vlrnn.metrics.vqa import score_answers
 from vlrnn.nn.encoders import Encoder
 from vlrnn.records import Example, Id, Prediction, open_split
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.optimization import Optimization
+from vlrnn.tasks.speaking import Distributions
 from vlrnn.text.answer_set import AnswerSet, worth
 from vlrnn.text.answers import canonical
 from vlrnn.text.vocabulary import Vocabulary
@@ -69,6 +72,25 @@ class QuestionAnswering(Task):
         if not any(example.answers for example in examples.values()):
             return {"scores": {}, "settings": {"n": len(examples), "not_computed": "the split has no answers"}}
         return score_answers({id: prediction.text for id, prediction in predictions.items()}, examples)
+
+
+class Choosing(QuestionAnswering):
+    """A task that gives the likeliest of its answers."""
+
+    def probabilities(self, batch: Batch) -> Tensor:
+        """How likely each of A answers is right for each of a batch's M questions: [M, A], in 0..1; a row need not sum
+        to one."""
+        raise NotImplementedError
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        return choose(batch.examples, self.probabilities(batch), self.answers)
+
+    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
+        """Of the answers, as shares of the sum of their probabilities."""
+        probabilities = self.probabilities(batch)
+        # Far below zero a sigmoid is 0, which has no logarithm.
+        log_shares = probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log().log_softmax(-1)[:, None]
+        return Distributions(log_shares, torch.ones_like(log_shares[..., 0], dtype=torch.bool))
 
 
 def alike(parts: Parts, members: int) -> list[Parts]:

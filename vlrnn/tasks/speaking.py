@@ -27,6 +27,15 @@ class Utterance(NamedTuple):
     score: float
 
 
+class Distributions(NamedTuple):
+    """What could have been said instead: `log_probs` [M, T, V], natural, of everything that can be said at each of the
+    places of M sentences, and which places a sentence has, `there` [M, T], that of its `<eos>` counted where it was
+    said. An answer that is chosen has one place, and V is the answers."""
+
+    log_probs: Tensor
+    there: Tensor
+
+
 @torch.no_grad()
 def speak(
     decoder: Decoder,
@@ -65,8 +74,33 @@ def speak(
 
 def token_log_probs(decoder: Decoder, memory: Tree, tokens: Tensor, context_of: Tensor) -> Tensor:
     """The log probability [M, T] of every token of sentences [M, T] without `<bos>`, row m about `context_of[m]`."""
-    inputs = torch.cat([torch.full_like(tokens[:, :1], BOS), tokens[:, :-1]], 1)
-    return decoder(inputs, memory, context_of).float().log_softmax(-1).gather(2, tokens[..., None])[..., 0]
+    return next_log_probs(decoder, memory, tokens, context_of).gather(2, tokens[..., None])[..., 0]
+
+
+def next_log_probs(decoder: Decoder, memory: Tree, tokens: Tensor, context_of: Tensor) -> Tensor:
+    """As `token_log_probs`, of every word that could stand in place of each: [M, T, V]."""
+    return decoder(heard(tokens), memory, context_of).float().log_softmax(-1)
+
+
+def heard(tokens: Tensor) -> Tensor:
+    """What a decoder hears as it says sentences [M, T]: `<bos>`, and each token but the last."""
+    return torch.cat([torch.full_like(tokens[:, :1], BOS), tokens[:, :-1]], 1)
+
+
+def spelled(vocabulary: Vocabulary, said: Sequence[Prediction]) -> Tensor:
+    """The tokens [M, T] of M sentences that were spoken, with `<eos>` where it was said, filled up with `<pad>`."""
+    ended = ([EOS] * (len(each.log_probs) - len(each.tokens)) for each in said)
+    rows = [[*vocabulary.encode(each.tokens), *end] for each, end in zip(said, ended, strict=True)]
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, PAD)
+
+
+def distributions(
+    decoder: Decoder, vocabulary: Vocabulary, context: Context, said: Sequence[Prediction]
+) -> Distributions:
+    """What a decoder could have said about B contexts at each word of B sentences that were spoken, one about each."""
+    tokens = spelled(vocabulary, said).to(context.regions.device)
+    rows = torch.arange(len(tokens), device=tokens.device)
+    return Distributions(next_log_probs(decoder, decoder.prepare(context), tokens, rows), tokens != PAD)
 
 
 def as_prediction(id: Id, image_id: Id, sentences: Sequence[Utterance], settings: Mapping[str, Any]) -> Prediction:
