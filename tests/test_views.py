@@ -1,0 +1,72 @@
+"""Views of examples: each changes what it says, and nothing else."""
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlrnn.data.batches import Item
+from vlrnn.data.views import alike, derangement, exchanged, first_words, shuffled_words
+from vlrnn.errors import UserError
+from vlrnn.records import Example
+
+IDS = st.sets(st.integers(0, 99) | st.text(max_size=3), min_size=2, max_size=12)
+ROWS = st.lists(st.lists(st.integers(1, 9), max_size=8), min_size=1, max_size=4)
+
+
+def item(rows: list[list[int]], image_id: str = "a") -> Item:
+    examples = tuple(Example(f"{image_id}{n}", image_id, f"{image_id}.png", question="?") for n in range(len(rows)))
+    return Item(examples, None, torch.ones(2, 3), rows)
+
+
+@given(IDS, st.integers(0, 5))
+def test_a_derangement_moves_every_id_and_loses_none(ids: set[int | str], seed: int) -> None:
+    others = derangement(ids, seed)
+    assert others.keys() == set(others.values()) == ids
+    assert all(id != other for id, other in others.items())
+    assert derangement(sorted(ids, key=str, reverse=True), seed) == others
+
+
+def test_derangements_of_several_seeds_differ() -> None:
+    drawn = {tuple(derangement(range(20), seed).values()) for seed in range(5)}
+    assert len(drawn) == 5
+    with pytest.raises(UserError, match="takes two images at least; there are 1"):
+        derangement(["a", "a"])
+
+
+def test_images_are_replaced_and_nothing_else() -> None:
+    it = item([[4, 5], [6]])
+    blank = torch.zeros(2, 3)
+    seen = alike(blank)(it)
+    assert seen.regions is blank
+    assert (seen.examples, seen.rows, seen.pixels) == (it.examples, it.rows, None)
+    regions = {"a": torch.ones(2, 3), "b": torch.full((2, 3), 2.0)}
+    seen = exchanged({"a": "b", "b": "a"}, regions.__getitem__)(it)
+    assert seen.regions is regions["b"]
+    assert (seen.examples, seen.rows) == (it.examples, it.rows)
+
+
+@given(ROWS, st.integers(0, 9))
+def test_questions_are_cut(rows: list[list[int]], count: int) -> None:
+    it = item(rows)
+    seen = first_words(count)(it)
+    assert all(len(cut) == min(count, len(row)) for cut, row in zip(seen.rows, rows, strict=True))
+    assert all(row[: len(cut)] == cut for cut, row in zip(seen.rows, rows, strict=True))
+    assert seen.regions is it.regions
+
+
+@given(ROWS, st.integers(0, 9))
+def test_words_are_shuffled_by_question_and_seed_alone(rows: list[list[int]], seed: int) -> None:
+    it = item(rows)
+    seen = shuffled_words(seed)(it)
+    assert list(map(Counter, seen.rows)) == list(map(Counter, rows))
+    assert shuffled_words(seed)(it).rows == seen.rows
+    last = it._replace(examples=it.examples[-1:], rows=rows[-1:])
+    assert shuffled_words(seed)(last).rows == seen.rows[-1:]
+
+
+def test_shuffling_shuffles() -> None:
+    row = list(range(1, 20))
+    assert len({tuple(shuffled_words(seed)(item([row])).rows[0]) for seed in range(5)} | {tuple(row)}) == 6
