@@ -41,7 +41,7 @@ class Predictor:
     """
 
     def __init__(self, task: Task, device: str | torch.device | None = None, name: str = "this model") -> None:
-        self._name = name
+        self.name = name
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.task = task.to(self.device).eval()
@@ -151,13 +151,13 @@ class Predictor:
     @property
     def _captioner(self) -> Captioner:
         if not isinstance(self.task, Captioner):
-            raise UserError(f"{self._name}: does not caption: it answers questions (vlrnn ask)")
+            raise UserError(f"{self.name}: does not caption: it answers questions (vlrnn ask)")
         return self.task
 
     @property
     def _answerer(self) -> QuestionAnswering:
         if not isinstance(self.task, QuestionAnswering):
-            raise UserError(f"{self._name}: answers no questions: it captions (vlrnn caption)")
+            raise UserError(f"{self.name}: answers no questions: it captions (vlrnn caption)")
         return self.task
 
     def _read(self, image: ImageLike) -> np.ndarray | UserError:

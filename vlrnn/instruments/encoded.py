@@ -1,0 +1,117 @@
+"""A split of a prepared data set whose images a model has encoded once, whatever it is asked about them then."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from vlrnn.data.batches import CaptionedImages, Images, Item, QuestionedImages
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.features import FeatureCache
+from vlrnn.errors import UserError
+from vlrnn.nn.encoders import Encoder
+from vlrnn.predictor import Predictor
+from vlrnn.records import Example, Id, open_split
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.tasks.question_answering import QuestionAnswering
+from vlrnn.text.tokenizer import tokenize
+
+_GREY = 128
+
+
+class EncodedSplit:
+    """Examples, and the regions of their images.
+
+    Args:
+        examples: of the split, by id, in its order.
+        items: its images; what is said about each of them is encoded as they are read.
+        cache: the regions of all.
+        blank: [N, D], the regions of an image that is grey all over.
+    """
+
+    def __init__(self, examples: dict[Id, Example], items: Images, cache: FeatureCache, blank: Tensor) -> None:
+        self.examples = examples
+        self.blank = blank
+        self.image_of = {example.image_id: example.image for example in examples.values()}
+        self._items = items
+        self._cache = cache
+
+    def regions(self, image_id: Id) -> Tensor:
+        """The regions [N, D] of an image."""
+        return torch.from_numpy(self._cache[self.image_of[image_id]].copy())
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean regions [N, D], place by place, of all images."""
+        total: np.ndarray = sum(self._cache[image].astype(np.float64) for image in self.image_of.values())  # type: ignore[assignment]
+        return torch.from_numpy(total / len(self.image_of)).to(self.blank.dtype)
+
+    def batches(self, size: int, told: str) -> Iterator[list[Item]]:
+        """The items, some at a time, under a progress bar that is called `told`."""
+        starts = range(0, len(self._items), size)  # type: ignore[arg-type]
+        for start in track(starts, told, console=Console(stderr=True), transient=True):
+            yield [self._items[place] for place in range(start, min(start + size, starts.stop))]
+
+
+@contextmanager
+def encoded(
+    predictor: Predictor, folder: str | Path, split: str, cache: str | Path | None = None
+) -> Iterator[EncodedSplit]:
+    """A split as a model's encoder sees it, in float16, as training from a cache does.
+
+    Args:
+        predictor: the model.
+        folder: a prepared data set.
+        split: one of its splits.
+        cache: the folder for encoder outputs, that of training, say; by default one that is gone in the end.
+
+    Raises:
+        UserError: no such data or split, it is not what the model is for, two examples have one id, or an image cannot
+            be read.
+    """
+    encoder = predictor.task.encoder.requires_grad_(False)
+    with TemporaryDirectory() as temporary:
+        data = VisionLanguageData(str(folder), cache=str(cache or temporary))
+        examples = _examples(predictor, data, split)
+        regions = data.make_cache(encoder, [split], predictor.device)[split]
+        items = _items(predictor, data, examples, regions)
+        yield EncodedSplit(examples, items, regions, _blank(encoder, predictor.device))
+
+
+def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dict[Id, Example]:
+    found = list(open_split(data.root, split))
+    if not found:
+        raise UserError(f"{data.root}/{split}.jsonl: holds no examples")
+    if data.asks != isinstance(predictor.task, QuestionAnswering):
+        holds, does = ("questions", "captions") if data.asks else ("captions", "answers questions")
+        raise UserError(f"{data.root}: holds {holds}, where {predictor.name} {does}")
+    examples = {example.id: example for example in found}
+    if len(examples) < len(found):
+        raise UserError(f"{data.root}/{split}.jsonl: two examples have one id; give each one of its own")
+    return examples
+
+
+def _items(
+    predictor: Predictor, data: VisionLanguageData, examples: dict[Id, Example], regions: FeatureCache
+) -> CaptionedImages | QuestionedImages:
+    task, listed = predictor.task, list(examples.values())
+    assert isinstance(task, (Captioner, QuestionAnswering))
+    vocabulary = task.vocabulary
+    more = {"locate": data.locate, "size": task.encoder.size, "cache": regions}
+    if isinstance(task, Captioner):
+        return CaptionedImages(listed, captions=0, encode=lambda text: [], **more)
+    images = [example.image for example in listed]
+    return QuestionedImages(listed, images, encode=lambda text: vocabulary.encode(tokenize(text)), **more)
+
+
+@torch.inference_mode()
+def _blank(encoder: Encoder, device: torch.device) -> Tensor:
+    """In float16, as the others are."""
+    image = torch.full((1, 3, encoder.size, encoder.size), _GREY, dtype=torch.uint8, device=device)
+    return encoder.folded().regions(image)[0].half().cpu()

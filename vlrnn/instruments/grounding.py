@@ -1,0 +1,226 @@
+"""Does a model look at the picture, and does it hear the question? What it loses where either is taken away.
+
+The ladder of baselines, prior, question only, image only, is that of Antol et al., VQA, ICCV 2015, section 4; prior per
+question type and somebody else's image are after Goyal et al., Making the V in VQA matter, CVPR 2017; questions cut
+short after Agrawal et al., Analyzing the behavior of VQA models, EMNLP 2016, section 3.2.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.views import View, alike, derangement, exchanged, first_words, shuffled_words
+from vlrnn.errors import UserError
+from vlrnn.instruments.encoded import EncodedSplit, encoded
+from vlrnn.instruments.replies import Replies, replies
+from vlrnn.metrics import CaptionScorer
+from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, ratios
+from vlrnn.metrics.vqa import compare_answers
+from vlrnn.predictor import Predictor
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
+from vlrnn.text.tokenizer import tokenize
+
+FULL = "full"
+OTHER = "other_image"
+IMAGE_VIEWS = ("blank_image", OTHER, "mean_feature")
+DRAWN = 3
+"""How often what is drawn at random, who gets whose image and the order of words, is drawn."""
+
+
+Scorer = Callable[[Mapping[Id, str]], dict[str, Floats]]
+"""From id -> text to the score [examples] of each, by its name; nothing where there is nothing to score against."""
+
+
+class Effect(NamedTuple):
+    """What a view did to each example [examples], the mean of its draws: its `score`, by its name, where it can be
+    scored; the share of draws that `changed` what was said; and the `divergence`, summed over words."""
+
+    score: dict[str, Floats]
+    changed: Floats
+    divergence: Floats
+
+
+def grounding(
+    predictor: Predictor,
+    folder: str | Path,
+    split: str = "test",
+    *,
+    baselines: Sequence[str | Path] = (),
+    cache: str | Path | None = None,
+    batch_size: int = 32,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """How much of what a captioner, or either head of VQA, says hangs on the image, and on the question.
+
+    Args:
+        predictor: the model.
+        folder, split: the examples.
+        baselines: folders of runs that were tested on the same examples.
+        cache: the folder for encoder outputs; see `vlrnn.instruments.encoded`.
+        batch_size: images that are shown at a time; it changes nothing else.
+        resamples, seed: of the bootstrap over images; the seed also of what views draw.
+
+    Returns:
+        `full` and each view -> `accuracy` (percent) or `CIDEr` (0..10), and of a view also its `drop` from full,
+        the share of texts that `changed` (0..1), and `kl`: how far, KL(full || view) in nats, a view moves the
+        distribution over answers, or that over the next word along what is said in full, a word's mean.
+
+    Raises:
+        UserError: the data are not what the model is for, or a baseline was tested on others.
+    """
+    with encoded(predictor, folder, split, cache) as shown:
+        views = _views(shown, seed)
+        draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
+        said, found = replies(predictor, shown, draws, batch_size)
+        examples = shown.examples
+    texts = {id: said[id].text for id in examples}
+    score, not_computed = _scorer(examples)
+    full = score(texts)
+    effects = {
+        name: _effect(texts, [found[f"{name} {number}"] for number in range(len(drawn))], score)
+        for name, drawn in views.items()
+    }
+    words = np.array([found[f"{OTHER} 0"].words[id] for id in examples])
+    means = _Means(examples, resamples, seed)
+    ladder = _guesses(Path(folder), examples) if full else {}
+    ladder |= {str(run): _predictions(Path(run), examples) for run in baselines}
+    return Finding(
+        scores={FULL: means.of(full)} | {name: _told(effect, full, words, means) for name, effect in effects.items()},
+        settings={
+            "checkpoint": predictor.name,
+            "data": str(folder),
+            "split": split,
+            "n": len(examples),
+            "images": means.images,
+            "draws": {name: len(drawn) for name, drawn in views.items()},
+            "kl": "KL(full || view), nats a word",
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+            "decoding": next(iter(said.values())).settings,
+        },
+        baselines={row: {FULL: means.of(score(each))} for row, each in ladder.items()},
+        cases=_unneeded(examples, texts, full, effects[OTHER]),
+        not_computed=not_computed,
+        notes=_notes(effects),
+    )
+
+
+def _views(split: EncodedSplit, seed: int) -> dict[str, list[View]]:
+    """Name -> the view, as often as it is drawn."""
+    seeds = range(seed, seed + DRAWN)
+    others = [derangement(split.image_of, each) for each in seeds]
+    views = {
+        "blank_image": [alike(split.blank)],
+        OTHER: [exchanged(each, split.regions) for each in others],
+        "mean_feature": [alike(split.mean)],
+    }
+    if any(example.question is not None for example in split.examples.values()):
+        longest = max(len(tokenize(example.question or "")) for example in split.examples.values())
+        cuts = [1 << power for power in range(longest.bit_length()) if 1 << power < longest]
+        views |= {f"first_{count}_words": [first_words(count)] for count in cuts}
+        views["shuffled_words"] = [shuffled_words(each) for each in seeds]
+    return views
+
+
+def _scorer(examples: Mapping[Id, Example]) -> tuple[Scorer, dict[str, str]]:
+    """How texts about examples are scored; or why they are not."""
+    if any(example.captions for example in examples.values()):
+        scorer = CaptionScorer({id: example.captions for id, example in examples.items()})
+        return lambda texts: {"CIDEr": scorer.score(texts).per_image["CIDEr"]}, {}
+    if any(example.answers for example in examples.values()):
+        return lambda texts: {"accuracy": compare_answers(texts, examples).per_question["accuracy"]}, {}
+    return lambda texts: {}, {FULL: "the split has neither captions nor answers to score against"}
+
+
+def _effect(texts: Mapping[Id, str], draws: Sequence[Replies], score: Scorer) -> Effect:
+    """The mean of draws of a view, against the texts without it; all in the order of these."""
+    changed = [[each.texts[id] != text for id, text in texts.items()] for each in draws]
+    divergence = [[each.divergence[id] for id in texts] for each in draws]
+    scores = [score(each.texts) for each in draws]
+    means = {name: np.mean([each[name] for each in scores], 0) for name in scores[0]}
+    return Effect(means, np.mean(changed, 0), np.mean(divergence, 0))
+
+
+class _Means:
+    """Means over examples, resampled by image, as questions about one image are not independent."""
+
+    def __init__(self, examples: Mapping[Id, Example], resamples: int, seed: int) -> None:
+        numbers: dict[Id, int] = {}
+        self._image = [numbers.setdefault(each.image_id, len(numbers)) for each in examples.values()]
+        self.images = len(numbers)
+        self._resampler = Resampler(self.images, resamples, seed)
+
+    def of(self, columns: Mapping[str, Floats], below: Floats | None = None) -> dict[str, dict[str, float | int]]:
+        """The mean of each column [examples], or the sum of each over that of what is `below` [examples]."""
+        counts = self._by_image(np.ones(len(self._image)) if below is None else below)
+        parts = {name: Ratio(self._by_image(each), counts, len(self._image)) for name, each in columns.items()}
+        return ratios(parts, self._resampler)
+
+    def _by_image(self, values: Floats) -> Floats:
+        return np.bincount(self._image, values, self.images).astype(np.float64)
+
+
+def _told(effect: Effect, full: dict[str, Floats], words: Floats, means: _Means) -> dict[str, dict[str, float | int]]:
+    """The scores of a view."""
+    columns = dict(effect.score)
+    for name, values in effect.score.items():
+        columns["drop"] = full[name] - values
+    return means.of(columns | {"changed": effect.changed}) | means.of({"kl": effect.divergence}, words)
+
+
+def _predictions(run: Path, examples: Mapping[Id, Example]) -> dict[Id, str]:
+    """What a baseline said of the examples."""
+    path = run / "predictions.jsonl"
+    said = {each.id: each.text for each in RecordFile(path, Prediction)}
+    lacking, unknown = len(examples.keys() - said.keys()), len(said.keys() - examples.keys())
+    if lacking or unknown:
+        raise UserError(
+            f"{path}: is not about the same examples: {lacking} are missing, {unknown} unknown; run vlrnn test on this "
+            "split with that model"
+        )
+    return said
+
+
+def _guesses(folder: Path, examples: Mapping[Id, Example]) -> dict[str, dict[Id, str]]:
+    """Row -> what is right, or said, most often in the training split, where there is one; also by question type."""
+    data = VisionLanguageData(str(folder))
+    if "train" not in data.splits:
+        return {}
+    if not data.asks:
+        captions = Counter(caption for each in open_split(folder, "train") for caption in each.captions)
+        return {"prior": dict.fromkeys(examples, _commonest(captions))} if captions else {}
+    prior = data.prior
+    by_type = {id: _commonest(prior.of(example.question_type)) for id, example in examples.items()}
+    return {"prior": dict.fromkeys(examples, _commonest(prior.overall)), "prior-per-type": by_type}
+
+
+def _commonest(counts: Mapping[str, int]) -> str:
+    return min(counts, key=lambda text: (-counts[text], text))
+
+
+def _unneeded(
+    examples: Mapping[Id, Example], texts: Mapping[Id, str], full: Mapping[str, Floats], other: Effect
+) -> list[dict[str, Any]]:
+    """What was right, and is said of anybody's image as well: there the image looks unneeded. The least moved first."""
+    found = []
+    for name, score in full.items():
+        same = np.flatnonzero((other.changed == 0) & (score > 0))
+        listed = list(examples.values())
+        for place in same[np.lexsort((other.divergence[same], -score[same]))][:TELLING]:
+            example, kl = listed[place], round(float(other.divergence[place]), 4)
+            asked = {"question": example.question} if example.question is not None else {}
+            told = {"said of any image": texts[example.id], name: round(float(score[place]), 2), "kl": kl}
+            found.append({"id": example.id, **asked, **told})
+    return found
+
+
+def _notes(effects: Mapping[str, Effect]) -> list[str]:
+    notes = [f"cases: right, and the same with somebody else's image, all {DRAWN} times: the image looks unneeded"]
+    if not any(effects[name].divergence.any() or effects[name].changed.any() for name in IMAGE_VIEWS):
+        notes.append("the model is blind: no view of the image changes anything")
+    return notes
