@@ -1,8 +1,8 @@
 """Does a model look at the picture, and does it hear the question? What it loses where either is taken away.
 
-The ladder of baselines, prior, question only, image only, is that of Antol et al., VQA, ICCV 2015, section 4; prior per
-question type and somebody else's image are after Goyal et al., Making the V in VQA matter, CVPR 2017; questions cut
-short after Agrawal et al., Analyzing the behavior of VQA models, EMNLP 2016, section 3.2.
+The ladder of baselines (prior, per question type, question only, image only) is that of Antol et al., VQA, ICCV 2015;
+somebody else's image is from Elliott, Adversarial evaluation of multimodal machine translation, EMNLP 2018; questions
+cut short from Agrawal, Batra, Parikh, Analyzing the behavior of visual question answering models, EMNLP 2016.
 """
 
 from collections import Counter
