@@ -69,13 +69,17 @@ def _count(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
     if form == 0:
         return Question("how many objects are there", str(len(scene.objects)), "count", "number")
     if form == 1:
-        shape = rng.choice(SHAPES)
-        plural = f"{shape}es" if shape.endswith("s") else f"{shape}s"
-        number = sum(thing.shape == shape for thing in scene.objects)
-        return Question(f"how many {plural} are there", str(number), "count", "number")
+        return how_many(rng.choice(SHAPES), scene)
     colour = rng.choice(COLOURS)
     number = sum(thing.colour == colour for thing in scene.objects)
     return Question(f"how many {colour} objects are there", str(number), "count", "number")
+
+
+def how_many(shape: str, scene: Scene) -> Question:
+    """How many of a shape are there?"""
+    plural = f"{shape}es" if shape.endswith("s") else f"{shape}s"
+    number = sum(thing.shape == shape for thing in scene.objects)
+    return Question(f"how many {plural} are there", str(number), "count", "number")
 
 
 def _exists(scene: Scene, rng: Random, novel_kinds: bool) -> Question:

@@ -7,27 +7,21 @@ against the scenes themselves too.
 """
 
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stderr, redirect_stdout
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-import torch
-import yaml
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
 from vlrnn.data.synthetic import make_scenes
-from vlrnn.files import read_json, replacing, write_json
+from vlrnn.files import read_json, write_json
 from vlrnn.probes.scene_truth import scene_truth
 from vlrnn.records import Prediction, RecordFile, open_split
 from vlrnn.report.page import write_report
 from vlrnn.studies import scene_recipes
-from vlrnn.studies.pretraining import pretrain
-from vlrnn.studies.scene_recipes import CNN, SIDE
-from vlrnn.tasks.recipe import run_recipe
+from vlrnn.studies.scene_recipes import SIDE, Recipe
+from vlrnn.studies.training import pretrain_cnn, train_and_test, two_processes
 
 RECIPES = {
     "captioning": scene_recipes.captioning,
@@ -58,18 +52,18 @@ def quickstart(
     say("[bold]1/2[/bold] scenes, captions of them, and questions")
     make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE, progress=True)
     say("[bold]2/2[/bold] a small CNN; over it a captioner and two answerers, each also without the image")
-    recipes = {name: recipe(out, seed) for name, recipe in RECIPES.items()}
+    cnn = out / "cnn.safetensors"
+    recipes = {name: recipe(out, cnn, seed) for name, recipe in RECIPES.items()}
     blind = {f"{name}-blind": scene_recipes.without_image(recipe) for name, recipe in recipes.items()}
-    # Networks as small as these gain little from a second thread: two train side by side, with one each.
     with (
-        ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool,
+        two_processes() as pool,
         Progress(*Progress.get_default_columns()[:2], TimeElapsedColumn(), console=console) as progress,
     ):
-        cnn = pool.submit(_pretrain, out, seed)
+        pretraining = pool.submit(pretrain_cnn, out / "scenes", cnn, seed)
         # The blind ones need no CNN. The longest first, that no core is idle at the end.
         longest = next(iter(blind))
         runs = {pool.submit(_train_and_test, out / longest, blind.pop(longest)): longest}
-        accuracy, seconds = cnn.result()
+        accuracy, seconds = pretraining.result()
         say(f"    cnn: {accuracy:.1%} of the objects of scenes that it has not seen told right; {seconds:.0f} s")
         runs |= {pool.submit(_train_and_test, out / name, recipe): name for name, recipe in (recipes | blind).items()}
         for run in progress.track(as_completed(runs), len(runs), description="models"):
@@ -86,25 +80,9 @@ def quickstart(
     return metrics
 
 
-def _pretrain(out: Path, seed: int) -> tuple[float, float]:
-    """Pretrain the CNN on the scenes, and return the share of objects that it tells right, and the seconds it took."""
-    began = time.monotonic()
-    pl.seed_everything(seed, verbose=False)
-    accuracy = pretrain(out / "scenes" / "captions", out / "cnn.safetensors", first="conv1", epochs=3, lr=8e-3, **CNN)
-    return accuracy, time.monotonic() - began
-
-
-def _train_and_test(run: Path, recipe: dict[str, Any]) -> tuple[dict[str, Any], float]:
+def _train_and_test(run: Path, recipe: Recipe) -> tuple[dict[str, Any], float]:
     """Train by a recipe, score the best checkpoint on test, and return all scores, and the seconds it took."""
-    began = time.monotonic()
-    recipe["trainer"]["default_root_dir"] = str(run)
-    path = run / "recipe.yaml"
-    with replacing(path) as file:
-        yaml.safe_dump(recipe, file, sort_keys=False)
-    # Two at a time would write through each other.
-    with (run / "output.txt").open("w", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
-        run_recipe("fit", ["--config", str(path)])
-        run_recipe("test", ["--config", str(path), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")])
+    seconds = train_and_test(run, recipe)
     scores = read_json(run / "metrics.json")["scores"]
     examples = list(open_split(recipe["data"]["root"], "test"))
     if examples[0].captions:
@@ -112,4 +90,4 @@ def _train_and_test(run: Path, recipe: dict[str, Any]) -> tuple[dict[str, Any], 
         truth = scene_truth([said[example.id] for example in examples], examples)
         write_json(run / "probes" / "scene_truth.json", {"scores": truth, "settings": {"n": len(examples)}})
         scores |= truth
-    return scores, round(time.monotonic() - began, 1)
+    return scores, seconds

@@ -1,5 +1,7 @@
 """The recipes of the quickstart: a captioner and both heads of VQA, small enough to learn synthetic scenes in a minute
 or two on one core. As plain data, as a YAML file would have them.
+
+A recipe is for the `scenes/` of a folder, which gets a `cache/` beside them, and for a CNN, a file of weights.
 """
 
 import json
@@ -15,7 +17,7 @@ CNN: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "size": SIDE, "regions_from
 """The encoder: a grid of 8 x 8 regions, 116 wide."""
 
 
-def captioning(out: Path, seed: int) -> Recipe:
+def captioning(folder: Path, cnn: Path, seed: int) -> Recipe:
     """Show, attend and tell."""
     decoder = _part(
         "nn.decoders.ShowAttendTell",
@@ -29,35 +31,35 @@ def captioning(out: Path, seed: int) -> Recipe:
     )
     model = _part(
         "tasks.captioning.Captioner",
-        encoder=_encoder(out),
+        encoder=_encoder(cnn),
         decoder=decoder,
         decoding={"max_new_tokens": 40},
         optimization={"lr": 1e-2},
     )
     data = {"batch_size": 32, "captions_per_image": 2, "max_length": 40}
-    return _recipe(out, seed, "captions", model, data, epochs=3)
+    return _recipe(folder, seed, "captions", model, data, epochs=3)
 
 
-def classifier_vqa(out: Path, seed: int) -> Recipe:
+def classifier_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
     """A choice among all answers."""
     model = _part(
         "tasks.classifier_vqa.ClassifierVQA",
-        **_understanding(out),
+        **_understanding(cnn),
         loss=_part("tasks.answer_losses.MajorityAnswer"),
         optimization={"lr": 4e-3},
     )
-    return _recipe(out, seed, "vqa", model, {"batch_size": 16}, epochs=1)
+    return _recipe(folder, seed, "vqa", model, {"batch_size": 16}, epochs=1)
 
 
-def generative_vqa(out: Path, seed: int) -> Recipe:
+def generative_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
     """Answers in words."""
     model = _part(
         "tasks.generative_vqa.GenerativeVQA",
-        **_understanding(out),
+        **_understanding(cnn),
         decoder=_part("nn.decoders.ShowAndTell", recurrence=_lstm(), embedding=64, dropout=0.0),
         optimization={"lr": 4e-3},
     )
-    return _recipe(out, seed, "vqa", model, {"batch_size": 16}, epochs=1)
+    return _recipe(folder, seed, "vqa", model, {"batch_size": 16}, epochs=1)
 
 
 def without_image(recipe: Recipe) -> Recipe:
@@ -67,10 +69,10 @@ def without_image(recipe: Recipe) -> Recipe:
     return blind
 
 
-def _understanding(out: Path) -> Recipe:
+def _understanding(cnn: Path) -> Recipe:
     """What both heads share: how a question is read, what it looks at, and how the two come together."""
     return {
-        "encoder": _encoder(out),
+        "encoder": _encoder(cnn),
         "question_encoder": _part("nn.questions.QuestionEncoder", recurrence=_lstm(), embedding=64, norm=True),
         "look": _part(
             "nn.glimpses.Glimpses",
@@ -84,8 +86,8 @@ def _understanding(out: Path) -> Recipe:
     }
 
 
-def _encoder(out: Path) -> Recipe:
-    return _part("nn.encoders.CNNEncoder", **CNN, weights=str(out / "cnn.safetensors"))
+def _encoder(cnn: Path) -> Recipe:
+    return _part("nn.encoders.CNNEncoder", **CNN, weights=str(cnn))
 
 
 def _lstm() -> Recipe:
@@ -96,10 +98,10 @@ def _part(path: str, **arguments: Any) -> Recipe:
     return {"class_path": f"vlrnn.{path}", **({"init_args": arguments} if arguments else {})}
 
 
-def _recipe(out: Path, seed: int, scenes: str, model: Recipe, data: Recipe, epochs: int) -> Recipe:
+def _recipe(folder: Path, seed: int, scenes: str, model: Recipe, data: Recipe, epochs: int) -> Recipe:
     return {
         "seed_everything": seed,
         "model": model,
-        "data": {"root": str(out / "scenes" / scenes), "cache": str(out / "cache"), "min_count": 1, **data},
+        "data": {"root": str(folder / "scenes" / scenes), "cache": str(folder / "cache"), "min_count": 1, **data},
         "trainer": {"max_epochs": epochs, "enable_model_summary": False, "enable_progress_bar": False},
     }
