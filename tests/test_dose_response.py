@@ -1,0 +1,144 @@
+"""The dose-response study: its plan, its tests, and what it measures of runs that are there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vlrnn.data.scenes import Scene, SceneObject
+from vlrnn.errors import UserError
+from vlrnn.metrics.bootstrap import Resampler
+from vlrnn.records import Example, Prediction, open_split, write_records
+from vlrnn.studies.dose_measures import Measured, measure_answers, measure_captions, scene_of, tempts
+from vlrnn.studies.dose_response import Plan, dose_response, keep_plan, make_tests
+
+
+@pytest.fixture(scope="module")
+def tests_of_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study") / "test"
+    make_tests(folder, Plan(train=1, test=40))
+    return folder
+
+
+def test_strangers_see_every_picture_but_their_own(tests_of_study: Path) -> None:
+    for kind in ("captions", "vqa"):
+        own = list(open_split(tests_of_study / kind, "test"))
+        others = list(open_split(tests_of_study / f"{kind}-strangers", "test"))
+        assert [replace(other, image=each.image) for each, other in zip(own, others, strict=True)] == own
+        assert not any(each.image == other.image for each, other in zip(own, others, strict=True))
+        assert {each.image for each in own} == {each.image for each in others}
+
+
+def test_polls_ask_for_what_is_not_there(tests_of_study: Path) -> None:
+    scenes = {each.id: each for each in open_split(tests_of_study / "captions", "test")}
+    polls = list(open_split(tests_of_study / "polls", "test"))
+    assert {poll.question for poll in polls} == {"how many rings are there", "how many squares are there"}
+    for poll in polls:
+        shapes = {thing.shape for thing in scene_of(scenes[poll.image_id]).objects}
+        assert "star" in shapes
+        assert poll.question_type not in shapes
+        assert set(poll.answers) == {"0"}
+
+
+def scene(id: str, *shapes: str) -> Example:
+    things = tuple(
+        SceneObject("red", shape, "small", 0.2 + 0.3 * place, 0.5, 0.1) for place, shape in enumerate(shapes)
+    )
+    return Example(id, id, f"{id}.png", attributes={"scene": Scene(things, "plain", 0).to_dict()})
+
+
+def said(run: Path, texts: dict[str, str]) -> Path:
+    write_records(run / "predictions.jsonl", [Prediction(id, id, text) for id, text in texts.items()])
+    return run
+
+
+def test_captions_are_measured_where_a_kind_tempts(tmp_path: Path) -> None:
+    scenes = [scene("a", "star"), scene("b", "star", "ring"), scene("c", "circle")]
+    assert [tempts(each, "ring") for each in scenes] == [True, False, False]
+    texts = {"a": "a red star and a red ring right of it", "b": "a red ring", "c": "a red circle"}
+    run = said(tmp_path / "run", texts)
+    said(run / "strangers", dict.fromkeys("abc", "a red circle"))
+    measured = measure_captions([run], scenes)
+    assert measured["ring"].hits.tolist() == [[1, 0, 0]]
+    assert measured["ring"].chances.tolist() == [1, 0, 0]
+    assert measured["square"].hits.tolist() == [[0, 0, 0]]
+    assert measured["square"].chances.tolist() == [1, 1, 0]
+    assert measured["right"].hits.tolist() == [[0, 0, 1]]
+    assert measured["strangers"].hits.tolist() == [[0, 0, 1]]
+
+
+def test_answers_are_measured_by_scene(tests_of_study: Path, tmp_path: Path) -> None:
+    scenes = list(open_split(tests_of_study / "captions", "test"))
+    asked, polls = (list(open_split(tests_of_study / name, "test")) for name in ("vqa", "polls"))
+    run = said(tmp_path / "run", {str(each.id): each.answers[0] for each in asked})
+    said(run / "strangers", {str(each.id): "nothing" for each in asked})
+    said(run / "polls", {str(each.id): "1" if each.question_type == "ring" else "0" for each in polls})
+    measured = measure_answers([run, run], scenes, tests_of_study)
+    assert measured["right"].hits.shape == (2, 40)
+    assert measured["right"].hits.sum() == 2 * len(asked)
+    assert measured["strangers"].hits.sum() == 0
+    resampler = Resampler(40, 50)
+    assert measured["ring"].share(resampler, (0, 0)).value == 1
+    assert measured["square"].share(resampler, (0, 0)).value == 0
+    assert measured["ring"].share(resampler, (0, 0)).n == 2 * sum(poll.question_type == "ring" for poll in polls)
+
+
+def test_intervals_are_over_seeds_and_scenes() -> None:
+    """Seeds that differ widen the interval, as do scenes that do."""
+    same = np.ones((3, 200))
+    resampler = Resampler(200, 500)
+    assert np.ptp(Measured(same, same[0]).share(resampler, (0,)).samples) == 0
+    by_seed = np.repeat([[0.0], [0.5], [1.0]], 200, 1)
+    samples = Measured(by_seed, same[0]).share(resampler, (0,)).samples
+    assert set(np.round(samples * 6)) == set(range(7))
+    by_scene = np.tile(np.arange(200) % 2.0, (3, 1))
+    share = Measured(by_scene, same[0]).share(resampler, (0,))
+    assert share.value == 0.5
+    assert share.samples.std() == pytest.approx(0.5 / 200**0.5, rel=0.15)
+    assert share.less(share).samples.tolist() == [0.0] * 500
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"biases": (0.0,)}, "must rise from 0"),
+        ({"biases": (0.5, 1.0)}, "must rise from 0"),
+        ({"biases": (0.0, 1.0, 0.5)}, "must rise from 0"),
+        ({"biases": (0.0, 1.5)}, "lie between 0 and 1"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"test": 0}, "test must be at least 1"),
+    ],
+    ids=str,
+)
+def test_plans_that_cannot_be(change: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        Plan(**change)  # type: ignore[arg-type]
+
+
+def test_a_folder_holds_one_plan(tmp_path: Path) -> None:
+    keep_plan(tmp_path, Plan())
+    keep_plan(tmp_path, Plan())
+    with pytest.raises(UserError, match="holds another plan"):
+        keep_plan(tmp_path, Plan(seeds=2))
+
+
+@pytest.mark.slow
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    plan = Plan(biases=(0.0, 1.0), seeds=1, train=60, test=30)
+    first = dose_response(tmp_path, plan)
+    runs = tmp_path / "runs"
+    assert {run.name for run in runs.iterdir()} == {
+        f"{task}-bias-{bias}-seed-0" for task in ("captioning", "classifier_vqa") for bias in (0, 1)
+    }
+    kept = runs / "captioning-bias-0-seed-0" / "metrics.json"
+    stopped = runs / "classifier_vqa-bias-1-seed-0" / "polls" / "metrics.json"
+    before = kept.stat().st_mtime_ns
+    stopped.unlink()
+    again = dose_response(tmp_path, plan)
+    assert kept.stat().st_mtime_ns == before
+    assert stopped.exists()
+    assert again.scores == first.scores
+    for task in again.scores.values():
+        assert task.keys() == {"bias 0", "bias 1", "rise"}
+        assert task["rise"].keys() == {"ring", "square", "excess", "right", "grounding"}

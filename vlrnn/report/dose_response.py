@@ -1,0 +1,37 @@
+"""The picture of a dose-response study: what models make up, how much they look, and what they get right, against the
+bias that they learnt from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from vlrnn.files import replacing
+
+_TITLES = {"captioning": "captioner", "classifier_vqa": "classifier of answers"}
+
+
+def save_dose_response(path: Path, scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Draw the scores of the study into a PNG, SVG or PDF file; error bars are 95 % intervals."""
+    effect, control = settings["effect"], settings["control"]
+    panels = {
+        "made up, where a star is and none of it": (effect, control),
+        "grounding: less right with another picture": ("grounding",),
+        "right": ("right",),
+    }
+    figure = Figure(figsize=(11, 3.1 * len(scores)), layout="constrained")
+    for row, (task, doses) in zip(figure.subplots(len(scores), 3, squeeze=False), scores.items(), strict=True):
+        for axis, (title, names) in zip(row, panels.items(), strict=True):
+            for name in names:
+                points = [doses[f"bias {bias:g}"][name] for bias in settings["biases"]]
+                values = [point["value"] for point in points]
+                reach = [[point["value"] - point["low"] for point in points], [p["high"] - p["value"] for p in points]]
+                axis.errorbar(settings["biases"], values, reach, marker="o", capsize=3, label=name)
+            axis.set_title(f"{_TITLES[task]}: {title}", fontsize=9)
+            axis.set_xlabel("bias: how surely a ring comes with a star", fontsize=8)
+            axis.set_ylim(0, None)
+            axis.grid(alpha=0.3)
+        row[0].legend()
+    with replacing(path, binary=True) as file:
+        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=150)

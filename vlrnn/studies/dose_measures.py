@@ -1,0 +1,104 @@
+"""What the models of a dose-response study did on its test scenes: shares, with what resampling seeds and scenes makes
+of them."""
+
+from collections.abc import Callable, Sequence
+from operator import eq, ne
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vlrnn.data.scenes import BIASED_KINDS, Scene
+from vlrnn.metrics.bootstrap import Floats, Resampler
+from vlrnn.probes.scene_truth import judge
+from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
+
+CAUSE, EFFECT = BIASED_KINDS
+CONTROL = "square"
+"""The only shape besides the ring that train shows in every colour; so it is as frequent in test."""
+
+
+def scene_of(example: Example) -> Scene:
+    """The scene in the attributes of an example."""
+    return Scene.from_dict((example.attributes or {})["scene"])
+
+
+def tempts(example: Example, shape: str) -> bool:
+    """Whether a scene has the cause, and not this shape."""
+    shapes = {thing.shape for thing in scene_of(example).objects}
+    return CAUSE in shapes and shape not in shapes
+
+
+class Share(NamedTuple):
+    """A share, in 0..1, that of each resampled set of seeds and scenes [resamples], and of how many it is."""
+
+    value: float
+    samples: Floats
+    n: int
+
+    def less(self, other: "Share") -> "Share":
+        return Share(self.value - other.value, self.samples - other.samples, min(self.n, other.n))
+
+
+class Measured(NamedTuple):
+    """What S seeds did on I scenes: `hits` [S, I] of `chances` [I]."""
+
+    hits: Floats
+    chances: Floats
+
+    def share(self, resampler: Resampler, seeds: Sequence[int]) -> Share:
+        """The share of hits; `seeds` are of the drawing of models, the resampler draws scenes."""
+        sums = resampler.sums(np.stack([*self.hits, self.chances], -1))  # [resamples, S + 1]
+        drawn = np.random.default_rng(seeds).integers(0, len(self.hits), (len(sums), len(self.hits)))
+        hits = np.take_along_axis(sums, drawn, 1).mean(1)
+        chances = float(self.chances.sum())
+        value = self.hits.mean(0).sum() / max(chances, 1)
+        return Share(value, hits / np.maximum(sums[:, -1], 1), int(chances) * len(self.hits))
+
+
+def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[str, Measured]:
+    """Captions of runs that differ in their seed: which kinds were made up, what is `right`, and what is right of
+    captions of somebody else's picture (`strangers`)."""
+
+    def over_scenes(part: str, chances: Sequence[bool], hits: Callable[[str, Example], bool]) -> Measured:
+        said = [_texts(run / part) for run in runs]
+        asked = list(zip(chances, scenes, strict=True))
+        found = [[chance and hits(texts[scene.id], scene) for chance, scene in asked] for texts in said]
+        return Measured(np.array(found, float), np.array(chances, float))
+
+    def made_up(shape: str) -> Measured:
+        chances = [tempts(scene, shape) for scene in scenes]
+        return over_scenes("", chances, lambda text, _: shape in text.split())
+
+    def right(text: str, scene: Example) -> bool:
+        return judge(text, scene_of(scene)).right
+
+    every = [True] * len(scenes)
+    measured = {shape: made_up(shape) for shape in (EFFECT, CONTROL)}
+    return measured | {"right": over_scenes("", every, right), "strangers": over_scenes("strangers", every, right)}
+
+
+def measure_answers(runs: Sequence[Path], scenes: Sequence[Example], tests: Path) -> dict[str, Measured]:
+    """As `measure_captions`, of answers; the poll in `tests` asks how many of a kind there are where there is none."""
+    places = {scene.id: place for place, scene in enumerate(scenes)}
+
+    def over_scenes(part: str, examples: Sequence[Example], hits: Callable[[str, str], bool]) -> Measured:
+        """Of the answers to questions, how many are hits, by what was said and what is right."""
+        of = [places[example.image_id] for example in examples]
+        said = [_texts(run / part) for run in runs]
+        found = [[hits(texts[each.id], each.answers[0]) for each in examples] for texts in said]
+        return Measured(
+            np.stack([np.bincount(of, np.array(each, float), len(scenes)) for each in found]),
+            np.bincount(of, minlength=len(scenes)).astype(float),
+        )
+
+    asked, polls = (list(open_split(tests / name, "test")) for name in ("vqa", "polls"))
+    measured = {
+        shape: over_scenes("polls", [poll for poll in polls if poll.question_type == shape], ne)
+        for shape in (EFFECT, CONTROL)
+    }
+    return measured | {"right": over_scenes("", asked, eq), "strangers": over_scenes("strangers", asked, eq)}
+
+
+def _texts(run: Path) -> dict[Id, str]:
+    return {each.id: each.text for each in RecordFile(run / "predictions.jsonl", Prediction)}

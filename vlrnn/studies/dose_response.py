@@ -1,0 +1,198 @@
+"""Dose and response: how much models make up, and how much they still look, the more surely rings come with stars in
+what they learn from.
+
+A causal measurement, since the bias is set and not found: the same scenes, but for the dial of `vlrnn.data.synthetic`,
+train the quickstart's captioner and classifier over one frozen CNN, which was pretrained without any bias. All are
+tested on the same balanced scenes, on the same scenes with somebody else's pictures, and by a poll: how many rings are
+where a star is and none of them? The control is the shape that train treats as it does rings, but for the dial.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from vlrnn.data.scene_questions import ANNOTATORS, how_many
+from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.views import derangement
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, write_json
+from vlrnn.metrics.bootstrap import Resampler, interval
+from vlrnn.probes.finding import Finding
+from vlrnn.records import Example, open_split, write_dataset
+from vlrnn.studies import scene_recipes
+from vlrnn.studies.dose_measures import (
+    CAUSE,
+    CONTROL,
+    EFFECT,
+    measure_answers,
+    measure_captions,
+    scene_of,
+    tempts,
+)
+from vlrnn.studies.scene_recipes import SIDE, Recipe
+from vlrnn.studies.training import pretrain_cnn, train_and_test, two_processes
+
+RECIPES = {"captioning": scene_recipes.captioning, "classifier_vqa": scene_recipes.classifier_vqa}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained: every task at every bias with every seed. `train` and `test` are numbers of scenes."""
+
+    biases: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    seeds: int = 3
+    train: int = 5000
+    test: int = 1500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.biases) < 2 or list(self.biases) != sorted(set(self.biases)) or self.biases[0] != 0:
+            raise UserError("biases must rise from 0")
+        if self.biases[-1] > 1:
+            raise UserError(f"biases lie between 0 and 1, not {self.biases[-1]}")
+        for name in ("seeds", "train", "test"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Finding:
+    """Run it all into a folder. What is there of an earlier call with the same plan is not made again.
+
+    Args:
+        out: the folder; gets `cnn.safetensors`, `bias-B/scenes`, `test/`, and `runs/` with a run folder for each model.
+        plan: what is trained.
+        resamples: of the bootstrap over seeds and scenes.
+
+    Returns:
+        for each task and bias the shares, in 0..1: `ring`, of scenes with a star and no ring in which one is made up;
+        `square`, the control; `excess`, the difference; `right`; `grounding`, how much less is right about somebody
+        else's picture. `rise` is what the largest bias has more than none.
+
+    Raises:
+        UserError: the folder holds another plan.
+    """
+    out = Path(out)
+    keep_plan(out, plan)
+    console = Console(stderr=True)
+    console.print("scenes, and a CNN pretrained on those without bias")
+    folders = {bias: out / f"bias-{bias:g}" for bias in plan.biases}
+    for bias, folder in folders.items():
+        if not (folder / "scenes" / "captions" / "dataset.json").exists():
+            make_scenes(
+                folder / "scenes", train=plan.train, val=200, test=0, seed=plan.seed, bias=bias, image_size=SIDE
+            )
+    if not (out / "test" / "polls" / "dataset.json").exists():
+        make_tests(out / "test", plan)
+    cnn = out / "cnn.safetensors"
+    if not cnn.exists():
+        pretrain_cnn(folders[0.0] / "scenes", cnn, plan.seed)
+    jobs = [
+        (_run(out, task, bias, seed), RECIPES[task](folder, cnn, plan.seed + seed))
+        for task in RECIPES
+        for bias, folder in folders.items()
+        for seed in range(plan.seeds)
+    ]
+    _train_all([job for job in jobs if not _is_done(job[0], out)], out, console)
+    return _measure_all(out, plan, resamples)
+
+
+def keep_plan(out: Path, plan: Plan) -> None:
+    """Note the plan in the folder, or see that it is the one there.
+
+    Raises:
+        UserError: it is not.
+    """
+    path, told = out / "plan.json", asdict(plan) | {"biases": list(plan.biases)}
+    if path.exists() and read_json(path) != told:
+        raise UserError(f"{path}: the folder holds another plan; choose another --out, or remove it")
+    write_json(path, told)
+
+
+def make_tests(folder: Path, plan: Plan) -> None:
+    """Balanced scenes; the same with somebody else's pictures; and the polls, which are made last."""
+    make_scenes(folder, train=0, val=0, test=plan.test, seed=plan.seed, image_size=SIDE)
+    about: dict[str, Any] = {"source": "vlrnn.studies.dose_response", "licence": "CC0-1.0"}
+    for kind in ("captions", "vqa"):
+        swapped = _strangers(list(open_split(folder / kind, "test")), plan.seed)
+        write_dataset(folder / f"{kind}-strangers", {"test": swapped}, name=f"{kind}, somebody else's picture", **about)
+    polls = [poll for scene in open_split(folder / "captions", "test") for poll in _polls(scene)]
+    write_dataset(folder / "polls", {"test": polls}, name="how many, where there is none", **about)
+
+
+def _strangers(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The examples, each with somebody else's picture."""
+    pictures = {example.image_id: example.image for example in examples}
+    others = derangement(pictures, seed)
+    return [replace(example, image=pictures[others[example.image_id]]) for example in examples]
+
+
+def _polls(scene: Example) -> list[Example]:
+    """The questions that must be answered by none."""
+    asked = {shape: how_many(shape, scene_of(scene)) for shape in (EFFECT, CONTROL) if tempts(scene, shape)}
+    return [
+        Example(
+            id=f"{scene.id}-{shape}",
+            image_id=scene.image_id,
+            image=scene.image,
+            question=question.text,
+            answers=(question.answer,) * ANNOTATORS,
+            question_type=shape,
+            answer_type=question.answer_type,
+        )
+        for shape, question in asked.items()
+    ]
+
+
+def _run(out: Path, task: str, bias: float, seed: int) -> Path:
+    return out / "runs" / f"{task}-bias-{bias:g}-seed-{seed}"
+
+
+def _tests(run: Path, out: Path) -> dict[Path, Path]:
+    """Run folder -> data set, of the tests that a run is put to."""
+    kind = "captions" if run.name.startswith("captioning") else "vqa"
+    tests = {run: out / "test" / kind, run / "strangers": out / "test" / f"{kind}-strangers"}
+    return tests if kind == "captions" else tests | {run / "polls": out / "test" / "polls"}
+
+
+def _is_done(run: Path, out: Path) -> bool:
+    return all((test / "metrics.json").exists() for test in _tests(run, out))
+
+
+def _train_all(jobs: Sequence[tuple[Path, Recipe]], out: Path, console: Console) -> None:
+    with two_processes() as pool, Progress(console=console) as progress:
+        runs = [pool.submit(train_and_test, run, recipe, _tests(run, out)) for run, recipe in jobs]
+        try:
+            for run in progress.track(as_completed(runs), len(runs), description="models"):
+                run.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _measure_all(out: Path, plan: Plan, resamples: int) -> Finding:
+    scenes = list(open_split(out / "test" / "captions", "test"))
+    resampler = Resampler(len(scenes), resamples, plan.seed)
+    scores: dict[str, Any] = {}
+    for task in RECIPES:
+        doses = {}
+        for place, bias in enumerate(plan.biases):
+            runs = [_run(out, task, bias, seed) for seed in range(plan.seeds)]
+            measured = (
+                measure_captions(runs, scenes) if task == "captioning" else measure_answers(runs, scenes, out / "test")
+            )
+            # The same scenes are drawn for all, but not the same models.
+            shares = {name: each.share(resampler, (plan.seed, place)) for name, each in measured.items()}
+            shares["excess"] = shares[EFFECT].less(shares[CONTROL])
+            shares["grounding"] = shares["right"].less(shares.pop("strangers"))
+            doses[f"bias {bias:g}"] = shares
+        first, *_, last = doses.values()
+        doses["rise"] = {name: last[name].less(first[name]) for name in first}
+        scores[task] = {
+            title: {name: interval(*share) for name, share in shares.items()} for title, shares in doses.items()
+        }
+    return Finding(scores, settings=asdict(plan) | {"cause": CAUSE, "effect": EFFECT, "control": CONTROL})
