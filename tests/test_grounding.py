@@ -103,6 +103,10 @@ def test_a_model_that_sees_is_moved(
     found = probe(make(kind, reads=False), data, tmp_path)
     assert all(found["scores"][view]["kl"]["low"] > 0 for view in IMAGE_VIEWS)
     full = found["scores"]["full"][score]["value"]
+    by_type = found["details"]["drop_per_question_type"].values()
+    for view in IMAGE_VIEWS[: 3 if by_type else 0]:
+        total = sum(each[view]["value"] * each[view]["n"] for each in by_type)
+        assert total / len(open_split(data, "test")) == pytest.approx(found["scores"][view]["drop"]["value"])
     for view, scores in found["scores"].items():
         if view != "full":
             assert scores["drop"]["value"] == pytest.approx(full - scores[score]["value"])

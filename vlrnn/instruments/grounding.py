@@ -88,6 +88,7 @@ def grounding(
     }
     words = np.array([found[f"{OTHER} 0"].words[id] for id in examples])
     means = _Means(examples, resamples, seed)
+    by_type = _by_type(examples, effects, full, means)
     ladder = _guesses(Path(folder), examples) if full else {}
     ladder |= {str(run): _predictions(Path(run), examples) for run in baselines}
     return Finding(
@@ -105,8 +106,9 @@ def grounding(
         },
         baselines={row: {FULL: means.of(score(each))} for row, each in ladder.items()},
         cases=_unneeded(examples, texts, full, effects[OTHER]),
+        details={"drop_per_question_type": by_type},
         not_computed=not_computed,
-        notes=_notes(effects),
+        notes=_notes(effects, by_type),
     )
 
 
@@ -155,10 +157,16 @@ class _Means:
         self.images = len(numbers)
         self._resampler = Resampler(self.images, resamples, seed)
 
-    def of(self, columns: Mapping[str, Floats], below: Floats | None = None) -> dict[str, dict[str, float | int]]:
-        """The mean of each column [examples], or the sum of each over that of what is `below` [examples]."""
-        counts = self._by_image(np.ones(len(self._image)) if below is None else below)
-        parts = {name: Ratio(self._by_image(each), counts, len(self._image)) for name, each in columns.items()}
+    def of(
+        self, columns: Mapping[str, Floats], below: Floats | None = None, members: Floats | None = None
+    ) -> dict[str, dict[str, float | int]]:
+        """The mean of each column [examples] over the members [examples], zeros and ones, by default all; or the sum of
+        each over that of what is `below` [examples]."""
+        counted = np.ones(len(self._image)) if members is None else members
+        counts = self._by_image(counted if below is None else counted * below)
+        parts = {
+            name: Ratio(self._by_image(counted * each), counts, int(counted.sum())) for name, each in columns.items()
+        }
         return ratios(parts, self._resampler)
 
     def _by_image(self, values: Floats) -> Floats:
@@ -171,6 +179,16 @@ def _told(effect: Effect, full: dict[str, Floats], words: Floats, means: _Means)
     for name, values in effect.score.items():
         columns["drop"] = full[name] - values
     return means.of(columns | {"changed": effect.changed}) | means.of({"kl": effect.divergence}, words)
+
+
+def _by_type(
+    examples: Mapping[Id, Example], effects: Mapping[str, Effect], full: dict[str, Floats], means: _Means
+) -> dict[str, Any]:
+    """Question type -> view -> drop: which questions need what."""
+    types = [example.question_type for example in examples.values()]
+    drops = {view: full[name] - values for view, effect in effects.items() for name, values in effect.score.items()}
+    known = sorted({each for each in types if each is not None}) if drops else []
+    return {each: means.of(drops, members=np.array([float(each == other) for other in types])) for each in known}
 
 
 def _predictions(run: Path, examples: Mapping[Id, Example]) -> dict[Id, str]:
@@ -219,8 +237,11 @@ def _unneeded(
     return found
 
 
-def _notes(effects: Mapping[str, Effect]) -> list[str]:
+def _notes(effects: Mapping[str, Effect], by_type: Mapping[str, Any]) -> list[str]:
     notes = [f"cases: right, and the same with somebody else's image, all {DRAWN} times: the image looks unneeded"]
     if not any(effects[name].divergence.any() or effects[name].changed.any() for name in IMAGE_VIEWS):
-        notes.append("the model is blind: no view of the image changes anything")
+        return [*notes, "the model is blind: no view of the image changes anything"]
+    unneeded = [each for each, drops in by_type.items() if drops[OTHER]["low"] <= 0]
+    if unneeded:
+        notes.append(f"questions that lose nothing for certain with somebody else's image: {', '.join(unneeded)}")
     return notes
