@@ -1,0 +1,134 @@
+"""`vlrnn probe attribution`: a captioner that knows twelve pictures by heart, and what is said to be in them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import COLOURS, Checkpoints
+
+from vlrnn.data.images import open_image, pixels
+from vlrnn.errors import UserError
+from vlrnn.instruments.attribution import Named, Span, _named, _spread, attribution
+from vlrnn.instruments.encoded import encoded
+from vlrnn.nn.attention import SoftAttention
+from vlrnn.nn.decoders import ShowAttendTell
+from vlrnn.nn.encoders import NoImage
+from vlrnn.nn.recurrence import GRU
+from vlrnn.predictor import Predictor
+from vlrnn.records import open_split, write_records
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
+
+
+def squares(words: Sequence[str]) -> list[Span]:
+    """`red square`, and its like."""
+    pairs = enumerate(pairwise(words))
+    return [Span(" ".join(pair), at, at + 2) for at, pair in pairs if pair[0] in COLOURS and pair[1] == "square"]
+
+
+@pytest.fixture(scope="module")
+def data(make_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The twelve pictures; of red ones it is said that they are blue, and nothing of white ones."""
+    folder = make_dataset(tmp_path_factory.mktemp("data") / "squares", sizes=(0, 0, 12))
+    objects = {"red": ("blue square",), "green": ("green square",), "blue": ("blue square", "dog"), "white": None}
+    examples = [replace(each, objects=objects[str(each.id).partition("-")[0]]) for each in open_split(folder, "test")]
+    write_records(folder / "test.jsonl", examples)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoints: Checkpoints) -> Predictor:
+    return Predictor.load(checkpoints.file, "cpu")
+
+
+def test_what_is_not_there_stands_beside_what_is(predictor: Predictor, data: Path) -> None:
+    found = attribution(predictor, data, find=squares, resamples=50)
+    assert found.scores["hallucinated"]["value"] == pytest.approx(3 / 9)
+    assert found.scores["hallucinated"]["n"] == 9
+    control = found.baselines["named rightly"]
+    assert (found.scores["image_probability"]["n"], control["image_probability"]["n"]) == (3, 6)
+    assert control["image_probability"]["value"] > 0.9  # it has learnt them by heart
+    assert found.scores["image_probability"]["value"] > 0.9
+    assert len(found.cases) == 3
+    assert all(case["object"] == "red square" for case in found.cases)
+    assert found.details["objects"]["red square"] == {"named": 3, "hallucinated": 3, "by_language": 0}
+    assert found.notes == ["3 of 12 images are left out: nothing says what is in them"]
+    assert not found.not_computed
+
+
+def test_word_by_word(predictor: Predictor, data: Path) -> None:
+    """Against the decoder's own steps, one word after the other, on pixels."""
+    task = predictor.task
+    assert isinstance(task, Captioner)
+    with encoded(predictor, data, "test") as split:
+        named = list(_named(predictor, split, squares, batch_size=5))
+    assert len(named) == 12
+    blank = torch.full((3, task.encoder.size, task.encoder.size), 128, dtype=torch.uint8)
+    for each in named[::5]:
+        image = torch.from_numpy(pixels(open_image(data / split.examples[each.id].image), task.encoder.size))
+        for shown, log_prob in ((image, each.image), (blank, each.blank)):
+            total, ranks = literally(task, shown, each)
+            assert total == pytest.approx(log_prob, abs=0.02)  # the regions lie in float16
+        assert max(ranks) == each.rank
+
+
+@torch.no_grad()
+def literally(task: Captioner, image: torch.Tensor, named: Named) -> tuple[float, list[int]]:
+    """The log probability of the words that name an object, and the rank of each."""
+    memory = task.decoder.prepare(task.encoder(image[None]))
+    state, before, total, ranks = task.decoder.initial_state(memory), BOS, 0.0, []
+    words = named.caption.split()
+    (span,) = squares(words)
+    for place, word in enumerate(words):
+        logits, state = task.decoder.step(torch.tensor([[before]]), state, memory)
+        (before,) = task.vocabulary.encode([word])
+        log_probs = logits[0, 0].log_softmax(-1)
+        if span.start <= place < span.stop:
+            total += log_probs[before].item()
+            better = [id for id, each in enumerate(log_probs) if each > log_probs[before] and (id == EOS or id > 3)]
+            ranks.append(1 + len(better))
+    return total, ranks
+
+
+def test_the_size_of_batches_changes_nothing(predictor: Predictor, data: Path) -> None:
+    one, other = (attribution(predictor, data, find=squares, batch_size=size, resamples=5) for size in (1, 12))
+    for name, score in one.scores.items():
+        assert score == pytest.approx(other.scores[name], rel=1e-3)
+
+
+def test_a_blind_captioner_makes_everything_up(data: Path) -> None:
+    vocabulary = Vocabulary(["red", "green", "square"])
+    decoder = ShowAttendTell(GRU(8), SoftAttention(8), embedding=8)
+    blind = Predictor(Captioner(vocabulary, NoImage(), decoder), "cpu")
+    found = attribution(blind, data, find=lambda words: [Span("dog", 0, 1), Span("blue square", 1, 2)], resamples=5)
+    assert found.scores["raised"]["value"] == 0
+    assert found.scores["by_language"]["value"] == 1
+    assert {case["by"] for case in found.cases} == {"language"}
+    assert found.not_computed.keys() == {"attention_entropy"}
+
+
+def test_the_entropy_of_attention_by_hand() -> None:
+    weights = torch.tensor([[0.25] * 4, [1.0, 0, 0, 0], [0.5, 0.5, 0, 0]])
+    spread = _spread(weights)
+    assert spread is not None
+    assert spread.tolist() == pytest.approx([1, 0, math.log(2) / math.log(4)])
+    assert _spread(torch.ones(3, 1)) is None
+
+
+def test_what_cannot_be_computed_is_told(predictor: Predictor, data: Path) -> None:
+    none = attribution(predictor, data, find=lambda words: [], resamples=5)
+    assert none.scores == {}
+    assert "no caption names an object" in none.not_computed["hallucinated"]
+    right = attribution(predictor, data, find=lambda words: [s for s in squares(words) if "red" not in s.object])
+    assert right.scores["hallucinated"]["value"] == 0
+    assert right.not_computed["raised"] == "every object named is there"
+    assert right.cases == []
+
+
+def test_data_that_say_nothing_of_objects_are_refused(predictor: Predictor, dataset: Path) -> None:
+    with pytest.raises(UserError, match=r"test.jsonl: no example says what is in its image"):
+        attribution(predictor, dataset, find=squares)
