@@ -11,7 +11,7 @@ from typing import Any
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
 
-PROBES = ("grounding", "scene_truth",)
+PROBES = ("gender", "grounding", "scene_truth",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,10 +36,10 @@ def run(arguments: argparse.Namespace) -> None:
     finding = arguments.probe(arguments)
     if arguments.out:
         finding.write(arguments.out)
-    _show(arguments.name, finding)
+    show(arguments.name, finding)
 
 
-def _show(name: str, finding: Finding) -> None:
+def show(name: str, finding: Finding) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -1,0 +1,200 @@
+"""Do captions say the right gender, and do they err alike about women and men?
+
+Source: Hendricks, Burns, Saenko, Darrell, Rohrbach, Women also Snowboard, ECCV 2018, sections 4.2 and 5.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.interchange import match, read_predictions, read_references
+from vlrnn.interchange.captions import References
+from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, read_people, references_of
+from vlrnn.records import Id
+
+OUTCOMES = ("correct", "wrong", "neutral")
+GROUPS = {"woman": "women", "man": "men"}
+
+Scores = dict[str, Any]
+
+
+def saying(captions: Sequence[str], words: GenderWords) -> Floats:
+    """The shares [3] of captions that name a woman, a man, neither (or both)."""
+    named = [words.named(caption) for caption in captions]
+    return np.array([named.count(each) for each in (*GENDERS, None)]) / len(named)
+
+
+def tally(said: Floats, women: NDArray[np.bool_]) -> Floats:
+    """What captions come to, from `saying` [I, 3] of I images and which of them show women [I]: for each image
+    [I, 2, 3] the shares of `OUTCOMES` in the row of its gender, women first."""
+    outcomes = np.stack([said, said[:, [1, 0, 2]]], 1)  # a man that is named is correct in the second row
+    return outcomes * np.stack([women, ~women], 1)[:, :, None]
+
+
+def measure(tallies: Floats) -> dict[str, Floats]:
+    """All scores of summed tallies [..., 2, 3], each [...], a group's under `women: correct`; what has nothing to
+    divide by is not finite."""
+    groups, outcomes = tallies.sum(-1), tallies.sum(-2)
+    correct, wrong, neutral = np.moveaxis(outcomes, -1, 0)
+    says_woman = tallies[..., 0, 0] + tallies[..., 1, 1]
+    says_man = tallies[..., 0, 1] + tallies[..., 1, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = 100 * tallies / groups[..., None]
+        found = {
+            "error": 100 * wrong / groups.sum(-1),
+            "error_where_named": 100 * wrong / (correct + wrong),
+            "neutral": 100 * neutral / groups.sum(-1),
+            "ratio_difference": np.abs(groups[..., 0] / groups[..., 1] - says_woman / says_man),
+            "divergence": _divergence(shares[..., 0, :] / 100, shares[..., 1, :] / 100),
+        }
+    for row, group in enumerate(GROUPS.values()):
+        found |= {f"{group}: {outcome}": shares[..., row, each] for each, outcome in enumerate(OUTCOMES)}
+    return found
+
+
+def _divergence(first: Floats, second: Floats) -> Floats:
+    """The Jensen-Shannon divergence of two distributions [..., K], in bits, 0..1."""
+    middle = (first + second) / 2
+    terms = [np.where(each == 0, 0.0, each * np.log2(each / middle)) for each in (first, second)]
+    return np.sum(terms[0] + terms[1], -1) / 2
+
+
+def score(said: Floats, women: NDArray[np.bool_], resamples: int = 1000, seed: int = 0) -> Scores:
+    """The scores of captions, with intervals.
+
+    Args:
+        said: [I, 3], see `saying`.
+        women: [I].
+        resamples, seed: of the bootstrap over images.
+
+    Returns:
+        `error`: percent of the images whose caption names the wrong gender; `error_where_named`: percent of those
+        whose caption names one; `neutral`: percent; `ratio_difference`: |women / men - captions that say woman /
+        captions that say man|; `divergence` of the outcomes of women and men, in bits; `women`, `men`: percent of
+        theirs `correct`, `wrong`, `neutral`. What cannot be computed is absent.
+    """
+    tallies = tally(said, women)
+    value = measure(tallies.sum(0))
+    samples = measure(Resampler(len(said), resamples, seed).sums(tallies))
+    counts = {"women": int(women.sum()), "men": int((~women).sum()), "error_where_named": round(said[:, :2].sum())}
+    scores: Scores = {}
+    for name, each in value.items():
+        group, _, outcome = name.partition(": ")
+        if np.isfinite(each):
+            drawn = np.append(samples[name], each)  # sets of images may lack what it divides by, the data do not
+            place = scores.setdefault(group, {}) if outcome else scores
+            place[outcome or name] = interval(float(each), drawn[np.isfinite(drawn)], counts.get(group, len(said)))
+    return scores
+
+
+def probe_gender(
+    predictions: str | Path,
+    women: str | Path,
+    men: str | Path,
+    *,
+    words: GenderWords | None = None,
+    references: str | Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """`score` of files: predictions, and the ids of images of women and of men.
+
+    Args:
+        predictions: `predictions.jsonl`, or COCO results.
+        women, men: an image id on each line.
+        words: that name women and men; by default the published lists.
+        references: human captions, for a row of their own.
+        resamples, seed: of the bootstrap over images.
+
+    Returns:
+        beside the scores, rows of chance: `same words` says each gender as often as the predictions do, whatever the
+        picture, and `always man`. The cases are wrong captions, those first whose references agree on the
+        right gender.
+
+    Raises:
+        UserError: a file is wrong, an id stands in both lists, or no id has a prediction.
+    """
+    words = words or GenderWords.load()
+    listed, notes = read_people(women, men)
+    matched = match(read_predictions(predictions), listed, "skip", str(predictions))
+    people = matched.references
+    texts = {id: prediction.text for id, prediction in matched.predictions.items()}
+    human = {} if references is None else references_of(people, read_references(references))
+    if references is not None:
+        notes.append(f"{references}: has captions of {len(human)} of the {len(people)} images")
+    said = np.array([saying([text], words) for text in texts.values()])
+    shows_woman = np.array([gender == "woman" for gender in people.values()])
+    scores = score(said, shows_woman, resamples, seed)
+    baselines = {
+        name: score(np.broadcast_to(share, said.shape), shows_woman, resamples, seed)
+        for name, share in {"same words": said.mean(0), "always man": (0, 1, 0)}.items()
+    }
+    if human:
+        human_said = np.array([saying(captions, words) for captions in human.values()])
+        of_women = np.array([people[id] == "woman" for id in human])
+        baselines = {"references": score(human_said, of_women, resamples, seed), **baselines}
+    counts = tally(said, shows_woman).sum(0).astype(int).tolist()
+    return Finding(
+        scores,
+        settings={
+            "predictions": str(predictions),
+            "references": references and str(references),
+            "words": {"women": sorted(words.women), "men": sorted(words.men)},
+            "n": len(people),
+            "resamples": resamples,
+            "seed": seed,
+        },
+        baselines=baselines,
+        cases=_cases(texts, people, human, words),
+        details={
+            group: dict(zip(OUTCOMES, row, strict=True)) for group, row in zip(GROUPS.values(), counts, strict=True)
+        },
+        not_computed=_not_computed(said, shows_woman),
+        notes=[*matched.notes, *notes, *_warnings(said)],
+    )
+
+
+def _cases(
+    texts: Mapping[Id, str], people: Mapping[Id, Gender], human: References, words: GenderWords
+) -> list[dict[str, Any]]:
+    """Captions that name the wrong gender, those first about which most references name the right one."""
+
+    def agreed(id: Id) -> float:
+        captions = human.get(id, [])
+        return sum(words.named(caption) == people[id] for caption in captions) / max(len(captions), 1)
+
+    wrong = [id for id, text in texts.items() if words.named(text) not in (people[id], None)]
+    return [
+        {"id": id, "shows": f"a {people[id]}", "caption": texts[id]}
+        for id in sorted(wrong, key=agreed)[: -TELLING - 1 : -1]
+    ]
+
+
+def _not_computed(said: Floats, shows_woman: NDArray[np.bool_]) -> dict[str, str]:
+    """Scores that have nothing to divide by -> what there is not."""
+    there = dict(zip(GENDERS, (shows_woman.any(), not shows_woman.all()), strict=True))
+    absent = [gender for gender in GENDERS if not there[gender]]
+    reasons = {GROUPS[gender]: f"no image of a {gender} has a prediction" for gender in absent}
+    if absent:
+        reasons["divergence"] = f"it compares women and men, and no image of a {absent[0]} has a prediction"
+    if not there["man"]:
+        reasons["ratio_difference"] = "no image of a man has a prediction to divide by"
+    elif not said[:, 1].any():
+        reasons["ratio_difference"] = "no caption names a man to divide by"
+    if not said[:, :2].any():
+        reasons["error_where_named"] = "no caption names a gender"
+    return reasons
+
+
+def _warnings(said: Floats) -> list[str]:
+    if said[:, :2].any():
+        return []
+    return [
+        f"all {len(said)} captions are neutral: error and divergence are 0 because no gender is named, "
+        "and not because it is right"
+    ]

@@ -1,0 +1,123 @@
+"""Which gender a caption names, by lists of words; and which people are in which image, by lists of ids."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_text
+from vlrnn.interchange.captions import References
+from vlrnn.interchange.matching import name_some
+from vlrnn.records import Id
+
+Gender = Literal["woman", "man"]
+GENDERS: tuple[Gender, ...] = get_args(Gender)
+
+_WORD = re.compile(r"[a-z0-9'-]+")
+_LISTS = Path(__file__).parent / "words"
+
+
+def words_of(caption: str) -> list[str]:
+    """The words of a caption as lists of words are looked up in it: whole, in lower case, unstemmed; hyphens and
+    apostrophes stay within them."""
+    return _WORD.findall(caption.lower())
+
+
+@dataclass(frozen=True)
+class GenderWords:
+    """The words that name a woman, and those that name a man."""
+
+    women: frozenset[str]
+    men: frozenset[str]
+
+    @classmethod
+    def load(cls, women: str | Path | None = None, men: str | Path | None = None) -> Self:
+        """Read lists of words, a word on a line; `#` begins a comment.
+
+        Args:
+            women, men: files; by default the lists of Hendricks et al., Women also Snowboard, ECCV 2018.
+
+        Raises:
+            UserError: a list is empty or holds what is no word, or a word stands in both.
+        """
+        paths = women or _LISTS / "women.txt", men or _LISTS / "men.txt"
+        lists = [read_words(path) for path in paths]
+        if both := sorted(lists[0] & lists[1]):
+            raise UserError(f"{paths[0]}: {name_some(both)} also in {paths[1]}; a word names one gender")
+        return cls(*lists)
+
+    def named(self, caption: str) -> Gender | None:
+        """The gender that a caption names; None where it is neutral: it names neither, or both."""
+        words = set(words_of(caption))
+        woman, man = not words.isdisjoint(self.women), not words.isdisjoint(self.men)
+        if woman == man:
+            return None
+        return "woman" if woman else "man"
+
+    def masked(self) -> frozenset[str]:
+        """All words that give a gender away: these, and a longer list of ours."""
+        return self.women | self.men | read_words(_LISTS / "masked.txt")
+
+
+def read_words(path: str | Path) -> frozenset[str]:
+    """The words of a list, in lower case.
+
+    Raises:
+        UserError: it holds none, or a line is not one word.
+    """
+    lines = [line.partition("#")[0].strip().lower() for line in read_text(path).splitlines()]
+    for number, line in enumerate(lines, 1):
+        if line and len(line.split()) > 1:
+            raise UserError(f"{path}:{number}: {line!r} is more than a word; put one word on a line")
+    words = frozenset(filter(None, lines))
+    if not words:
+        raise UserError(f"{path}: holds no words; put one on each line")
+    return words
+
+
+def read_people(women: str | Path, men: str | Path) -> tuple[dict[Id, Gender], list[str]]:
+    """Who is in which image, by two lists of image ids, an id on a line.
+
+    Returns:
+        image id -> gender, and notes: lists that are empty, ids that are repeated.
+
+    Raises:
+        UserError: an id stands in both lists, or both are empty.
+    """
+    paths: dict[Gender, str | Path] = {"woman": women, "man": men}
+    notes: list[str] = []
+    people: dict[Id, Gender] = {}
+    for gender, path in paths.items():
+        counts = Counter(map(_id, read_text(path).split("\n")))
+        counts.pop("", None)
+        if not counts:
+            notes.append(f"{path}: holds no ids: there is no image of a {gender}")
+        if repeated := [id for id, count in counts.items() if count > 1]:
+            notes.append(f"{path}: {len(repeated)} ids stand more than once, and count once: {name_some(repeated)}")
+        if both := [id for id in counts if id in people]:
+            raise UserError(f"{path}: {len(both)} ids also in {women}: {name_some(both)}; take them out of one")
+        people |= dict.fromkeys(counts, gender)
+    if not people:
+        raise UserError(f"{women}, {men}: hold no ids; put an image id on each line")
+    return people, notes
+
+
+def _id(text: str) -> Id:
+    text = text.strip()
+    return int(text) if text.isdecimal() and text.isascii() else text
+
+
+def references_of(people: Mapping[Id, Gender], references: References) -> References:
+    """The reference captions of the images of `read_people`, whose ids are numbers wherever they can be."""
+    spelled = {_id(str(id)): captions for id, captions in references.items()}
+    return {id: spelled[id] for id in people if id in spelled}
+
+
+def people_of(references: References, words: GenderWords) -> dict[Id, Gender]:
+    """Who is in which image, by its reference captions (Zhao et al., Men also like shopping, EMNLP 2017): image id ->
+    gender, for images one of whose captions names a gender and none of whose captions names the other."""
+    named = {id: {words.named(caption) for caption in captions} - {None} for id, captions in references.items()}
+    return {id: gender for id, genders in named.items() if len(genders) == 1 for gender in genders if gender}
