@@ -15,7 +15,6 @@ from vlrnn.data.batches import CaptionedImages, Images, Item, QuestionedImages
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.features import FeatureCache
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders import Encoder
 from vlrnn.predictor import Predictor
 from vlrnn.records import Example, Id, open_split
 from vlrnn.tasks.captioning import Captioner
@@ -81,7 +80,7 @@ def encoded(
         examples = _examples(predictor, data, split)
         regions = data.make_cache(encoder, [split], predictor.device)[split]
         items = _items(predictor, data, examples, regions)
-        yield EncodedSplit(examples, items, regions, _blank(encoder, predictor.device))
+        yield EncodedSplit(examples, items, regions, _blank(predictor))
 
 
 def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dict[Id, Example]:
@@ -111,7 +110,8 @@ def _items(
 
 
 @torch.inference_mode()
-def _blank(encoder: Encoder, device: torch.device) -> Tensor:
-    """In float16, as the others are."""
-    image = torch.full((1, 3, encoder.size, encoder.size), _GREY, dtype=torch.uint8, device=device)
+def _blank(predictor: Predictor) -> Tensor:
+    """The regions [N, D], float16, of an image that is grey all over."""
+    encoder = predictor.task.encoder
+    image = torch.full((1, 3, encoder.size, encoder.size), _GREY, dtype=torch.uint8, device=predictor.device)
     return encoder.folded().regions(image)[0].half().cpu()

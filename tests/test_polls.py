@@ -1,0 +1,101 @@
+"""Polls put to models: each way to get a yes or a no out of one."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import COLOURS, PLACES, Checkpoints, picture
+
+from vlrnn.data.images import open_image, pixels
+from vlrnn.errors import UserError
+from vlrnn.instruments.polls import answer, caption, likely
+from vlrnn.nn.encoders import NoImage
+from vlrnn.nn.fusion import Concatenation
+from vlrnn.nn.glimpses import WholeImage
+from vlrnn.nn.questions import QuestionEncoder
+from vlrnn.nn.recurrence import GRU
+from vlrnn.predictor import Predictor
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.tasks.classifier_vqa import ClassifierVQA
+from vlrnn.text.answer_set import AnswerSet
+from vlrnn.text.vocabulary import BOS, Vocabulary
+
+IMAGES = [f"{colour}_{place}.png" for colour in COLOURS for place in PLACES]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in IMAGES:
+        picture(*name.removesuffix(".png").split("_")).save(tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def head() -> Predictor:
+    vocabulary = Vocabulary(["is", "there", "a", "red", "blue"])
+    parts = (QuestionEncoder(GRU(8), embedding=8), WholeImage(), Concatenation(8))
+    return Predictor(ClassifierVQA(vocabulary, AnswerSet(["yes", "no"]), NoImage(), *parts), "cpu")
+
+
+def test_a_head_is_asked_each_question_once(head: Predictor, folder: Path) -> None:
+    asked = [(image, f"is there a {colour}") for image in IMAGES[:3] for colour in ("red", "blue", "red")]
+    found = answer(head, asked, folder)
+    assert found.keys() == set(asked)
+    for image, question in asked:
+        assert found[image, question] == head.answer(folder / image, question).text
+
+
+def test_a_captioner_is_listened_to(checkpoints: Checkpoints, folder: Path) -> None:
+    predictor = Predictor.load(checkpoints.file, "cpu")
+    said = caption(predictor, [*IMAGES, *IMAGES], folder)
+    assert list(said) == IMAGES
+    assert all(image.partition("_")[0] in text for image, text in said.items())
+
+
+def test_what_it_might_have_named_is_there(checkpoints: Checkpoints, folder: Path) -> None:
+    predictor = Predictor.load(checkpoints.file, "cpu")
+    found = likely(predictor, [(image, f"{colour} square") for image in IMAGES for colour in COLOURS], folder)
+    assert all(yes == name.startswith(image.partition("_")[0]) for (image, name), yes in found.items())
+    unknown = [(IMAGES[0], "purple square"), (IMAGES[0], " ")]
+    assert likely(predictor, unknown, folder) == dict.fromkeys(unknown)
+
+
+def test_likelihood_word_by_word(checkpoints: Checkpoints, folder: Path) -> None:
+    """Against the decoder's own steps from each place of the caption."""
+    predictor = Predictor.load(checkpoints.file, "cpu")
+    task = predictor.task
+    assert isinstance(task, Captioner)
+
+    @torch.no_grad()
+    def best(image: torch.Tensor, caption: list[int], name: list[int]) -> float:
+        memory = task.decoder.prepare(task.encoder(image[None]))
+        sums = []
+        for count in range(len(caption) + 1):
+            state, total, before = task.decoder.initial_state(memory), 0.0, BOS
+            for place, word in enumerate([*caption[:count], *name]):
+                logits, state = task.decoder.step(torch.tensor([[before]]), state, memory)
+                total += logits[0, 0].log_softmax(-1)[word].item() if place >= count else 0.0
+                before = word
+            sums.append(total)
+        return max(sums)
+
+    pairs = [(image, f"{word} {place}") for image in IMAGES[::4] for word in ("square", "the") for place in PLACES]
+    for (image, name), yes in likely(predictor, pairs, folder).items():
+        shown = torch.from_numpy(pixels(open_image(folder / image), task.encoder.size))
+        words = task.vocabulary.encode(predictor.caption(folder / image).tokens)
+        wanted = task.vocabulary.encode(name.split())
+        assert yes == (best(shown, words, wanted) > math.log(1 / 6))
+
+
+@pytest.mark.parametrize("way", [answer, likely])
+def test_mistakes(way: Callable[..., object], head: Predictor, checkpoints: Checkpoints, folder: Path) -> None:
+    captioner = Predictor.load(checkpoints.plain, "cpu")
+    able, unable = (head, captioner) if way is answer else (captioner, head)
+    with pytest.raises(UserError, match=r"absent\.png: no such file"):
+        way(able, [("absent.png", "red")], folder)
+    with pytest.raises(UserError, match=r"answers no questions|does not caption"):
+        way(unable, [(IMAGES[0], "red")], folder)
+    with pytest.raises(UserError, match="nothing to ask"):
+        way(able, [], folder)
