@@ -243,5 +243,5 @@ def _notes(effects: Mapping[str, Effect], by_type: Mapping[str, Any]) -> list[st
         return [*notes, "the model is blind: no view of the image changes anything"]
     unneeded = [each for each, drops in by_type.items() if drops[OTHER]["low"] <= 0]
     if unneeded:
-        notes.append(f"questions to which somebody else's image does as well, for all that can be told: {', '.join(unneeded)}")
+        notes.append(f"question types with no certain drop from somebody else's image: {', '.join(unneeded)}")
     return notes
