@@ -91,7 +91,7 @@ def read_people(women: str | Path, men: str | Path) -> tuple[dict[Id, Gender], l
     notes: list[str] = []
     people: dict[Id, Gender] = {}
     for gender, path in paths.items():
-        counts = Counter(map(_id, read_text(path).split("\n")))
+        counts = Counter(map(as_id, read_text(path).split("\n")))
         counts.pop("", None)
         if not counts:
             notes.append(f"{path}: holds no ids: there is no image of a {gender}")
@@ -105,14 +105,15 @@ def read_people(women: str | Path, men: str | Path) -> tuple[dict[Id, Gender], l
     return people, notes
 
 
-def _id(text: str) -> Id:
+def as_id(text: str) -> Id:
+    """An id of a list, or a key of a JSON object: a number wherever it can be."""
     text = text.strip()
     return int(text) if text.isdecimal() and text.isascii() else text
 
 
 def references_of(people: Mapping[Id, Gender], references: References) -> References:
-    """The reference captions of the images of `read_people`, whose ids are numbers wherever they can be."""
-    spelled = {_id(str(id)): captions for id, captions in references.items()}
+    """The reference captions of the images of `read_people`."""
+    spelled = {as_id(str(id)): captions for id, captions in references.items()}
     return {id: spelled[id] for id in people if id in spelled}
 
 

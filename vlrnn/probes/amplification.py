@@ -1,0 +1,255 @@
+"""Does a model make a bias of its data stronger? Attributes (women and men, say) and tasks (objects, say) that go
+together in the labels go together still more in what it says.
+
+Sources: Zhao, Wang, Yatskar, Ordonez, Chang, Men also like shopping, EMNLP 2017, section 3; Wang and Russakovsky,
+Directional bias amplification, ICML 2021, section 4.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlrnn.errors import UserError
+from vlrnn.interchange.matching import name_some
+from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.labels import LabelledImage, Labels, Named, tabulate
+from vlrnn.records import Id
+
+Values = dict[str, Floats]
+"""Of each measure, `A_to_T`, `T_to_A` and `bias_amplification`, its values."""
+
+
+class Bias(NamedTuple):
+    """The bias of labels [A, T].
+
+    Attributes:
+        direction: 1 where an attribute and a task go together more often than by chance, -1 where less often, else 0.
+        share: of the images with a task and an attribute, those with this attribute; not a number where there are none.
+    """
+
+    direction: Floats
+    share: Floats
+
+
+def bias_of(labels: Labels) -> Bias:
+    """The bias of labels, over the images that have any."""
+    some = (labels.attributes.sum(1) + labels.tasks.sum(1)) > 0
+    apart = np.outer(labels.attributes.sum(0), labels.tasks.sum(0))
+    return Bias(np.sign(some.sum() * labels.both.sum(0) - apart), _share(labels.both.sum(0)))
+
+
+def _share(both: Floats) -> Floats:
+    """Of counts [..., A, T] the share of each attribute in its task."""
+    with np.errstate(invalid="ignore"):
+        shares: Floats = both / both.sum(-2, keepdims=True)
+    return shares
+
+
+def count(true: Labels, said: Labels) -> Floats:
+    """What the measures are made of [I, 6, A, T], of each image: the attribute, the task, both; the attribute with the
+    task that was said, the attribute that was said with the task; both as said."""
+    a, t = true.attributes[:, :, None], true.tasks[:, None, :]
+    parts = (a, t, true.both, a * said.tasks[:, None, :], said.attributes[:, :, None] * t, said.both)
+    return np.stack(np.broadcast_arrays(*parts), 1)
+
+
+def amplify(counts: Floats, bias: Bias, trained: bool = False) -> Values:
+    """The measures of each pair.
+
+    Args:
+        counts: [..., 6, A, T], see `count`, summed over images.
+        bias: of the labels, or of training.
+        trained: `bias_amplification` compares with the shares of `bias`, and not with those of the labels counted.
+
+    Returns:
+        of each [..., A, T]; not a number where there is nothing to divide by. `A_to_T` and `T_to_A` (Wang and
+        Russakovsky, equation 1): direction times P(task said | attribute) - P(task | attribute), and the other way
+        round. `bias_amplification` (Zhao et al., section 3.2): the share of an attribute in a task as said, less the
+        true one, where that is above 1/A, else 0.
+    """
+    attribute, task, both, task_said, attribute_said, both_said = np.moveaxis(counts, -3, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a_to_t = bias.direction * (task_said - both) / attribute
+        t_to_a = bias.direction * (attribute_said - both) / task
+    more = _share(both_said) - (bias.share if trained else _share(both))
+    leading = bias.share > 1 / counts.shape[-2]
+    return {"A_to_T": a_to_t, "T_to_A": t_to_a, "bias_amplification": np.where(leading | np.isnan(more), more, 0.0)}
+
+
+def total(pairs: Values) -> Values:
+    """The measures of all pairs [...]: means over the pairs of the directional ones, over tasks of the other."""
+    return {
+        name: _known_mean(each.sum(-2) if name == "bias_amplification" else each.reshape(*each.shape[:-2], -1))
+        for name, each in pairs.items()
+    }
+
+
+def _known_mean(values: Floats) -> Floats:
+    """The mean over the last dimension of what is a number; not a number where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        mean: Floats = np.where(known, values, 0.0).sum(-1) / known.sum(-1)
+    return mean
+
+
+class Measured(NamedTuple):
+    """The measures of one row of results: `value` [...] and what resampled sets of images make of it,
+    `samples` [resamples, ...]."""
+
+    value: Values
+    samples: Values
+
+    def interval(self, name: str, n: int, pair: tuple[int, ...] = ()) -> dict[str, float | int] | None:
+        """One value with its interval; None where there is none."""
+        value = float(self.value[name][pair])
+        if not np.isfinite(value):
+            return None
+        # Sets of images may lack what it divides by; the data do not.
+        drawn = np.append(np.moveaxis(self.samples[name], 0, -1)[pair], value)
+        return interval(value, drawn[np.isfinite(drawn)], n)
+
+
+def probe_amplification(
+    images: Sequence[LabelledImage],
+    training: Sequence[LabelledImage] | None = None,
+    *,
+    human: Mapping[Id, Sequence[Named]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """How much stronger a model makes the bias of its data, over all pairs of an attribute and a task.
+
+    Args:
+        images: what is true and what was said, see `vlrnn.probes.labels`.
+        training: images whose labels say what bias there is; by default those of `images`. That bias is held fixed
+            while images are resampled.
+        human: image id -> what its reference captions name, for a row of their own.
+        settings, notes: told on, with what is added here.
+        resamples, seed: of the bootstrap over images.
+
+    Returns:
+        `A_to_T`, `T_to_A` and `bias_amplification`, see `amplify`; in `details` those of each pair. Beside them stand
+        `identity`, the labels taken for predictions; `shuffled`, the mean over all ways to exchange the predictions of
+        images; and `references`. The cases are the pairs that are amplified most surely.
+
+    Raises:
+        UserError: there is no pair.
+    """
+    known = [image.true for image in (*images, *(training or ()))]
+    attributes = sorted(frozenset().union(*(each.attributes for each in known)))
+    tasks = sorted(frozenset().union(*(each.tasks for each in known)))
+    if not attributes or not tasks:
+        raise UserError(f"no image has {'a task' if attributes else 'an attribute'}: there is no pair to measure")
+    true = tabulate([[image.true] for image in images], attributes, tasks)
+    said = tabulate([[image.said] for image in images], attributes, tasks)
+    bias = bias_of(tabulate([[image.true] for image in training], attributes, tasks) if training else true)
+
+    def measure(true: Labels, said: Labels) -> tuple[Measured, Measured]:
+        """Of each pair, and of all."""
+        counts = count(true, said)
+        sums = Resampler(len(counts), resamples, seed).sums(counts)
+        pairs = Measured(*(amplify(each, bias, training is not None) for each in (counts.sum(0), sums)))
+        return pairs, Measured(*map(total, pairs))
+
+    pairs, whole = measure(true, said)
+    others = Labels(*(np.broadcast_to(each.mean(0), each.shape) for each in said))
+    rows = {"identity": (true, true), "shuffled": (true, others)}
+    if human and (described := [image for image in images if image.id in human]):
+        of_true = tabulate([[image.true] for image in described], attributes, tasks)
+        rows["references"] = of_true, tabulate([human[image.id] for image in described], attributes, tasks)
+    told = _pairs(pairs, true, bias, attributes, tasks)
+    scores = _scores(whole, len(images))
+    return Finding(
+        scores,
+        settings={**(settings or {}), "n": len(images), "attributes": attributes, "resamples": resamples, "seed": seed},
+        baselines={name: _scores(measure(*row)[1], len(row[0].tasks)) for name, row in rows.items()},
+        cases=_cases(told),
+        details={"pairs": told},
+        not_computed={name: reason for name, reason in _NOTHING.items() if name not in scores},
+        notes=[*notes, *_left_out(images, true, said, bias, attributes, tasks)],
+    )
+
+
+_NOTHING = {
+    "A_to_T": "no image has an attribute",
+    "T_to_A": "no image has a task",
+    "bias_amplification": "no task has an attribute both in the labels and in what is said",
+}
+
+
+def _scores(measured: Measured, n: int) -> dict[str, Any]:
+    found = {name: measured.interval(name, n) for name in measured.value}
+    return {name: each for name, each in found.items() if each}
+
+
+def _pairs(
+    pairs: Measured, true: Labels, bias: Bias, attributes: Sequence[str], tasks: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Each pair: its measures, their `n` being the images with the attribute, or the task; its direction, and in how
+    many images it is."""
+    told = []
+    for a, attribute in enumerate(attributes):
+        with_attribute = int(true.attributes[:, a].sum())
+        for t, task in enumerate(tasks):
+            with_task = int(true.tasks[:, t].sum())
+            counts = {"A_to_T": with_attribute, "T_to_A": with_task, "bias_amplification": with_task}
+            found = {name: pairs.interval(name, n, (a, t)) for name, n in counts.items()}
+            told.append(
+                {
+                    "attribute": attribute,
+                    "task": task,
+                    "direction": int(bias.direction[a, t]),
+                    "images": int(true.both[:, a, t].sum()),
+                    **{name: each for name, each in found.items() if each},
+                }
+            )
+    return told
+
+
+def _cases(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The pairs whose interval lies farthest above 0, each by the direction that is surest."""
+    cases = []
+    for pair in pairs:
+        measures = [(pair[name]["low"], name) for name in ("A_to_T", "T_to_A") if name in pair]
+        low, name = max(measures, default=(0.0, ""))
+        if low > 0:
+            goes = "often" if pair["direction"] > 0 else "seldom"
+            told = {key: round(pair[name][key], 4) for key in ("value", "low", "high")}
+            cases.append({"id": f"{pair['attribute']} + {pair['task']}", "together": goes, "measure": name, **told})
+    return sorted(cases, key=lambda case: -case["low"])[:TELLING]
+
+
+def _left_out(
+    images: Sequence[LabelledImage],
+    true: Labels,
+    said: Labels,
+    bias: Bias,
+    attributes: Sequence[str],
+    tasks: Sequence[str],
+) -> list[str]:
+    """What does not enter the measures, or enters as nothing."""
+    unknown = frozenset().union(*(image.said.attributes - {*attributes} for image in images))
+    unknown |= frozenset().union(*(image.said.tasks - {*tasks} for image in images))
+    nowhere = {
+        "A_to_T": [name for name, each in zip(attributes, true.attributes.T, strict=True) if not each.any()],
+        "T_to_A": [name for name, each in zip(tasks, true.tasks.T, strict=True) if not each.any()],
+        "bias_amplification": [
+            name
+            for name, share, count in zip(tasks, bias.share[0], said.both.sum((0, 1)), strict=True)
+            if np.isnan(share) or count == 0
+        ],
+    }
+    notes = [
+        f"{name} leaves out {name_some(those)} ({len(those)}): nothing to divide by"
+        for name, those in nowhere.items()
+        if those
+    ]
+    if unknown:
+        notes.append(f"{len(unknown)} names are said that no image has, and are left out: {name_some(sorted(unknown))}")
+    if independent := int((bias.direction == 0).sum()):
+        notes.append(f"{independent} of {bias.direction.size} pairs go together just as by chance, and count as 0")
+    return notes

@@ -1,0 +1,202 @@
+"""Which attributes and tasks are true of which image, and which a model said: tables of people's own, and what captions
+name. Knows no measure."""
+
+import csv
+import io
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlrnn.errors import UserError
+from vlrnn.files import parse_json, read_json, read_text
+from vlrnn.interchange import match, read_predictions, read_references
+from vlrnn.metrics.bootstrap import Floats
+from vlrnn.probes.gender_words import GenderWords, as_id, people_of, read_people, words_of
+from vlrnn.records import Id
+
+
+class Named(NamedTuple):
+    """The attributes (women or men, say) and the tasks (objects, say) that are true of an image, or said of it."""
+
+    attributes: frozenset[str]
+    tasks: frozenset[str]
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """What is true of an image, and what a model said."""
+
+    id: Id
+    true: Named
+    said: Named
+
+
+class Labels(NamedTuple):
+    """Of I images, whether they have an attribute [I, A], a task [I, T], and both at once [I, A, T]: 0 or 1, or the
+    share of the labellings of an image that have it."""
+
+    attributes: Floats
+    tasks: Floats
+    both: Floats
+
+
+def tabulate(images: Sequence[Sequence[Named]], attributes: Sequence[str], tasks: Sequence[str]) -> Labels:
+    """The labels of images, each labelled at least once, in columns of these names; other names are left out."""
+    labellings = [each for image in images for each in image]
+    starts = np.cumsum([0, *map(len, images[:-1])])
+
+    def shares(each: Floats) -> Floats:
+        counts = np.array([*map(len, images)], float)
+        summed: Floats = np.add.reduceat(each, starts)
+        return summed / counts.reshape(-1, *[1] * (each.ndim - 1))
+
+    a = np.array([[name in each.attributes for name in attributes] for each in labellings], float)
+    t = np.array([[name in each.tasks for name in tasks] for each in labellings], float)
+    return Labels(shares(a), shares(t), shares(a[:, :, None] * t[:, None, :]))
+
+
+_TRUE = ("attributes", "tasks")
+_SAID = ("predicted_attributes", "predicted_tasks")
+
+
+def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]:
+    """Read a table of images: JSON lines (`.jsonl`), a CSV (`.csv`), or else a JSON list.
+
+    Args:
+        path: each image has its `id`, lists of names `attributes` and `tasks`, and the same of what was predicted,
+            `predicted_attributes` and `predicted_tasks`. In a CSV a list is a cell, its names separated by semicolons.
+        predicted: the table has predictions; otherwise what is true stands in their place.
+
+    Raises:
+        UserError: it holds no image, one stands twice, or a list is missing or no list of texts; names the place.
+    """
+    images: dict[Id, LabelledImage] = {}
+    for place, values in _entries(Path(path)):
+        id = values.get("id")
+        if not isinstance(id, (int, str)) or isinstance(id, bool):
+            raise UserError(f"{place}: 'id' must be a whole number or text")
+        if id in images:
+            raise UserError(f"{place}: the image {id!r} stands twice; keep one")
+        true = Named(*(_names(values, name, place) for name in _TRUE))
+        images[id] = LabelledImage(
+            id, true, Named(*(_names(values, name, place) for name in _SAID)) if predicted else true
+        )
+    if not images:
+        raise UserError(f"{path}: holds no images")
+    return list(images.values())
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What is said of each image, and where."""
+    if path.suffix == ".csv":
+        rows = csv.DictReader(io.StringIO(read_text(path)))
+        for row in rows:
+            yield f"{path}:{rows.line_num}", {name: _cell(name, cell) for name, cell in row.items()}
+        return
+    if path.suffix == ".jsonl":
+        lines = enumerate(read_text(path).splitlines(), 1)
+        entries = ((f"{path}:{number}", parse_json(line, f"{path}:{number}")) for number, line in lines)
+    else:
+        value = read_json(path)
+        if not isinstance(value, list):
+            raise UserError(f"{path}: expected a list of images, found {type(value).__name__}")
+        entries = ((f"{path}: entry {number}", entry) for number, entry in enumerate(value))
+    for place, entry in entries:
+        if not isinstance(entry, dict):
+            raise UserError(f"{place}: expected an object with 'id', 'attributes' and 'tasks'")
+        yield place, entry
+
+
+def _cell(name: str | None, cell: Any) -> Any:
+    if name not in (*_TRUE, *_SAID) or not isinstance(cell, str):
+        return cell
+    return [each.strip() for each in cell.split(";") if each.strip()]
+
+
+def _names(values: Mapping[str, Any], name: str, place: str) -> frozenset[str]:
+    if name not in values:
+        raise UserError(f"{place}: the list {name!r} is missing")
+    names = values[name]
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise UserError(f"{place}: {name!r} must be a list of texts")
+    return frozenset(names)
+
+
+def read_objects(path: str | Path) -> dict[Id, frozenset[str]]:
+    """The objects of images: `{image id: [names]}`.
+
+    Raises:
+        UserError: the file is not of that form, or holds no image.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or not value:
+        raise UserError(f'{path}: no objects: expected {{"image id": ["name", ...], ...}}')
+    return {as_id(id): _names(value, id, f"{path}: image") for id in value}
+
+
+def named_in(caption: str, words: GenderWords, objects: Collection[str]) -> Named:
+    """What a caption names: the gender, and of some objects those whose name stands in it, word for word."""
+    said = f" {' '.join(words_of(caption))} "
+    gender = words.named(caption)
+    return Named(frozenset([gender] if gender else []), frozenset(name for name in objects if f" {name} " in said))
+
+
+PERSON = "person"
+"""The object that is left out: wherever there is a gender, it is there."""
+
+
+class CaptionLabels(NamedTuple):
+    """Labels of images and their captions; `human` has what each reference caption of an image names, and `notes` say
+    what was left out."""
+
+    images: list[LabelledImage]
+    human: dict[Id, list[Named]]
+    notes: list[str]
+
+
+def read_caption_labels(
+    predictions: str | Path,
+    objects: str | Path,
+    *,
+    references: str | Path | None = None,
+    women: str | Path | None = None,
+    men: str | Path | None = None,
+    words: GenderWords | None = None,
+) -> CaptionLabels:
+    """Who and what is in images, and who and what captions name. Attributes are `woman` and `man`, tasks the objects.
+
+    Args:
+        predictions: `predictions.jsonl`, or COCO results.
+        objects: `{image id: [names]}`.
+        references: human captions.
+        women, men: an image id on each line; without them the references say who is in an image, see `people_of`.
+        words: that name women and men; by default the published lists.
+
+    Raises:
+        UserError: a file is wrong, nothing says who is in an image, or no image has all that is needed.
+    """
+    words, things = words or GenderWords.load(), read_objects(objects)
+    written = {} if references is None else read_references(references)
+    captions = {as_id(str(id)): each for id, each in written.items()}
+    if women is not None and men is not None:
+        people, notes = read_people(women, men)
+    elif captions and women is men is None:
+        people, notes = people_of(captions, words), []
+    else:
+        raise UserError("who is in an image? Give --women and --men, or neither and --references")
+    true = {id: Named(frozenset([gender]), things[id] - {PERSON}) for id, gender in people.items() if id in things}
+    if len(true) < len(people):
+        notes.append(f"{objects}: has {len(true)} of the {len(people)} images of women and men")
+    names = frozenset().union(*(each.tasks for each in true.values()))
+    matched = match(read_predictions(predictions), true, "skip", str(predictions))
+    images = [
+        LabelledImage(id, each, named_in(matched.predictions[id].text, words, names))
+        for id, each in matched.references.items()
+    ]
+    human = {
+        id: [named_in(caption, words, names) for caption in captions[id]] for id in matched.references if id in captions
+    }
+    return CaptionLabels(images, human, [*matched.notes, *notes])
