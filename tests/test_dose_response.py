@@ -33,7 +33,7 @@ def test_strangers_see_every_picture_but_their_own(tests_of_study: Path) -> None
 def test_polls_ask_for_what_is_not_there(tests_of_study: Path) -> None:
     scenes = {each.id: each for each in open_split(tests_of_study / "captions", "test")}
     polls = list(open_split(tests_of_study / "polls", "test"))
-    assert {poll.question for poll in polls} == {"how many rings are there", "how many squares are there"}
+    assert {poll.question for poll in polls} == {"how many rings are there", "how many triangles are there"}
     for poll in polls:
         shapes = {thing.shape for thing in scene_of(scenes[poll.image_id]).objects}
         assert "star" in shapes
@@ -43,7 +43,7 @@ def test_polls_ask_for_what_is_not_there(tests_of_study: Path) -> None:
 
 def scene(id: str, *shapes: str) -> Example:
     things = tuple(
-        SceneObject("red", shape, "small", 0.2 + 0.3 * place, 0.5, 0.1) for place, shape in enumerate(shapes)
+        SceneObject("cyan", shape, "small", 0.2 + 0.3 * place, 0.5, 0.1) for place, shape in enumerate(shapes)
     )
     return Example(id, id, f"{id}.png", attributes={"scene": Scene(things, "plain", 0).to_dict()})
 
@@ -56,14 +56,14 @@ def said(run: Path, texts: dict[str, str]) -> Path:
 def test_captions_are_measured_where_a_kind_tempts(tmp_path: Path) -> None:
     scenes = [scene("a", "star"), scene("b", "star", "ring"), scene("c", "circle")]
     assert [tempts(each, "ring") for each in scenes] == [True, False, False]
-    texts = {"a": "a red star and a red ring right of it", "b": "a red ring", "c": "a red circle"}
+    texts = {"a": "a cyan star and a cyan ring right of it", "b": "a cyan ring", "c": "a cyan circle"}
     run = said(tmp_path / "run", texts)
-    said(run / "strangers", dict.fromkeys("abc", "a red circle"))
+    said(run / "strangers", dict.fromkeys("abc", "a cyan circle"))
     measured = measure_captions([run], scenes)
     assert measured["ring"].hits.tolist() == [[1, 0, 0]]
     assert measured["ring"].chances.tolist() == [1, 0, 0]
-    assert measured["square"].hits.tolist() == [[0, 0, 0]]
-    assert measured["square"].chances.tolist() == [1, 1, 0]
+    assert measured["triangle"].hits.tolist() == [[0, 0, 0]]
+    assert measured["triangle"].chances.tolist() == [1, 1, 0]
     assert measured["right"].hits.tolist() == [[0, 0, 1]]
     assert measured["strangers"].hits.tolist() == [[0, 0, 1]]
 
@@ -80,7 +80,7 @@ def test_answers_are_measured_by_scene(tests_of_study: Path, tmp_path: Path) -> 
     assert measured["strangers"].hits.sum() == 0
     resampler = Resampler(40, 50)
     assert measured["ring"].share(resampler, (0, 0)).value == 1
-    assert measured["square"].share(resampler, (0, 0)).value == 0
+    assert measured["triangle"].share(resampler, (0, 0)).value == 0
     assert measured["ring"].share(resampler, (0, 0)).n == 2 * sum(poll.question_type == "ring" for poll in polls)
 
 
@@ -141,4 +141,4 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert again.scores == first.scores
     for task in again.scores.values():
         assert task.keys() == {"bias 0", "bias 1", "rise"}
-        assert task["rise"].keys() == {"ring", "square", "excess", "right", "grounding"}
+        assert task["rise"].keys() == {"ring", "triangle", "excess", "right", "grounding"}

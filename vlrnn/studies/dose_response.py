@@ -4,7 +4,7 @@ what they learn from.
 A causal measurement, since the bias is set and not found: the same scenes, but for the dial of `vlrnn.data.synthetic`,
 train the quickstart's captioner and classifier over one frozen CNN, which was pretrained without any bias. All are
 tested on the same balanced scenes, on the same scenes with somebody else's pictures, and by a poll: how many rings are
-where a star is and none of them? The control is the shape that train treats as it does rings, but for the dial.
+where a star is and none of them? The control is another shape, which the dial does not touch.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Plan:
 
     biases: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     seeds: int = 3
-    train: int = 5000
+    train: int = 6000
     test: int = 1500
     seed: int = 0
 
@@ -70,7 +70,7 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
 
     Returns:
         for each task and bias the shares, in 0..1: `ring`, of scenes with a star and no ring in which one is made up;
-        `square`, the control; `excess`, the difference; `right`; `grounding`, how much less is right about somebody
+        `triangle`, the control; `excess`, the difference; `right`; `grounding`, how much less is right about somebody
         else's picture. `rise` is what the largest bias has more than none.
 
     Raises:
@@ -90,7 +90,7 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
         make_tests(out / "test", plan)
     cnn = out / "cnn.safetensors"
     if not cnn.exists():
-        pretrain_cnn(folders[0.0] / "scenes", cnn, plan.seed)
+        pretrain_cnn(folders[0.0] / "scenes", cnn, plan.seed, epochs=4)
     jobs = [
         (_run(out, task, bias, seed), RECIPES[task](folder, cnn, plan.seed + seed))
         for task in RECIPES

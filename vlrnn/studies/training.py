@@ -22,7 +22,7 @@ def two_processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,))
 
 
-def pretrain_cnn(scenes: Path, out: Path, seed: int) -> tuple[float, float]:
+def pretrain_cnn(scenes: Path, out: Path, seed: int, epochs: int = 3) -> tuple[float, float]:
     """Pretrain the recipes' CNN on the captioned scenes of a folder into a file of weights.
 
     Returns:
@@ -30,7 +30,7 @@ def pretrain_cnn(scenes: Path, out: Path, seed: int) -> tuple[float, float]:
     """
     began = time.monotonic()
     pl.seed_everything(seed, verbose=False)
-    accuracy = pretrain(scenes / "captions", out, first="conv1", epochs=3, lr=8e-3, **CNN)
+    accuracy = pretrain(scenes / "captions", out, first="conv1", epochs=epochs, lr=8e-3, **CNN)
     return accuracy, time.monotonic() - began
 
 
