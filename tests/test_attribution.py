@@ -1,5 +1,6 @@
 """`vlrnn probe attribution`: a captioner that knows twelve pictures by heart, and what is said to be in them."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,15 +11,17 @@ import pytest
 import torch
 from conftest import COLOURS, Checkpoints
 
+from vlrnn.cli import main
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
-from vlrnn.instruments.attribution import Named, Span, _named, _spread, attribution
+from vlrnn.instruments.attribution import Named, _named, _spread, attribution
 from vlrnn.instruments.encoded import encoded
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders import ShowAttendTell
 from vlrnn.nn.encoders import NoImage
 from vlrnn.nn.recurrence import GRU
 from vlrnn.predictor import Predictor
+from vlrnn.probes.object_spans import Span
 from vlrnn.records import open_split, write_records
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
@@ -132,3 +135,19 @@ def test_what_cannot_be_computed_is_told(predictor: Predictor, data: Path) -> No
 def test_data_that_say_nothing_of_objects_are_refused(predictor: Predictor, dataset: Path) -> None:
     with pytest.raises(UserError, match=r"test.jsonl: no example says what is in its image"):
         attribution(predictor, dataset, find=squares)
+
+
+def test_from_the_command_line(
+    checkpoints: Checkpoints, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synonyms = tmp_path / "synonyms.txt"
+    synonyms.write_text("red square, crimson\n")
+    out = tmp_path / "found.json"
+    arguments = ["probe", "attribution", "--checkpoint", str(checkpoints.file), "--data", str(data)]
+    assert main([*arguments, "--synonyms", str(synonyms), "--out", str(out), "--resamples", "20"]) == 0
+    found = json.loads(out.read_text())
+    assert found["scores"]["hallucinated"]["value"] == pytest.approx(1 / 3)
+    assert found["baselines"]["named rightly"]["raised"]["n"] == 6
+    assert "by eye" in capsys.readouterr().out
+    assert main([*arguments, "--split", "train"]) == 2
+    assert "train.jsonl: holds no examples" in capsys.readouterr().err

@@ -11,7 +11,13 @@ from typing import Any
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
 
-PROBES = ("amplification", "gender", "grounding", "scene_truth",)
+PROBES = (
+    "amplification",
+    "attribution",
+    "gender",
+    "grounding",
+    "scene_truth",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,19 +23,11 @@ from vlrnn.instruments.encoded import EncodedSplit, encoded
 from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, ratios
 from vlrnn.predictor import Predictor
 from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.object_spans import Span
 from vlrnn.records import Example, Id
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.speaking import heard, spelled
 from vlrnn.text.vocabulary import EOS, UNK
-
-
-class Span(NamedTuple):
-    """An `object` that the words from `start` to before `stop` of a caption name."""
-
-    object: str
-    start: int
-    stop: int
-
 
 Finder = Callable[[Sequence[str]], Sequence[Span]]
 """From the words of a caption to the objects that they name."""

@@ -1,0 +1,33 @@
+"""attribution: who makes an object up, the language model or the eye?"""
+
+import argparse
+
+from vlrnn.probes.finding import Finding
+
+PURPOSE = "is an object that is not there made up by the language model or by the eye?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, help="of a captioner: a .ckpt file, or what vlrnn export wrote")
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="a prepared data set that knows its objects")
+    parser.add_argument("--split", default="test", help="of the data (default test)")
+    parser.add_argument("--synonyms", metavar="FILE", help="lines of an object and, behind commas, what it is called")
+    parser.add_argument("--cache", metavar="FOLDER", help="for encoder outputs; by default one that is gone in the end")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+
+
+def run(arguments: argparse.Namespace) -> Finding:
+    from vlrnn.instruments.attribution import attribution
+    from vlrnn.predictor import Predictor
+    from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
+
+    table = PhraseTable(phrases(object_names(arguments.data), arguments.synonyms))
+    return attribution(
+        Predictor.load(arguments.checkpoint, arguments.device),
+        arguments.data,
+        arguments.split,
+        find=table.find,
+        cache=arguments.cache,
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+    )
