@@ -7,8 +7,8 @@ tested on the same balanced scenes, on the same scenes with somebody else's pict
 where a star is and none of them? The control is another shape, which the dial does not touch.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import as_completed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,16 +81,8 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
     console = Console(stderr=True)
     console.print("scenes, and a CNN pretrained on those without bias")
     folders = {bias: out / f"bias-{bias:g}" for bias in plan.biases}
-    for bias, folder in folders.items():
-        if not (folder / "scenes" / "captions" / "dataset.json").exists():
-            make_scenes(
-                folder / "scenes", train=plan.train, val=200, test=0, seed=plan.seed, bias=bias, image_size=SIDE
-            )
-    if not (out / "test" / "polls" / "dataset.json").exists():
-        make_tests(out / "test", plan)
     cnn = out / "cnn.safetensors"
-    if not cnn.exists():
-        pretrain_cnn(folders[0.0] / "scenes", cnn, plan.seed, epochs=4)
+    _prepare(out, plan, folders, cnn)
     jobs = [
         (_run(out, task, bias, seed), RECIPES[task](folder, cnn, plan.seed + seed))
         for task in RECIPES
@@ -113,9 +105,31 @@ def keep_plan(out: Path, plan: Plan) -> None:
     write_json(path, told)
 
 
+def _prepare(out: Path, plan: Plan, folders: Mapping[float, Path], cnn: Path) -> None:
+    """Make the scenes and the CNN, as far as they are not there."""
+    _make_scenes(folders[0.0], plan, 0.0)
+    with two_processes() as pool:
+        # The CNN first: it takes longest.
+        jobs: list[Future[Any]] = (
+            [] if cnn.exists() else [pool.submit(pretrain_cnn, folders[0.0] / "scenes", cnn, plan.seed, 4)]
+        )
+        jobs += [pool.submit(_make_scenes, folder, plan, bias) for bias, folder in folders.items()]
+        jobs.append(pool.submit(make_tests, out / "test", plan))
+        for job in jobs:
+            job.result()
+
+
+def _make_scenes(folder: Path, plan: Plan, bias: float) -> None:
+    if not (folder / "scenes" / "captions" / "dataset.json").exists():  # which is written last
+        sizes: dict[str, Any] = {"train": plan.train, "val": 200, "test": 0}
+        make_scenes(folder / "scenes", **sizes, seed=plan.seed, bias=bias, image_size=SIDE, workers=1 if bias else 2)
+
+
 def make_tests(folder: Path, plan: Plan) -> None:
     """Balanced scenes; the same with somebody else's pictures; and the polls, which are made last."""
-    make_scenes(folder, train=0, val=0, test=plan.test, seed=plan.seed, image_size=SIDE)
+    if (folder / "polls" / "dataset.json").exists():
+        return
+    make_scenes(folder, train=0, val=0, test=plan.test, seed=plan.seed, image_size=SIDE, workers=1)
     about: dict[str, Any] = {"source": "vlrnn.studies.dose_response", "licence": "CC0-1.0"}
     for kind in ("captions", "vqa"):
         swapped = _strangers(list(open_split(folder / kind, "test")), plan.seed)
