@@ -20,6 +20,7 @@ COMMANDS = {
     "ask": "answer questions about an image",
     "score": "score captions or answers in files, made by any model",
     "probe": "ask of finished predictions, or of a model, what scores do not tell",
+    "study": "learn something by training several models",
     "report": "make an HTML page of a run",
     "export": "write a trained model as a folder of safetensors and JSON",
 }

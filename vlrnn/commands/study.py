@@ -1,0 +1,39 @@
+"""study: what is learnt by training several models. Each study is a file of vlrnn/commands/studies."""
+
+import argparse
+import importlib
+from pathlib import Path
+
+from vlrnn.commands.probe import show
+from vlrnn.errors import UserError
+
+STUDIES = ("leakage",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name in STUDIES:
+        study = importlib.import_module(f"vlrnn.commands.studies.{name.replace('-', '_')}")
+        each = kinds.add_parser(name, help=study.PURPOSE, description=f"Study: {study.PURPOSE}")
+        study.add_arguments(each)
+        each.add_argument("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
+        each.add_argument("--seed", type=int, default=0, help="the first, of all that is drawn (default 0)")
+        each.add_argument(
+            "--out",
+            type=Path,
+            default=Path("runs", name),
+            metavar="FOLDER",
+            help="gets metrics.json; what is there already is not made again (default %(default)s)",
+        )
+        each.set_defaults(study=study.run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Study, write what was found into `metrics.json` of the folder, and show it."""
+    if arguments.resamples < 1:
+        raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
+    if arguments.seed < 0:
+        raise UserError(f"--seed must not be negative, not {arguments.seed}")
+    finding = arguments.study(arguments)
+    finding.write(arguments.out / "metrics.json")
+    show(arguments.name, finding)

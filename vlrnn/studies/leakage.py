@@ -1,0 +1,235 @@
+"""How well an attacker guesses who is in an image, a woman or a man, from captions whose gender words are masked:
+does a model's caption leak more than a human one?
+
+Source: Hirota, Nakashima, Garcia, Quantifying societal bias amplification in image captioning, CVPR 2022, section 4.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, write_json
+from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.gender_words import GENDERS
+from vlrnn.studies.attackers import ATTACKERS, Captions, attack
+from vlrnn.studies.masked_captions import MASK, Masked
+
+TEST, VALIDATION = 0.25, 0.15
+"""The shares of the images that an attacker guesses, and that say when it has learnt enough."""
+ROUNDS = 5
+"""Human captions are attacked so many times, each time with another one of an image, so that an attacker has as many to
+learn from as of the model's."""
+CHANCE = {"LIC": 0.0, "accuracy_difference": 0.0, "LIC_M": 25.0, "LIC_D": 25.0, "accuracy_M": 50.0, "accuracy_D": 50.0}
+"""In percent, of an attacker that learns nothing: it gives either gender a half, and half of the images are of each."""
+
+
+class Split(NamedTuple):
+    """Places of images, half of them of women in each part."""
+
+    train: list[int]
+    validation: list[int]
+    test: list[int]
+
+
+def split(images: Sequence[Masked], seed: int) -> Split:
+    """Divide as many images of women as of men, drawn at random."""
+    random = np.random.default_rng(seed)
+    genders = np.array([image.gender for image in images])
+    groups = [random.permutation(np.flatnonzero(genders == gender)) for gender in GENDERS]
+    fewer = min(map(len, groups))
+    ends = [round(TEST * fewer), round(TEST * fewer) + round(VALIDATION * fewer), fewer]
+    starts = [0, *ends]
+    test, validation, train = (
+        [int(place) for group in groups for place in group[start:end]] for start, end in zip(starts, ends, strict=False)
+    )
+    return Split(train, validation, test)
+
+
+def attack_once(images: Sequence[Masked], seed: int) -> dict[str, Any]:
+    """Train all attackers on one split.
+
+    Returns:
+        `images`, the ids of those tested, and of each attacker the probability that it gave to what is true of each:
+        `said` [M], by the model's caption, and `human` [rounds, M].
+    """
+    parts = split(images, seed)
+    rounds = min(ROUNDS, max(len(image.human) for image in images))
+
+    women = [image.gender == "woman" for image in images]
+
+    def guess(name: str, tokens: Sequence[Sequence[str]]) -> list[float]:
+        train, validation, test = (
+            Captions([tokens[place] for place in places], np.array([women[place] for place in places]))
+            for places in parts
+        )
+        return attack(ATTACKERS[name], train, validation, test, seed=seed).round(6).tolist()
+
+    human = [[image.human[number % len(image.human)] for image in images] for number in range(rounds)]
+    return {
+        "images": [images[place].id for place in parts.test],
+        "attackers": {
+            name: {
+                "said": guess(name, [image.said for image in images]),
+                "human": [guess(name, captions) for captions in human],
+            }
+            for name in ATTACKERS
+        },
+    }
+
+
+def leakage(
+    out: str | Path,
+    images: Sequence[Masked],
+    *,
+    seeds: int = 5,
+    settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """Attack with several seeds. A seed that is in the folder, of the same captions, is not attacked again.
+
+    Args:
+        out: the folder; gets `seed-N.json` for each.
+        images: see `read_masked`.
+        seeds: how many times images are divided, and attackers trained.
+        settings, notes: told on.
+        resamples: of the bootstrap over seeds and images.
+        seed: the first; also of the bootstrap.
+
+    Returns:
+        of each attacker, in percent: `LIC_M` and `LIC_D`, the mean confidence in guesses that are right (0 where
+        wrong), by the model's captions and by human ones, and `LIC`, the difference; `accuracy_M`, `accuracy_D` and
+        `accuracy_difference`, the same without confidence. The cases are images that the model's captions give away
+        most surely.
+
+    Raises:
+        UserError: the folder has results of other captions.
+    """
+    digest = hashlib.sha256(json.dumps([asdict(image) for image in images]).encode()).hexdigest()
+    runs = {}
+    for each in track(range(seed, seed + seeds), "attacks", console=Console(stderr=True)):
+        path = Path(out) / f"seed-{each}.json"
+        if not path.exists():
+            write_json(path, {"captions": digest, **attack_once(images, each)})
+        runs[each] = read_json(path)
+        if not isinstance(runs[each], dict) or runs[each].get("captions") != digest:
+            raise UserError(f"{path}: made from other captions; choose another --out, or remove it")
+    scores, spread = {}, {}
+    for name in ATTACKERS:
+        found = _guessed(list(runs.values()), images, name)
+        scores[name] = found.scores(Resampler(len(images), resamples, seed))
+        spread[name] = {measure: values.tolist() for measure, values in found.by_seed().items()}
+    return Finding(
+        scores,
+        settings={**(settings or {}), "seeds": list(runs), "resamples": resamples, "n": len(images)},
+        baselines={"chance": {name: {of: {"value": value} for of, value in CHANCE.items()} for name in ATTACKERS}},
+        cases=_cases(list(runs.values()), images),
+        details={"by_seed": spread, "words": _telling_words(images)},
+        notes=notes,
+    )
+
+
+class Guessed(NamedTuple):
+    """What came of S seeds and I images: `hits` of each measure [S, I] where they were `tested` [S, I], else 0."""
+
+    hits: dict[str, Floats]
+    tested: Floats
+
+    def by_seed(self) -> dict[str, Floats]:
+        """The measures of each seed [S], in percent."""
+        return {name: 100 * each.sum(1) / self.tested.sum(1) for name, each in self.hits.items()}
+
+    def scores(self, resampler: Resampler) -> dict[str, Any]:
+        """The measures over all seeds, in percent, with intervals over both, images with all their seeds."""
+        sums = resampler.sums(np.stack([*self.hits.values(), self.tested], -1).swapaxes(0, 1))  # [R, S, measures + 1]
+        seeds = sums.shape[1]
+        drawn = np.random.default_rng(resampler.seed).integers(0, seeds, (len(sums), seeds, 1))
+        hits = np.take_along_axis(sums, drawn, 1).sum(1)
+        samples = hits[hits[:, -1] > 0]
+        n = int(self.tested.any(0).sum())
+        return {
+            name: interval(float(100 * each.sum() / self.tested.sum()), 100 * samples[:, place] / samples[:, -1], n)
+            for place, (name, each) in enumerate(self.hits.items())
+        }
+
+
+def _guessed(runs: Sequence[Mapping[str, Any]], images: Sequence[Masked], attacker: str) -> Guessed:
+    places = {image.id: place for place, image in enumerate(images)}
+    tested = np.zeros((len(runs), len(images)))
+    hits = {f"{measure}_{of}": np.zeros_like(tested) for measure in ("LIC", "accuracy") for of in "MD"}
+    for row, run in enumerate(runs):
+        of = [places[id] for id in run["images"]]
+        tested[row, of] = 1
+        for name, key in (("M", "said"), ("D", "human")):
+            p = np.atleast_2d(run["attackers"][attacker][key])
+            right = (np.sign(p - 0.5) + 1) / 2  # who cannot tell is half right
+            hits[f"LIC_{name}"][row, of] = (right * p).mean(0)
+            hits[f"accuracy_{name}"][row, of] = right.mean(0)
+    return Guessed(
+        {
+            "LIC": hits["LIC_M"] - hits["LIC_D"],
+            "accuracy_difference": hits["accuracy_M"] - hits["accuracy_D"],
+            **hits,
+        },
+        tested,
+    )
+
+
+def _cases(runs: Sequence[Mapping[str, Any]], images: Sequence[Masked]) -> list[dict[str, Any]]:
+    """The images that were guessed most surely by the model's caption, in the mean of seeds and attackers; one for each
+    caption."""
+    sure: dict[Any, list[float]] = {}
+    for run in runs:
+        mean = np.mean([attacker["said"] for attacker in run["attackers"].values()], 0)
+        for id, p in zip(run["images"], mean, strict=True):
+            sure.setdefault(id, []).append(float(p))
+    known = {image.id: image for image in images}
+    first: dict[tuple[str, ...], Any] = {}
+    for id in sorted(sure, key=lambda id: -np.mean(sure[id])):
+        first.setdefault(known[id].said, id)
+    return [
+        {
+            "id": id,
+            "shows": f"a {known[id].gender}",
+            "caption": " ".join(known[id].said),
+            "guessed": f"{100 * np.mean(sure[id]):.0f} %",
+        }
+        for id in list(first.values())[:TELLING]
+    ]
+
+
+def _telling_words(images: Sequence[Masked], most: int = 20) -> list[dict[str, Any]]:
+    """The words of the model's captions that differ most between women and men: in what share of theirs they stand, and
+    in what share of human ones."""
+
+    def shares(captions: list[tuple[str, ...]]) -> dict[str, float]:
+        counts = Counter(word for caption in captions for word in set(caption))
+        return {word: round(count / len(captions), 4) for word, count in counts.items()}
+
+    said, human = (
+        {
+            gender: shares([each for image in images if image.gender == gender for each in of(image)])
+            for gender in GENDERS
+        }
+        for of in (lambda image: [image.said], lambda image: image.human)
+    )
+    rows = [
+        {
+            "word": word,
+            **{gender: said[gender].get(word, 0.0) for gender in GENDERS},
+            **{f"{gender}, human": human[gender].get(word, 0.0) for gender in GENDERS},
+        }
+        for word in sorted({*said["woman"], *said["man"]} - {MASK})
+    ]
+    return sorted(rows, key=lambda row: -abs(row["woman"] - row["man"]))[:most]

@@ -1,0 +1,85 @@
+"""Captions of images of women and men, whose words that give the gender away are masked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlrnn.errors import UserError
+from vlrnn.interchange import match, read_predictions, read_references
+from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, as_id, people_of, read_people
+from vlrnn.records import Id
+from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.vocabulary import SPECIAL, UNK
+
+MASK = "<gender>"
+FEWEST = 20
+
+
+@dataclass(frozen=True)
+class Masked:
+    """The captions of an image, tokenized and masked: the model's, and human ones in the model's words."""
+
+    id: Id
+    gender: Gender
+    said: tuple[str, ...]
+    human: tuple[tuple[str, ...], ...]
+
+
+def mask(caption: str, masked: frozenset[str], vocabulary: frozenset[str] | None = None) -> tuple[str, ...]:
+    """The tokens of a caption, `<gender>` for words that give a gender away, and `<unk>` for those that are not in a
+    vocabulary, where one is given."""
+    tokens = (MASK if token in masked else token for token in tokenize(caption))
+    unknown = SPECIAL[UNK]
+    return tuple(each if each == MASK or vocabulary is None or each in vocabulary else unknown for each in tokens)
+
+
+def read_masked(
+    predictions: str | Path,
+    references: str | Path,
+    *,
+    women: str | Path | None = None,
+    men: str | Path | None = None,
+    words: GenderWords | None = None,
+) -> tuple[list[Masked], list[str]]:
+    """The images of women and men that have both predictions and references, and notes on what was left out.
+
+    Args:
+        predictions: `predictions.jsonl`, or COCO results. The vocabulary is counted on all of them.
+        references: human captions.
+        women, men: an image id on each line; without them the references say who is in an image, see `people_of`.
+        words: that name women and men; all of these are masked, and more.
+
+    Raises:
+        UserError: a file is wrong, only one of `women` and `men` is given, or too few images are left.
+    """
+    if (women is None) != (men is None):
+        raise UserError("give both --women and --men, or neither")
+    words = words or GenderWords.load()
+    captions = {as_id(str(id)): each for id, each in read_references(references).items()}
+    people, notes = (people_of(captions, words), []) if women is None or men is None else read_people(women, men)
+    described = {id: gender for id, gender in people.items() if id in captions}
+    if len(described) < len(people):
+        notes.append(f"{references}: has captions of {len(described)} of the {len(people)} images of women and men")
+    said = read_predictions(predictions)
+    matched = match(said, described, "skip", str(predictions))
+    vocabulary = frozenset(token for prediction in said for token in tokenize(prediction.text))
+    masked = words.masked()
+    images = [
+        Masked(
+            id,
+            gender,
+            mask(matched.predictions[id].text, masked),
+            tuple(mask(caption, masked, vocabulary) for caption in captions[id]),
+        )
+        for id, gender in matched.references.items()
+    ]
+    counts = {gender: sum(image.gender == gender for image in images) for gender in GENDERS}
+    if min(counts.values()) < FEWEST:
+        raise UserError(
+            f"{predictions}: {counts['woman']} images of women and {counts['man']} of men have predictions and "
+            f"references; an attack takes {FEWEST} of each"
+        )
+    fewer = min(counts, key=counts.__getitem__)
+    notes.append(
+        f"attacked are {counts[fewer]} images of each of {counts['woman']} of women and {counts['man']} of men"
+    )
+    return images, [*matched.notes, *notes]
