@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vlrnn.data.batches import collate
 from vlrnn.data.views import alike
 from vlrnn.errors import UserError
+from vlrnn.instruments.by_image import MeansByImage
 from vlrnn.instruments.encoded import EncodedSplit, encoded
-from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, ratios
+from vlrnn.metrics.bootstrap import Floats
 from vlrnn.predictor import Predictor
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.object_spans import Span
@@ -100,12 +100,12 @@ def attribution(
         if not known:
             raise UserError(f"{folder}/{split}.jsonl: no example says what is in its image ('objects')")
         named = [each for each in _named(predictor, shown, find, batch_size) if each.id in known]
-    means = _Means(named, known, resamples, seed)
+    means = MeansByImage([each.image_id for each in named], resamples, seed)
     wrong, right = (np.array([each.there == there for each in named], bool) for there in (False, True))
-    share = means.of({"hallucinated": wrong}, np.ones_like(wrong))
+    share = means.of({"hallucinated": wrong})
     figures = _figures(named)
     return Finding(
-        scores=share | means.of(figures, wrong),
+        scores=share | means.of(figures, members=wrong),
         settings={
             "checkpoint": predictor.name,
             "data": str(folder),
@@ -115,7 +115,7 @@ def attribution(
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
             "decoding": predictor.task.decoding.describe(),
         },
-        baselines={"named rightly": means.of(figures, right)},
+        baselines={"named rightly": means.of(figures, members=right)},
         cases=_cases([each for each in named if not each.there]),
         details={"objects": _by_object(named)},
         not_computed=_not_computed(named, figures),
@@ -189,22 +189,6 @@ def _figures(named: Sequence[Named]) -> dict[str, Floats]:
     }
     spread = [each.spread for each in named if each.spread is not None]
     return figures | ({"attention_entropy": np.array(spread)} if spread else {})
-
-
-class _Means:
-    """Means over the objects named, resampled by image."""
-
-    def __init__(self, named: Sequence[Named], examples: Mapping[Id, Example], resamples: int, seed: int) -> None:
-        numbers = {id: number for number, id in enumerate(dict.fromkeys(each.image_id for each in examples.values()))}
-        self._image = np.array([numbers[each.image_id] for each in named], np.int64)
-        self._images = len(numbers)
-        self._resampler = Resampler(self._images, resamples, seed)
-
-    def of(self, columns: Mapping[str, Floats], members: NDArray[np.bool_]) -> dict[str, dict[str, float | int]]:
-        """The mean of each column [named] over the members [named]; nothing where there is none."""
-        counts = np.bincount(self._image, members, self._images)
-        sums = {name: np.bincount(self._image, values * members, self._images) for name, values in columns.items()}
-        return ratios({name: Ratio(each, counts) for name, each in sums.items()}, self._resampler)
 
 
 def _cases(invented: Sequence[Named]) -> list[dict[str, Any]]:

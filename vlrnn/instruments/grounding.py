@@ -15,10 +15,11 @@ import numpy as np
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.views import View, alike, derangement, exchanged, first_words, shuffled_words
 from vlrnn.errors import UserError
+from vlrnn.instruments.by_image import MeansByImage
 from vlrnn.instruments.encoded import EncodedSplit, encoded
 from vlrnn.instruments.replies import Replies, replies
 from vlrnn.metrics import CaptionScorer
-from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, ratios
+from vlrnn.metrics.bootstrap import Floats
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.predictor import Predictor
 from vlrnn.probes.finding import TELLING, Finding
@@ -87,7 +88,7 @@ def grounding(
         for name, drawn in views.items()
     }
     words = np.array([found[f"{OTHER} 0"].words[id] for id in examples])
-    means = _Means(examples, resamples, seed)
+    means = MeansByImage([example.image_id for example in examples.values()], resamples, seed)
     by_type = _by_type(examples, effects, full, means)
     ladder = _guesses(Path(folder), examples) if full else {}
     ladder |= {str(run): _predictions(Path(run), examples) for run in baselines}
@@ -98,7 +99,7 @@ def grounding(
             "data": str(folder),
             "split": split,
             "n": len(examples),
-            "images": means.images,
+            "images": means.count,
             "draws": {name: len(drawn) for name, drawn in views.items()},
             "kl": "KL(full || view), nats a word",
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
@@ -148,32 +149,9 @@ def _effect(texts: Mapping[Id, str], draws: Sequence[Replies], score: Scorer) ->
     return Effect(means, np.mean(changed, 0), np.mean(divergence, 0))
 
 
-class _Means:
-    """Means over examples, resampled by image, as questions about one image are not independent."""
-
-    def __init__(self, examples: Mapping[Id, Example], resamples: int, seed: int) -> None:
-        numbers: dict[Id, int] = {}
-        self._image = [numbers.setdefault(each.image_id, len(numbers)) for each in examples.values()]
-        self.images = len(numbers)
-        self._resampler = Resampler(self.images, resamples, seed)
-
-    def of(
-        self, columns: Mapping[str, Floats], below: Floats | None = None, members: Floats | None = None
-    ) -> dict[str, dict[str, float | int]]:
-        """The mean of each column [examples] over the members [examples], zeros and ones, by default all; or the sum of
-        each over that of what is `below` [examples]."""
-        counted = np.ones(len(self._image)) if members is None else members
-        counts = self._by_image(counted if below is None else counted * below)
-        parts = {
-            name: Ratio(self._by_image(counted * each), counts, int(counted.sum())) for name, each in columns.items()
-        }
-        return ratios(parts, self._resampler)
-
-    def _by_image(self, values: Floats) -> Floats:
-        return np.bincount(self._image, values, self.images).astype(np.float64)
-
-
-def _told(effect: Effect, full: dict[str, Floats], words: Floats, means: _Means) -> dict[str, dict[str, float | int]]:
+def _told(
+    effect: Effect, full: dict[str, Floats], words: Floats, means: MeansByImage
+) -> dict[str, dict[str, float | int]]:
     """The scores of a view."""
     columns = dict(effect.score)
     for name, values in effect.score.items():
@@ -182,7 +160,7 @@ def _told(effect: Effect, full: dict[str, Floats], words: Floats, means: _Means)
 
 
 def _by_type(
-    examples: Mapping[Id, Example], effects: Mapping[str, Effect], full: dict[str, Floats], means: _Means
+    examples: Mapping[Id, Example], effects: Mapping[str, Effect], full: dict[str, Floats], means: MeansByImage
 ) -> dict[str, Any]:
     """Question type -> view -> drop: which questions need what."""
     types = [example.question_type for example in examples.values()]
