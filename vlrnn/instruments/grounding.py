@@ -76,12 +76,13 @@ def grounding(
         UserError: the data are not what the model is for, or a baseline was tested on others.
     """
     with encoded(predictor, folder, split, cache) as shown:
+        examples = shown.examples
+        score, not_computed = _scorer(examples)
+        rows = {str(run): _predictions(Path(run), examples) for run in baselines}
         views = _views(shown, seed)
         draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
         said, found = replies(predictor, shown, draws, batch_size)
-        examples = shown.examples
     texts = {id: said[id].text for id in examples}
-    score, not_computed = _scorer(examples)
     full = score(texts)
     effects = {
         name: _effect(texts, [found[f"{name} {number}"] for number in range(len(drawn))], score)
@@ -90,8 +91,7 @@ def grounding(
     words = np.array([found[f"{OTHER} 0"].words[id] for id in examples])
     means = MeansByImage([example.image_id for example in examples.values()], resamples, seed)
     by_type = _by_type(examples, effects, full, means)
-    ladder = _guesses(Path(folder), examples) if full else {}
-    ladder |= {str(run): _predictions(Path(run), examples) for run in baselines}
+    ladder = _guesses(Path(folder), examples) | rows if full else {}
     return Finding(
         scores={FULL: means.of(full)} | {name: _told(effect, full, words, means) for name, effect in effects.items()},
         settings={
