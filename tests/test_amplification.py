@@ -17,6 +17,7 @@ from vlrnn.metrics.bootstrap import Floats
 from vlrnn.probes.amplification import amplify, bias_of, count, probe_amplification, total
 from vlrnn.probes.gender_words import GenderWords
 from vlrnn.probes.labels import LabelledImage, Labels, Named, named_in
+from vlrnn.probes.object_spans import PhraseTable
 
 
 def labels(attributes: Any, tasks: Any) -> Labels:
@@ -174,17 +175,19 @@ def test_captions_name_attributes_and_tasks(tmp_path: Path) -> None:
     # Both human captions of image 1 name the woman, and one the hot dog.
     human_row = {name: each["value"] for name, each in result["baselines"]["references"].items()}
     assert human_row == {"A_to_T": -0.5 / 4, "T_to_A": 0, "bias_amplification": 0}
+    called = found(tmp_path / "out.json", *arguments, "--synonyms", write("s.txt", "cat, man\nperson, hog\n"))
+    pairs = {f"{pair['attribute']} {pair['task']}": pair for pair in called["details"]["pairs"]}
+    assert pairs["man cat"]["A_to_T"]["value"] == 0  # where a man is called a cat
     lists = ["--women", write("w.txt", "1"), "--men", write("m.txt", "2\n3\n9999")]
     listed = found(tmp_path / "out.json", *arguments, *lists)
     assert any("has 3 of the 4 images of women and men" in note for note in listed["notes"])
     assert any("1 ids missing: 2" in note for note in listed["notes"])
 
 
-def test_words_are_matched_whole() -> None:
-    said = named_in(
-        "A woman's hotdog; the TEDDY BEAR, a hot-dog.", GenderWords.load(), ["hot dog", "teddy bear", "bear", "ted"]
-    )
-    assert said == Named(frozenset(), frozenset(["teddy bear", "bear"]))
+def test_objects_are_found_by_their_names() -> None:
+    things = PhraseTable({name: name for name in ("hot dog", "teddy bear", "bear", "ted")})
+    said = named_in("A woman's hotdog; the TEDDY BEARS, a hot-dog.", GenderWords.load(), things)
+    assert said == Named(frozenset(), frozenset(["teddy bear"]))
 
 
 def test_what_is_nowhere_is_told() -> None:
@@ -249,7 +252,7 @@ def test_bad_tables(
         (["--table", "x", "--predictions", "y"], "give either --table, or --predictions"),
         (["--predictions", "y"], "--predictions needs --objects"),
         (["--predictions", "y", "--objects", "list.json"], "list.json: no objects: expected"),
-        (["--predictions", "y", "--objects", "o.json"], "who is in an image? Give --women and --men"),
+        (["--predictions", "y", "--objects", "o.json"], "who is in an image? Give both --women and --men"),
         (["--predictions", "y", "--objects", "o.json", "--women", "w.txt"], "who is in an image?"),
     ],
 )

@@ -182,7 +182,7 @@ def test_references_tell_who_is_there_where_no_list_does(write: Write) -> None:
     listed, notes = read_masked(predictions, references, women=lists["w"], men=lists["m"])
     assert sorted(image.id for image in listed if image.gender == "woman") == list(range(25, 46))
     assert sum(image.gender == "man" for image in listed) == 25
-    with pytest.raises(UserError, match="give both --women and --men"):
+    with pytest.raises(UserError, match="Give both --women and --men"):
         read_masked(predictions, references, women=lists["w"])
 
 

@@ -55,7 +55,7 @@ FILES = ["--predictions", "x.json", "--references", "y.jsonl"]
         (["leakage", *FILES, "--resamples", "0"], "--resamples must be at least 1"),
         (["leakage", *FILES, "--seed", "-1"], "--seed must not be negative"),
         (["leakage", *FILES, "--seeds", "0"], "--seeds must be at least 1"),
-        (["leakage", *FILES, "--women", "w.txt"], "give both --women and --men, or neither"),
+        (["leakage", *FILES, "--women", "w.txt"], "y.jsonl: cannot be read"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

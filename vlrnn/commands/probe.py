@@ -34,15 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Probe, write what was found, and show it."""
-    if arguments.resamples < 1:
-        raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
-    if arguments.seed < 0:
-        raise UserError(f"--seed must not be negative, not {arguments.seed}")
+    check_numbers(arguments)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for vlrnn score
     finding = arguments.probe(arguments)
     if arguments.out:
         finding.write(arguments.out)
     show(arguments.name, finding)
+
+
+def check_numbers(arguments: argparse.Namespace) -> None:
+    """See that resamples and seeds can be drawn."""
+    if arguments.resamples < 1:
+        raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
+    if arguments.seed < 0:
+        raise UserError(f"--seed must not be negative, not {arguments.seed}")
 
 
 def show(name: str, finding: Finding) -> None:

@@ -4,8 +4,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from vlrnn.commands.probe import show
-from vlrnn.errors import UserError
+from vlrnn.commands.probe import check_numbers, show
 
 STUDIES = ("leakage",)
 
@@ -30,10 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Study, write what was found into `metrics.json` of the folder, and show it."""
-    if arguments.resamples < 1:
-        raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
-    if arguments.seed < 0:
-        raise UserError(f"--seed must not be negative, not {arguments.seed}")
+    check_numbers(arguments)
     finding = arguments.study(arguments)
     finding.write(arguments.out / "metrics.json")
     show(arguments.name, finding)

@@ -117,8 +117,20 @@ def references_of(people: Mapping[Id, Gender], references: References) -> Refere
     return {id: spelled[id] for id in people if id in spelled}
 
 
-def people_of(references: References, words: GenderWords) -> dict[Id, Gender]:
-    """Who is in which image, by its reference captions (Zhao et al., Men also like shopping, EMNLP 2017): image id ->
-    gender, for images one of whose captions names a gender and none of whose captions names the other."""
+def find_people(
+    references: References, words: GenderWords, women: str | Path | None = None, men: str | Path | None = None
+) -> tuple[dict[Id, Gender], list[str]]:
+    """Who is in which image: by lists, as `read_people` reads them, or by the references.
+
+    By its reference captions (Zhao et al., Men also like shopping, EMNLP 2017) an image shows the gender that one of
+    them names, where none names the other.
+
+    Raises:
+        UserError: a list is wrong, or stands alone, or there are neither lists nor references.
+    """
+    if women is not None and men is not None:
+        return read_people(women, men)
+    if not (references and women is men is None):
+        raise UserError("who is in an image? Give both --women and --men, or neither and --references")
     named = {id: {words.named(caption) for caption in captions} - {None} for id, captions in references.items()}
-    return {id: gender for id, genders in named.items() if len(genders) == 1 for gender in genders if gender}
+    return {id: gender for id, genders in named.items() if len(genders) == 1 for gender in genders if gender}, []

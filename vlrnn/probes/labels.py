@@ -3,7 +3,7 @@ name. Knows no measure."""
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +14,10 @@ from vlrnn.errors import UserError
 from vlrnn.files import parse_json, read_json, read_text
 from vlrnn.interchange import match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Floats
-from vlrnn.probes.gender_words import GenderWords, as_id, people_of, read_people, words_of
+from vlrnn.probes.gender_words import GenderWords, as_id, find_people
+from vlrnn.probes.object_spans import PhraseTable, phrases
 from vlrnn.records import Id
+from vlrnn.text.tokenizer import tokenize
 
 
 class Named(NamedTuple):
@@ -137,11 +139,11 @@ def read_objects(path: str | Path) -> dict[Id, frozenset[str]]:
     return {as_id(id): _names(value, id, f"{path}: image") for id in value}
 
 
-def named_in(caption: str, words: GenderWords, objects: Collection[str]) -> Named:
-    """What a caption names: the gender, and of some objects those whose name stands in it, word for word."""
-    said = f" {' '.join(words_of(caption))} "
+def named_in(caption: str, words: GenderWords, objects: PhraseTable) -> Named:
+    """The gender and the objects that a caption names."""
     gender = words.named(caption)
-    return Named(frozenset([gender] if gender else []), frozenset(name for name in objects if f" {name} " in said))
+    spans = objects.find(tokenize(caption))
+    return Named(frozenset([gender] if gender else []), frozenset(span.object for span in spans))
 
 
 PERSON = "person"
@@ -165,6 +167,7 @@ def read_caption_labels(
     women: str | Path | None = None,
     men: str | Path | None = None,
     words: GenderWords | None = None,
+    synonyms: str | Path | None = None,
 ) -> CaptionLabels:
     """Who and what is in images, and who and what captions name. Attributes are `woman` and `man`, tasks the objects.
 
@@ -172,8 +175,10 @@ def read_caption_labels(
         predictions: `predictions.jsonl`, or COCO results.
         objects: `{image id: [names]}`.
         references: human captions.
-        women, men: an image id on each line; without them the references say who is in an image, see `people_of`.
+        women, men: an image id on each line; see `find_people`.
         words: that name women and men; by default the published lists.
+        synonyms: what objects are called, see `vlrnn.probes.object_spans.phrases`; by default only by their
+            names, in singular and plural.
 
     Raises:
         UserError: a file is wrong, nothing says who is in an image, or no image has all that is needed.
@@ -181,22 +186,18 @@ def read_caption_labels(
     words, things = words or GenderWords.load(), read_objects(objects)
     written = {} if references is None else read_references(references)
     captions = {as_id(str(id)): each for id, each in written.items()}
-    if women is not None and men is not None:
-        people, notes = read_people(women, men)
-    elif captions and women is men is None:
-        people, notes = people_of(captions, words), []
-    else:
-        raise UserError("who is in an image? Give --women and --men, or neither and --references")
+    people, notes = find_people(captions, words, women, men)
     true = {id: Named(frozenset([gender]), things[id] - {PERSON}) for id, gender in people.items() if id in things}
     if len(true) < len(people):
         notes.append(f"{objects}: has {len(true)} of the {len(people)} images of women and men")
     names = frozenset().union(*(each.tasks for each in true.values()))
+    find = PhraseTable({phrase: name for phrase, name in phrases(names, synonyms).items() if name in names})
     matched = match(read_predictions(predictions), true, "skip", str(predictions))
     images = [
-        LabelledImage(id, each, named_in(matched.predictions[id].text, words, names))
+        LabelledImage(id, each, named_in(matched.predictions[id].text, words, find))
         for id, each in matched.references.items()
     ]
     human = {
-        id: [named_in(caption, words, names) for caption in captions[id]] for id in matched.references if id in captions
+        id: [named_in(caption, words, find) for caption in captions[id]] for id in matched.references if id in captions
     }
     return CaptionLabels(images, human, [*matched.notes, *notes])

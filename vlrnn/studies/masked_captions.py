@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vlrnn.errors import UserError
 from vlrnn.interchange import match, read_predictions, read_references
-from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, as_id, people_of, read_people
+from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, as_id, find_people
 from vlrnn.records import Id
 from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import SPECIAL, UNK
@@ -45,17 +45,15 @@ def read_masked(
     Args:
         predictions: `predictions.jsonl`, or COCO results. The vocabulary is counted on all of them.
         references: human captions.
-        women, men: an image id on each line; without them the references say who is in an image, see `people_of`.
+        women, men: an image id on each line; see `find_people`.
         words: that name women and men; all of these are masked, and more.
 
     Raises:
-        UserError: a file is wrong, only one of `women` and `men` is given, or too few images are left.
+        UserError: a file is wrong, only one list is given, or too few images are left.
     """
-    if (women is None) != (men is None):
-        raise UserError("give both --women and --men, or neither")
     words = words or GenderWords.load()
     captions = {as_id(str(id)): each for id, each in read_references(references).items()}
-    people, notes = (people_of(captions, words), []) if women is None or men is None else read_people(women, men)
+    people, notes = find_people(captions, words, women, men)
     described = {id: gender for id, gender in people.items() if id in captions}
     if len(described) < len(people):
         notes.append(f"{references}: has captions of {len(described)} of the {len(people)} images of women and men")

@@ -15,6 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--predictions", metavar="PRED", help="instead of a table: captions, predictions.jsonl or COCO results")
     add("--objects", metavar="FILE", help="with --predictions: what is in the images, {image id: [names]}")
+    add(
+        "--synonyms",
+        metavar="FILE",
+        help="what objects are called: an object and, behind commas, its synonyms on a line",
+    )
     add("--references", metavar="REF", help="human captions: a row of their own, and who is in an image, without lists")
     add("--women", metavar="IDS", help="the ids of images of women, one on a line")
     add("--men", metavar="IDS", help="the same of men")
@@ -38,9 +43,10 @@ def run(arguments: argparse.Namespace) -> Finding:
             references=arguments.references,
             women=arguments.women,
             men=arguments.men,
+            synonyms=arguments.synonyms,
         )
     training = None if arguments.training is None else read_labels(arguments.training, predicted=False)
-    files = ("table", "predictions", "objects", "references", "women", "men", "training")
+    files = ("table", "predictions", "objects", "synonyms", "references", "women", "men", "training")
     return probe_amplification(
         labels.images,
         training,
