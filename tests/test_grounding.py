@@ -169,7 +169,7 @@ def test_baselines_and_priors(make: Callable[..., Path], scenes: Path, tmp_path:
     examples = {each.id: each for each in open_split(data, "test")}
     said = [Prediction(each.id, each.image_id, "yes") for each in examples.values()]
     write_records(run / "predictions.jsonl", reversed(said))
-    found = probe(make("classifier"), data, tmp_path, "--baseline", str(run))
+    found = probe(make("classifier", sees=False), data, tmp_path, "--baseline", str(run))
     right = [example.answers[0] == "yes" for example in examples.values()]
     rows = found["baselines"]
     assert rows[str(run)]["full"]["accuracy"]["value"] == pytest.approx(100 * sum(right) / len(right))
@@ -188,7 +188,7 @@ def test_a_split_without_answers_or_training(make: Callable[..., Path], scenes: 
         replace(each, answers=(), image=str(scenes / "vqa" / each.image)) for each in open_split(scenes / "vqa", "test")
     ]
     write_dataset(tmp_path / "secret", {"test": secret}, name="a challenge", source="", licence="")
-    found = probe(make("classifier"), tmp_path / "secret", tmp_path)
+    found = probe(make("classifier", sees=False), tmp_path / "secret", tmp_path)
     assert found["scores"].keys() >= set(IMAGE_VIEWS)
     assert found["scores"]["blank_image"].keys() == {"changed", "kl"}
     assert "neither captions nor answers" in found["not_computed"]["full"]
