@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlrnn.commands.probe import check_numbers, show
 
-STUDIES = ("leakage",)
+STUDIES = ("dose-response", "leakage")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
