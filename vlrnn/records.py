@@ -22,6 +22,12 @@ Id = int | str
 """Ids are numbers where the source has numbers (COCO), and text elsewhere (Flickr's file names)."""
 
 
+def as_id(text: str) -> Id:
+    """An id of a list, or a key of a JSON object: a number wherever it can be."""
+    text = text.strip()
+    return int(text) if text.isdecimal() and text.isascii() else text
+
+
 @dataclass(frozen=True)
 class Example:
     """One line of a split: an image with its captions, or a question with its answers.

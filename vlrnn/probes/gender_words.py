@@ -11,7 +11,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.interchange.captions import References
 from vlrnn.interchange.matching import name_some
-from vlrnn.records import Id
+from vlrnn.records import Id, as_id
 
 Gender = Literal["woman", "man"]
 GENDERS: tuple[Gender, ...] = get_args(Gender)
@@ -103,12 +103,6 @@ def read_people(women: str | Path, men: str | Path) -> tuple[dict[Id, Gender], l
     if not people:
         raise UserError(f"{women}, {men}: hold no ids; put an image id on each line")
     return people, notes
-
-
-def as_id(text: str) -> Id:
-    """An id of a list, or a key of a JSON object: a number wherever it can be."""
-    text = text.strip()
-    return int(text) if text.isdecimal() and text.isascii() else text
 
 
 def references_of(people: Mapping[Id, Gender], references: References) -> References:

@@ -14,9 +14,10 @@ from vlrnn.errors import UserError
 from vlrnn.files import parse_json, read_json, read_text
 from vlrnn.interchange import match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Floats
-from vlrnn.probes.gender_words import GenderWords, as_id, find_people
+from vlrnn.probes.gender_words import GenderWords, find_people
+from vlrnn.probes.object_sets import read_object_sets
 from vlrnn.probes.object_spans import PhraseTable, phrases
-from vlrnn.records import Id
+from vlrnn.records import Id, as_id
 from vlrnn.text.tokenizer import tokenize
 
 
@@ -127,18 +128,6 @@ def _names(values: Mapping[str, Any], name: str, place: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def read_objects(path: str | Path) -> dict[Id, frozenset[str]]:
-    """The objects of images: `{image id: [names]}`.
-
-    Raises:
-        UserError: the file is not of that form, or holds no image.
-    """
-    value = read_json(path)
-    if not isinstance(value, dict) or not value:
-        raise UserError(f'{path}: no objects: expected {{"image id": ["name", ...], ...}}')
-    return {as_id(id): _names(value, id, f"{path}: image") for id in value}
-
-
 def named_in(caption: str, words: GenderWords, objects: PhraseTable) -> Named:
     """The gender and the objects that a caption names."""
     gender = words.named(caption)
@@ -173,7 +162,7 @@ def read_caption_labels(
 
     Args:
         predictions: `predictions.jsonl`, or COCO results.
-        objects: `{image id: [names]}`.
+        objects: which are in which image, see `read_object_sets`.
         references: human captions.
         women, men: an image id on each line; see `find_people`.
         words: that name women and men; by default the published lists.
@@ -183,7 +172,7 @@ def read_caption_labels(
     Raises:
         UserError: a file is wrong, nothing says who is in an image, or no image has all that is needed.
     """
-    words, things = words or GenderWords.load(), read_objects(objects)
+    words, things = words or GenderWords.load(), read_object_sets(objects).of
     written = {} if references is None else read_references(references)
     captions = {as_id(str(id)): each for id, each in written.items()}
     people, notes = find_people(captions, words, women, men)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from vlrnn.errors import UserError
 from vlrnn.interchange import match, read_predictions, read_references
-from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, as_id, find_people
-from vlrnn.records import Id
+from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, find_people
+from vlrnn.records import Id, as_id
 from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import SPECIAL, UNK
 

@@ -1,0 +1,250 @@
+"""CHAIR: how much of what captions mention is not there.
+
+Source: Rohrbach, Hendricks, Burns, Darrell, Saenko, Object hallucination in image captioning, EMNLP 2018, section 2.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from vlrnn.interchange import match, read_predictions, read_references
+from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, interval, ratios
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.object_sets import ObjectSets, read_object_sets
+from vlrnn.probes.objects import Mentions, mentions
+from vlrnn.probes.ranks import spearman
+from vlrnn.records import Id, as_id
+
+SHUFFLES = 5
+"""How often captions are given to images by chance, for the ceiling of the prior."""
+
+_FEWEST = 5  # mentions of an object, for its rate to be held against anything
+
+
+@dataclass(frozen=True)
+class Mentioned:
+    """A caption's objects: those mentioned, with repetition; those of them that are not there; those there at all; and
+    how many words it has."""
+
+    objects: Sequence[str]
+    made_up: Sequence[str]
+    there: frozenset[str]
+    words: int
+
+
+Scores = dict[str, dict[str, float | int]]
+
+
+def chair(
+    captions: Mapping[Id, Sequence[str]], there: Mapping[Id, frozenset[str]], find: Mentions, resampler: Resampler
+) -> tuple[Scores, dict[Id, list[Mentioned]]]:
+    """CHAIR of captions.
+
+    Args:
+        captions: image id -> its captions, one at least.
+        there: image id -> the objects in it.
+        find: from a caption to what it mentions.
+        resampler: over as many images.
+
+    Returns:
+        `CHAIRs`, the share of captions that mention something that is not there; `CHAIRi`, that of mentions; `recall`,
+        that of objects in images that are mentioned, all in percent; and `mean_length` in words. What has nothing to be
+        counted is absent. Beside them what each caption mentions.
+    """
+    found = {id: [_read(caption, there[id], find) for caption in each] for id, each in captions.items()}
+
+    def total(count: Callable[[Mentioned], int]) -> Floats:
+        return np.array([sum(map(count, each)) for each in found.values()], float)
+
+    number = total(lambda each: 1)
+    scores = ratios(
+        {
+            "CHAIRs": Ratio(total(lambda each: bool(each.made_up)), number),
+            "CHAIRi": Ratio(total(lambda each: len(each.made_up)), total(lambda each: len(each.objects))),
+            "recall": Ratio(
+                total(lambda each: len(each.there.intersection(each.objects))), total(lambda each: len(each.there))
+            ),
+        },
+        resampler,
+        scale=100,
+    )
+    scores |= ratios({"mean_length": Ratio(total(lambda each: each.words), number)}, resampler)
+    return scores, found
+
+
+def _read(caption: str, there: frozenset[str], find: Mentions) -> Mentioned:
+    objects = find(caption)
+    return Mentioned(objects, [each for each in objects if each not in there], there, len(caption.split()))
+
+
+def probe_chair(
+    predictions: str | Path,
+    objects: str | Path,
+    *,
+    references: str | Path | None = None,
+    training: str | Path | None = None,
+    synonyms: str | Path | None = None,
+    double_words: str | Path | None = None,
+    mode: str = "fixed",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """CHAIR of a file of captions, beside that of the references (the floor, which is noise) and that of the same
+    captions given to other images (the ceiling, which a language prior alone would reach).
+
+    Args:
+        predictions: `predictions.jsonl`, or COCO results.
+        objects: which are in which image; see `read_object_sets`. Beside COCO's outlines, what the references mention
+            counts as there too.
+        references: human captions.
+        training: which objects are in which training image, to hold rates against their frequency.
+        synonyms, double_words, mode: how captions are read, see `vlrnn.probes.objects.mentions`.
+        resamples, seed: of the bootstrap over images; the seed also of what is shuffled.
+
+    Raises:
+        UserError: a file is wrong, or there is nothing to be said of any caption.
+    """
+    known = read_object_sets(objects)
+    find = mentions(mode, known.names, synonyms, double_words)
+    notes: list[str] = []
+    written = {} if references is None else {as_id(str(id)): each for id, each in read_references(references).items()}
+    there = _with_references(known, written, find, notes)
+    matched = match(read_predictions(predictions), there, "skip", str(predictions))
+    notes += [note for note in matched.notes if " ids missing" not in note]  # of which nothing was said
+    captions = {id: [each.text] for id, each in matched.predictions.items()}
+    resampler = Resampler(len(captions), resamples, seed)
+    scores, found = chair(captions, there, find, resampler)
+    not_computed = {} if "CHAIRi" in scores else {"CHAIRi": "no caption mentions an object of the table"}
+    if "recall" not in scores:
+        not_computed["recall"] = "no image has an object"
+    baselines = {"shuffled": _shuffled(captions, there, find, resampler, seed)}
+    if human := {id: written[id] for id in captions if written.get(id)}:
+        baselines["references"] = chair(human, there, find, Resampler(len(human), resamples, seed))[0]
+    by_object = _by_object(found)
+    if training is not None:
+        trained = list(read_object_sets(training).of.values())
+        correlated = _correlations(by_object, trained, resamples, seed)
+        scores |= correlated
+        if not correlated:
+            not_computed["frequency_correlation"] = f"fewer than three objects have {_FEWEST} mentions, or all alike"
+    return Finding(
+        scores=scores,
+        settings={
+            "mode": mode,
+            "predictions": str(predictions),
+            "objects": str(objects),
+            "references": None if references is None else str(references),
+            "training": None if training is None else str(training),
+            "synonyms": None if synonyms is None else str(synonyms),
+            "double_words": None if double_words is None else str(double_words),
+            "unit": "percent",
+            "captions": len(captions),
+            "mentions": sum(len(each.objects) for (each,) in found.values()),
+            "ids": matched.counts,
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+        },
+        baselines=baselines,
+        cases=_worst(captions, found),
+        details={"objects": by_object},
+        not_computed=not_computed,
+        notes=notes,
+    )
+
+
+def _with_references(
+    known: ObjectSets, written: Mapping[Id, Sequence[str]], find: Mentions, notes: list[str]
+) -> dict[Id, frozenset[str]]:
+    """The objects of images, with what references mention where the objects are outlines alone."""
+    bare = sum(not each for each in known.of.values())
+    if bare:
+        notes.append(f"{bare} of {len(known.of)} images have no object: whatever is mentioned of them is made up")
+    if not known.outlined:
+        return known.of
+    if not written:
+        notes.append("outlines alone, without --references: what people mention beside them counts as made up")
+    mentioned = {id: {name for caption in each for name in find(caption)} for id, each in written.items()}
+    return {id: names | mentioned.get(id, set()) for id, names in known.of.items()}
+
+
+def _shuffled(
+    captions: Mapping[Id, Sequence[str]],
+    there: Mapping[Id, frozenset[str]],
+    find: Mentions,
+    resampler: Resampler,
+    seed: int,
+) -> Scores:
+    """CHAIR of captions that are given to other images, the mean of several ways to do so."""
+    ids, order = list(captions), list(captions)
+    if len(ids) < 2:
+        return {}
+    given: dict[Id, list[str]] = {id: [] for id in ids}
+    for draw in range(SHUFFLES):
+        Random(f"{seed} {draw}").shuffle(order)
+        for one, other in zip(order, [*order[1:], order[0]], strict=True):  # one round: none keeps its own
+            given[one] += captions[other]
+    return chair(given, there, find, resampler)[0]
+
+
+def _by_object(found: Mapping[Id, Sequence[Mentioned]]) -> dict[str, dict[str, float | int]]:
+    """Object -> how often it is mentioned and made up, and the share of that in percent; the worst first."""
+    said: dict[str, int] = {}
+    made_up: dict[str, int] = {}
+    for each in (each for captions in found.values() for each in captions):
+        for name in each.objects:
+            said[name] = said.get(name, 0) + 1
+        for name in each.made_up:
+            made_up[name] = made_up.get(name, 0) + 1
+    order = sorted(said, key=lambda name: (-made_up.get(name, 0) / said[name], -said[name], name))
+    return {
+        name: {
+            "mentions": said[name],
+            "made_up": made_up.get(name, 0),
+            "rate": 100 * made_up.get(name, 0) / said[name],
+        }
+        for name in order
+    }
+
+
+def _correlations(
+    by_object: Mapping[str, Mapping[str, Any]], trained: Sequence[frozenset[str]], resamples: int, seed: int
+) -> Scores:
+    """Rank correlations, over objects, of the rate at which they are made up: with how frequent they are in training,
+    and with how surely they come with that object which they come with most surely."""
+    names = [name for name, counts in by_object.items() if counts["mentions"] >= _FEWEST]
+    every = sorted(frozenset().union(*trained, names))
+    places = {name: place for place, name in enumerate(every)}
+    has = np.zeros((len(trained), len(every)))
+    for row, objects in enumerate(trained):
+        has[row, [places[name] for name in objects]] = 1
+    together = has.T @ has
+    frequency = together.diagonal().copy()
+    given = together / np.maximum(frequency, 1)[None]  # [object, other]: how often it is there where the other is
+    np.fill_diagonal(given, 0)
+    of = [places[name] for name in names]
+    rates = np.array([by_object[name]["rate"] for name in names])
+    drawn = np.random.default_rng(seed).integers(0, max(1, len(names)), (resamples, len(names)))
+    found: Scores = {}
+    for name, values in (("frequency", frequency[of]), ("cooccurrence", given.max(1, initial=0)[of])):
+        value = spearman(rates, values)
+        if value is not None:
+            samples = [each for rows in drawn if (each := spearman(rates[rows], values[rows])) is not None]
+            found[f"{name}_correlation"] = interval(value, np.array(samples or [value]), len(names))
+    return found
+
+
+def _worst(captions: Mapping[Id, Sequence[str]], found: Mapping[Id, Sequence[Mentioned]]) -> list[dict[str, Any]]:
+    """Captions that make most up."""
+    order = sorted((id for id in found if found[id][0].made_up), key=lambda id: -len(found[id][0].made_up))
+    return [
+        {
+            "id": id,
+            "caption": " ".join(captions[id][0].split()),
+            "made up": list(dict.fromkeys(found[id][0].made_up)),
+            "there": sorted(found[id][0].there),
+        }
+        for id in order[:TELLING]
+    ]

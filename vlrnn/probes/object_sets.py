@@ -1,0 +1,73 @@
+"""Which objects are in which image, from whatever file says so. Knows no caption."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json
+from vlrnn.records import Example, Id, RecordFile, as_id
+
+
+class ObjectSets(NamedTuple):
+    """Image id -> the names of its objects. Where they are `outlined`, as COCO's instances are, captions may well name
+    more of what is there."""
+
+    of: dict[Id, frozenset[str]]
+    outlined: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """Of all images."""
+        return sorted(frozenset().union(*self.of.values()))
+
+
+def read_object_sets(path: str | Path) -> ObjectSets:
+    """The objects of images.
+
+    Args:
+        path: `{image id: [names]}` as JSON; a prepared `.jsonl` whose examples have `objects`; or COCO's
+            `instances_*.json`.
+
+    Raises:
+        UserError: the file is none of these, or holds no image; names the place.
+    """
+    path = Path(path)
+    if path.suffix == ".jsonl":
+        found = {each.image_id: frozenset(each.objects or ()) for each in RecordFile(path, Example)}
+        if not any(found.values()):
+            raise UserError(f"{path}: no example says what is in its image ('objects')")
+        return ObjectSets(found)
+    value = read_json(path)
+    if not isinstance(value, dict) or not value:
+        raise UserError(f'{path}: no objects: expected {{"image id": ["name", ...], ...}}, a prepared .jsonl, or COCO')
+    if "annotations" in value:
+        return _of_instances(value, path)
+    return ObjectSets({as_id(id): frozenset(_names(value, id, path)) for id in value})
+
+
+def _names(value: Mapping[str, Any], id: str, path: Path) -> list[str]:
+    names = value[id]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: image {id!r}: expected a list of names")
+    return names
+
+
+def _of_instances(value: Mapping[str, Any], path: Path) -> ObjectSets:
+    names = {each["id"]: str(each["name"]) for each in _entries(value, "categories", ("id", "name"), path)}
+    found: dict[Id, set[str]] = {each["id"]: set() for each in _entries(value, "images", ("id",), path)}
+    for each in _entries(value, "annotations", ("image_id", "category_id"), path):
+        if each["category_id"] not in names:
+            raise UserError(f"{path}: an annotation is of the category {each['category_id']!r}, which has no name")
+        found.setdefault(each["image_id"], set()).add(names[each["category_id"]])
+    return ObjectSets({id: frozenset(objects) for id, objects in found.items()}, outlined=True)
+
+
+def _entries(value: Mapping[str, Any], section: str, fields: tuple[str, ...], path: Path) -> Iterator[dict[str, Any]]:
+    entries = value.get(section)
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: no instances of COCO: it has no list of {section}")
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(name), (int, str)) for name in fields):
+            raise UserError(f"{path}: {section}[{number}] lacks {' or '.join(map(repr, fields))}")
+        yield entry
