@@ -32,7 +32,7 @@ def test_a_study_shows_and_writes_what_it_finds(
     assert found["settings"]["seeds"] == [3, 4]
     assert {path.name for path in out.iterdir()} == {"metrics.json", "seed-3.json", "seed-4.json"}
     told = capsys.readouterr().out
-    assert "70 [" in told
+    assert " 70 " in told
     assert "a <gender> and a dog" in told
 
 

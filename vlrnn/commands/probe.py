@@ -17,6 +17,7 @@ PROBES = (
     "chair",
     "gender",
     "grounding",
+    "pope",
     "scene_truth",
 )
 
@@ -52,6 +53,7 @@ def check_numbers(arguments: argparse.Namespace) -> None:
 
 
 def show(name: str, finding: Finding) -> None:
+    """Print the scores with their intervals, the baselines' beside them, the notes and the cases."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -59,33 +61,37 @@ def show(name: str, finding: Finding) -> None:
     console = Console(highlight=False)
     for note in finding.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
-    table = Table(title=name, title_justify="left", caption="95 % intervals in brackets", caption_justify="left")
-    for header in ("score", "value", "n", *finding.baselines):
+    table = Table(title=name, title_justify="left")
+    for header in ("score", "value", "95 % interval", "n", *finding.baselines):
         table.add_column(escape(header), justify="left" if header == "score" else "right")
     beside = [dict(_flat(scores)) for scores in finding.baselines.values()]
+    titled: tuple[str, ...] = ()
     for place, score in _flat(finding.scores):
-        cells = (_cell(scores.get(place)) for scores in beside)
-        table.add_row(escape(place), _cell(score), f"{score['n']:,}", *cells)
-    for place, reason in finding.not_computed.items():
-        table.add_row(escape(place), f"not computed: {escape(reason)}")
+        *groups, last = place
+        if groups and tuple(groups) != titled:
+            titled = tuple(groups)
+            table.add_row(f"[bold]{escape(': '.join(groups))}[/bold]")
+        cells = (_value(scores.get(place)) for scores in beside)
+        between = f"{score['low']:.4g} to {score['high']:.4g}"
+        table.add_row("  " * bool(groups) + escape(last), _value(score), between, f"{score['n']:,}", *cells)
     console.print(table)
+    for score_name, reason in finding.not_computed.items():
+        console.print(f"{escape(score_name)}: not computed: {escape(reason)}", soft_wrap=True)
     for case in finding.cases:
         told = "; ".join(f"{key} {value}" for key, value in case.items() if key != "id")
-        console.print(f"{case['id']}: {escape(told)}", soft_wrap=True, markup=False)
+        console.print(f"{case['id']}: {told}", soft_wrap=True, markup=False)
 
 
-def _flat(scores: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Scores in one row, those of a group as `group: name`."""
+def _flat(
+    scores: Mapping[str, Any], groups: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Scores in one row, each by the names of its groups and its own."""
     for name, score in scores.items():
         if "value" in score:
-            yield place + name, score
+            yield (*groups, name), score
         else:
-            yield from _flat(score, f"{place}{name}: ")
+            yield from _flat(score, (*groups, name))
 
 
-def _cell(score: Mapping[str, Any] | None) -> str:
-    if score is None:
-        return "-"
-    if "low" not in score:
-        return f"{score['value']:.4g}"
-    return f"{score['value']:.4g} \\[{score['low']:.4g}, {score['high']:.4g}]"
+def _value(score: Mapping[str, Any] | None) -> str:
+    return "-" if score is None else f"{score['value']:.4g}"

@@ -10,10 +10,11 @@ from vlrnn.records import Example, Id, RecordFile, as_id
 
 
 class ObjectSets(NamedTuple):
-    """Image id -> the names of its objects. Where they are `outlined`, as COCO's instances are, captions may well name
-    more of what is there."""
+    """Image id -> the names of its objects, and -> its file, where that is known. Where objects are `outlined`, as
+    COCO's instances are, captions may well name more of what is there."""
 
     of: dict[Id, frozenset[str]]
+    files: dict[Id, str]
     outlined: bool = False
 
     @property
@@ -34,16 +35,17 @@ def read_object_sets(path: str | Path) -> ObjectSets:
     """
     path = Path(path)
     if path.suffix == ".jsonl":
-        found = {each.image_id: frozenset(each.objects or ()) for each in RecordFile(path, Example)}
+        examples = {each.image_id: each for each in RecordFile(path, Example)}
+        found = {id: frozenset(each.objects or ()) for id, each in examples.items()}
         if not any(found.values()):
             raise UserError(f"{path}: no example says what is in its image ('objects')")
-        return ObjectSets(found)
+        return ObjectSets(found, {id: each.image for id, each in examples.items()})
     value = read_json(path)
     if not isinstance(value, dict) or not value:
         raise UserError(f'{path}: no objects: expected {{"image id": ["name", ...], ...}}, a prepared .jsonl, or COCO')
     if "annotations" in value:
         return _of_instances(value, path)
-    return ObjectSets({as_id(id): frozenset(_names(value, id, path)) for id in value})
+    return ObjectSets({as_id(id): frozenset(_names(value, id, path)) for id in value}, {})
 
 
 def _names(value: Mapping[str, Any], id: str, path: Path) -> list[str]:
@@ -55,12 +57,14 @@ def _names(value: Mapping[str, Any], id: str, path: Path) -> list[str]:
 
 def _of_instances(value: Mapping[str, Any], path: Path) -> ObjectSets:
     names = {each["id"]: str(each["name"]) for each in _entries(value, "categories", ("id", "name"), path)}
-    found: dict[Id, set[str]] = {each["id"]: set() for each in _entries(value, "images", ("id",), path)}
+    images = list(_entries(value, "images", ("id",), path))
+    found: dict[Id, set[str]] = {each["id"]: set() for each in images}
+    files = {each["id"]: str(each["file_name"]) for each in images if "file_name" in each}
     for each in _entries(value, "annotations", ("image_id", "category_id"), path):
         if each["category_id"] not in names:
             raise UserError(f"{path}: an annotation is of the category {each['category_id']!r}, which has no name")
         found.setdefault(each["image_id"], set()).add(names[each["category_id"]])
-    return ObjectSets({id: frozenset(objects) for id, objects in found.items()}, outlined=True)
+    return ObjectSets({id: frozenset(objects) for id, objects in found.items()}, files, outlined=True)
 
 
 def _entries(value: Mapping[str, Any], section: str, fields: tuple[str, ...], path: Path) -> Iterator[dict[str, Any]]:

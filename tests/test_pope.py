@@ -1,0 +1,218 @@
+"""POPE: polls made and read, replies from files, captions and models; the published figures."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_scripts import Script
+
+from vlrnn.cli import main
+from vlrnn.probes.object_sets import ObjectSets
+from vlrnn.probes.polls import make_polls, read_poll
+from vlrnn.probes.pope import frequent, parse_reply
+
+THERE = {1: {"dog", "cat"}, 2: {"dog"}, 3: {"bus"}, 4: set()}
+
+
+def write(path: Path, value: Any) -> Path:
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return path
+
+
+def line(id: int, image: int, name: str, label: str) -> dict[str, Any]:
+    text = f"Is there a {name} in the image?"
+    return {"question_id": id, "image": f"COCO_val2014_{image:012}.jpg", "text": text, "label": label}
+
+
+@pytest.fixture
+def poll(tmp_path: Path) -> Path:
+    lines = [line(1, 1, "dog", "yes"), line(2, 1, "bus", "no"), line(3, 2, "dog", "yes"), line(4, 2, "cat", "no")]
+    return write(tmp_path / "poll.json", "".join(json.dumps(each) + "\n" for each in lines))
+
+
+def probe(out: Path, *arguments: Any) -> dict[str, Any]:
+    assert main(["probe", "pope", *map(str, arguments), "--out", str(out)]) == 0
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def values(scores: dict[str, Any]) -> dict[str, float]:
+    return {name: score["value"] for name, score in scores.items()}
+
+
+def test_by_hand(poll: Path, tmp_path: Path) -> None:
+    said = [{"question_id": n, "answer": text} for n, text in enumerate(["Yes.", "yes", "No", "maybe"], 1)]
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+    assert values(found["scores"]["poll"]) == {
+        "accuracy": 0.25,
+        "precision": pytest.approx(1 / 3),
+        "recall": 0.5,
+        "f1": pytest.approx(0.4),
+        "yes_ratio": 0.75,
+        "unknown_ratio": 0.25,
+    }
+    assert values(found["baselines"]["always yes"]["poll"])["accuracy"] == 0.5
+    assert [case["id"] for case in found["cases"]] == [2, 4, 3]  # what was invented comes first
+
+
+def test_captions_are_listened_to(poll: Path, tmp_path: Path) -> None:
+    said = [{"image_id": 1, "caption": "two dogs"}, {"image_id": 2, "caption": "a cat"}]
+    objects = write(tmp_path / "o.json", {id: sorted(names) for id, names in THERE.items()})
+    arguments = ["--questions", poll, "--predictions", write(tmp_path / "p.json", said), "--objects", objects]
+    found = probe(tmp_path / "out.json", *arguments)
+    assert values(found["scores"]["poll"])["accuracy"] == 0.5
+    assert values(found["scores"]["poll"])["unknown_ratio"] == 0
+    assert set(values(found["baselines"]["oracle"]["poll"]).values()) == {1, 0.5, 0}
+    assert "pooled" not in found["scores"]
+
+
+def test_what_is_never_said_has_no_precision(poll: Path, tmp_path: Path) -> None:
+    said = [{"question_id": n, "text": "no"} for n in range(1, 5)]
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+    assert "precision" not in found["scores"]["poll"]
+    assert found["not_computed"] == {"poll: precision": "never says yes"}
+    assert found["scores"]["poll"]["f1"]["value"] == 0
+
+
+def test_a_poll_without_negatives_is_named(tmp_path: Path) -> None:
+    only = write(tmp_path / "only.json", json.dumps(line(1, 1, "dog", "yes")))
+    answers = write(tmp_path / "a.json", json.dumps({"question_id": 1, "answer": "yes"}))
+    found = probe(tmp_path / "out.json", "--questions", only, "--answers", answers)
+    assert "only: every question is to be answered by yes" in found["notes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "yes", "clear"),
+    [
+        ("Yes, no doubt", False, True),
+        ("There is none", True, False),
+        ("NO", True, True),  # as published
+        ("No.", False, True),
+        ("It is not. Yes", False, True),
+        ("", True, False),
+        ("a dog", True, False),
+        ("yes!", True, True),
+    ],
+)
+def test_how_answers_are_read(text: str, yes: bool, clear: bool) -> None:
+    assert parse_reply(text) == (yes, clear)
+
+
+def test_polls_are_balanced_and_seeded() -> None:
+    sets = {n: frozenset(names) for n, names in enumerate([["a", "b"], ["a", "b", "c"], ["a", "d"], ["e"], []])}
+    known = ObjectSets(sets, {0: "zero.png"})
+    polls = make_polls(known, per_image=4, seed=1)
+    assert polls == make_polls(known, per_image=4, seed=1)
+    assert polls != make_polls(known, per_image=4, seed=2)
+    for lines in polls.values():
+        assert Counter(each["label"] for each in lines) == {"yes": 7, "no": 7}
+        for each in lines:
+            name = each["text"].split()[3]
+            assert (name in sets[each["image_id"]]) == (each["label"] == "yes")
+    asked = [[each["text"] for each in lines if each["label"] == "yes"] for lines in polls.values()]
+    assert asked[0] == asked[1] == asked[2]
+    of_zero = {kind: [e["text"][11:12] for e in lines if e["image_id"] == 0][1::2] for kind, lines in polls.items()}
+    assert set(of_zero["adversarial"]) == {"c", "d"}  # c comes with a and b, d with a alone
+    assert of_zero["adversarial"][0] == "c"
+    assert of_zero["popular"] == ["c", "d"]
+    assert "Is there an a in the image?" in asked[0]
+    assert polls["random"][0]["image"] == "zero.png"
+    assert polls["random"][-1]["image"] == f"{3:012}.jpg"
+
+
+def test_made_polls_are_read_back(script: Script, tmp_path: Path) -> None:
+    objects = write(tmp_path / "o.json", {id: sorted(names) for id, names in THERE.items()})
+    assert script.run("polls", objects) == 0
+    for kind in ("random", "popular", "adversarial"):
+        questions = read_poll(script.out / f"{kind}.json")
+        assert {question.image_id for question in questions} == {1, 2, 3}
+        assert all((each.object in THERE[int(each.image_id)]) == each.label for each in questions)
+    assert script.run("polls", objects, "--images", 1) == 0
+    assert len({each.image_id for each in read_poll(script.out / "random.json")}) == 1
+    assert "--per_image must be at least 2" in refused(script, "polls", objects, "--per_image", 1)
+    assert "no poll can be made" in refused(script, "polls", write(tmp_path / "x.json", {"1": ["dog"]}))
+
+
+def refused(script: Script, *arguments: Any) -> str:
+    assert script.run(*arguments) == 2
+    return script.error
+
+
+def test_frequent_is_more_than_a_twentieth() -> None:
+    sets = {n: frozenset(["rare"] if n == 0 else ["often"] if n < 3 else []) for n in range(20)}
+    assert frequent(ObjectSets(sets, {})) == {"often"}
+
+
+@pytest.mark.parametrize(
+    ("poll_text", "answers", "complaint"),
+    [
+        ("", "[]", "holds no questions"),
+        ('{"question_id": 1}', "[]", "poll.json:1: the field 'image' is missing"),
+        (json.dumps({**line(1, 1, "dog", "yes"), "label": "perhaps"}), "[]", "with the label yes or no"),
+        (json.dumps({**line(1, 1, "dog", "yes"), "text": "A dog?"}), "[]", "Is there a ... in the image?"),
+        (f"{json.dumps(line(1, 1, 'dog', 'yes'))}\n" * 2, "[]", "poll.json:2: question 1 stands twice"),
+        (json.dumps(line(1, 1, "dog", "yes")), "[]", "1 questions have no answer: 1"),
+        (json.dumps(line(1, 1, "dog", "yes")), '[{"question_id": 1}]', "entry 0: expected 'question_id' and an"),
+        (json.dumps(line(1, 1, "dog", "yes")), "[3]", "entry 0: expected an object"),
+    ],
+)
+def test_bad_files(
+    poll_text: str, answers: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--questions", write(tmp_path / "poll.json", poll_text), "--answers", write(tmp_path / "a.json", answers)]
+    assert main(["probe", "pope", *map(str, files)]) == 2
+    told = capsys.readouterr().err
+    assert complaint in told
+    assert told.count("\n") == 1
+
+
+def test_images_without_a_caption_are_named(poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = write(tmp_path / "p.json", [{"image_id": 1, "caption": "two dogs"}])
+    assert main(["probe", "pope", "--questions", str(poll), "--predictions", str(said)]) == 2
+    assert "1 images of the poll have no caption: 2" in capsys.readouterr().err
+    assert main(["probe", "pope", "--questions", str(poll), "--checkpoint", "x"]) == 2
+    assert "--checkpoint takes --images" in capsys.readouterr().err
+
+
+def test_published_figures(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "metrics"
+    expected = json.loads((folder / "expected_scores.json").read_text())["pope"]["expected"]
+    polls = {kind: folder / f"coco_pope_{kind}.json" for kind in ("random", "popular", "adversarial")}
+    assert {text: "yes" if parse_reply(text).yes else "no" for text in expected["answer_parser"]} == (
+        expected["answer_parser"]
+    )
+    tables = ["--synonyms", folder / "chair_synonyms.txt", "--double_words", folder / "chair_double_words.json"]
+    objects = json.loads((folder / "coco_objects.json").read_text())
+    ids = {image["id"] for image in json.loads((folder / "captions_val2017.json").read_text())["images"]}
+    val = write(tmp_path / "val.json", {id: names for id, names in objects.items() if int(id) in ids})
+    found = {
+        name: probe(
+            *(tmp_path / "out.json", "--questions", *polls.values(), "--objects", path, "--mode", "chair-2018"),
+            *("--predictions", folder / "baseline_ft_pope_results.json", "--resamples", 10, *tables),
+        )
+        for name, path in (("all", folder / "coco_objects.json"), ("val", val))
+    }
+    names = {
+        "acc": "accuracy",
+        "P": "precision",
+        "R": "recall",
+        "F1": "f1",
+        "yes": "yes_ratio",
+        "yes_ratio": "yes_ratio",
+    }
+    for kind in polls:
+        rows = {
+            "im2txt_baseline_ft_caption_as_answer": found["all"]["scores"],
+            "blind_freq_gt_5pct_of_val2017": found["val"]["baselines"]["frequent"],
+        }
+        for row, scores in rows.items():
+            for name, value in expected[row][kind].items():
+                assert round(scores[f"coco_pope_{kind}"][names[name]]["value"], 4) == value, (row, kind, name)
+        for name, value in expected["always_yes"].items():
+            always = found["all"]["baselines"]["always yes"][f"coco_pope_{kind}"]
+            assert round(always[names[name]]["value"], 4) == value
+        oracle = found["all"]["baselines"]["oracle"][f"coco_pope_{kind}"]
+        assert oracle["accuracy"]["value"] == expected["gt_oracle_acc"][kind]
+    assert found["all"]["settings"]["questions"] == dict.fromkeys((f"coco_pope_{kind}" for kind in polls), 3000)

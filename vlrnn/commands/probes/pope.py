@@ -1,0 +1,105 @@
+"""pope: does a model say that things are there which are not?"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlrnn.commands.probes.chair import MODES, add_tables
+from vlrnn.errors import UserError
+from vlrnn.probes.finding import Finding
+
+if TYPE_CHECKING:
+    from vlrnn.probes.objects import Mentions
+    from vlrnn.probes.pope import Polls, Reply
+
+PURPOSE = "does a model, asked or listened to, say that things are in the picture which are not?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--questions",
+        nargs="+",
+        required=True,
+        metavar="POLL",
+        help="files of the published form; see data_prep/polls.py",
+    )
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument(
+        "--answers", nargs="+", metavar="FILE", help="of each poll, or one that has all: question_id, answer"
+    )
+    who.add_argument("--predictions", metavar="PRED", help="captions: yes is what they mention")
+    who.add_argument("--checkpoint", help="a model that is asked, or that captions")
+    add("--images", metavar="FOLDER", help="the polls' images, for --checkpoint")
+    add("--short", action="store_true", help="ask a model without 'in the image', where training never said so")
+    add("--by", choices=("mention", "likelihood"), default="mention", help="of a captioner: what it says, or would say")
+    add("--objects", metavar="OBJECTS", help="what is in which image, as for chair: for the blind row and the oracle")
+    add("--mode", choices=MODES, default=MODES[0], help="how captions are read, as for chair; default %(default)s")
+    add_tables(parser)
+
+
+def run(arguments: argparse.Namespace) -> Finding:
+    from vlrnn.probes.object_sets import read_object_sets
+    from vlrnn.probes.objects import mentions
+    from vlrnn.probes.polls import read_poll
+    from vlrnn.probes.pope import mentioned, read_captions, read_replies, score_polls
+
+    polls = {Path(path).stem: read_poll(path) for path in arguments.questions}
+    if len(polls) < len(arguments.questions):
+        raise UserError("--questions: two files have one name, by which they are told apart")
+    names = sorted({question.object for each in polls.values() for question in each})
+    find = mentions(arguments.mode, names, arguments.synonyms, arguments.double_words)
+    if arguments.answers:
+        files = arguments.answers * (len(polls) if len(arguments.answers) == 1 else 1)
+        if len(files) != len(polls):
+            raise UserError(f"--answers: {len(files)} files for {len(polls)} polls; give one, or one for each")
+        replies = {name: read_replies(path, each) for path, (name, each) in zip(files, polls.items(), strict=True)}
+    elif arguments.predictions:
+        captions = read_captions(arguments.predictions)
+        replies = {name: mentioned(captions, find, each) for name, each in polls.items()}
+    else:
+        replies = _asked(arguments, polls, find)
+    finding = score_polls(
+        polls,
+        replies,
+        known=None if arguments.objects is None else read_object_sets(arguments.objects),
+        settings={name: getattr(arguments, name) for name in ("answers", "predictions", "checkpoint", "by", "mode")},
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+    )
+    unheard = [] if arguments.answers else [name for name in names if name not in find(name)]
+    if not unheard:
+        return finding
+    return replace(finding, notes=[*finding.notes, f"no caption can mention, as it is read: {', '.join(unheard)}"])
+
+
+def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "dict[str, list[Reply]]":
+    """The replies of a model: a head of VQA is asked, a captioner listened to."""
+    from vlrnn.instruments import polls as model
+    from vlrnn.predictor import Predictor
+    from vlrnn.probes.pope import Reply, parse_reply
+    from vlrnn.tasks.captioning import Captioner
+
+    if arguments.images is None:
+        raise UserError("--checkpoint takes --images, the folder of the polls' images")
+    predictor = Predictor.load(arguments.checkpoint)
+    every = [question for each in polls.values() for question in each]
+    if not isinstance(predictor.task, Captioner):
+        asked = {each.text: each.text.partition(" in the ")[0] if arguments.short else each.text for each in every}
+        texts = model.answer(predictor, [(each.image, asked[each.text]) for each in every], arguments.images)
+        return {
+            name: [parse_reply(texts[question.image, asked[question.text]]) for question in each]
+            for name, each in polls.items()
+        }
+    if arguments.by == "mention":
+        said = model.caption(predictor, [each.image for each in every], arguments.images)
+        found = {image: find(caption) for image, caption in said.items()}
+        return {
+            name: [Reply(question.object in found[question.image]) for question in each] for name, each in polls.items()
+        }
+    likely = model.likely(predictor, [(each.image, each.object) for each in every], arguments.images)
+    return {
+        name: [Reply(bool(sure := likely[question.image, question.object]), sure is not None) for question in each]
+        for name, each in polls.items()
+    }

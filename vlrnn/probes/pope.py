@@ -1,0 +1,190 @@
+"""POPE: does a model say that things are there which are not? Scores the answers to polls.
+
+Source: Li et al., Evaluating object hallucination in large vision-language models, EMNLP 2023, section 4.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlrnn.errors import UserError
+from vlrnn.interchange import read_predictions
+from vlrnn.interchange.matching import name_some
+from vlrnn.metrics.bootstrap import Ratio, Resampler, ratios
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.object_sets import ObjectSets
+from vlrnn.probes.objects import Mentions
+from vlrnn.probes.polls import Question, read_lines
+from vlrnn.records import Id, as_id
+
+FREQUENT = 0.05
+"""The blind row says yes to objects that are in a larger share of images than this."""
+
+Polls = Mapping[str, Sequence[Question]]
+"""Name of a poll -> its questions."""
+
+
+class Reply(NamedTuple):
+    """What an answer comes to; it is `clear` when it says yes or no in so many words."""
+
+    yes: bool
+    clear: bool = True
+
+
+def parse_reply(text: str) -> Reply:
+    """Read an answer as the published script does: its first sentence says no if it has the word `no`, `No` or `not`,
+    and yes whatever else it says. Clear is what has any of these words, or `yes`, in whatever case."""
+    words = text.split(".")[0].replace(",", "").split(" ")
+    said = {word.strip("!?;:\"'").lower() for word in words}
+    return Reply(not {"No", "no", "not"} & set(words), bool(said & {"yes", "no", "not"}))
+
+
+def read_replies(path: str | Path, questions: Sequence[Question]) -> list[Reply]:
+    """The answers to a poll: `question_id` and `answer` (or `text`), an object on each line or a list of them.
+
+    Raises:
+        UserError: an answer is missing, stands twice or is no text; names the file and the question.
+    """
+    texts: dict[Id, str] = {}
+    for place, entry in read_lines(path):
+        id, text = entry.get("question_id"), entry.get("answer", entry.get("text"))
+        if id is None or not isinstance(text, str):
+            raise UserError(f"{place}: expected 'question_id' and an 'answer' that is text")
+        if id in texts:
+            raise UserError(f"{place}: question {id!r} is answered twice")
+        texts[id] = text
+    if missing := [each.id for each in questions if each.id not in texts]:
+        raise UserError(f"{path}: {len(missing)} questions have no answer: {name_some(missing)}")
+    return [parse_reply(texts[each.id]) for each in questions]
+
+
+def mentioned(captions: Mapping[Id, str], find: Mentions, questions: Sequence[Question]) -> list[Reply]:
+    """A captioner's replies: yes to what its caption of the image mentions.
+
+    Raises:
+        UserError: an image has no caption.
+    """
+    if missing := list(dict.fromkeys(each.image_id for each in questions if each.image_id not in captions)):
+        raise UserError(f"{len(missing)} images of the poll have no caption: {name_some(missing)}")
+    return [Reply(each.object in find(captions[each.image_id])) for each in questions]
+
+
+def read_captions(path: str | Path) -> dict[Id, str]:
+    """Image id -> its caption."""
+    return {as_id(str(each.image_id)): each.text for each in read_predictions(path)}
+
+
+def score_polls(
+    polls: Polls,
+    replies: Mapping[str, Sequence[Reply]],
+    *,
+    known: ObjectSets | None = None,
+    settings: Mapping[str, Any],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """Accuracy, precision, recall and F1 of yes, and the shares of yes and of what is unclear, in 0..1, of each poll
+    and, where there are several, of all (`pooled`).
+
+    Args:
+        polls: the questions.
+        replies: to each poll, question by question.
+        known: which objects are in which image, for the blind row and the oracle.
+        settings: where the replies come from.
+        resamples, seed: of the bootstrap over images.
+    """
+
+    def scores(reply: Callable[[str, Sequence[Question]], Sequence[Reply]]) -> dict[str, Any]:
+        answered = {name: list(zip(each, reply(name, each), strict=True)) for name, each in polls.items()}
+        if len(answered) > 1:
+            answered["pooled"] = [pair for each in answered.values() for pair in each]
+        return {name: _scores(each, resamples, seed) for name, each in answered.items()}
+
+    found = scores(lambda name, _: replies[name])
+    baselines = {"always yes": scores(lambda _, questions: [Reply(True)] * len(questions))}
+    notes = [
+        f"{name}: every question is to be answered by {'yes' if each[0].label else 'no'}"
+        for name, each in polls.items()
+        if len({question.label for question in each}) == 1
+    ]
+    if known is not None:
+        often = frequent(known)
+        baselines["frequent"] = scores(lambda _, each: [Reply(question.object in often) for question in each])
+        unknown = {question.image_id for each in polls.values() for question in each} - known.of.keys()
+        if unknown:
+            notes.append(f"no oracle: {len(unknown)} images of the polls are not among the objects'")
+        else:
+            baselines["oracle"] = scores(
+                lambda _, each: [Reply(question.object in known.of[question.image_id]) for question in each]
+            )
+    not_computed = {
+        f"{name}: {score}": "never says yes" if score == "precision" else "nothing is to be answered by yes"
+        for name, each in found.items()
+        for score in ("precision", "recall", "f1")
+        if score not in each
+    }
+    return Finding(
+        scores=found,
+        settings={
+            **settings,
+            "questions": {name: len(each) for name, each in polls.items()},
+            "frequent": f"in more than {FREQUENT:.0%} of images",
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+        },
+        baselines=baselines,
+        cases=_invented(polls, replies),
+        not_computed=not_computed,
+        notes=notes,
+    )
+
+
+def frequent(known: ObjectSets) -> frozenset[str]:
+    """Objects that are in a larger share of images than `FREQUENT`."""
+    counts = Counter(name for objects in known.of.values() for name in objects)
+    return frozenset(name for name, count in counts.items() if count > FREQUENT * len(known.of))
+
+
+def _scores(answered: Sequence[tuple[Question, Reply]], resamples: int, seed: int) -> dict[str, dict[str, float | int]]:
+    numbers: dict[Id, int] = {}
+    image = [numbers.setdefault(question.image_id, len(numbers)) for question, _ in answered]
+
+    def total(counts: Callable[[Question, Reply], bool]) -> Any:
+        return np.bincount(image, [counts(*each) for each in answered], len(numbers))
+
+    count = total(lambda question, reply: True)
+    yes, right = total(lambda _, reply: reply.yes), total(lambda question, _: question.label)
+    hits = total(lambda question, reply: reply.yes and question.label)
+    return ratios(
+        {
+            "accuracy": Ratio(total(lambda question, reply: reply.yes == question.label), count),
+            "precision": Ratio(hits, yes),
+            "recall": Ratio(hits, right),
+            "f1": Ratio(2 * hits, yes + right, len(answered)),
+            "yes_ratio": Ratio(yes, count),
+            "unknown_ratio": Ratio(total(lambda _, reply: not reply.clear), count),
+        },
+        Resampler(len(numbers), resamples, seed),
+    )
+
+
+def _invented(polls: Polls, replies: Mapping[str, Sequence[Reply]]) -> list[dict[str, Any]]:
+    """Yes where it is no, those of the last poll, the hardest, first; then no where it is yes."""
+    wrong = [
+        (question, reply, name)
+        for name in reversed(list(polls))
+        for question, reply in zip(polls[name], replies[name], strict=True)
+        if reply.yes != question.label
+    ]
+    return [
+        {
+            "id": question.id,
+            "poll": name,
+            "image": question.image,
+            "question": question.text,
+            "said": "yes" if reply.yes else "no",
+        }
+        for question, reply, name in sorted(wrong, key=lambda each: not each[1].yes)[:TELLING]
+    ]
