@@ -14,6 +14,7 @@ from vlrnn.probes.finding import Finding
 PROBES = (
     "amplification",
     "attribution",
+    "calibration",
     "chair",
     "gender",
     "grounding",

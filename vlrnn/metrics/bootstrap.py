@@ -31,10 +31,10 @@ class Resampler:
     def sums(self, values: NDArray[Any]) -> Floats:
         """The sum over each set: [items, ...] -> [resamples, ...]."""
         flat = values.reshape(self.items, -1).astype(np.float64)
-        sums = np.concatenate([counts @ flat for counts in self._counts()])
+        sums = np.concatenate([counts @ flat for counts in self.counts()])
         return sums.reshape(self.resamples, *values.shape[1:])
 
-    def _counts(self) -> Iterator[Floats]:
+    def counts(self) -> Iterator[Floats]:
         """How often each item stands in each set, [sets, items], some sets at a time."""
         random = np.random.default_rng(self.seed)
         step = max(1, _CELLS // self.items)
