@@ -25,7 +25,7 @@ def probe_calibration(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Calibration and selective prediction of answers. Confidence is the probability of the answer given, the `score` of
+    """Calibration and selective prediction of answers. Confidence is the probability of the answer given, `score` of
     a prediction; right is its VQA accuracy, in 0..1.
 
     Args:
