@@ -19,6 +19,7 @@ PROBES = (
     "gender",
     "grounding",
     "pope",
+    "priors",
     "scene_truth",
 )
 
@@ -64,7 +65,8 @@ def show(name: str, finding: Finding) -> None:
         console.print(f"note: {escape(note)}", soft_wrap=True)
     table = Table(title=name, title_justify="left")
     for header in ("score", "value", "95 % interval", "n", *finding.baselines):
-        table.add_column(escape(header), justify="left" if header == "score" else "right")
+        whole = header in ("score", "value", "95 % interval", "n")
+        table.add_column(escape(header), justify="left" if header == "score" else "right", no_wrap=whole)
     beside = [dict(_flat(scores)) for scores in finding.baselines.values()]
     titled: tuple[str, ...] = ()
     for place, score in _flat(finding.scores):

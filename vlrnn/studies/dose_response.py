@@ -42,19 +42,24 @@ RECIPES = {"captioning": scene_recipes.captioning, "classifier_vqa": scene_recip
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained: every task at every bias with every seed. `train` and `test` are numbers of scenes."""
+    """What is trained: every task at every bias with every seed. `train` and `test` are numbers of scenes; `epochs` are
+    the captioner's, half a one by default: an attentive captioner that has learnt to see makes up nothing at any bias,
+    and what a bias does to it shows while it still learns."""
 
     biases: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     seeds: int = 3
     train: int = 6000
     test: int = 1500
     seed: int = 0
+    epochs: float = 0.5
 
     def __post_init__(self) -> None:
         if len(self.biases) < 2 or list(self.biases) != sorted(set(self.biases)) or self.biases[0] != 0:
             raise UserError("biases must rise from 0")
         if self.biases[-1] > 1:
             raise UserError(f"biases lie between 0 and 1, not {self.biases[-1]}")
+        if not (0 < self.epochs < 1 or (self.epochs >= 1 and self.epochs == int(self.epochs))):
+            raise UserError(f"epochs must be a whole number, or a share of one, not {self.epochs}")
         for name in ("seeds", "train", "test"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -84,7 +89,7 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
     cnn = out / "cnn.safetensors"
     _prepare(out, plan, folders, cnn)
     jobs = [
-        (_run(out, task, bias, seed), RECIPES[task](folder, cnn, plan.seed + seed))
+        (_run(out, task, bias, seed), _recipe(task, folder, cnn, plan, seed))
         for task in RECIPES
         for bias, folder in folders.items()
         for seed in range(plan.seeds)
@@ -160,6 +165,15 @@ def _polls(scene: Example) -> list[Example]:
         )
         for shape, question in asked.items()
     ]
+
+
+def _recipe(task: str, folder: Path, cnn: Path, plan: Plan, seed: int) -> Recipe:
+    """That of the quickstart, the captioner's with the epochs of the plan."""
+    recipe = RECIPES[task](folder, cnn, plan.seed + seed)
+    if task == "captioning":
+        share = {"limit_train_batches": plan.epochs} if plan.epochs < 1 else {}
+        recipe["trainer"] |= {"max_epochs": max(1, int(plan.epochs)), **share}
+    return recipe
 
 
 def _run(out: Path, task: str, bias: float, seed: int) -> Path:

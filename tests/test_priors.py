@@ -1,0 +1,107 @@
+"""The shift of priors, and head and tail, by hand and on the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlrnn.cli import main
+from vlrnn.probes.priors import Shift, count_answers
+from vlrnn.records import Example, Prediction, write_records
+
+
+def asked(answers: str, kind: str = "what") -> list[Example]:
+    """A question about an image of its own for each letter."""
+    return [
+        Example(f"{kind}-{n}", f"{kind}-{n}", "a.png", question="what?", answers=(each,) * 10, question_type=kind)
+        for n, each in enumerate(answers)
+    ]
+
+
+def shift(test: list[Example], train: list[Example]) -> dict[str, Any]:
+    return Shift(test, count_answers(train)).scores(50, 0)
+
+
+def test_by_hand() -> None:
+    found = shift(asked("xxxy"), asked("xyyz"))  # 3/4, 1/4 against 1/4, 1/2, 1/4
+    assert found["total_variation"]["value"] == pytest.approx((0.5 + 0.25 + 0.25) / 2)
+    p, q = np.array([0.75, 0.25, 0]), np.array([0.25, 0.5, 0.25])
+    m = (p + q) / 2
+    bits = sum((each[each > 0] * np.log2(each[each > 0] / m[each > 0])).sum() / 2 for each in (p, q))
+    assert found["divergence"]["value"] == pytest.approx(bits)
+    assert found["per_question_type"]["what"]["total_variation"]["n"] == 4
+
+
+def test_the_ends() -> None:
+    assert shift(asked("xy"), asked("xyxy"))["divergence"]["value"] == pytest.approx(0)
+    assert shift(asked("xx"), asked("yz"))["total_variation"]["value"] == 1
+    assert shift(asked("xx"), asked("yz"))["divergence"]["value"] == pytest.approx(1)
+    assert shift(asked("x", "new"), asked("x"))["total_variation"]["value"] == 1  # no prior at all
+
+
+def test_the_mean_is_over_questions() -> None:
+    found = shift(asked("xxx") + asked("x", "who"), asked("x") + asked("y", "who"))
+    assert found["total_variation"]["value"] == pytest.approx(1 / 4)
+
+
+@given(st.text("xyz", min_size=1, max_size=12), st.text("xyz", min_size=1, max_size=12))
+def test_it_is_a_distance_in_0_to_1(test: str, train: str) -> None:
+    there, back = shift(asked(test), asked(train)), shift(asked(train), asked(test))
+    for name in ("total_variation", "divergence"):
+        assert 0 <= there[name]["value"] <= 1
+        assert there[name]["value"] == pytest.approx(back[name]["value"])
+    assert there["divergence"]["value"] <= there["total_variation"]["value"] + 1e-9
+
+
+def probe(tmp_path: Path, *arguments: Any) -> dict[str, Any]:
+    out = tmp_path / "out.json"
+    files = ["--train", tmp_path / "train.jsonl", "--test", tmp_path / "test.jsonl", *arguments]
+    assert main(["probe", "priors", *map(str, files), "--out", str(out), "--resamples", "50"]) == 0
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def test_head_and_tail(tmp_path: Path) -> None:
+    write_records(tmp_path / "train.jsonl", asked("xxxxyyz"))  # the mean is 7/3: y is of the tail up to 2.8
+    write_records(tmp_path / "test.jsonl", asked("xxyzw"))
+    said = [Prediction(each.id, each.image_id, "x") for each in asked("xxyzw")]
+    write_records(tmp_path / "said.jsonl", said)
+    found = probe(tmp_path, "--predictions", tmp_path / "said.jsonl")
+    value = {name: score["value"] for name, score in found["scores"]["accuracy"].items()}
+    assert value == {"all": 40, "head": 100, "tail": 0}
+    assert found["scores"]["accuracy"]["tail"]["n"] == 3  # y, z, and w, which train never has
+    assert found["baselines"]["prior-per-type"]["accuracy"] == found["scores"]["accuracy"]
+    assert [case["right"] for case in found["cases"]] == ["y", "z", "w"]
+    assert (
+        probe(tmp_path, "--predictions", tmp_path / "said.jsonl", "--alpha", 5)["scores"]["accuracy"]["tail"]["n"] == 5
+    )
+
+
+def test_halves_of_train_differ_less(tmp_path: Path) -> None:
+    write_records(tmp_path / "train.jsonl", asked("xy" * 100))
+    write_records(tmp_path / "test.jsonl", asked("x" * 40))
+    found = probe(tmp_path)
+    halves = found["baselines"]["train's halves"]["total_variation"]["value"]
+    assert halves < found["scores"]["total_variation"]["low"]
+    assert found["not_computed"] == {"accuracy": "needs --predictions"}
+
+
+def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, bare = asked("x"), [Example(1, 1, "a.png", question="what?")]
+    write_records(tmp_path / "one.jsonl", one)
+    write_records(tmp_path / "bare.jsonl", bare)
+    for train, test, more, complaint in (
+        ("one", "bare", [], "1 questions have no answers, the first is 1"),
+        ("one", "one", [], "about one image alone"),
+        ("one", "one", ["--alpha", "-1"], "--alpha must not be negative"),
+        ("absent", "one", [], "cannot be read"),
+    ):
+        files = ["--train", str(tmp_path / f"{train}.jsonl"), "--test", str(tmp_path / f"{test}.jsonl")]
+        assert main(["probe", "priors", *files, *more]) == 2
+        told = capsys.readouterr().err
+        assert complaint in told
+        assert told.count("\n") == 1

@@ -1,0 +1,235 @@
+"""Are the answers of test distributed as those of train, and who lives off that? The shift of the priors per question
+type, and the accuracy on frequent and rare answers.
+
+Source of head and tail: Kervadec, Antipov, Baccouche, Wolf, Roses are red, violets are blue... but should VQA expect
+them to? (GQA-OOD), CVPR 2021, section 3.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.errors import UserError
+from vlrnn.interchange import match, read_answers, read_questions
+from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, interval, ratios
+from vlrnn.metrics.vqa import compare_answers
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.records import Example, Id
+from vlrnn.text.answer_set import majority
+from vlrnn.text.answers import DEFAULT_PROTOCOL, canonical
+
+Counts = Mapping[str, Counter[str]]
+"""Question type -> how often which answer is right."""
+
+Scores = dict[str, dict[str, float | int]]
+
+
+def count_answers(examples: Sequence[Example]) -> Counts:
+    """How often which answer is the majority's, by question type (`""` where there is none)."""
+    counts: dict[str, Counter[str]] = {}
+    for example in examples:
+        counts.setdefault(example.question_type or "", Counter())[_right(example)] += 1
+    return counts
+
+
+def _right(example: Example) -> str:
+    return majority(list(map(canonical, example.answers)))
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The answers of Q questions, held against a prior by question type."""
+
+    examples: Sequence[Example]
+    prior: Counts
+
+    def scores(self, resamples: int, seed: int) -> dict[str, Any]:
+        """`total_variation` and `divergence` (Jensen-Shannon, in bits), both in 0..1, of each question type, and their
+        mean over questions, with intervals over images."""
+        resampler = Resampler(int(self._image.max()) + 1, resamples, seed)
+        samples = np.concatenate([self._measure(counts[:, self._image]) for counts in resampler.counts()])
+        (values,) = self._measure(np.ones((1, len(self.examples))))
+        weights = np.bincount(self._type)
+        found: dict[str, Any] = {}
+        by_type: dict[str, Scores] = {kind or "(none)": {} for kind in self._types}
+        for place, name in enumerate(("total_variation", "divergence")):
+            drawn = samples[..., place]  # [resamples, types]; nan where a set has none of a type
+            there = weights * ~np.isnan(drawn)
+            means = np.nansum(weights * drawn, 1) / there.sum(1)
+            mean = float(weights @ values[:, place] / weights.sum())
+            found[name] = interval(mean, means, len(self.examples))
+            for number, of_type in enumerate(by_type.values()):
+                known = drawn[~np.isnan(drawn[:, number]), number]
+                of_type[name] = interval(float(values[number, place]), known, int(weights[number]))
+        return found | {"per_question_type": by_type}
+
+    @cached_property
+    def _image(self) -> NDArray[np.int64]:
+        return _numbered([example.image_id for example in self.examples])
+
+    @cached_property
+    def _types(self) -> list[str]:
+        return sorted({example.question_type or "" for example in self.examples})
+
+    @cached_property
+    def _type(self) -> NDArray[np.int64]:
+        places = {name: place for place, name in enumerate(self._types)}
+        return np.array([places[example.question_type or ""] for example in self.examples])
+
+    @cached_property
+    def _answers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+        """Which pair of type and answer each question [Q] has; and the type [P] and the prior [P] of each pair."""
+        pairs = [(example.question_type or "", _right(example)) for example in self.examples]
+        numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+        places = {name: place for place, name in enumerate(self._types)}
+        prior = [self._share(*pair) for pair in numbers]
+        return (
+            np.array([numbers[each] for each in pairs]),
+            np.array([places[kind] for kind, _ in numbers]),
+            np.array(prior),
+        )
+
+    def _share(self, kind: str, answer: str) -> float:
+        counts = self.prior.get(kind, Counter())
+        return counts[answer] / max(1, counts.total())
+
+    def _measure(self, weights: Floats) -> Floats:
+        """Both measures of each type [sets, types, 2], of questions drawn as often as `weights` [sets, Q] say."""
+        pair_of, type_of, prior = self._answers
+        types = len(self._types)
+        # What train has and these have not is not among the pairs.
+        rest = 1 - np.bincount(type_of, prior, types)
+        found = []
+        for drawn in weights:
+            counts = np.bincount(pair_of, drawn, len(prior))
+            totals = np.bincount(type_of, counts, types)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                shares = counts / totals[type_of]
+                middle = (shares + prior) / 2
+                apart = np.bincount(type_of, np.abs(shares - prior), types) + rest
+                bits = np.nan_to_num(shares * np.log2(shares / middle)) + np.nan_to_num(prior * np.log2(prior / middle))
+                divergence = np.bincount(type_of, bits, types) + rest
+            empty = np.where(totals > 0, 1.0, np.nan)
+            found.append(np.stack([apart, divergence], 1) / 2 * empty[:, None])
+        return np.stack(found)
+
+
+def _numbered(ids: Sequence[Id]) -> NDArray[np.int64]:
+    numbers: dict[Id, int] = {}
+    return np.array([numbers.setdefault(id, len(numbers)) for id in ids])
+
+
+def probe_priors(
+    train: str | Path,
+    test: str | Path,
+    *,
+    predictions: str | Path | None = None,
+    alpha: float = 0.2,
+    protocol: str = DEFAULT_PROTOCOL,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """The shift of the priors from train to test; and, of predictions, the accuracy on head and tail answers.
+
+    Args:
+        train, test: questions with answers, of any form that is scored.
+        predictions: answers to test.
+        alpha: a type's answers that train has at most (1 + alpha) times as often as the mean answer are its tail.
+        protocol: of the accuracy.
+        resamples, seed: of the bootstrap over images; the seed also of how train is halved.
+
+    Raises:
+        UserError: a file is wrong, questions have no answers, ids do not match, or alpha is negative.
+    """
+    if alpha < 0:
+        raise UserError(f"--alpha must not be negative, not {alpha}")
+    trained, asked = (_answered(read_questions(path), path) for path in (train, test))
+    counts = count_answers(list(trained.values()))
+    scores = Shift(list(asked.values()), counts).scores(resamples, seed)
+    one, other = _halves(list(trained.values()), seed)
+    baselines = {"train's halves": Shift(one, count_answers(other)).scores(resamples, seed)}
+    cases: list[dict[str, Any]] = []
+    settings: dict[str, Any] = {"train": str(train), "test": str(test), "predictions": None, "alpha": alpha}
+    if predictions is not None:
+        matched = match(read_answers(predictions), asked, "error", str(predictions), by="id")
+        said = {id: each.text for id, each in matched.predictions.items()}
+        tail = _in_tail(asked, counts, alpha)
+        scores["accuracy"] = _accuracy(said, asked, tail, protocol, resamples, seed)
+        guessed = {id: _guess(each.question_type or "", counts) for id, each in asked.items()}
+        guesses = {"accuracy": _accuracy(guessed, asked, tail, protocol, resamples, seed)}
+        baselines["prior-per-type"] = guesses
+        cases = _lured(said, asked, guessed)
+        settings |= {"predictions": str(predictions), "protocol": protocol}
+    return Finding(
+        scores=scores,
+        settings={**settings, "n": len(asked), "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95}},
+        baselines=baselines,
+        cases=cases,
+        not_computed={} if predictions else {"accuracy": "needs --predictions"},
+    )
+
+
+def _answered(questions: Mapping[Id, Example], path: str | Path) -> dict[Id, Example]:
+    bare = [id for id, example in questions.items() if not example.answers]
+    if bare:
+        raise UserError(f"{path}: {len(bare)} questions have no answers, the first is {bare[0]!r}")
+    return dict(questions)
+
+
+def _halves(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
+    """Two halves, parted by image."""
+    images = sorted({example.image_id for example in examples}, key=str)
+    if len(images) < 2:
+        raise UserError("train holds questions about one image alone; a prior takes more")
+    Random(seed).shuffle(images)
+    first = set(images[: len(images) // 2])
+    return [each for each in examples if each.image_id in first], [
+        each for each in examples if each.image_id not in first
+    ]
+
+
+def _in_tail(asked: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArray[np.bool_]:
+    """Which questions have an answer that is rare in train among those of their type, or not there."""
+    most = {kind: (1 + alpha) * each.total() / len(each) for kind, each in counts.items()}
+    kinds = [(each.question_type or "", _right(each)) for each in asked.values()]
+    return np.array([counts.get(kind, Counter())[answer] <= most.get(kind, 0.0) for kind, answer in kinds])
+
+
+def _guess(kind: str, counts: Counts) -> str:
+    of = counts.get(kind) or sum(counts.values(), Counter())
+    return min(of, key=lambda answer: (-of[answer], answer))
+
+
+def _accuracy(
+    said: Mapping[Id, str],
+    asked: Mapping[Id, Example],
+    tail: NDArray[np.bool_],
+    protocol: str,
+    resamples: int,
+    seed: int,
+) -> Scores:
+    """VQA accuracy in percent, of all questions, of those with a head answer, and of those with one of the tail."""
+    scored = compare_answers(said, asked, protocol)
+    images = int(scored.clusters.max()) + 1
+    parts = {}
+    for name, members in (("all", np.ones_like(tail)), ("head", ~tail), ("tail", tail)):
+        above = np.bincount(scored.clusters, scored.per_question["accuracy"] * members, images)
+        parts[name] = Ratio(above, np.bincount(scored.clusters, members, images))
+    return ratios(parts, Resampler(images, resamples, seed))
+
+
+def _lured(said: Mapping[Id, str], asked: Mapping[Id, Example], guessed: Mapping[Id, str]) -> list[dict[str, Any]]:
+    """Wrong answers that are the most frequent of their type."""
+    found = [
+        {"id": id, "question": example.question, "said": said[id], "right": _right(example)}
+        for id, example in asked.items()
+        if canonical(said[id]) == guessed[id] != _right(example)
+    ]
+    return found[:TELLING]
