@@ -16,6 +16,7 @@ PROBES = (
     "attribution",
     "calibration",
     "chair",
+    "consistency",
     "gender",
     "grounding",
     "pope",
