@@ -5,6 +5,7 @@ Source: Rohrbach, Hendricks, Burns, Darrell, Saenko, Object hallucination in ima
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -109,7 +110,7 @@ def probe_chair(
         UserError: a file is wrong, or there is nothing to be said of any caption.
     """
     known = read_object_sets(objects)
-    find = mentions(mode, known.names, synonyms, double_words)
+    find = cache(mentions(mode, known.names, synonyms, double_words))  # shuffled captions are read once
     notes: list[str] = []
     written = {} if references is None else {as_id(str(id)): each for id, each in read_references(references).items()}
     there = _with_references(known, written, find, notes)
