@@ -16,9 +16,9 @@ def save_dose_response(path: Path, scores: Mapping[str, Any], settings: Mapping[
     """Draw the scores of the study into a PNG, SVG or PDF file; error bars are 95 % intervals."""
     effect, control = settings["effect"], settings["control"]
     panels = {
-        "made up, where a star is and none of it": (effect, control),
-        "grounding: less right with another picture": ("grounding",),
+        f"made up, where a {settings['cause']} is and none of it": (effect, control),
         "right": ("right",),
+        "less right with another picture": ("grounding",),
     }
     figure = Figure(figsize=(11, 3.1 * len(scores)), layout="constrained")
     for row, (task, doses) in zip(figure.subplots(len(scores), 3, squeeze=False), scores.items(), strict=True):
@@ -28,10 +28,11 @@ def save_dose_response(path: Path, scores: Mapping[str, Any], settings: Mapping[
                 values = [point["value"] for point in points]
                 reach = [[point["value"] - point["low"] for point in points], [p["high"] - p["value"] for p in points]]
                 axis.errorbar(settings["biases"], values, reach, marker="o", capsize=3, label=name)
-            axis.set_title(f"{_TITLES[task]}: {title}", fontsize=9)
-            axis.set_xlabel("bias: how surely a ring comes with a star", fontsize=8)
-            axis.set_ylim(0, None)
+            axis.set_title(title, fontsize=9)
+            axis.set_xlabel(f"bias: how surely a {effect} comes with a {settings['cause']}", fontsize=8)
+            axis.set_ylim(0, 1)
             axis.grid(alpha=0.3)
+        row[0].set_ylabel(_TITLES[task])
         row[0].legend()
     with replacing(path, binary=True) as file:
         figure.savefig(file, format=path.suffix.removeprefix("."), dpi=150)
