@@ -65,7 +65,7 @@ def test_the_interval_is_over_images() -> None:
     sure, right = np.ones(40), np.repeat([1.0, 0.0], 20)
     one_each = Judged(sure, right, np.arange(40)).scores(300, 0)["ECE"]
     two_images = Judged(sure, right, np.repeat([0, 1], 20)).scores(300, 0)["ECE"]
-    assert (two_images["low"], two_images["high"]) == (0, 1)
+    assert two_images["high"] - two_images["low"] > 0.9
     assert 0.3 < one_each["low"] < 0.5 < one_each["high"] < 0.7
 
 

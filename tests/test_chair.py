@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nltk.tokenize import word_tokenize
 
 from vlrnn.cli import main
 from vlrnn.metrics.bootstrap import Resampler
 from vlrnn.probes.chair import chair
 from vlrnn.probes.object_sets import read_object_sets
-from vlrnn.probes.objects import mentions
+from vlrnn.probes.objects import mentions, nltk_tokens
 from vlrnn.probes.ranks import spearman
 from vlrnn.records import Example, write_records
 
@@ -97,6 +98,17 @@ def test_irregular_plurals_are_found() -> None:
     ]
 
 
+WORDS = st.sampled_from(
+    ["a", "dog", "cannot", "gimme", "wanna", "dog's", "it.", "5", ".", "...", ",", "``", '"', "tis", " "]
+)
+
+
+@given(st.lists(st.tuples(WORDS, st.sampled_from(["", " "]))))
+def test_tokens_are_those_of_nltk(parts: list[tuple[str, str]]) -> None:
+    text = "".join(word + blank for word, blank in parts)
+    assert nltk_tokens(text) == word_tokenize(text, preserve_line=True)
+
+
 OBJECTS = st.frozensets(st.sampled_from(["dog", "cat", "bus"]))
 
 
@@ -146,6 +158,29 @@ def test_a_prepared_data_set_names_its_own_objects(tmp_path: Path) -> None:
     said = [{"image_id": "a", "caption": "a red circle"}, {"image_id": "b", "caption": "two red circles"}]
     arguments = ["--objects", str(tmp_path / "test.jsonl"), "--predictions", str(write(tmp_path / "p.json", said))]
     assert probe(tmp_path / "out.json", *arguments)["scores"]["recall"]["value"] == 50
+
+
+def test_objects_that_captions_or_tables_lack_are_named(files: list[str], tmp_path: Path) -> None:
+    there = write(tmp_path / "o.json", {"1": ["dog", "bus"], "2": ["puppy", "unicorn"]})
+    arguments = [*files, "--objects", str(there)]
+    (note,) = probe(tmp_path / "out.json", *arguments)["notes"][:1]
+    assert "2 objects are no class of" in note
+    assert note.endswith("'puppy', 'unicorn'")
+    notes = probe(tmp_path / "out.json", *arguments, "--mode", "chair-2018")["notes"]
+    assert notes[0] == "3 objects are not found by their names, as captions are read: 'bus', 'puppy', 'unicorn'"
+
+
+def test_an_image_of_which_nothing_is_said_is_left_out(tmp_path: Path) -> None:
+    """It differs from an image in which there is nothing."""
+    known = {"01": ("dog",), "2": None, "3": ()}
+    write_records(tmp_path / "test.jsonl", [Example(id, id, f"{id}.png", objects=names) for id, names in known.items()])
+    said = [{"image_id": n, "caption": "a dog"} for n in (1, 2, 3)]
+    arguments = ["--objects", str(tmp_path / "test.jsonl"), "--predictions", str(write(tmp_path / "p.json", said))]
+    written = {"annotations": [{"image_id": 1, "caption": "dogs"}]}
+    found = probe(tmp_path / "out.json", *arguments, "--references", str(write(tmp_path / "r.json", written)))
+    assert found["scores"]["CHAIRs"]["value"] == 50
+    assert found["settings"]["ids"]["unknown"] == 1
+    assert found["baselines"]["references"]["recall"]["value"] == 100
 
 
 def test_rates_are_held_against_training(files: list[str], tmp_path: Path) -> None:

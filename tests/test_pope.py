@@ -43,7 +43,7 @@ def values(scores: dict[str, Any]) -> dict[str, float]:
 
 
 def test_by_hand(poll: Path, tmp_path: Path) -> None:
-    said = [{"question_id": n, "answer": text} for n, text in enumerate(["Yes.", "yes", "No", "maybe"], 1)]
+    said = [{"question_id": str(n), "answer": text} for n, text in enumerate(["Yes.", "yes", "No", "maybe"], 1)]
     found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
     assert values(found["scores"]["poll"]) == {
         "accuracy": 0.25,
@@ -55,6 +55,43 @@ def test_by_hand(poll: Path, tmp_path: Path) -> None:
     }
     assert values(found["baselines"]["always yes"]["poll"])["accuracy"] == 0.5
     assert [case["id"] for case in found["cases"]] == [2, 4, 3]  # what was invented comes first
+
+
+def test_one_file_answers_several_polls(poll: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.json", json.dumps(line(5, 1, "cat", "no")))
+    texts = ["yes", "no", "yes", "", "yes", "yes"]
+    answers = write(tmp_path / "a.json", [{"question_id": n, "answer": text} for n, text in enumerate(texts, 1)])
+    found = probe(tmp_path / "out.json", "--questions", poll, other, "--answers", answers)
+    accuracy = {name: scores["accuracy"]["value"] for name, scores in found["scores"].items()}
+    assert accuracy == {"poll": 0.75, "other": 0, "pooled": 0.6}
+    assert found["scores"]["pooled"]["unknown_ratio"]["value"] == 0.2
+    assert found["notes"] == [
+        f"{answers}: 1 answers to questions that no poll has: 6",
+        f"{answers}: 1 answers are empty, and count as yes: 4",
+        "other: every question is to be answered by no",
+    ]
+
+
+def test_one_file_cannot_answer_two_questions_of_one_id(
+    poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The published polls count from 1 each."""
+    other = write(tmp_path / "other.json", json.dumps(line(1, 2, "bus", "no")))
+    answers = write(tmp_path / "a.json", [{"question_id": n, "answer": "no"} for n in range(1, 5)])
+    assert main(["probe", "pope", "--questions", str(poll), str(other), "--answers", str(answers)]) == 2
+    assert "1 ids are of questions in several polls, 1; give a file for each poll" in capsys.readouterr().err
+    files = [str(answers)] * 3
+    assert main(["probe", "pope", "--questions", str(poll), str(other), "--answers", *files]) == 2
+    assert "3 files for 2 polls" in capsys.readouterr().err
+
+
+def test_the_blind_row_learns_from_training(poll: Path, tmp_path: Path) -> None:
+    said = write(tmp_path / "p.json", [{"image_id": n, "caption": "a dog"} for n in (2, 1, 7)])
+    training = write(tmp_path / "t.json", {"8": ["cat"], "9": ["bus"]})
+    found = probe(tmp_path / "out.json", "--questions", poll, "--predictions", said, "--training", training)
+    assert found["baselines"].keys() == {"always yes", "frequent"}
+    assert found["baselines"]["frequent"]["poll"]["accuracy"]["value"] == 0
+    assert found["notes"] == [f"{said}: 1 ids unknown: 7"]
 
 
 def test_captions_are_listened_to(poll: Path, tmp_path: Path) -> None:
@@ -171,7 +208,7 @@ def test_bad_files(
 def test_images_without_a_caption_are_named(poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = write(tmp_path / "p.json", [{"image_id": 1, "caption": "two dogs"}])
     assert main(["probe", "pope", "--questions", str(poll), "--predictions", str(said)]) == 2
-    assert "1 images of the poll have no caption: 2" in capsys.readouterr().err
+    assert "1 images of the polls have no caption: 2" in capsys.readouterr().err
     assert main(["probe", "pope", "--questions", str(poll), "--checkpoint", "x"]) == 2
     assert "--checkpoint takes --images" in capsys.readouterr().err
 
@@ -187,13 +224,11 @@ def test_published_figures(real_data: Path, tmp_path: Path) -> None:
     objects = json.loads((folder / "coco_objects.json").read_text())
     ids = {image["id"] for image in json.loads((folder / "captions_val2017.json").read_text())["images"]}
     val = write(tmp_path / "val.json", {id: names for id, names in objects.items() if int(id) in ids})
-    found = {
-        name: probe(
-            *(tmp_path / "out.json", "--questions", *polls.values(), "--objects", path, "--mode", "chair-2018"),
-            *("--predictions", folder / "baseline_ft_pope_results.json", "--resamples", 10, *tables),
-        )
-        for name, path in (("all", folder / "coco_objects.json"), ("val", val))
-    }
+    heard = probe(
+        *(tmp_path / "out.json", "--questions", *polls.values(), "--mode", "chair-2018", "--resamples", 10, *tables),
+        *("--predictions", folder / "baseline_ft_pope_results.json"),
+        *("--objects", folder / "coco_objects.json", "--training", val),
+    )
     names = {"acc": "accuracy", "P": "precision", "R": "recall", "F1": "f1"}
     names |= {"yes": "yes_ratio", "yes_ratio": "yes_ratio"}
     often = expected["blind_freq_gt_5pct_of_coco"]["yes_objects"]
@@ -205,16 +240,16 @@ def test_published_figures(real_data: Path, tmp_path: Path) -> None:
     listed = probe(tmp_path / "out.json", "--questions", *polls.values(), "--answers", *answers, "--resamples", 10)
     for kind in polls:
         rows = {
-            "im2txt_baseline_ft_caption_as_answer": found["all"]["scores"],
+            "im2txt_baseline_ft_caption_as_answer": heard["scores"],
             "blind_freq_gt_5pct_of_coco": listed["scores"],
-            "blind_freq_gt_5pct_of_val2017": found["val"]["baselines"]["frequent"],
+            "blind_freq_gt_5pct_of_val2017": heard["baselines"]["frequent"],
         }
         for row, scores in rows.items():
             for name, value in expected[row][kind].items():
                 assert round(scores[f"coco_pope_{kind}"][names[name]]["value"], 4) == value, (row, kind, name)
         for name, value in expected["always_yes"].items():
-            always = found["all"]["baselines"]["always yes"][f"coco_pope_{kind}"]
+            always = heard["baselines"]["always yes"][f"coco_pope_{kind}"]
             assert round(always[names[name]]["value"], 4) == value
-        oracle = found["all"]["baselines"]["oracle"][f"coco_pope_{kind}"]
+        oracle = heard["baselines"]["oracle"][f"coco_pope_{kind}"]
         assert oracle["accuracy"]["value"] == expected["gt_oracle_acc"][kind]
-    assert found["all"]["settings"]["questions"] == dict.fromkeys((f"coco_pope_{kind}" for kind in polls), 3000)
+    assert heard["settings"]["questions"] == dict.fromkeys((f"coco_pope_{kind}" for kind in polls), 3000)

@@ -57,6 +57,7 @@ def check_numbers(arguments: argparse.Namespace) -> None:
 
 def show(name: str, finding: Finding) -> None:
     """Print the scores with their intervals, the baselines' beside them, the notes and the cases."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -64,20 +65,29 @@ def show(name: str, finding: Finding) -> None:
     console = Console(highlight=False)
     for note in finding.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
-    table = Table(title=name, title_justify="left")
-    for header in ("score", "value", "95 % interval", "n", *finding.baselines):
-        whole = header in ("score", "value", "95 % interval", "n")
-        table.add_column(escape(header), justify="left" if header == "score" else "right", no_wrap=whole)
+    table = Table(
+        title=f"{name} (low and high: 95 % intervals)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("score", no_wrap=True)
+    for header in ("value", "low", "high", "n"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in finding.baselines:
+        table.add_column(escape(row), justify="right", min_width=7)
     beside = [dict(_flat(scores)) for scores in finding.baselines.values()]
-    titled: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
     for place, score in _flat(finding.scores):
         *groups, last = place
-        if groups and tuple(groups) != titled:
-            titled = tuple(groups)
-            table.add_row(f"[bold]{escape(': '.join(groups))}[/bold]")
+        for depth, group in enumerate(groups):
+            if place[: depth + 1] != titles[: depth + 1]:
+                table.add_row("  " * depth + f"[bold]{escape(group)}[/bold]")
+        titles = tuple(groups)
         cells = (_value(scores.get(place)) for scores in beside)
-        between = f"{score['low']:.4g} to {score['high']:.4g}"
-        table.add_row("  " * bool(groups) + escape(last), _value(score), between, f"{score['n']:,}", *cells)
+        numbers = (f"{score[each]:.4g}" for each in ("value", "low", "high"))
+        table.add_row("  " * len(groups) + escape(last), *numbers, f"{score['n']:,}", *cells)
     console.print(table)
     for score_name, reason in finding.not_computed.items():
         console.print(f"{escape(score_name)}: not computed: {escape(reason)}", soft_wrap=True)

@@ -96,6 +96,13 @@ def ratios(
     return found
 
 
+def distance_interval(value: float, samples: Floats, items: int) -> dict[str, float | int]:
+    """As `interval`, of a distance, which is never below zero: on resampled sets, in which chance comes twice, it is
+    larger than on the items themselves. So the samples are moved down until their mean is the value (Efron and
+    Tibshirani, chapter 10)."""
+    return interval(value, np.clip(samples - (samples.mean() - value), 0, None), items)
+
+
 def p_value(difference: float, samples: Floats) -> float:
     """Two-sided p value of a difference of two systems over the same items: how often chance alone, which is
     the samples moved to the mean of zero, gives one as large (Riezler and Maxwell, ACL workshop 2005). Never

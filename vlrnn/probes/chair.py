@@ -16,7 +16,7 @@ from vlrnn.interchange import match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, interval, ratios
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.object_sets import ObjectSets, read_object_sets
-from vlrnn.probes.objects import Mentions, mentions
+from vlrnn.probes.objects import Mentions, mentions, unread
 from vlrnn.probes.ranks import spearman
 from vlrnn.records import Id, as_id
 
@@ -111,7 +111,7 @@ def probe_chair(
     """
     known = read_object_sets(objects)
     find = cache(mentions(mode, known.names, synonyms, double_words))  # shuffled captions are read once
-    notes: list[str] = []
+    notes = unread(find, known.names, synonyms)
     written = {} if references is None else {as_id(str(id)): each for id, each in read_references(references).items()}
     there = _with_references(known, written, find, notes)
     matched = match(read_predictions(predictions), there, "skip", str(predictions))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.metrics.bootstrap import Floats, Resampler, distance_interval, interval
 
 BINS = 15
 RISKS = (0.01, 0.05, 0.1, 0.2)
@@ -36,9 +36,10 @@ class Judged:
         samples = [self._measure(counts[:, self.image]) for counts in resampler.counts()]
         (value,) = self._measure(np.ones((1, len(self.sure))))
         every = np.concatenate(samples)  # [resamples, measures]
-        found = {
-            name: interval(float(value[place]), every[:, place], len(self.sure)) for place, name in enumerate(_NAMES)
-        }
+        found = {}
+        for place, name in enumerate(_NAMES):
+            spread = distance_interval if name.startswith("ECE") else interval
+            found[name] = spread(float(value[place]), every[:, place], len(self.sure))
         coverages = {f"{risk:.0%}": found.pop(f"{risk:.0%}") for risk in RISKS}
         return {**found, "coverage_at_risk": coverages}
 

@@ -76,7 +76,9 @@ def probe_consistency(
         chance[name] = {each: {"value": value} for each, value in by_chance.items()}
 
     if other is not None:
-        tell("models", *_agreement(answered, _answered(other, asked, protocol)))
+        theirs = _answered(other, asked, protocol)
+        tell("models", *_agreement(answered, theirs))
+        cases += _disagreements(answered, theirs)
     if groups is not None:
         tell("paraphrases", *_paraphrases(answered, _read_groups(groups, asked)))
     for name, attribute, alike in (("opposites", OPPOSITE, False), ("same", SAME, True)):
@@ -154,6 +156,16 @@ def _agreement(one: Answered, other: Answered) -> tuple[dict[str, Ratio], dict[s
     if expected < 1:
         parts["kappa"] = Ratio(same - expected * count, (1 - expected) * count, len(ids))
     return parts, {"agreement": expected, "kappa": 0.0}, images
+
+
+def _disagreements(one: Answered, other: Answered) -> list[dict[str, Any]]:
+    """Where the other model is right, and this one is not."""
+    found = [
+        {"id": id, "question": example.question, "said": one.said[id], "the other": other.said[id]}
+        for id, example in one.examples.items()
+        if other.right[id] > 0 and not one.right[id]
+    ]
+    return found[:TELLING]
 
 
 def _read_groups(path: str | Path, asked: Mapping[Id, Example]) -> list[list[Id]]:

@@ -27,19 +27,21 @@ def read_object_sets(path: str | Path) -> ObjectSets:
     """The objects of images.
 
     Args:
-        path: `{image id: [names]}` as JSON; a prepared `.jsonl` whose examples have `objects`; or COCO's
-            `instances_*.json`.
+        path: `{image id: [names]}` as JSON; a prepared `.jsonl`, whose examples without `objects` are left out; or
+            COCO's `instances_*.json`.
 
     Raises:
         UserError: the file is none of these, or holds no image; names the place.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
-        examples = {each.image_id: each for each in RecordFile(path, Example)}
-        found = {id: frozenset(each.objects or ()) for id, each in examples.items()}
-        if not any(found.values()):
+        examples = {as_id(str(each.image_id)): each for each in RecordFile(path, Example) if each.objects is not None}
+        if not any(each.objects for each in examples.values()):
             raise UserError(f"{path}: no example says what is in its image ('objects')")
-        return ObjectSets(found, {id: each.image for id, each in examples.items()})
+        return ObjectSets(
+            {id: frozenset(each.objects or ()) for id, each in examples.items()},
+            {id: each.image for id, each in examples.items()},
+        )
     value = read_json(path)
     if not isinstance(value, dict) or not value:
         raise UserError(f'{path}: no objects: expected {{"image id": ["name", ...], ...}}, a prepared .jsonl, or COCO')
@@ -57,13 +59,13 @@ def _names(value: Mapping[str, Any], id: str, path: Path) -> list[str]:
 
 def _of_instances(value: Mapping[str, Any], path: Path) -> ObjectSets:
     names = {each["id"]: str(each["name"]) for each in _entries(value, "categories", ("id", "name"), path)}
-    images = list(_entries(value, "images", ("id",), path))
-    found: dict[Id, set[str]] = {each["id"]: set() for each in images}
-    files = {each["id"]: str(each["file_name"]) for each in images if "file_name" in each}
+    images = {as_id(str(each["id"])): each for each in _entries(value, "images", ("id",), path)}
+    found: dict[Id, set[str]] = {id: set() for id in images}
+    files = {id: str(each["file_name"]) for id, each in images.items() if "file_name" in each}
     for each in _entries(value, "annotations", ("image_id", "category_id"), path):
         if each["category_id"] not in names:
             raise UserError(f"{path}: an annotation is of the category {each['category_id']!r}, which has no name")
-        found.setdefault(each["image_id"], set()).add(names[each["category_id"]])
+        found.setdefault(as_id(str(each["image_id"])), set()).add(names[each["category_id"]])
     return ObjectSets({id: frozenset(objects) for id, objects in found.items()}, files, outlined=True)
 
 

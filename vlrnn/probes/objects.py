@@ -1,12 +1,14 @@
 """Which objects a caption mentions: by a table of phrases, or as the published script of CHAIR finds them."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from nltk.tokenize import word_tokenize
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
+from vlrnn.interchange.matching import name_some
 from vlrnn.probes.object_spans import PhraseTable, phrases, read_double_words
 from vlrnn.probes.singular import singular
 from vlrnn.text.tokenizer import tokenize
@@ -39,6 +41,29 @@ def mentions(
     return lambda caption: [span.object for span in table.find(tokenize(caption))]
 
 
+def unread(find: Mentions, objects: Sequence[str], synonyms: str | Path | None = None) -> list[str]:
+    """Notes on objects that captions cannot mention by their names, and on those that are no class of a table."""
+    unheard = [name for name in objects if name not in find(name)]
+    classes = set(objects) if synonyms is None else {*phrases((), synonyms).values(), *unheard}
+    others = [name for name in objects if name not in classes]
+    notes = {
+        "objects are not found by their names, as captions are read": unheard,
+        f"objects are no class of {synonyms} and go by their names alone": others,
+    }
+    return [f"{len(names)} {note}: {name_some(names, 10)}" for note, names in notes.items() if names]
+
+
+_PLAIN = re.compile(r"(?!.*\b(?:cannot|gimme|gonna|gotta|lemme|wanna)\b)[a-z ]*[a-z] *\.? *")
+
+
+def nltk_tokens(text: str) -> list[str]:
+    """The tokens of a line in lower case, as `nltk.word_tokenize` has them. Of letters alone, with a full stop behind
+    them or none, they are what blanks divide; that saves most captions its thirty regular expressions."""
+    if _PLAIN.fullmatch(text):
+        return text.replace(".", " .").split()
+    return word_tokenize(text, preserve_line=True)
+
+
 class Script2018:
     """Reads captions as the script that was published with CHAIR (Rohrbach et al., Object hallucination in image
     captioning, EMNLP 2018), to the letter.
@@ -57,13 +82,13 @@ class Script2018:
         synonyms: str | Path | None = None,
         double_words: str | Path | None = None,
     ) -> None:
-        lines = [] if synonyms is None else [line.strip().split(", ") for line in read_text(synonyms).splitlines()]
-        self._objects = {word: line[0] for line in lines for word in line} or {name: name for name in objects}
+        own = [[name] for name in objects]
+        table = own if synonyms is None else [line.strip().split(", ") for line in read_text(synonyms).splitlines()]
+        self._objects = {word: line[0] for line in table for word in line}
         self._doubles = read_double_words(double_words)
 
     def __call__(self, caption: str) -> list[str]:
-        tokens = word_tokenize(caption.lower(), preserve_line=True)
-        words = self._joined([singular(token.rstrip(".") or token) for token in tokens])
+        words = self._joined([singular(token.rstrip(".") or token) for token in nltk_tokens(caption.lower())])
         seats = () if "toilet" not in words else ("seat",)
         return [self._objects[word] for word in words if word in self._objects and word not in seats]
 

@@ -53,12 +53,11 @@ def read_poll(path: str | Path) -> list[Question]:
         asked = _ASKED.fullmatch(str(entry["text"]).strip())
         if not asked or entry["label"] not in ("yes", "no"):
             raise UserError(f"{place}: expected 'Is there a ... in the image?' with the label yes or no")
-        image, id = str(entry["image"]), entry["question_id"]
+        image, id = str(entry["image"]), as_id(str(entry["question_id"]))
         if id in questions:
             raise UserError(f"{place}: question {id!r} stands twice")
-        questions[id] = Question(
-            id, entry.get("image_id", _image_id(image)), image, entry["text"], asked["object"], entry["label"] == "yes"
-        )
+        image_id = as_id(str(entry["image_id"])) if "image_id" in entry else _image_id(image)
+        questions[id] = Question(id, image_id, image, entry["text"], asked["object"], entry["label"] == "yes")
     if not questions:
         raise UserError(f"{path}: holds no questions")
     return list(questions.values())
@@ -74,7 +73,7 @@ def read_lines(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
     if text.lstrip().startswith("["):
         found = [(f"{path}: entry {number}", entry) for number, entry in enumerate(parse_json(text, str(path)))]
     else:
-        lines = ((f"{path}:{number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+        lines = ((f"{path}:{number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
         found = [(place, parse_json(line, place)) for place, line in lines]
     for place, entry in found:
         if not isinstance(entry, dict) or not isinstance(entry.get("question_id", 0), (int, str)):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlrnn.errors import UserError
-from vlrnn.interchange import read_predictions
+from vlrnn.interchange import match, read_predictions
 from vlrnn.interchange.matching import name_some
 from vlrnn.metrics.bootstrap import Ratio, Resampler, ratios
 from vlrnn.probes.finding import TELLING, Finding
@@ -42,39 +42,70 @@ def parse_reply(text: str) -> Reply:
     return Reply(not {"No", "no", "not"} & set(words), bool(said & {"yes", "no", "not"}))
 
 
-def read_replies(path: str | Path, questions: Sequence[Question]) -> list[Reply]:
-    """The answers to a poll: `question_id` and `answer` (or `text`), an object on each line or a list of them.
+def read_replies(paths: Sequence[str | Path], polls: Polls) -> tuple[dict[str, list[Reply]], list[str]]:
+    """The answers to polls, question by question, and notes on what is answered though nobody asked.
+
+    Args:
+        paths: a file for each poll, or one that answers all.
+        polls: the questions; those that one file answers must differ in their ids.
 
     Raises:
-        UserError: an answer is missing, stands twice or is no text; names the file and the question.
+        UserError: there are too few files, or too many; an answer is missing, stands twice or is no text; or an id may
+            mean several questions. Names the file and the question.
     """
+    names = list(polls)
+    if len(paths) not in (1, len(names)):
+        raise UserError(f"--answers: {len(paths)} files for {len(names)} polls; give one, or one for each")
+    replies: dict[str, list[Reply]] = {}
+    notes = []
+    for path, answered in zip(paths, [names] if len(paths) == 1 else [[name] for name in names], strict=True):
+        texts = _read_texts(path)
+        asked = Counter(question.id for name in answered for question in polls[name])
+        if doubled := [id for id, count in asked.items() if count > 1]:
+            raise UserError(
+                f"{path}: {len(doubled)} ids are of questions in several polls, {name_some(doubled)}; "
+                "give a file for each poll"
+            )
+        if missing := [id for id in asked if id not in texts]:
+            raise UserError(f"{path}: {len(missing)} questions have no answer: {name_some(missing)}")
+        if unknown := [id for id in texts if id not in asked]:
+            notes.append(f"{path}: {len(unknown)} answers to questions that no poll has: {name_some(unknown)}")
+        if empty := [id for id in asked if not texts[id].strip()]:
+            notes.append(f"{path}: {len(empty)} answers are empty, and count as yes: {name_some(empty)}")
+        replies |= {name: [parse_reply(texts[question.id]) for question in polls[name]] for name in answered}
+    return replies, notes
+
+
+def _read_texts(path: str | Path) -> dict[Id, str]:
+    """Question id -> its answer: `question_id` and `answer` (or `text`), an object on each line or a list of them."""
     texts: dict[Id, str] = {}
     for place, entry in read_lines(path):
-        id, text = entry.get("question_id"), entry.get("answer", entry.get("text"))
-        if id is None or not isinstance(text, str):
+        text = entry.get("answer", entry.get("text"))
+        if "question_id" not in entry or not isinstance(text, str):
             raise UserError(f"{place}: expected 'question_id' and an 'answer' that is text")
+        id = as_id(str(entry["question_id"]))
         if id in texts:
             raise UserError(f"{place}: question {id!r} is answered twice")
         texts[id] = text
-    if missing := [each.id for each in questions if each.id not in texts]:
-        raise UserError(f"{path}: {len(missing)} questions have no answer: {name_some(missing)}")
-    return [parse_reply(texts[each.id]) for each in questions]
+    return texts
 
 
 def mentioned(captions: Mapping[Id, str], find: Mentions, questions: Sequence[Question]) -> list[Reply]:
-    """A captioner's replies: yes to what its caption of the image mentions.
-
-    Raises:
-        UserError: an image has no caption.
-    """
-    if missing := list(dict.fromkeys(each.image_id for each in questions if each.image_id not in captions)):
-        raise UserError(f"{len(missing)} images of the poll have no caption: {name_some(missing)}")
+    """A captioner's replies: yes to what its caption of the image mentions."""
     return [Reply(each.object in find(captions[each.image_id])) for each in questions]
 
 
-def read_captions(path: str | Path) -> dict[Id, str]:
-    """Image id -> its caption."""
-    return {as_id(str(each.image_id)): each.text for each in read_predictions(path)}
+def read_captions(path: str | Path, polls: Polls) -> tuple[dict[Id, str], list[str]]:
+    """Image id -> its caption, of all images of the polls, and notes on what was put right.
+
+    Raises:
+        UserError: the file is no predictions, or an image has no caption.
+    """
+    images = {question.image_id: question for each in polls.values() for question in each}
+    matched = match(read_predictions(path), images, "skip", str(path))
+    if missing := [id for id in images if id not in matched.predictions]:
+        raise UserError(f"{path}: {len(missing)} images of the polls have no caption: {name_some(missing)}")
+    return {id: each.text for id, each in matched.predictions.items()}, matched.notes
 
 
 def score_polls(
@@ -82,6 +113,7 @@ def score_polls(
     replies: Mapping[str, Sequence[Reply]],
     *,
     known: ObjectSets | None = None,
+    training: ObjectSets | None = None,
     settings: Mapping[str, Any],
     resamples: int = 1000,
     seed: int = 0,
@@ -92,7 +124,8 @@ def score_polls(
     Args:
         polls: the questions.
         replies: to each poll, question by question.
-        known: which objects are in which image, for the blind row and the oracle.
+        known: which objects are in which image, for the oracle.
+        training: which are in which training image, for the blind row; by default `known`.
         settings: where the replies come from.
         resamples, seed: of the bootstrap over images.
     """
@@ -110,9 +143,10 @@ def score_polls(
         for name, each in polls.items()
         if len({question.label for question in each}) == 1
     ]
-    if known is not None:
-        often = frequent(known)
+    if seen := training or known:
+        often = frequent(seen)
         baselines["frequent"] = scores(lambda _, each: [Reply(question.object in often) for question in each])
+    if known is not None:
         unknown = {question.image_id for each in polls.values() for question in each} - known.of.keys()
         if unknown:
             notes.append(f"no oracle: {len(unknown)} images of the polls are not among the objects'")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vlrnn.errors import UserError
 from vlrnn.interchange import match, read_answers, read_questions
-from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, interval, ratios
+from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, distance_interval, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.records import Example, Id
@@ -64,10 +64,10 @@ class Shift:
             there = weights * ~np.isnan(drawn)
             means = np.nansum(weights * drawn, 1) / there.sum(1)
             mean = float(weights @ values[:, place] / weights.sum())
-            found[name] = interval(mean, means, len(self.examples))
+            found[name] = distance_interval(mean, means, len(self.examples))
             for number, of_type in enumerate(by_type.values()):
                 known = drawn[~np.isnan(drawn[:, number]), number]
-                of_type[name] = interval(float(values[number, place]), known, int(weights[number]))
+                of_type[name] = distance_interval(float(values[number, place]), known, int(weights[number]))
         return found | {"per_question_type": by_type}
 
     @cached_property

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vlrnn.probes.pope import Polls, Reply
 
 PURPOSE = "does a model, asked or listened to, say that things are in the picture which are not?"
+
+_SETTINGS = ("answers", "predictions", "checkpoint", "by", "objects", "training", "mode", "synonyms", "double_words")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--images", metavar="FOLDER", help="the polls' images, for --checkpoint")
     add("--short", action="store_true", help="ask a model without 'in the image', where training never said so")
     add("--by", choices=("mention", "likelihood"), default="mention", help="of a captioner: what it says, or would say")
-    add("--objects", metavar="OBJECTS", help="what is in which image, as for chair: for the blind row and the oracle")
+    add("--objects", metavar="OBJECTS", help="what is in which image, as for chair: for the oracle and the blind row")
+    add(
+        "--training", metavar="OBJECTS", help="what is in which training image: for the blind row in place of --objects"
+    )
     add("--mode", choices=MODES, default=MODES[0], help="how captions are read, as for chair; default %(default)s")
     add_tables(parser)
 
 
 def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.probes.object_sets import read_object_sets
-    from vlrnn.probes.objects import mentions
+    from vlrnn.probes.objects import mentions, unread
     from vlrnn.probes.polls import read_poll
     from vlrnn.probes.pope import mentioned, read_captions, read_replies, score_polls
 
@@ -49,29 +55,26 @@ def run(arguments: argparse.Namespace) -> Finding:
     if len(polls) < len(arguments.questions):
         raise UserError("--questions: two files have one name, by which they are told apart")
     names = sorted({question.object for each in polls.values() for question in each})
-    find = mentions(arguments.mode, names, arguments.synonyms, arguments.double_words)
+    find = cache(mentions(arguments.mode, names, arguments.synonyms, arguments.double_words))  # asked of many times
     if arguments.answers:
-        files = arguments.answers * (len(polls) if len(arguments.answers) == 1 else 1)
-        if len(files) != len(polls):
-            raise UserError(f"--answers: {len(files)} files for {len(polls)} polls; give one, or one for each")
-        replies = {name: read_replies(path, each) for path, (name, each) in zip(files, polls.items(), strict=True)}
+        replies, notes = read_replies(arguments.answers, polls)
     elif arguments.predictions:
-        captions = read_captions(arguments.predictions)
+        captions, notes = read_captions(arguments.predictions, polls)
         replies = {name: mentioned(captions, find, each) for name, each in polls.items()}
     else:
-        replies = _asked(arguments, polls, find)
+        replies, notes = _asked(arguments, polls, find), []
     finding = score_polls(
         polls,
         replies,
         known=None if arguments.objects is None else read_object_sets(arguments.objects),
-        settings={name: getattr(arguments, name) for name in ("answers", "predictions", "checkpoint", "by", "mode")},
+        training=None if arguments.training is None else read_object_sets(arguments.training),
+        settings={name: getattr(arguments, name) for name in _SETTINGS},
         resamples=arguments.resamples,
         seed=arguments.seed,
     )
-    unheard = [] if arguments.answers else [name for name in names if name not in find(name)]
-    if not unheard:
-        return finding
-    return replace(finding, notes=[*finding.notes, f"no caption can mention, as it is read: {', '.join(unheard)}"])
+    if not arguments.answers:
+        notes = [*notes, *unread(find, names, arguments.synonyms)]
+    return replace(finding, notes=[*notes, *finding.notes])
 
 
 def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "dict[str, list[Reply]]":
