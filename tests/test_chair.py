@@ -138,7 +138,7 @@ def test_floor_and_ceiling(files: list[str], tmp_path: Path) -> None:
 def test_references_add_to_outlines_alone(files: list[str], tmp_path: Path) -> None:
     instances = {
         "images": [{"id": id} for id in SAID],
-        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+        "categories": [{"id": id, "name": name} for id, name in enumerate(["dog", "cat", "nothing"], 1)],
         "annotations": [{"image_id": 1, "category_id": 1}, {"image_id": 2, "category_id": 2}],
     }
     path = write(tmp_path / "instances.json", instances)
@@ -146,10 +146,11 @@ def test_references_add_to_outlines_alone(files: list[str], tmp_path: Path) -> N
     written = {"annotations": [{"image_id": 2, "caption": "a bus"}, {"image_id": 4, "caption": "a dog"}]}
     arguments = [*files[:2], "--objects", str(path), *files[4:]]
     alone = probe(tmp_path / "alone.json", *arguments)
-    assert alone["scores"]["CHAIRs"]["value"] == 50
+    assert alone["scores"]["CHAIRs"]["value"] == 75
+    assert alone["details"]["objects"]["nothing"]["made_up"] == 1  # though no image has it
     assert any("outlines alone" in note for note in alone["notes"])
     both = probe(tmp_path / "both.json", *arguments, "--references", str(write(tmp_path / "r.json", written)))
-    assert both["scores"]["CHAIRs"]["value"] == 25
+    assert both["scores"]["CHAIRs"]["value"] == 50
 
 
 def test_a_prepared_data_set_names_its_own_objects(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def _with_references(
     bare = sum(not each for each in known.of.values())
     if bare:
         notes.append(f"{bare} of {len(known.of)} images have no object: whatever is mentioned of them is made up")
-    if not known.outlined:
+    if not known.categories:
         return known.of
     if not written:
         notes.append("outlines alone, without --references: what people mention beside them counts as made up")

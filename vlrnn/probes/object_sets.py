@@ -10,17 +10,17 @@ from vlrnn.records import Example, Id, RecordFile, as_id
 
 
 class ObjectSets(NamedTuple):
-    """Image id -> the names of its objects, and -> its file, where that is known. Where objects are `outlined`, as
-    COCO's instances are, captions may well name more of what is there."""
+    """Image id -> the names of its objects, and -> its file, where that is known. Of COCO's instances also all
+    `categories` that were outlined, in whatever image; captions may well name more of what is there."""
 
     of: dict[Id, frozenset[str]]
     files: dict[Id, str]
-    outlined: bool = False
+    categories: frozenset[str] = frozenset()
 
     @property
     def names(self) -> list[str]:
-        """Of all images."""
-        return sorted(frozenset().union(*self.of.values()))
+        """Of all images, and of all categories."""
+        return sorted(self.categories.union(*self.of.values()))
 
 
 def read_object_sets(path: str | Path) -> ObjectSets:
@@ -66,7 +66,8 @@ def _of_instances(value: Mapping[str, Any], path: Path) -> ObjectSets:
         if each["category_id"] not in names:
             raise UserError(f"{path}: an annotation is of the category {each['category_id']!r}, which has no name")
         found.setdefault(as_id(str(each["image_id"])), set()).add(names[each["category_id"]])
-    return ObjectSets({id: frozenset(objects) for id, objects in found.items()}, files, outlined=True)
+    of = {id: frozenset(objects) for id, objects in found.items()}
+    return ObjectSets(of, files, frozenset(names.values()))
 
 
 def _entries(value: Mapping[str, Any], section: str, fields: tuple[str, ...], path: Path) -> Iterator[dict[str, Any]]:
