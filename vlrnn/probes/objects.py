@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from nltk.tokenize import word_tokenize
-
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.interchange.matching import name_some
@@ -61,6 +59,8 @@ def nltk_tokens(text: str) -> list[str]:
     them or none, they are what blanks divide; that saves most captions its thirty regular expressions."""
     if _PLAIN.fullmatch(text):
         return text.replace(".", " .").split()
+    from nltk.tokenize import word_tokenize  # whose import takes longer than all else here
+
     return word_tokenize(text, preserve_line=True)
 
 

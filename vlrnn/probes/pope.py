@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlrnn.errors import UserError
 from vlrnn.interchange import match, read_predictions
@@ -185,20 +186,20 @@ def _scores(answered: Sequence[tuple[Question, Reply]], resamples: int, seed: in
     numbers: dict[Id, int] = {}
     image = [numbers.setdefault(question.image_id, len(numbers)) for question, _ in answered]
 
-    def total(counts: Callable[[Question, Reply], bool]) -> Any:
-        return np.bincount(image, [counts(*each) for each in answered], len(numbers))
+    yes, clear, right = np.array([(*reply, question.label) for question, reply in answered]).T
 
-    count = total(lambda question, reply: True)
-    yes, right = total(lambda _, reply: reply.yes), total(lambda question, _: question.label)
-    hits = total(lambda question, reply: reply.yes and question.label)
+    def total(counted: NDArray[np.bool_]) -> NDArray[Any]:
+        return np.bincount(image, counted, len(numbers))
+
+    count, hits = total(yes | True), total(yes & right)
     return ratios(
         {
-            "accuracy": Ratio(total(lambda question, reply: reply.yes == question.label), count),
-            "precision": Ratio(hits, yes),
-            "recall": Ratio(hits, right),
-            "f1": Ratio(2 * hits, yes + right, len(answered)),
-            "yes_ratio": Ratio(yes, count),
-            "unknown_ratio": Ratio(total(lambda _, reply: not reply.clear), count),
+            "accuracy": Ratio(total(yes == right), count),
+            "precision": Ratio(hits, total(yes)),
+            "recall": Ratio(hits, total(right)),
+            "f1": Ratio(2 * hits, total(yes) + total(right), len(answered)),
+            "yes_ratio": Ratio(total(yes), count),
+            "unknown_ratio": Ratio(total(~clear), count),
         },
         Resampler(len(numbers), resamples, seed),
     )
