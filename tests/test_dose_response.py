@@ -140,6 +140,8 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert kept.stat().st_mtime_ns == before
     assert stopped.exists()
     assert again.scores == first.scores
+    assert again.cases == first.cases
+    assert len(again.cases) <= 10
     for task in again.scores.values():
         assert task.keys() == {"bias 0", "bias 1", "rise"}
         assert task["rise"].keys() == {"ring", "triangle", "excess", "right", "grounding"}

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
@@ -21,8 +22,8 @@ from vlrnn.data.synthetic import make_scenes
 from vlrnn.data.views import derangement
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
-from vlrnn.metrics.bootstrap import Resampler, interval
-from vlrnn.probes.finding import Finding
+from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.records import Example, open_split, write_dataset
 from vlrnn.studies import scene_recipes
 from vlrnn.studies.dose_measures import (
@@ -206,6 +207,7 @@ def _measure_all(out: Path, plan: Plan, resamples: int) -> Finding:
     scenes = list(open_split(out / "test" / "captions", "test"))
     resampler = Resampler(len(scenes), resamples, plan.seed)
     scores: dict[str, Any] = {}
+    lured = {task: np.zeros(len(scenes)) for task in RECIPES}
     for task in RECIPES:
         doses = {}
         for place, bias in enumerate(plan.biases):
@@ -218,9 +220,28 @@ def _measure_all(out: Path, plan: Plan, resamples: int) -> Finding:
             shares["excess"] = shares[EFFECT].less(shares[CONTROL])
             shares["grounding"] = shares["right"].less(shares.pop("strangers"))
             doses[f"bias {bias:g}"] = shares
+            lured[task] = measured[EFFECT].hits.mean(0)  # in the end those of the largest bias
         first, *_, last = doses.values()
         doses["rise"] = {name: last[name].less(first[name]) for name in first}
         scores[task] = {
             title: {name: interval(*share) for name, share in shares.items()} for title, shares in doses.items()
         }
-    return Finding(scores, settings=asdict(plan) | {"cause": CAUSE, "effect": EFFECT, "control": CONTROL})
+    return Finding(
+        scores,
+        settings=asdict(plan) | {"cause": CAUSE, "effect": EFFECT, "control": CONTROL},
+        cases=_most_lured(scenes, lured),
+    )
+
+
+def _most_lured(scenes: Sequence[Example], lured: Mapping[str, Floats]) -> list[dict[str, Any]]:
+    """The scenes in which most models of the largest bias made the effect up, and what share of each task's did."""
+    total = np.sum(list(lured.values()), 0)
+    order = [place for place in np.argsort(-total, kind="stable") if total[place] > 0]
+    return [
+        {
+            "id": scenes[place].id,
+            "there": list(scenes[place].objects or ()),
+            f"{EFFECT} made up by": {task: f"{share[place]:.0%}" for task, share in lured.items()},
+        }
+        for place in order[:TELLING]
+    ]
