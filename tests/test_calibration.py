@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,24 @@ def test_the_interval_is_over_images() -> None:
     assert 0.3 < one_each["low"] < 0.5 < one_each["high"] < 0.7
 
 
+@given(ANSWERS, st.randoms(use_true_random=False))
+def test_the_order_of_the_file_does_not_matter(answers: list[tuple[float, float]], random: Random) -> None:
+    shuffled = random.sample(answers, len(answers))
+    one, other = (judged(*np.array(each).T).scores(5, 0) for each in (answers, shuffled))
+    for scores in (one, other):
+        scores |= scores.pop("coverage_at_risk")
+    for name, score in one.items():
+        assert score["value"] == pytest.approx(other[name]["value"], abs=1e-9), name
+
+
+def test_bins_of_equal_mass() -> None:
+    """Thirty answers make fifteen bins of two; where those err to both sides, nothing is wrong in it."""
+    sure = np.linspace(0.41, 0.7, 30)
+    right = sure + np.tile([0.1, -0.1], 15)
+    assert judged(sure, right).scores(5, 0)["ECE_adaptive"]["value"] == pytest.approx(0)
+    assert judged(sure, sure + 0.1).scores(5, 0)["ECE_adaptive"]["value"] == pytest.approx(0.1)
+
+
 @given(st.floats(0.3, 3))
 def test_the_temperature_is_found(temperature: float) -> None:
     random = np.random.default_rng(0)
@@ -96,7 +115,9 @@ def test_on_the_command_line(files: list[str], tmp_path: Path) -> None:
     assert found["scores"]["ECE"]["value"] == pytest.approx(abs(7 * 0.9 + 0.95 - 6) / 8)
     assert [case["id"] for case in found["cases"]] == [7, 6]
     assert found["baselines"]["always sure"]["ECE"]["value"] == pytest.approx(0.25)
-    assert found["baselines"]["as sure as right on average"]["ECE"]["value"] == pytest.approx(0)
+    assert (
+        found["baselines"]["base rate"]["ECE"]["value"] == found["baselines"]["base rate"]["ECE_adaptive"]["value"] == 0
+    )
     assert "tempered" in found["not_computed"]
     assert sum(each["n"] for each in found["details"]["reliability"]) == 8
     assert found["details"]["risk_coverage"][-1] == {"coverage": 1.0, "risk": 0.25}
@@ -106,6 +127,7 @@ def test_on_the_command_line(files: list[str], tmp_path: Path) -> None:
     found = json.loads(out.read_text())
     assert found["scores"]["tempered"]["Brier"]["value"] < found["scores"]["Brier"]["value"]
     assert found["settings"]["temperature"] > 1
+    assert found["notes"] == [f"temperature {found['settings']['temperature']:.4g}, fitted on 8 answers of val"]
 
 
 def test_mistakes_are_told(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,18 +1,19 @@
 """Does a model that answers questions know what it knows? Its confidence, held against how right it is."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vlrnn.errors import UserError
-from vlrnn.interchange import match, read_answers, read_questions
+from vlrnn.interchange import Matched, match, read_answers, read_questions
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.confidence import BINS, Judged, fit_temperature, tempered
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.records import Example, Id, Prediction
+from vlrnn.records import Example
+from vlrnn.text.answer_set import majority
 from vlrnn.text.answers import DEFAULT_PROTOCOL
-
-Answered = tuple[dict[Id, Prediction], dict[Id, Example]]
 
 
 def probe_calibration(
@@ -41,24 +42,27 @@ def probe_calibration(
     """
     if (val is None) != (val_references is None):
         raise UserError("--val and --val_references belong together: a temperature takes both")
-    predicted, asked = _read(predictions, references)
-    judged = _judge(predicted, asked, protocol, str(predictions))
+    answered = _read(predictions, references)
+    judged = _judge(answered, protocol, str(predictions))
+    notes = answered.notes
     base = float(judged.right.mean())
     scores = judged.scores(resamples, seed)
     temperature = None
     if val is not None and val_references is not None:
-        held = _judge(*_read(val, val_references), protocol, str(val))
+        held_out = _read(val, val_references)
+        held = _judge(held_out, protocol, str(val))
         temperature = fit_temperature(held.sure, held.right)
-        scores["tempered"] = Judged(tempered(judged.sure, temperature), judged.right, judged.image).scores(
-            resamples, seed
-        )
-    rows = {"always sure": 1.0, "as sure as right on average": base}
+        notes = [*notes, *held_out.notes, f"temperature {temperature:.4g}, fitted on {len(held.sure):,} answers of val"]
+        cooled = replace(judged, sure=tempered(judged.sure, temperature))
+        scores["tempered"] = cooled.scores(resamples, seed)
+    rows = {"always sure": 1.0, "base rate": base}
     return Finding(
         scores=scores,
         settings={
             "predictions": str(predictions),
             "references": str(references),
             "val": None if val is None else str(val),
+            "val_references": None if val_references is None else str(val_references),
             "confidence": "the probability of the answer given",
             "protocol": protocol,
             "bins": BINS,
@@ -69,42 +73,44 @@ def probe_calibration(
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
         },
         baselines={
-            row: Judged(np.full_like(judged.sure, sure), judged.right, judged.image).scores(resamples, seed)
+            row: replace(judged, sure=np.full_like(judged.sure, sure)).scores(resamples, seed)
             for row, sure in rows.items()
         },
-        cases=_overconfident(predicted, asked, judged),
+        cases=_overconfident(answered, judged),
         details={"reliability": judged.reliability(), "risk_coverage": judged.risk_coverage()},
         not_computed={} if temperature else {"tempered": "needs the predictions of val (--val, --val_references)"},
+        notes=notes,
     )
 
 
-def _read(predictions: str | Path, references: str | Path) -> Answered:
-    matched = match(read_answers(predictions), read_questions(references), "error", str(predictions), by="id")
-    return matched.predictions, matched.references
+def _read(predictions: str | Path, references: str | Path) -> Matched[Example]:
+    return match(read_answers(predictions), read_questions(references), "error", str(predictions), by="id")
 
 
-def _judge(predicted: dict[Id, Prediction], asked: dict[Id, Example], protocol: str, place: str) -> Judged:
-    for id, prediction in predicted.items():
+def _judge(answered: Matched[Example], protocol: str, place: str) -> Judged:
+    for id, prediction in answered.predictions.items():
         if prediction.score is None or not 0 <= prediction.score <= 1:
-            raise UserError(f"{place}: the answer to question {id!r} has no confidence ('score') in 0..1")
-    scored = compare_answers({id: each.text for id, each in predicted.items()}, asked, protocol)
-    sure = np.array([predicted[id].score for id in scored.ids], float)
+            raise UserError(
+                f"{place}: the answer to question {id!r} has no confidence ('score') in 0..1, as a predictions.jsonl has it"
+            )
+    texts = {id: prediction.text for id, prediction in answered.predictions.items()}
+    scored = compare_answers(texts, answered.references, protocol)
+    sure = np.array([answered.predictions[id].score for id in scored.ids], float)
     return Judged(sure, scored.per_question["accuracy"] / 100, scored.clusters)
 
 
-def _overconfident(
-    predicted: dict[Id, Prediction], asked: dict[Id, Example], judged: Judged
-) -> list[dict[str, str | float | Id | None]]:
+def _overconfident(answered: Matched[Example], judged: Judged) -> list[dict[str, Any]]:
     """The surest of what is wrong."""
-    ids = list(asked)
+    ids = list(answered.references)
     wrong = np.flatnonzero(judged.right == 0)
+    surest = [ids[place] for place in wrong[np.argsort(-judged.sure[wrong], kind="stable")][:TELLING]]
     return [
         {
-            "id": ids[place],
-            "question": asked[ids[place]].question,
-            "said": predicted[ids[place]].text,
-            "sure": round(float(judged.sure[place]), 4),
-            "right": asked[ids[place]].answers[0],
+            "id": id,
+            "question": answered.references[id].question,
+            "said": answered.predictions[id].text,
+            "sure": round(answered.predictions[id].score or 0.0, 4),
+            "right": majority(answered.references[id].answers),
         }
-        for place in wrong[np.argsort(-judged.sure[wrong], kind="stable")][:TELLING]
+        for id in surest
     ]

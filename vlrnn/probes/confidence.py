@@ -18,6 +18,8 @@ from vlrnn.metrics.bootstrap import Floats, Resampler, distance_interval, interv
 BINS = 15
 RISKS = (0.01, 0.05, 0.1, 0.2)
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -33,37 +35,33 @@ class Judged:
         order `E_AURC`, and `coverage_at_risk`: the largest share of the questions, the surest, at which no more than
         that share of the answers is wrong. All are in 0..1, with their intervals over images."""
         resampler = Resampler(int(self.image.max()) + 1, resamples, seed)
-        samples = [self._measure(counts[:, self.image]) for counts in resampler.counts()]
-        (value,) = self._measure(np.ones((1, len(self.sure))))
-        every = np.concatenate(samples)  # [resamples, measures]
+        samples = np.array([self._measure(drawn[self.image]) for counts in resampler.counts() for drawn in counts])
+        values = self._measure(np.ones(len(self.sure)))
         found = {}
         for place, name in enumerate(_NAMES):
             spread = distance_interval if name.startswith("ECE") else interval
-            found[name] = spread(float(value[place]), every[:, place], len(self.sure))
+            found[name] = spread(float(values[place]), samples[:, place], len(self.sure))
         coverages = {f"{risk:.0%}": found.pop(f"{risk:.0%}") for risk in RISKS}
         return {**found, "coverage_at_risk": coverages}
 
     def _measure(self, weights: Floats) -> Floats:
-        """All measures [sets, measures] of sets of questions, drawn as often as `weights` [sets, Q] say."""
-        total = weights.sum(1)
-        by_width, by_mass = (self._calibration_error(weights, bins) for bins in (self._widths, self._masses))
-        brier = weights @ (self.sure - self.right) ** 2
+        """All measures, in the order of `_NAMES`, of questions drawn as often as `weights` [Q] say."""
+        over = weights * self._over
         risks, covered = self._risk_coverage(weights)
-        area = self._area(weights, self._order, risks)
-        best = self._area(weights, np.argsort(-self.right, kind="stable"), None)
-        coverages = [(covered * (risks <= risk + 1e-12)).max(1) for risk in RISKS]
-        return np.stack(
-            [by_width / total, by_mass / total, brier / total, area / total, (area - best) / total]
-            + [each / total for each in coverages],
-            1,
+        sums = (
+            np.abs(np.bincount(self._widths, over, BINS)).sum(),
+            np.abs(np.bincount(self._masses, over, BINS)).sum(),
+            weights @ self._over**2,
+            area := weights[self._order] @ risks,
+            area - self._least_area(weights),
+            *(np.max(covered, where=risks <= risk + _ROUNDING, initial=0.0) for risk in RISKS),
         )
+        return np.round(np.array(sums) / weights.sum(), 12)  # what is added and taken away again is not quite 0
 
-    def _calibration_error(self, weights: Floats, bins: NDArray[np.int64]) -> Floats:
-        """The sum over bins of |what was expected - what was right|: [sets]."""
-        apart = np.zeros((len(self.sure), BINS))
-        apart[np.arange(len(bins)), bins] = self.sure - self.right
-        error: Floats = np.abs(weights @ apart).sum(1)
-        return error
+    @cached_property
+    def _over(self) -> Floats:
+        """By how much the model was surer than it was right."""
+        return self.sure - self.right
 
     @cached_property
     def _widths(self) -> NDArray[np.int64]:
@@ -71,32 +69,41 @@ class Judged:
 
     @cached_property
     def _masses(self) -> NDArray[np.int64]:
-        places = np.empty(len(self.sure), np.int64)
-        places[self._order[::-1]] = np.arange(len(self.sure))
-        return places * BINS // len(self.sure)
+        """Who is as sure as another is in the same bin: their order is by chance."""
+        return np.searchsorted(np.sort(self.sure), self.sure) * BINS // len(self.sure)
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
         """The surest first."""
         return np.argsort(-self.sure, kind="stable")
 
-    def _risk_coverage(self, weights: Floats) -> tuple[Floats, Floats]:
-        """At each question, the surest first: the risk of answering all that are as sure at least, and how many they
-        are [sets, Q]. Who is as sure as another cannot be told from it: ties stand or fall together."""
-        drawn = weights[:, self._order]
-        covered, wrong = drawn.cumsum(1), (drawn * (1 - self.right[self._order])).cumsum(1)
-        sure = self.sure[self._order]
-        last = np.searchsorted(-sure, -sure, side="right") - 1  # of those as sure
-        covered, wrong = covered[:, last], wrong[:, last]
-        return wrong / np.maximum(covered, 1), covered
+    @cached_property
+    def _last(self) -> NDArray[np.int64]:
+        """For each question, the surest first, the place of the last that is as sure."""
+        falling = -self.sure[self._order]
+        return np.searchsorted(falling, falling, side="right") - 1
 
-    def _area(self, weights: Floats, order: NDArray[np.int64], risks: Floats | None) -> Floats:
-        """The sum of the risks [sets] over what is covered, in an order."""
-        drawn = weights[:, order]
-        if risks is None:
-            risks = (drawn * (1 - self.right[order])).cumsum(1) / np.maximum(drawn.cumsum(1), 1)
-        area: Floats = (drawn * risks).sum(1)
-        return area
+    @cached_property
+    def _best(self) -> NDArray[np.int64]:
+        """What is right first."""
+        return np.argsort(-self.right, kind="stable")
+
+    def _risk_coverage(self, weights: Floats) -> tuple[Floats, Floats]:
+        """At each question [Q], the surest first: the risk of answering all that are as sure at least, and how many
+        they are. Who is as sure as another cannot be told from it: ties stand or fall together."""
+        risks, covered = self._running(weights, self._order)
+        return risks[self._last], covered[self._last]
+
+    def _least_area(self, weights: Floats) -> float:
+        """The area under the curve of a model that is surer of whatever is more right."""
+        risks, _ = self._running(weights, self._best)
+        return float(weights[self._best] @ risks)
+
+    def _running(self, weights: Floats, order: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """In an order, the risk of answering all so far, and how many they are."""
+        drawn = weights[order]
+        covered = drawn.cumsum()
+        return (drawn * (1 - self.right[order])).cumsum() / np.maximum(covered, 1), covered
 
     def reliability(self) -> list[dict[str, float | int]]:
         """For a picture: of each bin of equal width that has any, how many, how sure and how right."""
@@ -115,7 +122,7 @@ class Judged:
 
     def risk_coverage(self, points: int = 50) -> list[dict[str, float]]:
         """For a picture: coverage and risk at so many coverages."""
-        (risks,), (covered,) = self._risk_coverage(np.ones((1, len(self.sure))))
+        risks, covered = self._risk_coverage(np.ones(len(self.sure)))
         places = np.unique(np.linspace(0, len(risks) - 1, points).astype(int))
         return [{"coverage": covered[each] / len(risks), "risk": float(risks[each])} for each in places]
 
