@@ -1,6 +1,7 @@
 """Consistency: models, paraphrases, inverses and pairs, by hand and on the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,21 @@ def test_two_models(tmp_path: Path) -> None:
         "both_wrong": 0.25,
         "kappa": 0,  # as often as by chance
     }
-    assert found["baselines"]["chance"]["models"]["agreement"]["value"] == 0.5
+    chance = values(found["baselines"]["chance"]["models"])
+    assert chance == {"agreement": 0.5, "both_wrong": 0.25, "one_right": 0.5, "both_right": 0.25, "kappa": 0}
+    assert [case["id"] for case in found["cases"]] == ["d"]  # where the other is right, and this one is not
+
+
+def test_chance_is_within_a_question_type(tmp_path: Path) -> None:
+    """Two models that know nothing but what a type is mostly answered with agree by chance alone."""
+    examples = [replace(question(each, "yes"), question_type=kind) for each, kind in zip("abcd", "xxyy", strict=True)]
+    files = write(tmp_path, examples, "yes", "yes", "no", "no")
+    found = probe(tmp_path, *files, "--other", str(tmp_path / "said.jsonl"))
+    chance = values(found["baselines"]["chance"]["models"])
+    assert chance["agreement"] == found["scores"]["models"]["agreement"]["value"] == 1
+    assert chance["both_right"] == found["scores"]["models"]["both_right"]["value"] == 0.5
+    assert "kappa" not in found["scores"]["models"]
+    assert "they must agree" in found["not_computed"]["models: kappa"]
 
 
 def test_a_model_agrees_with_itself(tmp_path: Path) -> None:
@@ -76,6 +91,7 @@ def test_paraphrases(tmp_path: Path) -> None:
     assert scores["consensus_1"] == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert scores["consensus_2"] == pytest.approx((1 / 3 + 0) / 2)
     assert scores["consensus_3"] == 0
+    assert found["baselines"]["chance"]["paraphrases"]["consensus_2"]["value"] == pytest.approx((3 / 5) ** 2)
     assert found["not_computed"] == {"paraphrases: consensus_4": "no group has so many questions"}
 
 
@@ -92,6 +108,7 @@ def test_opposites_and_sames(tmp_path: Path) -> None:
     assert values(found["scores"]["same"]) == {"consistent": 0, "both_right": 0}
     assert found["baselines"]["chance"]["opposites"]["consistent"]["value"] == pytest.approx(2 * 3 / 4 * 1 / 4)
     assert {case["id"] for case in found["cases"]} == {"e", "c"}
+    assert found["notes"] == ["1 questions have a 'opposite_of' that is not in the file: 'd'"]
 
 
 def test_complementary_pairs_count_once(tmp_path: Path) -> None:
@@ -101,6 +118,10 @@ def test_complementary_pairs_count_once(tmp_path: Path) -> None:
     scores = found["scores"]["complementary_pairs"]
     assert values(scores) == {"both_wrong": 0, "one_right": 0.5, "both_right": 0.5, "same_answer": 0.5}
     assert scores["same_answer"]["n"] == 2
+    chance = values(found["baselines"]["chance"]["complementary_pairs"])
+    assert chance["both_right"] == pytest.approx((3 / 4) ** 2)
+    assert chance["same_answer"] == pytest.approx(2 * (1 / 4) ** 2 + (1 / 2) ** 2)
+    assert [(case["id"], case["other"]) for case in found["cases"]] == [("c", "d")]
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +170,12 @@ def test_inverses_on_the_command_line(scenes: Path, script: Script, tmp_path: Pa
     [
         ([], "nothing belongs together"),
         (["--groups", '[["a", "z"]]'], "1 ids are of no question: 'z'"),
-        (["--groups", "[]"], "is empty"),
+        (["--groups", '[["a", ["z"]]]'], "1 ids are of no question: ['z']"),
+        (["--groups", '[["a", "a"]]'], "1 questions stand there twice: 'a'"),
+        (["--groups", "[]"], "holds no groups"),
         (["--groups", '[["a"]]'], "two or more in each"),
+        (["--groups", '{"a": ["a", "a"]}'], "a list of lists"),
+        (["--groups", "[["], "groups.json"),
     ],
 )
 def test_mistakes_are_told(more: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

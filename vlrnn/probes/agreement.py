@@ -1,0 +1,151 @@
+"""How far answers agree: of two models, over paraphrases, over pairs of questions; and how far they would by chance.
+Knows no files.
+
+Sources: Cohen 1960 for kappa; Shah, Chen, Rohrbach, Parikh, Cycle-consistency for robust visual question answering,
+CVPR 2019, section 3, for the consensus score; Goyal et al., Making the V in VQA matter, CVPR 2017, for the pairs.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, combinations
+from math import comb
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlrnn.metrics.bootstrap import Ratio
+from vlrnn.records import Example, Id
+
+LARGEST = 4
+"""The consensus score is told of up to so many paraphrases at once."""
+
+RIGHT = ("both_wrong", "one_right", "both_right")
+"""By how many of two answers are right."""
+
+Pairs = Sequence[tuple[Id, Id]]
+
+
+class Answered(NamedTuple):
+    """Questions, what was said to each, and whether that is right: whether its accuracy is above 0, as Shah et al. have
+    it."""
+
+    examples: Mapping[Id, Example]
+    said: Mapping[Id, str]
+    right: Mapping[Id, bool]
+
+
+class Compared(NamedTuple):
+    """A group of scores: as ratios over `images`, and what some of them would be by `chance`."""
+
+    parts: dict[str, Ratio]
+    chance: dict[str, float]
+    images: int
+
+
+def _over_images(answered: Answered, ids: Sequence[Id]) -> tuple[Callable[[Iterable[float]], Any], int]:
+    """How a value of each of some questions is summed by image, and how many images there are."""
+    numbers: dict[Id, int] = {}
+    image = [numbers.setdefault(answered.examples[id].image_id, len(numbers)) for id in ids]
+    return lambda values: np.bincount(image, list(values), len(numbers)), len(numbers)
+
+
+def _by_type(answered: Answered, ids: Iterable[Id]) -> dict[str, Counter[str]]:
+    """Question type -> how often which answer was given."""
+    found: dict[str, Counter[str]] = {}
+    for id in ids:
+        found.setdefault(answered.examples[id].question_type or "", Counter())[answered.said[id]] += 1
+    return found
+
+
+def agreement(one: Answered, other: Answered) -> Compared:
+    """Of two models: the share of same answers, kappa, and who is right."""
+    ids = list(one.said)
+    total, images = _over_images(one, ids)
+    count = total(1.0 for _ in ids)
+    same = total(one.said[id] == other.said[id] for id in ids)
+    of_one, of_other = _by_type(one, ids), _by_type(other, ids)
+    expected = sum(
+        each[answer] * of_other[kind][answer] / each.total() for kind, each in of_one.items() for answer in each
+    ) / len(ids)
+    hits = [one.right[id] + other.right[id] for id in ids]
+    parts = {"agreement": Ratio(same, count)} | {
+        name: Ratio(total(each == number for each in hits), count) for number, name in enumerate(RIGHT)
+    }
+    if expected < 1:
+        parts["kappa"] = Ratio(same - expected * count, (1 - expected) * count, len(ids))
+    return Compared(parts, {"agreement": expected, **_right_by_chance(one, other, ids), "kappa": 0.0}, images)
+
+
+def _right_by_chance(one: Answered, other: Answered, ids: Iterable[Id]) -> dict[str, float]:
+    """Who would be right, were the two as often right as they are about each question type, but never together other
+    than by chance."""
+    kinds: dict[str, list[Id]] = {}
+    for id in ids:
+        kinds.setdefault(one.examples[id].question_type or "", []).append(id)
+    sums = np.zeros(3)
+    for each in kinds.values():
+        p, q = (sum(answers.right[id] for id in each) / len(each) for answers in (one, other))
+        sums += len(each) * np.array([(1 - p) * (1 - q), p * (1 - q) + q * (1 - p), p * q])
+    return dict(zip(RIGHT, (sums / sum(map(len, kinds.values()))).tolist(), strict=True))
+
+
+def paraphrases(answered: Answered, groups: Sequence[Sequence[Id]]) -> Compared:
+    """Of groups: the share of pairs with the same answer, and of subsets of k questions all of which are right."""
+    total, images = _over_images(answered, [group[0] for group in groups])
+    agree = [sum(answered.said[a] == answered.said[b] for a, b in combinations(group, 2)) for group in groups]
+    parts = {"agreement": Ratio(total(agree), total(comb(len(group), 2) for group in groups))}
+    right = [sum(answered.right[id] for id in group) for group in groups]
+    for k in range(1, LARGEST + 1):
+        large = [
+            (comb(hits, k) / comb(len(each), k), 1) if len(each) >= k else (0, 0)
+            for hits, each in zip(right, groups, strict=True)
+        ]
+        parts[f"consensus_{k}"] = Ratio(total(share for share, _ in large), total(there for _, there in large))
+    ids = [*chain.from_iterable(groups)]
+    share = sum(right) / len(ids)
+    by_chance = {f"consensus_{k}": share**k for k in range(1, LARGEST + 1)}
+    return Compared(parts, {"agreement": _by_chance(_by_type(answered, ids)), **by_chance}, images)
+
+
+def _by_chance(counts: Mapping[str, Counter[str]]) -> float:
+    """How often two answers to questions of a type would be the same, drawn from what is given to all of the type."""
+    total = sum(each.total() for each in counts.values())
+    return sum((count / each.total()) * count for each in counts.values() for count in each.values()) / total
+
+
+def pairwise(answered: Answered, pairs: Pairs, alike: bool) -> Compared:
+    """Of pairs of yes/no questions that must have the same answer, or opposite ones: the share that has; and that is
+    right besides."""
+    total, images = _over_images(answered, [one for one, _ in pairs])
+    count = total(1.0 for _ in pairs)
+    kept = [keeps(answered, one, other, alike) for one, other in pairs]
+    right = [answered.right[one] and answered.right[other] for one, other in pairs]
+    ids = [*chain.from_iterable(pairs)]
+    said = [answered.said[id] for id in ids]
+    yes, no = said.count("yes") / len(said), said.count("no") / len(said)
+    expected = yes**2 + no**2 if alike else 2 * yes * no
+    return Compared(
+        {"consistent": Ratio(total(kept), count), "both_right": Ratio(total(right), count)},
+        {"consistent": expected, "both_right": _right_by_chance(answered, answered, ids)["both_right"]},
+        images,
+    )
+
+
+def keeps(answered: Answered, one: Id, other: Id, alike: bool) -> bool:
+    """Whether yes and no are said as must be: the same to both, or one to each."""
+    said = {answered.said[one], answered.said[other]}
+    return said <= {"yes", "no"} and (len(said) == 1) == alike
+
+
+def complementary(answered: Answered, pairs: Pairs) -> Compared:
+    """Of pairs of one question about two similar images, with different answers: who is right, and how often both get
+    the same answer."""
+    total, images = _over_images(answered, [one for one, _ in pairs])
+    count = total(1.0 for _ in pairs)
+    hits = [answered.right[one] + answered.right[other] for one, other in pairs]
+    same = [answered.said[one] == answered.said[other] for one, other in pairs]
+    parts = {name: Ratio(total(each == number for each in hits), count) for number, name in enumerate(RIGHT)}
+    parts["same_answer"] = Ratio(total(same), count)
+    ids = [*chain.from_iterable(pairs)]
+    by_chance = _right_by_chance(answered, answered, ids)
+    return Compared(parts, by_chance | {"same_answer": _by_chance(_by_type(answered, ids))}, images)
