@@ -90,9 +90,7 @@ def _read(predictions: str | Path, references: str | Path) -> Matched[Example]:
 def _judge(answered: Matched[Example], protocol: str, place: str) -> Judged:
     for id, prediction in answered.predictions.items():
         if prediction.score is None or not 0 <= prediction.score <= 1:
-            raise UserError(
-                f"{place}: the answer to question {id!r} has no confidence ('score') in 0..1, as a predictions.jsonl has it"
-            )
+            raise UserError(f"{place}: the answer to question {id!r} has no confidence ('score') in 0..1")
     texts = {id: prediction.text for id, prediction in answered.predictions.items()}
     scored = compare_answers(texts, answered.references, protocol)
     sure = np.array([answered.predictions[id].score for id in scored.ids], float)
