@@ -25,7 +25,7 @@ from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
 from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.nn.recurrence import GRU, LSTM
 from vlrnn.parts import describe
-from vlrnn.records import Example, Prediction, RecordFile, open_split
+from vlrnn.records import AttentionMaps, Example, Prediction, RecordFile, open_split
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.checkpoint import load_task, save_pretrained
@@ -215,10 +215,12 @@ def test_two_processes_are_one(dataset: Path, classifier_file: Path, tmp_path: P
     for name, parameter in one.items():
         torch.testing.assert_close(two[name], parameter, rtol=1e-4, atol=1e-5, msg=name)
     scores = [json.loads((folder / "metrics.json").read_text()) for folder in (alone, together)]
-    assert scores[0] == scores[1]
+    assert all(scores[0][part] == scores[1][part] for part in ("scores", "settings"))
     said = [list(RecordFile(folder / "predictions.jsonl", Prediction)) for folder in (alone, together)]
     assert len(said[0]) == 3
     assert [(each.id, each.text) for each in said[0]] == [(each.id, each.text) for each in said[1]]
+    looked = [list(RecordFile(folder / "attention.jsonl", AttentionMaps)) for folder in (alone, together)]
+    assert [each.id for each in looked[0]] == [each.id for each in looked[1]] == [each.id for each in said[0]]
 
 
 # Saved and loaded.

@@ -86,6 +86,8 @@ def test_rows_of_any_length(decoder: str, cell: str) -> None:
     close(said.output[there], whole.output[there])
     if whole.attention is not None:
         close(said.attention[there], whole.attention[there])
+        close(said.gate[there], whole.gate[there])
+        assert ((said.gate[there] > 0) & (said.gate[there] < 1)).all()
     for rows in (torch.tensor([3]), torch.tensor([0, 6])):  # fewer rows, and images without any
         close(built(full[rows], memory, image_of[rows]), built(full, memory, image_of)[rows])
 

@@ -1,8 +1,8 @@
 """The record format: what every data set is prepared into, and what every model answers in.
 
 A prepared data set is a folder with `dataset.json` and `train.jsonl`, `val.jsonl`, `test.jsonl` where they exist; a
-line is one `Example`. A model's output is `predictions.jsonl`; a line is one `Prediction`. Knows nothing of tensors or
-models.
+line is one `Example`. A model's output is `predictions.jsonl`; a line is one `Prediction`, and where it attends, a line
+of `attention.jsonl` is one `AttentionMaps`. Knows nothing of tensors or models.
 """
 
 import json
@@ -67,7 +67,23 @@ class Prediction:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-Record = TypeVar("Record", Example, Prediction)
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Where a decoder looked as it said the T tokens of the prediction of this `id`, its `<eos>` counted where it was
+    said.
+
+    `peaks` [T] are the largest weights; `maps` is the base64 of T * N bytes, the weights of the regions, row by row of
+    the grid, as shares of their token's peak in 0..255; `gates` [T] say how much of what it saw the decoder let in, in
+    0..1, and are empty where it has no gate.
+    """
+
+    id: Id
+    peaks: tuple[float, ...]
+    maps: str
+    gates: tuple[float, ...] = ()
+
+
+Record = TypeVar("Record", Example, Prediction, AttentionMaps)
 
 
 def _number(value: Any) -> bool:
@@ -95,7 +111,8 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("image", "text", "question", "question_type", "answer_type"), _TEXT),
     **dict.fromkeys(("captions", "answers", "objects", "tokens"), _TEXTS),
     **dict.fromkeys(("attributes", "settings"), _OBJECT),
-    "log_probs": (_list_of(int, float), "a list of numbers"),
+    "maps": _TEXT,
+    **dict.fromkeys(("log_probs", "peaks", "gates"), (_list_of(int, float), "a list of numbers")),
     "score": (_number, "a number"),
     "alternatives": (_list_of(dict), "a list of objects"),
 }
@@ -106,12 +123,12 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {
         each.name: each.default if each.default_factory is MISSING else each.default_factory() for each in fields(kind)
     }
-    for kind in (Example, Prediction)
+    for kind in (Example, Prediction, AttentionMaps)
 }
 
 
 def parse_record(kind: type[Record], line: str, place: str) -> Record:
-    """Read one line as an Example or a Prediction; `place` (`file:line`) is named in errors.
+    """Read one line as a record; `place` (`file:line`) is named in errors.
 
     Raises:
         UserError: no JSON object, a field that is missing, unknown or of the wrong type.
@@ -134,14 +151,14 @@ def parse_record(kind: type[Record], line: str, place: str) -> Record:
     return kind(**record)
 
 
-def to_line(record: Example | Prediction) -> str:
+def to_line(record: Example | Prediction | AttentionMaps) -> str:
     """One JSON line; fields that are as by default are left out."""
     defaults = _DEFAULTS[type(record)]
     told = {name: value for name, default in defaults.items() if (value := getattr(record, name)) != default}
     return json.dumps(told, ensure_ascii=False)
 
 
-def write_records(path: str | Path, records: Iterable[Example | Prediction]) -> int:
+def write_records(path: str | Path, records: Iterable[Example | Prediction | AttentionMaps]) -> int:
     """Write records as JSON lines, replacing the file whole; returns how many."""
     count = 0
     with replacing(path) as file:
@@ -157,7 +174,7 @@ class RecordFile(Sequence[Record]):
 
     Args:
         path: the file.
-        kind: `Example` or `Prediction`.
+        kind: of record.
     """
 
     def __init__(self, path: str | Path, kind: type[Record]) -> None:

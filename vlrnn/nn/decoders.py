@@ -25,11 +25,12 @@ from vlrnn.parts import Part
 
 
 class Said(NamedTuple):
-    """What steps leave: `output` [..., H'], which the readout turns into scores, and where the decoder looked,
-    `attention` [..., N], if it attends."""
+    """What steps leave: `output` [..., H'], which the readout turns into scores; where the decoder looked, `attention`
+    [..., N], if it attends; and how much of what it saw it let in, `gate` [...] in 0..1, if it has a gate."""
 
     output: Tensor
-    attention: Tensor | None
+    attention: Tensor | None = None
+    gate: Tensor | None = None
 
 
 class Decoder(Part, nn.Module):
@@ -88,13 +89,13 @@ class Decoder(Part, nn.Module):
             image_of: [M], 0..B-1, the image that a row is about.
 
         Returns:
-            output [M, T, H'] and attention [M, T, N] or None.
+            output [M, T, H'], attention [M, T, N] or None, and gate [M, T] or None.
         """
         grid = Grid(tokens, image_of, batch_size=leaves(memory)[0].shape[0])
         memory = select(memory, grid.order)
         state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.initial_state(memory))
         said = self.run(self.embed(grid.lay(tokens)), grid.alive, state, memory)
-        return Said(grid.pick(said.output), None if said.attention is None else grid.pick(said.attention))
+        return map_tree(grid.pick, said)
 
     def run(self, words: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
         """All words of sentences, step by step; a decoder that need not look between steps can do better.
@@ -106,22 +107,20 @@ class Decoder(Part, nn.Module):
             memory: of B images.
 
         Returns:
-            output [B, K, T, H'] and attention [B, K, T, N] or None, zeros where no words are left.
+            output [B, K, T, H'], attention [B, K, T, N] or None, and gate [B, K, T] or None; zeros where no words are
+            left.
         """
         batch_size, rows, time, _ = words.shape
-        outputs: list[Tensor] = []
-        attentions: list[Tensor] = []
+        steps: list[Said] = []
         for word, count in zip(words.unbind(2), alive, strict=True):
-            if count == 0 and outputs:  # the first step is taken even when there are no rows: it gives the shapes
+            if count == 0 and steps:  # the first step is taken even when there are no rows: it gives the shapes
                 break
             if count < len(leaves(memory)[0]):
                 memory = map_tree(lambda leaf: leaf[:count], memory)  # noqa: B023 (called at once)
                 state = map_tree(lambda leaf: leaf[: count * rows], state)  # noqa: B023
             said, state = self.advance(word[:count], state, memory)
-            outputs.append(fill_up(said.output, batch_size))
-            if said.attention is not None:
-                attentions.append(fill_up(said.attention, batch_size))
-        return Said(stack_steps(outputs, time), stack_steps(attentions, time) if attentions else None)
+            steps.append(map_tree(lambda leaf: fill_up(leaf, batch_size), said))
+        return map_tree(lambda *leaves: stack_steps(leaves, time), *steps)
 
 
 def _known(pooled: Tensor, context: Context) -> Tensor:
@@ -200,7 +199,7 @@ class ShowAndTell(Decoder):
         """What the recurrence says [B, K, ..., H], and with it the question."""
         if memory.question is not None:
             output = output + memory.question.view(len(output), *[1] * (output.dim() - 2), -1)
-        return Said(output, None)
+        return Said(output)
 
     def readout(self, output: Tensor) -> Tensor:
         return self.score(self.dropout(output))
@@ -292,10 +291,11 @@ class ShowAttendTell(Decoder):
         before = before.unflatten(0, words.shape[:2])  # [B, K, H]
         query = torch.cat([before, words], -1) if self.query_word else before
         seen, weights = self.attention(query, memory.keys, memory.regions, memory.mask)
-        seen = torch.sigmoid(self.gate(before)) * seen  # [B, K, R]
+        gate = torch.sigmoid(self.gate(before))
+        seen = gate * seen  # [B, K, R]
         output, inner = self.recurrence.step(torch.cat([words, seen], -1).flatten(0, 1), inner)
         known = torch.cat([words, output.unflatten(0, words.shape[:2]), seen], -1)  # [B, K, E + H + R]
-        return Said(known, weights), (output, inner)
+        return Said(known, weights, gate.mean(-1)), (output, inner)
 
     def readout(self, output: Tensor) -> Tensor:
         widths = (self.embedding_width, self.recurrence.width, self.from_seen.in_features)

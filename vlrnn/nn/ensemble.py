@@ -67,6 +67,13 @@ class Ensemble(Decoder):
 
 
 def _together(said: Sequence[Said]) -> Said:
-    """Outputs side by side, and the mean of where the members looked."""
-    looked = [each.attention for each in said if each.attention is not None]
-    return Said(torch.cat([each.output for each in said], -1), torch.stack(looked).mean(0) if looked else None)
+    """Outputs side by side, and the means of where the members looked and of what they let in."""
+    return Said(
+        torch.cat([each.output for each in said], -1),
+        _mean([each.attention for each in said if each.attention is not None]),
+        _mean([each.gate for each in said if each.gate is not None]),
+    )
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor | None:
+    return torch.stack(list(values)).mean(0) if values else None

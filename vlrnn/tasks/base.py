@@ -2,6 +2,7 @@
 all processes to scores and files. Knows nothing of what is predicted."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from vlrnn.files import write_json
 from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
 from vlrnn.parts import Part, describe
-from vlrnn.records import Example, Id, Prediction, write_records
+from vlrnn.provenance import provenance
+from vlrnn.records import AttentionMaps, Example, Id, Prediction, write_records
 from vlrnn.tasks.beside import print_beside
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
@@ -43,6 +45,7 @@ class Task(Part, pl.LightningModule):
         self.optimization = optimization
         self._words_since_step = torch.zeros(())
         self._predictions: dict[Id, Prediction] = {}
+        self._attention: dict[Id, AttentionMaps] = {}
         self._examples: dict[Id, Example] = {}
 
     # What a task says of itself.
@@ -62,6 +65,11 @@ class Task(Part, pl.LightningModule):
         """What it could have said instead, at every place of predictions for a batch's examples, its own or others,
         given what the batch shows."""
         raise NotImplementedError
+
+    def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
+        """Where it looked as it said its predictions for a batch's examples; nothing of a task that does not speak, or
+        not attend."""
+        return []
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         """`{"scores": {...}, "settings": {...}}` of predictions on the examples of a split."""
@@ -83,6 +91,16 @@ class Task(Part, pl.LightningModule):
         return batch._replace(images=None, regions=self.encoder.regions(batch.images))
 
     # Training.
+
+    def on_train_start(self) -> None:
+        self._epoch_began = time.monotonic()  # an epoch that is resumed in its middle has no start of its own
+
+    def on_train_epoch_start(self) -> None:
+        self._epoch_began = time.monotonic()
+
+    def on_train_epoch_end(self) -> None:
+        """Log what the epoch took, its validation with it."""
+        self.log("train/seconds", time.monotonic() - self._epoch_began, sync_dist=True)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.loss(batch)
@@ -116,8 +134,10 @@ class Task(Part, pl.LightningModule):
     # Validation and test.
 
     def _collect(self, batch: Batch) -> None:
-        for prediction in self.predict(batch):
-            self._predictions[prediction.id] = prediction
+        said = self.predict(batch)
+        self._predictions |= {each.id: each for each in said}
+        if self.trainer.state.fn != "fit":  # while it learns, nobody looks
+            self._attention |= {each.id: each for each in self.attention_maps(batch, said)}
         for example in batch.examples:
             self._keep(example, self._examples)
 
@@ -135,7 +155,7 @@ class Task(Part, pl.LightningModule):
         self.log("val/loss", loss.total / loss.words.clamp(min=1), batch_size=int(loss.words), sync_dist=True)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        self._collect(batch)
+        self._collect(self.seen(batch))
 
     def on_validation_epoch_end(self) -> None:
         result = self._result()
@@ -153,18 +173,20 @@ class Task(Part, pl.LightningModule):
     def _result(self) -> dict[str, Any]:
         """The scores of what all processes predicted, merged by id: a sampler may have repeated examples to even them
         out."""
-        gathered: list[Any] = [(self._predictions, self._examples)]
+        collected = (self._predictions, self._attention, self._examples)
+        gathered: list[Any] = [collected]
         if self.trainer.world_size > 1:
             gathered = [None] * self.trainer.world_size
-            dist.all_gather_object(gathered, (self._predictions, self._examples))
-        self._predictions, self._examples = {}, {}
-        predictions = {id: each for rank, _ in gathered for id, each in rank.items()}
+            dist.all_gather_object(gathered, collected)
+        self._predictions, self._attention, self._examples = {}, {}, {}
+        predictions = {id: each for rank, *_ in gathered for id, each in rank.items()}
+        attention = {id: each for _, rank, _ in gathered for id, each in rank.items()}
         examples: dict[Id, Example] = {}
-        for _, rank in gathered:
+        for *_, rank in gathered:
             for example in rank.values():
                 self._keep(example, examples)
         order = sorted(examples, key=str)
-        self._written = [predictions[id] for id in order]
+        self._written = [predictions[id] for id in order], [attention[id] for id in order if id in attention]
         if self.trainer.sanity_checking:
             return {}
         return self.score({id: predictions[id] for id in order}, {id: examples[id] for id in order})
@@ -180,12 +202,18 @@ class Task(Part, pl.LightningModule):
         if not self.trainer.is_global_zero:
             return
         run = Path(self.trainer.default_root_dir)
-        write_records(run / "predictions.jsonl", self._written)
+        predictions, attention = self._written
+        write_records(run / "predictions.jsonl", predictions)
+        if attention:
+            write_records(run / "attention.jsonl", attention)
+        else:  # of another model, that was tested here before
+            (run / "attention.jsonl").unlink(missing_ok=True)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         # From Python, a Trainer may be given loaders without a data module.
         place = {} if data is None else {"data": str(data.root.resolve()), "image_root": str(data.image_root.resolve())}
         settings = {"split": split, **place, **result["settings"]}
-        result = {**result, "settings": settings}
+        made = {**provenance(), "checkpoint": str(self.trainer.ckpt_path or ""), "device": str(self.device)}
+        result = {**result, "settings": settings, "provenance": made}
         write_json(run / "metrics.json", result)
         if not result["scores"]:
             print(f"{split}: {result['settings']['not_computed']}; {run}/predictions.jsonl has its predictions")

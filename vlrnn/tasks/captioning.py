@@ -16,11 +16,11 @@ from vlrnn.metrics import CaptionScorer
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.encoders import Encoder
-from vlrnn.records import Example, Id, Prediction
+from vlrnn.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.speaking import Distributions, Utterance, as_prediction, distributions, speak
+from vlrnn.tasks.speaking import Distributions, Utterance, as_prediction, attention_maps, distributions, speak
 from vlrnn.text.vocabulary import Vocabulary
 
 
@@ -74,6 +74,9 @@ class Captioner(Task):
 
     def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
         return distributions(self.decoder, self.vocabulary, self.see(batch), said)
+
+    def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
+        return attention_maps(self.decoder, self.vocabulary, self.see(batch), said)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         """BLEU-1..4, ROUGE-L and CIDEr-D of the generated captions, as strings, against the raw references."""

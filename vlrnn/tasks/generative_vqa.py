@@ -22,11 +22,11 @@ from vlrnn.nn.glimpses import Look
 from vlrnn.nn.questions import Reader
 from vlrnn.nn.tree import select
 from vlrnn.nn.understanding import Understanding
-from vlrnn.records import Example, Id, Prediction
+from vlrnn.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.tasks.objectives import Loss, WordLoss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.question_answering import QuestionAnswering, alike
-from vlrnn.tasks.speaking import Distributions, as_prediction, distributions
+from vlrnn.tasks.speaking import Distributions, as_prediction, attention_maps, distributions
 from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, encode_answer
 from vlrnn.text.answer_set import AnswerSet, majority
 from vlrnn.text.answers import canonical
@@ -140,6 +140,9 @@ class GenerativeVQA(QuestionAnswering):
 
     def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
         return distributions(self.decoder, self.vocabulary, self.asked(batch), said)
+
+    def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
+        return attention_maps(self.decoder, self.vocabulary, self.asked(batch), said)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         result = super().score(predictions, examples)

@@ -1,5 +1,6 @@
 """From a decoder and what it knows to sentences: what captions and spoken answers share."""
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.tree import Tree
-from vlrnn.records import Id, Prediction
+from vlrnn.records import AttentionMaps, Id, Prediction
 from vlrnn.text.tokenizer import detokenize
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
@@ -101,6 +102,28 @@ def distributions(
     tokens = spelled(vocabulary, said).to(context.regions.device)
     rows = torch.arange(len(tokens), device=tokens.device)
     return Distributions(next_log_probs(decoder, decoder.prepare(context), tokens, rows), tokens != PAD)
+
+
+@torch.no_grad()
+def attention_maps(
+    decoder: Decoder, vocabulary: Vocabulary, context: Context, said: Sequence[Prediction]
+) -> list[AttentionMaps]:
+    """Where a decoder looked as it spoke B sentences, one about each of B contexts; nothing of one that does not
+    attend. It reads them once more: the search does not keep that."""
+    tokens = spelled(vocabulary, said).to(context.regions.device)
+    rows = torch.arange(len(tokens), device=tokens.device)
+    heard_again = decoder.read(heard(tokens), decoder.prepare(context), rows)
+    if heard_again.attention is None:
+        return []
+    peaks = heard_again.attention.amax(-1)  # [B, T]
+    shares = (255 * heard_again.attention / peaks[..., None].clamp(min=1e-12)).round().to(torch.uint8).cpu().numpy()
+    found = []
+    for row, prediction in enumerate(said):
+        length = len(prediction.log_probs)
+        gates = () if heard_again.gate is None else tuple(heard_again.gate[row, :length].tolist())
+        maps = b64encode(shares[row, :length].tobytes()).decode()
+        found.append(AttentionMaps(prediction.id, tuple(peaks[row, :length].tolist()), maps, gates))
+    return found
 
 
 def as_prediction(id: Id, image_id: Id, sentences: Sequence[Utterance], settings: Mapping[str, Any]) -> Prediction:
