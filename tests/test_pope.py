@@ -85,6 +85,47 @@ def test_one_file_cannot_answer_two_questions_of_one_id(
     assert "3 files for 2 polls" in capsys.readouterr().err
 
 
+def test_answers_without_ids_stand_in_the_order_of_the_questions(
+    poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So the published script takes them."""
+    names = ["dog", "bus", "dog", "cat"]
+    said = [
+        {"question": f"is there a {name} in the image?", "answer": "no" if name == "bus" else "yes"} for name in names
+    ]
+    answers = write(tmp_path / "a.jsonl", "".join(json.dumps(each) + "\n" for each in said))
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", answers)
+    assert values(found["scores"]["poll"])["accuracy"] == 0.75
+    other = write(tmp_path / "other.json", json.dumps(line(1, 1, "cat", "no")))  # an id that both polls have
+    write(tmp_path / "all.json", [*said, {"answer": "no"}])
+    found = probe(tmp_path / "out.json", "--questions", poll, other, "--answers", tmp_path / "all.json")
+    assert values(found["scores"]["other"])["accuracy"] == 1
+    wrong = {"short": said[:3], "crossed": said[::-1], "mixed": [*said[:3], {"question_id": 4, "answer": "no"}]}
+    complaints = [
+        "3 answers to 4 questions",
+        "entry 0: answers 'is there a cat in",
+        "entry 0: 'question_id' is missing",
+    ]
+    for (name, lines), complaint in zip(wrong.items(), complaints, strict=True):
+        arguments = ["--questions", str(poll), "--answers", str(write(tmp_path / f"{name}.json", lines))]
+        assert main(["probe", "pope", *arguments]) == 2
+        assert complaint in capsys.readouterr().err
+
+
+def test_published_slips_of_the_pen_are_read(tmp_path: Path) -> None:
+    slip = line(1, 1, "umbrella", "no") | {"text": "Is there an umbrella in the imange?"}
+    (question,) = read_poll(write(tmp_path / "poll.json", json.dumps(slip)))
+    assert question.object == "umbrella"
+
+
+def test_a_blind_row_is_always_there(poll: Path, tmp_path: Path) -> None:
+    """Without any annotations the polls say themselves what is frequent: dogs are everywhere, and nothing else is."""
+    answers = write(tmp_path / "a.json", [{"question_id": n, "answer": "yes"} for n in range(1, 5)])
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", answers)
+    assert values(found["baselines"]["frequent"]["poll"])["accuracy"] == 1
+    assert found["settings"]["frequent"] == "in more than 5% of 2 images of the polls"
+
+
 def test_the_blind_row_learns_from_training(poll: Path, tmp_path: Path) -> None:
     said = write(tmp_path / "p.json", [{"image_id": n, "caption": "a dog"} for n in (2, 1, 7)])
     training = write(tmp_path / "t.json", {"8": ["cat"], "9": ["bus"]})
@@ -190,8 +231,13 @@ def test_frequent_is_more_than_a_twentieth() -> None:
         (json.dumps({**line(1, 1, "dog", "yes"), "label": "perhaps"}), "[]", "with the label yes or no"),
         (json.dumps({**line(1, 1, "dog", "yes"), "text": "A dog?"}), "[]", "Is there a ... in the image?"),
         (f"{json.dumps(line(1, 1, 'dog', 'yes'))}\n" * 2, "[]", "poll.json:2: question 1 stands twice"),
-        (json.dumps(line(1, 1, "dog", "yes")), "[]", "1 questions have no answer: 1"),
-        (json.dumps(line(1, 1, "dog", "yes")), '[{"question_id": 1}]', "entry 0: expected 'question_id' and an"),
+        (json.dumps(line(1, 1, "dog", "yes")), "[]", "0 answers to 1 questions"),
+        (
+            json.dumps(line(1, 1, "dog", "yes")),
+            '[{"question_id": 2, "answer": "no"}]',
+            "1 questions have no answer: 1",
+        ),
+        (json.dumps(line(1, 1, "dog", "yes")), '[{"question_id": 1}]', "entry 0: expected an 'answer' that is text"),
         (json.dumps(line(1, 1, "dog", "yes")), "[3]", "entry 0: expected an object"),
     ],
 )
@@ -209,8 +255,20 @@ def test_images_without_a_caption_are_named(poll: Path, tmp_path: Path, capsys: 
     said = write(tmp_path / "p.json", [{"image_id": 1, "caption": "two dogs"}])
     assert main(["probe", "pope", "--questions", str(poll), "--predictions", str(said)]) == 2
     assert "1 images of the polls have no caption: 2" in capsys.readouterr().err
+
+
+def test_images_that_are_not_there_are_named_before_a_model_is_loaded(
+    poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are looked for beside the poll, unless somebody says where they are."""
     assert main(["probe", "pope", "--questions", str(poll), "--checkpoint", "x"]) == 2
-    assert "--checkpoint takes --images" in capsys.readouterr().err
+    assert f"{tmp_path}: lacks 2 of the polls' 2 images: 'COCO_val2014_000000000001.jpg'" in capsys.readouterr().err
+    (tmp_path / "images").mkdir()
+    for number in (1, 2):
+        write(tmp_path / "images" / f"COCO_val2014_{number:012}.jpg", "")
+    arguments = ["--checkpoint", str(tmp_path / "x"), "--images", str(tmp_path / "images")]
+    assert main(["probe", "pope", "--questions", str(poll), *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"vlrnn probe: {tmp_path / 'x'}: ")
 
 
 def test_published_figures(real_data: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from vlrnn.records import Id, as_id
 KINDS = ("random", "popular", "adversarial")
 """How objects that are not there are chosen: by chance; the most frequent; those that most often come with what is."""
 
-_ASKED = re.compile(r"is there an? (?P<object>.+?) in the (image|picture|photo)\?", re.IGNORECASE)
+# The published polls have a slip of the pen, "imange", in some questions.
+_ASKED = re.compile(r"is there an? (?P<object>.+?) in the (image|imange|picture|photo)\?", re.IGNORECASE)
 _COCO = re.compile(r"(\d{12})$")
 
 

@@ -5,6 +5,7 @@ Source: Li et al., Evaluating object hallucination in large vision-language mode
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,48 +48,79 @@ def read_replies(paths: Sequence[str | Path], polls: Polls) -> tuple[dict[str, l
     """The answers to polls, question by question, and notes on what is answered though nobody asked.
 
     Args:
-        paths: a file for each poll, or one that answers all.
-        polls: the questions; those that one file answers must differ in their ids.
+        paths: a file for each poll, or one that answers all. An answer has the `question_id`; or no answer has, and
+            they stand in the order of the questions, as the published script takes them.
+        polls: the questions; those that one file answers by their ids must differ in them.
 
     Raises:
-        UserError: there are too few files, or too many; an answer is missing, stands twice or is no text; or an id may
-            mean several questions. Names the file and the question.
+        UserError: there are too few files, or too many; an answer is missing, stands twice, is no text or is to
+            another question; or an id may mean several questions. Names the file and the question.
     """
     names = list(polls)
     if len(paths) not in (1, len(names)):
         raise UserError(f"--answers: {len(paths)} files for {len(names)} polls; give one, or one for each")
     replies: dict[str, list[Reply]] = {}
-    notes = []
+    notes: list[str] = []
     for path, answered in zip(paths, [names] if len(paths) == 1 else [[name] for name in names], strict=True):
-        texts = _read_texts(path)
-        asked = Counter(question.id for name in answered for question in polls[name])
-        if doubled := [id for id, count in asked.items() if count > 1]:
-            raise UserError(
-                f"{path}: {len(doubled)} ids are of questions in several polls, {name_some(doubled)}; "
-                "give a file for each poll"
-            )
-        if missing := [id for id in asked if id not in texts]:
-            raise UserError(f"{path}: {len(missing)} questions have no answer: {name_some(missing)}")
-        if unknown := [id for id in texts if id not in asked]:
-            notes.append(f"{path}: {len(unknown)} answers to questions that no poll has: {name_some(unknown)}")
-        if empty := [id for id in asked if not texts[id].strip()]:
+        questions = [question for name in answered for question in polls[name]]
+        lines = read_lines(path)
+        numbered = any("question_id" in entry for _, entry in lines)
+        texts = _by_id(path, lines, questions, notes) if numbered else _in_order(path, lines, questions)
+        if empty := [question.id for question, text in zip(questions, texts, strict=True) if not text.strip()]:
             notes.append(f"{path}: {len(empty)} answers are empty, and count as yes: {name_some(empty)}")
-        replies |= {name: [parse_reply(texts[question.id]) for question in polls[name]] for name in answered}
+        each = map(parse_reply, texts)
+        replies |= {name: [*islice(each, len(polls[name]))] for name in answered}
     return replies, notes
 
 
-def _read_texts(path: str | Path) -> dict[Id, str]:
-    """Question id -> its answer: `question_id` and `answer` (or `text`), an object on each line or a list of them."""
+Lines = Sequence[tuple[str, Mapping[str, Any]]]
+"""The objects of a file, and where each stands."""
+
+
+def _by_id(path: str | Path, lines: Lines, questions: Sequence[Question], notes: list[str]) -> list[str]:
+    """The answer to each question, by its id; `notes` are told of those that nobody asked."""
     texts: dict[Id, str] = {}
-    for place, entry in read_lines(path):
-        text = entry.get("answer", entry.get("text"))
-        if "question_id" not in entry or not isinstance(text, str):
-            raise UserError(f"{place}: expected 'question_id' and an 'answer' that is text")
+    for place, entry in lines:
+        if "question_id" not in entry:
+            raise UserError(f"{place}: 'question_id' is missing, which other answers have")
         id = as_id(str(entry["question_id"]))
         if id in texts:
             raise UserError(f"{place}: question {id!r} is answered twice")
-        texts[id] = text
-    return texts
+        texts[id] = _text(place, entry)
+    asked = Counter(question.id for question in questions)
+    if doubled := [id for id, count in asked.items() if count > 1]:
+        raise UserError(
+            f"{path}: {len(doubled)} ids are of questions in several polls, {name_some(doubled)}; "
+            "give a file for each poll"
+        )
+    if missing := [id for id in asked if id not in texts]:
+        raise UserError(f"{path}: {len(missing)} questions have no answer: {name_some(missing)}")
+    if unknown := [id for id in texts if id not in asked]:
+        notes.append(f"{path}: {len(unknown)} answers to questions that no poll has: {name_some(unknown)}")
+    return [texts[question.id] for question in questions]
+
+
+def _in_order(path: str | Path, lines: Lines, questions: Sequence[Question]) -> list[str]:
+    """The answer to each question, in their order; `question`, where it is told, must ask after the same object."""
+    if len(lines) != len(questions):
+        raise UserError(
+            f"{path}: {len(lines)} answers to {len(questions)} questions; give one to each, in their order, "
+            "or each its 'question_id'"
+        )
+    for (place, entry), question in zip(lines, questions, strict=True):
+        if question.object.casefold() not in str(entry.get("question", question.object)).casefold():
+            raise UserError(
+                f"{place}: answers {entry['question']!r}, where the poll asks {question.text!r}; "
+                "give answers in the order of the questions, or each its 'question_id'"
+            )
+    return [_text(place, entry) for place, entry in lines]
+
+
+def _text(place: str, entry: Mapping[str, Any]) -> str:
+    text = entry.get("answer", entry.get("text"))
+    if not isinstance(text, str):
+        raise UserError(f"{place}: expected an 'answer' that is text")
+    return text
 
 
 def mentioned(captions: Mapping[Id, str], find: Mentions, questions: Sequence[Question]) -> list[Reply]:
@@ -126,7 +158,8 @@ def score_polls(
         polls: the questions.
         replies: to each poll, question by question.
         known: which objects are in which image, for the oracle.
-        training: which are in which training image, for the blind row; by default `known`.
+        training: which are in which training image, for the blind row; by default `known`, or else what the polls
+            themselves say is in their images.
         settings: where the replies come from.
         resamples, seed: of the bootstrap over images.
     """
@@ -144,9 +177,10 @@ def score_polls(
         for name, each in polls.items()
         if len({question.label for question in each}) == 1
     ]
-    if seen := training or known:
-        often = frequent(seen)
-        baselines["frequent"] = scores(lambda _, each: [Reply(question.object in often) for question in each])
+    seen = training or known or _told(polls)
+    source = "of training" if training else "with their objects" if known else "of the polls"
+    often = frequent(seen)
+    baselines["frequent"] = scores(lambda _, each: [Reply(question.object in often) for question in each])
     if known is not None:
         unknown = {question.image_id for each in polls.values() for question in each} - known.of.keys()
         if unknown:
@@ -166,7 +200,7 @@ def score_polls(
         settings={
             **settings,
             "questions": {name: len(each) for name, each in polls.items()},
-            "frequent": f"in more than {FREQUENT:.0%} of images",
+            "frequent": f"in more than {FREQUENT:.0%} of {len(seen.of):,} images {source}",
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
         },
         baselines=baselines,
@@ -174,6 +208,14 @@ def score_polls(
         not_computed=not_computed,
         notes=notes,
     )
+
+
+def _told(polls: Polls) -> ObjectSets:
+    """The objects that questions say are in their images."""
+    there: dict[Id, set[str]] = {}
+    for question in (question for each in polls.values() for question in each):
+        there.setdefault(question.image_id, set()).update([question.object] if question.label else [])
+    return ObjectSets({id: frozenset(objects) for id, objects in there.items()}, {})
 
 
 def frequent(known: ObjectSets) -> frozenset[str]:

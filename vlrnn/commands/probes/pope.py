@@ -30,11 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument(
-        "--answers", nargs="+", metavar="FILE", help="of each poll, or one that has all: question_id, answer"
+        "--answers",
+        nargs="+",
+        metavar="FILE",
+        help="of each poll, or one that has all: answer, and question_id or in order",
     )
     who.add_argument("--predictions", metavar="PRED", help="captions: yes is what they mention")
     who.add_argument("--checkpoint", help="a model that is asked, or that captions")
-    add("--images", metavar="FOLDER", help="the polls' images, for --checkpoint")
+    add(
+        "--images",
+        metavar="FOLDER",
+        help="the polls' images, for --checkpoint; by default the folder of the first poll",
+    )
+    add("--device", help="for --checkpoint: cpu, cuda, cuda:1, ...; by default a GPU where there is one")
     add("--short", action="store_true", help="ask a model without 'in the image', where training never said so")
     add("--by", choices=("mention", "likelihood"), default="mention", help="of a captioner: what it says, or would say")
     add("--objects", metavar="OBJECTS", help="what is in which image, as for chair: for the oracle and the blind row")
@@ -79,29 +87,37 @@ def run(arguments: argparse.Namespace) -> Finding:
 
 def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "dict[str, list[Reply]]":
     """The replies of a model: a head of VQA is asked, a captioner listened to."""
+    from vlrnn.interchange.matching import name_some
+
+    every = [question for each in polls.values() for question in each]
+    folder = Path(arguments.images or Path(arguments.questions[0]).parent)
+    files = dict.fromkeys(question.image for question in every)
+    if missing := [file for file in files if not (folder / file).is_file()]:
+        raise UserError(
+            f"{folder}: lacks {len(missing)} of the polls' {len(files)} images: {name_some(missing)}; "
+            "give --images, the folder that has them"
+        )
+    # Only now: they take seconds to import.
     from vlrnn.instruments import polls as model
     from vlrnn.predictor import Predictor
     from vlrnn.probes.pope import Reply, parse_reply
     from vlrnn.tasks.captioning import Captioner
 
-    if arguments.images is None:
-        raise UserError("--checkpoint takes --images, the folder of the polls' images")
-    predictor = Predictor.load(arguments.checkpoint)
-    every = [question for each in polls.values() for question in each]
+    predictor = Predictor.load(arguments.checkpoint, arguments.device)
     if not isinstance(predictor.task, Captioner):
         asked = {each.text: each.text.partition(" in the ")[0] if arguments.short else each.text for each in every}
-        texts = model.answer(predictor, [(each.image, asked[each.text]) for each in every], arguments.images)
+        texts = model.answer(predictor, [(each.image, asked[each.text]) for each in every], folder)
         return {
             name: [parse_reply(texts[question.image, asked[question.text]]) for question in each]
             for name, each in polls.items()
         }
     if arguments.by == "mention":
-        said = model.caption(predictor, [each.image for each in every], arguments.images)
+        said = model.caption(predictor, [each.image for each in every], folder)
         found = {image: find(caption) for image, caption in said.items()}
         return {
             name: [Reply(question.object in found[question.image]) for question in each] for name, each in polls.items()
         }
-    likely = model.likely(predictor, [(each.image, each.object) for each in every], arguments.images)
+    likely = model.likely(predictor, [(each.image, each.object) for each in every], folder)
     return {
         name: [Reply(bool(sure := likely[question.image, question.object]), sure is not None) for question in each]
         for name, each in polls.items()
