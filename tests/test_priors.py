@@ -76,9 +76,21 @@ def test_head_and_tail(tmp_path: Path) -> None:
     assert found["scores"]["accuracy"]["tail"]["n"] == 3  # y, z, and w, which train never has
     assert found["baselines"]["prior-per-type"]["accuracy"] == found["scores"]["accuracy"]
     assert [case["right"] for case in found["cases"]] == ["y", "z", "w"]
-    assert (
-        probe(tmp_path, "--predictions", tmp_path / "said.jsonl", "--alpha", 5)["scores"]["accuracy"]["tail"]["n"] == 5
-    )
+    found = probe(tmp_path, "--predictions", tmp_path / "said.jsonl", "--alpha", 5)
+    assert found["scores"]["accuracy"]["tail"]["n"] == 5
+    assert found["not_computed"] == {"accuracy: head": "no question of test has such an answer"}
+
+
+def test_a_type_that_train_never_asks_for(tmp_path: Path) -> None:
+    """All its answers are of the tail, and the prior guesses what is most frequent of all."""
+    write_records(tmp_path / "train.jsonl", asked("xxy"))
+    write_records(tmp_path / "test.jsonl", asked("xy", "who"))
+    write_records(tmp_path / "said.jsonl", [Prediction(each.id, each.image_id, "y") for each in asked("xy", "who")])
+    found = probe(tmp_path, "--predictions", tmp_path / "said.jsonl")
+    assert found["scores"]["total_variation"]["value"] == 1
+    assert found["scores"]["accuracy"]["tail"]["n"] == 2
+    assert found["baselines"]["prior-per-type"]["accuracy"]["tail"]["value"] == 50
+    assert not found["cases"]
 
 
 def test_halves_of_train_differ_less(tmp_path: Path) -> None:
@@ -97,7 +109,7 @@ def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for train, test, more, complaint in (
         ("one", "bare", [], "1 questions have no answers, the first is 1"),
         ("one", "one", [], "about one image alone"),
-        ("one", "one", ["--alpha", "-1"], "--alpha must not be negative"),
+        ("one", "one", ["--alpha", "-1"], "--alpha must be 0 or more"),
         ("absent", "one", [], "cannot be read"),
     ):
         files = ["--train", str(tmp_path / f"{train}.jsonl"), "--test", str(tmp_path / f"{test}.jsonl")]

@@ -22,7 +22,7 @@ from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, distance_interval,
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.records import Example, Id
-from vlrnn.text.answer_set import majority
+from vlrnn.text.answer_set import AnswerPrior, majority
 from vlrnn.text.answers import DEFAULT_PROTOCOL, canonical
 
 Counts = Mapping[str, Counter[str]]
@@ -148,23 +148,27 @@ def probe_priors(
     Raises:
         UserError: a file is wrong, questions have no answers, ids do not match, or alpha is negative.
     """
-    if alpha < 0:
-        raise UserError(f"--alpha must not be negative, not {alpha}")
+    if not alpha >= 0:
+        raise UserError(f"--alpha must be 0 or more, not {alpha}")
     trained, asked = (_answered(read_questions(path), path) for path in (train, test))
     counts = count_answers(list(trained.values()))
     scores = Shift(list(asked.values()), counts).scores(resamples, seed)
     one, other = _halves(list(trained.values()), seed)
     baselines = {"train's halves": Shift(one, count_answers(other)).scores(resamples, seed)}
     cases: list[dict[str, Any]] = []
+    notes: list[str] = []
+    not_computed = {} if predictions else {"accuracy": "needs --predictions"}
     settings: dict[str, Any] = {"train": str(train), "test": str(test), "predictions": None, "alpha": alpha}
     if predictions is not None:
         matched = match(read_answers(predictions), asked, "error", str(predictions), by="id")
+        notes = matched.notes
         said = {id: each.text for id, each in matched.predictions.items()}
         tail = _in_tail(asked, counts, alpha)
         scores["accuracy"] = _accuracy(said, asked, tail, protocol, resamples, seed)
-        guessed = {id: _guess(each.question_type or "", counts) for id, each in asked.items()}
-        guesses = {"accuracy": _accuracy(guessed, asked, tail, protocol, resamples, seed)}
-        baselines["prior-per-type"] = guesses
+        for name in {"head", "tail"} - scores["accuracy"].keys():
+            not_computed[f"accuracy: {name}"] = "no question of test has such an answer"
+        guessed = _guess(asked, AnswerPrior(counts))
+        baselines["prior-per-type"] = {"accuracy": _accuracy(guessed, asked, tail, protocol, resamples, seed)}
         cases = _lured(said, asked, guessed)
         settings |= {"predictions": str(predictions), "protocol": protocol}
     return Finding(
@@ -172,7 +176,8 @@ def probe_priors(
         settings={**settings, "n": len(asked), "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95}},
         baselines=baselines,
         cases=cases,
-        not_computed={} if predictions else {"accuracy": "needs --predictions"},
+        not_computed=not_computed,
+        notes=notes,
     )
 
 
@@ -202,9 +207,13 @@ def _in_tail(asked: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArr
     return np.array([counts.get(kind, Counter())[answer] <= most.get(kind, 0.0) for kind, answer in kinds])
 
 
-def _guess(kind: str, counts: Counts) -> str:
-    of = counts.get(kind) or sum(counts.values(), Counter())
-    return min(of, key=lambda answer: (-of[answer], answer))
+def _guess(asked: Mapping[Id, Example], prior: AnswerPrior) -> dict[Id, str]:
+    """To each question the most frequent answer of its type."""
+    guesses: dict[str | None, str] = {}
+    for kind in {example.question_type for example in asked.values()}:
+        counts = prior.of(kind)
+        guesses[kind] = min(counts, key=lambda answer: (-counts[answer], answer))
+    return {id: guesses[example.question_type] for id, example in asked.items()}
 
 
 def _accuracy(
