@@ -18,9 +18,9 @@ from torch import Tensor
 from vlrnn.data.batches import collate
 from vlrnn.data.views import alike
 from vlrnn.errors import UserError
-from vlrnn.instruments.by_image import MeansByImage
 from vlrnn.instruments.encoded import EncodedSplit, encoded
 from vlrnn.metrics.bootstrap import Floats
+from vlrnn.metrics.by_image import MeansByImage
 from vlrnn.predictor import Predictor
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.object_spans import Span

@@ -15,11 +15,11 @@ import numpy as np
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.views import View, alike, derangement, exchanged, first_words, shuffled_words
 from vlrnn.errors import UserError
-from vlrnn.instruments.by_image import MeansByImage
 from vlrnn.instruments.encoded import EncodedSplit, encoded
 from vlrnn.instruments.replies import Replies, replies
 from vlrnn.metrics import CaptionScorer
 from vlrnn.metrics.bootstrap import Floats
+from vlrnn.metrics.by_image import MeansByImage
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.predictor import Predictor
 from vlrnn.probes.finding import TELLING, Finding
