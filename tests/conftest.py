@@ -4,9 +4,9 @@ them, and a captioner that has learnt the pictures."""
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -44,6 +44,18 @@ def real_data() -> Path:
     if not (folder := os.environ.get("VLRNN_DATA")):
         pytest.skip("VLRNN_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless browser, driven by playwright."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra dev")
+    if not (path := shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip("needs a browser: there is no chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ LOG = "epoch,step,train/loss,val/loss,val/CIDEr\n0,1,3.0,,\n0,2,,2.5,0.25\n1,3,2
 
 
 class Page(HTMLParser):
-    """A page, read: its tags, the addresses that it names, its text, the cells of its tables."""
+    """A page, read: its tags, the addresses that it names, its text, the cells of its tables, and what its scripts
+    hold by their ids."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -33,12 +34,15 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.words: list[str] = []
         self.rows: list[list[str]] = []
-        self.in_cell = False
+        self.facts: list[str] = []
+        self.scripts: dict[str, str] = {}
+        self.inside: list[str] = []
         self.feed(html)
         self.text = " ".join(self.words)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.inside.append(tag)
         for name, value in attributes:
             assert not name.startswith("on")
             if name.rpartition(":")[2] in ("src", "href", "srcset", "data", "action"):
@@ -47,28 +51,36 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
-            self.in_cell = True
+        if tag == "script":
+            self.script = dict(attributes).get("id") or "code"
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
-            self.in_cell = False
+        while self.inside and self.inside.pop() != tag:
+            pass
 
     def handle_data(self, data: str) -> None:
+        if "script" in self.inside:
+            self.scripts[self.script] = self.scripts.get(self.script, "") + data
+            return
         self.words.append(data)
-        if self.in_cell:
+        if "td" in self.inside or "th" in self.inside:
             self.rows[-1][-1] += data.strip()
+        if "dd" in self.inside:
+            self.facts.append(data)
 
     @property
     def pictures(self) -> list[Image.Image]:
-        return [
-            Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
-            for address in self.addresses
-            if address.startswith("data:image/jpeg;base64,")
-        ]
+        held = [address for name, address in self.scripts.items() if name.startswith("picture-")]
+        return [Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) for address in held]
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """Of all data sets, as the page's script reads them."""
+        return [item for section in json.loads(self.scripts["content"]) for item in section["items"]]
 
     def row(self, name: str) -> list[str]:
         (found,) = [row[1:] for row in self.rows if row and row[0] == name]
-        return found
+        return [cell for cell in found if cell]
 
 
 def make_run(folder: Path, data: Path, **more: Any) -> Path:
@@ -94,55 +106,96 @@ def report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
         out = tmp_path / "pages" / "report.html"
         assert main(["report", *map(str, arguments), "--out", str(out)]) == 0
         told = capsys.readouterr()
-        assert told.out == f"open {out}\n"
+        assert told.out.startswith(f"open {out} (")
         assert told.err == ""
-        assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+        assert {path.name for path in out.parent.iterdir()} == {"report.html", "report.md", "report.json"}
         return Page(out.read_text("utf-8"))
 
     return run
 
 
 def test_the_page_shows_the_run(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
-    page = report(make_run(tmp_path / "run", dataset))
+    folder = make_run(tmp_path / "run", dataset)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    write_json(folder / "metrics.json", metrics | {"provenance": {"commit": "abc123", "torch": "9.9", "device": "cpu"}})
+    recipe = "seed_everything: 7\nmodel:\n  class_path: vlrnn.tasks.captioning.Captioner\n  init_args:\n"
+    recipe += "    decoder:\n      class_path: vlrnn.nn.decoders.ShowAndTell\n      init_args: {embedding: 64}\n"
+    (folder / "config.yaml").write_text(recipe)
+    page = report(folder)
     assert page.row("CIDEr") == ["0.500 [0.250, 0.750]"]
     assert page.row("Bleu_4") == ["0.125"]
-    assert page.row("truth: right") == ["0.875"]
-    assert page.row("num_beams") == ["3"]
-    assert "a black circle" in page.text
-    for example in open_split(dataset, "test"):
-        assert all(caption in page.text for caption in example.captions)
+    assert page.row("right") == ["0.875"]
+    for fact in ("7", "Captioner", "ShowAndTell(embedding=64)", "num_beams 3", "commit abc123, torch 9.9", "cpu"):
+        assert fact in page.facts
+    (said,) = page.items[0]["said"]
+    assert {item["said"][0]["text"] for item in page.items} == {"a white square", "a black circle"}
+    assert said["score"] is not None
+    written = {caption for item in page.items for caption in item["references"]}
+    assert written == {caption for example in open_split(dataset, "test") for caption in example.captions}
     assert [picture.size for picture in page.pictures] == [(32, 32), (32, 32)]
     assert page.tags.count("svg") == 1  # the curves
 
 
 def test_the_page_needs_nothing_else(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     page = report(make_run(tmp_path / "one", dataset), make_run(tmp_path / "two", dataset))
-    assert len(page.addresses) > 2
-    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in page.addresses)
-    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert not {"iframe", "object", "embed", "base"} & set(page.tags)
     without_names = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", page.html)
     assert not re.search(r"https?:|file:|@import|url\((?!#)", without_names)
 
 
-def test_whatever_was_said_is_text(report: Callable[..., Page], tmp_path: Path) -> None:
-    attack = "<script>alert('\"')</script><img src=x onerror=alert(1)>"
+ATTACK = "<script>alert('\"')</script><img src=x onerror=alert(1)>"
+
+
+def attacked(tmp_path: Path) -> Path:
+    """A run in which everything that can be a text is an attack."""
     data = tmp_path / "data"
-    examples = [Example(f"{attack}{index}", index, f"{index}.png", (f"reference {attack}",)) for index in range(2)]
-    write_dataset(data, {"test": examples}, name="squares", source="made by the tests", licence="CC0")
+    examples = [
+        Example(f"{ATTACK}{index}", index, f"{index}.png", (f"reference {ATTACK}",), objects=(ATTACK,))
+        for index in range(2)
+    ]
+    write_dataset(data, {"test": examples}, name=ATTACK, source="made by the tests", licence="CC0")
     Image.new("RGB", (8, 8)).save(data / "0.png")
     folder = make_run(
         tmp_path / "a<b>&'c'",
         data,
-        texts=[f"said {attack}", f"unseen {attack}"],
-        scores={attack: 1.0},
-        settings={attack: {attack: [attack]}},
+        texts=[f"said {ATTACK}", f"unseen {ATTACK}"],
+        scores={ATTACK: 1.0},
+        settings={ATTACK: {ATTACK: [ATTACK]}},
     )
-    write_json(folder / "probes" / "<script>.json", {"scores": {"x": 1}, "settings": {}})
-    page = report(folder)
-    assert "script" not in page.tags
-    assert page.tags.count("img") == 1  # the second picture is not there
-    for text in (f"said {attack}", f"reference {attack}", f"unseen {attack}", f"{attack}1", "a<b>&'c'", "<script>: x"):
+    case = {"id": f"{ATTACK}0", ATTACK: [ATTACK]}
+    finding = {"scores": {ATTACK: 1}, "settings": {}, "cases": [case], "notes": [ATTACK]}
+    write_json(folder / "probes" / "<script>.json", {**finding, "details": {"objects": {ATTACK: {"mentions": 3}}}})
+    return folder
+
+
+def test_whatever_was_said_is_text(report: Callable[..., Page], tmp_path: Path) -> None:
+    page = report(attacked(tmp_path))
+    assert page.tags.count("script") == 3  # the items, one picture, as the second is not there, and the code
+    assert len(page.pictures) == 1
+    assert page.tags.count("img") == 1  # of the case
+    for text in (ATTACK, f"{ATTACK}0", "a<b>&'c'", "<script>"):
         assert text in page.text
+    texts = [f"said {ATTACK}", f"unseen {ATTACK}"]
+    assert sorted(item["said"][0]["text"] for item in page.items) == texts
+    written = (tmp_path / "pages" / "report.md").read_text()
+    assert "<script" not in written
+    assert "<img" not in written
+
+
+def test_the_same_is_told_in_markdown_and_json(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    page = report(make_run(tmp_path / "a|b", dataset, texts=["a [white](x) | square", "a black circle"]))
+    folder = tmp_path / "pages"
+    written = (folder / "report.md").read_text()
+    assert "| CIDEr | 0.500 [0.250, 0.750] |" in written
+    assert r"a \[white\](x) \| square" in written
+    assert r"a\|b" in written
+    found = json.loads((folder / "report.json").read_text())
+    (section,) = found["sections"]
+    assert section["shown"]["items"] == page.items
+    assert section["scores"]["Bleu_4"] == [{"value": 0.125, "n": 2}]
+    (probe,) = section["probes"]
+    assert (probe["name"], probe["rows"][0]["score"]) == ("truth", 0.875)
 
 
 def test_the_page_does_without_the_data(
@@ -154,45 +207,88 @@ def test_the_page_does_without_the_data(
     (data / first.image).write_bytes(b"no image any more")
     page = report(folder)
     assert len(page.pictures) == 1
-    assert first.captions[0] in page.text
+    assert {first.captions[0]} <= {text for item in page.items for text in item["references"]}
     shutil.rmtree(data)
     page = report(folder)
     assert page.pictures == []
-    assert "a white square" in page.text
-    assert str(first.id) in page.text
+    assert [item["said"][0]["text"] for item in page.items] == ["a white square", "a black circle"]
+    assert page.items[0]["id"] == first.id
 
 
-def test_scores_alone_make_a_page(report: Callable[..., Page], tmp_path: Path) -> None:
+def test_sections_without_data_are_absent(report: Callable[..., Page], tmp_path: Path) -> None:
     write_json(tmp_path / "run" / "metrics.json", {"scores": {"CIDEr": 0.5}, "settings": {}})
     page = report(tmp_path / "run")
     assert page.row("CIDEr") == ["0.500"]
     assert not {"figure", "svg", "img"} & set(page.tags)
+    for title in ("Training", "Probes", "better, or", "The best", "Look for failures", "like"):
+        assert title not in page.text
 
 
 def test_several_runs_stand_side_by_side(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     first = make_run(tmp_path / "first", dataset)
-    second = make_run(tmp_path / "second", dataset, scores={"CIDEr": 0.25, "SPICE": 0.1}, settings={"top_k": 5})
+    second = make_run(tmp_path / "second", dataset, scores={"CIDEr": 0.25, "SPICE": 0.1}, texts=["a dog", "a cat"])
     page = report(first, second)
-    assert ["score", "first", "second"] in page.rows
+    assert ["score", "first", "second", ""] in page.rows
     assert page.row("CIDEr") == ["0.500 [0.250, 0.750]", "0.250"]
     assert page.row("Bleu_4") == ["0.125", "-"]
     assert page.row("SPICE") == ["-", "0.100"]
-    assert page.row("top_k") == ["", "5"]
-    assert len(page.pictures) == 2  # of the first
-    assert page.tags.count("svg") == 2
+    assert len(page.row("second")) == 6  # differences
+    assert len(page.pictures) == 2
+    assert {tuple(saying["text"] for saying in item["said"]) for item in page.items} == {
+        ("a white square", "a dog"),
+        ("a black circle", "a cat"),
+    }
+
+
+def test_runs_on_other_data_have_a_section_of_their_own(
+    report: Callable[..., Page], make_dataset: Callable[..., Path], dataset: Path, tmp_path: Path
+) -> None:
+    other = make_dataset(tmp_path / "other")
+    page = report(*(make_run(tmp_path / name, data) for name, data in (("one", dataset), ("two", other))))
+    assert page.tags.count("section") == 2
+    assert "better, or" not in page.text
+
+
+def test_baselines_stand_beside(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    """Those of the run's name are found, of the same examples; others are given."""
+    run, blind, given = (make_run(tmp_path / name, dataset) for name in ("run", "run-blind", "somebody"))
+    make_run(tmp_path / "run-val", dataset, settings={"split": "val"})
+    assert ["score", "run", "run-blind", ""] in report(run).rows
+    page = report(run, "--baseline", given)
+    assert ["score", "run", "somebody", "run-blind", ""] in page.rows
+    assert page.text.count("baseline") == 2
+    assert ["score", "run", "run-blind", ""] in report(run, "--baseline", blind).rows
 
 
 def test_runs_of_the_same_name_are_told_apart(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     folders = [make_run(tmp_path / cell / "captioning", dataset) for cell in ("gru", "lstm")]
-    assert ["score", *map(str, folders)] in report(*folders).rows
+    assert ["score", *map(str, folders), ""] in report(*folders).rows
+
+
+def test_many_runs_get_parallel_coordinates(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    folders = [make_run(tmp_path / str(width), dataset, scores={"CIDEr": width / 100}) for width in range(10, 16)]
+    for folder in folders:
+        recipe = {"model": {"class_path": "x.Y", "init_args": {"width": int(folder.name), "same": 1, "name": "$a$"}}}
+        write_json(folder / "config.yaml", recipe)
+    assert "what they differ in" not in report(*folders[:5]).text
+    page = report(*folders)
+    assert "what they differ in" in page.text
+    drawing = page.html[page.html.index("what they differ in") :].partition("</svg>")[0]
+    for told in ("width", "CIDEr", "0.13", ">13<"):
+        assert told in drawing
+    assert "same" not in drawing
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (99, 2)])
 def test_as_many_captions_as_asked_for(
     report: Callable[..., Page], dataset: Path, tmp_path: Path, count: int, shown: int
 ) -> None:
-    page = report(make_run(tmp_path / "run", dataset), "--examples", count)
-    assert page.tags.count("figure") == shown
+    assert len(report(make_run(tmp_path / "run", dataset), "--examples", count).items) == shown
+
+
+def test_pictures_are_of_the_size_asked_for(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    page = report(make_run(tmp_path / "run", dataset), "--thumbnail", 16)
+    assert [picture.size for picture in page.pictures] == [(16, 16), (16, 16)]
 
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
@@ -204,6 +300,10 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a probe that is a list": ("probes/truth.json", "[1]", "truth.json"),
     "a probe without scores": ("probes/truth.json", '{"scores": null, "settings": {}}', "truth.json"),
     "data that is no folder": ("metrics.json", '{"scores": {}, "settings": {"data": 5}}', "'data' must be a text"),
+    "a probe without cases": ("probes/truth.json", '{"scores": {}, "settings": {}, "cases": [1]}', "'cases'"),
+    "a probe of text": ("probes/truth.json", '{"scores": {}, "settings": {}, "notes": "x"}', "'notes' must be a list"),
+    "a recipe that is none": ("config.yaml", "model: [", "config.yaml:1"),
+    "maps that are none": ("attention.jsonl", '{"id": 1, "peaks": "x"}', "attention.jsonl:1"),
     "a log of words": ("log.csv", "step,val/loss\n1,2.0\n2,much\n", "log.csv:3"),
     "a log without steps": ("log.csv", "epoch,val/loss\n1,2.0\n", "log.csv:2"),
     "a log with too many values": ("log.csv", "step,val/loss\n1,2.0,3.0\n", "log.csv:2"),
@@ -226,6 +326,8 @@ def test_what_is_no_run_is_told_in_one_line(dataset: Path, tmp_path: Path, capsy
     refused([str(dataset)], tmp_path, capsys, "not a scored run")
     refused([folder, str(tmp_path)], tmp_path, capsys, "not a scored run")
     refused([folder, "--examples", "-1"], tmp_path, capsys, "examples")
+    refused([folder, "--thumbnail", "2"], tmp_path, capsys, "--thumbnail")
+    refused([folder, "--baseline", str(tmp_path)], tmp_path, capsys, "not a scored run")
     (tmp_path / "report.html").mkdir()
     refused([folder], tmp_path, capsys, "report.html")
 

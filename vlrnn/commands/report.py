@@ -1,17 +1,37 @@
-"""report: an HTML page of one or several runs."""
+"""report: a page of one or several runs, with their examples, probes and comparison."""
 
 import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders; the captions shown are those of the first")
-    parser.add_argument("--out", required=True, metavar="FILE.html")
-    parser.add_argument("--examples", type=int, default=24, help="how many captions to show")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders; others are held against the first")
+    parser.add_argument("--out", required=True, metavar="FILE.html", help=".md and .json of that name come beside it")
+    parser.add_argument(
+        "--baseline",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs that stand beside the others; RUN-* of the same examples do anyway",
+    )
+    parser.add_argument("--examples", type=int, default=1000, help="how many to show of each data set (%(default)s)")
+    parser.add_argument("--thumbnail", type=int, default=192, metavar="PIXELS", help="of pictures (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap, and of what is drawn (%(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the page."""
+    """Write it, and say where it is and how large."""
+    import os
+
     from vlrnn.report.page import write_report
 
-    write_report(arguments.runs, arguments.out, arguments.examples)
-    print(f"open {arguments.out}")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for vlrnn score
+    page, *beside = write_report(
+        arguments.runs,
+        arguments.out,
+        baselines=arguments.baseline,
+        examples=arguments.examples,
+        thumbnail=arguments.thumbnail,
+        seed=arguments.seed,
+    )
+    size = page.stat().st_size / 2**20
+    print(f"open {page} ({size:.1f} MiB; {' and '.join(each.name for each in beside)} beside it)")

@@ -4,13 +4,14 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 1
 Koehn, EMNLP 2004.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Name = TypeVar("Name", bound=Hashable)
 
 _CELLS = 4_000_000
 """Resampling is done in parts of about so many drawn items, 32 MB, whatever the number of items."""
@@ -68,8 +69,8 @@ class Ratio(NamedTuple):
 
 
 def ratios(
-    parts: Mapping[str, Ratio], resampler: Resampler, scale: float = 1.0, level: float = 0.95
-) -> dict[str, dict[str, float | int]]:
+    parts: Mapping[Name, Ratio], resampler: Resampler, scale: float = 1.0, level: float = 0.95
+) -> dict[Name, dict[str, float | int]]:
     """Ratios with their intervals, as `interval` gives them.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, ratios
+from vlrnn.metrics.bootstrap import Floats, Name, Ratio, Resampler, ratios
 from vlrnn.records import Id
 
 
@@ -35,6 +35,20 @@ class MeansByImage:
         counts = self._sums(counted if below is None else counted * below)
         parts = {name: Ratio(self._sums(counted * each), counts, int(counted.sum())) for name, each in columns.items()}
         return ratios(parts, self._resampler)
+
+    def of_groups(
+        self, columns: Mapping[Name, Floats], groups: Mapping[str, NDArray[np.bool_]]
+    ) -> dict[str, dict[Name, dict[str, float | int]]]:
+        """The mean of each column [items] over each group's members [items]; one without members is absent."""
+        parts = {}
+        for group, members in groups.items():
+            counts = self._sums(members)
+            for name, each in columns.items():
+                parts[group, name] = Ratio(self._sums(members * each), counts)
+        found: dict[str, dict[Name, dict[str, float | int]]] = {}
+        for (group, name), score in ratios(parts, self._resampler).items():
+            found.setdefault(group, {})[name] = score
+        return found
 
     def _sums(self, values: NDArray[Any]) -> Floats:
         return np.bincount(self._image, values, self.count).astype(np.float64)

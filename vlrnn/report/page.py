@@ -1,67 +1,98 @@
-"""From run folders to one HTML file that needs nothing else: pictures and curves are inside it."""
+"""A report, written: one HTML file that needs nothing else, and the same content as Markdown and JSON beside it."""
 
-import base64
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
-import vlrnn
-from vlrnn.data.images import open_image
 from vlrnn.errors import UserError
-from vlrnn.files import replacing
-from vlrnn.report.run import Run, load_run
+from vlrnn.files import replacing, write_json
+from vlrnn.report.charts import curves, parallel_coordinates, probe_picture
+from vlrnn.report.content import Section, build
+from vlrnn.report.probed import number
+from vlrnn.report.thumbnails import thumbnails
 
 _HUGE = 1e300  # no score; a whole number of JSON can be too large to be written as a decimal
-_SIDE = 240  # pixels, of the pictures in the page
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A caption or an answer under its picture. `picture` is a data address, empty when the file is not there;
-    `question` what was asked, if anything; `references` what people wrote."""
-
-    id: str
-    picture: str
-    question: str
-    said: str
-    references: Sequence[str]
-
-
-def write_report(folders: Sequence[str | Path], out: str | Path, examples: int = 24) -> None:
-    """Write the page of one or several runs.
+def write_report(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    baselines: Sequence[str | Path] = (),
+    examples: int = 1000,
+    thumbnail: int = 192,
+    seed: int = 0,
+) -> list[Path]:
+    """Write the report of one or several runs.
 
     Args:
-        folders: run folders; the first is the one whose captions or answers are shown; those of one task stand in one
-            table of scores.
-        out: the HTML file.
-        examples: how many captions or answers to show.
+        folders: run folders; of those scored on the same examples, the first is the one that others are held against.
+        out: the HTML file; `.md` and `.json` of the same name are written beside it.
+        baselines: run folders that stand beside the others; `RUN-*` that were scored on the same examples do anyway.
+        examples: show this many items of each group of runs at most.
+        thumbnail: the longer side of the pictures, in pixels.
+        seed: of the bootstrap, and of what is drawn.
+
+    Returns:
+        the files.
 
     Raises:
-        UserError: a folder is no scored run.
+        UserError: a folder is no scored run, or a number makes no sense.
     """
-    if examples < 0:
-        raise UserError(f"examples must not be negative, as {examples} is")
-    runs = [load_run(folder, examples if index == 0 else 0) for index, folder in enumerate(folders)]
-    if len({run.name for run in runs}) < len(runs):  # gru/captioning and lstm/captioning, say
-        runs = [replace(run, name=str(run.folder)) for run in runs]
-    page = Environment(loader=PackageLoader("vlrnn.report", "."), autoescape=True, undefined=StrictUndefined)
-    page.filters["score"] = format_score
-    html = page.get_template("page.html").render(
-        version=vlrnn.__version__,
-        runs=runs,
-        tables=_tables(runs),
-        settings=list(dict.fromkeys(name for run in runs for name in run.settings)),
-        curves=[(run.name, curves) for run in runs if (curves := _curves(run))],
-        shown=_shown(runs[0], examples),
+    out = Path(out)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {out}: the report is a page, and its name ends with .html")
+    if thumbnail < 16:
+        raise UserError(f"--thumbnail must be 16 pixels at least, not {thumbnail}")
+    report, pictures = build(folders, baselines, examples, seed)
+    pages = Environment(
+        loader=PackageLoader("vlrnn.report", "."),
+        autoescape=lambda name: name is None or not name.endswith(".md"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    pages.filters |= {"score": format_score, "cell": cell, "as_yaml": _yaml}
+    pages.globals |= {"curves": curves, "parallel_coordinates": parallel_coordinates, "probe_picture": probe_picture}
+    pages.globals |= {"whisker": whisker}
+    written = [out, out.with_suffix(".md"), out.with_suffix(".json")]
     with replacing(out) as file:
-        file.write(html)
+        stream = pages.get_template("page.html").stream(
+            report=report,
+            told=[_items(section) for section in report.sections],
+            pictures=thumbnails(pictures, thumbnail),
+        )
+        file.writelines(stream)
+    with replacing(written[1]) as file:
+        file.write(pages.get_template("page.md").render(report=report))
+    write_json(written[2], plain(report))
+    return written
+
+
+def _items(section: Section) -> dict[str, Any]:
+    """What the page's script tells of: the items of a section."""
+    runs = [{"name": run.name, "baseline": run.baseline} for run in section.runs]
+    return {"asks": section.asks, "unit": section.unit, "runs": runs, "items": plain(section.shown.items)}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dataclasses as objects, numbers with six digits, null for those that are none."""
+    if is_dataclass(value):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
 
 
 def format_score(score: Any) -> str:
@@ -72,57 +103,32 @@ def format_score(score: Any) -> str:
     return f"{score:.3f}" if isinstance(score, (int, float)) and abs(score) < _HUGE else "-"
 
 
-def _tables(runs: Sequence[Run]) -> list[tuple[list[Run], list[str]]]:
-    """Runs that have scores in common, with the names of all their scores."""
-    tables: list[tuple[list[Run], list[str]]] = []
-    for run in runs:
-        table = next((table for table in tables if run.scores.keys() & table[1]), None)
-        if table is None:
-            tables.append(([run], list(run.scores)))
-        else:
-            table[0].append(run)
-            table[1].extend(name for name in run.scores if name not in table[1])
-    return tables
+def whisker(score: Any, beside: Sequence[Any] = (), reach: tuple[float, float] | None = None) -> dict[str, Any] | None:
+    """Where a score, its interval and the scores beside it stand on a scale, in percent of its width.
+
+    Args:
+        score: a number, or `{"value", "low", "high"}`.
+        beside: others, None where there is none.
+        reach: the ends of the scale; by default what there is, and zero.
+    """
+    value = number(score)
+    if value is None or not math.isfinite(value):
+        return None
+    ends = [number(score.get(end)) for end in ("low", "high")] if isinstance(score, Mapping) else [None, None]
+    low, high = (value if end is None else end for end in ends)
+    ticks = [each for each in map(number, beside) if each is not None and math.isfinite(each)]
+    first, last = reach or (min(0.0, low, *ticks), max(0.0, high, *ticks))
+
+    def percent(each: float) -> float:
+        return round(100 * min(1.0, max(0.0, (each - first) / (last - first))), 2) if last > first else 0.0
+
+    return {"value": percent(value), "low": percent(low), "high": percent(high), "ticks": list(map(percent, ticks))}
 
 
-def _shown(run: Run, count: int) -> list[Shown]:
-    shown = []
-    for prediction in run.predictions[:count]:
-        example = run.examples.get(prediction.id)
-        picture = _picture(run.image_root / example.image) if example else ""
-        question = (example and example.question) or ""
-        written = dict.fromkeys((*example.captions, *example.answers)) if example else ()
-        shown.append(Shown(str(prediction.id), picture, question, prediction.text, tuple(written)))
-    return shown
+def cell(text: Any) -> str:
+    """Text as Markdown shows it, in a cell of a table too: nothing of it is markup."""
+    return re.sub(r"([\\`|\[\]*~])", r"\\\1", escape(" ".join(str(text).split()), quote=False))
 
 
-def _picture(path: Path) -> str:
-    try:
-        image = open_image(path)
-    except UserError:
-        return ""
-    image.thumbnail((_SIDE, _SIDE))
-    held = io.BytesIO()
-    image.save(held, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
-
-
-def _curves(run: Run) -> Markup:
-    """The losses, and the score of captions or answers, over steps; an SVG, empty when nothing was logged."""
-    wanted = {"nats": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",), "accuracy in %": ("val/overall",)}
-    found = {label: {name: run.log[name] for name in names if name in run.log} for label, names in wanted.items()}
-    drawn = [(label, lines) for label, lines in found.items() if lines]
-    if not drawn:
-        return Markup()
-    figure = Figure(figsize=(4.4 * len(drawn), 2.8), layout="constrained")
-    for axis, (label, lines) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
-        for name, points in lines.items():
-            axis.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 40 else None)
-        axis.set_xlabel("steps")
-        axis.set_ylabel(label)
-        axis.legend()
-        axis.grid(alpha=0.3)
-    held = io.StringIO()
-    # Without metadata, which would name the day and a few web addresses.
-    figure.savefig(held, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return Markup(held.getvalue()[held.getvalue().index("<svg") :])
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

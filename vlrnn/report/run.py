@@ -1,43 +1,60 @@
-"""A run folder, read: scores, predictions, the course of training. Where the data that it was scored on is still there,
-its photographs and references too."""
+"""A run folder, read: scores, predictions, probes, the course of training, and what made it."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, read_text
-from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
+from vlrnn.records import AttentionMaps, Prediction, RecordFile
+
+_OBJECTS = ("scores", "settings", "baselines", "not_computed", "details", "provenance")
+_LISTS = ("cases", "notes")
 
 
 @dataclass(frozen=True)
 class Run:
     """What a run folder holds.
 
-    `name` is what tables call it, the folder's own name. `scores` and `settings` are those of `metrics.json`, with the
-    scores of each `probes/NAME.json` behind them as `NAME: score`; `log` has a list of (step, value) for each column of
-    `log.csv`; `examples` are those that the predictions are about, as far as the data is there; `image_root` is the
-    photographs' folder.
+    `name` is what tables call it, the folder's own name. `scores` (those of types as `per_question_type: color`),
+    `settings` and `provenance` are those of `metrics.json`; `config` is the recipe; `probes` has each
+    `probes/NAME.json` by its name; `log` a list of (step, value) for each column of `log.csv`. `baseline` tells that it
+    stands there for the others to be held against.
     """
 
     folder: Path
     name: str
     scores: Mapping[str, Any]
     settings: Mapping[str, Any]
-    predictions: RecordFile[Prediction] | tuple[()]
-    examples: Mapping[Id, Example]
-    image_root: Path
+    provenance: Mapping[str, Any]
+    config: Mapping[str, Any]
+    probes: Mapping[str, Mapping[str, Any]]
+    predictions: Sequence[Prediction]
+    attention: Sequence[AttentionMaps]
     log: Mapping[str, list[tuple[int, float]]]
+    baseline: bool = False
+
+    @property
+    def scored_on(self) -> tuple[str, str] | None:
+        """The data set's folder and split, where the run tells them."""
+        data, split = self.settings.get("data"), self.settings.get("split")
+        return (data, split) if data and split else None
+
+    @property
+    def image_root(self) -> Path:
+        return Path(self.settings.get("image_root") or self.settings.get("data") or ".")
 
 
-def load_run(folder: str | Path, most_examples: int) -> Run:
+def load_run(folder: str | Path, baseline: bool = False) -> Run:
     """Read a run folder.
 
     Args:
         folder: with a `metrics.json` at least.
-        most_examples: look up this many of the predictions' examples.
+        baseline: it stands there for others to be held against.
 
     Raises:
         UserError: it has no `metrics.json`, or one of its files is not what its name says; names file and line.
@@ -46,17 +63,20 @@ def load_run(folder: str | Path, most_examples: int) -> Run:
     if not (folder / "metrics.json").is_file():
         raise UserError(f"{folder}: not a scored run: it has no metrics.json; run vlrnn test or validate first")
     metrics = _read_result(folder / "metrics.json")
-    settings = metrics["settings"]
-    scores = _flat(metrics["scores"])
-    for probe in sorted((folder / "probes").glob("*.json")):
-        for name, score in _read_result(probe)["scores"].items():
-            scores[f"{probe.stem}: {name}"] = score
-    path = folder / "predictions.jsonl"
-    predictions = RecordFile(path, Prediction) if path.is_file() else ()
-    examples = _examples(settings, {each.id for each in predictions[:most_examples]})
-    image_root = Path(settings.get("image_root") or settings.get("data") or ".")
-    log = _read_log(folder / "log.csv")
-    return Run(folder, folder.resolve().name, scores, settings, predictions, examples, image_root, log)
+    predictions, attention = folder / "predictions.jsonl", folder / "attention.jsonl"
+    return Run(
+        folder=folder,
+        name=folder.resolve().name,
+        scores=_flat(metrics["scores"]),
+        settings=metrics["settings"],
+        provenance=metrics.get("provenance", {}),
+        config=_read_config(folder / "config.yaml"),
+        probes={path.stem: _read_result(path) for path in sorted((folder / "probes").glob("*.json"))},
+        predictions=RecordFile(predictions, Prediction) if predictions.is_file() else (),
+        attention=RecordFile(attention, AttentionMaps) if attention.is_file() else (),
+        log=_read_log(folder / "log.csv"),
+        baseline=baseline,
+    )
 
 
 def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,26 +92,30 @@ def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_result(path: Path) -> dict[str, Any]:
     result = read_json(path)
-    if not isinstance(result, dict) or not all(isinstance(result.get(key), dict) for key in ("scores", "settings")):
+    if not isinstance(result, dict) or not {"scores", "settings"} <= result.keys():
         raise UserError(f'{path}: expected {{"scores": {{...}}, "settings": {{...}}}}')
+    for kind, told, names in ((dict, "an object", _OBJECTS), (list, "a list", _LISTS)):
+        for name in names:
+            if not isinstance(result.get(name, kind()), kind):
+                raise UserError(f"{path}: {name!r} must be {told}")
+    if not all(isinstance(case, dict) for case in result.get("cases", ())):
+        raise UserError(f"{path}: each of 'cases' must be an object")
     for name in ("data", "split", "image_root"):
         if not isinstance(result["settings"].get(name, ""), str):
             raise UserError(f"{path}: settings: {name!r} must be a text")
     return result
 
 
-def _examples(settings: Mapping[str, Any], wanted: set[Id]) -> dict[Id, Example]:
-    try:
-        split = open_split(settings["data"], settings["split"])
-    except (KeyError, UserError):
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
         return {}
-    found: dict[Id, Example] = {}
-    for example in split:
-        if len(found) == len(wanted):
-            break
-        if example.id in wanted:
-            found[example.id] = example
-    return found
+    try:
+        config = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not YAML; it is what vlrnn fit wrote, or remove it") from None
+    return config if isinstance(config, dict) else {}
 
 
 def _read_log(path: Path) -> dict[str, list[tuple[int, float]]]:

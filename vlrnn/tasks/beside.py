@@ -16,19 +16,29 @@ from vlrnn.files import read_json
 _SAME = ("data", "split")
 
 
-def print_beside(run: Path, result: Mapping[str, Any]) -> None:
-    """Print the scores of a run beside those of its baselines that were scored on the same examples; nothing where
-    there are none."""
-    rows = {run.name: result["scores"]}
+def baselines(run: Path, settings: Mapping[str, Any]) -> dict[Path, Mapping[str, Any]]:
+    """The folders of a run's baselines that were scored on the same examples, and their scores.
+
+    Args:
+        run: the run folder.
+        settings: of the run's own scores.
+    """
+    found: dict[Path, Mapping[str, Any]] = {}
     for path in sorted(run.parent.glob(f"{run.name}-*/metrics.json")):
         try:
-            found = read_json(path)
-            if all(found["settings"].get(name) == result["settings"].get(name) for name in _SAME):
-                rows[path.parent.name] = found["scores"]
+            result = read_json(path)
+            if all(result["settings"].get(name) == settings.get(name) for name in _SAME):
+                found[path.parent] = result["scores"]
         except (UserError, KeyError, TypeError, AttributeError):  # not ours, or of another time: it is only not told of
             continue
-    if len(rows) > 1:
-        Console().print(_table(rows, result["settings"]["split"]))
+    return found
+
+
+def print_beside(run: Path, result: Mapping[str, Any]) -> None:
+    """Print the scores of a run beside those of its baselines; nothing where there are none."""
+    beside = {path.name: scores for path, scores in baselines(run, result["settings"]).items()}
+    if beside:
+        Console().print(_table({run.name: result["scores"], **beside}, result["settings"]["split"]))
 
 
 def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:

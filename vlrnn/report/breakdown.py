@@ -1,0 +1,98 @@
+"""Scores by what the items are like: how long the references are, which objects are there, what is asked."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.metrics.by_image import MeansByImage
+from vlrnn.records import Example
+from vlrnn.report.group import Group
+
+_MOST = 20  # rows of a breakdown
+_FEWEST = 5  # items of a row
+_PARTS = 5  # of a breakdown by length
+
+
+class Property(NamedTuple):
+    """What of an example its `kinds` are; `order` has all there can be, or is empty where the most frequent of them
+    come first."""
+
+    title: str
+    kinds: Callable[[Example], Sequence[str]]
+    order: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of the runs, in their order, on `n` items that are alike."""
+
+    label: str
+    n: int
+    scores: Sequence[Mapping[str, float | int]]
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The mean scores by one property of the items. `left_out` kinds of items are not among the rows."""
+
+    title: str
+    rows: Sequence[Row]
+    left_out: int
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The ends of a scale that has room for all of them."""
+        return 0.0, max(float(score["high"]) for row in self.rows for score in row.scores)
+
+
+def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Breakdown]:
+    """All breakdowns of a group that have two rows at least; intervals are of the bootstrap over images."""
+    if not group.judged:
+        return []
+    examples = [group.examples[id] for id in group.ids]
+    means = MeansByImage([example.image_id for example in examples], resamples, seed)
+    values = {run: group.values(run) for run in range(len(group.runs))}
+    found = []
+    for title, kinds, order in _properties(group.asks, examples):
+        has = [set(kinds(example)) for example in examples]
+        counts = Counter(kind for each in has for kind in each)
+        order = order or sorted(counts, key=lambda kind: (-counts[kind], kind))
+        often = [kind for kind in order if counts[kind] >= _FEWEST][:_MOST]
+        members = {kind: np.array([kind in each for each in has]) for kind in often}
+        if len(members) > 1:
+            scores = means.of_groups(values, members)
+            rows = [Row(kind, counts[kind], [scores[kind][run] for run in values]) for kind in often]
+            found.append(Breakdown(title, rows, len(order) - len(often)))
+    return found
+
+
+def _properties(asks: bool, examples: Sequence[Example]) -> list[Property]:
+    objects = Property("object", lambda example: example.objects or ())
+    if not asks:
+        words = np.array([np.mean([len(each.split()) for each in example.captions]) for example in examples])
+        return [_by_length("words of the references, their mean", examples, words.round().astype(int)), objects]
+    words = np.array([len((example.question or "").split()) for example in examples])
+    return [
+        Property("question type", lambda example: [example.question_type] if example.question_type else []),
+        Property("answer type", lambda example: [example.answer_type] if example.answer_type else []),
+        _by_length("words of the question", examples, words),
+        objects,
+    ]
+
+
+def _by_length(title: str, examples: Sequence[Example], lengths: NDArray[np.int64]) -> Property:
+    """Parts of about as many examples each, named by their lengths: `up to 8`, `9 to 10`, `11 or more`."""
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _PARTS + 1)[1:-1], method="inverted_cdf")).tolist()
+    edges = [edge for edge in edges if edge < lengths.max()]
+    if not edges:
+        return Property(title, lambda example: ())
+    between = [(low + 1, high) for low, high in pairwise(edges)]
+    names = [f"{low} to {high}" if low < high else str(low) for low, high in between]
+    names = [f"up to {edges[0]}", *names, f"{edges[-1] + 1} or more"]
+    part = {example.id: names[place] for example, place in zip(examples, np.searchsorted(edges, lengths), strict=True)}
+    return Property(title, lambda example: [part[example.id]], names)

@@ -1,0 +1,191 @@
+"""The pictures of a report: the course of training, runs among their settings, and what probes found."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vlrnn.report.content import RunTold, Section
+from vlrnn.report.drawing import COLOURS, drawn, plain
+from vlrnn.report.facts import flatten
+from vlrnn.report.probed import Probed, number
+
+MANY = 5
+"""More runs than this get parallel coordinates."""
+
+_AXES = 8  # of parallel coordinates: settings that differ, and behind them scores
+_SCORES = ("CIDEr", "Bleu_4", "ROUGE_L", "overall", "exact_match")
+_BARS = 15
+
+
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+# Training.
+
+
+@drawn
+def curves(runs: Sequence[RunTold]) -> Figure | None:
+    """The losses, and the score of captions or answers, over steps; nothing when nothing was logged."""
+    wanted = {"loss, nats": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",), "accuracy, %": ("val/overall",)}
+    panels = {label: names for label, names in wanted.items() if any(name in run.log for name in names for run in runs)}
+    if not panels:
+        return None
+    figure = Figure(figsize=(4.6 * len(panels), 3), layout="constrained")
+    for axis, (label, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for place, run in enumerate(runs):
+            for name in names:
+                if points := run.log.get(name):
+                    train = name.startswith("train")
+                    told = plain(run.name) + (" (train)" if train else "")
+                    marker = "." if len(points) < 40 and not train else ""
+                    look = {"alpha": 0.35, "linewidth": 1} if train else {"marker": marker}
+                    axis.plot(*zip(*points, strict=True), color=_colour(place), label=told, **look)
+        axis.set_xlabel("steps")
+        axis.set_ylabel(label)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+# Many runs.
+
+
+@drawn
+def parallel_coordinates(section: Section) -> Figure | None:
+    """A line for each run, over the settings in which runs differ and their scores; nothing of few runs."""
+    runs = section.runs
+    if len(runs) <= MANY:
+        return None
+    columns = _columns(section)
+    figure = Figure(figsize=(1.5 * max(4, len(columns)), 4), layout="constrained")
+    axis = figure.subplots()
+    for place, run in enumerate(runs):
+        heights = [_heights(values)[place] for values in columns.values()]
+        style = "--" if run.baseline else "-"
+        axis.plot(range(len(columns)), heights, style, color=_colour(place), marker="o", label=plain(run.name))
+    for x, values in enumerate(columns.values()):
+        for value, height in dict(zip(map(_tick, values), _heights(values), strict=True)).items():
+            axis.annotate(plain(value), (x, height), (4, 2), textcoords="offset points", fontsize=7)
+    axis.set_xticks(range(len(columns)), [plain(name) for name in columns], rotation=20, ha="right")
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    axis.grid(axis="y", visible=False)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def _columns(section: Section) -> dict[str, list[Any]]:
+    """Name -> the value of each run: settings that differ, then scores."""
+    leaves = [flatten(run.config.get("model", {})) for run in section.runs]
+    names = dict.fromkeys(name for each in leaves for name in each)
+    settings = {name: [each.get(name) for each in leaves] for name in names}
+    differing = {name: values for name, values in settings.items() if len(set(map(str, values))) > 1}
+    scores = {name: [number(each) for each in values] for name, values in section.scores.items() if name in _SCORES}
+    scores = {name: values for name, values in scores.items() if None not in values}
+    left = _AXES - len(scores)
+    return dict(list(differing.items())[:left]) | scores
+
+
+def _heights(values: Sequence[Any]) -> list[float]:
+    """Where values stand on an axis, in 0..1: numbers by their size, all else in its order."""
+    numbers = [number(value) for value in values]
+    if any(each is None for each in numbers):
+        order = {name: place for place, name in enumerate(sorted(set(map(_tick, values))))}
+        numbers = [float(order[_tick(value)]) for value in values]
+    placed = [each or 0.0 for each in numbers]
+    low, high = min(placed), max(placed)
+    return [(each - low) / (high - low) if high > low else 0.5 for each in placed]
+
+
+def _tick(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value).rpartition(".")[2]
+
+
+# Probes.
+
+
+@drawn
+def probe_picture(probe: Probed) -> Figure | None:
+    """What the details of a probe show: a curve, or bars; nothing where there are none that a picture is known of."""
+    panels = [
+        (draw, probe.details[name])
+        for name, draw in _PANELS.items()
+        if isinstance(probe.details.get(name), (list, dict)) and probe.details[name]
+    ]
+    if not panels:
+        return None
+    figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
+    for axis, (draw, details) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        draw(axis, details)
+    return figure
+
+
+def _reliability(axis: Axes, bins: Sequence[Mapping[str, float]]) -> None:
+    axis.plot([0, 1], [0, 1], "--", color=COLOURS[-1], label="sure as often as right")
+    axis.bar(
+        [each["low"] for each in bins],
+        [each["right"] for each in bins],
+        [each["high"] - each["low"] for each in bins],
+        align="edge",
+        alpha=0.4,
+        color=COLOURS[0],
+    )
+    axis.plot([each["sure"] for each in bins], [each["right"] for each in bins], "o", color=COLOURS[0], label="answers")
+    axis.set(xlabel="how sure", ylabel="how often right", xlim=(0, 1), ylim=(0, 1))
+    axis.legend(fontsize=8)
+
+
+def _risk_coverage(axis: Axes, points: Sequence[Mapping[str, float]]) -> None:
+    axis.plot([each["coverage"] for each in points], [each["risk"] for each in points], color=COLOURS[1])
+    axis.set(xlabel="share answered, the surest first", ylabel="share wrong among them", xlim=(0, 1))
+    axis.set_ylim(bottom=0)
+
+
+def _objects(axis: Axes, objects: Mapping[str, Mapping[str, float]]) -> None:
+    """How often each object is named, and how often it is made up."""
+    named = {name: counts.get("mentions", counts.get("named", 0)) for name, counts in objects.items()}
+    made_up = {name: counts.get("made_up", counts.get("hallucinated", 0)) for name, counts in objects.items()}
+    order = sorted(objects, key=lambda name: (-made_up[name], -named[name], name))[:_BARS]
+    _bars(axis, order, [made_up[name] for name in order], [named[name] for name in order])
+    axis.set_xlabel("named (pale), and made up")
+
+
+def _pairs(axis: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
+    """The pairs that are amplified most."""
+    told = [pair for pair in pairs if number(pair.get("A_to_T")) is not None]
+    order = sorted(told, key=lambda pair: -abs(number(pair["A_to_T"]) or 0))[:_BARS]
+    names = [f"{pair['attribute']}, {pair['task']}" for pair in order]
+    _bars(axis, names, [number(pair["A_to_T"]) or 0 for pair in order])
+    axis.set_xlabel("amplified, attribute to task")
+
+
+def _drops(axis: Axes, types: Mapping[str, Mapping[str, Any]]) -> None:
+    """How much worse each question type is answered with somebody else's image."""
+    view = next((each for each in next(iter(types.values())) if each.startswith("other")), None)
+    view = view or next(iter(next(iter(types.values()))))
+    drops = {name: number(views.get(view)) or 0 for name, views in types.items()}
+    order = sorted(drops, key=lambda name: -drops[name])[:_BARS]
+    _bars(axis, order, [drops[name] for name in order])
+    axis.set_xlabel(f"drop: {view.replace('_', ' ')}")
+
+
+def _bars(axis: Axes, names: Sequence[str], values: Sequence[float], behind: Sequence[float] = ()) -> None:
+    places = range(len(names))
+    if behind:
+        axis.barh(places, behind, color=COLOURS[0], alpha=0.3)
+    axis.barh(places, values, color=COLOURS[1])
+    axis.set_yticks(places, [plain(name) for name in names], fontsize=8)
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+
+
+_PANELS: dict[str, Callable[[Axes, Any], None]] = {
+    "reliability": _reliability,
+    "risk_coverage": _risk_coverage,
+    "objects": _objects,
+    "pairs": _pairs,
+    "drop_per_question_type": _drops,
+}

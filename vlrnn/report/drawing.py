@@ -1,0 +1,56 @@
+"""Pictures of numbers as SVG that takes its ink from the page, so that it is readable in light and in dark. Knows
+matplotlib, no runs."""
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+COLOURS = ("#3b82c4", "#e07b39", "#2f9e78", "#b565c9", "#c4453b", "#8f7f2a", "#5f6bd0", "#7a7a7a")
+"""Of runs, in their order; each is told from the page in light and in dark."""
+
+_INK = "#010203"  # stands for the colour of the page's text
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "font.size": 9,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.color": _INK,
+    "legend.frameon": False,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), _INK
+    ),
+}
+
+Arguments = ParamSpec("Arguments")
+
+
+def drawn(draw: Callable[Arguments, Figure | None]) -> Callable[Arguments, Markup]:
+    """Make a function that draws a figure return it as SVG; of no figure, nothing."""
+
+    @wraps(draw)
+    def as_svg(*arguments: Arguments.args, **named: Arguments.kwargs) -> Markup:
+        with rc_context(_STYLE):
+            figure = draw(*arguments, **named)
+            if figure is None:
+                return Markup()
+            held = io.StringIO()
+            # Without metadata, which would name the day and a few web addresses.
+            figure.savefig(held, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        text = held.getvalue()
+        return Markup(text[text.index("<svg") :].replace(_INK, "currentColor"))
+
+    return as_svg
+
+
+def plain(name: str) -> str:
+    """A name from the data, as a label: what stands between two dollars would be taken for a formula."""
+    return name.replace("$", r"\$")

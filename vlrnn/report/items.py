@@ -1,0 +1,159 @@
+"""What runs said, item by item: which are shown, and what is told of each. Knows no page, and opens no picture."""
+
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from vlrnn.probes.objects import Mentions, mentions
+from vlrnn.records import AttentionMaps, Example, Id, Prediction
+from vlrnn.report.group import Group
+
+GALLERY = 8
+"""How many of the best, the worst and of those drawn at random are shown first."""
+
+_OTHERS = 5  # other hypotheses that are told
+
+
+@dataclass(frozen=True)
+class Saying:
+    """What a run said of an item: its score; how sure it was (of an answer its probability); the words said, with the
+    log probability of each and, last, of the end; other hypotheses, each a text with its score; and where it looked,
+    see `AttentionMaps`. Empty where it is not known."""
+
+    text: str
+    score: float | None = None
+    sure: float | None = None
+    tokens: Sequence[str] = ()
+    log_probs: Sequence[float] = ()
+    others: Sequence[Mapping[str, Any]] = ()
+    attention: AttentionMaps | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """An example, and what each run said of it, in their order. `picture` is its number among the report's pictures;
+    `references` is what people wrote; `made_up` are the objects that the first run mentions and that are not there,
+    None where nobody knows what is."""
+
+    id: Id
+    image: str
+    picture: int | None
+    question: str
+    question_type: str
+    references: Sequence[str]
+    objects: Sequence[str]
+    made_up: Sequence[str] | None
+    said: Sequence[Saying | None]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The items that are shown, the worst first where there are scores; of them `best`, `worst` and `random` are places
+    in `items`. `total` is how many there are, shown or not."""
+
+    items: Sequence[Item]
+    best: Sequence[int]
+    worst: Sequence[int]
+    random: Sequence[int]
+    total: int
+
+
+@dataclass
+class Pictures:
+    """The image files of a report, each once."""
+
+    numbers: dict[Path, int] = field(default_factory=dict)
+
+    def number(self, path: Path) -> int:
+        return self.numbers.setdefault(path.resolve(), len(self.numbers))
+
+
+def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> Shown:
+    """Choose items and tell of them.
+
+    Args:
+        group: the runs; items are those that the first said something of.
+        most: this many at most: of them a tenth the best, two tenths the worst, and the rest drawn at random.
+        pictures: takes the files of the items.
+        seed: of what is drawn.
+    """
+    scores = [dict(zip(group.ids, group.values(run).tolist(), strict=True)) for run in range(len(group.judged))]
+    first = group.said[0]
+    ranked = sorted(group.ids, key=lambda id: (scores[0][id], _sureness(first[id], scores[0][id])))
+    known = ranked or list(first)
+    order = Random(seed).sample(range(len(known)), len(known))
+    best, worst = (most // 10, 2 * most // 10) if ranked else (0, 0)
+    picked = dict.fromkeys((*range(worst), *range(len(known) - best, len(known)), *order)) if len(known) > most else {}
+    places = sorted([*picked][:most] if picked else order)
+    tell = _Teller(group, scores, pictures, {known[place] for place in places})
+    count = min(GALLERY, len(places))
+    return Shown(
+        items=[tell(known[place]) for place in places],
+        best=[*range(len(places) - 1, len(places) - 1 - count, -1)] if ranked else [],
+        worst=[*range(count)] if ranked else [],
+        random=[number for number, place in enumerate(places) if place in order[:count]],
+        total=len(known),
+    )
+
+
+def _sureness(said: Prediction, score: float) -> float:
+    """The surer the better of what is right, and the worse of what is wrong: it tells those of one score apart."""
+    sure = said.score if said.score is not None else 0.0
+    return sure if score > 0 else -sure
+
+
+class _Teller:
+    """From an id to the item of a group."""
+
+    def __init__(
+        self, group: Group, scores: Sequence[Mapping[Id, float]], pictures: Pictures, wanted: Container[Id]
+    ) -> None:
+        self.group, self.scores, self.pictures = group, scores, pictures
+        self.attention = {each.id: each for each in group.runs[0].attention if each.id in wanted}
+        named = {name for example in group.examples.values() for name in example.objects or ()}
+        self.find: Mentions | None = mentions("fixed", sorted(named)) if named and not group.asks else None
+
+    def __call__(self, id: Id) -> Item:
+        example = self.group.examples.get(id)
+        said = [self._saying(run, texts.get(id)) for run, texts in enumerate(self.group.said)]
+        if example is None:
+            return Item(id, "", None, "", "", (), (), None, said)
+        return Item(
+            id=id,
+            image=example.image,
+            picture=self.pictures.number(self.group.runs[0].image_root / example.image),
+            question=example.question or "",
+            question_type=example.question_type or "",
+            references=_references(example),
+            objects=example.objects or (),
+            made_up=self._made_up(example, self.group.said[0][id].text),
+            said=said,
+        )
+
+    def _saying(self, run: int, said: Prediction | None) -> Saying | None:
+        """All of what the first run said; of the others what can be held against it."""
+        if said is None:
+            return None
+        score = self.scores[run].get(said.id) if self.scores else None
+        full = run == 0 or (self.group.asks and not self.group.runs[run].baseline)
+        others = said.alternatives[:_OTHERS] if full else ()
+        told = [{"text": str(each.get("text", "")), "score": each.get("score")} for each in others]
+        if run > 0:
+            return Saying(said.text, score, said.score, others=told)
+        looked = self.attention.get(said.id)
+        return Saying(said.text, score, said.score, said.tokens, said.log_probs, told, looked)
+
+    def _made_up(self, example: Example, text: str) -> list[str] | None:
+        if self.find is None or example.objects is None:
+            return None
+        return list(dict.fromkeys(name for name in self.find(text) if name not in example.objects))
+
+
+def _references(example: Example) -> list[str]:
+    """The captions; or the answers, with how many gave each."""
+    answers = Counter(example.answers).most_common()
+    told = [answer if count == 1 else f"{answer} ({count})" for answer, count in answers]
+    return [*dict.fromkeys(example.captions), *told]

@@ -1,0 +1,221 @@
+"use strict";
+// Draws the items of the page: cards with pictures, words that show where the model looked, and a browser over them.
+// What the data say goes into the page as text alone, never as markup.
+
+const sections = JSON.parse(document.getElementById("content").textContent);
+const PAGE = 48; // cards that the browser adds at a time
+
+function make(tag, settings = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(settings)) {
+    if (name === "text") node.textContent = value;
+    else if (name === "on") for (const [event, act] of Object.entries(value)) node.addEventListener(event, act);
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+// Pictures: each stands once in the file, and is decoded when it comes into sight.
+
+function load(image) {
+  const held = document.getElementById("picture-" + image.dataset.picture);
+  if (held) image.src = held.textContent;
+  else image.parentElement.hidden = true;
+}
+
+const inSight = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    inSight.unobserve(target);
+    load(target);
+  }
+}, { rootMargin: "400px" });
+
+function watch(root) {
+  for (const image of root.querySelectorAll("img[data-picture]:not([src])")) inSight.observe(image);
+}
+
+// Attention: a veil over the picture, thin where the decoder looked as it said a word.
+
+function mapsOf(attention) {
+  const bytes = Uint8Array.from(atob(attention.maps), (letter) => letter.charCodeAt(0));
+  const regions = bytes.length / attention.peaks.length;
+  const side = Math.floor(Math.sqrt(regions));
+  return { side, of: (word) => bytes.subarray(word * regions, word * regions + side * side) };
+}
+
+function drawVeil(canvas, side, shares) {
+  canvas.width = canvas.height = side;
+  const context = canvas.getContext("2d");
+  const veil = context.createImageData(side, side);
+  shares.forEach((share, place) => { veil.data[4 * place + 3] = 0.82 * (255 - share); });
+  context.putImageData(veil, 0, 0);
+}
+
+function percent(share) {
+  return (100 * share).toFixed(share < 0.1 ? 1 : 0) + " %";
+}
+
+function told(score) {
+  return score === null ? "" : String(Math.round(1000 * score) / 1000);
+}
+
+// The words of what was said; one that is hovered, focused or tapped shows where the model looked, and how sure it was.
+
+function spoken(saying, frame) {
+  const line = make("p", { class: "said" });
+  const status = make("p", { class: "note status", "aria-live": "polite" });
+  if (!saying.tokens.length || !saying.log_probs.length) {
+    line.textContent = saying.text || "(nothing was said)";
+    return [line];
+  }
+  const looked = saying.attention && saying.attention.maps && frame ? saying.attention : null;
+  const maps = looked && mapsOf(looked);
+  const veil = looked && frame.appendChild(make("canvas", { hidden: "" }));
+  const words = saying.log_probs.map((_, place) => saying.tokens[place] ?? "(end)");
+  const buttons = words.map((word, place) => {
+    const probability = Math.exp(saying.log_probs[place]);
+    const button = make("button", { type: "button", class: place < saying.tokens.length ? "word" : "word end", text: word });
+    button.style.borderBottomColor = `color-mix(in srgb, var(--bad) ${Math.round(100 * (1 - probability))}%, transparent)`;
+    const show = () => {
+      buttons.forEach((each) => each.classList.toggle("looked", each === button));
+      const parts = [`“${word}”: probability ${percent(probability)}`];
+      if (looked && place < looked.peaks.length) {
+        drawVeil(veil, maps.side, maps.of(place));
+        veil.hidden = false;
+        parts.push(`most attention on a region ${percent(looked.peaks[place])}`);
+        if (looked.gates.length) parts.push(`gate ${looked.gates[place].toFixed(2)}`);
+      }
+      status.textContent = parts.join(", ");
+    };
+    for (const event of ["mouseenter", "focus", "click"]) button.addEventListener(event, show);
+    return button;
+  });
+  line.append(...buttons);
+  line.addEventListener("mouseleave", () => {
+    buttons.forEach((each) => each.classList.remove("looked"));
+    if (veil) veil.hidden = true;
+    status.textContent = "";
+  });
+  return [line, status];
+}
+
+function answerBars(saying, place) {
+  const likely = saying.others.filter((each) => each.score >= 0.005);
+  const answers = [{ text: saying.text, score: saying.sure }, ...likely].filter((each) => each.score !== null);
+  if (!answers.length || answers.some((each) => each.score < 0 || each.score > 1)) return null;
+  const bars = answers.flatMap((each) => {
+    const fill = make("i", { class: `fill c${place % 8}` });
+    fill.style.width = 100 * each.score + "%";
+    return [make("span", { text: each.text || "(nothing)" }), make("span", { class: "bar" }, fill), make("span", { text: percent(each.score) })];
+  });
+  return make("div", { class: "answers" }, ...bars);
+}
+
+function hypotheses(saying) {
+  if (!saying.others.length) return null;
+  const lines = saying.others.map((each) => make("li", { text: each.text + (each.score === null ? "" : `  (${told(each.score)})`) }));
+  const own = saying.sure === null ? "" : `; the first has ${told(saying.sure)}`;
+  return make("details", {}, make("summary", { text: `${lines.length} other hypotheses, and their scores${own}` }), make("ul", { class: "references" }, ...lines));
+}
+
+function card(section, item) {
+  const [first, ...others] = item.said;
+  const figure = make("figure");
+  const frame = item.picture === null ? null : make("div", { class: "frame" }, make("img", { "data-picture": item.picture, alt: item.image }));
+  const caption = make("figcaption");
+  if (item.question) caption.append(make("p", { class: "question", text: item.question }));
+  caption.append(...spoken(first, frame));
+  const chips = make("div");
+  if (first.score !== null) chips.append(make("span", { class: "chip", text: `${section.unit} ${told(first.score)}` }), " ");
+  for (const name of item.made_up ?? []) chips.append(make("span", { class: "chip bad", text: `not there: ${name}` }), " ");
+  caption.append(chips);
+  const bars = section.asks ? answerBars(first, 0) : hypotheses(first);
+  if (bars) caption.append(bars);
+  others.forEach((saying, place) => {
+    if (saying === null) return;
+    const score = saying.score === null ? "" : ` (${told(saying.score)})`;
+    caption.append(make("p", { class: "other" }, make("span", { class: "note", text: section.runs[place + 1].name + ": " }), saying.text + score));
+    const bars = section.asks && !section.runs[place + 1].baseline ? answerBars(saying, place + 1) : null;
+    if (bars) caption.append(bars);
+  });
+  if (item.references.length) {
+    const lines = item.references.map((text) => make("li", { text }));
+    caption.append(make("ul", { class: "references" }, ...lines));
+  }
+  caption.append(make("div", { class: "note", text: String(item.id) }));
+  figure.append(...[frame, caption].filter(Boolean));
+  return figure;
+}
+
+// The browser: those items that fit what is asked for, some at a time.
+
+function counted(section, kinds) {
+  const counts = new Map();
+  for (const item of section.items) for (const kind of kinds(item)) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return [...counts].sort((one, other) => other[1] - one[1] || (one[0] < other[0] ? -1 : 1));
+}
+
+function choice(label, options, act) {
+  const select = make("select", { on: { change: act } }, ...options.map(([value, text]) => make("option", { value, text })));
+  return [select, make("label", { text: label }, select)];
+}
+
+function field(label, settings, act) {
+  const input = make("input", { ...settings, on: { input: act } });
+  return [input, make("label", { text: label }, input)];
+}
+
+function browser(root, section) {
+  const haystacks = section.items.map((item) =>
+    [item.id, item.image, item.question, ...item.references, ...item.said.map((saying) => saying?.text ?? "")].join("\n").toLowerCase());
+  const grid = make("div", { class: "grid" });
+  const count = make("p", { class: "note", "aria-live": "polite" });
+  const more = make("button", { type: "button", text: "more", on: { click: () => add() } });
+  let left = [];
+
+  const add = () => {
+    grid.append(...left.splice(0, PAGE).map((place) => card(section, section.items[place])));
+    watch(grid);
+    more.hidden = !left.length;
+  };
+  const apply = () => {
+    const sought = text.value.trim().toLowerCase();
+    const [low, high] = [least, most].map((input) => (input.value === "" ? null : Number(input.value)));
+    const fits = (item, place) => {
+      const score = item.said[0].score;
+      return haystacks[place].includes(sought)
+        && (low === null || (score !== null && score >= low))
+        && (high === null || (score !== null && score <= high))
+        && (!madeUp.value || (madeUp.value === "*" ? item.made_up?.length : item.made_up?.includes(madeUp.value.slice(1))))
+        && (!type.value || item.question_type === type.value);
+    };
+    left = section.items.map((_, place) => place).filter((place) => fits(section.items[place], place));
+    if (order.value === "best") left.reverse();
+    count.textContent = `${left.length.toLocaleString("en")} of ${section.items.length.toLocaleString("en")}`;
+    grid.replaceChildren();
+    add();
+  };
+
+  const [text, textLabel] = field("text", { type: "search", placeholder: "of answers, references, file names" }, apply);
+  const [least, leastLabel] = field(`${section.unit} from`, { type: "number", step: "any" }, apply);
+  const [most, mostLabel] = field("to", { type: "number", step: "any" }, apply);
+  const objects = counted(section, (item) => item.made_up ?? []).map(([name, times]) => ["=" + name, `${name} (${times})`]);
+  const [madeUp, madeUpLabel] = choice("names what is not there", [["", "all"], ["*", "anything"], ...objects], apply);
+  const types = counted(section, (item) => (item.question_type ? [item.question_type] : [])).map(([name, times]) => [name, `${name} (${times})`]);
+  const [type, typeLabel] = choice("question type", [["", "all"], ...types], apply);
+  const [order, orderLabel] = choice("order", [["worst", "the worst first"], ["best", "the best first"]], apply);
+  const scored = section.items.some((item) => item.said[0].score !== null);
+  const controls = [textLabel, ...(scored ? [leastLabel, mostLabel] : []), ...(objects.length ? [madeUpLabel] : []), ...(types.length ? [typeLabel] : []), ...(scored ? [orderLabel] : [])];
+  root.append(make("div", { class: "controls" }, ...controls), count, grid, more);
+  apply();
+}
+
+for (const grid of document.querySelectorAll(".grid[data-items]")) {
+  const section = sections[grid.dataset.section];
+  grid.append(...grid.dataset.items.split(" ").map((place) => card(section, section.items[place])));
+}
+for (const root of document.querySelectorAll(".browser")) browser(root, sections[root.dataset.section]);
+watch(document);
+window.addEventListener("beforeprint", () => document.querySelectorAll("img[data-picture]:not([src])").forEach(load));
