@@ -17,6 +17,7 @@ from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.predictor import Predictor
 from vlrnn.records import open_split
 from vlrnn.studies.pretraining import load_scenes, pretrain, vary
+from vlrnn.studies.quickstart_probes import PROBES
 
 CNN: dict[str, Any] = {"name": "resnet18", "size": 64, "regions_from": "layer2"}
 
@@ -105,11 +106,16 @@ def test_it_leaves_what_it_promises(small: Path) -> None:
         for run in (task, f"{task}-blind"):
             left = {path.name for path in (small / run).iterdir()}
             assert left >= {"config.yaml", "metrics.json", "predictions.jsonl", "log.csv", "checkpoints", "output.txt"}
-    assert (small / "captioning" / "probes" / "scene_truth.json").is_file()
     page = (small / "report.html").read_text()
-    assert page.count("data:image/") == 8
-    assert "scene_truth: right" in page
-    assert page.count("<th>score</th>") == 2  # captions and answers have no score in common
+    assert page.count('id="picture-') == 8  # captions and questions are about the same
+    assert page.count("<section") == 2  # captions and answers have no score in common
+    for run, names in {**PROBES, "captioning-blind": ("scene_truth",)}.items():
+        for name in names:
+            finding = json.loads((small / run / "probes" / f"{name}.json").read_text())
+            assert finding["scores"] or finding["not_computed"]
+            assert f"<h4>{name}: {run}</h4>" in page
+    assert (small / "report.md").is_file()
+    assert len(json.loads((small / "report.json").read_text())["sections"]) == 2
 
 
 def test_its_commands_work(small: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@ commands as real data.
 
 Scenes are made; a small CNN is pretrained on them, and from then on is a file of weights like any other; a captioner
 and both heads of VQA are trained over it, and beside each the same recipe without the image; all are scored, captions
-against the scenes themselves too.
+against the scenes themselves too; the three are probed, and all of it stands in a report.
 """
 
 import time
@@ -16,10 +16,10 @@ from rich.progress import Progress, TimeElapsedColumn
 
 from vlrnn.data.synthetic import make_scenes
 from vlrnn.files import read_json, write_json
-from vlrnn.probes.scene_truth import scene_truth
-from vlrnn.records import Prediction, RecordFile, open_split
+from vlrnn.probes.scene_truth import probe_scene_truth
 from vlrnn.report.page import write_report
 from vlrnn.studies import scene_recipes
+from vlrnn.studies.quickstart_probes import PROBES, run_probe
 from vlrnn.studies.scene_recipes import SIDE, Recipe
 from vlrnn.studies.training import pretrain_cnn, train_and_test, two_processes
 
@@ -69,14 +69,16 @@ def quickstart(
         for run in progress.track(as_completed(runs), len(runs), description="models"):
             say(f"    {runs[run]}: trained and scored in {run.result()[1]:.0f} s")
         found = {name: run.result() for run, name in runs.items()}
+        probes = [pool.submit(run_probe, out, run, name, seed) for run, names in PROBES.items() for name in names]
+        for probe in progress.track(as_completed(probes), len(probes), description="probes"):
+            probe.result()
     metrics: dict[str, Any] = {
         name: {"scores": found[name][0], "blind": found[f"{name}-blind"][0], "seconds": found[name][1]}
         for name in RECIPES
     }
     metrics["seconds"] = round(time.monotonic() - began, 1)
     write_json(out / "metrics.json", metrics)
-    order = [run for name in RECIPES for run in (name, f"{name}-blind")]
-    write_report([out / name for name in order], out / "report.html")
+    write_report([out / name for name in RECIPES], out / "report.html", seed=seed)
     return metrics
 
 
@@ -84,10 +86,9 @@ def _train_and_test(run: Path, recipe: Recipe) -> tuple[dict[str, Any], float]:
     """Train by a recipe, score the best checkpoint on test, and return all scores, and the seconds it took."""
     seconds = train_and_test(run, recipe)
     scores = read_json(run / "metrics.json")["scores"]
-    examples = list(open_split(recipe["data"]["root"], "test"))
-    if examples[0].captions:
-        said = {each.id: each.text for each in RecordFile(run / "predictions.jsonl", Prediction)}
-        truth = scene_truth([said[example.id] for example in examples], examples)
-        write_json(run / "probes" / "scene_truth.json", {"scores": truth, "settings": {"n": len(examples)}})
-        scores |= truth
+    data = Path(recipe["data"]["root"])
+    if data.name == "captions":
+        truth = probe_scene_truth(run / "predictions.jsonl", data / "test.jsonl")
+        truth.write(run / "probes" / "scene_truth.json")
+        scores |= truth.scores
     return scores, seconds

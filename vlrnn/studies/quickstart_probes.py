@@ -1,0 +1,45 @@
+"""What the quickstart asks of its models beside their scores: each probe of each model, into its run folder."""
+
+from pathlib import Path
+from typing import Any
+
+from vlrnn.instruments.attribution import attribution
+from vlrnn.instruments.grounding import grounding
+from vlrnn.predictor import Predictor
+from vlrnn.probes.calibration import probe_calibration
+from vlrnn.probes.chair import probe_chair
+from vlrnn.probes.consistency import probe_consistency
+from vlrnn.probes.finding import Finding
+from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
+from vlrnn.probes.priors import probe_priors
+
+_OTHER_HEAD = {"generative_vqa": "classifier_vqa", "classifier_vqa": "generative_vqa"}
+
+PROBES = {
+    **dict.fromkeys(_OTHER_HEAD, ("grounding", "calibration", "consistency", "priors")),
+    "captioning": ("grounding", "attribution", "chair"),
+}
+"""Run -> what it is probed for, the longest first."""
+
+
+def run_probe(out: Path, run: str, name: str, seed: int) -> None:
+    """Probe a run of the quickstart's folder, and write what was found into the run's own."""
+    data = out / "scenes" / ("captions" if run == "captioning" else "vqa")
+    said, train, test = out / run / "predictions.jsonl", data / "train.jsonl", data / "test.jsonl"
+    shown: dict[str, Any] = {"cache": out / "cache", "seed": seed}
+
+    def load() -> Predictor:
+        return Predictor.load(out / run / "checkpoints" / "best.ckpt")
+
+    def find() -> PhraseTable:
+        return PhraseTable(phrases(object_names(data), None))
+
+    finding: Finding = {
+        "grounding": lambda: grounding(load(), data, baselines=[out / f"{run}-blind"], **shown),
+        "attribution": lambda: attribution(load(), data, find=find().find, **shown),
+        "chair": lambda: probe_chair(said, test, references=test, training=train, seed=seed),
+        "calibration": lambda: probe_calibration(said, test, seed=seed),
+        "consistency": lambda: probe_consistency(said, test, other=out / _OTHER_HEAD[run] / said.name, seed=seed),
+        "priors": lambda: probe_priors(train, test, predictions=said, seed=seed),
+    }[name]()
+    finding.write(out / run / "probes" / f"{name}.json")
