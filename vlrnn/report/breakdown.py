@@ -14,7 +14,7 @@ from vlrnn.records import Example
 from vlrnn.report.group import Group
 
 _MOST = 20  # rows of a breakdown
-_FEWEST = 5  # items of a row
+_FEWEST = 5  # items of a kind, unless all there can be are told
 _PARTS = 5  # of a breakdown by length
 
 
@@ -61,13 +61,14 @@ def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Break
     for title, kinds, order in _properties(group.asks, examples):
         has = [set(kinds(example)) for example in examples]
         counts = Counter(kind for each in has for kind in each)
-        order = order or sorted(counts, key=lambda kind: (-counts[kind], kind))
-        often = [kind for kind in order if counts[kind] >= _FEWEST][:_MOST]
+        if not order:
+            order = [kind for kind in sorted(counts, key=lambda kind: (-counts[kind], kind)) if counts[kind] >= _FEWEST]
+        often = [kind for kind in order if counts[kind]][:_MOST]
         members = {kind: np.array([kind in each for each in has]) for kind in often}
         if len(members) > 1:
             scores = means.of_groups(values, members)
             rows = [Row(kind, counts[kind], [scores[kind][run] for run in values]) for kind in often]
-            found.append(Breakdown(title, rows, len(order) - len(often)))
+            found.append(Breakdown(title, rows, len(counts) - len(often)))
     return found
 
 

@@ -92,7 +92,7 @@ function spoken(saying, frame) {
     for (const event of ["mouseenter", "focus", "click"]) button.addEventListener(event, show);
     return button;
   });
-  line.append(...buttons);
+  line.append(...buttons.flatMap((button) => [button, " "]));
   line.addEventListener("mouseleave", () => {
     buttons.forEach((each) => each.classList.remove("looked"));
     if (veil) veil.hidden = true;

@@ -1,0 +1,125 @@
+"""The report in a real browser, with the network cut: what it draws, what it filters, and that it runs nothing of what
+the data say."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_report import ATTACK, attacked, make_run
+
+from vlrnn.cli import main
+from vlrnn.records import AttentionMaps, Prediction, RecordFile, open_split, write_records
+
+LOADED = "[...document.querySelectorAll('.browser img')].every((each) => each.naturalWidth > 0)"
+
+
+class Opened:
+    """A page that is open, and what it complained of, asked for and popped up."""
+
+    def __init__(self, page: Any, path: Path) -> None:
+        self.page = page
+        self.troubles: list[str] = []
+        page.on("console", lambda message: self.troubles.append(message.text))
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("dialog", lambda dialog: (self.troubles.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: self.troubles.append(request.url) if self.outside(request.url, path) else 0)
+        page.goto(path.as_uri())
+
+    @staticmethod
+    def outside(address: str, path: Path) -> bool:
+        return not address.startswith("data:") and address != path.as_uri()
+
+
+@pytest.fixture
+def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    contexts = []
+
+    def show(*runs: Path, width: int = 1280, scheme: str = "light") -> Opened:
+        out = tmp_path / "report.html"
+        assert main(["report", *map(str, runs), "--out", str(out)]) == 0
+        contexts.append(
+            chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+        )
+        return Opened(contexts[-1].new_page(), out)
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def run(dataset: Path, tmp_path: Path) -> Path:
+    """Of which the first word of the first caption was said with an eye on the last region."""
+    folder = make_run(tmp_path / "run", dataset, texts=["white square", "black circle"])
+    said = [
+        Prediction(each.id, each.image_id, each.text, tuple(each.text.split()), (-0.1, -0.7, -0.01))
+        for each in RecordFile(folder / "predictions.jsonl", Prediction)
+    ]
+    write_records(folder / "predictions.jsonl", said)
+    maps = base64.b64encode(bytes([0, 0, 0, 255] + 8 * [255])).decode()
+    write_records(folder / "attention.jsonl", [AttentionMaps(said[0].id, (0.9, 0.25, 0.25), maps, (0.5, 0.25, 0.125))])
+    return folder
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_it_opens_without_a_complaint(
+    show: Callable[..., Opened], run: Path, dataset: Path, tmp_path: Path, width: int, scheme: str
+) -> None:
+    opened = show(run, make_run(tmp_path / "other", dataset), width=width, scheme=scheme)
+    page = opened.page
+    page.locator(".browser figure").last.scroll_into_view_if_needed()
+    page.wait_for_function(LOADED)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert opened.troubles == []
+
+
+def test_a_word_shows_where_the_model_looked(show: Callable[..., Opened], run: Path) -> None:
+    page = show(run).page
+    card = page.locator(".browser figure", has_text="white").first
+    card.scroll_into_view_if_needed()
+    page.wait_for_function(LOADED)
+    veil = card.locator("canvas")
+    assert veil.is_hidden()
+    card.get_by_role("button", name="white").hover()
+    assert veil.is_visible()
+    shades = "(each) => [...each.getContext('2d').getImageData(0, 0, 2, 2).data].filter((_, place) => place % 4 == 3)"
+    assert veil.evaluate(shades) == [209, 209, 209, 0]
+    told = card.locator(".status").inner_text()
+    for part in ("probability 90 %", "region 90 %", "gate 0.50"):
+        assert part in told
+    card.get_by_role("button", name="square").click()
+    assert veil.evaluate(shades) == [0, 0, 0, 0]
+    page.mouse.move(0, 0)
+    assert veil.is_hidden()
+    frame, picture = veil.bounding_box(), card.locator("img").bounding_box()
+    assert frame == picture or frame is None
+
+
+def test_failures_are_found(show: Callable[..., Opened], run: Path, dataset: Path) -> None:
+    page = show(run).page
+    browser = page.locator(".browser")
+    figures = browser.locator("figure")
+    assert figures.count() == 2
+    browser.get_by_label("text").fill("BLACK circle")
+    assert figures.count() == 1
+    assert "black circle" in figures.inner_text().replace("\n", " ")
+    browser.get_by_label("text").fill("")
+    browser.get_by_label("CIDEr from").fill("9.9")
+    assert figures.count() == 0
+    browser.get_by_label("CIDEr from").fill("")
+    first = figures.first.inner_text()
+    browser.get_by_label("order").select_option("best")
+    assert figures.last.inner_text() == first
+    assert len(list(open_split(dataset, "test"))) == 2
+
+
+def test_a_script_in_the_data_is_text(show: Callable[..., Opened], tmp_path: Path) -> None:
+    opened = show(attacked(tmp_path))
+    page = opened.page
+    for text in (f"said {ATTACK}", f"reference {ATTACK}", f"not there: {ATTACK}"):
+        assert page.get_by_text(text).count() or text.startswith("not there")
+    page.get_by_label("text").fill(ATTACK.lower())
+    assert page.locator(".browser figure").count() == 2
+    assert opened.troubles == []
