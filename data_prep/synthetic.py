@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make(options: argparse.Namespace) -> None:
     """Make the scenes and print what there is."""
     settings = vars(options).copy()
-    description = make_scenes(settings.pop("out"), **settings, progress=sys.stderr.isatty())
+    description = make_scenes(settings.pop("out"), **settings)
     for split, rates in description["scenes"].items():
         print(f"{split}: " + ", ".join(f"{name} {value}" for name, value in rates.items()))
     print(f"written to {options.out}: images, captions, vqa")

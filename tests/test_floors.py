@@ -12,7 +12,7 @@ import vlrnn
 
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
-    {"text", "records", "errors", "files", "parts", "provenance"},
+    {"text", "records", "errors", "files", "parts", "progress", "provenance"},
     {"metrics", "nn", "decoding", "interchange"},
     {"probes", "data"},
     {"tasks"},
@@ -22,7 +22,19 @@ FLOORS = [
     {"commands", "cli", "__main__"},
 ]
 HEIGHT = {name: height for height, names in enumerate(FLOORS) for name in names}
-TORCH_FREE = ("text", "records", "errors", "files", "parts", "provenance", "metrics", "interchange", "probes", "report")
+TORCH_FREE = (
+    "text",
+    "records",
+    "errors",
+    "files",
+    "parts",
+    "progress",
+    "provenance",
+    "metrics",
+    "interchange",
+    "probes",
+    "report",
+)
 TORCH = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning", "safetensors", "timm"}
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

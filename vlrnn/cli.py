@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import vlrnn
 from vlrnn.errors import Parser, UserError
+from vlrnn.progress import quiet_if_asked
 
 COMMANDS = {
     "quickstart": "make synthetic data, train, score and report, in minutes",
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
         try:
-            return _run(name, arguments[1:]) if name else _without_command(arguments)
+            with quiet_if_asked(arguments[1:]) as rest:
+                return _run(name, rest) if name else _without_command(arguments)
         finally:
             sys.stdout.flush()  # a pipe that is broken shall be found so here, and not when Python ends
     except UserError as fault:
@@ -66,7 +68,8 @@ def _without_command(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="vlrnn",
         description=vlrnn.__doc__,
-        epilog="\n".join(f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items()),
+        epilog="\n".join(f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items())
+        + "\n\nEvery command takes --quiet: nothing of its progress on stderr.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="vlrnn COMMAND ...     (vlrnn COMMAND --help tells more)",
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
+from vlrnn.progress import track
 
 if TYPE_CHECKING:
     from vlrnn.predictor import Predictor
@@ -63,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     made: list[Prediction] = []
     named, missed = {Path(each) for each in arguments.images}, False
     results = predictor.captions(paths, batch_size=arguments.batch_size, seed=arguments.seed, **settings)
+    if not sys.stdout.isatty():  # else the captions themselves tell
+        results = track(results, "captioning", total=len(paths), unit="images")
     for path, result in zip(paths, results, strict=True):
         if isinstance(result, UserError):
             print(f"vlrnn caption: {result}", file=sys.stderr)

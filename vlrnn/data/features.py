@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Dataset
 
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
 from vlrnn.files import write_json
 from vlrnn.nn.encoders import Encoder
+from vlrnn.progress import progress, say, span
 
 _BATCH = 32
 
@@ -64,7 +63,7 @@ def open_cache(
 ) -> FeatureCache:
     """Open the cache of these images under this encoder, making it first where it is not there yet.
 
-    Making shows a progress bar and images per second. When it is interrupted, what is done is kept, and the next call
+    Making tells of its progress. When it is interrupted, what is done is kept, and the next call
     goes on from there.
 
     Args:
@@ -125,9 +124,7 @@ def _make(
     loader = DataLoader(_Pixels([paths[row] for row in left], encoder.size), _BATCH, num_workers=num_workers)
     folded = encoder.to(device).eval().folded()
     began, at = time.monotonic(), 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"features of {name}", total=len(images), completed=len(images) - len(left), speed="")
+    with progress(f"features of {name}", len(images), "images", done=len(images) - len(left)) as advance:
         try:
             for batch in loader:
                 with torch.inference_mode():
@@ -139,13 +136,13 @@ def _make(
                 rows = left[at : at + len(batch)]
                 regions[rows], at = encoded, at + len(batch)
                 done[rows] = True
-                progress.update(task, advance=len(batch), speed=f"{at / (time.monotonic() - began):.0f} images/s")
+                advance(len(batch))
         except KeyboardInterrupt:
-            progress.console.print(
-                f"interrupted; {done.sum()} images are kept, and the same command goes on from there"
-            )
+            say(f"interrupted; {done.sum()} images are kept, and the same command goes on from there")
             raise
     seconds = time.monotonic() - began
+    speed = len(left) / max(seconds, 1e-6)
+    say(f"features of {name}: {len(left):,} images encoded in {span(seconds)}, {speed:.1f}/s, kept in {folder}")
     regions.flush()
     # Written last: its presence says that the cache is whole.
     settings = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}

@@ -13,11 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from vlrnn.data.images import check_image
 from vlrnn.errors import Parser, UserError
+from vlrnn.progress import quiet_if_asked, track
 from vlrnn.records import SPLITS, Example, Id, describe_dataset, write_dataset
 
 Splits = dict[str, list[Example]]
@@ -65,7 +63,8 @@ def script(
     """
     gc.disable()  # there are millions of records and no cycles: looking for some takes a third of the time
     try:
-        work(parser.parse_args(argv))
+        with quiet_if_asked(sys.argv[1:] if argv is None else argv) as arguments:
+            work(parser.parse_args(arguments))
     except UserError as fault:
         print(f"{parser.prog}: {fault}", file=sys.stderr)
         return 2
@@ -206,15 +205,7 @@ def _faulty_images(
         return None
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding leaves Python to other threads
-        faults = list(
-            track(
-                pool.map(fault, images),
-                "images",
-                total=len(images),
-                console=Console(stderr=True),
-                disable=not sys.stderr.isatty(),
-            )
-        )
+        faults = list(track(pool.map(fault, images), "checking", total=len(images), unit="images"))
     return {image: reason for image, reason in zip(images, faults, strict=True) if reason}
 
 

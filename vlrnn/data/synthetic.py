@@ -7,20 +7,17 @@ Knows how sets are put together; what a scene is, how it looks and what is said 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
-
-from rich.console import Console
-from rich.progress import track
 
 from vlrnn.data.scene_language import captions
 from vlrnn.data.scene_pictures import render
 from vlrnn.data.scene_questions import ANNOTATORS, ask
 from vlrnn.data.scenes import BIASED_KINDS, HELD_OUT, Scene, sample_scene
 from vlrnn.errors import UserError
+from vlrnn.progress import track
 from vlrnn.records import SPLITS, Example, write_dataset
 
 HELD_OUT_SHARE = 0.25
@@ -60,7 +57,6 @@ def make_scenes(
     max_objects: int = 4,
     questions: int = 5,
     workers: int = 2,
-    progress: bool = False,
 ) -> dict[str, Any]:
     """Make scenes: `folder/images`, and two prepared data sets of them, `folder/captions` and `folder/vqa`.
 
@@ -77,7 +73,6 @@ def make_scenes(
         max_objects: up to how many objects a scene has, 1 to 4.
         questions: up to how many questions there are about a scene.
         workers: processes; with 1, none is started.
-        progress: show a progress bar on stderr.
 
     Returns:
         What `captions/dataset.json` says, with the rates at which the biased kinds occur.
@@ -95,7 +90,7 @@ def make_scenes(
     except OSError as fault:
         raise UserError(f"{folder}: cannot be written: {fault.strerror or fault}") from None
     jobs = [(recipe, split, number, folder) for split in counts for number in range(1, counts[split] + 1)]
-    made = _make_all(jobs, workers, progress)
+    made = _make_all(jobs, workers)
     captioned: dict[str, list[Example]] = {split: [] for split in counts}
     asked: dict[str, list[Example]] = {split: [] for split in counts}
     scenes: dict[str, list[Scene]] = {split: [] for split in counts}
@@ -117,13 +112,13 @@ def make_scenes(
 Job = tuple[Recipe, str, int, Path]
 
 
-def _make_all(jobs: Sequence[Job], workers: int, progress: bool) -> list[Scene]:
-    bar = partial(track, description="scenes", total=len(jobs), console=Console(stderr=True), disable=not progress)
+def _make_all(jobs: Sequence[Job], workers: int) -> list[Scene]:
     if workers <= 1 or len(jobs) < 200:  # starting processes costs more than so few scenes
-        return list(bar(map(_make, jobs)))
+        return list(track(map(_make, jobs), "making", total=len(jobs), unit="scenes"))
     # Spawned, not forked: a fork of a process in which torch has started threads can hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(bar(pool.map(_make, jobs, chunksize=50)))
+        made = pool.map(_make, jobs, chunksize=50)
+        return list(track(made, "making", total=len(jobs), unit="scenes"))
 
 
 def _make(job: Job) -> Scene:

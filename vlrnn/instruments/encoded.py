@@ -7,8 +7,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from vlrnn.data.batches import CaptionedImages, Images, Item, QuestionedImages
@@ -16,6 +14,7 @@ from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.features import FeatureCache
 from vlrnn.errors import UserError
 from vlrnn.predictor import Predictor
+from vlrnn.progress import track
 from vlrnn.records import Example, Id, open_split
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.question_answering import QuestionAnswering
@@ -54,7 +53,7 @@ class EncodedSplit:
     def batches(self, size: int, told: str) -> Iterator[list[Item]]:
         """The items, some at a time, under a progress bar that is called `told`."""
         starts = range(0, len(self._items), size)  # type: ignore[arg-type]
-        for start in track(starts, told, console=Console(stderr=True), transient=True):
+        for start in track(starts, told, unit="batches"):
             yield [self._items[place] for place in range(start, min(start + size, starts.stop))]
 
 

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.predictor import Predictor
+from vlrnn.progress import track
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.speaking import token_log_probs
 from vlrnn.text.tokenizer import tokenize
@@ -110,5 +109,5 @@ def _by_image(asked: Iterable[Pair]) -> Iterator[tuple[str, list[str]]]:
         grouped.setdefault(image, {})[text] = None
     if not grouped:
         raise UserError("there is nothing to ask")
-    for image, texts in track(grouped.items(), "polls", console=Console(stderr=True), transient=True):
+    for image, texts in track(grouped.items(), "asking", unit="images"):
         yield image, list(texts)

@@ -11,12 +11,14 @@ from PIL import Image
 
 from vlrnn.data.images import open_image
 from vlrnn.errors import UserError
+from vlrnn.progress import track
 
 
 def thumbnails(paths: Sequence[Path], side: int) -> Iterator[str]:
     """The data address of each picture, its longer side `side` pixels at most; empty where there is no picture."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside of Python's lock
-        yield from pool.map(partial(thumbnail, side=side), paths)
+        made = pool.map(partial(thumbnail, side=side), paths)
+        yield from track(made, "pictures", total=len(paths), unit="images")
 
 
 def thumbnail(path: Path, side: int) -> str:

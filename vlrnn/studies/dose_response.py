@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from vlrnn.data.scene_questions import ANNOTATORS, how_many
 from vlrnn.data.synthetic import make_scenes
@@ -24,6 +22,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.metrics.bootstrap import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.progress import say, track
 from vlrnn.records import Example, open_split, write_dataset
 from vlrnn.studies import scene_recipes
 from vlrnn.studies.dose_measures import (
@@ -84,8 +83,7 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
     """
     out = Path(out)
     keep_plan(out, plan)
-    console = Console(stderr=True)
-    console.print("scenes, and a CNN pretrained on those without bias")
+    say("scenes, and a CNN pretrained on those without bias")
     folders = {bias: out / f"bias-{bias:g}" for bias in plan.biases}
     cnn = out / "cnn.safetensors"
     _prepare(out, plan, folders, cnn)
@@ -95,7 +93,7 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
         for bias, folder in folders.items()
         for seed in range(plan.seeds)
     ]
-    _train_all([job for job in jobs if not _is_done(job[0], out)], out, console)
+    _train_all([job for job in jobs if not _is_done(job[0], out)], out)
     return _measure_all(out, plan, resamples)
 
 
@@ -192,11 +190,11 @@ def _is_done(run: Path, out: Path) -> bool:
     return all((test / "metrics.json").exists() for test in _tests(run, out))
 
 
-def _train_all(jobs: Sequence[tuple[Path, Recipe]], out: Path, console: Console) -> None:
-    with two_processes() as pool, Progress(console=console) as progress:
+def _train_all(jobs: Sequence[tuple[Path, Recipe]], out: Path) -> None:
+    with two_processes() as pool:
         runs = [pool.submit(train_and_test, run, recipe, _tests(run, out)) for run, recipe in jobs]
         try:
-            for run in progress.track(as_completed(runs), len(runs), description="models"):
+            for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
                 run.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.metrics.bootstrap import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.gender_words import GENDERS
+from vlrnn.progress import track
 from vlrnn.studies.attackers import ATTACKERS, Captions, attack
 from vlrnn.studies.masked_captions import MASK, Masked
 
@@ -118,7 +117,7 @@ def leakage(
     """
     digest = hashlib.sha256(json.dumps([asdict(image) for image in images]).encode()).hexdigest()
     runs = {}
-    for each in track(range(seed, seed + seeds), "attacks", console=Console(stderr=True)):
+    for each in track(range(seed, seed + seeds), "attacking", unit="seeds"):
         path = Path(out) / f"seed-{each}.json"
         if not path.exists():
             write_json(path, {"captions": digest, **attack_once(images, each)})

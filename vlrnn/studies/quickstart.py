@@ -11,12 +11,10 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn
-
 from vlrnn.data.synthetic import make_scenes
 from vlrnn.files import read_json, write_json
 from vlrnn.probes.scene_truth import probe_scene_truth
+from vlrnn.progress import say, track
 from vlrnn.report.page import write_report
 from vlrnn.studies import scene_recipes
 from vlrnn.studies.quickstart_probes import PROBES, run_probe
@@ -46,19 +44,14 @@ def quickstart(
         what is in `metrics.json`.
     """
     out = Path(out)
-    console = Console(stderr=True)
-    say = console.print
     began = time.monotonic()
-    say("[bold]1/2[/bold] scenes, captions of them, and questions")
-    make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE, progress=True)
-    say("[bold]2/2[/bold] a small CNN; over it a captioner and two answerers, each also without the image")
+    say("1/4 scenes, captions of them, and questions")
+    make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE)
+    say("2/4 a small CNN; over it a captioner and two answerers, each also without the image")
     cnn = out / "cnn.safetensors"
     recipes = {name: recipe(out, cnn, seed) for name, recipe in RECIPES.items()}
     blind = {f"{name}-blind": scene_recipes.without_image(recipe) for name, recipe in recipes.items()}
-    with (
-        two_processes() as pool,
-        Progress(*Progress.get_default_columns()[:2], TimeElapsedColumn(), console=console) as progress,
-    ):
+    with two_processes() as pool:
         pretraining = pool.submit(pretrain_cnn, out / "scenes", cnn, seed)
         # The blind ones need no CNN. The longest first, that no core is idle at the end.
         longest = next(iter(blind))
@@ -66,11 +59,12 @@ def quickstart(
         accuracy, seconds = pretraining.result()
         say(f"    cnn: {accuracy:.1%} of the objects of scenes that it has not seen told right; {seconds:.0f} s")
         runs |= {pool.submit(_train_and_test, out / name, recipe): name for name, recipe in (recipes | blind).items()}
-        for run in progress.track(as_completed(runs), len(runs), description="models"):
+        for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
             say(f"    {runs[run]}: trained and scored in {run.result()[1]:.0f} s")
         found = {name: run.result() for run, name in runs.items()}
+        say("3/4 probes: whether they look, what they make up, what they know of themselves")
         probes = [pool.submit(run_probe, out, run, name, seed) for run, names in PROBES.items() for name in names]
-        for probe in progress.track(as_completed(probes), len(probes), description="probes"):
+        for probe in track(as_completed(probes), "probing", total=len(probes), unit="probes"):
             probe.result()
     metrics: dict[str, Any] = {
         name: {"scores": found[name][0], "blind": found[f"{name}-blind"][0], "seconds": found[name][1]}
@@ -78,6 +72,7 @@ def quickstart(
     }
     metrics["seconds"] = round(time.monotonic() - began, 1)
     write_json(out / "metrics.json", metrics)
+    say("4/4 the report")
     write_report([out / name for name in RECIPES], out / "report.html", seed=seed)
     return metrics
 

@@ -1,5 +1,6 @@
 """What the quickstart asks of its models beside their scores: each probe of each model, into its run folder."""
 
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,13 @@ def run_probe(out: Path, run: str, name: str, seed: int) -> None:
     def find() -> PhraseTable:
         return PhraseTable(phrases(object_names(data), None))
 
-    finding: Finding = {
-        "grounding": lambda: grounding(load(), data, baselines=[out / f"{run}-blind"], **shown),
-        "attribution": lambda: attribution(load(), data, find=find().find, **shown),
-        "chair": lambda: probe_chair(said, test, references=test, training=train, seed=seed),
-        "calibration": lambda: probe_calibration(said, test, seed=seed),
-        "consistency": lambda: probe_consistency(said, test, other=out / _OTHER_HEAD[run] / said.name, seed=seed),
-        "priors": lambda: probe_priors(train, test, predictions=said, seed=seed),
-    }[name]()
+    with (out / run / "output.txt").open("a", encoding="utf-8") as told, redirect_stderr(told):
+        finding: Finding = {
+            "grounding": lambda: grounding(load(), data, baselines=[out / f"{run}-blind"], **shown),
+            "attribution": lambda: attribution(load(), data, find=find().find, **shown),
+            "chair": lambda: probe_chair(said, test, references=test, training=train, seed=seed),
+            "calibration": lambda: probe_calibration(said, test, seed=seed),
+            "consistency": lambda: probe_consistency(said, test, other=out / _OTHER_HEAD[run] / said.name, seed=seed),
+            "priors": lambda: probe_priors(train, test, predictions=said, seed=seed),
+        }[name]()
     finding.write(out / run / "probes" / f"{name}.json")

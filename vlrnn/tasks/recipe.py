@@ -7,6 +7,7 @@ a flag.
 
 import importlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,8 +33,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
+from vlrnn.progress import is_told
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import load_part
+from vlrnn.tasks.progress_lines import ProgressLines
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, loggers
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
@@ -101,10 +104,13 @@ class RecipeCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
         callbacks = [*(settings["callbacks"] or []), LastWord()]
-        if settings["enable_progress_bar"] is not False and not any(
-            isinstance(each, ProgressBar) for each in callbacks
-        ):
-            callbacks.append(RichProgressBar())
+        own_bar = any(isinstance(each, ProgressBar) for each in callbacks)
+        if settings["enable_progress_bar"] is not False and not own_bar:
+            bar = is_told() and sys.stderr.isatty()
+            callbacks += (
+                [RichProgressBar(console_kwargs={"stderr": True})] if bar else [ProgressLines()] if is_told() else []
+            )
+            kwargs["enable_progress_bar"] = bar
         if self.subcommand != "fit":  # the log tells of training
             kwargs["logger"] = False
         elif settings["logger"] is not False:

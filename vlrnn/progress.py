@@ -1,0 +1,146 @@
+"""How far long work has come, told on stderr: a bar with rate and time left on a terminal, plain lines at intervals
+elsewhere, and nothing when it is to be quiet. Results never come here: stdout is theirs."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Advance = Callable[[int], None]
+"""Tells that so many more are done."""
+
+FIRST, EVERY = 10.0, 30.0
+"""Seconds until the first plain line, and from one to the next."""
+
+_QUIET = "VLRNN_QUIET"
+
+
+@contextmanager
+def quiet_if_asked(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """The arguments without `--quiet`; where it stood, no progress is told within, nor in processes that are started
+    there."""
+    left = [each for each in arguments if each != "--quiet"]
+    before = os.environ.get(_QUIET)
+    if len(left) < len(arguments):
+        os.environ[_QUIET] = "1"
+    try:
+        yield left
+    finally:
+        if before is None:
+            os.environ.pop(_QUIET, None)
+
+
+def is_told() -> bool:
+    """Whether this process tells of progress: it is not quiet, and the first of those that train together."""
+    first = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+    return first and not os.environ.get(_QUIET)
+
+
+def say(line: str) -> None:
+    """A line of its own on how the work goes on."""
+    if is_told():
+        print(line, file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "items") -> Iterator[Item]:
+    """The items, and progress with each that is done; `total` is needed where they have no length."""
+    if total is None:
+        assert isinstance(items, Collection)
+        total = len(items)
+    with progress(description, total, unit) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextmanager
+def progress(description: str, total: int, unit: str = "items", done: int = 0) -> Iterator[Advance]:
+    """Tell of work that comes in parts of any size.
+
+    Args:
+        description: what is being done.
+        total: how many there are.
+        unit: what they are called.
+        done: how many were done before, and do not count for the rate.
+    """
+    if not is_told():
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _bar(description, total, unit, done) as advance:
+            yield advance
+    else:
+        lines = Lines(description, total, unit, done)
+        yield lines.advance
+        lines.finish()
+
+
+@contextmanager
+def _bar(description: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    console = Console(stderr=True)
+    # Results on stdout go where they belong, not above the bar.
+    with Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=False) as bar:
+        task = bar.add_task(description, total=total, completed=done, speed=unit)
+        began, so_far = time.monotonic(), 0
+
+        def advance(count: int) -> None:
+            nonlocal so_far
+            so_far += count
+            bar.update(task, advance=count, speed=f"{unit}, {_rate(so_far, time.monotonic() - began)}")
+
+        yield advance
+
+
+class Lines:
+    """Progress as plain lines: one after some seconds, then one at intervals, and a last one if there was any.
+
+    Args: as of `progress`.
+    """
+
+    def __init__(self, description: str, total: int, unit: str, done: int = 0) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.before = self.done = done
+        self.began = time.monotonic()
+        self.next = self.began + FIRST
+
+    def advance(self, count: int) -> None:
+        """So many more are done."""
+        self.done += count
+        now = time.monotonic()
+        if now >= self.next and self.done < self.total:
+            self.next = now + EVERY
+            done, seconds = self.done - self.before, now - self.began
+            left = f", {span((self.total - self.done) * seconds / done)} left" if done else ""
+            say(f"{self._told()} of {self.total:,} {self.unit}, {_rate(done, seconds)}{left}")
+
+    def finish(self) -> None:
+        """All that is to be done is done."""
+        seconds = time.monotonic() - self.began
+        if seconds >= FIRST:
+            say(f"{self._told()} {self.unit} in {span(seconds)}, {_rate(self.done - self.before, seconds)}")
+
+    def _told(self) -> str:
+        return f"{self.description}: {self.done:,}"
+
+
+def span(seconds: float) -> str:
+    """Seconds for people: `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _rate(done: int, seconds: float) -> str:
+    rate = done / max(seconds, 1e-6)
+    if 0 < rate < 1:
+        return f"{1 / rate:.1f} s each"
+    return f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
