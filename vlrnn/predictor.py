@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,9 +23,19 @@ from vlrnn.tasks.checkpoint import load_task
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.speaking import as_prediction
 from vlrnn.text.tokenizer import tokenize
-from vlrnn.text.vocabulary import BOS
+from vlrnn.text.vocabulary import BOS, EOS
 
 ImageLike = str | Path | Image.Image
+
+
+class Reread(NamedTuple):
+    """What a captioner reveals of T words that it is made to say, and of the end behind them: the natural `log_probs`
+    [T + 1]; where it looked, `attention` [T + 1, N]; and how much of that it let in, `gates` [T + 1] in 0..1. The two
+    are None where the decoder has none."""
+
+    log_probs: np.ndarray
+    attention: np.ndarray | None
+    gates: np.ndarray | None
 
 
 class Predictor:
@@ -103,18 +113,29 @@ class Predictor:
                     name = _name(image, number)
                     yield as_prediction(name, name, next(sentences), decoding.describe())
 
-    @torch.no_grad()
     def attention(self, image: ImageLike, tokens: Iterable[str]) -> np.ndarray | None:
         """Where the model looks as it says these words, and then ends: weights [T + 1, N] over the regions, row by row
         of the grid; None when its decoder does not attend."""
+        return self.reread(image, tokens).attention
+
+    @torch.no_grad()
+    def reread(self, image: ImageLike, tokens: Iterable[str]) -> Reread:
+        """Have a captioner say these words, and then end, of an image, whether it would have or not.
+
+        Raises:
+            UserError: the file is no image, or the model answers questions.
+        """
         captioner = self._captioner
-        ids = torch.tensor([[BOS, *captioner.vocabulary.encode(tokens)]], device=self.device)
-        read = self._read(image)
-        if isinstance(read, UserError):
-            raise read
-        memory = captioner.decoder.prepare(self._see([read]))
-        attention = captioner.decoder.read(ids, memory, torch.zeros(1, dtype=torch.long, device=self.device)).attention
-        return None if attention is None else attention[0].cpu().numpy()
+        ids = torch.tensor([[BOS, *captioner.vocabulary.encode(tokens), EOS]], device=self.device)
+        pixels = self._read(image)
+        if isinstance(pixels, UserError):
+            raise pixels
+        memory = captioner.decoder.prepare(self._see([pixels]))
+        said = captioner.decoder.read(ids[:, :-1], memory, torch.zeros(1, dtype=torch.long, device=self.device))
+        possible = captioner.decoder.readout(said.output).float().log_softmax(-1)
+        log_probs = possible.gather(2, ids[:, 1:, None])[0, :, 0]
+        looked, gates = (None if each is None else each[0].cpu().numpy() for each in (said.attention, said.gate))
+        return Reread(log_probs.cpu().numpy(), looked, gates)
 
     def answer(self, image: ImageLike, question: str) -> Prediction:
         """Answer one question about an image, a file or a PIL image; see `answers`."""

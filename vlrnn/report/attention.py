@@ -11,6 +11,16 @@ from PIL import Image
 from vlrnn.errors import UserError
 
 _COLUMNS = 5
+_SIDE = 384  # pixels of each
+
+
+def veiled(image: Image.Image, weights: np.ndarray) -> Image.Image:
+    """The image, RGB, bright where the weights [N] of a square grid of regions, row by row, are large."""
+    side = math.isqrt(len(weights))
+    grid = weights[: side * side].reshape(side, side)
+    veil = Image.fromarray((255 * grid / max(grid.max(), 1e-9)).astype(np.uint8))
+    light = np.asarray(veil.resize(image.size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255
+    return Image.fromarray((np.asarray(image) * (0.25 + 0.75 * light)).astype(np.uint8))
 
 
 def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], weights: np.ndarray) -> None:
@@ -25,22 +35,17 @@ def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], w
     Raises:
         UserError: the file's ending names no picture format, or it cannot be written.
     """
-    side = math.isqrt(weights.shape[1])
-    picture = np.asarray(image.resize((384, 384)))
     rows = math.ceil((len(words) + 1) / _COLUMNS)
     figure = Figure(figsize=(2.2 * _COLUMNS, 2.4 * rows), layout="constrained")
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
-    axes[0].imshow(picture)
+    axes[0].imshow(image.resize((_SIDE, _SIDE)))
     words = [word.replace("$", r"\$") for word in words]  # else what stands between two is taken for a formula
     axes[0].set_title(" ".join(words), fontsize=9, wrap=True)
     for axis, word, looked in zip(axes[1:], words, weights, strict=False):
-        grid = looked[: side * side].reshape(side, side)
-        veil = Image.fromarray((255 * grid / max(grid.max(), 1e-9)).astype(np.uint8))
-        light = np.asarray(veil.resize((384, 384), Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255
-        axis.imshow((picture * (0.25 + 0.75 * light)).astype(np.uint8))
-        axis.set_title(f"{word}  {grid.max():.2f}", fontsize=10)
+        axis.imshow(veiled(image.resize((_SIDE, _SIDE)), looked))
+        axis.set_title(f"{word}  {looked.max():.2f}", fontsize=10)
     try:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as fault:
