@@ -1,0 +1,213 @@
+"""The demo page: driven in a real browser, and from a script."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.nn.fusion import Product
+from vlrnn.nn.glimpses import WholeImage
+from vlrnn.nn.questions import QuestionEncoder
+from vlrnn.nn.recurrence import GRU
+from vlrnn.records import open_split
+from vlrnn.tasks.checkpoint import save_pretrained
+from vlrnn.tasks.classifier_vqa import ClassifierVQA
+from vlrnn.text.answer_set import AnswerSet
+from vlrnn.text.vocabulary import Vocabulary
+
+pytest.importorskip("gradio", reason="needs gradio, of the extra demo")
+
+
+@pytest.fixture(scope="module")
+def head(classifier_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier head that has learnt nothing."""
+    folder = tmp_path_factory.mktemp("head") / "model"
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.count([["is", "there", "a", "square", "what"]] * 3)
+    parts = QuestionEncoder(GRU(8), embedding=8), WholeImage(), Product(8)
+    task = ClassifierVQA(
+        vocabulary, AnswerSet(["yes", "no", "red"]), CNNEncoder("mobilenet_v3_small", str(classifier_file)), *parts
+    )
+    save_pretrained(task, folder)
+    return folder
+
+
+def start(*arguments: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "demo/app.py", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def address(checkpoints: Any, head: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    table = tmp_path_factory.mktemp("table") / "objects.txt"
+    table.write_text("square\ncircle\n")
+    server = start("--captioner", checkpoints.file, "--classifier", head, "--objects", table, "--port", 7869)
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    found = re.match(r"open (http://127\.0\.0\.1:\d+)/", line)
+    assert found, line + (server.stderr.read() if server.stderr else "")
+    yield found[1]
+    server.terminate()
+    server.wait(20)
+
+
+@pytest.fixture
+def picture(dataset: Path) -> Path:
+    (example, *_) = open_split(dataset, "test")
+    return dataset / example.image
+
+
+@pytest.fixture(params=[1280, 390], ids=["desk", "phone"])
+def page(chromium: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The open page, which may ask nobody but this machine."""
+    context = chromium.new_context(viewport={"width": request.param, "height": 900})
+    page = context.new_page()
+    strangers: list[str] = []
+    page.on("request", lambda each: None if ours(each.url, address) else strangers.append(each.url))
+    page.goto(address)
+    yield page
+    assert page.evaluate("document.documentElement.scrollWidth") <= request.param
+    assert strangers == []
+    context.close()
+
+
+def ours(url: str, address: str) -> bool:
+    return url.startswith((address, "data:", "blob:"))
+
+
+def press(page: Any, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def cell(page: Any, text: str) -> Any:
+    return page.locator(".cell-wrap:visible", has_text=text).first
+
+
+def uploaded(page: Any) -> Any:
+    """The button that takes a picture away again."""
+    return page.get_by_label("Remove Image").or_(page.get_by_role("button", name="Clear")).first
+
+
+def test_a_picture_is_captioned_and_asked_about(page: Any, picture: Path) -> None:
+    page.locator("input[type=file]").first.set_input_files(picture)
+    uploaded(page).wait_for()
+    press(page, "caption")
+    page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
+    said = page.locator(".said textarea").input_value()
+    words = page.locator("input[type=radio]")
+    words.first.wait_for()
+    assert words.count() == len(said.split())
+    words.last.check()
+    page.wait_for_function("[...document.querySelectorAll('input, textarea')].some((e) => /probability/.test(e.value))")
+    press(page, "which objects may be invented?")
+    cell(page, "square").wait_for()
+    question = page.get_by_label("question", exact=True)
+    question.fill("is there a square?")
+    press(page, "ask")
+    cell(page, "is there a square?").wait_for()
+    question.fill("what?")
+    question.press("Enter")
+    cell(page, "what?").wait_for()
+    assert cell(page, "is there a square?").is_visible()  # what was asked before stays
+
+
+def test_a_bad_file_is_told_and_the_page_lives_on(page: Any, picture: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "<b>bad.png"
+    bad.write_text("no image")
+    upload = page.locator("input[type=file]").first
+    upload.set_input_files(bad)
+    uploaded(page).wait_for()
+    press(page, "caption")
+    page.get_by_text("not an image of a known format").first.wait_for()
+    uploaded(page).click()
+    press(page, "caption")
+    page.get_by_text("there is no picture").first.wait_for()
+    page.locator("input[type=file]").first.set_input_files(picture)
+    uploaded(page).wait_for()
+    press(page, "caption")
+    page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
+
+
+def test_an_example_is_taken(page: Any) -> None:
+    examples = page.locator("button:has(img)")
+    examples.nth(5).wait_for()
+    examples.first.click()
+    uploaded(page).wait_for()
+    press(page, "caption")
+    page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
+
+
+def test_it_is_used_from_a_script(address: str, picture: Path) -> None:
+    from gradio_client import Client, handle_file
+
+    client = Client(address, verbose=False)
+    given = handle_file(picture)
+    said, rows, *_ = client.predict(given, beams=3, count=2, api_name="/caption")
+    assert said
+    assert len(rows["data"]) == 2
+    assert rows["data"][0][0] == said
+    drawn, *_ = client.predict(given, temperature=1.0, count=1, api_name="/caption")
+    assert drawn
+    answer, history = client.predict(given, question="is there a square?", api_name="/ask")
+    assert answer["label"] in ("yes", "no", "red")
+    assert history["data"][0][0] == "is there a square?"
+    named = client.predict(given, text="a square", api_name="/objects")
+    assert named["data"][0][0] == "square"
+
+
+def test_no_file_of_this_machine_is_read(address: str, tmp_path: Path) -> None:
+    """What was not uploaded is refused, whatever it is."""
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    given = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
+    body = json.dumps({"data": [given, 1, 0, 10, 0, 1, 1]}).encode()
+    call = f"{address}/gradio_api/call/caption"
+    asked = urllib.request.Request(call, body, {"Content-Type": "application/json"})
+    event = json.load(urllib.request.urlopen(asked, timeout=30))["event_id"]
+    reply = urllib.request.urlopen(f"{call}/{event}", timeout=30).read().decode()
+    assert "event: error" in reply
+    assert "not an image" not in reply  # it was not even opened
+
+
+def test_an_upload_has_a_limit(address: str) -> None:
+    boundary = "b"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'.encode()
+    body = head + bytes(11 * 2**20) + f"\r\n--{boundary}--\r\n".encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"{address}/gradio_api/upload", body, headers), timeout=60)
+    assert refused.value.code == 413
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "name a model"),
+        (["--captioner", "absent.ckpt"], "absent.ckpt"),
+        (["--quickstart", "nowhere"], "nowhere"),
+        (["--port", "x"], "--port"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert runpy.run_path("demo/app.py")["main"](arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.splitlines()) == 1
+    assert told.err.startswith("demo: ")
+    assert complaint in told.err
+
+
+def test_a_model_of_another_kind_is_told_of(checkpoints: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runpy.run_path("demo/app.py")["main"](["--classifier", str(checkpoints.plain)]) == 2
+    assert "answers no questions" in capsys.readouterr().err
