@@ -264,8 +264,12 @@ def load(options: argparse.Namespace) -> Models:
     return Models(models.pop("captioner", None), models, find)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Start the page; returns the exit code."""
+def command_line(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for.
+
+    Raises:
+        UserError: an option is wrong.
+    """
     parser = Parser(description="Caption pictures and answer questions about them in the browser.")
     parser.add_argument("--quickstart", metavar="RUN", help="the folder of vlrnn quickstart: it has all three")
     parser.add_argument("--captioner", metavar="CKPT")
@@ -275,8 +279,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     parser.add_argument("--host", default="127.0.0.1", help="who may come: this machine alone (%(default)s)")
     parser.add_argument("--port", type=int, default=7860)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start the page; returns the exit code."""
     try:
-        options = parser.parse_args(argv)
+        options = command_line(argv)
         models = load(options)
         with TemporaryDirectory() as folder:
             serve(page(models, scenes(Path(folder))), options.host, options.port)

@@ -43,7 +43,7 @@ def test_the_scale_of_the_encoder_does_not_matter() -> None:
 
 def test_where_a_region_lies_matters_when_asked_for() -> None:
     same = torch.randn(1, 1, D).expand(1, N, D)
-    assert torch.equal(*RegionMap(D, R)(context(same, None))[0, :2])
+    torch.testing.assert_close(*RegionMap(D, R)(context(same, None))[0, :2])
     placed = RegionMap(D, R, frequencies=1)
     assert not torch.allclose(*placed(context(same))[0, :2], atol=1e-3)
     with pytest.raises(UserError, match="does not know where its regions lie"):

@@ -1,0 +1,277 @@
+"""The docs tell the truth: every command in them is run, on small files of the official forms, and so is every block of
+Python. What needs GPUs, or other machines, is read by the command line as far as it goes without them."""
+
+import importlib.util
+import re
+import runpy
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_decoders
+import test_recurrence
+import torch
+from data_scripts import make_images, write
+from docs_workshop import ROOT, blocks, commands, furnish
+
+from vlrnn.cli import COMMANDS, main
+from vlrnn.data.synthetic import make_scenes
+from vlrnn.records import Prediction, write_records
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+RECORDED = "docs/results.md"  # tells what was run to measure, for hours on real data
+
+QUICK = ["--train", "64", "--val", "8", "--test", "16"]
+DOSES = ["--train", "16", "--test", "24", "--seeds", "1", "--biases", "0", "1", "--epochs", "1"]
+NAMES = {  # what the docs call what a reader has -> what is in the workshop
+    "PRED": "results.json",
+    "REF": "captions_val2017.json",
+    "OBJECTS": "objects.json",
+    "POLL.json": "pictures/poll.json",
+    "CKPT": "runs/quickstart/captioning/checkpoints/best.ckpt",
+    "P": "official-2021",
+    "TRAIN": "runs/quickstart/scenes/vqa/train.jsonl",
+    "TEST": "runs/quickstart/scenes/vqa/test.jsonl",
+    "WEIGHTS": "weights.safetensors",
+    "SOURCE": "flickr8k",
+    "FOLDER": "somewhere",
+    "N": "2",
+}
+HEAD = "runs/quickstart/classifier_vqa/predictions.jsonl"
+QUESTIONS = "runs/quickstart/scenes/vqa/test.jsonl"
+OF_ANSWERS = ("calibration", "consistency", "priors")
+FILES = {  # (probe, or any, flag) -> what follows it
+    ("", "--synonyms"): "synonyms.txt",
+    ("", "--double_words"): "double_words.json",
+    ("", "--answers"): "answers.json",
+    ("", "--images"): "pictures",
+    ("", "--groups"): "groups.json",
+    **{(probe, flag): HEAD for probe in OF_ANSWERS for flag in ("--predictions", "--val", "--other")},
+    **{(probe, flag): QUESTIONS for probe in OF_ANSWERS for flag in ("--references", "--val_references")},
+}
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory, classifier_file: Path) -> Path:
+    """The folder in which all documents are gone through, one after the other; the quickstart has been run in it."""
+    folder = tmp_path_factory.mktemp("workshop")
+    furnish(folder)
+    (folder / "weights.safetensors").symlink_to(classifier_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["quickstart", *QUICK]) == 0
+    make_scenes(folder / "data/scenes", train=200, val=8, test=40, image_size=64, workers=1)
+    shutil.copytree(folder / "runs/quickstart/captioning", folder / "runs/mine")
+    write(folder / "groups.json", [["test-000001-1", "test-000001-2"]])
+    return folder
+
+
+@pytest.fixture
+def there(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workshop)
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    return workshop
+
+
+def run(command: list[str]) -> None:
+    """Run one command of the docs; fails where nobody knows how."""
+    program, *arguments = command
+    if program == "vlrnn":
+        name, *rest = [NAMES.get(word, word) for word in arguments]
+        assert name in COMMANDS
+        _vlrnn(name, rest)
+    elif program == "python":
+        script, *rest = [NAMES.get(word, word) for word in arguments]
+        _script(script, rest)
+    else:
+        assert program == "make"
+        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def _vlrnn(name: str, rest: list[str]) -> None:
+    if name in ("fit", "validate", "test", "cache"):
+        _recipe(name, rest)
+        return
+    if name == "quickstart":
+        rest += [*QUICK, "--out", "runs/another"]
+    if name == "study":
+        rest += ["--out", tempfile.mkdtemp(dir=".")]  # what is there already is not made again
+        rest += ["--seeds", "1"] if rest[0] == "leakage" else DOSES
+    probe = rest[0] if name == "probe" else ""
+    if probe == "consistency" and "--other" not in rest:
+        rest += ["--groups", "FILE"]  # these questions do not say themselves which belong together
+    for place, flag in enumerate(rest[:-1]):
+        rest[place + 1] = FILES.get((probe, flag), FILES.get(("", flag), rest[place + 1]))
+    assert main([name, *rest]) == 0
+
+
+def _recipe(name: str, rest: list[str]) -> None:
+    """Two batches of it, over a small CNN; what needs several processes or GPUs is only read."""
+    if any("gpu" in word or word == "ddp" for word in rest):
+        with pytest.raises(SystemExit) as left:
+            main([name, *rest, "--print_config"])
+        assert left.value.code == 0
+        return
+    small = [f"--trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
+    small += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_model_summary=false"]
+    small += ["--data.num_workers=0", "--data.min_count=1", "--data.cache=null"]
+    given = " ".join(rest)
+    if "blind" not in given and "baselines" not in given and "synthetic" not in given:
+        encoder: dict[str, Any] = {"name": "mobilenet_v3_small", "weights": "weights.safetensors", "size": 64}
+        if "coco" in given:  # the one that is fine-tuned
+            encoder["trainable_from"] = "features.12"
+        small += [f"--model.init_args.encoder.init_args.{key}={value}" for key, value in encoder.items()]
+    if "vqa" in given:
+        small += ["--data.min_answer_count=1"]
+    assert main([name, *rest, *small]) == 0
+
+
+def _script(script: str, rest: list[str]) -> None:
+    assert (ROOT / script.replace("NAME", "folder")).is_file()
+    if "NAME" in script:  # stands for each of them
+        return
+    if script == "demo/app.py":
+        _load_demo(rest)
+        return
+    if script == "data_prep/synthetic.py":
+        rest += ["--train", "200", "--val", "8", "--test", "40", "--workers", "1"]
+    if script == "data_prep/polls.py":
+        rest += ["--images", "20"]
+    spec = importlib.util.spec_from_file_location("script", ROOT / script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.main(rest) == 0
+
+
+def _load_demo(rest: list[str]) -> None:
+    """The page as far as its address: tests/test_demo_app.py opens it."""
+    pytest.importorskip("gradio", reason="needs gradio, of the extra demo")
+    app = runpy.run_path(str(ROOT / "demo/app.py"))
+    options = app["command_line"](rest)
+    assert app["page"](app["load"](options), []) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each != RECORDED and commands(each)])
+def test_every_command_runs(document: str, there: Path) -> None:
+    for command in commands(document):
+        print("$", *command)  # shown where one fails
+        run(command)
+
+
+def test_every_document_has_commands_that_are_found() -> None:
+    """The reader of the docs reads them: no block is lost on it."""
+    counts = {document: len(commands(document)) for document in DOCUMENTS if document != RECORDED}
+    assert counts["README.md"] >= 20
+    assert counts["docs/probes.md"] >= 20
+    known = {"sh", "python", "python no-run", "json", "text", "csv"}
+    for document in DOCUMENTS:
+        languages = re.findall(r"^```(.+)\n(?:.*\n)*?^```$", (ROOT / document).read_text(), re.MULTILINE)
+        assert set(languages) <= known, document
+
+
+def test_commands_within_the_text_exist() -> None:
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text()
+        for name in re.findall(r"`vlrnn ([a-z]+)", text):
+            assert name in COMMANDS, (document, name)
+        for path in re.findall(
+            r"`(?:python )?((?:data_prep|demo|benchmarks|configs|tests)/[\w/.-]+\.(?:py|yaml))", text
+        ):
+            assert (ROOT / path).is_file() or "NAME" in path, (document, path)
+        for path in re.findall(r"\]\(([\w/.-]+)\)", text):
+            assert (ROOT / document).parent.joinpath(path).exists(), (document, path)
+
+
+def test_what_was_measured_can_be_run_again() -> None:
+    """The recipes and scripts of the recorded commands are there."""
+    text = "\n".join(blocks(RECORDED, "sh"))
+    for path in re.findall(r"(?:configs|data_prep)/[\w/.-]+\.(?:yaml|py)", text.replace("LOSS", "reweighting")):
+        assert (ROOT / path).is_file(), path
+    for name in re.findall(r"^\s*vlrnn ([a-z]+)", text, re.MULTILINE):
+        assert name in COMMANDS
+
+
+# Python.
+
+
+@pytest.mark.slow
+def test_python_of_the_readme(there: Path) -> None:
+    for block in blocks("README.md", "python"):
+        exec(block, {})
+
+
+def test_python_of_the_metrics() -> None:
+    from vlrnn.records import Example
+
+    examples = {1: Example(1, 1, "1.jpg", question="what?", answers=("dog",) * 3)}
+    names = {"examples": examples, "example": examples[1], "ours": {1: "dog"}, "theirs": {1: "cat"}}
+    names["references"] = {1: ["a man"], 2: ["a dog"]}
+    for block in blocks("docs/metrics.md", "python"):
+        exec(block, names)
+
+
+@pytest.fixture(scope="module")
+def contributed() -> dict[str, Any]:
+    """What the examples of CONTRIBUTING.md define."""
+    names: dict[str, Any] = {}
+    for block in blocks("CONTRIBUTING.md", "python"):
+        exec(block, names)
+    return names
+
+
+def test_the_cell_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = contributed["MinimalGatedUnit"]
+    monkeypatch.setitem(test_recurrence.CELLS, "new", lambda **_: cell(test_recurrence.D))
+    for law in (test_recurrence.test_scan_is_steps,):
+        law("new", 1, False)
+    for cut in (1, 3, 6):
+        test_recurrence.test_scan_is_scan_in_chunks("new", 1, False, cut)
+    monkeypatch.setitem(test_decoders.CELLS, "new", lambda: cell(test_decoders.H))
+    for decoder in test_decoders.DECODERS:
+        if "ensemble" not in decoder:
+            test_decoders.test_teacher_forcing_is_step_by_step(decoder, "new")
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm-2"])
+def test_the_decoder_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
+    merge = contributed["Merge"]
+    monkeypatch.setitem(test_decoders.DECODERS, "new", lambda cell: merge(cell, embedding=test_decoders.E))
+    test_decoders.test_teacher_forcing_is_step_by_step("new", cell)
+    built, known = test_decoders.make("new", cell), test_decoders.context()
+    memory, rows = built.prepare(known), torch.arange(test_decoders.B)
+    words = torch.ones(test_decoders.B, 2, dtype=torch.long)
+    other = built.prepare(known._replace(pooled=known.pooled + 1))
+    assert not torch.allclose(built(words, memory, rows), built(words, other, rows))  # it sees the image
+
+
+def test_the_probe_finds_stutters(contributed: dict[str, Any], tmp_path: Path) -> None:
+    texts = {"a": "a dog dog runs", "b": "a cat sits"}
+    path = tmp_path / "predictions.jsonl"
+    write_records(path, [Prediction(id, id, text) for id, text in texts.items()])
+    found = contributed["probe_repetition"](path)
+    assert found.scores["repeats"]["value"] == 0.5
+    assert [case["id"] for case in found.cases] == ["a"]
+
+
+def test_the_data_set_is_prepared(contributed: dict[str, Any], tmp_path: Path) -> None:
+    make_images(tmp_path / "images", ["1.png", "2.png"])
+    write(tmp_path / "train.json", {"1.png": ["A dog."]})
+    write(tmp_path / "val.json", {"2.png": ["A cat."]})
+    assert contributed["main"]([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "val.jsonl").is_file()
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["tutorial.py", "--quick", "--out", str(tmp_path)])
+    runpy.run_path(str(ROOT / "demo/tutorial.py"), run_name="__main__")
+    told = capsys.readouterr().out
+    for step in ("1.", "2.", "4.", "5.", "6.", "7."):
+        assert f"\n{step}" in f"\n{told}"
+    assert (tmp_path / "looked.png").is_file()
