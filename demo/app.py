@@ -29,6 +29,7 @@ from vlrnn.predictor import Predictor
 from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
 from vlrnn.records import Prediction
 from vlrnn.report.attention import veiled
+from vlrnn.text.tokenizer import tokenize
 
 try:
     import gradio as gr
@@ -116,7 +117,7 @@ def looks(models: Models) -> Callable[..., Any]:
     @told
     def look(picture: str, text: str, place: int | None) -> tuple[Any, str]:
         assert models.captioner is not None
-        words = text.split()
+        words = tokenize(text)
         if place is None or not 0 <= int(place) < len(words):
             return None, ""
         again = models.captioner.reread(picture, words)
@@ -140,7 +141,7 @@ def objects(models: Models) -> Callable[..., Any]:
         if models.find is None:
             raise UserError("which words name objects is not known; start with --objects")
         rows = []
-        for each in support(models.captioner, picture, text.split(), models.find):
+        for each in support(models.captioner, picture, tokenize(text), models.find):
             question = f"is there a {each.object}"
             replies = [head.answer(picture, question).text for head in models.heads.values()]
             doubtful = each.doubtful or "no" in replies

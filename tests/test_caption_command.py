@@ -298,6 +298,13 @@ def test_explain_writes_a_picture(caption: Caption, photos: Path, tmp_path: Path
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
+@pytest.mark.parametrize(("name", "begins"), [("looked.svg", b"<?xml"), ("looked.pdf", b"%PDF")])
+def test_explain_writes_for_papers(caption: Caption, photos: Path, tmp_path: Path, name: str, begins: bytes) -> None:
+    told = caption(photos / "a.png", "--explain", tmp_path / name)
+    assert (told.code, told.err) == (0, [])
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
 def test_explain_is_refused_for_several_images(caption: Caption, photos: Path, tmp_path: Path) -> None:
     told = caption(photos, "--explain", tmp_path / "looked.png", checkpoint=tmp_path / "absent.ckpt")
     assert (told.code, told.out) == (2, [])
