@@ -93,6 +93,7 @@ def test_paraphrases(tmp_path: Path) -> None:
     assert scores["consensus_3"] == 0
     assert found["baselines"]["chance"]["paraphrases"]["consensus_2"]["value"] == pytest.approx((3 / 5) ** 2)
     assert found["not_computed"] == {"paraphrases: consensus_4": "no group has so many questions"}
+    assert [(case["id"], case["other"]) for case in found["cases"]] == [("a", "c"), ("d", "e")]
 
 
 def test_opposites_and_sames(tmp_path: Path) -> None:

@@ -350,6 +350,7 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
         ({"value": 0.5, "n": 3}, "0.500"),
         ({"value": -1, "low": -2.0, "high": 1e-9, "n": 3}, "-1.000 [-2.000, 0.000]"),
         ({"value": None}, "-"),
+        ({"value": float("nan"), "low": 0.1, "high": 0.2}, "-"),
         ({"colour": 0.5}, "-"),
         ("good", "-"),
         (None, "-"),

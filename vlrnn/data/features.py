@@ -142,7 +142,7 @@ def _make(
             raise
     seconds = time.monotonic() - began
     speed = len(left) / max(seconds, 1e-6)
-    say(f"features of {name}: {len(left):,} images encoded in {span(seconds)}, {speed:.1f}/s, kept in {folder}")
+    say(f"features of {name}: {len(left):,} images encoded in {span(seconds)}, {speed:.1f}/s")
     regions.flush()
     # Written last: its presence says that the cache is whole.
     settings = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}

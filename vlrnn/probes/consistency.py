@@ -1,7 +1,7 @@
 """Does a model contradict itself, or another? What of the answers in files belongs together, and how far they agree."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,14 @@ def probe_consistency(
         compared["models"] = agreement(answered, theirs)
         disagreements = _disagreements(answered, theirs)
     if groups is not None:
-        compared["paraphrases"] = paraphrases(answered, _read_groups(groups, asked))
-    for name, attribute, alike in (("opposites", OPPOSITE, False), ("same", SAME, True)):
+        alike = _read_groups(groups, asked)
+        compared["paraphrases"] = paraphrases(answered, alike)
+        contradictions += _contradictions(answered, _first_differing(answered, alike))
+    for name, attribute, same in (("opposites", OPPOSITE, False), ("same", SAME, True)):
         if pairs := _pairs(asked, attribute, notes):
-            compared[name] = pairwise(answered, pairs, alike)
+            compared[name] = pairwise(answered, pairs, same)
             contradictions += _contradictions(
-                answered, (pair for pair in pairs if not keeps(answered, *pair, alike=alike))
+                answered, (pair for pair in pairs if not keeps(answered, *pair, alike=same))
             )
     if pairs := _pairs(asked, PAIR, notes):
         compared["complementary_pairs"] = complementary(answered, pairs)
@@ -141,6 +143,14 @@ def _pairs(asked: Mapping[Id, Example], attribute: str, notes: list[str]) -> lis
     if absent:
         notes.append(f"{len(absent)} questions have a {attribute!r} that is not in the file: {name_some(absent)}")
     return list(named.items())
+
+
+def _first_differing(answered: Answered, groups: Iterable[Sequence[Id]]) -> Iterator[tuple[Id, Id]]:
+    """Of each group of paraphrases the first question, and the first that was answered otherwise."""
+    for first, *others in groups:
+        other = next((id for id in others if answered.said[id] != answered.said[first]), None)
+        if other is not None:
+            yield first, other
 
 
 def _contradictions(answered: Answered, pairs: Iterable[tuple[Id, Id]]) -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ def format_score(score: Any) -> str:
     """A score for people: `0.512 [0.498, 0.527]`, or `-` where there is none."""
     if isinstance(score, dict):
         value, low, high = (format_score(score.get(key)) for key in ("value", "low", "high"))
-        return value if "-" in (low, high) else f"{value} [{low}, {high}]"
+        return value if "-" in (value, low, high) else f"{value} [{low}, {high}]"
     return f"{score:.3f}" if isinstance(score, (int, float)) and abs(score) < _HUGE else "-"
 
 
