@@ -40,5 +40,6 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoint = f"--checkpoint {out}/{{}}/checkpoints/best.ckpt"
     print(f"  caption   {vlrnn} caption {picture} {checkpoint.format('captioning')} --explain looked.png")
     print(f"  ask       {vlrnn} ask {picture} 'how many objects are there?' {checkpoint.format('generative_vqa')}")
+    print(f"  try       {sys.executable} demo/app.py --quickstart {out}    (in the browser; needs the extra demo)")
     print(f"  change    {vlrnn} fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru")
     print(f"  yours     {sys.executable} data_prep/folder.py --help    (then start from configs/flickr8k.yaml)")
