@@ -219,6 +219,7 @@ def _caption_part(models: Models, picture: gr.Image) -> None:
         lambda: ("", [], gr.Radio(choices=[], value=None, visible=False), "", None, []),
         None,
         [text, rows, words, status, map_, named],
+        queue=False,  # at once: what is asked of the new picture must not be cleared
         api_visibility="private",
     )
 
@@ -234,7 +235,13 @@ def _question_part(models: Models, picture: gr.Image) -> None:
     given, shown = [picture, question, asked], [*labels, history, asked]
     button.click(answers(models), given, shown, api_name="ask")
     question.submit(answers(models), given, shown, api_visibility="private")
-    picture.change(lambda: [*({} for _ in labels), [], []], None, [*labels, history, asked], api_visibility="private")
+    picture.change(
+        lambda: [*({} for _ in labels), [], []],
+        None,
+        [*labels, history, asked],
+        queue=False,
+        api_visibility="private",
+    )
 
 
 # Starting it.
