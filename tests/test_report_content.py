@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vlrnn.errors import UserError
 from vlrnn.files import write_json
 from vlrnn.metrics.captions import CaptionScorer
 from vlrnn.metrics.comparison import compare
@@ -181,6 +182,15 @@ def test_words_have_their_maps(tmp_path: Path) -> None:
     write_records(folder / "attention.jsonl", [maps])
     said = {item.id: item.said[0] for item in section(folder).shown.items}
     assert {id: each.attention for id, each in said.items() if each} == {"c0": None, "c1": maps}
+
+
+@pytest.mark.parametrize("maps", ["", "AAA", "A", "not base64", "AAAAAAA="])
+def test_maps_that_are_none_are_told(tmp_path: Path, maps: str) -> None:
+    examples = captioned()[:2]
+    folder = run_of(tmp_path / "run", examples, {"c0": "a", "c1": "b"}, tokens=("x",), log_probs=(-1.0, -2.0))
+    write_records(folder / "attention.jsonl", [AttentionMaps("c1", (0.5, 0.25), maps)])
+    with pytest.raises(UserError, match=r"attention.jsonl: the maps of 'c1'"):
+        section(folder)
 
 
 def test_probes_are_told_with_their_baselines_and_pictures(tmp_path: Path) -> None:

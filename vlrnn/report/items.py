@@ -1,5 +1,6 @@
 """What runs said, item by item: which are shown, and what is told of each. Knows no page, and opens no picture."""
 
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from vlrnn.errors import UserError
 from vlrnn.probes.objects import Mentions, mentions
 from vlrnn.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.report.group import Group
@@ -112,7 +114,7 @@ class _Teller:
         self, group: Group, scores: Sequence[Mapping[Id, float]], pictures: Pictures, wanted: Container[Id]
     ) -> None:
         self.group, self.scores, self.pictures = group, scores, pictures
-        self.attention = {each.id: each for each in group.runs[0].attention if each.id in wanted}
+        self.attention = {each.id: _checked(each) for each in group.runs[0].attention if each.id in wanted}
         named = {name for example in group.examples.values() for name in example.objects or ()}
         self.find: Mentions | None = mentions("fixed", sorted(named)) if named and not group.asks else None
 
@@ -150,6 +152,20 @@ class _Teller:
         if self.find is None or example.objects is None:
             return None
         return list(dict.fromkeys(name for name in self.find(text) if name not in example.objects))
+
+
+def _checked(looked: AttentionMaps) -> AttentionMaps:
+    """Maps of which each word has as many weights, and a gate or none has."""
+    words = len(looked.peaks)
+    try:
+        weights = len(b64decode(looked.maps, validate=True))
+    except ValueError:
+        weights = -1
+    if words == 0 or weights <= 0 or weights % words or len(looked.gates) not in (0, words):
+        raise UserError(
+            f"attention.jsonl: the maps of {looked.id!r} are not those of its {words} peaks; run vlrnn test again"
+        )
+    return looked
 
 
 def _references(example: Example) -> list[str]:
