@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.features import FeatureCache, open_cache
+from vlrnn.data.resumable import ResumableLoader
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders import Encoder
 from vlrnn.records import SPLITS, Example, RecordFile, describe_dataset, open_split
@@ -204,13 +205,12 @@ class VisionLanguageData(pl.LightningDataModule):
         else:
             captions = self.captions_per_image if split == "train" else None
             data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)
-        return DataLoader(
+        return (ResumableLoader if split == "train" else DataLoader)(
             data,  # type: ignore[arg-type]
             self.batch_size,
             shuffle=split == "train",
             collate_fn=collate,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
-from vlrnn.files import write_json
+from vlrnn.files import replacing, write_json
 from vlrnn.nn.encoders import Encoder
 from vlrnn.progress import progress, say, span
 
@@ -118,10 +118,17 @@ def _make(
         regions, done = open_memmap(regions_path, mode="r+"), open_memmap(done_path, mode="r+")
     else:
         regions = open_memmap(regions_path, mode="w+", dtype=np.float16, shape=shape)
-        done = open_memmap(done_path, mode="w+", dtype=np.bool_, shape=(len(images),))
+        with replacing(done_path, binary=True) as file:  # which stands only beside a map that is whole
+            np.save(file, np.zeros(len(images), np.bool_))
+        done = open_memmap(done_path, mode="r+")
     left = np.flatnonzero(~done)
     paths = list(images.values())
-    loader = DataLoader(_Pixels([paths[row] for row in left], encoder.size), _BATCH, num_workers=num_workers)
+    loader = DataLoader(
+        _Pixels([paths[row] for row in left], encoder.size),
+        _BATCH,
+        num_workers=num_workers,
+        generator=torch.Generator(),  # training draws the same numbers, whether or not its cache is there
+    )
     folded = encoder.to(device).eval().folded()
     began, at = time.monotonic(), 0
     with progress(f"features of {name}", len(images), "images", done=len(images) - len(left)) as advance:

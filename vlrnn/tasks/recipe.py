@@ -22,7 +22,6 @@ from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
-    ModelCheckpoint,
     ProgressBar,
     RichProgressBar,
 )
@@ -38,6 +37,7 @@ from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import load_part
 from vlrnn.tasks.progress_lines import ProgressLines
 from vlrnn.tasks.question_answering import QuestionAnswering
+from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, loggers
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.vocabulary import Vocabulary
@@ -50,7 +50,7 @@ class RecipeCLI(LightningCLI):
         parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.prior", self._prior, apply_on="instantiate")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
             {
@@ -58,7 +58,6 @@ class RecipeCLI(LightningCLI):
                 "checkpoint.filename": "best",
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
-                "checkpoint.save_last": True,
                 "early_stopping.monitor": "",
                 "early_stopping.mode": "max",
                 "early_stopping.patience": 5,
@@ -124,26 +123,33 @@ class RecipeCLI(LightningCLI):
 
     @rank_zero_only
     def before_fit(self) -> None:
-        """A run that starts anew leaves nothing of one before it, but for checkpoints, which are replaced."""
-        if self._get(self.config_init, "ckpt_path") is None:
+        """A run that starts anew leaves nothing of one before it, which could be taken for its own."""
+        if self._get(self.config_init, "ckpt_path") is None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             run = Path(self.trainer.default_root_dir)
-            for stale in (run / "log.csv", run / "metrics.json", run / "predictions.jsonl", *run.glob("probes/*.json")):
+            results = (run / "log.csv", run / "metrics.json", run / "predictions.jsonl", *run.glob("probes/*.json"))
+            for stale in (*results, *(run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))):
                 stale.unlink(missing_ok=True)
 
     def before_instantiate_classes(self) -> None:
-        """Checkpoints are compared by the task's own score, where no other is named. Scoring is of the run's best
-        checkpoint, where no other is named: never of a model that learnt nothing."""
+        """Checkpoints are compared by the task's own score, where no other is named."""
         settings = self.config[self.subcommand] if self.subcommand else self.config
         module, _, name = settings["model"]["class_path"].rpartition(".")
         self._task = getattr(importlib.import_module(module), name)
         for callback in ("checkpoint", "early_stopping"):
             settings[callback]["monitor"] = settings[callback]["monitor"] or f"val/{self._task.headline}"
-        if self.subcommand in ("validate", "test"):
-            best = Path(settings["trainer"]["default_root_dir"]) / "checkpoints" / "best.ckpt"
-            if settings["ckpt_path"] is None:
-                if not best.is_file():
-                    raise UserError(f"no checkpoint to score: name one with --ckpt_path (there is no {best})")
-                settings["ckpt_path"] = str(best)
+        if self.subcommand:
+            checkpoints = Path(settings["trainer"]["default_root_dir"]) / "checkpoints"
+            settings["ckpt_path"] = self._checkpoint(checkpoints, settings["ckpt_path"])
+
+    def _checkpoint(self, folder: Path, named: str | None) -> str | None:
+        """The checkpoint to begin with: `last` is that of the run, if there is one yet. Scoring is of the run's best
+        where none is named, never of a model that learnt nothing."""
+        last, best = folder / "last.ckpt", folder / "best.ckpt"
+        if self.subcommand == "fit":
+            return (str(last) if last.is_file() else None) if named == "last" else named
+        if named is None and not best.is_file():
+            raise UserError(f"no checkpoint to score: name one with --ckpt_path (there is no {best})")
+        return named or str(best)
 
 
 def _told(fault: BaseException) -> BaseException:

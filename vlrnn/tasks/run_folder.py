@@ -6,35 +6,22 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+import torch
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from vlrnn.files import replacing
 from vlrnn.tasks.checkpoint import read_checkpoint
-
-
-class RunLog(CSVLogger):
-    """The CSV log of a run, `log.csv` in the run's folder."""
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(folder, name="", version="")
-
-    @property
-    def experiment(self) -> Any:
-        opened = self._experiment is not None
-        writer = super().experiment
-        if not opened:
-            path = Path(self.log_dir) / "log.csv"
-            writer.metrics_file_path = str(path)
-            if path.is_file():  # of the same run: what comes is written behind it, and its columns stay
-                writer.metrics_keys = path.read_text(encoding="utf-8").partition("\n")[0].rstrip().split(",")
-        return writer
+from vlrnn.tasks.resuming import Checkpoints
+from vlrnn.tasks.run_log import RunLog
 
 
 class LastWord(Callback):
@@ -50,20 +37,19 @@ class LastWord(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():  # no other may
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            self._before = signal.signal(signal.SIGINT, partial(self._ask, trainer))
 
-    def _ask(self, *_: Any) -> None:
+    def _ask(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
+        if isinstance(trainer.checkpoint_callback, Checkpoints):
+            trainer.checkpoint_callback.wanted = True
         print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self._asked:
-            if trainer.global_step and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
-                path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-                trainer.save_checkpoint(path)
-                trainer.checkpoint_callback.last_model_path = str(path)
+        checkpoints = trainer.checkpoint_callback
+        if self._asked and not (isinstance(checkpoints, Checkpoints) and checkpoints.wanted):
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -85,7 +71,11 @@ class LastWord(Callback):
 
 
 class PlainCheckpoints(TorchCheckpointIO):
-    """Reads checkpoints without unpickling anything, whatever the Trainer asks for."""
+    """Writes checkpoints whole, and reads them without unpickling anything, whatever the Trainer asks for."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], *_: Any, **__: Any) -> None:
+        with replacing(Path(path), binary=True) as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
         return read_checkpoint(Path(path))

@@ -1,0 +1,121 @@
+"""The checkpoints that training leaves: the best model, and the point from which a run goes on as if it had never
+ended."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from vlrnn.data.resumable import ResumableLoader
+from vlrnn.errors import UserError
+from vlrnn.tasks.run_log import RunLog
+
+
+class Checkpoints(ModelCheckpoint):
+    """Lightning's `best.ckpt`, of the highest score in validation, and `last.ckpt`, from which training goes on.
+
+    Lightning's own points to go on from lie within a step, ahead of what is logged of it, and behind random numbers
+    that were drawn for the next batch. This one lies between two steps: all that belongs to the step before, its
+    validation with it, is done and logged, and nothing is drawn for the next. So a run that goes on from it draws the
+    same numbers, and ends with the same weights, bit by bit (one process, on a CPU).
+
+    Args:
+        last_every_n_steps: how often `last.ckpt` is written within an epoch; it also is at the end of each.
+        more: as `ModelCheckpoint` takes it.
+    """
+
+    def __init__(self, last_every_n_steps: int = 1000, **more: Any) -> None:
+        if last_every_n_steps < 1:
+            raise UserError(f"checkpoint.last_every_n_steps must be at least 1, not {last_every_n_steps}")
+        super().__init__(**more)
+        self.last_every_n_steps = last_every_n_steps
+        self.wanted = False
+        """Whether `last.ckpt` is to be written before the next step, come what may."""
+        self._loader: ResumableLoader | None = None
+        self._between: dict[str, Any] | None = None  # what `last.ckpt` holds beside what Lightning keeps
+        self._found: dict[str, Any] | None = None  # the same, of the checkpoint that this run goes on from
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        loader = trainer.train_dataloader
+        if isinstance(loader, ResumableLoader):
+            self._loader = loader
+            loader.before_batch = lambda: self._before_batch(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._save_last(trainer)
+
+    def _before_batch(self, trainer: pl.Trainer) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        if self._found is not None and self._loader is not None:
+            loop._batches_that_stepped = self._found["batches_that_stepped"]
+            self._loader.load_state_dict(self._found["loader"])
+            _set_random_states(self._found["random"])
+            self._found, self.wanted = None, False  # `last.ckpt` holds this already
+            return
+        done = loop.batch_progress.current.completed
+        if done % trainer.accumulate_grad_batches:
+            return  # gradients are under way, which no checkpoint holds
+        due = done == 0 or trainer.global_step % self.last_every_n_steps == 0
+        if trainer.global_step and (due or self.wanted):
+            self._save_last(trainer)
+        self.wanted = False
+
+    def _save_last(self, trainer: pl.Trainer) -> None:
+        if trainer.fast_dev_run or self._loader is None:  # type: ignore[attr-defined]
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        self._between = {
+            "batches_that_stepped": trainer.fit_loop.epoch_loop._batches_that_stepped,
+            "loader": self._loader.state_dict(),
+            "random": _random_states(),
+        }
+        self.last_model_path = self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST)
+        trainer.save_checkpoint(self.last_model_path)
+        self._between = None
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.current_score = state_dict["current_score"]  # which Lightning leaves behind
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._between is not None:
+            checkpoint["between_steps"] = self._between
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.state.fn != "fit":
+            return
+        self._found = checkpoint.get("between_steps")
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLog):
+                logger.forget(checkpoint["global_step"])
+
+
+def _random_states() -> dict[str, Any]:
+    """Where all random numbers stand, as plain data and tensors."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": random.getstate(),
+        "numpy": (kind, torch.tensor(keys, dtype=torch.int64), *rest),
+    }
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():  # else the run goes on elsewhere, and not bit by bit
+        torch.cuda.set_rng_state_all(states["cuda"])
+    version, inner, gauss = states["python"]
+    random.setstate((version, tuple(inner), gauss))
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))

@@ -1,0 +1,72 @@
+"""The log of a run, `log.csv`: Lightning's, under a name of its own, and such that a run that goes on writes behind
+what was logged before."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.utilities import rank_zero_only
+
+from vlrnn.files import replacing
+
+
+class RunLog(CSVLogger):
+    """The CSV log of a run, `log.csv` in the run's folder."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, name="", version="")
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.log_dir) / "log.csv"
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            self._experiment = _LogWriter(self.path)
+        return self._experiment
+
+    @rank_zero_only
+    def forget(self, step: int) -> None:
+        """Drop what was logged of a step and of those behind it: it is done, and logged, once more. A row that was cut
+        off in the middle goes as well."""
+        if self.path.is_file():
+            columns, rows = _read_log(self.path)
+            _write_log(self.path, columns, (row for row in rows if row["step"].isdigit() and int(row["step"]) < step))
+
+
+class _LogWriter(ExperimentWriter):
+    """Lightning's writer, of another file, which is written whole where its columns change."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path.parent))
+        self.metrics_file_path = str(path)
+        if path.is_file():  # of the same run: what comes is written behind it, and its columns stay
+            self.metrics_keys, _ = _read_log(path)
+
+    def _check_log_dir_exists(self) -> None:
+        """Nothing: Lightning clears here what a run before it has left."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        _, rows = _read_log(Path(self.metrics_file_path))
+        _write_log(Path(self.metrics_file_path), fieldnames, rows)
+
+
+def _read_log(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns and the rows; those of a row that was cut off are empty."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, restval="")
+        return list(reader.fieldnames or ()), list(reader)
+
+
+def _write_log(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    with replacing(path) as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows(rows)
