@@ -28,6 +28,7 @@ class Trainer:
         self.strategy = self.state = self
         self.fn = "fit"
         self.root_device = torch.device("cpu")
+        self.world_size, self.global_rank = 1, 0
 
 
 def attached(data: VisionLanguageData, encoder: CNNEncoder) -> VisionLanguageData:

@@ -22,6 +22,7 @@ from vlrnn.parts import Part, describe
 from vlrnn.provenance import provenance
 from vlrnn.records import AttentionMaps, Example, Id, Prediction, write_records
 from vlrnn.tasks.beside import print_beside
+from vlrnn.tasks.guard import LossGuard
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.speaking import Distributions
@@ -43,7 +44,9 @@ class Task(Part, pl.LightningModule):
         super().__init__()
         self.encoder = encoder
         self.optimization = optimization
-        self._words_since_step = torch.zeros(())
+        self._since_step = torch.zeros(2)  # the loss's total and its words
+        self._validation = torch.zeros(2, dtype=torch.double)  # the same, of a validation
+        self._guard = LossGuard()
         self._predictions: dict[Id, Prediction] = {}
         self._attention: dict[Id, AttentionMaps] = {}
         self._examples: dict[Id, Example] = {}
@@ -104,24 +107,26 @@ class Task(Part, pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.loss(batch)
-        self._words_since_step = self._words_since_step.to(loss.words.device) + loss.words
-        self.log(
-            "train/loss", (loss.total / loss.words.clamp(min=1)).detach(), prog_bar=True, batch_size=int(loss.words)
-        )
+        self._guard.watch(self.global_step, [each.id for each in batch.examples], loss.total, self)
+        self._since_step = self._since_step.to(self.device) + torch.stack([loss.total.detach(), loss.words])
         return loss.total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turn the gradient of a sum into that of the mean over all words, of all processes, since the last step. This
         comes before clipping. Lightning has divided the sum by the number of accumulated batches, and averaged over
         processes."""
-        count = self._words_since_step.clone()
-        self._words_since_step.zero_()
-        if self.trainer.world_size > 1:
-            dist.all_reduce(count)
-        factor = self.trainer.accumulate_grad_batches * self.trainer.world_size / count.clamp(min=1).item()
+        total, words = self._over_processes(self._since_step)
+        self._since_step = torch.zeros_like(self._since_step)
+        self.log("train/loss", total / words.clamp(min=1), prog_bar=True, batch_size=1)
+        factor = self.trainer.accumulate_grad_batches * self.trainer.world_size / words.clamp(min=1)
         for parameter in self.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
+
+    def _over_processes(self, sums: Tensor) -> Tensor:
+        if self.trainer.world_size > 1:
+            dist.all_reduce(sums)
+        return sums
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimization.optimizer(self, self.encoder)
@@ -152,12 +157,16 @@ class Task(Part, pl.LightningModule):
         batch = self.seen(batch)
         self._collect(batch)
         loss = self.loss(batch)
-        self.log("val/loss", loss.total / loss.words.clamp(min=1), batch_size=int(loss.words), sync_dist=True)
+        self._validation = self._validation.to(self.device) + torch.stack([loss.total, loss.words])
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         self._collect(self.seen(batch))
 
     def on_validation_epoch_end(self) -> None:
+        total, words = self._over_processes(self._validation)
+        self._validation = torch.zeros_like(self._validation)
+        if words:
+            self.log("val/loss", (total / words).float(), sync_dist=True, batch_size=1)
         result = self._result()
         if result and not self.trainer.sanity_checking:
             self._log_scores("val", result)
@@ -171,8 +180,7 @@ class Task(Part, pl.LightningModule):
             self._write("test", result)
 
     def _result(self) -> dict[str, Any]:
-        """The scores of what all processes predicted, merged by id: a sampler may have repeated examples to even them
-        out."""
+        """The scores of what all processes predicted, merged by id."""
         collected = (self._predictions, self._attention, self._examples)
         gathered: list[Any] = [collected]
         if self.trainer.world_size > 1:
@@ -222,6 +230,7 @@ class Task(Part, pl.LightningModule):
     # Checkpoints carry all that is needed to build the task again; see vlrnn.tasks.checkpoint.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._guard.check(self.global_step, self)  # nothing that has diverged is kept
         checkpoint["vlrnn"] = {"format": FORMAT, "task": describe(self)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

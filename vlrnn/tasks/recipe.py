@@ -17,6 +17,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 import yaml
 from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import (
@@ -162,6 +163,11 @@ def _told(fault: BaseException) -> BaseException:
     return UserError(" ".join(str(fault).split())) if isinstance(fault, ArgumentError) else fault
 
 
+def _lost_another(fault: RuntimeError) -> bool:
+    """Whether a process could no longer reach another that it trains with."""
+    return dist.is_initialized() and (isinstance(fault, dist.DistError) or "gloo" in str(fault))
+
+
 def _hush() -> None:
     """Silence what Lightning tells of itself, and of what is meant here."""
     for text in (
@@ -178,7 +184,11 @@ def _hush() -> None:
         ".*parameters` is an empty generator.*",  # and no gradient
     ):
         warnings.filterwarnings("ignore", text)
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
+    for name in (
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.trainer.connectors.checkpoint_connector",  # of pickles, which vlrnn never reads
+        "lightning_fabric.utilities.seed",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -234,6 +244,13 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault
             raise KeyboardInterrupt from None
         raise
+    except RuntimeError as fault:
+        if not _lost_another(fault):
+            raise
+        raise UserError(
+            "another process of this training has ended, and so this one does; what the other said tells why. To go on "
+            "from the last checkpoint: --ckpt_path last"
+        ) from None
     except MisconfigurationException as fault:  # a GPU that is not there, options that contradict each other
         raise UserError(" ".join(str(fault).split())) from None
     except (ArgumentError, TypeError, ValueError) as fault:

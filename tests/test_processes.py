@@ -1,0 +1,80 @@
+"""Training over several processes, on the real command line: it is the training of one, and what befalls one befalls
+all."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from test_training_cli import Workshop
+
+from vlrnn.files import read_json
+from vlrnn.records import Prediction, RecordFile
+
+TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+# All examples make one step, in whichever order they come, and no word is dropped at random.
+LOSS = ("--data.batch_size", "8", "--model.init_args.decoder.init_args.dropout", "0", "--trainer.max_epochs", "6")
+
+
+def test_two_processes_learn_and_score_as_one(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    logs, scores, said = [], [], []
+    for folder, flags in ((tmp_path / "one", ()), (tmp_path / "two", (*TWO, "--data.batch_size", "4"))):
+        folder.mkdir()
+        shop = Workshop(folder, classifier_file, dataset)
+        for command in ("fit", "test"):
+            done = shop.run(command, *LOSS, *flags)
+            assert done.returncode == 0, done.stderr
+        logs.append(shop.log())
+        scores.append(read_json(shop.run_folder / "metrics.json"))
+        said.append({each.id: each.text for each in RecordFile(shop.run_folder / "predictions.jsonl", Prediction)})
+        assert done.stderr.count("features of") <= 1
+    for name in ("train/loss", "val/loss", "val/CIDEr"):
+        one, two = ([float(row[name]) for row in log if row.get(name)] for log in logs)
+        assert len(one) == len(two) == 6
+        assert two == pytest.approx(one, rel=1e-4, abs=1e-5), name
+    assert said[0] == said[1]
+    assert scores[0]["scores"] == scores[1]["scores"]
+
+
+def test_the_cache_is_built_once(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    done = shop.run("fit", *TWO, "--trainer.max_epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("features of train") == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_dies_ends_the_others(rank: int, classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    first = subprocess.Popen(
+        shop.command("fit", *TWO, "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000"),
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (shop.run_folder / "checkpoints" / "last.ckpt").is_file():
+            assert time.monotonic() < deadline
+            assert first.poll() is None
+            time.sleep(0.2)
+        second = int(
+            subprocess.run(["pgrep", "-P", str(first.pid), "-f", "vlrnn"], capture_output=True, text=True).stdout
+        )
+        os.kill((first.pid, second)[rank], signal.SIGKILL)
+        _, told = first.communicate(timeout=60)
+        deadline = time.monotonic() + 30
+        while Path(f"/proc/{second}/stat").exists() and " Z " not in Path(f"/proc/{second}/stat").read_text():
+            assert time.monotonic() < deadline, "the other rank hangs"
+            time.sleep(0.2)
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+    print(told)
+    assert "Traceback" not in told
+    assert "another process of this training has ended" in told
