@@ -1,11 +1,13 @@
-"""Every recipe, alone and under every overlay, is understood by the command line."""
+"""Every recipe, alone and under every overlay, is understood by the command line, and trains."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from vlrnn.cli import main
+from vlrnn.data.synthetic import make_scenes
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 RECIPES = [CONFIGS / name for name in ("synthetic.yaml", "flickr8k.yaml", "coco.yaml")]
@@ -47,3 +49,47 @@ def holds(written: dict, read: dict) -> None:
             holds(value, read_part)
         else:
             assert read_part == value
+
+
+# Trained for a step, on small images, and with random weights for the encoders: the recipes' are downloads.
+
+MODELS = [path for path in OVERLAYS if "hardware" not in path.parts]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    make_scenes(folder, train=12, val=3, test=3, image_size=64, workers=1)
+    return folder
+
+
+TINY = {
+    "data": {"cache": None, "min_count": 1, "min_answer_count": 1, "num_workers": 0, "batch_size": 4},
+    "trainer": {"accelerator": "cpu", "fast_dev_run": True, "enable_model_summary": False},
+}
+ENCODER = {"weights": None, "size": 64}
+
+
+def step(scenes: Path, folder: Path, *configs: Path) -> None:
+    written = "".join(path.read_text() for path in configs)
+    tiny: dict[str, Any] = {"data": {**TINY["data"]}, "trainer": {**TINY["trainer"]}}
+    tiny["data"]["root"] = str(scenes / ("vqa" if CONFIGS / "vqa" in configs[0].parents else "captions"))
+    tiny["data"]["image_root"] = None
+    tiny["trainer"]["default_root_dir"] = str(folder / "run")
+    if not any(name in written for name in ("NoImage", "PriorVQA")):
+        tiny["model"] = {"init_args": {"encoder": {"init_args": ENCODER}}}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    flags = [word for path in (*configs, folder / "tiny.yaml") for word in ("--config", str(path))]
+    assert main(["fit", *flags]) == 0
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_train(recipe: Path, scenes: Path, tmp_path: Path) -> None:
+    step(scenes, tmp_path, recipe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overlay", MODELS, ids=lambda path: path.stem)
+def test_overlays_train(overlay: Path, scenes: Path, tmp_path: Path) -> None:
+    asks = CONFIGS / "vqa" in overlay.parents
+    step(scenes, tmp_path, CONFIGS / ("vqa/synthetic-classifier.yaml" if asks else "flickr8k.yaml"), overlay)

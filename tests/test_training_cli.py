@@ -224,6 +224,28 @@ def test_a_checkpoint_is_scored_on_other_data(workshop: Any, make_dataset: Calla
     assert json.loads((run / "metrics.json").read_text())["scores"]["CIDEr"]["n"] == 4
 
 
+def test_a_few_examples_are_learnt_by_heart(workshop: Any, tmp_path: Path) -> None:
+    """Validation is on those of train, so that its scores say whether they are."""
+    rate = "--model.init_args.optimization.lr", "0.01"
+    flags = ("--overfit", "2", "--trainer.max_epochs", "60", "--early_stopping.patience", "60", *rate)
+    done = workshop.run("fit", *flags, "--trainer.default_root_dir", str(tmp_path), "--trainer.deterministic", "true")
+    assert done.returncode == 0, done.stderr
+    quiet(done)
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["callbacks"]
+    assert max(float(each["best_model_score"]) for each in best.values() if "best_model_score" in each) > 1
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert config["seed_everything"] == 0
+    assert config["trainer"]["deterministic"] is True
+
+
+def test_a_dry_run_leaves_what_is_there(workshop: Any) -> None:
+    before = {path: path.stat().st_mtime_ns for path in workshop.run_folder.rglob("*.ckpt")}
+    done = workshop.run("fit", "--trainer.fast_dev_run", "true")
+    assert done.returncode == 0, done.stderr
+    quiet(done)
+    assert before == {path: path.stat().st_mtime_ns for path in workshop.run_folder.rglob("*.ckpt")}
+
+
 def test_half_precision(workshop: Any, tmp_path: Path) -> None:
     """bfloat16 where it is safe, as on GPUs; the weights that are kept are float32."""
     flags = ("--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "1")

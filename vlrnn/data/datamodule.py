@@ -15,7 +15,7 @@ from vlrnn.data.features import FeatureCache, open_cache
 from vlrnn.data.resumable import ResumableLoader
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders import Encoder
-from vlrnn.records import SPLITS, Example, RecordFile, describe_dataset, open_split
+from vlrnn.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet, majority
 from vlrnn.text.answers import canonical, spell
 from vlrnn.text.tokenizer import tokenize
@@ -58,6 +58,8 @@ class VisionLanguageData(pl.LightningDataModule):
         min_answer_count: how many training questions such an answer must be the majority's for.
         cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
         num_workers: processes that load examples.
+        overfit: when given, these many first examples of train are all that there is to train on and to validate with:
+            a model that can learn at all soon knows them by heart.
     """
 
     def __init__(
@@ -72,9 +74,11 @@ class VisionLanguageData(pl.LightningDataModule):
         min_answer_count: int = 1,
         cache: str | None = None,
         num_workers: int = 0,
+        overfit: int | None = None,
     ) -> None:
         super().__init__()
         at_least_one = {
+            "overfit": overfit,
             "batch_size": batch_size,
             "captions_per_image": captions_per_image,
             "min_count": min_count,
@@ -97,6 +101,7 @@ class VisionLanguageData(pl.LightningDataModule):
         self.min_answer_count = min_answer_count
         self.cache = cache
         self.num_workers = num_workers
+        self.overfit = overfit
         self._images_of: dict[str, list[str]] = {}
 
     @cached_property
@@ -149,12 +154,20 @@ class VisionLanguageData(pl.LightningDataModule):
     @cached_property
     def asks(self) -> bool:
         """Whether the examples are questions."""
-        return any(example.question is not None for example in open_split(self.root, self.splits[0])[:1])
+        return any(
+            example.question is not None for example in open_split(self.root, next(iter(self.splits), "train"))[:1]
+        )
+
+    def _examples(self, split: str) -> Sequence[Example]:
+        """The examples of a split."""
+        if self.overfit is not None and split in ("train", "val"):
+            return open_split(self.root, "train")[: self.overfit]
+        return open_split(self.root, split)
 
     def _images(self, split: str) -> list[str]:
         """The image of each example of a split."""
         if split not in self._images_of:
-            self._images_of[split] = [example.image for example in open_split(self.root, split)]
+            self._images_of[split] = [example.image for example in self._examples(split)]
         return self._images_of[split]
 
     @property
@@ -189,7 +202,7 @@ class VisionLanguageData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         for split in self._used():
-            count = len(open_split(self.root, split))
+            count = len(self._examples(split))
             if split != "train" and count < (1 if self.asks else 2):
                 least = "a question" if self.asks else "two images"
                 raise UserError(f"{self.root / split}.jsonl: scores take {least} at least; there are {count}")
@@ -219,7 +232,7 @@ class VisionLanguageData(pl.LightningDataModule):
 
     def loader(self, split: str) -> DataLoader[Batch]:
         """Batches of a split; those of train are shuffled."""
-        examples: RecordFile[Example] = open_split(self.root, split)
+        examples = self._examples(split)
         more = {"locate": self.locate, "size": self._encoder().size, "cache": self._caches.get(split)}
         data: CaptionedImages | QuestionedImages
         if self.asks:

@@ -48,6 +48,10 @@ class RecipeCLI(LightningCLI):
     """LightningCLI with the run folder of vlrnn: `--trainer.default_root_dir` holds all that a run leaves."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--overfit", type=int | None, help="learn so many examples of train by heart, and validate with the same"
+        )
+        parser.link_arguments("overfit", "data.overfit")
         parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.prior", self._prior, apply_on="instantiate")
