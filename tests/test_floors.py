@@ -12,7 +12,7 @@ import vlrnn
 
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
-    {"text", "records", "errors", "files", "parts", "progress", "provenance"},
+    {"text", "records", "errors", "files", "parts", "progress", "provenance", "kept"},
     {"metrics", "nn", "decoding", "interchange"},
     {"probes", "data"},
     {"tasks"},
@@ -30,6 +30,7 @@ TORCH_FREE = (
     "parts",
     "progress",
     "provenance",
+    "kept",
     "metrics",
     "interchange",
     "probes",

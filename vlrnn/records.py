@@ -15,6 +15,7 @@ import numpy as np
 
 from vlrnn.errors import UserError
 from vlrnn.files import parse_json, read_json, replacing, write_json
+from vlrnn.kept import kept_arrays
 
 SPLITS = ("train", "val", "test")
 
@@ -175,17 +176,21 @@ class RecordFile(Sequence[Record]):
     Args:
         path: the file.
         kind: of record.
+        keep: the offsets beside the file, for those who open it next.
     """
 
-    def __init__(self, path: str | Path, kind: type[Record]) -> None:
+    def __init__(self, path: str | Path, kind: type[Record], keep: bool = False) -> None:
         self.path = Path(path)
         self.kind: type[Record] = kind
+        self._starts = kept_arrays(self.path, "lines", self._index)["starts"] if keep else self._index()["starts"]
+
+    def _index(self) -> dict[str, np.ndarray]:
         try:
             with self.path.open("rb") as file:
                 ends = np.cumsum(np.fromiter(map(len, file), dtype=np.int64))
         except OSError as fault:
-            raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
-        self._starts = np.concatenate([np.zeros(1, np.int64), ends])
+            raise UserError(f"{self.path}: cannot be read: {fault.strerror or fault}") from None
+        return {"starts": np.concatenate([np.zeros(1, np.int64), ends])}
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -223,7 +228,7 @@ def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
     if not path.is_file():
         there = [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
         raise UserError(f"{folder}: has no split {split!r}; it has {', '.join(there) or 'none'}")
-    return RecordFile(path, Example)
+    return RecordFile(path, Example, keep=True)
 
 
 def describe_dataset(folder: str | Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""Safe decoding of images from strangers: any file becomes 8-bit RGB or a `UserError` that names it.
+"""Safe decoding of images from strangers: any file, or file within a tar file, becomes 8-bit RGB or a `UserError` that
+names it.
 
 Knows nothing of tensors or models; the encoder owns resizing and normalising.
 """
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from vlrnn.data.tars import read_within, split_path
 from vlrnn.errors import UserError
 
 MAX_PIXELS = 89_478_485
@@ -93,14 +96,9 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImageP
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open a file, and turn whatever goes wrong while it is decoded into a UserError."""
-    if not os.path.exists(path):
-        raise UserError(f"{path}: no such file")
-    if os.path.isdir(path):
-        raise UserError(f"{path}: a folder, not an image file")
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
-        raise UserError(f"{path}: the file is empty")
+    source = _source(path)
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(source, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             yield image
@@ -110,6 +108,21 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         raise UserError(f"{path}: not an image of a known format ({', '.join(FORMATS)})") from None
     except Exception as fault:  # what a decoder raises on broken bytes is not documented, and varied
         raise UserError(f"{path}: cannot be decoded: {_reason(fault)}") from None
+
+
+def _source(path: str | Path) -> str | Path | io.BytesIO:
+    """What Pillow is to open: a file that is there, or the content of one within a tar file."""
+    if within := split_path(path):
+        if content := read_within(*within):
+            return io.BytesIO(content)
+        raise UserError(f"{path}: the file is empty")
+    if not os.path.exists(path):
+        raise UserError(f"{path}: no such file")
+    if os.path.isdir(path):
+        raise UserError(f"{path}: a folder, not an image file")
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        raise UserError(f"{path}: the file is empty")
+    return path
 
 
 def _reason(fault: Exception) -> str:

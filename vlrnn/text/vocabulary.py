@@ -1,7 +1,7 @@
 """Vocabulary: words and their ids. Knows nothing of how text is split into words."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vlrnn.errors import UserError
@@ -28,9 +28,13 @@ class Vocabulary(Part):
 
     @classmethod
     def count(cls, texts: Iterable[Sequence[str]], min_count: int = 1) -> "Vocabulary":
-        """The words that occur at least `min_count` times in tokenized texts (the training split, and no other), the
-        most frequent first, and alphabetically among equals, so that the same texts give the same ids."""
-        counts = Counter(word for text in texts for word in text)
+        """The words that occur at least `min_count` times in tokenized texts (the training split, and no other)."""
+        return cls.of(Counter(word for text in texts for word in text), min_count)
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int], min_count: int = 1) -> "Vocabulary":
+        """The words that are counted at least `min_count` times, the most frequent first, and alphabetically among
+        equals, so that the same texts give the same ids."""
         kept = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
         return cls(sorted(kept, key=lambda word: (-counts[word], word)))
 
