@@ -45,28 +45,38 @@ class Predictor:
         task: trained.
         device: where it runs; by default a GPU where there is one.
         name: what errors call it.
+        bf16, compiled: how the encoder sees, as `Encoder.folded` takes them.
 
     Raises:
         UserError: there is no such device.
     """
 
-    def __init__(self, task: Task, device: str | torch.device | None = None, name: str = "this model") -> None:
+    def __init__(
+        self,
+        task: Task,
+        device: str | torch.device | None = None,
+        name: str = "this model",
+        *,
+        bf16: bool = False,
+        compiled: bool = False,
+    ) -> None:
         self.name = name
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.task = task.to(self.device).eval()
         except (AssertionError, RuntimeError) as fault:  # each kind of device is refused in its own way
             raise UserError(f"device {device}: cannot be used: {' '.join(str(fault).split())[:200]}") from None
-        self._encoder = task.encoder.folded()
+        self._encoder = task.encoder.folded(bf16, compiled)
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device | None = None) -> "Predictor":
-        """Load a `.ckpt` file or a folder of `save_pretrained`; runs no code from it and downloads nothing.
+    def load(cls, path: str | Path, device: str | torch.device | None = None, **how: Any) -> "Predictor":
+        """Load a `.ckpt` file or a folder of `save_pretrained`; runs no code from it and downloads nothing. `how` says
+        `bf16` and `compiled`.
 
         Raises:
             UserError: it is none.
         """
-        return cls(load_task(path, Task), device, str(path))
+        return cls(load_task(path, Task), device, str(path), **how)
 
     def decoding(self, **settings: Any) -> Decoding:
         """The model's own decoding settings, changed where `settings` says (`num_beams=5`, ...)."""

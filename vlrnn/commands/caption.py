@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", metavar="PICTURE", help="save where the model looked at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    parser.add_argument("--bf16", action="store_true", help="see in bfloat16, where the processor or GPU has it")
+    parser.add_argument("--compiled", action="store_true", help="generate code for the encoder first; for many images")
     parser.add_argument("--seed", type=int, default=0, help="of random drawing")
     group = parser.add_argument_group("decoding", "by default as the model was trained with")
     for name, (kind, purpose) in _DECODING.items():
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--explain takes one image, not {len(paths)}")
     if arguments.explain and not Path(arguments.explain).absolute().parent.is_dir():
         raise UserError(f"--explain: there is no folder {Path(arguments.explain).parent}")
-    predictor = Predictor.load(arguments.checkpoint, arguments.device)
+    predictor = Predictor.load(arguments.checkpoint, arguments.device, bf16=arguments.bf16, compiled=arguments.compiled)
     settings = {name: value for name in _DECODING if (value := getattr(arguments, name)) is not None}
     made: list[Prediction] = []
     named, missed = {Path(each) for each in arguments.images}, False
