@@ -10,7 +10,7 @@ differ, and how many are the same is told.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def main() -> None:
     plain.load_state_dict(dict(zip(plain.state_dict(), encoder.trunk.state_dict().values(), strict=True)))
     mean, std = encoder.mean / 255, encoder.std / 255
 
-    def tutorial(paths: list[Path], references: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    def tutorial(paths: list[Path], references: Mapping[str, tuple[str, ...]]) -> list[list[str]]:
         captions = []
         for path in paths:
             picture = Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
@@ -79,16 +79,19 @@ def main() -> None:
             corpus_bleu([[each.split() for each in references[path.name]] for path in paths], captions)
         return captions
 
-    def ours(predictor: Predictor, paths: list[Path], references: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    def ours(predictor: Predictor, paths: list[Path], references: Mapping[str, tuple[str, ...]]) -> list[list[str]]:
         made = [each.text for each in predictor.captions(paths) if not isinstance(each, Exception)]
         if references:
-            CaptionScorer(references).score({path.name: text for path, text in zip(paths, made, strict=True)})
+            CaptionScorer(dict(references.items())).score(
+                {path.name: text for path, text in zip(paths, made, strict=True)}
+            )
         return [text.split() for text in made]
 
     with tempfile.TemporaryDirectory() as folder:
         paths = pictures(Path(folder), count)
         predictors = {"vlrnn": Predictor(task, "cpu")}
         if arguments.fast:
+            predictors["vlrnn, compiled"] = Predictor(task, "cpu", compiled=True)
             predictors["vlrnn, bf16"] = Predictor(task, "cpu", bf16=True)
             predictors["vlrnn, bf16, compiled"] = Predictor(task, "cpu", bf16=True, compiled=True)
         captions = {name: ours(predictor, paths, {}) for name, predictor in predictors.items()}

@@ -117,7 +117,7 @@ def _recipe(name: str, rest: list[str]) -> None:
         return
     small = [f"--trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
     small += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_model_summary=false"]
-    small += ["--data.num_workers=0", "--data.min_count=1", "--data.cache=null"]
+    small += ["--data.num_workers=0", "--data.min_count=1", f"--data.cache={'cache' if name == 'cache' else 'null'}"]
     given = " ".join(rest)
     if "blind" not in given and "baselines" not in given and "synthetic" not in given:
         encoder: dict[str, Any] = {"name": "mobilenet_v3_small", "weights": "weights.safetensors", "size": 64}

@@ -23,6 +23,8 @@ _HOMES = {
     "UserError": "errors",
     "VisionLanguageData": "data.datamodule",
     "Vocabulary": "text.vocabulary",
+    "from_pretrained": "tasks.checkpoint",
+    "save_pretrained": "tasks.checkpoint",
     "score_answers": "metrics",
     "score_captions": "metrics",
     "tokenize": "text.tokenizer",
