@@ -24,7 +24,6 @@ from pytorch_lightning.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ProgressBar,
-    RichProgressBar,
 )
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
@@ -36,7 +35,7 @@ from vlrnn.files import read_text
 from vlrnn.progress import is_told
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import load_part
-from vlrnn.tasks.progress_lines import ProgressLines
+from vlrnn.tasks.progress_bar import Bar, ProgressLines
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, loggers
@@ -111,9 +110,7 @@ class RecipeCLI(LightningCLI):
         own_bar = any(isinstance(each, ProgressBar) for each in callbacks)
         if settings["enable_progress_bar"] is not False and not own_bar:
             bar = is_told() and sys.stderr.isatty()
-            callbacks += (
-                [RichProgressBar(console_kwargs={"stderr": True})] if bar else [ProgressLines()] if is_told() else []
-            )
+            callbacks += [Bar()] if bar else [ProgressLines()] if is_told() else []
             kwargs["enable_progress_bar"] = bar
         if self.subcommand != "fit":  # the log tells of training
             kwargs["logger"] = False
