@@ -120,8 +120,8 @@ def test_computing_once_more_drops_the_same() -> None:
 
 
 def test_truncation_cuts_the_gradient_and_nothing_else() -> None:
-    """The gradient of windows is the sum over them, each by itself from the state that was carried there: what a literal
-    autograd of the whole text has beyond that flows through the cuts."""
+    """The gradient of windows is the sum over them, each by itself from the state that was carried there: what that of
+    the whole text has beyond it flows through the cuts."""
     decoder, tokens = make(), text()
     full, cut = gradients(decoder, tokens, T), gradients(decoder, tokens, 6)
     assert not all(torch.allclose(a, b, rtol=1e-2) for a, b in zip(full, cut, strict=True))
@@ -182,9 +182,8 @@ def test_greedy_search_is_the_literal_loop(cell: str) -> None:
     ids=["rows", "cell", "width", "layers", "nothing"],
 )
 def test_a_state_that_does_not_fit_is_refused(state: Tree) -> None:
-    with pytest.raises(
-        UserError, match=r"^the state does not fit: a LSTM of 3 rows has one of the shapes \[\(3, 1, 8\)"
-    ):
+    told = r"^the state does not fit: a LSTM of 3 rows has one of the shapes \[\(3, 1, 8\), \(3, 1, 8\)\], not \["
+    with pytest.raises(UserError, match=told):
         make("lstm").log_probs(text(), state)
 
 
