@@ -4,7 +4,7 @@ python demo/handmade.py
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise, product
 
 import torch
@@ -58,14 +58,15 @@ def compare(detector: Detector, rule: Rule) -> tuple[int, float]:
     return wrong, furthest
 
 
-def main() -> None:
-    argparse.ArgumentParser(description="Networks made by hand, and their twins that learnt.").parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    argparse.ArgumentParser(description="Networks made by hand, and their twins that learnt.").parse_args(argv)
     count = sum(symbols.numel() for symbols in all_strings())
     print(f"all {sum(len(symbols) for symbols in all_strings()):,} binary strings of 1 to {LONGEST}, {count:,} symbols")
     for name, (make, rule) in RULES.items():
         for how, detector in (("made by hand", make()), ("learnt", learn(rule))):
             wrong, furthest = compare(detector, rule)
             print(f"{name:<16}{how:<14}{detector.recurrence.width} units: {wrong} wrong, off by {furthest:.2g} at most")
+    return 0
 
 
 if __name__ == "__main__":
