@@ -181,6 +181,11 @@ class VisionLanguageData(pl.LightningDataModule):
         """The splits that are there."""
         return [split for split in SPLITS if (self.root / f"{split}.jsonl").is_file()]
 
+    @property
+    def place(self) -> dict[str, str]:
+        """Where the data are, for results."""
+        return {"data": str(self.root.resolve()), "image_root": str(self.image_root.resolve())}
+
     def locate(self, image: str) -> Path:
         """The file of an image."""
         return self.image_root / image
