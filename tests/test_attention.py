@@ -42,3 +42,22 @@ def test_dot_attention_is_the_paper() -> None:
     asked = attention.from_query.weight @ query[0, 0] + attention.from_query.bias
     scores = [(attention.from_region.weight @ region) @ asked / A**0.5 for region in regions[0]]
     assert torch.allclose(weights[0, 0], torch.stack(scores).softmax(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_looking_is_learning(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The formula that is quicker, where nothing is learnt, is the same; over all images at once, and few at a time."""
+    attention = SoftAttention(16).build(8, 12).to(dtype)
+    regions, query = torch.randn(5, 7, 12, dtype=dtype), torch.randn(5, 3, 8, dtype=dtype)
+    mask = torch.ones(5, 7, dtype=torch.bool)
+    learning = attention(query, attention.prepare(regions), regions, mask)
+    for at_once in (10**6, 2 * 3 * 7 * 16, 1):
+        monkeypatch.setattr("vlrnn.nn.attention._HIDDEN", at_once)
+        with torch.no_grad():
+            looking = attention(query, attention.prepare(regions), regions, mask)
+        torch.testing.assert_close(
+            looking,
+            learning,
+            atol=None if dtype != torch.bfloat16 else 0.05,
+            rtol=None if dtype != torch.bfloat16 else 0.05,
+        )

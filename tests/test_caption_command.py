@@ -371,7 +371,7 @@ def test_an_exported_model_says_the_same_elsewhere(
     shutil.copy(checkpoints.file, elsewhere / "model.ckpt")
     monkeypatch.chdir(elsewhere)
     assert main(["export", "--checkpoint", "model.ckpt", "--out", "exported"]) == 0
-    assert {path.name for path in Path("exported").iterdir()} == {"model.safetensors", "config.json"}
+    assert {path.name for path in Path("exported").iterdir()} == {"README.md", "model.safetensors", "config.json"}
     first = caption("mine", "--json", "--num_beams", 3, checkpoint=Path("model.ckpt"))
     assert len(records(first)) == 3
     assert caption("mine", "--json", "--num_beams", 3, checkpoint=Path("exported")) == first

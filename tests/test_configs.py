@@ -7,12 +7,15 @@ import pytest
 import yaml
 
 from vlrnn.cli import main
+from vlrnn.data.scene_prose import paragraphs
 from vlrnn.data.synthetic import make_scenes
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 RECIPES = [CONFIGS / name for name in ("synthetic.yaml", "flickr8k.yaml", "coco.yaml")]
 RECIPES += sorted((CONFIGS / "vqa").glob("*.yaml"))
-OVERLAYS = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES))
+TEXT = CONFIGS / "language_model.yaml"
+OVERLAYS = sorted({*CONFIGS.rglob("*.yaml")} - {*RECIPES, TEXT})
+CELLS = [path for path in OVERLAYS if path.parent.name == "cells"]
 
 
 def merged(capsys: pytest.CaptureFixture[str], *configs: Path) -> dict:
@@ -23,11 +26,13 @@ def merged(capsys: pytest.CaptureFixture[str], *configs: Path) -> dict:
     return yaml.safe_load(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", [*RECIPES, TEXT], ids=lambda path: path.stem)
 def test_recipes(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written = yaml.safe_load(recipe.read_text())
     read = merged(capsys, recipe)
     assert read["model"]["class_path"] == written["model"]["class_path"]
+    if recipe == TEXT:
+        assert read["data"].pop("units") == {"class_path": written["data"].pop("units")}
     assert read["data"].items() >= written["data"].items()
 
 
@@ -93,3 +98,15 @@ def test_recipes_train(recipe: Path, scenes: Path, tmp_path: Path) -> None:
 def test_overlays_train(overlay: Path, scenes: Path, tmp_path: Path) -> None:
     asks = CONFIGS / "vqa" in overlay.parents
     step(scenes, tmp_path, CONFIGS / ("vqa/synthetic-classifier.yaml" if asks else "flickr8k.yaml"), overlay)
+
+
+@pytest.mark.parametrize(
+    "overlays", [[], *([each] for each in CELLS)], ids=lambda paths: "".join(p.stem for p in paths)
+)
+def test_language_models_train(overlays: list[Path], tmp_path: Path) -> None:
+    """The cells of captioners, in the same place of the recipe."""
+    (tmp_path / "text.txt").write_text("".join(f"{each}\n" for each in paragraphs(50)))
+    flags = [word for path in (TEXT, *overlays) for word in ("--config", str(path))]
+    flags += ["--data.root", str(tmp_path / "text.txt"), "--trainer.default_root_dir", str(tmp_path)]
+    more = ["--data.batch_size", "2", "--data.window", "8", "--trainer.accelerator", "cpu"]
+    assert main(["fit", *flags, *more, "--trainer.fast_dev_run", "true"]) == 0

@@ -2,6 +2,7 @@
 refuse."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -286,3 +287,52 @@ def test_maps_with_channels_behind_are_read_right() -> None:
     with torch.no_grad():
         cells = encoder.trunk((image - encoder.mean) / encoder.std)
         assert torch.equal(encoder.regions(image)[0, 16 * 3 + 5], cells[0, 3, 5])
+
+
+# Quick.
+
+
+def test_bf16_is_near(classifier_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlrnn.nn.folding.has_bf16", lambda device: True)  # imitated, where it is not there
+    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    images = photographs()
+    exact, near = encoder(images).regions, encoder.folded(bf16=True)(images).regions
+    assert near.dtype == torch.float32
+    assert not torch.equal(near, exact)
+    assert torch.nn.functional.cosine_similarity(near.flatten(), exact.flatten(), 0) > 0.995
+
+
+def test_without_bf16_float32_is_used_and_told(
+    classifier_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vlrnn.nn.folding.has_bf16", lambda device: False)
+    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    images = photographs()
+    assert torch.equal(encoder.folded(bf16=True)(images).regions, encoder.folded()(images).regions)
+    assert capsys.readouterr().err == "bf16: cpu computes no bfloat16 here; float32 is used\n"
+
+
+@pytest.mark.slow
+def test_compiled_is_the_same(classifier_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("needs a C++ compiler")
+    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    compiled, folded = encoder.folded(compiled=True), encoder.folded()
+    for count in (4, 1, 4):  # a smaller batch is filled up
+        images = photographs(count)
+        torch.testing.assert_close(compiled(images).regions, folded(images).regions, rtol=1e-4, atol=1e-4)
+    assert "compiled:" not in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_compiled_that_is_told(
+    classifier_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    compiled, images = encoder.folded(compiled=True), photographs()
+    for _ in range(2):
+        assert torch.equal(compiled(images).regions, encoder.folded()(images).regions)
+    assert capsys.readouterr().err.count("compiled: torch.compile cannot (no working C++ compiler found)") == 1

@@ -17,7 +17,7 @@ FLOORS = [
     {"probes", "data"},
     {"tasks"},
     {"predictor"},
-    {"instruments", "report"},
+    {"instruments", "portable", "report"},
     {"studies"},
     {"commands", "cli", "__main__"},
 ]

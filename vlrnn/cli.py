@@ -19,13 +19,15 @@ COMMANDS = {
     "cache": "compute the encoder outputs of a data set ahead of training",
     "caption": "caption images",
     "ask": "answer questions about an image",
+    "continue": "let a language model go on with a text",
     "score": "score captions or answers in files, made by any model",
     "probe": "ask of finished predictions, or of a model, what scores do not tell",
     "study": "learn something by training several models",
     "report": "make an HTML page of a run",
     "export": "write a trained model as a folder of safetensors and JSON",
 }
-_MODULES = {"fit": "training", "validate": "training", "test": "training", "cache": "training"}
+_RECIPES = ("fit", "validate", "test", "cache")
+_MODULES = {**dict.fromkeys(_RECIPES, "training"), "continue": "continuation"}  # others are called as the command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, rest: Sequence[str]) -> int:
     command = importlib.import_module(f"vlrnn.commands.{_MODULES.get(name, name)}")
-    if name in _MODULES:
+    if name in _RECIPES:
         command.run(name, rest)
         return 0
     parser = Parser(prog=f"vlrnn {name}", description=COMMANDS[name])

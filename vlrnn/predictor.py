@@ -1,4 +1,5 @@
-"""The Python interface to a trained model: load a checkpoint once, then caption images, or ask about them."""
+"""The Python interface to a trained model: load a checkpoint once, then caption images, ask about them, or go
+on with texts."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from vlrnn.records import Example, Prediction
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.checkpoint import load_task
+from vlrnn.tasks.language_model import LanguageModel
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.speaking import as_prediction
 from vlrnn.text.tokenizer import tokenize
@@ -39,41 +41,48 @@ class Reread(NamedTuple):
 
 
 class Predictor:
-    """A captioner, or a model that answers questions, ready to be asked.
+    """A captioner, a model that answers questions, or one that goes on with texts, ready to be asked.
 
     Args:
         task: trained.
         device: where it runs; by default a GPU where there is one.
         name: what errors call it.
+        bf16, compiled: how the encoder sees, as `Encoder.folded` takes them.
 
     Raises:
         UserError: there is no such device.
     """
 
-    def __init__(self, task: Task, device: str | torch.device | None = None, name: str = "this model") -> None:
+    def __init__(
+        self,
+        task: Task,
+        device: str | torch.device | None = None,
+        name: str = "this model",
+        *,
+        bf16: bool = False,
+        compiled: bool = False,
+    ) -> None:
         self.name = name
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.task = task.to(self.device).eval()
         except (AssertionError, RuntimeError) as fault:  # each kind of device is refused in its own way
             raise UserError(f"device {device}: cannot be used: {' '.join(str(fault).split())[:200]}") from None
-        self._encoder = task.encoder.folded()
+        self._encoder = task.encoder.folded(bf16, compiled)
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device | None = None) -> "Predictor":
-        """Load a `.ckpt` file or a folder of `save_pretrained`; runs no code from it and downloads nothing.
+    def load(cls, path: str | Path, device: str | torch.device | None = None, **how: Any) -> "Predictor":
+        """Load a `.ckpt` file or a folder of `save_pretrained`; runs no code from it and downloads nothing. `how` says
+        `bf16` and `compiled`.
 
         Raises:
             UserError: it is none.
         """
-        return cls(load_task(path, Task), device, str(path))
+        return cls(load_task(path, Task), device, str(path), **how)
 
     def decoding(self, **settings: Any) -> Decoding:
         """The model's own decoding settings, changed where `settings` says (`num_beams=5`, ...)."""
-        # Random drawing has no beams: who asks for a temperature alone means one.
-        if settings.get("temperature") is not None:
-            settings.setdefault("num_beams", 1)
-        return replace(self._captioner.decoding, **settings)
+        return _changed(self._captioner.decoding, settings)
 
     def caption(self, image: ImageLike, *, seed: int = 0, **settings: Any) -> Prediction:
         """Caption one image, a file or a PIL image.
@@ -97,10 +106,8 @@ class Predictor:
         """Caption many images, in order. Where one cannot be read, its error stands in the place of its caption."""
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, not {batch_size}")
-        if not 0 <= seed < 2**63:
-            raise UserError(f"seed must be from 0 to {2**63 - 1}, not {seed}")
         decoding = self.decoding(**settings)
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = self._generator(seed)
         numbered = enumerate(images, 1)
         while batch := list(islice(numbered, batch_size)):
             read = [self._read(image) for _, image in batch]
@@ -165,6 +172,30 @@ class Predictor:
         examples = tuple(Example(number, name, name, question=question) for number, question in enumerate(questions, 1))
         return task.predict(collate([Item(examples, None, regions.cpu(), rows)]).to(self.device)) if rows else []
 
+    def go_on(self, text: str, *, seed: int = 0, **settings: Any) -> Prediction:
+        """Go on with a text that begins so, by `max_new_tokens` units.
+
+        Args:
+            text: what the model hears first; it may be empty.
+            seed: of random drawing, when a temperature is given.
+            settings: fields of `Decoding` to change.
+
+        Returns:
+            what comes behind the text, without it.
+
+        Raises:
+            UserError: the settings contradict each other, or the model does something else.
+        """
+        model = self._language_model
+        decoding = _changed(model.decoding, settings)
+        found = model.go_on(*model.hear(text), decoding, self._generator(seed))
+        return as_prediction("text", "text", found, decoding.describe())
+
+    def unknown_units(self, text: str) -> list[str]:
+        """The words or characters of a text that training never showed, which are all alike to the model."""
+        model = self._language_model
+        return [unit for unit in dict.fromkeys(model.units.split(text)) if unit not in model.vocabulary]
+
     def unknown_words(self, question: str) -> list[str]:
         """The words of a question that training never showed, which are all alike to the model."""
         return [word for word in tokenize(question) if word not in self._answerer.vocabulary]
@@ -172,14 +203,25 @@ class Predictor:
     @property
     def _captioner(self) -> Captioner:
         if not isinstance(self.task, Captioner):
-            raise UserError(f"{self.name}: does not caption: it answers questions (vlrnn ask)")
+            raise UserError(f"{self.name}: does not caption: it {self.task.does}")
         return self.task
 
     @property
     def _answerer(self) -> QuestionAnswering:
         if not isinstance(self.task, QuestionAnswering):
-            raise UserError(f"{self.name}: answers no questions: it captions (vlrnn caption)")
+            raise UserError(f"{self.name}: answers no questions: it {self.task.does}")
         return self.task
+
+    @property
+    def _language_model(self) -> LanguageModel:
+        if not isinstance(self.task, LanguageModel):
+            raise UserError(f"{self.name}: is no language model: it {self.task.does}")
+        return self.task
+
+    def _generator(self, seed: int) -> torch.Generator:
+        if not 0 <= seed < 2**63:
+            raise UserError(f"seed must be from 0 to {2**63 - 1}, not {seed}")
+        return torch.Generator(self.device).manual_seed(seed)
 
     def _read(self, image: ImageLike) -> np.ndarray | UserError:
         """The pixels as the encoder takes them: a batch of photographs need not be held at their full size."""
@@ -192,6 +234,13 @@ class Predictor:
     @torch.no_grad()
     def _see(self, images: list[np.ndarray]) -> Context:
         return self._encoder(torch.from_numpy(np.stack(images)).to(self.device))
+
+
+def _changed(decoding: Decoding, settings: dict[str, Any]) -> Decoding:
+    # Random drawing has no beams: who asks for a temperature alone means one.
+    if settings.get("temperature") is not None:
+        settings.setdefault("num_beams", 1)
+    return replace(decoding, **settings)
 
 
 def _name(image: ImageLike, number: int) -> str:

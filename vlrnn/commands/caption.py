@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlrnn.commands.decoding import add_decoding, chosen
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
 from vlrnn.progress import track
@@ -16,18 +17,6 @@ from vlrnn.progress import track
 if TYPE_CHECKING:
     from vlrnn.predictor import Predictor
     from vlrnn.records import Prediction
-
-_DECODING = {
-    "num_beams": (int, "hypotheses of the beam search; 1 is greedy"),
-    "max_new_tokens": (int, "most words, the end counted"),
-    "min_new_tokens": (int, "fewest words"),
-    "length_penalty": (float, "exponent of the length that sums of log p are divided by"),
-    "no_repeat_ngram_size": (int, "no n-gram of this size twice"),
-    "temperature": (float, "draw at random, with this temperature, instead of searching"),
-    "top_k": (int, "when drawing: the k likeliest words"),
-    "top_p": (float, "when drawing: the likeliest words that make up this probability"),
-    "num_return_sequences": (int, "captions for each image, best first"),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", metavar="PICTURE", help="save where the model looked at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
-    parser.add_argument("--seed", type=int, default=0, help="of random drawing")
-    group = parser.add_argument_group("decoding", "by default as the model was trained with")
-    for name, (kind, purpose) in _DECODING.items():
-        group.add_argument(f"--{name}", type=kind, help=purpose)
+    parser.add_argument("--bf16", action="store_true", help="see in bfloat16, where the processor or GPU has it")
+    parser.add_argument("--compiled", action="store_true", help="generate code for the encoder first; for many images")
+    add_decoding(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--explain takes one image, not {len(paths)}")
     if arguments.explain and not Path(arguments.explain).absolute().parent.is_dir():
         raise UserError(f"--explain: there is no folder {Path(arguments.explain).parent}")
-    predictor = Predictor.load(arguments.checkpoint, arguments.device)
-    settings = {name: value for name in _DECODING if (value := getattr(arguments, name)) is not None}
+    predictor = Predictor.load(arguments.checkpoint, arguments.device, bf16=arguments.bf16, compiled=arguments.compiled)
+    settings = chosen(arguments)
     made: list[Prediction] = []
     named, missed = {Path(each) for each in arguments.images}, False
     results = predictor.captions(paths, batch_size=arguments.batch_size, seed=arguments.seed, **settings)

@@ -1,17 +1,62 @@
-"""export: write a trained model as a folder that holds no pickle."""
+"""export: write a trained model as a folder that holds no pickle, and for programs that have no torch."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlrnn.errors import UserError
+
+if TYPE_CHECKING:
+    from vlrnn.tasks.captioning import Captioner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file of training")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="gets model.safetensors and config.json")
+    parser.add_argument("--onnx", action="store_true", help="write a captioner's graphs for ONNX Runtime as well")
+    parser.add_argument("--programs", action="store_true", help="write them as programs of torch.export as well")
+    parser.add_argument(
+        "--check", metavar="IMAGE_OR_FOLDER", nargs="+", help="caption these by ONNX Runtime, too, and compare"
+    )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Load, and write again."""
+def run(arguments: argparse.Namespace) -> int:
+    """Load, and write again.
+
+    Returns:
+        the exit code: 1 when ONNX Runtime gives another caption than the model.
+    """
     from vlrnn.tasks.base import Task
+    from vlrnn.tasks.captioning import Captioner
     from vlrnn.tasks.checkpoint import load_task, save_pretrained
 
-    save_pretrained(load_task(arguments.checkpoint, Task), arguments.out)
-    print(f"{arguments.out}: model.safetensors, config.json")
+    if arguments.check and not arguments.onnx:
+        raise UserError("--check compares with ONNX Runtime: give --onnx with it")
+    task = load_task(arguments.checkpoint, Task)
+    wanted = [name for name in ("onnx", "programs") if getattr(arguments, name)]
+    if wanted and not isinstance(task, Captioner):
+        raise UserError(f"--{wanted[0]} is of captioners; {arguments.checkpoint} is of a {type(task).__name__}")
+    save_pretrained(task, arguments.out)
+    files = ["model.safetensors", "config.json"]
+    if isinstance(task, Captioner):
+        from vlrnn.portable import export_captioner
+
+        for name in wanted:
+            files += [file for file in export_captioner(task, arguments.out, onnx=name == "onnx") if file not in files]
+    print(f"{arguments.out}: {', '.join(files)}")
+    return _check(task, arguments.out, arguments.check) if arguments.check and isinstance(task, Captioner) else 0
+
+
+def _check(task: "Captioner", folder: str, named: list[str]) -> int:
+    import torch
+
+    from vlrnn.data.images import find_images, open_image, pixels
+    from vlrnn.portable import agreement
+
+    paths = [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
+    same = 0
+    for first in range(0, len(paths), 16):
+        some = [torch.from_numpy(pixels(open_image(path), task.encoder.size)) for path in paths[first : first + 16]]
+        same += agreement(task, folder, torch.stack(some))
+    print(f"{folder}: ONNX Runtime gives the same caption for {same} of {len(paths)} images")
+    return int(same < len(paths))

@@ -58,6 +58,8 @@ class VisionLanguageData(pl.LightningDataModule):
         min_answer_count: how many training questions such an answer must be the majority's for.
         cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
         num_workers: processes that load examples.
+        bf16: compute the cache in bfloat16, where the processor or GPU has it.
+        compiled: generate code for the encoder that computes the cache, where that can be done.
         overfit: when given, these many first examples of train are all that there is to train on and to validate with:
             a model that can learn at all soon knows them by heart.
     """
@@ -74,6 +76,8 @@ class VisionLanguageData(pl.LightningDataModule):
         min_answer_count: int = 1,
         cache: str | None = None,
         num_workers: int = 0,
+        bf16: bool = False,
+        compiled: bool = False,
         overfit: int | None = None,
     ) -> None:
         super().__init__()
@@ -101,6 +105,8 @@ class VisionLanguageData(pl.LightningDataModule):
         self.min_answer_count = min_answer_count
         self.cache = cache
         self.num_workers = num_workers
+        self.bf16 = bf16
+        self.compiled = compiled
         self.overfit = overfit
         self._images_of: dict[str, list[str]] = {}
 
@@ -175,6 +181,11 @@ class VisionLanguageData(pl.LightningDataModule):
         """The splits that are there."""
         return [split for split in SPLITS if (self.root / f"{split}.jsonl").is_file()]
 
+    @property
+    def place(self) -> dict[str, str]:
+        """Where the data are, for results."""
+        return {"data": str(self.root.resolve()), "image_root": str(self.image_root.resolve())}
+
     def locate(self, image: str) -> Path:
         """The file of an image."""
         return self.image_root / image
@@ -193,7 +204,16 @@ class VisionLanguageData(pl.LightningDataModule):
         for split in splits:
             images = {image: self.locate(image) for image in dict.fromkeys(self._images(split))}
             # Named by the split alone: captions of and questions about the same images share their encoder outputs.
-            caches[split] = open_cache(self.cache, split, encoder, images, num_workers=self.num_workers, device=device)
+            caches[split] = open_cache(
+                self.cache,
+                split,
+                encoder,
+                images,
+                num_workers=self.num_workers,
+                device=device,
+                bf16=self.bf16,
+                compiled=self.compiled,
+            )
         return caches
 
     def prepare_data(self) -> None:

@@ -62,6 +62,8 @@ def open_cache(
     *,
     num_workers: int = 0,
     device: torch.device | str = "cpu",
+    bf16: bool = False,
+    compiled: bool = False,
 ) -> FeatureCache:
     """Open the cache of these images under this encoder, making it first where it is not there yet.
 
@@ -75,15 +77,17 @@ def open_cache(
         images: image name -> file.
         num_workers: processes that decode images.
         device: where to run the encoder.
+        bf16, compiled: how, as `Encoder.folded` takes them; bfloat16 makes other numbers, and so a cache of its own.
 
     Raises:
         UserError: the encoder learns, or an image cannot be read.
     """
     if not encoder.frozen:
         raise UserError("data.cache: the encoder learns, so its outputs change; set data.cache to null")
-    folder = Path(root) / f"{name}-{_key(encoder, images)}"
+    folder = Path(root) / f"{name}-{_key(encoder, images)}{'-bf16' if bf16 else ''}"
     if not (folder / "index.json").is_file():
-        _make(folder, name, encoder, images, num_workers, torch.device(device))
+        folded = encoder.to(device).eval().folded(bf16, compiled)
+        _make(folder, name, folded, images, num_workers, torch.device(device))
     return FeatureCache(folder, tuple(images))
 
 
@@ -153,13 +157,12 @@ def _make(
         num_workers=num_workers,
         generator=torch.Generator(),  # training draws the same numbers, whether or not its cache is there
     )
-    folded = encoder.to(device).eval().folded()
     began, at = time.monotonic(), 0
     with progress(f"features of {name}", len(images), "images", done=len(images) - len(left)) as advance:
         try:
             for batch in loader:
                 with torch.inference_mode():
-                    encoded = folded.regions(batch.to(device)).half().cpu().numpy()
+                    encoded = encoder.regions(batch.to(device)).half().cpu().numpy()
                 if not np.isfinite(encoded).all():
                     raise UserError(
                         f"{folder}: the encoder's outputs leave the range of float16; set data.cache to null"

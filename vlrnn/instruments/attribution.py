@@ -94,7 +94,7 @@ def attribution(
         UserError: no captioner, or none of the examples says which objects are in its image.
     """
     if not isinstance(predictor.task, Captioner):
-        raise UserError(f"{predictor.name}: answers questions; attribution is about captions")
+        raise UserError(f"{predictor.name}: {predictor.task.does}; attribution is about captions")
     with encoded(predictor, folder, split, cache) as shown:
         known = {id: example for id, example in shown.examples.items() if example.objects is not None}
         if not known:

@@ -86,6 +86,8 @@ def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dic
     found = list(open_split(data.root, split))
     if not found:
         raise UserError(f"{data.root}/{split}.jsonl: holds no examples")
+    if not isinstance(predictor.task, (Captioner, QuestionAnswering)):
+        raise UserError(f"{predictor.name}: sees no images: it {predictor.task.does}")
     if data.asks != isinstance(predictor.task, QuestionAnswering):
         holds, does = ("questions", "captions") if data.asks else ("captions", "answers questions")
         raise UserError(f"{data.root}: holds {holds}, where {predictor.name} {does}")

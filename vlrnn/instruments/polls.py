@@ -98,7 +98,7 @@ def _see(predictor: Predictor, path: Path) -> Context:
 
 def _captioner(predictor: Predictor) -> Captioner:
     if not isinstance(predictor.task, Captioner):
-        raise UserError(f"{predictor.name}: does not caption: it answers questions, and can be asked")
+        raise UserError(f"{predictor.name}: does not caption: it {predictor.task.does}")
     return predictor.task
 
 

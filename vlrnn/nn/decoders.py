@@ -198,7 +198,7 @@ class ShowAndTell(Decoder):
     def _said(self, output: Tensor, memory: Tree) -> Said:
         """What the recurrence says [B, K, ..., H], and with it the question."""
         if memory.question is not None:
-            output = output + memory.question.view(len(output), *[1] * (output.dim() - 2), -1)
+            output = output + memory.question.view(output.shape[0], *[1] * (output.dim() - 2), -1)
         return Said(output)
 
     def readout(self, output: Tensor) -> Tensor:
@@ -277,7 +277,7 @@ class ShowAttendTell(Decoder):
         return self.Memory(_known(pooled, context), regions, self.attention.prepare(regions), context.mask)
 
     def initial_state(self, memory: Tree) -> Tree:
-        return self.first_state(memory.known, self._start(len(memory.known)))
+        return self.first_state(memory.known, self._start(memory.known.shape[0]))
 
     def _start(self, batch_size: int) -> Tree:
         """The output before the first word, which is the first query, and the recurrence's own first state."""

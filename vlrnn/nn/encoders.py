@@ -12,11 +12,11 @@ import torch
 import torchvision
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, fx, nn
-from torch.fx.experimental.optimization import fuse
 from torch.fx.passes.shape_prop import ShapeProp
 
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
+from vlrnn.nn.folding import FoldedTrunk
 from vlrnn.parts import Part
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "size": 224}
@@ -52,8 +52,9 @@ class Encoder(Part, nn.Module):
         """Whether nothing here learns, so that outputs can be cached."""
         return not any(parameter.requires_grad for parameter in self.parameters())
 
-    def folded(self) -> "Encoder":
-        """An encoder of the same numbers (to rounding) that runs faster and cannot learn."""
+    def folded(self, bf16: bool = False, compiled: bool = False) -> "Encoder":
+        """An encoder of the same numbers (to rounding) that runs faster and cannot learn; `bf16` and `compiled` as
+        `FoldedTrunk` takes them."""
         return self
 
     def fingerprint(self) -> str:
@@ -132,10 +133,9 @@ class CNNEncoder(Encoder):
             module.training = mode and any(each.requires_grad for each in module.parameters(recurse=False))
         return self
 
-    def folded(self) -> Encoder:
-        twin = copy.copy(self)  # shares all but the trunk, whose batch norms are folded into its convolutions
-        trunk = fuse(copy.deepcopy(self.trunk).eval(), inplace=True)
-        twin._modules = {**self._modules, "trunk": trunk.to(memory_format=torch.channels_last)}
+    def folded(self, bf16: bool = False, compiled: bool = False) -> Encoder:
+        twin = copy.copy(self)  # shares all but the trunk
+        twin._modules = {**self._modules, "trunk": FoldedTrunk(self.trunk, bf16, compiled)}
         return twin.requires_grad_(False)
 
     def regions(self, images: Tensor) -> Tensor:

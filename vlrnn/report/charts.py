@@ -15,7 +15,7 @@ MANY = 5
 """More runs than this get parallel coordinates."""
 
 _AXES = 8  # of parallel coordinates: settings that differ, and behind them scores
-_SCORES = ("CIDEr", "Bleu_4", "ROUGE_L", "overall", "exact_match")
+_SCORES = ("CIDEr", "Bleu_4", "ROUGE_L", "overall", "exact_match", "bits_per_character")
 _BARS = 15
 
 
@@ -30,6 +30,7 @@ def _colour(place: int) -> str:
 def curves(runs: Sequence[RunTold]) -> Figure | None:
     """The losses, and the score of captions or answers, over steps; nothing when nothing was logged."""
     wanted = {"loss, nats": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",), "accuracy, %": ("val/overall",)}
+    wanted["bits per character"] = ("val/bits_per_character",)
     panels = {label: names for label, names in wanted.items() if any(name in run.log for name in names for run in runs)}
     if not panels:
         return None

@@ -47,6 +47,11 @@ class Section:
     shown: Shown
 
     @property
+    def reads(self) -> bool:
+        """Whether a running text was scored, which the items are then passages of."""
+        return "units" in self.runs[0].settings
+
+    @property
     def plain_scores(self) -> list[tuple[str, Sequence[Any]]]:
         return [(name, scores) for name, scores in self.scores.items() if ": " not in name]
 

@@ -36,7 +36,9 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "decoding", _listed(run.predictions[0].settings if run.predictions else {})
     yield (
         "training",
-        _listed({"epochs": trainer.get("max_epochs"), "batch size": data.get("batch_size")})
+        _listed(
+            {"epochs": trainer.get("max_epochs"), "batch size": data.get("batch_size"), "window": data.get("window")}
+        )
         + "".join(f", {name} {arguments[name]}" for name in ("members",) if arguments.get(name, 1) != 1),
     )
     yield "trained for", _duration(sum(seconds for _, seconds in run.log.get("train/seconds", ())))

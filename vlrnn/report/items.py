@@ -87,6 +87,7 @@ def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> Shown:
     ranked = sorted(group.ids, key=lambda id: (scores[0][id], _sureness(first[id], scores[0][id])))
     known = ranked or list(first)
     order = Random(seed).sample(range(len(known)), len(known))
+    order.sort(key=lambda place: not first[known[place]].alternatives)  # of a text, few passages have any
     best, worst = (most // 10, 2 * most // 10) if ranked else (0, 0)
     picked = dict.fromkeys((*range(worst), *range(len(known) - best, len(known)), *order)) if len(known) > most else {}
     places = sorted([*picked][:most] if picked else order)

@@ -92,7 +92,9 @@ function spoken(saying, frame) {
     for (const event of ["mouseenter", "focus", "click"]) button.addEventListener(event, show);
     return button;
   });
-  line.append(...buttons.flatMap((button) => [button, " "]));
+  const text = saying.tokens.length === saying.log_probs.length && saying.tokens.join("") === saying.text; // has its own spaces
+  if (text) line.classList.add("text");
+  line.append(...buttons.flatMap((button) => text ? [button] : [button, " "]));
   line.addEventListener("mouseleave", () => {
     buttons.forEach((each) => each.classList.remove("looked"));
     if (veil) veil.hidden = true;
@@ -113,11 +115,12 @@ function answerBars(saying, place) {
   return make("div", { class: "answers" }, ...bars);
 }
 
-function hypotheses(saying) {
+function hypotheses(section, saying) {
   if (!saying.others.length) return null;
   const lines = saying.others.map((each) => make("li", { text: each.text + (each.score === null ? "" : `  (${told(each.score)})`) }));
   const own = saying.sure === null ? "" : `; the first has ${told(saying.sure)}`;
-  return make("details", {}, make("summary", { text: `${lines.length} other hypotheses, and their scores${own}` }), make("ul", { class: "references" }, ...lines));
+  const summary = section.reads ? "what the model would have said in its place" : `${lines.length} other hypotheses, and their scores${own}`;
+  return make("details", {}, make("summary", { text: summary }), make("ul", { class: "references" }, ...lines));
 }
 
 function card(section, item) {
@@ -131,7 +134,7 @@ function card(section, item) {
   if (first.score !== null) chips.append(make("span", { class: "chip", text: `${section.unit} ${told(first.score)}` }), " ");
   for (const name of item.made_up ?? []) chips.append(make("span", { class: "chip bad", text: `not there: ${name}` }), " ");
   caption.append(chips);
-  const bars = section.asks ? answerBars(first, 0) : hypotheses(first);
+  const bars = section.asks ? answerBars(first, 0) : hypotheses(section, first);
   if (bars) caption.append(bars);
   others.forEach((saying, place) => {
     if (saying === null) return;

@@ -79,7 +79,13 @@ def write_report(
 def _items(section: Section) -> dict[str, Any]:
     """What the page's script tells of: the items of a section."""
     runs = [{"name": run.name, "baseline": run.baseline} for run in section.runs]
-    return {"asks": section.asks, "unit": section.unit, "runs": runs, "items": plain(section.shown.items)}
+    return {
+        "asks": section.asks,
+        "reads": section.reads,
+        "unit": section.unit,
+        "runs": runs,
+        "items": plain(section.shown.items),
+    }
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from vlrnn.data.batches import Batch
+from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.files import write_json
 from vlrnn.nn.context import Context
@@ -54,7 +55,16 @@ class Task(Part, pl.LightningModule):
     # What a task says of itself.
 
     headline: str
-    """The score by which checkpoints are compared, the higher the better."""
+    """The score by which checkpoints are compared."""
+
+    best: Literal["max", "min"] = "max"
+    """Whether the best of its scores is the highest or the lowest."""
+
+    data: type[pl.LightningDataModule] = VisionLanguageData
+    """What it learns from."""
+
+    does: str
+    """What it does when it is asked, and by which command: `captions (vlrnn caption)`."""
 
     def loss(self, batch: Batch) -> Loss:
         """The loss of a batch, a sum and its count."""
@@ -138,13 +148,14 @@ class Task(Part, pl.LightningModule):
 
     # Validation and test.
 
-    def _collect(self, batch: Batch) -> None:
+    def _collect(self, batch: Batch) -> list[Prediction]:
         said = self.predict(batch)
         self._predictions |= {each.id: each for each in said}
         if self.trainer.state.fn != "fit":  # while it learns, nobody looks
             self._attention |= {each.id: each for each in self.attention_maps(batch, said)}
         for example in batch.examples:
             self._keep(example, self._examples)
+        return said
 
     def _keep(self, example: Example, examples: dict[Id, Example]) -> None:
         """Add an example; it may come twice, but no other by its id."""
@@ -218,7 +229,7 @@ class Task(Part, pl.LightningModule):
             (run / "attention.jsonl").unlink(missing_ok=True)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         # From Python, a Trainer may be given loaders without a data module.
-        place = {} if data is None else {"data": str(data.root.resolve()), "image_root": str(data.image_root.resolve())}
+        place = {} if data is None else data.place
         settings = {"split": split, **place, **result["settings"]}
         made = {**provenance(), "checkpoint": str(self.trainer.ckpt_path or ""), "device": str(self.device)}
         result = {**result, "settings": settings, "provenance": made}

@@ -37,6 +37,7 @@ class Captioner(Task):
     """
 
     headline = "CIDEr"
+    does = "captions (vlrnn caption)"
 
     def __init__(
         self,

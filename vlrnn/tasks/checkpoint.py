@@ -6,6 +6,7 @@ weights.
 """
 
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,17 +22,65 @@ from vlrnn.files import read_json, replacing, write_json
 from vlrnn.parts import Part, describe, rebuild
 from vlrnn.tasks.base import FORMAT, Task
 
+_CARD = """---
+library_name: vlrnn
+pipeline_tag: {tag}
+---
+
+A {kind} of vlrnn. To use it:
+
+```python
+from vlrnn import Predictor, from_pretrained
+from vlrnn.tasks.base import Task
+
+predictor = Predictor(from_pretrained("user/name", Task))
+```
+"""
+
 AnyTask = TypeVar("AnyTask", bound=Task)
 AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 def save_pretrained(task: Task, folder: str | Path) -> None:
-    """Write `model.safetensors` and `config.json` into a folder, which is made when absent."""
+    """Write `model.safetensors` and `config.json` into a folder, which is made when absent, and a model card where it
+    has none: the folder can be pushed to the Hugging Face hub as it is."""
     folder = Path(folder)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.state_dict().items()}
     with replacing(folder / "model.safetensors", binary=True) as file:
         file.write(save(weights, metadata={"format": "pt"}))
     write_json(folder / "config.json", {"format": FORMAT, "task": describe(task)})
+    if not (folder / "README.md").exists():
+        kind = type(task).__name__
+        with replacing(folder / "README.md") as file:
+            file.write(_CARD.format(kind=kind, tag="visual-question-answering" if "VQA" in kind else "image-to-text"))
+
+
+def from_pretrained(name: str | Path, expected: type[AnyTask], revision: str | None = None) -> AnyTask:
+    """Load a task from a folder of `save_pretrained`, or from such a one on the Hugging Face hub.
+
+    Args:
+        name: of a folder, or `user/name` of the hub, where no folder is called so.
+        expected: what it must be.
+        revision: the branch, tag or commit, of the hub.
+
+    Raises:
+        UserError: there is none, the hub can not be reached, or as `load_task` says.
+    """
+    if Path(name).exists():
+        return load_task(name, expected)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        raise UserError(f"{name}: no such folder, and no name of the hub (user/name)")
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise UserError(f"{name}: no such folder; to look on the hub: pip install 'vlrnn[hub]'") from None
+    try:
+        folder = huggingface_hub.snapshot_download(
+            str(name), revision=revision, allow_patterns=["model.safetensors", "config.json"]
+        )
+    except Exception as fault:  # of the network, of the hub, of names
+        raise UserError(f"{name}: cannot be fetched from the hub: {' '.join(str(fault).split())[:200]}") from None
+    return load_task(folder, expected)
 
 
 def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:

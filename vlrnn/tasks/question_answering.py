@@ -38,6 +38,7 @@ class QuestionAnswering(Task):
     """
 
     headline = "overall"
+    does = "answers questions (vlrnn ask)"
 
     def __init__(
         self, vocabulary: Vocabulary, answers: AnswerSet, encoder: Encoder, optimization: Optimization

@@ -25,23 +25,24 @@ from pytorch_lightning.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ProgressBar,
-    RichProgressBar,
 )
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.text_stream import TextStream
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.progress import is_told
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import load_part
-from vlrnn.tasks.progress_lines import ProgressLines
+from vlrnn.tasks.progress_bar import Bar, ProgressLines
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, loggers
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
+from vlrnn.text.units import Units
 from vlrnn.text.vocabulary import Vocabulary
 
 
@@ -54,6 +55,7 @@ class RecipeCLI(LightningCLI):
         )
         parser.link_arguments("overfit", "data.overfit")
         parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.units", self._units, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.prior", self._prior, apply_on="instantiate")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
@@ -75,7 +77,7 @@ class RecipeCLI(LightningCLI):
             }
         )
 
-    def _vocabulary(self, data: VisionLanguageData) -> Vocabulary:
+    def _vocabulary(self, data: VisionLanguageData | TextStream) -> Vocabulary:
         """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
         self._check_kind(data)
         if self.subcommand in ("validate", "test"):
@@ -83,24 +85,33 @@ class RecipeCLI(LightningCLI):
             data.vocabulary = known or data.vocabulary
         return data.vocabulary
 
-    def _check_kind(self, data: VisionLanguageData) -> None:
+    def _units(self, data: VisionLanguageData | TextStream) -> Units | None:
+        """What a running text is read in; of a checkpoint that is scored its own."""
+        if not isinstance(data, TextStream):
+            return None
+        if self.subcommand in ("validate", "test"):
+            known = load_part(self.config[self.subcommand]["ckpt_path"], "units", Units)
+            data.units = known or data.units
+        return data.units
+
+    def _check_kind(self, data: VisionLanguageData | TextStream) -> None:
         answers = issubclass(self._task, QuestionAnswering)
         if answers != data.asks:
             wants, holds = ("questions", "captions") if answers else ("captions", "questions")
             raise UserError(f"{data.root}: holds {holds}, where {self._task.__name__} is for {wants}")
 
-    def _answers(self, data: VisionLanguageData) -> AnswerSet | None:
+    def _answers(self, data: VisionLanguageData | TextStream) -> AnswerSet | None:
         """The answers of the training split that a classifier chooses from; of a checkpoint that is scored its own."""
-        if not data.asks:
+        if isinstance(data, TextStream) or not data.asks:
             return None
         if self.subcommand in ("validate", "test"):
             return load_part(self.config[self.subcommand]["ckpt_path"], "answers", AnswerSet)
         return data.answers
 
-    def _prior(self, data: VisionLanguageData) -> AnswerPrior | None:
+    def _prior(self, data: VisionLanguageData | TextStream) -> AnswerPrior | None:
         """How often which answer is right in the training split; of a checkpoint that is scored its own, if it has
         any."""
-        if not data.asks:
+        if isinstance(data, TextStream) or not data.asks:
             return None
         if self.subcommand in ("validate", "test"):
             return load_part(self.config[self.subcommand]["ckpt_path"], "prior", AnswerPrior)
@@ -112,9 +123,7 @@ class RecipeCLI(LightningCLI):
         own_bar = any(isinstance(each, ProgressBar) for each in callbacks)
         if settings["enable_progress_bar"] is not False and not own_bar:
             bar = is_told() and sys.stderr.isatty()
-            callbacks += (
-                [RichProgressBar(console_kwargs={"stderr": True})] if bar else [ProgressLines()] if is_told() else []
-            )
+            callbacks += [Bar()] if bar else [ProgressLines()] if is_told() else []
             kwargs["enable_progress_bar"] = bar
         if self.subcommand != "fit":  # the log tells of training
             kwargs["logger"] = False
@@ -139,10 +148,11 @@ class RecipeCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Checkpoints are compared by the task's own score, where no other is named."""
         settings = self.config[self.subcommand] if self.subcommand else self.config
-        module, _, name = settings["model"]["class_path"].rpartition(".")
-        self._task = getattr(importlib.import_module(module), name)
+        self._task = _find_task(settings["model"]["class_path"])
         for callback in ("checkpoint", "early_stopping"):
-            settings[callback]["monitor"] = settings[callback]["monitor"] or f"val/{self._task.headline}"
+            if not settings[callback]["monitor"]:
+                settings[callback]["monitor"] = f"val/{self._task.headline}"
+                settings[callback]["mode"] = self._task.best
         if self.subcommand:
             checkpoints = Path(settings["trainer"]["default_root_dir"]) / "checkpoints"
             settings["ckpt_path"] = self._checkpoint(checkpoints, settings["ckpt_path"])
@@ -220,21 +230,47 @@ def _hush() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _check_recipes(arguments: Sequence[str]) -> None:
+def _read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
     """Read the recipes that are named ahead of jsonargparse, whose errors do not say in which file they are."""
-    for flag, value in zip_longest(arguments, arguments[1:], fillvalue=""):
-        name, equals, path = flag.partition("=")
+    recipes = []
+    for name, value in _flags(arguments):
         if name in ("--config", "-c"):
-            path = path if equals else value
             try:
-                recipe = yaml.safe_load(read_text(path))
+                recipe = yaml.safe_load(read_text(value))
             except yaml.MarkedYAMLError as fault:
                 line = fault.problem_mark.line + 1 if fault.problem_mark else 1
-                raise UserError(f"{path}:{line}: not YAML: {fault.problem}") from None
+                raise UserError(f"{value}:{line}: not YAML: {fault.problem}") from None
             except yaml.YAMLError as fault:
-                raise UserError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
+                raise UserError(f"{value}: not YAML: {' '.join(str(fault).split())}") from None
             if not isinstance(recipe, dict):
-                raise UserError(f"{path}: not a recipe: expected keys and values")
+                raise UserError(f"{value}: not a recipe: expected keys and values")
+            recipes.append(recipe)
+    return recipes
+
+
+def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The flags among arguments, each with what stands behind it, or behind its equals sign."""
+    for flag, value in zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, own = flag.partition("=")
+        yield name, own if equals else value
+
+
+def _find_task(path: str) -> type[Task]:
+    """The class of a task, by its path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _data_of(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> type[pl.LightningDataModule]:
+    """What the task that is named learns from. Its options are flags and keys, which must be known ahead of reading
+    any; where no task is found, reading them tells why."""
+    models = [recipe.get("model") for recipe in recipes]
+    named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
+    named += [value for name, value in _flags(arguments) if name in ("--model", "--model.class_path")]
+    try:
+        return _find_task(next(path for path in reversed(named) if path)).data
+    except (StopIteration, ImportError, AttributeError, ValueError):
+        return Task.data
 
 
 @contextmanager
@@ -255,12 +291,12 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
     _hush()
-    _check_recipes(arguments)
+    data = _data_of(_read_recipes(arguments), arguments)
     subcommand = [] if command == "cache" else [command]
     try:
         cli = RecipeCLI(
             Task,
-            VisionLanguageData,
+            data,
             subclass_mode_model=True,
             args=[*subcommand, *arguments],
             run=bool(subcommand),
@@ -283,4 +319,6 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
             raise
         raise told from None
     if command == "cache":
+        if not isinstance(cli.datamodule, VisionLanguageData):
+            raise UserError(f"{cli.datamodule.root}: a text, of which nothing is to be encoded ahead of training")
         cli.datamodule.make_cache(cli.model.encoder, cli.datamodule.splits, cli.trainer.strategy.root_device)

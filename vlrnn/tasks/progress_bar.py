@@ -1,12 +1,28 @@
-"""How far training or scoring has come, as plain lines: what stands in the place of a progress bar where stderr is no
-terminal."""
+"""How far training or scoring has come: a bar on a terminal, and plain lines where stderr is none."""
 
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, RichProgressBar
 
 from vlrnn.progress import Lines
+
+
+class Bar(RichProgressBar):
+    """Lightning's, on stderr. It shows the loss of every so many steps, as the log does: to read it is to wait for the
+    GPU."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+        self._shown: dict[str, int | str | float | dict[str, float]] = {}
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # which Lightning sets, and does not declare
+        if not trainer.training or trainer.global_step % every == 0:
+            self._shown = super().get_metrics(trainer, pl_module)
+        return self._shown
 
 
 class ProgressLines(Callback):

@@ -1,0 +1,92 @@
+"""Pooling over time against plain loops, and the classifier of streams that uses it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vlrnn.nn.pooling import Last, Max, Mean, Pooling
+from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+from vlrnn.nn.sequence_classifier import SequenceClassifier
+from vlrnn.parts import describe, rebuild
+
+B, T, I, D, A = 5, 7, 3, 6, 4  # noqa: E741
+LENGTHS = torch.tensor([7, 2, 0, 4, 1])
+
+LITERAL = {
+    Last: lambda row: row[-1],
+    Mean: lambda row: sum(row) / len(row),
+    Max: lambda row: torch.stack([max(column) for column in torch.stack(list(row)).T]),
+}
+every_pooling = pytest.mark.parametrize("kind", list(LITERAL))
+
+
+@every_pooling
+def test_pooling_is_the_literal_one(kind: type[Pooling]) -> None:
+    outputs = torch.randn(B, T, D) - 1
+    pooled = kind()(outputs, LENGTHS)
+    for row, length in enumerate(LENGTHS.tolist()):
+        expected = LITERAL[kind](outputs[row, :length]) if length else torch.zeros(D)
+        torch.testing.assert_close(pooled[row], expected)
+
+
+@every_pooling
+@pytest.mark.parametrize("past", [1e6, float("nan"), float("inf")])
+def test_what_lies_past_the_length_does_not_matter(kind: type[Pooling], past: float) -> None:
+    outputs = torch.randn(B, T, D, requires_grad=True)
+    within = (torch.arange(T) < LENGTHS[:, None])[..., None]
+    pooled = kind()(torch.where(within, outputs, past), LENGTHS)
+    assert torch.equal(pooled, kind()(outputs, LENGTHS))
+    (gradient,) = torch.autograd.grad(pooled.sum(), outputs)
+    assert gradient.isfinite().all()
+    assert (gradient[~within.expand_as(gradient)] == 0).all()
+
+
+@every_pooling
+def test_a_pooling_is_described(kind: type[Pooling]) -> None:
+    classifier = SequenceClassifier(GRU(D), A, kind(), dropout=0.2)
+    again = rebuild(describe(classifier), SequenceClassifier, "here")
+    assert type(again.pooling) is kind
+    assert describe(again) == describe(classifier)
+    assert describe(rebuild(describe(SequenceClassifier(GRU(D), A)), SequenceClassifier, "here"))
+
+
+@pytest.mark.parametrize("pooling", [Last(), Mean(), Max(), None])
+def test_a_row_alone_is_scored_as_among_others(pooling: Pooling | None) -> None:
+    classifier = SequenceClassifier(LSTM(D), A, pooling).build(I).eval()
+    xs, lengths = torch.randn(B, T, I), LENGTHS.clamp(min=1)
+    logits = classifier(xs, lengths)
+    assert logits.shape == ((B, A) if pooling else (B, T, A))
+    for row, length in enumerate(lengths.tolist()):
+        alone = classifier(xs[row : row + 1, :length])[0]
+        torch.testing.assert_close(alone, logits[row] if pooling else logits[row, :length], rtol=1e-5, atol=1e-5)
+
+
+def learnt(classifier: SequenceClassifier, xs: Tensor, targets: Tensor, steps: int = 150) -> float:
+    """The share that is right after learning, of streams like those that were learnt from."""
+    half = len(xs) // 2
+    optimizer = torch.optim.Adam(classifier.parameters(), 1e-2)
+    for _ in range(steps):
+        loss = F.cross_entropy(classifier(xs[:half]).flatten(0, -2), targets[:half].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return (classifier(xs[half:]).argmax(-1) == targets[half:]).float().mean().item()
+
+
+@pytest.mark.parametrize("pooling", [Last(), Mean(), Max()])
+@pytest.mark.parametrize("cell", [RNN, GRU])
+def test_a_class_for_a_stream_is_learnt(pooling: Pooling, cell: type[Recurrence]) -> None:
+    """Whether a frame of one kind was anywhere in it: of eight kinds, over ten steps."""
+    kinds = torch.randint(1, 8, (2048, 10))
+    targets = torch.randint(0, 2, (2048,))
+    kinds[torch.arange(2048), torch.randint(0, 10, (2048,))] *= 1 - targets
+    xs = F.one_hot(kinds, 8).float()
+    assert learnt(SequenceClassifier(cell(24), 2, pooling).build(8), xs, targets) > 0.9
+
+
+def test_a_class_for_each_step_is_learnt() -> None:
+    """How many of the symbols so far are 1, modulo two: nothing but the recurrence can know."""
+    bits = torch.randint(0, 2, (512, 8))
+    classifier = SequenceClassifier(GRU(24), 2).build(1)
+    assert learnt(classifier, bits[..., None].float() * 2 - 1, bits.cumsum(1) % 2, steps=400) > 0.95

@@ -1,0 +1,192 @@
+"""The network of a language model: cut anywhere, a text is the same text; and what it costs to cut the gradient."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vlrnn.decoding.search import Decoding, search
+from vlrnn.errors import UserError
+from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+from vlrnn.nn.stream import StreamDecoder
+from vlrnn.nn.tree import Tree, leaves, map_tree
+
+B, T, V = 3, 24, 9
+
+CELLS: dict[str, Callable[[], Recurrence]] = {
+    "rnn": lambda: RNN(8),
+    "gru": lambda: GRU(8, layers=2),
+    "lstm": lambda: LSTM(8, learned_state=True),
+}
+every_cell = pytest.mark.parametrize("cell", list(CELLS))
+
+
+def make(cell: str = "lstm", **more: object) -> StreamDecoder:
+    torch.manual_seed(0)
+    decoder = StreamDecoder(CELLS[cell](), embedding=5, **more).build(V)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return decoder
+
+
+def text(rows: int = B, time: int = T) -> Tensor:
+    return torch.randint(0, V, (rows, 1 + time))
+
+
+def literal(decoder: StreamDecoder, tokens: Tensor) -> Tensor:
+    """Token by token, by the step that the search takes."""
+    state, found = decoder.initial_state(len(tokens)), []
+    for time in range(tokens.shape[1] - 1):
+        logits, state = decoder.step(tokens[:, time, None], state, None)
+        found.append(logits[:, 0].log_softmax(-1).gather(1, tokens[:, time + 1, None])[:, 0])
+    return torch.stack(found, 1)
+
+
+@every_cell
+def test_reading_is_stepping(cell: str) -> None:
+    decoder, tokens = make(cell), text()
+    log_probs, _ = decoder.log_probs(tokens, decoder.initial_state(B))
+    torch.testing.assert_close(log_probs, literal(decoder, tokens), rtol=1e-5, atol=1e-5)
+
+
+@every_cell
+@pytest.mark.parametrize("cut", [1, 5, 24])
+def test_windows_with_the_carried_state_are_the_whole_text(cell: str, cut: int) -> None:
+    decoder, tokens = make(cell), text()
+    whole, end = decoder.log_probs(tokens, decoder.initial_state(B))
+    state, parts = decoder.initial_state(B), []
+    for start in range(0, T, cut):
+        part, state = decoder.log_probs(tokens[:, start : start + cut + 1], state)
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(leaves(state), leaves(end), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_of_no_weights_nothing_is_foreseen() -> None:
+    decoder = make()
+    for parameter in decoder.score.parameters():
+        parameter.data.zero_()
+    log_probs, _ = decoder.log_probs(text(), decoder.initial_state(B))
+    torch.testing.assert_close(log_probs, torch.full((B, T), -math.log(V)))
+
+
+# Gradients.
+
+
+def gradients(decoder: StreamDecoder, tokens: Tensor, window: int) -> list[Tensor]:
+    """Of the loss of all windows, stopped between them."""
+    decoder.zero_grad()
+    state: Tree = decoder.initial_state(len(tokens))
+    for start in range(0, tokens.shape[1] - 1, window):
+        log_probs, state = decoder.log_probs(tokens[:, start : start + window + 1], state)
+        (-log_probs.sum()).backward()
+        state = map_tree(Tensor.detach, state)
+    return [parameter.grad.clone() for parameter in decoder.parameters() if parameter.grad is not None]
+
+
+@every_cell
+@pytest.mark.parametrize("recompute", [1, 7, 24, 100])
+def test_computing_once_more_changes_no_gradient(cell: str, recompute: int) -> None:
+    tokens = text()
+    expected = gradients(make(cell), tokens, T)
+    for ours, theirs in zip(gradients(make(cell, recompute=recompute), tokens, T), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_computing_once_more_drops_the_same() -> None:
+    """What dropout draws is drawn again the same, chunk by chunk: its gradient is the numeric one."""
+    decoder, tokens = make(dropout=0.5, recompute=5).double(), text()
+
+    def loss() -> Tensor:
+        torch.manual_seed(3)
+        return -decoder.log_probs(tokens, decoder.initial_state(B))[0].sum()
+
+    loss().backward()
+    weight = decoder.embedding.weight
+    assert weight.grad is not None
+    place = int(tokens[0, 3])
+    slope = 0.0
+    for sign in (1, -1):
+        with torch.no_grad():
+            weight[place, 2] += sign * 1e-2
+        slope += sign * loss().item() / 2e-2
+        with torch.no_grad():
+            weight[place, 2] -= sign * 1e-2
+    assert weight.grad[place, 2].item() == pytest.approx(slope, rel=1e-2)
+
+
+def test_truncation_cuts_the_gradient_and_nothing_else() -> None:
+    """The gradient of windows is the sum over them, each by itself from the state that was carried there: what that of
+    the whole text has beyond it flows through the cuts."""
+    decoder, tokens = make(), text()
+    full, cut = gradients(decoder, tokens, T), gradients(decoder, tokens, 6)
+    assert not all(torch.allclose(a, b, rtol=1e-2) for a, b in zip(full, cut, strict=True))
+    decoder.zero_grad()
+    states = [decoder.initial_state(B)]
+    for time in range(T):
+        states.append(decoder.scores(tokens[:, time, None], states[-1])[1])
+    for start in range(0, T, 6):
+        state = states[start] if start == 0 else map_tree(Tensor.detach, states[start])
+        for time in range(start, start + 6):
+            scores, state = decoder.scores(tokens[:, time, None], state)
+            torch.nn.functional.cross_entropy(scores[:, 0], tokens[:, time + 1], reduction="sum").backward(
+                retain_graph=True
+            )
+    for parameter, theirs in zip(decoder.parameters(), cut, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, theirs, rtol=1e-4, atol=1e-5)
+
+
+@every_cell
+def test_every_parameter_learns(cell: str) -> None:
+    decoder = make(cell)
+    assert len(gradients(decoder, text(rows=8), T)) == len(list(decoder.parameters()))
+    assert all(each.grad.abs().sum() > 0 for each in decoder.parameters() if each.grad is not None)
+
+
+# Going on.
+
+
+@every_cell
+def test_greedy_search_is_the_literal_loop(cell: str) -> None:
+    decoder = make(cell).eval()
+    state, last, said = decoder.initial_state(1), torch.tensor([[1]]), []
+    token = last
+    for _ in range(20):
+        logits, state = decoder.step(token, state, None)
+        logits[..., :4] = -torch.inf
+        token = logits.argmax(-1)
+        said.append(int(token))
+    found = search(
+        decoder.step, decoder.initial_state(1), last, Decoding(max_new_tokens=20), bos=1, eos=2, forbidden=range(4)
+    )
+    assert found.tokens[0, 0].tolist() == said
+
+
+# States that do not fit.
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        make("lstm").initial_state(B + 1),
+        make("gru").initial_state(B),
+        StreamDecoder(LSTM(9)).build(V).initial_state(B),
+        StreamDecoder(LSTM(8, layers=2)).build(V).initial_state(B),
+        None,
+    ],
+    ids=["rows", "cell", "width", "layers", "nothing"],
+)
+def test_a_state_that_does_not_fit_is_refused(state: Tree) -> None:
+    told = r"^the state does not fit: a LSTM of 3 rows has one of the shapes \[\(3, 1, 8\), \(3, 1, 8\)\], not \["
+    with pytest.raises(UserError, match=told):
+        make("lstm").log_probs(text(), state)
+
+
+def test_recompute_must_be_a_number_of_steps() -> None:
+    with pytest.raises(UserError, match="recompute"):
+        StreamDecoder(GRU(4), recompute=0)

@@ -1,0 +1,29 @@
+"""The flags of decoding, for the commands that have a model say something."""
+
+import argparse
+from typing import Any
+
+_FLAGS = {
+    "num_beams": (int, "hypotheses of the beam search; 1 is greedy"),
+    "max_new_tokens": (int, "most words, the end counted"),
+    "min_new_tokens": (int, "fewest words"),
+    "length_penalty": (float, "exponent of the length that sums of log p are divided by"),
+    "no_repeat_ngram_size": (int, "no n-gram of this size twice"),
+    "temperature": (float, "draw at random, with this temperature, instead of searching"),
+    "top_k": (int, "when drawing: the k likeliest words"),
+    "top_p": (float, "when drawing: the likeliest words that make up this probability"),
+    "num_return_sequences": (int, "how many to give, best first"),
+}
+
+
+def add_decoding(parser: argparse.ArgumentParser) -> None:
+    """Add the flags, and the seed of random drawing."""
+    parser.add_argument("--seed", type=int, default=0, help="of random drawing")
+    group = parser.add_argument_group("decoding", "by default as the model was trained with")
+    for name, (kind, purpose) in _FLAGS.items():
+        group.add_argument(f"--{name}", type=kind, help=purpose)
+
+
+def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for."""
+    return {name: value for name in _FLAGS if (value := getattr(arguments, name)) is not None}

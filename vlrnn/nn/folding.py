@@ -1,0 +1,65 @@
+"""The part of an encoder that takes the time, made quick where it need not learn. Knows no image and no region."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+
+from vlrnn.progress import say
+
+
+class FoldedTrunk(nn.Module):
+    """A convolutional trunk in evaluation mode, batch norms folded into its convolutions, channels last.
+
+    Args:
+        trunk: is left as it is.
+        bf16: compute in bfloat16, of 8 significant bits, where the processor or GPU has it; elsewhere this is told, and
+            float32 is used.
+        compiled: have torch.compile generate code at the first batch, which takes about half a minute; where it
+            cannot, for want of a C++ compiler, say, this is told, and the operators are run one by one.
+    """
+
+    def __init__(self, trunk: fx.GraphModule, bf16: bool = False, compiled: bool = False) -> None:
+        super().__init__()
+        device = next(iter(trunk.parameters())).device
+        if bf16 and not has_bf16(device):
+            say(f"bf16: {device.type} computes no bfloat16 here; float32 is used")
+            bf16 = False
+        self.dtype = torch.bfloat16 if bf16 else torch.float32
+        folded = fuse(copy.deepcopy(trunk).eval(), inplace=True)
+        self.trunk = folded.to(dtype=self.dtype).to(memory_format=torch.channels_last)
+        self.compiled = torch.compile(self.trunk, dynamic=False) if compiled else None
+        self.rows = 0
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels [B, 3, S, S], channels last -> what the trunk makes of them, float32."""
+        pixels = pixels.to(self.dtype)
+        if self.compiled is None:
+            return self.trunk(pixels).float()
+        from torch._inductor import config  # takes its time, and is seldom wanted
+
+        # Code is generated for one size of batches. What is smaller is filled up, not compiled anew.
+        self.rows = max(self.rows, len(pixels))
+        filled = torch.cat([pixels, pixels.new_zeros(self.rows - len(pixels), *pixels.shape[1:])])
+        filled = filled.contiguous(memory_format=torch.channels_last)
+        try:
+            with config.patch(freezing=True), torch.no_grad():  # the weights are laid out ahead, for they do not change
+                return self.compiled(filled)[: len(pixels)].float()
+        except Exception as fault:  # torch.compile raises what its compilers raise
+            reason = " ".join(str(fault).split())
+            say(f"compiled: torch.compile cannot ({reason[:120]}); the operators are run one by one")
+            self.compiled = None
+            return self.trunk(pixels).float()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself, and does not only imitate it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    known: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of newer versions of torch
+    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))

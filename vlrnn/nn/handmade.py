@@ -1,0 +1,93 @@
+"""Recurrent networks whose weights are written down instead of learnt: what a state is, with nothing hidden in it.
+
+Each reads binary symbols, and says 1 or 0 after every one. The same network with weights that were drawn learns the
+same from examples: demo/handmade.py holds the two against each other.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vlrnn.nn.recurrence import RNN
+
+
+class Detector(nn.Module):
+    """A ReLU RNN over binary symbols x that says y: h' = max(0, W x + U h + b), y = max(0, v h'). Its first state is
+    learnt with the rest.
+
+    Args:
+        width: H, of the state.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.recurrence = RNN(width, nonlinearity="relu", learned_state=True).build(1)
+        self.output = nn.Linear(width, 1, bias=False)
+
+    def score(self, symbols: Tensor) -> Tensor:
+        """v h' after each symbol: [B, T], 0 or 1, -> [B, T]. Learning goes by this: what is cut off at zero has no
+        gradient."""
+        xs = symbols[..., None].to(self.output.weight.dtype)
+        states, _ = self.recurrence.scan(xs, self.recurrence.initial_state(len(symbols)))
+        return self.output(states)[..., 0]
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        """What is said after each symbol: [B, T], 0 or 1, -> [B, T]."""
+        return self.score(symbols).relu()
+
+
+def two_ones() -> Detector:
+    """Says 1 exactly where this symbol and the one before are both 1.
+
+    The state is (current, previous, 1), and the output max(0, current + previous - 1). Ahead of the first symbol there
+    were zeros.
+    """
+    return _written(
+        first=(0, 0, 1),
+        symbol=(1, 0, 0),
+        state=(
+            (0, 0, 0),  # current' = symbol
+            (1, 0, 0),  # previous' = current
+            (0, 0, 1),  # 1' = 1
+        ),
+        output=(1, 1, -1),
+    )
+
+
+def same_as_before() -> Detector:
+    """Says 1 exactly where this symbol is that before it, 00 or 11; of the first symbol there is none before.
+
+    No output max(0, affine) of (current, previous) can: half-way between 00 and 11 the affine map were 1, the mean of
+    both, and half-way between 01 and 10, which is the same point, 0 at most. So the state is (current, rose, fell, 1),
+    with rose' = max(0, symbol - current) and fell' = max(0, current - symbol), and the output max(0, 1 - 2 rose - 2
+    fell). It starts with a current of a half, as far from 0 as from 1: the first symbol is like none before.
+    """
+    return _written(
+        first=(0.5, 0, 0, 1),
+        symbol=(1, 1, -1, 0),
+        state=(
+            (0, 0, 0, 0),  # current' = symbol
+            (-1, 0, 0, 0),  # rose' = symbol - current
+            (1, 0, 0, 0),  # fell' = current - symbol
+            (0, 0, 0, 1),  # 1' = 1
+        ),
+        output=(0, -2, -2, 1),
+    )
+
+
+def _written(
+    first: Sequence[float], symbol: Sequence[float], state: Sequence[Sequence[float]], output: Sequence[float]
+) -> Detector:
+    """The detector with these weights: the first state [H], W [H], U [H, H], v [H]; b is zero, for what is constant is
+    a unit of the state."""
+    detector = Detector(len(first))
+    values = {
+        "recurrence.first": [[first]],
+        "recurrence.kernel.weight_ih_l0": [[each] for each in symbol],
+        "recurrence.kernel.weight_hh_l0": state,
+        "output.weight": [output],
+    }
+    zeros = {name: torch.zeros_like(each) for name, each in detector.state_dict().items()}
+    detector.load_state_dict(zeros | {name: torch.tensor(each, dtype=torch.float) for name, each in values.items()})
+    return detector

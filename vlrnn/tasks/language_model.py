@@ -1,0 +1,182 @@
+"""Language modelling: a text goes in, unit by unit, and after each the next is foreseen; asked to, it goes on.
+
+The recurrence of the captioners without an image, and a stream in the place of sentences: it has no end, and what was
+heard so far is the state, which is carried from one window of the text to the next.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlrnn.data.text_stream import PASSAGE, TextBatch, TextStream
+from vlrnn.decoding.search import Decoding, search
+from vlrnn.errors import UserError
+from vlrnn.metrics.bootstrap import Ratio, Resampler, ratios
+from vlrnn.metrics.text import score_text
+from vlrnn.nn.encoders import NoImage
+from vlrnn.nn.stream import StreamDecoder
+from vlrnn.nn.tree import Tree, leaves, map_tree
+from vlrnn.records import Example, Id, Prediction
+from vlrnn.tasks.base import Task
+from vlrnn.tasks.objectives import Loss
+from vlrnn.tasks.optimization import Optimization
+from vlrnn.tasks.speaking import Utterance
+from vlrnn.text.units import Units
+from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+
+
+class LanguageModel(Task):
+    """A recurrence that learns a running text, by characters or by words.
+
+    The gradient stops at each window's start (truncated backpropagation through time), the state does not: it begins
+    anew with each epoch, at the start of each row's piece of the text.
+
+    Args:
+        vocabulary: the units that train has.
+        units: what they are, and how a text is cut into them.
+        decoder: hears, and scores what comes next; it is built here, for this vocabulary.
+        decoding: how texts are gone on with, in validation and test.
+        continued: of so many passages, the first, validation and test also show what the model would have said in their
+            place.
+        optimization: how parameters are moved.
+    """
+
+    headline = "bits_per_character"
+    best = "min"
+    data = TextStream
+    does = "goes on with texts (vlrnn continue)"
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        units: Units,
+        decoder: StreamDecoder,
+        decoding: Decoding = Decoding(),  # noqa: B008 (frozen, as the next)
+        continued: int = 8,
+        optimization: Optimization = Optimization(),  # noqa: B008
+    ) -> None:
+        super().__init__(NoImage(), optimization)
+        self.vocabulary = vocabulary
+        self.units = units
+        self.decoder = decoder.build(len(vocabulary))
+        self.decoding = decoding
+        self.continued = continued
+        self._learnt: Tree = None  # the state behind the last window of training
+        self._scored: Tree = None  # and of what is scored, which may come amidst it
+
+    # Training.
+
+    def loss(self, batch: TextBatch) -> Loss:  # type: ignore[override]
+        log_probs, state = self.decoder.log_probs(batch.tokens, self._state(batch, self._learnt))
+        self._learnt = map_tree(Tensor.detach, state)
+        return Loss(-log_probs.sum(), log_probs.new_tensor(log_probs.numel()))
+
+    def _state(self, batch: TextBatch, carried: Tree) -> Tree:
+        if batch.begins or carried is None:
+            return self.decoder.initial_state(len(batch.tokens))
+        return map_tree(lambda leaf: leaf.to(self.device), carried)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if self._learnt is not None and self.trainer.world_size == 1:  # of several processes one would speak for all
+            checkpoint["carried"] = [leaf.cpu() for leaf in leaves(self._learnt)]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if carried := checkpoint.get("carried"):
+            rest = iter(carried)
+            self._learnt = map_tree(lambda _: next(rest), self.decoder.initial_state(len(carried[0])))
+
+    # Validation and test.
+
+    def validation_step(self, batch: TextBatch, batch_index: int) -> None:  # type: ignore[override]
+        """As all tasks', but that predicting is to know the loss: the text is read once."""
+        log_probs = [each for said in self._collect(batch) for each in said.log_probs]  # type: ignore[arg-type]
+        self._validation = self._validation.to(self.device)
+        self._validation += self._validation.new_tensor([-sum(log_probs), len(log_probs)])
+
+    def test_step(self, batch: TextBatch, batch_index: int) -> None:  # type: ignore[override]
+        self._collect(batch)  # type: ignore[arg-type]
+
+    def predict(self, batch: TextBatch) -> list[Prediction]:  # type: ignore[override]
+        """Of each row's passage its units, how likely each was, and, of the first, what the model would have said in
+        their place: the `alternatives`."""
+        before = self._state(batch, self._scored)
+        log_probs, self._scored = self.decoder.log_probs(batch.tokens, before)
+        instead = self.trainer.state.fn != "fit" and len(self._predictions) < self.continued
+        found = []
+        for row, (example, likely) in enumerate(zip(batch.examples, log_probs.tolist(), strict=True)):
+            (text,) = example.captions
+            said: list[Utterance] = []
+            if instead:
+                state = map_tree(lambda leaf: leaf[row : row + 1], before)  # noqa: B023 (called at once)
+                said = self.go_on(batch.tokens[row : row + 1, :1], state, self.decoding)
+            found.append(
+                Prediction(
+                    id=example.id,
+                    image_id=example.image_id,
+                    text=text,
+                    tokens=tuple(self.units.split(text)),
+                    log_probs=tuple(likely),
+                    score=sum(likely) / len(likely),
+                    alternatives=tuple({"text": each.text, "score": each.score} for each in said),
+                    settings=self.decoding.describe() if instead else {},
+                )
+            )
+        return found
+
+    def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
+        """Bits per character and perplexity; and the share of units that train had not, which are all alike to the
+        model, and as unlikely as it finds that one of them comes."""
+        passages = list(predictions.values())
+        strange = [sum(unit not in self.vocabulary for unit in each.tokens) for each in passages]
+        unseen = Ratio(torch.tensor(strange).numpy(), torch.tensor([len(each.tokens) for each in passages]).numpy())
+        scores = score_text(passages) | ratios({"unseen": unseen}, Resampler(len(passages)))
+        settings = {
+            "units": self.units.name,
+            "intervals": f"over passages of {PASSAGE} {self.units.name}",
+            **self.decoding.describe(),
+        }
+        return {"scores": scores, "settings": settings}
+
+    # Going on.
+
+    @torch.no_grad()
+    def hear(self, text: str) -> tuple[Tensor, Tree]:
+        """Read the beginning of a text: its last unit [1, 1], `<bos>` if there is none, and the state before it."""
+        tokens = torch.tensor([[BOS, *self.vocabulary.encode(self.units.split(text))]], device=self.device)
+        state = self.decoder.initial_state(1)
+        if tokens.shape[1] > 1:
+            _, state = self.decoder.scores(tokens[:, :-1], state)
+        return tokens[:, -1:], state
+
+    @torch.no_grad()
+    def go_on(
+        self, last: Tensor, state: Tree, decoding: Decoding, generator: torch.Generator | None = None
+    ) -> list[Utterance]:
+        """What might come next, the best first, up to `decoding.num_return_sequences`.
+
+        Args:
+            last: [1, 1], the unit heard last.
+            state: before it, of one row.
+            decoding: how to search; a text has no end, and so is `max_new_tokens` long.
+            generator: for random drawing.
+        """
+        silent = (PAD, BOS, EOS, UNK)
+        found = search(
+            self.decoder.step, state, last, decoding, bos=int(last), eos=EOS, forbidden=silent, generator=generator
+        )
+        if not found.scores[0, 0].isfinite():
+            raise UserError("the model's scores are no numbers: its training has diverged; lower optimization.lr")
+        there = found.scores[0].isfinite()
+        tokens, scores = found.tokens[0, there], found.scores[0, there]  # [R, T], [R]
+        heard = torch.cat([last.expand(len(tokens), 1), tokens], 1)
+        states = map_tree(lambda leaf: leaf.repeat_interleave(len(tokens), 0), state)
+        log_probs, _ = self.decoder.log_probs(heard, states)
+        said = []
+        for ids, likely, score in zip(tokens.tolist(), log_probs.tolist(), scores.tolist(), strict=True):
+            units = tuple(self.vocabulary.decode(ids))
+            said.append(Utterance("".join(units), units, tuple(likely[: len(units)]), score))
+        return said
