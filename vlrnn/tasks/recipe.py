@@ -168,7 +168,7 @@ class RecipeCLI(LightningCLI):
         return named or str(best)
 
 
-_TOLD = {
+_READERS = {
     "jsonargparse",
     "lightning_fabric",
     "packaging",
@@ -191,7 +191,7 @@ def _told(fault: Exception) -> Exception:
     frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)]
     modules = {frame.f_globals.get("__name__", "") for frame in frames} - {__name__}
     refused = isinstance(fault, (ArgumentError, MisconfigurationException))
-    theirs = modules and {each.partition(".")[0] for each in modules} <= _READERS | sys.stdlib_module_names
+    theirs = modules and {each.partition(".")[0] for each in modules} <= _READERS
     if isinstance(fault, OSError) or not (refused or theirs):
         return fault
     reason = f"{'' if refused else type(fault).__name__ + ': '}{' '.join(str(fault).split())}"
