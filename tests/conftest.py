@@ -118,6 +118,15 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder of everything that vlrnn reads, small and good: see `fuzzing.world`."""
+    from fuzzing.world import World
+
+    with warnings.catch_warnings(action="ignore"):
+        return World(tmp_path_factory.mktemp("world"))
+
+
 class Checkpoints(NamedTuple):
     """A captioner that has learnt the pictures by heart, as training left it and exported; and an untrained one whose
     decoder does not attend. The data and the CNN's weights that they were made with are gone."""

@@ -10,6 +10,7 @@ import pytest
 
 import vlrnn
 from vlrnn.cli import COMMANDS, main
+from vlrnn.errors import UserError
 
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "numpy", "matplotlib", "PIL", "jsonargparse")
 
@@ -94,6 +95,14 @@ def test_mistakes_are_told_in_one_line(
     assert len(told.err.splitlines()) == 1
     assert told.err.startswith(start)
     assert word in told.err
+
+
+def test_a_mistake_is_one_line_whatever_is_in_it() -> None:
+    told = str(UserError(f"a\nb\u2028c {'?' * 100_000}: mend it"))
+    assert told.splitlines() == [told]
+    assert told.startswith("a b c ???")
+    assert told.endswith("???: mend it")
+    assert len(told) <= 2000
 
 
 def test_the_exit_code_is_that_of_the_process() -> None:

@@ -146,5 +146,7 @@ def test_intervals_are_of_the_share() -> None:
 def test_what_cannot_be_judged_is_refused() -> None:
     with pytest.raises(UserError, match="no scene"):
         scene_truth(["a"], [Example(1, 1, "x.png")])
+    with pytest.raises(UserError, match="example 'a': not a synthetic scene"):
+        scene_truth(["a"], [Example("a", 1, "x.png", attributes={"scene": 3})])
     with pytest.raises(UserError, match="no captions"):
         scene_truth([], [])

@@ -302,6 +302,12 @@ def test_predictions_about_other_images_are_refused(write: Write, capsys: pytest
     assert "the answer to question 10 is about image 3, the question about 1" in complaint(capsys)
 
 
+def test_types_of_any_length_stand_in_the_table(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    told = write("a.json", {"annotations": annotations(question_type="is it\n" * 20_000)})
+    assert score(told, write("p.json", results(ANSWERS))) == 0
+    assert len(capsys.readouterr().out) < 10_000
+
+
 def test_question_words_come_with_the_annotations(write: Write) -> None:
     asked = write("q.json", questions())
     found = read_questions(write("a.json", annotations()), asked)

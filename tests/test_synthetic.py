@@ -62,7 +62,9 @@ def test_scene_survives_json(scene: Scene) -> None:
 
 
 def test_what_is_no_scene_is_refused() -> None:
-    for value in ({}, {"objects": [{"colour": "red"}], "ground": "plain", "look": 1}, {"objects": 3}):
+    whole = {"colour": "red", "shape": "star", "size": "large", "x": 0.5, "y": 0.5, "radius": 0.1}
+    odd = [{**whole, "x": "0.5"}, {**whole, "y": float("nan")}, {**whole, "colour": ["red"]}, {"colour": "red"}]
+    for value in ({}, *({"objects": [each], "ground": "plain", "look": 1} for each in odd), {"objects": 3}):
         with pytest.raises(UserError, match="not a synthetic scene"):
             Scene.from_dict(value)
 

@@ -186,6 +186,9 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "a recipe of bytes": (["--config=pickle.ckpt"], ["pickle.ckpt"]),
     "a truncated checkpoint": (["--ckpt_path", "half.ckpt"], ["half.ckpt"]),
     "a pickle to go on from": (["--ckpt_path", "pickle.ckpt"], ["pickle.ckpt", "refused"]),
+    "a checkpoint of which something is missing": (["--ckpt_path", "strange.ckpt"], ["broken"]),
+    "no strategy": (["--trainer.strategy", "no_such"], ["invalid strategy name", "no_such"]),
+    "no number of processes": (["--trainer.devices", "0"], ["devices"]),
     "no checkpoint to go on from": (["--ckpt_path", "absent.ckpt"], ["absent.ckpt"]),
 }
 
@@ -203,12 +206,26 @@ def test_mistakes_are_told_in_one_line(
     (workshop.folder / "empty.yaml").write_text("")
     last = workshop.run_folder / "checkpoints" / "last.ckpt"
     (workshop.folder / "half.ckpt").write_bytes(last.read_bytes()[:5000])
+    strange = {**torch.load(last, weights_only=True), "optimizer_states": 3}
+    torch.save(strange, workshop.folder / "strange.ckpt")
     (workshop.folder / "pickle.ckpt").write_bytes(pickle.dumps(Path("x"), protocol=2))
     monkeypatch.chdir(workshop.folder)
     with warnings.catch_warnings():
         code = main(["fit", "--config", "recipe.yaml", "--trainer.default_root_dir", str(tmp_path), *arguments])
     assert code == 2
     one_line(capfd.readouterr().err, *words)
+
+
+def test_a_fault_of_ours_is_no_mistake(workshop: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is raised by our own code, or below it, is not told as if the recipe were wrong."""
+
+    def wrong(_: Any) -> None:
+        raise ValueError("ours")
+
+    monkeypatch.chdir(workshop.folder)
+    monkeypatch.setattr("vlrnn.data.datamodule.VisionLanguageData.prepare_data", wrong)
+    with pytest.raises(ValueError, match="ours"):
+        main(["fit", "--config", "recipe.yaml", "--trainer.default_root_dir", str(tmp_path)])
 
 
 def test_a_checkpoint_is_scored_on_other_data(workshop: Any, make_dataset: Callable[..., Path], tmp_path: Path) -> None:

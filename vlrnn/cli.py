@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import vlrnn
-from vlrnn.errors import Parser, UserError
+from vlrnn.errors import Parser, UserError, told_of_files
 from vlrnn.progress import quiet_if_asked
 
 COMMANDS = {
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
         try:
-            with quiet_if_asked(arguments[1:]) as rest:
+            with quiet_if_asked(arguments[1:]) as rest, told_of_files():
                 return _run(name, rest) if name else _without_command(arguments)
         finally:
             sys.stdout.flush()  # a pipe that is broken shall be found so here, and not when Python ends

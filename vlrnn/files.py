@@ -81,7 +81,7 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
     The folder is made when absent. When the body raises, the old file stays and the unfinished one is removed.
 
     Raises:
-        UserError: the folder or file cannot be written.
+        UserError: the folder or file cannot be written, or the disk is full.
     """
     path = Path(path)
     try:
@@ -96,8 +96,10 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
             yield file
         os.chmod(unfinished, 0o666 & ~_umask())
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException as fault:
         os.unlink(unfinished)
+        if isinstance(fault, OSError) and fault.filename in (None, unfinished):  # of this file, and no other
+            raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from None
         raise
 
 

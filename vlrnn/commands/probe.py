@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, one_line
 from vlrnn.probes.finding import Finding
 
 PROBES = (
@@ -76,18 +76,18 @@ def show(name: str, finding: Finding) -> None:
     for header in ("value", "low", "high", "n"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in finding.baselines:
-        table.add_column(escape(row), justify="right", min_width=7)
+        table.add_column(escape(one_line(row, 100)), justify="right", min_width=7)
     beside = [dict(_flat(scores)) for scores in finding.baselines.values()]
     titles: tuple[str, ...] = ()
     for place, score in _flat(finding.scores):
         *groups, last = place
         for depth, group in enumerate(groups):
             if place[: depth + 1] != titles[: depth + 1]:
-                table.add_row("  " * depth + f"[bold]{escape(group)}[/bold]")
+                table.add_row("  " * depth + f"[bold]{escape(one_line(group, 100))}[/bold]")
         titles = tuple(groups)
         cells = (_value(scores.get(place)) for scores in beside)
         numbers = (f"{score[each]:.4g}" for each in ("value", "low", "high"))
-        table.add_row("  " * len(groups) + escape(last), *numbers, f"{score['n']:,}", *cells)
+        table.add_row("  " * len(groups) + escape(one_line(last, 100)), *numbers, f"{score['n']:,}", *cells)
     console.print(table)
     for score_name, reason in finding.not_computed.items():
         console.print(f"{escape(score_name)}: not computed: {escape(reason)}", soft_wrap=True)

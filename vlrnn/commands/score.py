@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -215,7 +215,7 @@ def _comparison_table(scores: Mapping[str, Mapping[str, float]], other: str) -> 
     table.add_column("p", justify="right")
     for name, score in scores.items():
         between = f"{score['low']:+.4f} to {score['high']:+.4f}"
-        table.add_row(escape(name), f"{score['value']:+.4f}", between, f"{score['p']:.3f}")
+        table.add_row(escape(one_line(name, 100)), f"{score['value']:+.4f}", between, f"{score['p']:.3f}")
     return table
 
 
@@ -263,7 +263,7 @@ def _show_answers(evaluation: "AnswerEvaluation") -> None:
     table.add_column("questions", justify="right")
     for name, score in scores.items():
         between = f"{score['low']:.2f} to {score['high']:.2f}"
-        table.add_row(escape(name), f"{score['value']:.2f}", between, str(score["n"]))
+        table.add_row(escape(one_line(name, 100)), f"{score['value']:.2f}", between, str(score["n"]))
     for name, reason in evaluation.not_computed.items():
         table.add_row(name, "", f"not computed: {escape(reason)}")
     console.print(table)

@@ -6,6 +6,8 @@ and the names, sizes and times of the image files. So a stale one is never opene
 
 import hashlib
 import json
+import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,16 +114,38 @@ class _Pixels(Dataset[torch.Tensor]):
         return torch.from_numpy(pixels(open_image(self.paths[index]), self.size))
 
 
+def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A map of float16 with all of its place on the disk: where that was missing later, when rows are written, the
+    process would be ended by a signal.
+
+    Raises:
+        UserError: it cannot be written there, or the disk has no room for it.
+    """
+    size = 2 * math.prod(shape)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        regions = open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # not everywhere
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, regions.offset + size)
+    except OSError as fault:
+        if path.is_file():
+            path.unlink()
+        raise UserError(
+            f"{path}: cannot be written: {fault.strerror or fault}; it takes {size / 2**20:,.1f} MiB"
+        ) from None
+    return regions
+
+
 def _make(
     folder: Path, name: str, encoder: Encoder, images: Mapping[str, Path], num_workers: int, device: torch.device
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     shape = (len(images), encoder.count, encoder.width)
     done_path, regions_path = folder / "done.npy", folder / "regions.npy"
     if done_path.is_file() and regions_path.is_file():
         regions, done = open_memmap(regions_path, mode="r+"), open_memmap(done_path, mode="r+")
     else:
-        regions = open_memmap(regions_path, mode="w+", dtype=np.float16, shape=shape)
+        regions = _new_map(regions_path, shape)
         with replacing(done_path, binary=True) as file:  # which stands only beside a map that is whole
             np.save(file, np.zeros(len(images), np.bool_))
         done = open_memmap(done_path, mode="r+")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vlrnn.data.images import check_image
-from vlrnn.errors import Parser, UserError
+from vlrnn.errors import Parser, UserError, told_of_files
 from vlrnn.progress import quiet_if_asked, track
 from vlrnn.records import SPLITS, Example, Id, describe_dataset, write_dataset
 
@@ -63,7 +63,7 @@ def script(
     """
     gc.disable()  # there are millions of records and no cycles: looking for some takes a third of the time
     try:
-        with quiet_if_asked(sys.argv[1:] if argv is None else argv) as arguments:
+        with quiet_if_asked(sys.argv[1:] if argv is None else argv) as arguments, told_of_files():
             work(parser.parse_args(arguments))
     except UserError as fault:
         print(f"{parser.prog}: {fault}", file=sys.stderr)

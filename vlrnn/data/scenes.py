@@ -85,9 +85,15 @@ class Scene:
             UserError: this is no scene.
         """
         try:
-            return cls(tuple(SceneObject(**thing) for thing in value["objects"]), value["ground"], value["look"])
+            scene = cls(tuple(SceneObject(**thing) for thing in value["objects"]), value["ground"], value["look"])
+            shares = [share for thing in scene.objects for share in (thing.x, thing.y, thing.radius)]
+            placed = all(0 <= share <= 1 for share in shares)
         except (KeyError, TypeError) as fault:
             raise UserError(f"not a synthetic scene: {fault}") from None
+        words = [word for thing in scene.objects for word in (*thing.pair, thing.size)]
+        if not placed or not all(isinstance(word, str) for word in (*words, scene.ground)):
+            raise UserError("not a synthetic scene: its objects are not told in words and shares of the image's side")
+        return scene
 
 
 def relation(a: SceneObject, b: SceneObject) -> str:

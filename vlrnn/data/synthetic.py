@@ -17,6 +17,7 @@ from vlrnn.data.scene_pictures import render
 from vlrnn.data.scene_questions import ANNOTATORS, ask
 from vlrnn.data.scenes import BIASED_KINDS, HELD_OUT, Scene, sample_scene
 from vlrnn.errors import UserError
+from vlrnn.files import replacing
 from vlrnn.progress import track
 from vlrnn.records import SPLITS, Example, write_dataset
 
@@ -126,7 +127,8 @@ def _make(job: Job) -> Scene:
     recipe, split, number, folder = job
     scene = _scene(recipe, split, number)
     # Little compression: it costs more time than the space is worth.
-    render(scene, recipe.image_size).save(folder / "images" / _file(split, number), compress_level=3)
+    with replacing(folder / "images" / _file(split, number), binary=True) as file:
+        render(scene, recipe.image_size).save(file, "PNG", compress_level=3)
     return scene
 
 

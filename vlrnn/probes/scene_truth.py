@@ -152,4 +152,7 @@ def _scene(example: Example) -> Scene:
     value = (example.attributes or {}).get("scene")
     if value is None:
         raise UserError(f"example {example.id!r} has no scene in its attributes; only synthetic scenes can be judged")
-    return Scene.from_dict(value)
+    try:
+        return Scene.from_dict(value)
+    except UserError as fault:
+        raise UserError(f"example {example.id!r}: {fault}") from None

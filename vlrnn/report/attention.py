@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vlrnn.errors import UserError
+from vlrnn.files import replacing
 
 _COLUMNS = 5
 _SIDE = 384  # pixels of each
@@ -47,6 +48,7 @@ def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], w
         axis.imshow(veiled(image.resize((_SIDE, _SIDE)), looked))
         axis.set_title(f"{word}  {looked.max():.2f}", fontsize=10)
     try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as fault:
+        with replacing(path, binary=True) as file:
+            figure.savefig(file, format=Path(path).suffix.removeprefix(".") or None, dpi=110)
+    except ValueError as fault:
         raise UserError(f"{path}: the picture cannot be written: {fault}") from None

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
-from rich.console import Console
 from torch import Tensor
 
 from vlrnn.data.batches import Batch
 from vlrnn.errors import UserError
 from vlrnn.metrics.vqa import score_answers
 from vlrnn.nn.encoders import Encoder
+from vlrnn.progress import say
 from vlrnn.records import Example, Id, Prediction, open_split
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.optimization import Optimization
@@ -65,7 +65,7 @@ class QuestionAnswering(Task):
         if not reached["train"]:
             raise UserError(f"{data.root}: none of the {len(self.answers)} answers answers a training question")
         told = ", ".join(f"{share:.1f} % on {split}" for split, share in reached.items())
-        Console(stderr=True).print(f"a set of {len(self.answers):,} answers; with it {told} can be reached")
+        say(f"a set of {len(self.answers):,} answers; with it {told} can be reached")
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         """VQA accuracy in percent: overall, per answer type, per question type; nothing for a split whose answers

@@ -8,6 +8,7 @@ a flag.
 import importlib
 import logging
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -167,19 +168,42 @@ class RecipeCLI(LightningCLI):
         return named or str(best)
 
 
-def _told(fault: BaseException) -> BaseException:
-    """What the configuration reader wrapped: our own word where one lies within, else its word in one line."""
+_READERS = {
+    "jsonargparse",
+    "lightning_fabric",
+    "packaging",
+    "pytorch_lightning",
+    "torch",
+    "yaml",
+    *sys.stdlib_module_names,
+}
+"""Who is told here what a recipe says, and what a checkpoint holds."""
+
+
+def _told(fault: Exception) -> Exception:
+    """What is wrong with a recipe: our own word, where one lies within; else that of those who are told what it says,
+    and cannot do with it, in one line. A fault that passed through code of ours, or of the user's, stays what it is."""
     within: BaseException | None = fault
     while within is not None:
         if isinstance(within, UserError):
             return within
         within = within.__cause__ or within.__context__
-    return UserError(" ".join(str(fault).split())) if isinstance(fault, ArgumentError) else fault
+    frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)]
+    modules = {frame.f_globals.get("__name__", "") for frame in frames} - {__name__}
+    refused = isinstance(fault, (ArgumentError, MisconfigurationException))
+    theirs = modules and {each.partition(".")[0] for each in modules} <= _READERS
+    if isinstance(fault, OSError) or not (refused or theirs):
+        return fault
+    reason = f"{'' if refused else type(fault).__name__ + ': '}{' '.join(str(fault).split())}"
+    if {frame.f_code.co_name for frame in frames} & {"_restore_modules_and_callbacks", "restore_training_state"}:
+        return UserError(f"the checkpoint is broken, or training cannot go on from it: {reason}")
+    return UserError(reason)
 
 
-def _lost_another(fault: RuntimeError) -> bool:
+def _lost_another(fault: Exception) -> bool:
     """Whether a process could no longer reach another that it trains with."""
-    return dist.is_initialized() and (isinstance(fault, dist.DistError) or "gloo" in str(fault))
+    lost = isinstance(fault, dist.DistError) or (isinstance(fault, RuntimeError) and "gloo" in str(fault))
+    return lost and dist.is_initialized()
 
 
 def _hush() -> None:
@@ -284,17 +308,16 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault
             raise KeyboardInterrupt from None
         raise
-    except RuntimeError as fault:
-        if not _lost_another(fault):
+    except Exception as fault:
+        if _lost_another(fault):
+            raise UserError(
+                "another process of this training has ended, and so this one does; what the other said tells why. To "
+                "go on from the last checkpoint: --ckpt_path last"
+            ) from None
+        told = _told(fault)
+        if told is fault:
             raise
-        raise UserError(
-            "another process of this training has ended, and so this one does; what the other said tells why. To go on "
-            "from the last checkpoint: --ckpt_path last"
-        ) from None
-    except MisconfigurationException as fault:  # a GPU that is not there, options that contradict each other
-        raise UserError(" ".join(str(fault).split())) from None
-    except (ArgumentError, TypeError, ValueError) as fault:
-        raise _told(fault) from None
+        raise told from None
     if command == "cache":
         if not isinstance(cli.datamodule, VisionLanguageData):
             raise UserError(f"{cli.datamodule.root}: a text, of which nothing is to be encoded ahead of training")

@@ -30,7 +30,10 @@ class Checkpoints(ModelCheckpoint):
     def __init__(self, last_every_n_steps: int = 1000, **more: Any) -> None:
         if last_every_n_steps < 1:
             raise UserError(f"checkpoint.last_every_n_steps must be at least 1, not {last_every_n_steps}")
-        super().__init__(**more)
+        try:
+            super().__init__(**more)
+        except ValueError as fault:  # of a folder that can have no such name
+            raise UserError(f"checkpoint: {fault}") from None
         self.last_every_n_steps = last_every_n_steps
         self.wanted = False
         """Whether `last.ckpt` is to be written before the next step, come what may."""

@@ -1,0 +1,137 @@
+"""Made-up bad input of every kind: each ends in time, in one line and exit code 2, or is taken; never in a traceback.
+
+A case is a number: `VLRNN_FUZZ=123 python -m pytest "tests/test_fuzz.py::test_bad_input[lines]"` runs that one alone.
+"""
+
+import os
+import pickle
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from fuzzing import checkpoints, images, lines, recipes, running, texts
+from fuzzing.running import Case, Make, Outcome, judge
+from fuzzing.world import World
+
+KINDS: dict[str, Make] = {
+    "images": images.make,
+    "lines": lines.make,
+    "captions": texts.captions,
+    "questions": texts.questions,
+    "recipes": recipes.make,
+    "checkpoints": checkpoints.make,
+}
+FEW = 50
+MANY = 1667
+"""Of each kind: 10,002 in all."""
+
+
+def numbers(count: int) -> list[int]:
+    one = os.environ.get("VLRNN_FUZZ")
+    return list(range(count)) if one is None else [int(one)]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_bad_input(kind: str, world: World, tmp_path: Path) -> None:
+    outcomes = [judge(kind, number, KINDS[kind], world, tmp_path) for number in numbers(FEW)]
+    assert_faultless(outcomes)
+    assert {outcome.code for outcome in outcomes} <= {0, 2}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_thousand_bad_inputs(world: World, tmp_path: Path) -> None:
+    """On all processors, in small parts."""
+    began = time.monotonic()
+    size = 25
+    parts = [(kind, range(start, min(start + size, MANY))) for start in range(0, MANY, size) for kind in KINDS]
+    work = partial(_judge_all, world.folder, tmp_path)
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        outcomes = [outcome for part in pool.map(work, parts) for outcome in part]
+    assert_faultless(outcomes)
+    assert len(outcomes) == len(KINDS) * MANY
+    counts = Counter((outcome.name.split()[0], outcome.code) for outcome in outcomes)
+    print(f"\nseed {running.SEED}, {len(outcomes):,} inputs, {time.monotonic() - began:.0f} seconds")
+    for kind in KINDS:
+        print(f"{kind:<12}{counts[kind, 2]:>6} refused{counts[kind, 0]:>6} taken")
+        assert counts[kind, 2] > 20  # else it was no bad input
+    assert all(counts[kind, 0] for kind in KINDS)
+
+
+def _judge_all(world: Path, folder: Path, part: tuple[str, range]) -> list[Outcome]:
+    kind, these = part
+    return [judge(kind, number, KINDS[kind], World(world), folder) for number in these]
+
+
+def assert_faultless(outcomes: list[Outcome]) -> None:
+    faults = [outcome.fault for outcome in outcomes if outcome.fault]
+    assert not faults, f"{len(faults)} of {len(outcomes)}:\n\n" + "\n\n".join(faults[:20])
+
+
+# The judge itself.
+
+
+def judged(work: Callable[[], Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    monkeypatch.setattr("vlrnn.commands.report.run", lambda _: work())
+    return judge("report", 1, lambda *_: Case(["report", "run", "--out", "out/page.html"]), None, folder)
+
+
+def test_a_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(line: str, code: int) -> int:
+        import sys
+
+        print(line, file=sys.stderr)
+        return code
+
+    def not_a_number() -> None:
+        Path("out").mkdir()
+        Path("out/a.json").write_text('{"value": NaN}')
+
+    ways: dict[str, tuple[Callable[[], Any], str]] = {
+        "fault": (lambda: 1 / 0, "ZeroDivisionError"),
+        "hung": (lambda: time.sleep(5), "more than 0.2 seconds"),
+        "two lines": (lambda: told("vlrnn report: a\nb", 2), "not one line, but 2"),
+        "not ours": (lambda: told("a", 2), "not from vlrnn report"),
+        "code": (lambda: told("a", 1), "exit code 1"),
+        "not a number": (not_a_number, "a.json has NaN"),
+        "pickle": (lambda: pickle.loads(pickle.dumps(checkpoints.Canary(0))), "a pickle has run"),
+    }
+    monkeypatch.setattr(running, "LIMIT", 0.2)
+    for name, (work, fault) in ways.items():
+        outcome = judged(work, tmp_path / name, monkeypatch)
+        assert fault in outcome.fault
+        assert "vlrnn report run --out out/page.html" in outcome.fault
+    assert judged(lambda: told("vlrnn report: a", 2), tmp_path / "good", monkeypatch) == Outcome("report 1", 2, "")
+    assert not list((tmp_path / "good").iterdir())
+
+
+def test_no_process_is_started_and_no_setting_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS), Path.cwd(), dict(os.environ)
+
+    def start() -> None:
+        os.environ["LEFT"] = "1"
+        os.chdir("/")
+        os.system("touch started")
+
+    assert judged(start, tmp_path, monkeypatch) == Outcome("report 1", 0, "")
+    assert before == (resource.getrlimit(resource.RLIMIT_AS), Path.cwd(), dict(os.environ))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_case_is_the_same_each_time(kind: str, world: World, tmp_path: Path) -> None:
+    made = []
+    for place in (tmp_path / "one", tmp_path / "two"):
+        place.mkdir()
+        arguments, _ = KINDS[kind](Random(f"{kind} 3"), world, place)
+        files = {path.relative_to(place): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        made.append(([word.replace(str(place), "") for word in arguments], files))
+    assert made[0] == made[1]
