@@ -15,6 +15,7 @@ import yaml
 from vlrnn.cli import main
 from vlrnn.data.batches import QuestionedImages
 from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.split_images import SplitImages
 from vlrnn.data.synthetic import make_scenes
 from vlrnn.records import Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.tasks.checkpoint import load_task
@@ -119,9 +120,8 @@ def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str])
 
 def test_an_image_stands_once_with_all_its_questions(questions: Path) -> None:
     examples = open_split(questions, "train")
-    data = QuestionedImages(
-        examples, [each.image for each in examples], locate=questions.joinpath, size=8, encode=lambda text: [len(text)]
-    )
+    image_of = SplitImages(examples).of_example
+    data = QuestionedImages(examples, image_of, locate=questions.joinpath, size=8, encode=lambda text: [len(text)])
     assert len(data) == len({example.image for example in examples})
     asked = [example for item in map(data.__getitem__, range(len(data))) for example in item.examples]
     assert sorted(example.id for example in asked) == sorted(example.id for example in examples)

@@ -1,8 +1,8 @@
 """What was learnt by going through a large file once, kept beside it, so that later starts need not.
 
-It lies in the folder `.index` beside the file, under a name with a digest of the file's size and time and of the version
-of vlrnn. So what is stale is never read, and it goes when its successor comes. Where nothing can be written, nothing is
-kept, and all works as well, more slowly. Knows nothing of what the files mean.
+It lies in the folder `.index` beside the file, under a name with a digest of the file's size, time and inode and of the
+version of vlrnn. So what is stale is never read, and it goes when its successor comes. Where nothing can be written,
+nothing is kept, and all works as well, more slowly. Knows nothing of what the files mean.
 """
 
 import functools
@@ -73,7 +73,7 @@ def _stamp(path: Path) -> str:
         status = path.stat()
     except OSError as fault:
         raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
-    told = f"{status.st_size} {status.st_mtime_ns} {vlrnn.__version__}"
+    told = f"{status.st_size} {status.st_mtime_ns} {status.st_ino} {vlrnn.__version__}"
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
@@ -84,7 +84,7 @@ def _load(place: Path) -> Arrays:
 
 def _save(place: Path, arrays: Arrays) -> None:
     with replacing(place, binary=True) as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # whose flags come behind the arrays
 
 
 @functools.cache

@@ -109,15 +109,13 @@ class QuestionedImages(Images):
 
     Args:
         examples: of a split, a question each.
-        images: the image of each example.
+        image_of: [E], the number of each example's image, from 0.
         more: as `Images` takes it.
     """
 
-    def __init__(self, examples: Sequence[Example], images: Sequence[str], **more: Any) -> None:
+    def __init__(self, examples: Sequence[Example], image_of: np.ndarray, **more: Any) -> None:
         super().__init__(**more)
         self.examples = examples
-        numbers: dict[str, int] = {}
-        image_of = np.fromiter((numbers.setdefault(image, len(numbers)) for image in images), dtype=np.int64)
         self._order = image_of.argsort(kind="stable")
         self._ends = np.bincount(image_of).cumsum()
 

@@ -13,11 +13,14 @@ from torch.utils.data.distributed import DistributedSampler
 from vlrnn.data.batches import Batch, CaptionedImages, Item, QuestionedImages, collate
 from vlrnn.data.features import FeatureCache, open_cache
 from vlrnn.data.resumable import ResumableLoader
+from vlrnn.data.split_images import SplitImages
+from vlrnn.data.word_counts import count_words
 from vlrnn.errors import UserError
+from vlrnn.kept import kept_json
 from vlrnn.nn.encoders import Encoder
+from vlrnn.progress import track
 from vlrnn.records import SPLITS, Example, describe_dataset, open_split
-from vlrnn.text.answer_set import AnswerPrior, AnswerSet, majority
-from vlrnn.text.answers import canonical, spell
+from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
 
@@ -108,7 +111,7 @@ class VisionLanguageData(pl.LightningDataModule):
         self.bf16 = bf16
         self.compiled = compiled
         self.overfit = overfit
-        self._images_of: dict[str, list[str]] = {}
+        self._images_of: dict[str, SplitImages] = {}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -141,21 +144,12 @@ class VisionLanguageData(pl.LightningDataModule):
 
     @cached_property
     def _counted(self) -> tuple[Vocabulary, dict[str, Counter[str]]]:
-        """The words, and the right answers of each question type: a large split is gone through once."""
-        answers: dict[str, Counter[str]] = {}
-
-        def texts() -> Iterator[list[str]]:
-            for example in open_split(self.root, "train"):
-                yield from map(tokenize, example.captions)
-                if example.question is not None:
-                    yield tokenize(example.question)
-                if example.answers:
-                    canon = list(map(canonical, example.answers))
-                    yield from map(spell, set(canon))
-                    if right := majority(canon):  # of `a` nothing is left
-                        answers.setdefault(example.question_type or "", Counter())[right] += 1
-
-        return Vocabulary.count(texts(), self.min_count), answers
+        """The words, and the right answers of each question type."""
+        examples = open_split(self.root, "train")
+        gone_through = track(examples, "words of train", unit="examples")
+        found = kept_json(examples.path, "words", lambda: count_words(gone_through))
+        answers = {kind: Counter(counts) for kind, counts in found["answers"].items()}
+        return Vocabulary.of(found["words"], self.min_count), answers
 
     @cached_property
     def asks(self) -> bool:
@@ -170,10 +164,10 @@ class VisionLanguageData(pl.LightningDataModule):
             return open_split(self.root, "train")[: self.overfit]
         return open_split(self.root, split)
 
-    def _images(self, split: str) -> list[str]:
-        """The image of each example of a split."""
+    def _images(self, split: str) -> SplitImages:
+        """The images of a split."""
         if split not in self._images_of:
-            self._images_of[split] = [example.image for example in self._examples(split)]
+            self._images_of[split] = SplitImages(self._examples(split))
         return self._images_of[split]
 
     @property
@@ -202,7 +196,7 @@ class VisionLanguageData(pl.LightningDataModule):
             raise UserError("data.cache names no folder for the encoder outputs")
         caches = {}
         for split in splits:
-            images = {image: self.locate(image) for image in dict.fromkeys(self._images(split))}
+            images = {image: self.locate(image) for image in self._images(split)}
             # Named by the split alone: captions of and questions about the same images share their encoder outputs.
             caches[split] = open_cache(
                 self.cache,
@@ -256,7 +250,7 @@ class VisionLanguageData(pl.LightningDataModule):
         more = {"locate": self.locate, "size": self._encoder().size, "cache": self._caches.get(split)}
         data: CaptionedImages | QuestionedImages
         if self.asks:
-            data = QuestionedImages(examples, self._images(split), encode=self.encode_question, **more)
+            data = QuestionedImages(examples, self._images(split).of_example, encode=self.encode_question, **more)
         else:
             captions = self.captions_per_image if split == "train" else None
             data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)

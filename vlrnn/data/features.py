@@ -19,6 +19,7 @@ from numpy.lib.format import open_memmap
 from torch.utils.data import DataLoader, Dataset
 
 from vlrnn.data.images import open_image, pixels
+from vlrnn.data.tars import stamp
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
 from vlrnn.nn.encoders import Encoder
@@ -94,11 +95,7 @@ def open_cache(
 def _key(encoder: Encoder, images: Mapping[str, Path]) -> str:
     digest = hashlib.sha256(encoder.fingerprint().encode())
     for image, path in images.items():
-        try:
-            status = path.stat()
-        except OSError as fault:
-            raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
-        digest.update(json.dumps([image, status.st_size, status.st_mtime_ns]).encode())
+        digest.update(json.dumps([image, *stamp(path)]).encode())
     return digest.hexdigest()[:20]
 
 

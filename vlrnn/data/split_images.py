@@ -1,6 +1,5 @@
 """Which images a split has, and which of them each example is about; memory holds a number per example, no name."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -19,7 +18,6 @@ class SplitImages(Sequence[str]):
 
     Attributes:
         of_example: [E], the number of each example's image.
-        digest: of all names in their order.
     """
 
     def __init__(self, examples: Sequence[Example]) -> None:
@@ -30,7 +28,6 @@ class SplitImages(Sequence[str]):
         else:
             found = _number(examples)
         self.of_example: np.ndarray = found["of_example"]
-        self.digest = found["digest"].tobytes().hex()
         self._first: np.ndarray = found["first"]
 
     def __len__(self) -> int:
@@ -44,8 +41,4 @@ class SplitImages(Sequence[str]):
 def _number(examples: Iterable[Example]) -> Mapping[str, np.ndarray]:
     numbers: dict[str, int] = {}
     of_example = np.fromiter((numbers.setdefault(each.image, len(numbers)) for each in examples), np.int64)
-    digest = hashlib.sha256()
-    for name in numbers:
-        digest.update(f"{len(name)} {name}".encode())
-    first = np.unique(of_example, return_index=True)[1]
-    return {"of_example": of_example, "first": first, "digest": np.frombuffer(digest.digest(), np.uint8)}
+    return {"of_example": of_example, "first": np.unique(of_example, return_index=True)[1]}

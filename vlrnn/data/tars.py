@@ -1,7 +1,7 @@
 """Files within tar files, by paths that lead through them: `shards/train-000003.tar/000003017.jpg`.
 
-A tar file is read by the offsets of what is in it, which are found out once and kept beside it; no file stays open. Knows
-nothing of images.
+A tar file is read by the offsets of what is in it, which are found out once and kept beside it; no file stays open.
+Knows nothing of images.
 """
 
 import os
@@ -40,6 +40,20 @@ def split_path(path: str | Path) -> tuple[Path, str] | None:
     outer, through, name = Path(path).as_posix().partition(".tar/")
     tar = Path(f"{outer}.tar")
     return (tar, name) if through and not tar.is_dir() else None
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file, or of one within a tar file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if within := split_path(path):
+        return read_within(*within)
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
 
 
 def read_within(tar: Path, name: str) -> bytes:
@@ -108,7 +122,8 @@ def _look_through(tar: Path) -> Members:
         raise
     except Exception as fault:  # what is raised on broken bytes is not documented, and varied
         reason = " ".join(str(fault).split()) or type(fault).__name__
-        raise UserError(f"{tar}: not a whole tar file: {reason}; copy it again, and unpacked if it is compressed") from None
+        mend = "copy it again, and unpack it if it is compressed"
+        raise UserError(f"{tar}: not a whole tar file: {reason}; {mend}") from None
     names = np.array(sorted(places), np.bytes_)
     starts, sizes = np.array([places[name] for name in sorted(places)], np.int64).reshape(-1, 2).T
     return Members(names, starts, sizes)

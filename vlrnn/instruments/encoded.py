@@ -12,6 +12,7 @@ from torch import Tensor
 from vlrnn.data.batches import CaptionedImages, Images, Item, QuestionedImages
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.features import FeatureCache
+from vlrnn.data.split_images import SplitImages
 from vlrnn.errors import UserError
 from vlrnn.predictor import Predictor
 from vlrnn.progress import track
@@ -106,8 +107,8 @@ def _items(
     more = {"locate": data.locate, "size": task.encoder.size, "cache": regions}
     if isinstance(task, Captioner):
         return CaptionedImages(listed, captions=0, encode=lambda text: [], **more)
-    images = [example.image for example in listed]
-    return QuestionedImages(listed, images, encode=lambda text: vocabulary.encode(tokenize(text)), **more)
+    image_of = SplitImages(listed).of_example
+    return QuestionedImages(listed, image_of, encode=lambda text: vocabulary.encode(tokenize(text)), **more)
 
 
 @torch.inference_mode()
