@@ -3,6 +3,7 @@
 Knows nothing of tensors or models; the encoder owns resizing and normalising.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
