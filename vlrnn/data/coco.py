@@ -39,8 +39,9 @@ def open_coco(path: Path, kind: str) -> COCO:
         if not isinstance(entries, list):
             raise UserError(f"{path}: not COCO {kind}: it has no list of {section}")
         for place, entry in enumerate(entries):
-            for key in keys:  # all of them are ids or texts
-                if not isinstance(entry, Mapping) or not isinstance(entry.get(key), (int, str)):
+            for key in keys:
+                kinds = (int, str) if key.endswith("id") else str  # the others are texts
+                if not isinstance(entry, Mapping) or not isinstance(entry.get(key), kinds):
                     raise UserError(f"{path}: {section}[{place}] has no proper {key!r}")
     coco = COCO()
     coco.dataset = value

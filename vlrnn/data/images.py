@@ -5,6 +5,7 @@ Knows nothing of tensors or models; the encoder owns resizing and normalising.
 """
 
 import io
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -88,7 +89,9 @@ def find_images(folder: str | Path) -> list[Path]:
 
 
 # Pillow only warns of images between its own limit and twice that, which are an error here, and of broken EXIF data,
-# which does no harm. Set once and not around each decoding, because all threads share the filters of warnings.
+# which does no harm; and it logs what is raised here of broken files. Set once and not around each decoding, because
+# all threads share the filters of warnings.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 

@@ -5,6 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from vlrnn.errors import UserError
 from vlrnn.parts import Part
 
 _HIDDEN = 2**19  # numbers that a processor's cache holds
@@ -46,6 +47,8 @@ class SoftAttention(Attention):
 
     def __init__(self, width: int = 512) -> None:
         super().__init__()
+        if width < 1:
+            raise UserError(f"attention.width must be at least 1, not {width}")
         self.width = width
 
     def build(self, query_width: int, region_width: int) -> Self:
@@ -95,6 +98,8 @@ class DotAttention(Attention):
 
     def __init__(self, width: int = 512) -> None:
         super().__init__()
+        if width < 1:
+            raise UserError(f"attention.width must be at least 1, not {width}")
         self.width = width
 
     def build(self, query_width: int, region_width: int) -> Self:

@@ -264,7 +264,7 @@ class Task(Part, pl.LightningModule):
 
 def _without_learning(description: Any) -> Any:
     """What a part is, whichever of its blocks learn."""
-    if not isinstance(description, dict):
+    if not isinstance(description, dict) or not isinstance(description.get("arguments"), dict):
         return description
     arguments = {name: each for name, each in description["arguments"].items() if name != "trainable_from"}
     return {**description, "arguments": arguments}

@@ -8,7 +8,6 @@ weights.
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,7 +90,7 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
             kind.
     """
     checkpoint = read_checkpoint(path)
-    task = rebuild(_described(checkpoint, path), expected, str(path))
+    task = rebuild(checkpoint["vlrnn"]["task"], expected, str(path))
     try:
         task.load_state_dict(checkpoint["state_dict"])
     except Exception as fault:  # whatever stands where tensors should
@@ -107,21 +106,8 @@ def load_part(path: str | Path, name: str, expected: type[AnyPart]) -> AnyPart |
     Raises:
         UserError: no checkpoint, or it describes no task.
     """
-    described = _described(read_checkpoint(path), path)
-    arguments = described.get("arguments") if isinstance(described, dict) else None
-    if not isinstance(arguments, dict):
-        raise UserError(f"{path}: describes no task; it was not written by vlrnn")
-    part = arguments.get(name)
+    part = read_checkpoint(path)["vlrnn"]["task"]["arguments"].get(name)
     return None if part is None else rebuild(part, expected, str(path))
-
-
-def _described(checkpoint: Mapping[str, Any], path: str | Path) -> Any:
-    """What a checkpoint says its task is."""
-    description = checkpoint["vlrnn"]
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise UserError(f"{path}: not a checkpoint of this version of vlrnn (format {FORMAT})")
-    _refuse_foreign_weights(description, path)
-    return description.get("task")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -129,14 +115,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     `state_dict`; and of a file what training goes on from. Only plain data and tensors are read.
 
     Raises:
-        UserError: no checkpoint of vlrnn, or one that holds pickled objects.
+        UserError: no checkpoint of this version of vlrnn, one that holds pickled objects, or one whose weights are not
+            all numbers.
     """
-    if Path(path).is_dir():
-        return _read_folder(Path(path))
+    checkpoint = _read_folder(Path(path)) if Path(path).is_dir() else _read_file(path)
+    if not isinstance(checkpoint, dict) or not {"vlrnn", "state_dict"} <= checkpoint.keys():
+        raise UserError(f"{path}: not a checkpoint of vlrnn: it has no description of a model")
+    _check_description(checkpoint["vlrnn"], path)
+    _check_weights(checkpoint["state_dict"], path)
+    return checkpoint
+
+
+def _read_file(path: str | Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as fault:
         raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
     except pickle.UnpicklingError:
@@ -146,9 +140,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as fault:  # torch raises what its zip reader raises
         reason = " ".join(str(fault).split())
         raise UserError(f"{path}: not a checkpoint: {reason[:120]}") from None
-    if not isinstance(checkpoint, dict) or not {"vlrnn", "state_dict"} <= checkpoint.keys():
-        raise UserError(f"{path}: not a checkpoint of vlrnn: it has no description of a model")
-    return checkpoint
+
+
+def _check_description(description: Any, path: str | Path) -> None:
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise UserError(f"{path}: not a checkpoint of this version of vlrnn (format {FORMAT})")
+    _refuse_foreign_weights(description, path)
+    task = description.get("task")
+    if not isinstance(task, dict) or not isinstance(task.get("arguments"), dict):
+        raise UserError(f"{path}: describes no task; it was not written by vlrnn")
+
+
+def _check_weights(weights: Any, path: str | Path) -> None:
+    if not isinstance(weights, dict) or not all(isinstance(each, torch.Tensor) for each in weights.values()):
+        raise UserError(f"{path}: holds something else than weights; it was not written by vlrnn")
+    if odd := next((name for name, each in weights.items() if not each.isfinite().all()), None):
+        raise UserError(f"{path}: {odd} is not all numbers: it is damaged; take another checkpoint")
 
 
 def _refuse_foreign_weights(description: Any, path: str | Path) -> None:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vlrnn.errors import UserError
 from vlrnn.nn.encoders import Encoder
 from vlrnn.parts import Part
 
@@ -28,6 +29,13 @@ class Optimization(Part):
     encoder_lr: float = 1e-5
     weight_decay: float = 1e-4
     warmup: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, value in self.arguments.items():
+            if not 0 <= value < math.inf:
+                raise UserError(f"optimization.{name} must be a number that is not negative, not {value}")
+        if self.warmup > 1:
+            raise UserError(f"optimization.warmup is a share of the steps, at most 1, not {self.warmup}")
 
     def optimizer(self, task: pl.LightningModule, encoder: Encoder) -> Optimizer:
         """The optimizer of all parameters that learn, which moves them in one fused kernel."""

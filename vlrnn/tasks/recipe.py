@@ -149,6 +149,8 @@ class RecipeCLI(LightningCLI):
         """Checkpoints are compared by the task's own score, where no other is named."""
         settings = self.config[self.subcommand] if self.subcommand else self.config
         self._task = _find_task(settings["model"]["class_path"])
+        if (batches := settings["trainer"]["accumulate_grad_batches"]) < 1:
+            raise UserError(f"trainer.accumulate_grad_batches must be at least 1, not {batches}")
         for callback in ("checkpoint", "early_stopping"):
             if not settings[callback]["monitor"]:
                 settings[callback]["monitor"] = f"val/{self._task.headline}"
