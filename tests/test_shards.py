@@ -32,8 +32,8 @@ from vlrnn.kept import kept_arrays, kept_json
 from vlrnn.nn.encoders import CNNEncoder, NoImage
 from vlrnn.records import open_split
 
-SMALL = 0.0005
-"""MiB: a shard holds one or two pictures."""
+SMALL = 0.0003
+"""MiB: a shard holds two or three pictures."""
 
 
 @pytest.fixture(scope="module")
