@@ -80,7 +80,7 @@ def test_every_image_is_in_a_shard_as_it_was(dataset: Path, sharded: Path) -> No
             assert tars.read_file(sharded / after.image) == (dataset / before.image).read_bytes()
             assert (after.id, after.captions) == (before.id, before.captions)
     assert len(list((sharded / "shards").glob("train-*.tar"))) > 2
-    assert not list((sharded / "shards").glob(".*"))
+    assert not list((sharded / "shards").glob(".*.tar"))
     told, was = (json.loads((folder / "dataset.json").read_text()) for folder in (sharded, dataset))
     assert told == was
 
