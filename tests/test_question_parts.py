@@ -12,8 +12,10 @@ from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.context import Context
 from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mutan, Product
 from vlrnn.nn.glimpses import Glimpses, Look, WholeImage
+from vlrnn.nn.pooling import Max, Mean, Pooling
 from vlrnn.nn.questions import QuestionEncoder
 from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+from vlrnn.parts import describe, rebuild
 
 WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "what", "is", "this", "red")
 M, Q, D, B, N = 5, 6, 7, 3, 4
@@ -41,6 +43,19 @@ def test_a_question_is_what_the_recurrence_says_at_its_last_word(cell: str, all_
         if all_layers:
             said = encoder.recurrence.layer_outputs(state).sum(1)
         assert torch.allclose(said[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("pooling", "over"), [(Mean(), lambda said: said.mean(0)), (Max(), lambda said: said.amax(0))])
+def test_a_question_may_be_all_that_was_said(pooling: Pooling, over: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    encoder = QuestionEncoder(GRU(Q), embedding=9, pooling=pooling).build(WORDS).eval()
+    tokens = torch.tensor([[4, 5, 6, 0], [3, 0, 0, 0]])
+    for row, length in enumerate((3, 1)):
+        words = encoder.embedding(tokens[row : row + 1, :length])
+        said, _ = encoder.recurrence.scan(words, encoder.recurrence.initial_state(1))
+        assert torch.allclose(encoder(tokens)[row], over(said[0]), atol=1e-6)
+    assert type(rebuild(describe(encoder), QuestionEncoder, "here").pooling) is type(pooling)
+    with pytest.raises(UserError, match="all_layers sums"):
+        QuestionEncoder(GRU(Q), all_layers=True, pooling=pooling)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
+from vlrnn.nn.pooling import Last, Pooling
 from vlrnn.nn.recurrence import Recurrence
 from vlrnn.parts import Part
 from vlrnn.text.vocabulary import PAD
@@ -47,7 +48,7 @@ class NoQuestion(Reader):
 
 
 class QuestionEncoder(Reader):
-    """Words are embedded, the recurrence reads them, and what it says at the last one is the question.
+    """Words are embedded, the recurrence reads them, and what it says at the last one, or over all, is the question.
 
     Args:
         recurrence: any.
@@ -59,6 +60,7 @@ class QuestionEncoder(Reader):
             et al. 2015) let both layers speak, instead of that of the last layer.
         norm: the question passes a layer norm (Ba, Kiros, Hinton 2016). What a recurrence says is small at first, and
             attention and fusion are long in hearing it.
+        pooling: what of all that the last layer says is the question. null: what it says at the last word.
     """
 
     def __init__(
@@ -69,13 +71,17 @@ class QuestionEncoder(Reader):
         weights: str | None = None,
         all_layers: bool = False,
         norm: bool = False,
+        pooling: Pooling | None = None,
     ) -> None:
         super().__init__()
+        if all_layers and pooling is not None:
+            raise UserError("question_encoder: all_layers sums what the layers say at the last word; leave pooling out")
         self.recurrence = recurrence
         self.embedding_width = embedding
         self.dropout = nn.Dropout(dropout)
         self.weights = weights
         self.all_layers = all_layers
+        self.pooling = pooling or Last()
         self.even_out = nn.LayerNorm(recurrence.width) if norm else nn.Identity()
         self.width = recurrence.width
         # A checkpoint holds the vectors and must not look for the file they came from.
@@ -103,7 +109,7 @@ class QuestionEncoder(Reader):
         if self.all_layers:
             question = self.recurrence.layer_outputs(state).sum(1)
         else:
-            question = outputs[torch.arange(len(tokens), device=tokens.device), (lengths - 1).clamp(min=0)]
+            question = self.pooling(outputs, lengths)
         return self.dropout(self.even_out(question))
 
 
