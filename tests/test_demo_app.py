@@ -71,6 +71,7 @@ def page(chromium: Any, address: str, request: pytest.FixtureRequest) -> Iterato
     """The open page, which may ask nobody but this machine."""
     context = chromium.new_context(viewport={"width": request.param, "height": 900})
     page = context.new_page()
+    page.set_default_timeout(120_000)  # a machine that does other work too is slow
     strangers: list[str] = []
     page.on("request", lambda each: None if ours(each.url, address) else strangers.append(each.url))
     page.goto(address)

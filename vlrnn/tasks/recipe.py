@@ -303,7 +303,6 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
             args=[*subcommand, *arguments],
             run=bool(subcommand),
             save_config_callback=RunConfig,
-            save_config_kwargs={"overwrite": True},
             parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
         )
     except SystemExit as leaving:

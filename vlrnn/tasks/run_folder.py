@@ -13,8 +13,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jsonargparse import Namespace
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.cli import SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -84,9 +85,14 @@ class PlainCheckpoints(TorchCheckpointIO):
 class RunConfig(SaveConfigCallback):
     """Saves the recipe of a run as `config.yaml`; a later test or validation leaves that of training as it is."""
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if stage == "fit" or not (Path(trainer.default_root_dir) / self.config_filename).is_file():
-            super().setup(trainer, pl_module, stage)
+    def __init__(self, parser: LightningArgumentParser, config: Namespace) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)  # which would not write it whole
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        path = Path(trainer.default_root_dir) / self.config_filename
+        if stage == "fit" or not path.is_file():
+            with replacing(path) as file:
+                file.write(self.parser.dump(self.config, skip_none=False))
 
 
 def loggers(folder: str, wanted: bool | Logger | Iterable[Logger] | None) -> list[Logger]:
