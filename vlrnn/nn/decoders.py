@@ -18,7 +18,7 @@ from vlrnn.errors import UserError
 from vlrnn.nn.attention import Attention
 from vlrnn.nn.context import Context
 from vlrnn.nn.layout import Grid, fill_up, stack_steps
-from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.recurrence import Recurrence, that_speaks
 from vlrnn.nn.regions import RegionMap
 from vlrnn.nn.tree import Tree, leaves, map_tree, select
 from vlrnn.parts import Part
@@ -163,7 +163,7 @@ class ShowAndTell(Decoder):
 
     def __init__(self, recurrence: Recurrence, embedding: int = 512, dropout: float = 0.5) -> None:
         super().__init__()
-        self.recurrence = recurrence
+        self.recurrence = that_speaks(recurrence)
         self.embedding_width = embedding
         self.dropout = nn.Dropout(dropout)
 
@@ -245,7 +245,7 @@ class ShowAttendTell(Decoder):
         super().__init__()
         if frequencies and not region_width:
             raise UserError("decoder: frequencies need a region_width, the width of the map that they enter")
-        self.recurrence = recurrence
+        self.recurrence = that_speaks(recurrence)
         self.frequencies = frequencies
         self.query_word = query_word
         self.attention = attention
@@ -263,7 +263,10 @@ class ShowAttendTell(Decoder):
         self.recurrence.build(self.embedding_width + width)
         self.attention.build(hidden + self.embedding_width * self.query_word, width)
         self.gate = nn.Linear(hidden, width)
-        self.first_state = FirstState(width + question_width, self._start(1))
+        if self.recurrence.open_state:
+            self.first_state = FirstState(width + question_width, self._start(1))
+        else:
+            self.first_input = nn.Linear(width + question_width, self.embedding_width + width)
         self.from_state = nn.Linear(hidden, self.embedding_width)
         self.from_seen = nn.Linear(width, self.embedding_width, bias=False)
         self.score = nn.Linear(self.embedding_width, vocabulary_size)
@@ -277,7 +280,10 @@ class ShowAttendTell(Decoder):
         return self.Memory(_known(pooled, context), regions, self.attention.prepare(regions), context.mask)
 
     def initial_state(self, memory: Tree) -> Tree:
-        return self.first_state(memory.known, self._start(memory.known.shape[0]))
+        start = self._start(memory.known.shape[0])
+        if self.recurrence.open_state:
+            return self.first_state(memory.known, start)
+        return self.recurrence.step(torch.tanh(self.first_input(memory.known)), start[1])
 
     def _start(self, batch_size: int) -> Tree:
         """The output before the first word, which is the first query, and the recurrence's own first state."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
-from vlrnn.nn.pooling import Last, Pooling
+from vlrnn.nn.pooling import Pooling
 from vlrnn.nn.recurrence import Recurrence
 from vlrnn.parts import Part
 from vlrnn.text.vocabulary import PAD
@@ -60,7 +60,8 @@ class QuestionEncoder(Reader):
             et al. 2015) let both layers speak, instead of that of the last layer.
         norm: the question passes a layer norm (Ba, Kiros, Hinton 2016). What a recurrence says is small at first, and
             attention and fusion are long in hearing it.
-        pooling: what of all that the last layer says is the question. null: what it says at the last word.
+        pooling: what of all that the last layer says is the question. null: what it says at the last word
+            (and what reads both ways, at the first too).
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class QuestionEncoder(Reader):
         self.dropout = nn.Dropout(dropout)
         self.weights = weights
         self.all_layers = all_layers
-        self.pooling = pooling or Last()
+        self.pooling = pooling
         self.even_out = nn.LayerNorm(recurrence.width) if norm else nn.Identity()
         self.width = recurrence.width
         # A checkpoint holds the vectors and must not look for the file they came from.
@@ -106,10 +107,11 @@ class QuestionEncoder(Reader):
         start = self.recurrence.initial_state(len(tokens))
         lengths = (tokens != PAD).sum(1)
         outputs, state = self.recurrence.scan(self.dropout(self.embedding(tokens)), start, lengths)
-        if self.all_layers:
-            question = self.recurrence.layer_outputs(state).sum(1)
-        else:
+        if self.pooling is not None:
             question = self.pooling(outputs, lengths)
+        else:  # of what reads both ways each half has read all of it
+            said = self.recurrence.layer_outputs(state)
+            question = said.sum(1) if self.all_layers else said[:, -1]
         return self.dropout(self.even_out(question))
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from vlrnn.errors import UserError
 from vlrnn.nn.tree import Tree, map_tree
 from vlrnn.parts import Part
 
@@ -25,6 +26,13 @@ class Recurrence(Part, nn.Module):
     """
 
     width: int
+
+    causal: bool = True
+    """Whether what it says of a step hangs on no later one, so that it can say something word by word."""
+
+    open_state: bool = True
+    """Whether something may be put into its state, all leaves of which the next step reads. Where the state is large,
+    or holds what was heard, an image rather comes as a first input."""
 
     def build(self, input_width: int) -> Self:
         """Make the parameters, for inputs of this width; returns itself."""
@@ -60,6 +68,30 @@ class Recurrence(Part, nn.Module):
         raise NotImplementedError
 
 
+def that_speaks(recurrence: Recurrence) -> Recurrence:
+    """The recurrence, which is to say something word by word.
+
+    Raises:
+        UserError: it reads both ways.
+    """
+    if not recurrence.causal:
+        raise UserError(
+            f"{type(recurrence).__name__} reads both ways, and what comes later is not there while something is being "
+            "said: it is for question encoders alone"
+        )
+    return recurrence
+
+
+def draw_weights(from_input: Tensor, from_state: Tensor, bias: Tensor, gates: int) -> None:
+    """Draw what a gated recurrence begins with, each gate's block by itself: Glorot's uniform numbers for the input,
+    orthogonal ones for the state (Saxe et al. 2014), zeros for the bias."""
+    for block in from_input.data.chunk(gates):
+        nn.init.xavier_uniform_(block)
+    for block in from_state.data.chunk(gates):
+        nn.init.orthogonal_(block)
+    nn.init.zeros_(bias)
+
+
 class _Fused(Recurrence):
     """What `torch.nn.RNN`, `GRU` and `LSTM` share: the fused kernels, their states turned batch first, their
     initialisation.
@@ -86,15 +118,10 @@ class _Fused(Recurrence):
 
     def build(self, input_width: int) -> Self:
         self.kernel = self._kernel(input_width)
-        for name, parameter in self.kernel.named_parameters():
-            blocks = parameter.data.chunk(self.gates)
-            for block in blocks:
-                if name.startswith("weight_hh"):
-                    nn.init.orthogonal_(block)
-                elif name.startswith("weight_ih"):
-                    nn.init.xavier_uniform_(block)
-                else:
-                    nn.init.zeros_(block)
+        for layer in range(self.layers):
+            from_input, from_state, bias, other = (getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS)
+            draw_weights(from_input, from_state, bias, self.gates)
+            nn.init.zeros_(other)  # the two are added
         return self
 
     def initial_state(self, batch_size: int) -> Tree:
@@ -187,11 +214,37 @@ class GRU(_Fused):
 
 
 class LSTM(_Fused):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997) with forget gates (Gers et al. 2000), whose bias starts
-    at 1 (Jozefowicz et al. 2015). Its state is the pair (output, cell)."""
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) with forget gates (Gers et al. 2000):
+
+    (i, f, g, o) = W x + U h + b,  c' = s(f) c + s(i) tanh(g),  h' = s(o) tanh(c').
+
+    Its state is the pair (output h, cell c).
+
+    Args:
+        forget_bias: that of f at the start (1: Jozefowicz et al. 2015). The cell keeps s(b) of itself at each step.
+        chrono: the longest time, in steps, that something is to be remembered for: the bias of f is then drawn as log
+            of what is uniform between 1 and chrono - 1, and that of i is its opposite (Tallec and Ollivier 2018, eq.
+            16). It takes the place of `forget_bias`.
+        width, layers, dropout, learned_state: as everywhere.
+    """
 
     gates = 4
     state_parts = 2
+
+    def __init__(
+        self,
+        width: int = 512,
+        layers: int = 1,
+        dropout: float = 0.0,
+        learned_state: bool = False,
+        forget_bias: float = 1.0,
+        chrono: int | None = None,
+    ) -> None:
+        super().__init__(width, layers, dropout, learned_state)
+        if chrono is not None and chrono < 3:
+            raise UserError(f"LSTM: chrono is a time of 3 steps at least, not {chrono}")
+        self.forget_bias = forget_bias
+        self.chrono = chrono
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
         return nn.LSTM(input_width, self.width, self.layers, batch_first=True, dropout=self.dropout)
@@ -201,9 +254,13 @@ class LSTM(_Fused):
 
     def build(self, input_width: int) -> Self:
         super().build(input_width)
-        for name, parameter in self.kernel.named_parameters():
-            if name.startswith("bias_ih"):  # the other bias stays zero: the two are added
-                parameter.data[self.width : 2 * self.width].fill_(1.0)
+        for layer in range(self.layers):
+            taken, kept, *_ = self.kernel.get_parameter(f"bias_ih_l{layer}").data.chunk(self.gates)
+            if self.chrono is None:
+                kept.fill_(self.forget_bias)
+            else:
+                kept.uniform_(1, self.chrono - 1).log_()
+                taken.copy_(-kept)
         return self
 
     def cell_state(self, state: Tree) -> Tensor:

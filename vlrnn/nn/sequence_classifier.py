@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.nn.pooling import Pooling
-from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.recurrence import Recurrence, that_speaks
 from vlrnn.parts import Part
 
 
@@ -26,7 +26,7 @@ class SequenceClassifier(Part, nn.Module):
         self, recurrence: Recurrence, classes: int, pooling: Pooling | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.recurrence = recurrence
+        self.recurrence = recurrence if pooling is not None else that_speaks(recurrence)
         self.classes = classes
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vlrnn.errors import UserError
-from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.recurrence import Recurrence, that_speaks
 from vlrnn.nn.tree import Tree, leaves
 from vlrnn.parts import Part
 
@@ -36,7 +36,7 @@ class StreamDecoder(Part, nn.Module):
         super().__init__()
         if recompute is not None and recompute < 1:
             raise UserError(f"decoder.recompute must be at least 1, not {recompute}")
-        self.recurrence = recurrence
+        self.recurrence = that_speaks(recurrence)
         self.embedding_width = embedding
         self.dropout = nn.Dropout(dropout)
         self.recompute = recompute
