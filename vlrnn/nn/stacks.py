@@ -1,0 +1,98 @@
+"""Any recurrences on each other, with ways around them: depth that gradients come through. Knows no cell."""
+
+import copy
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.tree import Tree
+
+
+class _Stack(Recurrence):
+    """Copies of a cell; from the second on, `join` brings together what comes in and what it says.
+
+    Args:
+        cell: any, D wide.
+        layers: how many.
+        dropout: share of what comes in from the second on that is dropped in training.
+    """
+
+    def __init__(self, cell: Recurrence, layers: int = 2, dropout: float = 0.0) -> None:
+        super().__init__()
+        if layers < 2:
+            raise UserError(f"a stack has two layers at least, not {layers}")
+        self.width, self.layers, self.dropout = cell.width, layers, dropout
+        self.causal, self.open_state = cell.causal, cell.open_state
+        self.cells = nn.ModuleList(copy.deepcopy(cell) for _ in range(layers))
+
+    def build(self, input_width: int) -> Self:
+        for depth, cell in enumerate(self._cells()):
+            cell.build(self.width if depth else input_width)
+        return self
+
+    def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
+        """What layer `depth`, 1 or more, hands on: of its input x and its output y, both [..., D]."""
+        raise NotImplementedError
+
+    def initial_state(self, batch_size: int) -> Tree:
+        return tuple(cell.initial_state(batch_size) for cell in self._cells())
+
+    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        after = []
+        for depth, (cell, own) in enumerate(zip(self._cells(), state, strict=True)):
+            given = F.dropout(xs, self.dropout, self.training) if depth else xs
+            ys, new = cell.scan(given, own, lengths)
+            xs = self.join(depth, xs, ys) if depth else ys
+            after.append(new)
+        if lengths is not None:
+            there = torch.arange(xs.shape[1], device=xs.device) < lengths[:, None]
+            xs = xs.where(there[..., None], 0.0)
+        return xs, tuple(after)
+
+    def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
+        after = []
+        for depth, (cell, own) in enumerate(zip(self._cells(), state, strict=True)):
+            given = F.dropout(x, self.dropout, self.training) if depth else x
+            y, new = cell.step(given, own)
+            x = self.join(depth, x, y) if depth else y
+            after.append(new)
+        return x, tuple(after)
+
+    def _cells(self) -> list[Recurrence]:
+        return list(self.cells)  # type: ignore[arg-type]
+
+    def layer_outputs(self, state: Tree) -> Tensor:
+        said = [cell.layer_outputs(own)[:, -1] for cell, own in zip(self._cells(), state, strict=True)]
+        handed = said[:1]
+        for depth, y in enumerate(said[1:], 1):
+            handed.append(self.join(depth, handed[-1], y))
+        return torch.stack(handed, 1)
+
+    def cell_state(self, state: Tree) -> Tensor:
+        return self._cells()[-1].cell_state(state[-1])
+
+
+class ResidualStack(_Stack):
+    """Each layer adds to what came in, y = x + f(x) (He et al. 2016; over recurrences: Wu et al. 2016, section 3.1)."""
+
+    def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class HighwayStack(_Stack):
+    """Each layer decides, number by number, how much of what came in it replaces, y = t f(x) + (1 - t) x with t =
+    s(W x + w), w starting at -1 (Srivastava, Greff, Schmidhuber 2015, eq. 3; over recurrences: Zhang et al. 2016)."""
+
+    def build(self, input_width: int) -> Self:
+        super().build(input_width)
+        self.gates = nn.ModuleList(nn.Linear(self.width, self.width) for _ in range(self.layers - 1))
+        for gate in self.gates:
+            nn.init.constant_(gate.bias, -1.0)  # type: ignore[arg-type]
+        return self
+
+    def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
+        return torch.lerp(x, y, self.gates[depth - 1](x).sigmoid())
