@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from every_cell import CELLS
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -23,7 +24,7 @@ from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
 from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.nn.recurrence import GRU, LSTM
+from vlrnn.nn.recurrence import LSTM
 from vlrnn.parts import describe
 from vlrnn.records import AttentionMaps, Example, Prediction, RecordFile, open_split
 from vlrnn.tasks.base import Task
@@ -84,7 +85,10 @@ def train(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: Any)
     "decoder",
     [
         pytest.param(attending, id="show-attend-tell"),
-        pytest.param(lambda: ShowAndTell(GRU(32), embedding=24, dropout=0.0), id="show-and-tell"),
+        *(
+            pytest.param(lambda make=make: ShowAndTell(make(32), embedding=24, dropout=0.0), id=f"show-and-tell-{name}")
+            for name, make in CELLS.items()
+        ),
     ],
 )
 def test_eight_examples_learnt_by_heart(
@@ -96,7 +100,7 @@ def test_eight_examples_learnt_by_heart(
     batch = collate(items_of(dataset, examples, vocabulary))
     regions = torch.randn(8, task.encoder.count, task.encoder.width).half()  # as the feature cache has them
     batch = batch._replace(images=None, regions=regions)
-    loader = DataLoader([batch] * 250, batch_size=None)
+    loader = DataLoader([batch] * 400, batch_size=None)
     train(task, loader, tmp_path)
     task.eval()
     for beams in (1, 3):
@@ -106,6 +110,9 @@ def test_eight_examples_learnt_by_heart(
             assert len(best.log_probs) == len(best.tokens) + 1
             assert best.score == pytest.approx(sum(best.log_probs) / len(best.log_probs), abs=1e-4)
             assert best.score > -0.2
+    save_pretrained(task, tmp_path / "saved")
+    again = load_task(tmp_path / "saved", Captioner).speak(task.see(batch), Decoding(num_beams=3, max_new_tokens=12))
+    assert [best.tokens for best, *_ in again] == [best.tokens for best, *_ in sentences]
     predictions = {each.id: each for each in task.predict(batch)}
     scores = task.score(predictions, {example.id: example for example in examples})["scores"]
     assert scores["Bleu_4"]["value"] == pytest.approx(1.0)

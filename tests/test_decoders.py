@@ -1,7 +1,10 @@
 """The laws of decoders, over every decoder with every cell in it."""
 
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 
+import every_cell
 import pytest
 import torch
 from torch import Tensor
@@ -10,16 +13,14 @@ from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
 from vlrnn.nn.ensemble import Ensemble
-from vlrnn.nn.recurrence import GRU, LSTM, RNN
+from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
 from vlrnn.nn.tree import map_tree, select
 
 B, K, T, N, D, H, E, A, V = 4, 3, 6, 5, 7, 6, 8, 4, 11
 
-CELLS = {
-    "rnn-tanh": lambda: RNN(width=H),
-    "rnn-relu": lambda: RNN(width=H, nonlinearity="relu"),
-    "gru": lambda: GRU(width=H, learned_state=True),
-    "lstm": lambda: LSTM(width=H),
+CELLS: dict[str, Callable[[], Recurrence]] = {
+    **{name: partial(cell, H) for name, cell in every_cell.CELLS.items()},
+    "gru-learned": lambda: GRU(width=H, learned_state=True),
     "lstm-2": lambda: LSTM(width=H, layers=2, dropout=0.2, learned_state=True),
 }
 DECODERS = {

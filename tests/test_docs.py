@@ -232,7 +232,7 @@ def contributed() -> dict[str, Any]:
 
 def test_the_cell_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     cell = contributed["MinimalGatedUnit"]
-    monkeypatch.setitem(test_recurrence.CELLS, "new", lambda **_: cell(test_recurrence.D))
+    monkeypatch.setitem(test_recurrence.CELLS, "new", lambda width, **_: cell(width))
     for law in (test_recurrence.test_scan_is_steps,):
         law("new", 1, False)
     for cut in (1, 3, 6):

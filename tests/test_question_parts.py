@@ -1,8 +1,10 @@
 """Question encoder, looks and fusions: the formulas written out, and what they must not depend on."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import every_cell
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,15 +16,15 @@ from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mu
 from vlrnn.nn.glimpses import Glimpses, Look, WholeImage
 from vlrnn.nn.pooling import Max, Mean, Pooling
 from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
 from vlrnn.parts import describe, rebuild
 
 WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "what", "is", "this", "red")
 M, Q, D, B, N = 5, 6, 7, 3, 4
 CELLS: dict[str, Callable[[], Recurrence]] = {
-    "rnn": lambda: RNN(Q),
-    "gru": lambda: GRU(Q, layers=2),
-    "lstm": lambda: LSTM(Q, layers=2, learned_state=True),
+    **{name: partial(cell, Q) for name, cell in every_cell.CELLS.items()},
+    "gru-2": lambda: GRU(Q, layers=2),
+    "lstm-2": lambda: LSTM(Q, layers=2, learned_state=True),
 }
 
 

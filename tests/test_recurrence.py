@@ -2,27 +2,38 @@
 
 import pytest
 import torch
+from every_cell import CELLS, FUSED, LONG_MEMORY, OWN, STACKS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+from vlrnn.errors import UserError
+from vlrnn.nn.bidirectional import Bidirectional
+from vlrnn.nn.decoders import ShowAndTell
+from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
+from vlrnn.nn.sequence_classifier import SequenceClassifier
+from vlrnn.nn.stacks import ResidualStack
+from vlrnn.nn.stream import StreamDecoder
 from vlrnn.nn.tree import Tree, leaves, map_tree
 
 B, T, I, D = 5, 7, 3, 6  # noqa: E741
 
-CELLS = {
-    "rnn-tanh": lambda **more: RNN(width=D, nonlinearity="tanh", **more),
-    "rnn-relu": lambda **more: RNN(width=D, nonlinearity="relu", **more),
-    "gru": lambda **more: GRU(width=D, **more),
-    "lstm": lambda **more: LSTM(width=D, **more),
-}
 every_cell = pytest.mark.parametrize("cell", list(CELLS))
+every_fused = pytest.mark.parametrize("cell", list(FUSED))
+every_single = pytest.mark.parametrize("cell", [*FUSED, *OWN])
 every_stack = pytest.mark.parametrize("layers", [1, 2])
-every_start = pytest.mark.parametrize("learned_state", [False, True])
+every_start = pytest.mark.parametrize(
+    ("cell", "learned_state"), [*((cell, False) for cell in CELLS), *((cell, True) for cell in FUSED)]
+)
+
+
+def new(cell: str, layers: int = 1, learned_state: bool = False, **more: object) -> Recurrence:
+    if cell in FUSED:
+        more["learned_state"] = learned_state
+    return CELLS[cell](D, layers=layers + (cell in STACKS), **more)
 
 
 def make(cell: str, **more: object) -> Recurrence:
-    recurrence = CELLS[cell](**more).build(I).eval()
+    recurrence = new(cell, **more).build(I).eval()  # type: ignore[arg-type]
     with torch.no_grad():  # no parameter may hide by being zero
         for parameter in recurrence.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -35,9 +46,8 @@ def close(left: Tree, right: Tree) -> None:
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-@every_cell
-@every_stack
 @every_start
+@every_stack
 def test_scan_is_steps(cell: str, layers: int, learned_state: bool) -> None:
     recurrence = make(cell, layers=layers, learned_state=learned_state)
     xs = torch.randn(B, T, I)
@@ -49,9 +59,8 @@ def test_scan_is_steps(cell: str, layers: int, learned_state: bool) -> None:
     close(state, after)
 
 
-@every_cell
-@every_stack
 @every_start
+@every_stack
 @pytest.mark.parametrize("cut", [1, 3, 6])
 def test_scan_is_scan_in_chunks(cell: str, layers: int, learned_state: bool, cut: int) -> None:
     recurrence = make(cell, layers=layers, learned_state=learned_state)
@@ -69,7 +78,7 @@ def test_scan_is_scan_in_chunks(cell: str, layers: int, learned_state: bool, cut
 @every_cell
 @every_stack
 def test_past_its_length_a_row_stays(cell: str, layers: int) -> None:
-    recurrence = make(cell, layers=layers, learned_state=True)
+    recurrence = make(cell, layers=layers)
     xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
     start = map_tree(torch.randn_like, recurrence.initial_state(B))
     ys, after = recurrence.scan(xs, start, lengths)
@@ -94,9 +103,8 @@ def test_any_lengths(lengths: list[int]) -> None:
     torch.testing.assert_close(ys, full * there[..., None], rtol=1e-5, atol=1e-5)
 
 
-@every_cell
-@every_stack
 @every_start
+@every_stack
 def test_what_lies_past_the_length_does_not_matter(cell: str, layers: int, learned_state: bool) -> None:
     recurrence = make(cell, layers=layers, learned_state=learned_state)
     xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
@@ -107,9 +115,8 @@ def test_what_lies_past_the_length_does_not_matter(cell: str, layers: int, learn
     )
 
 
-@every_cell
-@every_stack
 @every_start
+@every_stack
 def test_state_is_batch_first(cell: str, layers: int, learned_state: bool) -> None:
     recurrence = make(cell, layers=layers, learned_state=learned_state)
     start = recurrence.initial_state(B)
@@ -125,10 +132,11 @@ def test_state_is_batch_first(cell: str, layers: int, learned_state: bool) -> No
 @every_cell
 @every_stack
 def test_first_state(cell: str, layers: int) -> None:
-    zero = CELLS[cell](layers=layers).build(I)
+    zero = new(cell, layers=layers).build(I)
     assert all((leaf == 0).all() for leaf in leaves(zero.initial_state(B)))
-    learned = make(cell, layers=layers, learned_state=True)
-    assert all((leaf != 0).any() for leaf in leaves(learned.initial_state(B)))
+    if cell in FUSED:
+        learned = make(cell, layers=layers, learned_state=True)
+        assert all((leaf != 0).any() for leaf in leaves(learned.initial_state(B)))
 
 
 @every_cell
@@ -138,17 +146,30 @@ def test_cell_state(cell: str, layers: int) -> None:
     y, state = recurrence.step(torch.randn(B, I), recurrence.initial_state(B))
     remembered = recurrence.cell_state(state)
     assert remembered.shape == (B, D)
-    if cell == "lstm":
+    if cell in LONG_MEMORY:
         assert not torch.allclose(remembered, y)
         assert torch.equal(remembered, state[1][:, -1])
-    else:
+    elif cell not in STACKS:  # whose last layer remembers what it says itself
         torch.testing.assert_close(remembered, y)
 
 
 @every_cell
 @every_stack
+def test_what_each_layer_said(cell: str, layers: int) -> None:
+    recurrence = make(cell, layers=layers)
+    xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
+    ys, after = recurrence.scan(xs, recurrence.initial_state(B), lengths)
+    said = recurrence.layer_outputs(after)
+    assert said.shape == (B, layers + (cell in STACKS), D)
+    for row, length in enumerate(lengths.tolist()):
+        if length:
+            torch.testing.assert_close(said[row, -1], ys[row, length - 1], rtol=1e-5, atol=1e-5)
+
+
+@every_fused
+@every_stack
 def test_initialisation(cell: str, layers: int) -> None:
-    recurrence = CELLS[cell](layers=layers).build(I)
+    recurrence = CELLS[cell](D, layers=layers).build(I)
     for name, parameter in recurrence.kernel.named_parameters():
         if name.startswith("weight_hh"):
             for block in parameter.split(D):
@@ -161,7 +182,7 @@ def test_initialisation(cell: str, layers: int) -> None:
         assert torch.equal(bias, forget)
 
 
-@every_cell
+@every_single
 def test_dropout_stands_between_layers_and_only_in_training(cell: str) -> None:
     xs = torch.randn(B, T, I)
     stack = make(cell, layers=2, dropout=0.5)
@@ -178,7 +199,7 @@ def test_dropout_stands_between_layers_and_only_in_training(cell: str) -> None:
     assert torch.equal(first, second)
 
 
-@every_cell
+@every_single
 def test_dropout_keeps_the_first_layer_whole(cell: str) -> None:
     """What a layer says to the next may be dropped; what it remembers may not."""
     stack = make(cell, layers=2, dropout=0.5)
@@ -190,9 +211,8 @@ def test_dropout_keeps_the_first_layer_whole(cell: str) -> None:
             torch.testing.assert_close(kept[:, 0], expected, rtol=1e-5, atol=1e-5)
 
 
-@every_cell
-@every_stack
 @every_start
+@every_stack
 @pytest.mark.parametrize("lengths", [None, [7, 2, 0, 4, 1]])
 def test_gradients_reach_every_parameter(
     cell: str, layers: int, learned_state: bool, lengths: list[int] | None
@@ -206,16 +226,101 @@ def test_gradients_reach_every_parameter(
         assert parameter.grad.abs().sum() > 0, name
     recurrence.zero_grad()
     state = recurrence.initial_state(B)
-    for time in range(2):
+    for time in range(3):  # what is kept of the first step shows at the third
         y, state = recurrence.step(xs[:, time], state)
     y.square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in recurrence.parameters())
 
 
-@every_cell
+@every_single
 @every_stack
 def test_a_built_recurrence_is_described_by_its_arguments(cell: str, layers: int) -> None:
     recurrence = make(cell, layers=layers, dropout=0.3)
     assert recurrence.arguments["width"] == D
     assert recurrence.arguments["layers"] == layers
     assert recurrence.arguments["dropout"] == 0.3
+
+
+@every_cell
+def test_laws_hold_to_many_digits(cell: str) -> None:
+    """Over a text that is longer than what any of them computes at once."""
+    recurrence = make(cell, layers=2).double()
+    xs = torch.randn(2, 83, I, dtype=torch.double)
+    ys, after = recurrence.scan(xs, recurrence.initial_state(2))
+    state, said = recurrence.initial_state(2), []
+    for start, end in ((0, 1), (1, 40), (40, 83)):
+        more, state = recurrence.scan(xs[:, start:end], state)
+        said.append(more)
+    step, stepped = recurrence.initial_state(2), []
+    for x in xs.unbind(1):
+        y, step = recurrence.step(x, step)
+        stepped.append(y)
+    for other, end in ((torch.cat(said, 1), state), (torch.stack(stepped, 1), step)):
+        torch.testing.assert_close(other, ys, rtol=0, atol=1e-9)
+        for one, another in zip(leaves(end), leaves(after), strict=True):
+            torch.testing.assert_close(one, another, rtol=0, atol=1e-9)
+
+
+@every_cell
+def test_nothing_explodes_over_a_long_text(cell: str) -> None:
+    recurrence = new(cell).build(I)
+    xs = 10 * torch.randn(2, 600, I)
+    xs.requires_grad_()
+    ys, _ = recurrence.scan(xs, recurrence.initial_state(2))
+    ys[:, -1].sum().backward()
+    assert ys.isfinite().all()
+    assert xs.grad is not None
+    assert xs.grad.isfinite().all()
+
+
+# LSTM: how its forget gate begins.
+
+
+def test_the_forget_gate_begins_as_it_is_told() -> None:
+    torch.manual_seed(0)
+    for bias in (1.0, 3.0):
+        lstm = LSTM(50, layers=2, forget_bias=bias).build(I)
+        for layer in range(2):
+            assert (lstm.kernel.get_parameter(f"bias_ih_l{layer}")[50:100] == bias).all()
+    taken, kept, *_ = LSTM(1000, chrono=100).build(I).kernel.get_parameter("bias_ih_l0").chunk(4)
+    assert torch.equal(taken, -kept)
+    assert kept.exp().min() >= 1
+    assert 90 < kept.exp().max() <= 99 + 1e-3
+    assert kept.exp().mean().item() == pytest.approx(50, abs=3)
+    with pytest.raises(UserError, match="chrono is a time of 3 steps at least"):
+        LSTM(5, chrono=2)
+
+
+# Both ways.
+
+
+def test_both_ways_is_each_way() -> None:
+    both = Bidirectional(LSTM(D)).build(I).eval()
+    xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
+    ys, after = both.scan(xs, both.initial_state(B), lengths)
+    assert ys.shape == (B, T, both.width) == (B, T, 2 * D)
+    for row, length in enumerate(lengths.tolist()):
+        words = xs[row : row + 1, :length]
+        assert (ys[row, length:] == 0).all()
+        if not length:
+            continue
+        there, _ = both.forwards.scan(words, both.forwards.initial_state(1))
+        back, _ = both.backwards.scan(words.flip(1), both.backwards.initial_state(1))
+        torch.testing.assert_close(ys[row, :length], torch.cat([there, back.flip(1)], -1)[0], rtol=1e-5, atol=1e-5)
+        said = torch.cat([there[0, -1], back[0, -1]])
+        torch.testing.assert_close(both.layer_outputs(after)[row, 0], said, rtol=1e-5, atol=1e-5)
+    everything, _ = both.scan(xs, both.initial_state(B))
+    torch.testing.assert_close(everything[0], ys[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", [Bidirectional(GRU(D)), ResidualStack(Bidirectional(GRU(3)))])
+def test_what_reads_both_ways_cannot_speak(cell: Recurrence) -> None:
+    for speaker in (
+        lambda: ShowAndTell(cell),
+        lambda: StreamDecoder(cell),
+        lambda: SequenceClassifier(cell, 3),
+        lambda: cell.build(I).step(torch.randn(B, I), cell.initial_state(B)),
+        lambda: Bidirectional(cell),
+    ):
+        with pytest.raises(UserError, match="both ways"):
+            speaker()

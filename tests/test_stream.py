@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
+import every_cell as every
 import pytest
 import torch
 from torch import Tensor
 
 from vlrnn.decoding.search import Decoding, search
 from vlrnn.errors import UserError
-from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
 from vlrnn.nn.stream import StreamDecoder
 from vlrnn.nn.tree import Tree, leaves, map_tree
 
 B, T, V = 3, 24, 9
 
 CELLS: dict[str, Callable[[], Recurrence]] = {
-    "rnn": lambda: RNN(8),
-    "gru": lambda: GRU(8, layers=2),
-    "lstm": lambda: LSTM(8, learned_state=True),
+    **{name: partial(cell, 8) for name, cell in every.CELLS.items()},
+    "lstm-learned": lambda: LSTM(8, learned_state=True),
 }
 every_cell = pytest.mark.parametrize("cell", list(CELLS))
 

@@ -1,0 +1,45 @@
+"""Every cell that there is, by a name: a function of its width. All laws, and all that decoders, question encoders and
+searches do with a recurrence, are tested over them: a new cell is one line here."""
+
+from collections.abc import Callable
+
+from vlrnn.nn.gated import CoupledLSTM, LayerNormLSTM, PeepholeLSTM
+from vlrnn.nn.linear_cells import LRU, RGLRU, MinGRU, MinLSTM
+from vlrnn.nn.mamba import Mamba
+from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+from vlrnn.nn.rwkv import RWKV
+from vlrnn.nn.stacks import HighwayStack, ResidualStack
+
+Make = Callable[..., Recurrence]
+
+FUSED: dict[str, Make] = {
+    "rnn-tanh": lambda width, **more: RNN(width, nonlinearity="tanh", **more),
+    "rnn-relu": lambda width, **more: RNN(width, nonlinearity="relu", **more),
+    "gru": GRU,
+    "lstm": LSTM,
+}
+"""Those that the library has kernels for. They can learn their first state (`learned_state`)."""
+
+OWN: dict[str, Make] = {
+    "lstm-layer-norm": LayerNormLSTM,
+    "lstm-peephole": PeepholeLSTM,
+    "lstm-coupled": CoupledLSTM,
+    "min-gru": MinGRU,
+    "min-lstm": MinLSTM,
+    "rg-lru": RGLRU,
+    "lru": LRU,
+    "mamba": lambda width, **more: Mamba(width, memory=4, **more),
+    "rwkv": lambda width, **more: RWKV(width, heads=2, rank=3, **more),
+}
+
+STACKS: dict[str, Make] = {
+    "residual-lstm": lambda width, **more: ResidualStack(LSTM(width), **more),
+    "residual-mamba": lambda width, **more: ResidualStack(Mamba(width, memory=4), **more),
+    "highway-gru": lambda width, **more: HighwayStack(GRU(width), **more),
+}
+"""These have two layers at least."""
+
+CELLS: dict[str, Make] = {**FUSED, **OWN, **STACKS}
+
+LONG_MEMORY = ("lstm", "lstm-layer-norm", "lstm-peephole", "lstm-coupled")
+"""Those that remember something else than they say, in the second leaf of their state."""

@@ -1,0 +1,264 @@
+"""The cells, number by number as their papers write them: a loop over steps, rows by themselves, and no step of it
+shared with the code."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vlrnn.errors import UserError
+from vlrnn.nn.gated import CoupledLSTM, LayerNormLSTM, PeepholeLSTM
+from vlrnn.nn.layered import Layer, Layered
+from vlrnn.nn.linear_cells import LRU, RGLRU, MinGRU, MinLSTM
+from vlrnn.nn.linear_scan import linear_scan
+from vlrnn.nn.mamba import Mamba
+from vlrnn.nn.recurrence import GRU, LSTM
+from vlrnn.nn.rwkv import RWKV
+from vlrnn.nn.stacks import HighwayStack, ResidualStack
+
+T, I, D = 41, 3, 6  # noqa: E741
+
+
+def s(x: Tensor) -> Tensor:
+    return 1 / (1 + torch.exp(-x))
+
+
+def softplus(x: Tensor) -> Tensor:
+    return torch.log(1 + torch.exp(x))
+
+
+def silu(x: Tensor) -> Tensor:
+    return x * s(x)
+
+
+def norm(x: Tensor, gain: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+    return gain * (x - x.mean()) / torch.sqrt(x.var(correction=0) + 1e-5) + bias
+
+
+def layer_norm_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
+    p = dict(layer.named_parameters())
+    h = c = torch.zeros(D).double()
+    said = []
+    for x in xs:
+        gates = norm(p["from_output.weight"] @ h, p["even_output.weight"])
+        gates = gates + norm(p["from_input.weight"] @ x, p["even_input.weight"], p["even_input.bias"])
+        i, f, g, o = gates[:D], gates[D : 2 * D], gates[2 * D : 3 * D], gates[3 * D :]
+        c = s(f) * c + s(i) * torch.tanh(g)
+        h = s(o) * torch.tanh(norm(c, p["even_cell.weight"], p["even_cell.bias"]))
+        said.append(h)
+    return said
+
+
+def peephole_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
+    p = dict(layer.named_parameters())
+    wi, wf, wg, wo = p["from_input.weight"].split(D)
+    bi, bf, bg, bo = p["from_input.bias"].split(D)
+    ui, uf, ug, uo = p["from_output.weight"].split(D)
+    pi, pf, po = p["peepholes"]
+    h = c = torch.zeros(D).double()
+    said = []
+    for x in xs:
+        i = s(wi @ x + ui @ h + pi * c + bi)
+        f = s(wf @ x + uf @ h + pf * c + bf)
+        c = f * c + i * torch.tanh(wg @ x + ug @ h + bg)
+        h = s(wo @ x + uo @ h + po * c + bo) * torch.tanh(c)
+        said.append(h)
+    return said
+
+
+def coupled_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
+    p = dict(layer.named_parameters())
+    wi, wg, wo = p["from_input.weight"].split(D)
+    bi, bg, bo = p["from_input.bias"].split(D)
+    ui, ug, uo = p["from_output.weight"].split(D)
+    h = c = torch.zeros(D).double()
+    said = []
+    for x in xs:
+        i = s(wi @ x + ui @ h + bi)
+        c = (1 - i) * c + i * torch.tanh(wg @ x + ug @ h + bg)
+        h = s(wo @ x + uo @ h + bo) * torch.tanh(c)
+        said.append(h)
+    return said
+
+
+def min_gru(layer: Layer, xs: Tensor) -> list[Tensor]:
+    (vz, wh), (bz, bh) = (each.split(D) for _, each in layer.named_parameters())
+    h = torch.zeros(D).double()
+    said = []
+    for x in xs:
+        z = s(vz @ x + bz)
+        h = (1 - z) * h + z * (wh @ x + bh)
+        said.append(h)
+    return said
+
+
+def min_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
+    (wf, wi, wh), (bf, bi, bh) = (each.split(D) for _, each in layer.named_parameters())
+    h = torch.zeros(D).double()
+    said = []
+    for x in xs:
+        f, i = s(wf @ x + bf), s(wi @ x + bi)
+        h = f / (f + i) * h + i / (f + i) * (wh @ x + bh)
+        said.append(h)
+    return said
+
+
+def rg_lru(layer: Layer, xs: Tensor) -> list[Tensor]:
+    p = dict(layer.named_parameters())
+    (wr, wi), (br, bi) = p["gates.weight"].split(D), p["gates.bias"].split(D)
+    h = torch.zeros(D).double()
+    said = []
+    for raw in xs:
+        x = p["from_input.weight"] @ raw + p["from_input.bias"]
+        r, i = s(wr @ x + br), s(wi @ x + bi)
+        a = s(p["slowness"]) ** (8 * r)
+        h = a * h + torch.sqrt(1 - a**2) * (i * x)
+        said.append(h)
+    return said
+
+
+def lru(layer: Layer, xs: Tensor) -> list[Tensor]:
+    p = dict(layer.named_parameters())
+    eigenvalues = torch.exp(torch.complex(-torch.exp(p["log_decay"]), torch.exp(p["log_angle"])))
+    into = torch.complex(p["from_input.weight"][0::2], p["from_input.weight"][1::2])
+    out = torch.complex(p["from_state.weight"][:, 0::2], -p["from_state.weight"][:, 1::2])
+    h = torch.zeros(D, dtype=torch.cdouble)
+    said = []
+    for x in xs:
+        h = eigenvalues * h + torch.exp(p["log_scale"]) * (into @ x.to(torch.cdouble))
+        y = (out @ h).real + p["past.weight"] @ x + p["past.bias"]
+        y = y * 0.5 * (1 + torch.erf(y / math.sqrt(2)))
+        y = p["output.weight"] @ y + p["output.bias"]
+        said.append(y[:D] * s(y[D:]))
+    return said
+
+
+def mamba(layer: Layer, xs: Tensor) -> list[Tensor]:
+    p = dict(layer.named_parameters())
+    inner, memory, rank, window = 2 * D, 4, 1, 4
+    heard = [torch.zeros(inner).double()] * (window - 1)
+    h = torch.zeros(inner, memory).double()
+    said = []
+    for x in xs:
+        u, z = (p["from_input.weight"] @ x).split(inner)
+        heard = [*heard[-(window - 1) :], u]
+        kernel = p["convolution.weight"][:, 0]
+        v = silu(p["convolution.bias"] + sum(kernel[:, k] * heard[k] for k in range(window)))
+        chosen = p["choose.weight"] @ v
+        d = softplus(p["step_size.weight"] @ chosen[:rank] + p["step_size.bias"])
+        b, c = chosen[rank : rank + memory], chosen[rank + memory :]
+        a = -torch.exp(p["log_decay"])
+        h = torch.stack([torch.exp(d[e] * a[e]) * h[e] + d[e] * b * v[e] for e in range(inner)])
+        said.append(p["output.weight"] @ ((h @ c + p["past"] * v) * silu(z)))
+    return said
+
+
+def rwkv(layer: Layer, xs: Tensor) -> list[Tensor]:
+    p, heads = dict(layer.named_parameters()), 2
+    head = D // heads
+    before, memory = torch.zeros(D).double(), torch.zeros(heads, head, head).double()
+    said = []
+    for raw in xs:
+        x = p["from_input.weight"] @ raw + p["from_input.bias"]
+        first = x + (before - x) * p["mix_first"]
+        parts = []
+        for part in range(5):
+            share = p["mix"][part] + torch.tanh(first @ p["mix_down"][part]) @ p["mix_up"][part]
+            parts.append(x + (before - x) * share)
+        r, k, v, g = (p[f"maps.{part}.weight"] @ parts[part] for part in range(4))
+        w = torch.exp(-torch.exp(p["decay"] + torch.tanh(parts[4] @ p["decay_down"]) @ p["decay_up"]))
+        y, after = [], []
+        for at in range(heads):
+            here = slice(at * head, (at + 1) * head)
+            now = torch.outer(k[here], v[here])
+            heard = r[here] @ (memory[at] + torch.diag(p["now"][at]) @ now)
+            after.append(torch.diag(w[here]) @ memory[at] + now)
+            y.append(norm(heard, p["even_out.weight"][here], p["even_out.bias"][here]))
+        said.append(p["output.weight"] @ (torch.cat(y) * silu(g)))
+        before, memory = x, torch.stack(after)
+    return said
+
+
+LITERAL: dict[str, tuple[Callable[[], Layered], Callable[[Layer, Tensor], list[Tensor]]]] = {
+    "lstm-layer-norm": (lambda: LayerNormLSTM(D), layer_norm_lstm),
+    "lstm-peephole": (lambda: PeepholeLSTM(D), peephole_lstm),
+    "lstm-coupled": (lambda: CoupledLSTM(D), coupled_lstm),
+    "min-gru": (lambda: MinGRU(D), min_gru),
+    "min-lstm": (lambda: MinLSTM(D), min_lstm),
+    "rg-lru": (lambda: RGLRU(D), rg_lru),
+    "lru": (lambda: LRU(D), lru),
+    "mamba": (lambda: Mamba(D, memory=4), mamba),
+    "rwkv": (lambda: RWKV(D, heads=2, rank=3), rwkv),
+}
+
+
+@pytest.mark.parametrize("cell", list(LITERAL))
+def test_it_is_what_the_paper_says(cell: str) -> None:
+    make, literal = LITERAL[cell]
+    recurrence = make().build(I).double().eval()
+    with torch.no_grad():
+        for parameter in recurrence.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    xs = torch.randn(2, T, I).double()
+    ys, _ = recurrence.scan(xs, recurrence.initial_state(2))
+    for row in range(2):
+        said = torch.stack(literal(recurrence.stack[0], xs[row]))  # type: ignore[arg-type]
+        torch.testing.assert_close(ys[row], said, rtol=0, atol=1e-9)
+    weights = torch.randn_like(ys)
+    ours = torch.autograd.grad((ys * weights).sum(), list(recurrence.parameters()))
+    again = torch.stack([torch.stack(literal(recurrence.stack[0], each)) for each in xs])  # type: ignore[arg-type]
+    theirs = torch.autograd.grad((again * weights).sum(), list(recurrence.parameters()))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.double, torch.cdouble])
+@pytest.mark.parametrize("time", [1, 2, 3, 16, 17, 100])
+def test_the_scan_is_the_loop(dtype: torch.dtype, time: int) -> None:
+    """And so are its gradients, those of a first state that is zero, a that is zero, negative or large too."""
+    a, b = torch.randn(2, time, 3, dtype=dtype), torch.randn(2, time, 3, dtype=dtype)
+    a[0, time // 2], a[1, 0] = 0, 3
+    first = torch.randn(2, 3, dtype=dtype)
+    given = [each.requires_grad_() for each in (a, b, first)]
+    h, hs = first, []
+    for step in range(time):
+        h = a[:, step] * h + b[:, step]
+        hs.append(h)
+    expected, found = torch.stack(hs, 1), linear_scan(a, b, first)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(expected)
+    for one, other in zip(
+        *(torch.autograd.grad((each * weights).abs().sum(), given) for each in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_stacks_go_around_their_layers() -> None:
+    xs = torch.randn(2, 5, I)
+    for stack in (ResidualStack(LSTM(D), layers=3), HighwayStack(GRU(D), layers=3)):
+        stack.build(I).eval()
+        ys, _ = stack.scan(xs, stack.initial_state(2))
+        expected, _ = stack.cells[0].scan(xs, stack.cells[0].initial_state(2))  # type: ignore[operator]
+        for depth in (1, 2):
+            more, _ = stack.cells[depth].scan(expected, stack.cells[depth].initial_state(2))  # type: ignore[operator]
+            if isinstance(stack, HighwayStack):
+                open_ = s(stack.gates[depth - 1](expected))
+                expected = open_ * more + (1 - open_) * expected
+            else:
+                expected = expected + more
+        torch.testing.assert_close(ys, expected)
+    assert len({id(each) for each in stack.parameters()}) == 3 * 4 + 2 * 2  # every layer has its own
+
+
+def test_what_cannot_be_built_is_refused() -> None:
+    for make, told in (
+        (lambda: RWKV(10, heads=3), "heads .3. must divide the width .10."),
+        (lambda: Mamba(8, window=1), "window must be at least 2"),
+        (lambda: Mamba(8, memory=0), "memory must be at least 1"),
+        (lambda: LRU(8, shortest=0.9, longest=0.5), "shortest < longest"),
+        (lambda: ResidualStack(LSTM(8), layers=1), "two layers at least"),
+    ):
+        with pytest.raises(UserError, match=told):
+            make()
