@@ -8,6 +8,7 @@ from vlrnn.nn.linear_cells import LRU, RGLRU, MinGRU, MinLSTM
 from vlrnn.nn.mamba import Mamba
 from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
 from vlrnn.nn.rwkv import RWKV
+from vlrnn.nn.self_attention import CausalSelfAttention
 from vlrnn.nn.stacks import HighwayStack, ResidualStack
 
 Make = Callable[..., Recurrence]
@@ -30,6 +31,7 @@ OWN: dict[str, Make] = {
     "lru": LRU,
     "mamba": lambda width, **more: Mamba(width, memory=4, **more),
     "rwkv": lambda width, **more: RWKV(width, heads=2, rank=3, **more),
+    "self-attention": lambda width, **more: CausalSelfAttention(width, heads=2, window=24, **more),
 }
 
 STACKS: dict[str, Make] = {

@@ -16,6 +16,7 @@ from vlrnn.nn.linear_scan import linear_scan
 from vlrnn.nn.mamba import Mamba
 from vlrnn.nn.recurrence import GRU, LSTM
 from vlrnn.nn.rwkv import RWKV
+from vlrnn.nn.self_attention import CausalSelfAttention
 from vlrnn.nn.stacks import HighwayStack, ResidualStack
 
 T, I, D = 41, 3, 6  # noqa: E741
@@ -181,6 +182,35 @@ def rwkv(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
+def self_attention(layer: Layer, xs: Tensor) -> list[Tensor]:
+    p = dict(layer.named_parameters())
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+    said = []
+    for x in xs:
+        x = p["from_input.weight"] @ x + p["from_input.bias"]
+        maps = p["maps.weight"] @ norm(x, p["norm.weight"], p["norm.bias"]) + p["maps.bias"]
+        query, key, value = maps.split(D)
+        keys.append(key)
+        values.append(value)
+        parts = []
+        for head, here in enumerate(torch.arange(D).chunk(2)):
+            heard = list(range(max(0, len(keys) - 5), len(keys)))  # the last five
+            scores = torch.stack(
+                [
+                    query[here] @ keys[place][here] / math.sqrt(D / 2) + p["distance"][head, len(keys) - 1 - place]
+                    for place in heard
+                ]
+            )
+            shares = torch.exp(scores) / torch.exp(scores).sum()
+            parts.append(sum(share * values[place][here] for share, place in zip(shares, heard, strict=True)))
+        x = x + p["joined.weight"] @ torch.cat(parts) + p["joined.bias"]
+        inner = p["inner.0.weight"] @ norm(x, p["inner_norm.weight"], p["inner_norm.bias"]) + p["inner.0.bias"]
+        inner = inner * (1 + torch.erf(inner / math.sqrt(2))) / 2
+        said.append(x + p["inner.2.weight"] @ inner + p["inner.2.bias"])
+    return said
+
+
 LITERAL: dict[str, tuple[Callable[[], Layered], Callable[[Layer, Tensor], list[Tensor]]]] = {
     "lstm-layer-norm": (lambda: LayerNormLSTM(D), layer_norm_lstm),
     "lstm-peephole": (lambda: PeepholeLSTM(D), peephole_lstm),
@@ -191,6 +221,7 @@ LITERAL: dict[str, tuple[Callable[[], Layered], Callable[[Layer, Tensor], list[T
     "lru": (lambda: LRU(D), lru),
     "mamba": (lambda: Mamba(D, memory=4), mamba),
     "rwkv": (lambda: RWKV(D, heads=2, rank=3), rwkv),
+    "self-attention": (lambda: CausalSelfAttention(D, heads=2, window=5), self_attention),
 }
 
 
@@ -257,6 +288,8 @@ def test_what_cannot_be_built_is_refused() -> None:
         (lambda: RWKV(10, heads=3), "heads .3. must divide the width .10."),
         (lambda: Mamba(8, window=1), "window must be at least 2"),
         (lambda: Mamba(8, memory=0), "memory must be at least 1"),
+        (lambda: CausalSelfAttention(8, heads=3), "heads .3. must divide the width .8."),
+        (lambda: CausalSelfAttention(8, heads=2, window=1), "window must be at least 2"),
         (lambda: LRU(8, shortest=0.9, longest=0.5), "shortest < longest"),
         (lambda: ResidualStack(LSTM(8), layers=1), "two layers at least"),
     ):

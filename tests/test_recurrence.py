@@ -80,7 +80,10 @@ def test_scan_is_scan_in_chunks(cell: str, layers: int, learned_state: bool, cut
 def test_past_its_length_a_row_stays(cell: str, layers: int) -> None:
     recurrence = make(cell, layers=layers)
     xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
-    start = map_tree(torch.randn_like, recurrence.initial_state(B))
+    start = map_tree(
+        lambda leaf: torch.randn_like(leaf) if leaf.is_floating_point() else torch.randint_like(leaf, 4),
+        recurrence.initial_state(B),
+    )
     ys, after = recurrence.scan(xs, start, lengths)
     assert ys.shape == (B, T, D)
     for row, length in enumerate(lengths.tolist()):
