@@ -3,11 +3,14 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from every_cell import CELLS
 from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, Item, collate
@@ -20,7 +23,7 @@ from vlrnn.nn.encoders import NoImage
 from vlrnn.nn.fusion import Concatenation
 from vlrnn.nn.glimpses import Glimpses
 from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU, LSTM
+from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
 from vlrnn.records import Example
 from vlrnn.tasks.answer_losses import AnswerLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
 from vlrnn.tasks.checkpoint import load_task, save_pretrained
@@ -67,10 +70,10 @@ def batch() -> Batch:
     return collate(items)
 
 
-def parts() -> dict[str, object]:
+def parts(recurrence: Recurrence | None = None) -> dict[str, object]:
     return {
         "encoder": NoImage(),
-        "question_encoder": QuestionEncoder(LSTM(24), embedding=16),
+        "question_encoder": QuestionEncoder(recurrence or LSTM(24), embedding=16),
         "look": Glimpses(DotAttention(8), count=2, region_width=8, frequencies=1, pooled=True),
         "fusion": Concatenation(32),
     }
@@ -98,6 +101,17 @@ def attending() -> Decoder:
     return ShowAttendTell(LSTM(32), DotAttention(8), embedding=24, dropout=0.0, query_word=True)
 
 
+def of_cell(head: str, cell: str) -> QuestionAnswering:
+    """A head whose questions are read, and whose answers are said, by a cell."""
+    torch.manual_seed(0)
+    make = CELLS[cell]
+    given: dict[str, Any] = {**parts(make(24)), "optimization": FAST}
+    if head == "classifier":
+        return ClassifierVQA(VOCABULARY, ANSWERS, loss=MajorityAnswer(), **given)
+    decoder = ShowAndTell(make(32), embedding=24, dropout=0.0)
+    return GenerativeVQA(VOCABULARY, ANSWERS, decoder=decoder, sampled=False, **given)
+
+
 MAKERS: dict[str, Callable[[], QuestionAnswering]] = {
     "soft": classifier,
     "majority": lambda: classifier(MajorityAnswer()),
@@ -107,6 +121,10 @@ MAKERS: dict[str, Callable[[], QuestionAnswering]] = {
     "show-attend-tell": lambda: generative(attending(), sampled=False),
     "speaking members": lambda: generative(sampled=False, members=2),
 }
+BY_CELL: dict[str, Callable[[], QuestionAnswering]] = {
+    f"{head}-{cell}": partial(of_cell, head, cell) for head in ("classifier", "generative") for cell in CELLS
+}
+ALL = {**MAKERS, **BY_CELL}
 
 
 def train(task: QuestionAnswering, folder: Path, steps: int) -> QuestionAnswering:
@@ -173,9 +191,9 @@ def test_members_learn_to_speak_apart_and_speak_together() -> None:
         generative(members=0)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", [*MAKERS, *(pytest.param(name, marks=pytest.mark.slow) for name in BY_CELL)])
 def test_eight_questions_learnt_by_heart(name: str, tmp_path: Path) -> None:
-    task = train(MAKERS[name](), tmp_path, 300)
+    task = train(ALL[name](), tmp_path, 300)
     said = {each.id: each for each in task.predict(batch())}
     wanted = ["red", "blue", "yes", "no", "2", "fire truck", None, "chair, table"]
     for number, answer in enumerate(wanted):
@@ -187,18 +205,18 @@ def test_eight_questions_learnt_by_heart(name: str, tmp_path: Path) -> None:
     assert result["scores"]["per_question_type"].keys() >= {"what", "is i"}
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", ALL)
 def test_gradients_reach_every_parameter(name: str) -> None:
-    task = MAKERS[name]()
+    task = ALL[name]()
     several = batch()._replace(regions=torch.randn(4, 1, 1))
     task.loss(several).total.backward()
     idle = {name for name, each in task.named_parameters() if each.requires_grad and each.grad is None}
     assert not idle
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_saved_model_answers_the_same(name: str, tmp_path: Path) -> None:
-    task = train(MAKERS[name](), tmp_path, 30)
+    task = train(ALL[name](), tmp_path, 30 if name in MAKERS else 3)
     save_pretrained(task, tmp_path / "saved")
     loaded = load_task(tmp_path / "saved", QuestionAnswering).eval()
     for one, other in zip(task.predict(batch()), loaded.predict(batch()), strict=True):
