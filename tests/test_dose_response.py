@@ -11,7 +11,8 @@ from vlrnn.errors import UserError
 from vlrnn.metrics.bootstrap import Resampler
 from vlrnn.records import Example, Prediction, open_split, write_records
 from vlrnn.studies.dose_measures import Measured, measure_answers, measure_captions, scene_of, tempts
-from vlrnn.studies.dose_response import Plan, dose_response, keep_plan, make_tests
+from vlrnn.studies.dose_response import Plan, dose_response, make_tests
+from vlrnn.studies.plans import keep_plan
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +119,10 @@ def test_plans_that_cannot_be(change: dict[str, object], complaint: str) -> None
 
 
 def test_a_folder_holds_one_plan(tmp_path: Path) -> None:
-    keep_plan(tmp_path, Plan())
-    keep_plan(tmp_path, Plan())
-    with pytest.raises(UserError, match="holds another plan"):
-        keep_plan(tmp_path, Plan(seeds=2))
+    keep_plan(tmp_path, {"seeds": 3, "train": 60})
+    keep_plan(tmp_path, {"seeds": 3, "train": 60})
+    with pytest.raises(UserError, match=r"holds another plan \(seeds, test\)"):
+        keep_plan(tmp_path, {"seeds": 2, "train": 60, "test": 30})
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlrnn.commands.probe import check_numbers, show
 
-STUDIES = ("dose-response", "leakage")
+STUDIES = ("dose-response", "leakage", "recurrences")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ from vlrnn.records import Example, Id, open_split
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.vocabulary import BOS, EOS
 
 _GREY = 128
 
@@ -60,7 +61,12 @@ class EncodedSplit:
 
 @contextmanager
 def encoded(
-    predictor: Predictor, folder: str | Path, split: str, cache: str | Path | None = None
+    predictor: Predictor,
+    folder: str | Path,
+    split: str,
+    cache: str | Path | None = None,
+    *,
+    captions: int | None = 0,
 ) -> Iterator[EncodedSplit]:
     """A split as a model's encoder sees it, in float16, as training from a cache does.
 
@@ -69,6 +75,7 @@ def encoded(
         folder: a prepared data set.
         split: one of its splits.
         cache: the folder for encoder outputs, that of training, say; by default one that is gone in the end.
+        captions: how many of an image come with it; null: all.
 
     Raises:
         UserError: no such data or split, it is not what the model is for, two examples have one id, or an image cannot
@@ -79,7 +86,7 @@ def encoded(
         data = VisionLanguageData(str(folder), cache=str(cache or temporary))
         examples = _examples(predictor, data, split)
         regions = data.make_cache(encoder, [split], predictor.device)[split]
-        items = _items(predictor, data, examples, regions)
+        items = _items(predictor, data, examples, regions, captions)
         yield EncodedSplit(examples, items, regions, _blank(predictor))
 
 
@@ -99,14 +106,20 @@ def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dic
 
 
 def _items(
-    predictor: Predictor, data: VisionLanguageData, examples: dict[Id, Example], regions: FeatureCache
+    predictor: Predictor,
+    data: VisionLanguageData,
+    examples: dict[Id, Example],
+    regions: FeatureCache,
+    captions: int | None,
 ) -> CaptionedImages | QuestionedImages:
     task, listed = predictor.task, list(examples.values())
     assert isinstance(task, (Captioner, QuestionAnswering))
     vocabulary = task.vocabulary
     more = {"locate": data.locate, "size": task.encoder.size, "cache": regions}
     if isinstance(task, Captioner):
-        return CaptionedImages(listed, captions=0, encode=lambda text: [], **more)
+        return CaptionedImages(
+            listed, captions, encode=lambda text: [BOS, *vocabulary.encode(tokenize(text)), EOS], **more
+        )
     image_of = SplitImages(listed).of_example
     return QuestionedImages(listed, image_of, encode=lambda text: vocabulary.encode(tokenize(text)), **more)
 

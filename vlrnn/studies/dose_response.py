@@ -19,7 +19,6 @@ from vlrnn.data.scene_questions import ANNOTATORS, how_many
 from vlrnn.data.synthetic import make_scenes
 from vlrnn.data.views import derangement
 from vlrnn.errors import UserError
-from vlrnn.files import read_json, write_json
 from vlrnn.metrics.bootstrap import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.progress import say, track
@@ -34,6 +33,7 @@ from vlrnn.studies.dose_measures import (
     scene_of,
     tempts,
 )
+from vlrnn.studies.plans import keep_plan
 from vlrnn.studies.scene_recipes import SIDE, Recipe
 from vlrnn.studies.training import pretrain_cnn, train_and_test, two_processes
 
@@ -82,7 +82,7 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
         UserError: the folder holds another plan.
     """
     out = Path(out)
-    keep_plan(out, plan)
+    keep_plan(out, asdict(plan) | {"biases": list(plan.biases)})
     say("scenes, and a CNN pretrained on those without bias")
     folders = {bias: out / f"bias-{bias:g}" for bias in plan.biases}
     cnn = out / "cnn.safetensors"
@@ -95,18 +95,6 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
     ]
     _train_all([job for job in jobs if not _is_done(job[0], out)], out)
     return _measure_all(out, plan, resamples)
-
-
-def keep_plan(out: Path, plan: Plan) -> None:
-    """Note the plan in the folder, or see that it is the one there.
-
-    Raises:
-        UserError: it is not.
-    """
-    path, told = out / "plan.json", asdict(plan) | {"biases": list(plan.biases)}
-    if path.exists() and read_json(path) != told:
-        raise UserError(f"{path}: the folder holds another plan; choose another --out, or remove it")
-    write_json(path, told)
 
 
 def _prepare(out: Path, plan: Plan, folders: Mapping[float, Path], cnn: Path) -> None:

@@ -1,0 +1,103 @@
+"""Recurrences by name, as a command line gives them: `gru`, `LSTM:forget_bias=3`, `residual-stack:cell=mamba,layers=3`.
+
+Knows no cell: all classes that stand in `vlrnn.nn` are found, whoever adds them.
+"""
+
+import importlib
+import inspect
+import json
+import pkgutil
+from typing import Any
+
+import vlrnn.nn
+from vlrnn.errors import UserError, one_line
+from vlrnn.nn.layered import Layered
+from vlrnn.nn.recurrence import Recurrence
+
+
+def split_cells(text: str) -> list[str]:
+    """The names in a list with commas between them. What has an equals sign and no colon is another setting of the cell
+    before it."""
+    names: list[str] = []
+    for each in filter(None, map(str.strip, text.split(","))):
+        if names and "=" in each and ":" not in each:
+            names[-1] += f",{each}"
+        else:
+            names.append(each)
+    return names
+
+
+def cell_part(name: str, **settings: Any) -> dict[str, Any]:
+    """A recurrence as a recipe has it, `{"class_path", "init_args"}`.
+
+    Args:
+        name: the class by its name, in any case and with or without hyphens, or by its path; behind a colon settings,
+            `name=value`, commas between them. A value may be the name of another cell.
+        settings: such as `width`, of those classes that have them, or that are made of one that has; the name's come
+            first.
+
+    Raises:
+        UserError: there is no such recurrence, or no such setting.
+    """
+    called, _, told = name.partition(":")
+    found = _find(called)
+    takes = inspect.signature(found).parameters
+    given: dict[str, Any] = {}
+    for each in filter(None, told.split(",")):
+        key, equals, value = each.partition("=")
+        if not equals or key not in takes:
+            raise UserError(f"{name}: {key!r} is no setting of {found.__name__}: {', '.join(takes)}")
+        given[key] = cell_part(value, **settings) if key == "cell" else _value(value)
+    arguments = {key: value for key, value in settings.items() if key in takes} | given
+    return {"class_path": f"{found.__module__}.{found.__name__}", "init_args": arguments}
+
+
+def named_cell(name: str, input_width: int, **settings: Any) -> Recurrence:
+    """A recurrence, built for inputs of a width; `name` and `settings` as of `cell_part`.
+
+    Raises:
+        UserError: there is no such recurrence, or it cannot be built so.
+    """
+    part = cell_part(name, **settings)
+    try:
+        return _made(part).build(input_width)
+    except Exception as fault:  # whatever a constructor, or torch, says of such settings
+        raise UserError(f"{name}: cannot be built: {one_line(str(fault), 200)}") from None
+
+
+def _made(part: dict[str, Any]) -> Recurrence:
+    arguments = {key: _made(value) if isinstance(value, dict) else value for key, value in part["init_args"].items()}
+    return _find(part["class_path"])(**arguments)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # a word
+        return text
+
+
+def _find(called: str) -> type[Recurrence]:
+    for name, found in _recurrences().items():
+        if called == f"{found.__module__}.{name}" or _plain(called) == _plain(name):
+            return found
+    raise UserError(f"{called}: no recurrence; there are {', '.join(sorted(_recurrences()))}")
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
+
+
+def _recurrences() -> dict[str, type[Recurrence]]:
+    """Name -> class, but of those that others are made from."""
+    modules = [importlib.import_module(each.name) for each in pkgutil.iter_modules(vlrnn.nn.__path__, "vlrnn.nn.")]
+    return {
+        name: found
+        for module in modules
+        for name, found in vars(module).items()
+        if inspect.isclass(found)
+        and issubclass(found, Recurrence)
+        and found.__module__ == module.__name__
+        and found not in (Recurrence, Layered)
+        and not name.startswith("_")
+    }

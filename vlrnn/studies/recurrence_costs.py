@@ -1,0 +1,140 @@
+"""What a recurrence costs: parameters, the size of its state, and words per second, in training and in decoding.
+
+Knows models that were trained, and no recurrence.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from vlrnn.data.batches import Batch, collate
+from vlrnn.files import read_text
+from vlrnn.instruments.encoded import encoded
+from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.tree import leaves
+from vlrnn.predictor import Predictor
+from vlrnn.report.run import load_run
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.text.vocabulary import PAD
+
+_IMAGES = 32  # in a batch
+
+Score = dict[str, float | int]
+
+
+def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, dict[str, Score]]:
+    """Measure models side by side, in turns; on a CPU the time of one thread.
+
+    Args:
+        runs: name -> the run folder of a model that was scored.
+        repeats: how often each is timed.
+
+    Returns:
+        name -> `parameters`, of its recurrences; `state`, numbers that they carry from word to word, of a row;
+        `trained_words`, words of captions or questions per second that it learns from; `decoded_words`, words per
+        second that it says of images, by the decoding of its recipe; of answers, words of the questions that they
+        answer. Times are medians, between the fastest and the slowest.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ExitStack() as opened:
+            timed = {name: _Timed(run, opened) for name, run in runs.items()}
+            for each in timed.values():  # the first time, what is loaded once is
+                each.learn()
+                each.say()
+            learnt: dict[str, list[float]] = {name: [] for name in timed}
+            said: dict[str, list[float]] = {name: [] for name in timed}
+            for _ in range(repeats):
+                for name, each in timed.items():
+                    learnt[name].append(each.learn())
+                    said[name].append(each.say())
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        name: {
+            "parameters": _exact(each.parameters),
+            "state": _exact(each.state),
+            "trained_words": _median(learnt[name]),
+            "decoded_words": _median(said[name]),
+        }
+        for name, each in timed.items()
+    }
+
+
+class _Timed:
+    """A model, and a batch of what it was scored on."""
+
+    def __init__(self, run: Path, opened: ExitStack) -> None:
+        predictor = Predictor.load(run / "checkpoints" / "best.ckpt")
+        self.task, self.device = predictor.task, predictor.device
+        data, split = load_run(run).scored_on or ("", "")
+        cache = yaml.safe_load(read_text(run / "config.yaml"))["data"]["cache"]
+        cache = cache or run.parent.parent / "cache"  # which all share, as they see alike
+        shown = opened.enter_context(encoded(predictor, data, split, cache, captions=None))
+        self.batch = collate(next(iter(islice(shown.batches(_IMAGES, "a batch"), 1)))).to(self.device)
+        self.optimizer = self.task.optimization.optimizer(self.task, self.task.encoder)
+        parts = _recurrences(self.task)
+        self.parameters = sum(each.numel() for part in parts for each in part.parameters())
+        self.state = sum(leaf[0].numel() for part in parts for leaf in leaves(part.initial_state(1)))
+
+    def learn(self) -> float:
+        """Words per second of a step of training."""
+        self.task.train()
+        return _words(self.batch) / self._seconds(self._step)
+
+    def say(self) -> float:
+        """Words per second of decoding."""
+        self.task.eval()
+        said: list[int] = []
+        seconds = self._seconds(lambda: said.append(self._said()))
+        return said[0] / seconds
+
+    def _step(self) -> None:
+        loss = self.task.loss(self.batch)
+        (loss.total / loss.words).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    @torch.inference_mode()
+    def _said(self) -> int:
+        predictions = self.task.predict(self.batch)
+        if not isinstance(self.task, Captioner):
+            return _words(self.batch)
+        return sum(len(each.tokens) + 1 for each in predictions)  # with the end
+
+    def _seconds(self, what: Callable[[], None]) -> float:
+        clock = time.process_time if self.device.type == "cpu" else time.perf_counter
+        began = clock()
+        what()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return clock() - began
+
+
+def _words(batch: Batch) -> int:
+    """Words of questions; of captions with their ends."""
+    rows = batch.tokens if batch.examples[0].question is not None else batch.tokens[:, 1:]
+    return int((rows != PAD).sum())
+
+
+def _recurrences(model: torch.nn.Module) -> list[Recurrence]:
+    """The recurrences of a model, of those that are made of others the whole."""
+    if isinstance(model, Recurrence):
+        return [model]
+    return [found for child in model.children() for found in _recurrences(child)]
+
+
+def _exact(number: int) -> Score:
+    return {"value": number, "low": number, "high": number, "n": 1}
+
+
+def _median(measured: list[float]) -> Score:
+    low, value, high = np.quantile(measured, [0, 0.5, 1]).tolist()
+    return {"value": value, "low": low, "high": high, "n": len(measured)}

@@ -1,0 +1,227 @@
+"""Recurrences compared: the same recipe is trained with one after the other, with the same budget and seeds; and all
+are put to the same test, and timed side by side.
+
+Knows no recurrence, and of a recipe only where one stands in it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_text, replacing
+from vlrnn.metrics.by_image import MeansByImage
+from vlrnn.nn.cells import cell_part, named_cell
+from vlrnn.probes.finding import Finding
+from vlrnn.progress import say, track
+from vlrnn.report.group import Group, group_runs
+from vlrnn.report.run import load_run
+from vlrnn.studies.plans import keep_plan
+from vlrnn.studies.recurrence_costs import costs
+from vlrnn.studies.training import two_processes
+from vlrnn.tasks.recipe import run_recipe
+
+BESIDE = "causal-self-attention"
+"""What the recurrences are compared with, whichever they are."""
+
+Place = tuple[str, ...]
+"""The keys that lead to something in a recipe."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained: the recipe of `configs`, a later one over those before it, and of `flags` over them, with each
+    of the `cells` (see `vlrnn.nn.cells`) in the place of the recipe's recurrences, with their width, and `seeds` times.
+    The first cell is the one that others are held against."""
+
+    configs: Sequence[str]
+    cells: Sequence[str]
+    seeds: int = 1
+    flags: Sequence[str] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.cells:
+            raise UserError("--cells names no recurrence")
+        if self.seeds < 1:
+            raise UserError(f"--seeds must be at least 1, not {self.seeds}")
+        folders = [folder_name(cell) for cell in self.all_cells]
+        if len(set(folders)) < len(folders):
+            raise UserError(f"--cells: two of {', '.join(self.all_cells)} would be one")
+
+    @property
+    def all_cells(self) -> list[str]:
+        """The cells, and what they are compared with."""
+        return list(dict.fromkeys([*self.cells, BESIDE]))
+
+
+def recurrences(out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: int = 5) -> Finding:
+    """Run it all into a folder. Models that are there are not trained again, and one that was interrupted goes on.
+
+    Args:
+        out: the folder; gets `runs/CELL-seed-N`, run folders all.
+        plan: what is trained.
+        resamples: of the bootstrap over images.
+        repeats: how often each is timed.
+
+    Returns:
+        of each cell the score, CIDEr or accuracy, the mean over its seeds; `difference`, what it is above that of the
+        first; and its costs, see `vlrnn.studies.recurrence_costs`. `details.seeds` has the score of each seed.
+
+    Raises:
+        UserError: the recipe has no recurrence, a cell cannot stand in its place, or the folder holds another plan.
+    """
+    out = Path(out)
+    recipe = _merged(plan.configs)
+    places = list(_recurrences(recipe))
+    if not places:
+        raise UserError(f"{', '.join(plan.configs)}: names no recurrence whose place another could take")
+    overlays = {cell: _overlay(cell, places) for cell in plan.all_cells}
+    keep_plan(out, {"recipe": recipe, "flags": list(plan.flags), "seed": plan.seed})
+    jobs = [(_run(out, cell, seed), overlays[cell], seed) for seed in _seeds(plan) for cell in plan.all_cells]
+    _train_all([job for job in jobs if not (job[0] / "metrics.json").is_file()], plan)
+    say("timing them side by side")
+    timed = costs({cell: _run(out, cell, plan.seed) for cell in plan.all_cells}, repeats)
+    return _measure(out, plan, timed, resamples)
+
+
+def folder_name(cell: str) -> str:
+    """What the run folders of a cell begin with."""
+    return re.sub(r"[^\w.]+", "-", cell).strip("-").lower()
+
+
+def _run(out: Path, cell: str, seed: int) -> Path:
+    return out / "runs" / f"{folder_name(cell)}-seed-{seed}"
+
+
+def _seeds(plan: Plan) -> range:
+    return range(plan.seed, plan.seed + plan.seeds)
+
+
+# The recipe, and where recurrences stand in it.
+
+
+def _merged(configs: Sequence[str]) -> dict[str, Any]:
+    recipe: dict[str, Any] = {}
+    for path in configs:
+        try:
+            read = yaml.safe_load(read_text(path))
+        except yaml.YAMLError as fault:
+            raise UserError(f"{path}: not YAML: {fault}") from None
+        if not isinstance(read, dict):
+            raise UserError(f"{path}: not a recipe: expected keys and values")
+        recipe = _over(recipe, read)
+    return recipe
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _over(below[key], above[key])
+        for key in below.keys() & above.keys()
+        if isinstance(below[key], dict) and isinstance(above[key], dict)
+    }
+    return {**below, **above, **both}
+
+
+def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """The place of every recurrence of a recipe, and what is said there."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key == "recurrence" and isinstance(value, dict):
+                yield (*place, key), value
+            else:
+                yield from _recurrences(value, (*place, key))
+
+
+def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> dict[str, Any]:
+    """A recipe over another, with a cell in all places, as wide as what it replaces."""
+    overlay: dict[str, Any] = {}
+    for place, told in places:
+        width = (told.get("init_args") or {}).get("width")
+        given = {} if width is None else {"width": width}
+        if not named_cell(cell, 1, **given).causal and "question_encoder" not in place:
+            raise UserError(f"{cell}: reads both ways, and cannot say anything word by word, as {'.'.join(place)} does")
+        part: dict[str, Any] = cell_part(cell, **given)
+        for key in reversed(place):
+            part = {key: part}
+        overlay = _over(overlay, part)
+    return overlay
+
+
+# Training.
+
+
+def _train_all(jobs: Sequence[tuple[Path, dict[str, Any], int]], plan: Plan) -> None:
+    with two_processes() as pool:
+        runs = [pool.submit(train, run, plan, overlay, seed) for run, overlay, seed in jobs]
+        try:
+            for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
+                run.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def train(run: Path, plan: Plan, overlay: Mapping[str, Any], seed: int) -> None:
+    """Train a cell, from its last checkpoint where it was interrupted, and score the best: on test, or on val, where
+    the data set has no test."""
+    run.mkdir(parents=True, exist_ok=True)
+    path = run / "cell.yaml"
+    with replacing(path) as file:
+        yaml.safe_dump(dict(overlay), file, sort_keys=False)
+    configs = [word for each in (*plan.configs, str(path)) for word in ("--config", each)]
+    into = ["--trainer.default_root_dir", str(run), "--seed_everything", str(seed)]
+    # Two at a time would write through each other.
+    with (run / "output.txt").open("w", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
+        run_recipe("fit", [*configs, *plan.flags, *into, "--ckpt_path", "last"])
+        config = run / "config.yaml"
+        root = Path(yaml.safe_load(read_text(config))["data"]["root"])
+        command = "test" if (root / "test.jsonl").is_file() else "validate"
+        run_recipe(command, ["--config", str(config), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")])
+
+
+# What came of it.
+
+
+def _measure(out: Path, plan: Plan, timed: Mapping[str, Mapping[str, Any]], resamples: int) -> Finding:
+    folders = {cell: [_run(out, cell, seed) for seed in _seeds(plan)] for cell in plan.all_cells}
+    runs = [load_run(folder) for each in folders.values() for folder in each]
+    group, *others = group_runs(runs)
+    if others or not group.judged:
+        raise UserError(f"{out}: its runs have nothing in common that they were scored on; remove it, or what is odd")
+    values = np.stack([group.values(place) for place in range(len(runs))])  # [cells * seeds, items]
+    of_cell = dict(zip(folders, values.reshape(len(folders), plan.seeds, -1), strict=True))
+    means = MeansByImage([group.examples[id].image_id for id in group.ids], resamples, plan.seed)
+    first = of_cell[plan.all_cells[0]].mean(0)
+    scores = {}
+    for cell, each in of_cell.items():
+        score = {group.unit: each.mean(0), "difference": each.mean(0) - first}
+        scores[cell] = {**means.of(score), **timed[cell]}
+    return Finding(
+        scores,
+        settings=_settings(plan, group),
+        details={"seeds": {cell: each.mean(1).tolist() for cell, each in of_cell.items()}},
+        notes=_notes(group, plan),
+    )
+
+
+def _settings(plan: Plan, group: Group) -> dict[str, Any]:
+    data, split = group.runs[0].scored_on or ("", "")
+    told = {"configs": list(plan.configs), "flags": list(plan.flags), "cells": list(plan.cells), "beside": BESIDE}
+    return told | {"seeds": plan.seeds, "seed": plan.seed, "scored_on": data, "scored_split": split, "unit": group.unit}
+
+
+def _notes(group: Group, plan: Plan) -> list[str]:
+    notes = []
+    if group.runs[0].settings.get("split") == "val":
+        notes.append("the data set has no test: scored on val, on which the checkpoints were chosen, too")
+    if plan.seeds == 1:
+        notes.append("one seed: the intervals are of the images; other seeds of the same cell differ as well")
+    return notes
