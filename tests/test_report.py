@@ -347,6 +347,9 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
     [
         (0.5, "0.500"),
         (3, "3.000"),
+        (-12345.6, "-12,346"),
+        ({"value": 12345, "low": 12345, "high": 12345}, "12,345"),
+        ({"value": 12, "low": 12, "high": 12}, "12"),
         ({"value": 0.5, "n": 3}, "0.500"),
         ({"value": -1, "low": -2.0, "high": 1e-9, "n": 3}, "-1.000 [-2.000, 0.000]"),
         ({"value": None}, "-"),

@@ -4,7 +4,9 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders; others are held against the first")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folders, others are held against the first; studies"
+    )
     parser.add_argument("--out", required=True, metavar="FILE.html", help=".md and .json of that name come beside it")
     parser.add_argument(
         "--baseline",

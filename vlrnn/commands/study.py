@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 from vlrnn.commands.probe import check_numbers, show
@@ -31,5 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Study, write what was found into `metrics.json` of the folder, and show it."""
     check_numbers(arguments)
     finding = arguments.study(arguments)
+    finding = replace(finding, settings={"study": arguments.name, **finding.settings})
     finding.write(arguments.out / "metrics.json")
     show(arguments.name, finding)

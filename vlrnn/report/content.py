@@ -15,6 +15,7 @@ from vlrnn.report.group import Group, group_runs
 from vlrnn.report.items import Pictures, Shown, shown
 from vlrnn.report.probed import Probed, probed
 from vlrnn.report.run import Run, load_run
+from vlrnn.report.studied import Studied, load_study
 from vlrnn.tasks.beside import baselines
 
 
@@ -63,11 +64,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All of a report but its pictures, which are numbered."""
+    """All of a report but its pictures, which are numbered. Studies have each a part of their own, ahead of runs."""
 
     title: str
     version: str
     date: str
+    studies: Sequence[Studied]
     sections: Sequence[Section]
 
 
@@ -77,7 +79,7 @@ def build(
     """Read runs, and say what there is to say of them.
 
     Args:
-        folders: run folders.
+        folders: run folders, and those of studies.
         beside: those of baselines; `RUN-*` folders that were scored on the same examples are baselines anyway.
         examples: show this many items of each group at most.
         seed: of the bootstrap, and of what is drawn.
@@ -86,16 +88,18 @@ def build(
         the report, and the files of its pictures.
 
     Raises:
-        UserError: a folder is no scored run.
+        UserError: a folder is neither a scored run nor a study.
     """
     if examples < 0:
         raise UserError(f"examples must not be negative, as {examples} is")
     pictures = Pictures()
-    runs = _load(folders, beside)
+    read = {folder: load_study(folder) for folder in folders}
+    studies = [study for study in read.values() if study]
+    runs = _load([folder for folder, study in read.items() if not study], beside)
     sections = [_section(group, examples, pictures, seed) for group in group_runs(runs)]
-    title = ", ".join(run.name for run in runs if not run.baseline)
+    title = ", ".join([study.name for study in studies] + [run.name for run in runs if not run.baseline])
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return Report(title, vlrnn.__version__, made, sections), list(pictures.numbers)
+    return Report(title, vlrnn.__version__, made, studies, sections), list(pictures.numbers)
 
 
 def _load(folders: Sequence[str | Path], beside: Sequence[str | Path]) -> list[Run]:

@@ -12,8 +12,8 @@ from vlrnn.files import replacing
 _TITLES = {"captioning": "captioner", "classifier_vqa": "classifier of answers"}
 
 
-def save_dose_response(path: Path, scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Draw the scores of the study into a PNG, SVG or PDF file; error bars are 95 % intervals."""
+def draw_dose_response(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> Figure:
+    """The scores of the study; error bars are 95 % intervals."""
     effect, control = settings["effect"], settings["control"]
     panels = {
         f"made up, where a {settings['cause']} is and none of it": (effect, control),
@@ -34,5 +34,10 @@ def save_dose_response(path: Path, scores: Mapping[str, Any], settings: Mapping[
             axis.grid(alpha=0.3)
         row[0].set_ylabel(_TITLES[task])
         row[0].legend()
+    return figure
+
+
+def save_dose_response(path: Path, scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Draw them into a PNG, SVG or PDF file."""
     with replacing(path, binary=True) as file:
-        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=150)
+        draw_dose_response(scores, settings).savefig(file, format=path.suffix.removeprefix("."), dpi=150)

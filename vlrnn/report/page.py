@@ -16,8 +16,10 @@ from vlrnn.files import replacing, write_json
 from vlrnn.report.charts import curves, parallel_coordinates, probe_picture
 from vlrnn.report.content import Section, build
 from vlrnn.report.probed import number
+from vlrnn.report.studied import study_picture
 from vlrnn.report.thumbnails import thumbnails
 
+_LARGE = 1000  # what is told without decimals
 _HUGE = 1e300  # no score; a whole number of JSON can be too large to be written as a decimal
 
 
@@ -33,7 +35,8 @@ def write_report(
     """Write the report of one or several runs.
 
     Args:
-        folders: run folders; of those scored on the same examples, the first is the one that others are held against.
+        folders: run folders, and those of studies; of runs scored on the same examples, the first is the one that
+            others are held against.
         out: the HTML file; `.md` and `.json` of the same name are written beside it.
         baselines: run folders that stand beside the others; `RUN-*` that were scored on the same examples do anyway.
         examples: show this many items of each group of runs at most.
@@ -61,7 +64,7 @@ def write_report(
     )
     pages.filters |= {"score": format_score, "cell": cell, "as_yaml": _yaml}
     pages.globals |= {"curves": curves, "parallel_coordinates": parallel_coordinates, "probe_picture": probe_picture}
-    pages.globals |= {"whisker": whisker}
+    pages.globals |= {"study_picture": study_picture, "whisker": whisker}
     written = [out, out.with_suffix(".md"), out.with_suffix(".json")]
     with replacing(out) as file:
         stream = pages.get_template("page.html").stream(
@@ -102,11 +105,15 @@ def plain(value: Any) -> Any:
 
 
 def format_score(score: Any) -> str:
-    """A score for people: `0.512 [0.498, 0.527]`, or `-` where there is none."""
+    """A score for people: `0.512 [0.498, 0.527]`, or `-` where there is none; a count as it is."""
     if isinstance(score, dict):
+        if isinstance(score.get("value"), int) and score["value"] == score.get("low") == score.get("high"):
+            return f"{score['value']:,}"
         value, low, high = (format_score(score.get(key)) for key in ("value", "low", "high"))
         return value if "-" in (value, low, high) else f"{value} [{low}, {high}]"
-    return f"{score:.3f}" if isinstance(score, (int, float)) and abs(score) < _HUGE else "-"
+    if not isinstance(score, (int, float)) or not abs(score) < _HUGE:
+        return "-"
+    return f"{score:,.0f}" if abs(score) >= _LARGE else f"{score:.3f}"
 
 
 def whisker(score: Any, beside: Sequence[Any] = (), reach: tuple[float, float] | None = None) -> dict[str, Any] | None:

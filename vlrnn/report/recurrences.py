@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from vlrnn.files import replacing
 from vlrnn.report.drawing import COLOURS, plain
@@ -31,9 +32,11 @@ def draw_recurrences(scores: Scores, settings: Mapping[str, Any]) -> Figure:
     for axis, (name, title) in zip(axes, panels.items(), strict=True):
         _panel(axis, [each[name] for each in scores.values()], [cell == settings["beside"] for cell in scores])
         axis.set_title(title, fontsize=9)
+        if name in COSTS:
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[0].set_yticks(range(len(scores)), [plain(cell) for cell in scores])
     axes[0].invert_yaxis()
-    axes[2].set_xscale("log")  # of states, which are hundreds of times as large as others
+    axes[list(panels).index("state")].set_xscale("log")  # some are hundreds of times as large as others
     return figure
 
 
@@ -45,6 +48,7 @@ def _panel(axis: Axes, values: list[Mapping[str, float]], beside: list[bool]) ->
         bar.set_alpha(0.45 if pale else 1)
     axis.grid(axis="y", visible=False)
     axis.tick_params(labelsize=8)
+    axis.xaxis.set_major_locator(MaxNLocator(4))
 
 
 def save_recurrences(path: Path, scores: Scores, settings: Mapping[str, Any]) -> None:

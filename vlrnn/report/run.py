@@ -62,7 +62,7 @@ def load_run(folder: str | Path, baseline: bool = False) -> Run:
     folder = Path(folder)
     if not (folder / "metrics.json").is_file():
         raise UserError(f"{folder}: not a scored run: it has no metrics.json; run vlrnn test or validate first")
-    metrics = _read_result(folder / "metrics.json")
+    metrics = read_result(folder / "metrics.json")
     predictions, attention = folder / "predictions.jsonl", folder / "attention.jsonl"
     return Run(
         folder=folder,
@@ -71,7 +71,7 @@ def load_run(folder: str | Path, baseline: bool = False) -> Run:
         settings=metrics["settings"],
         provenance=metrics.get("provenance", {}),
         config=_read_config(folder / "config.yaml"),
-        probes={path.stem: _read_result(path) for path in sorted((folder / "probes").glob("*.json"))},
+        probes={path.stem: read_result(path) for path in sorted((folder / "probes").glob("*.json"))},
         predictions=RecordFile(predictions, Prediction) if predictions.is_file() else (),
         attention=RecordFile(attention, AttentionMaps) if attention.is_file() else (),
         log=_read_log(folder / "log.csv"),
@@ -90,7 +90,12 @@ def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _read_result(path: Path) -> dict[str, Any]:
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a file of results.
+
+    Raises:
+        UserError: it is none.
+    """
     result = read_json(path)
     if not isinstance(result, dict) or not {"scores", "settings"} <= result.keys():
         raise UserError(f'{path}: expected {{"scores": {{...}}, "settings": {{...}}}}')

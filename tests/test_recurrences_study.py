@@ -1,0 +1,225 @@
+"""`vlrnn study recurrences`: a recipe with one recurrence after the other; and cells by their names."""
+
+import csv
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from vlrnn.cli import main
+from vlrnn.data.synthetic import make_scenes
+from vlrnn.errors import UserError
+from vlrnn.nn.cells import cell_part, named_cell, split_cells
+from vlrnn.nn.gated import LayerNormLSTM
+from vlrnn.nn.mamba import Mamba
+from vlrnn.nn.recurrence import GRU, RNN
+from vlrnn.nn.stacks import ResidualStack
+from vlrnn.records import open_split
+from vlrnn.report.content import build
+from vlrnn.report.page import write_report
+
+
+class OneProcess:
+    """In the place of a pool of processes: all is done at once, and here."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.set_result(function(*arguments))
+        return done
+
+    def __enter__(self) -> "OneProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    make_scenes(folder, train=16, val=4, test=6, image_size=32, workers=1)
+    return folder
+
+
+def part(path: str, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": f"vlrnn.{path}", "init_args": arguments}
+
+
+@pytest.fixture
+def recipe(scenes: Path, tmp_path: Path) -> Path:
+    decoder = part("nn.decoders.ShowAndTell", recurrence=part("nn.recurrence.LSTM", width=8), embedding=6)
+    model = part(
+        "tasks.captioning.Captioner",
+        encoder=part("nn.encoders.NoImage"),
+        decoder=decoder,
+        decoding={"max_new_tokens": 12},
+    )
+    data = {"root": str(scenes / "captions"), "batch_size": 8, "min_count": 1, "captions_per_image": 1}
+    trainer = {"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"model": model, "data": data, "trainer": trainer}))
+    return path
+
+
+@pytest.fixture
+def study(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    monkeypatch.setattr("vlrnn.studies.recurrences.two_processes", OneProcess)
+
+    def run(cells: str, *more: str, out: Path = tmp_path / "out", config: Path = recipe) -> int:
+        asked = ["study", "recurrences", "--config", str(config), "--cells", cells, "--out", str(out)]
+        return main([*asked, "--resamples", "50", *more])
+
+    return run
+
+
+def test_every_cell_is_scored_and_timed(study: Callable[..., int], scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert study("gru,LSTM:forget_bias=3", "--seeds", "2") == 0
+    found = json.loads((out / "metrics.json").read_text())
+    assert list(found["scores"]) == ["gru", "LSTM:forget_bias=3", "causal-self-attention"]
+    runs = {path.name for path in (out / "runs").iterdir()}
+    assert runs >= {"gru-seed-0", "lstm-forget_bias-3-seed-1", "causal-self-attention-seed-0"}
+    for cell, folder in (("gru", "gru"), ("LSTM:forget_bias=3", "lstm-forget_bias-3")):
+        by_seed = [
+            json.loads((out / "runs" / f"{folder}-seed-{seed}" / "metrics.json").read_text())["scores"]["CIDEr"]
+            for seed in (0, 1)
+        ]
+        assert found["details"]["seeds"][cell] == pytest.approx([each["value"] for each in by_seed])
+        score = found["scores"][cell]["CIDEr"]
+        assert score["value"] == pytest.approx(sum(each["value"] for each in by_seed) / 2)
+        assert score["n"] == len(open_split(scenes / "captions", "test"))
+    gru, lstm = found["scores"]["gru"], found["scores"]["LSTM:forget_bias=3"]
+    assert gru["parameters"]["value"] == sum(each.numel() for each in GRU(8).build(6).parameters())
+    assert (gru["state"]["value"], lstm["state"]["value"]) == (8, 16)
+    assert gru["difference"]["value"] == 0
+    assert lstm["difference"]["value"] == pytest.approx(lstm["CIDEr"]["value"] - gru["CIDEr"]["value"])
+    for name in ("trained_words", "decoded_words"):
+        assert all(0 < each[name]["low"] <= each[name]["value"] <= each[name]["high"] for each in (gru, lstm))
+    config = yaml.safe_load((out / "runs" / "lstm-forget_bias-3-seed-1" / "config.yaml").read_text())
+    assert config["seed_everything"] == 1
+    told = config["model"]["init_args"]["decoder"]["init_args"]["recurrence"]
+    assert told["class_path"] == "vlrnn.nn.recurrence.LSTM"
+    assert (told["init_args"]["width"], told["init_args"]["forget_bias"]) == (8, 3)
+    with (out / "recurrences.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["cell"] for row in rows] == list(found["scores"])
+    assert float(rows[0]["CIDEr"]) == pytest.approx(gru["CIDEr"]["value"])
+    assert float(rows[1]["seed_1"]) == pytest.approx(found["details"]["seeds"]["LSTM:forget_bias=3"][1])
+    assert (out / "recurrences.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_goes_on_with_more_cells_and_no_other_recipe(
+    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study("gru") == 0
+    trained = tmp_path / "out" / "runs" / "gru-seed-0" / "metrics.json"
+    before = trained.stat().st_mtime_ns
+    assert study("gru,mamba") == 0
+    assert trained.stat().st_mtime_ns == before
+    assert "mamba" in json.loads((tmp_path / "out" / "metrics.json").read_text())["scores"]
+    capsys.readouterr()
+    assert study("gru", "--", "--trainer.max_epochs", "2") == 2
+    assert "holds another plan (flags)" in capsys.readouterr().err
+
+
+def test_a_report_has_it(study: Callable[..., int], tmp_path: Path) -> None:
+    assert study("gru") == 0
+    out = tmp_path / "out"
+    report, _ = build([out, out / "runs" / "gru-seed-0"], [], examples=10)
+    (told,) = report.studies
+    assert told.name == "recurrences"
+    assert [name for name, _ in told.rows] == ["gru", "causal-self-attention"]
+    assert told.columns[0] == "CIDEr"
+    assert [each.name for each in report.sections[0].runs] == ["gru-seed-0"]
+    page, text, _ = write_report([out], tmp_path / "report.html")
+    assert "words per second, decoding" in page.read_text()  # in the picture
+    assert "| gru |" in text.read_text()
+    broken = json.loads((out / "metrics.json").read_text())
+    del broken["scores"]["gru"]["state"]  # of another version, say: told, without a picture
+    broken["scores"]["<script>"] = broken["scores"].pop("gru")
+    (out / "metrics.json").write_text(json.dumps(broken))
+    page, _, _ = write_report([out], tmp_path / "report.html")
+    assert "words per second, decoding" not in page.read_text()
+    assert "&lt;script&gt;" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("cells", "more", "complaint"),
+    [
+        ("gru,nonsense", [], "nonsense: no recurrence; there are Bidirectional, "),
+        ("gru:heads=2", [], "gru:heads=2: 'heads' is no setting of GRU: width, layers"),
+        ("gru,bidirectional:cell=gru", [], "reads both ways, and cannot say anything word by word"),
+        ("rwkv:heads=3", [], "rwkv:heads=3: cannot be built: RWKV: heads (3) must divide the width (8)"),
+        ("", [], "--cells names no recurrence"),
+        ("gru,GRU", [], "would be one"),
+        ("gru", ["--seeds", "0"], "--seeds must be at least 1"),
+        ("gru", ["--config", "nowhere.yaml"], "nowhere.yaml"),
+        ("gru", ["--", "--nonsense", "1"], "nonsense"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_trained(
+    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    cells: str, more: list[str], complaint: str,
+) -> None:  # fmt: skip
+    assert study(cells, *more) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert complaint in told[-1]
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_recipe_without_a_recurrence_is_refused(
+    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path / "bare.yaml"
+    bare.write_text("trainer: {max_epochs: 1}")
+    assert study("gru", config=bare) == 2
+    assert "names no recurrence whose place another could take" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_questions_may_be_read_both_ways(study: Callable[..., int], scenes: Path, tmp_path: Path) -> None:
+    reading = part("nn.questions.QuestionEncoder", recurrence=part("nn.recurrence.LSTM", width=8), embedding=6)
+    model = part(
+        "tasks.classifier_vqa.ClassifierVQA",
+        encoder=part("nn.encoders.NoImage"),
+        question_encoder=reading,
+        look=part("nn.glimpses.WholeImage"),
+        fusion=part("nn.fusion.Concatenation", width=8),
+    )
+    data = {"root": str(scenes / "vqa"), "batch_size": 8, "min_count": 1}
+    trainer = {"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False}
+    path = tmp_path / "vqa.yaml"
+    path.write_text(yaml.safe_dump({"model": model, "data": data, "trainer": trainer}))
+    assert study("lstm,bidirectional:cell=gru", config=path) == 0
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["scores"]
+    assert found["bidirectional:cell=gru"]["state"]["value"] == 16
+    assert 0 <= found["lstm"]["accuracy"]["value"] <= 100
+
+
+def test_cells_have_names() -> None:
+    assert isinstance(named_cell("layer-norm-lstm", 3, width=4), LayerNormLSTM)
+    assert isinstance(named_cell("LayerNormLSTM", 3, width=4), LayerNormLSTM)
+    relu = named_cell("vlrnn.nn.recurrence.RNN:nonlinearity=relu,layers=2", 3, width=4, layers=5)
+    assert isinstance(relu, RNN)
+    assert (relu.nonlinearity, relu.layers, relu.width) == ("relu", 2, 4)
+    stack = named_cell("residual-stack:cell=mamba,layers=3", 3, width=4)
+    assert isinstance(stack, ResidualStack)
+    assert isinstance(stack.cells[0], Mamba)
+    xs = torch.randn(2, 5, 3)
+    assert stack.scan(xs, stack.initial_state(2))[0].shape == (2, 5, 4)
+    assert cell_part("gru", width=4) == {"class_path": "vlrnn.nn.recurrence.GRU", "init_args": {"width": 4}}
+    assert split_cells(" rnn, gru:width=3,layers=2 ,residual-stack:cell=mamba,layers=3,lstm,") == [
+        "rnn",
+        "gru:width=3,layers=2",
+        "residual-stack:cell=mamba,layers=3",
+        "lstm",
+    ]
+    with pytest.raises(UserError, match="no recurrence"):
+        named_cell("Layered", 3)
+    with pytest.raises(UserError, match="cannot be built"):
+        named_cell("residual-stack", 3)
