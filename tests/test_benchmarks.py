@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-QUICK = ("attention_training", "beam_search", "encoder", "growth", "scale", "steadiness", "vqa_training", "whole_path")
+QUICK = (
+    "attention_training",
+    "beam_search",
+    "encoder",
+    "growth",
+    "recurrence",
+    "scale",
+    "steadiness",
+    "vqa_training",
+    "whole_path",
+)
 
 
 @pytest.mark.slow
