@@ -108,7 +108,7 @@ def min_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
 
 def rg_lru(layer: Layer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
-    (wr, wi), (br, bi) = p["gates.weight"].split(D), p["gates.bias"].split(D)
+    (wr, wi), (br, bi) = p["gate_maps.weight"].split(D), p["gate_maps.bias"].split(D)
     h = torch.zeros(D).double()
     said = []
     for raw in xs:
@@ -275,7 +275,7 @@ def test_stacks_go_around_their_layers() -> None:
         for depth in (1, 2):
             more, _ = stack.cells[depth].scan(expected, stack.cells[depth].initial_state(2))  # type: ignore[operator]
             if isinstance(stack, HighwayStack):
-                open_ = s(stack.gates[depth - 1](expected))
+                open_ = s(stack.openings[depth - 1](expected))
                 expected = open_ * more + (1 - open_) * expected
             else:
                 expected = expected + more

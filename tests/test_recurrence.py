@@ -327,3 +327,53 @@ def test_what_reads_both_ways_cannot_speak(cell: Recurrence) -> None:
     ):
         with pytest.raises(UserError, match="both ways"):
             speaker()
+
+
+# Gates.
+
+KEPT = {"lstm": 1, "lstm-layer-norm": 1, "lstm-coupled": 1, "min-gru": 0, "min-lstm": 0, "rg-lru": 0, "mamba": 2}
+"""Which leaf of the state a forget gate is of, where what is kept of it hangs on nothing else in that leaf."""
+
+
+@every_cell
+@every_stack
+def test_gates_are_shares_of_every_layer(cell: str, layers: int) -> None:
+    recurrence = make(cell, layers=layers)
+    state = map_tree(torch.clone, recurrence.scan(torch.randn(B, T, I), recurrence.initial_state(B))[1])
+    gates = recurrence.gates(torch.randn(B, I), state)
+    assert ("forget" in gates) == (cell not in ("rnn-tanh", "rnn-relu", "self-attention"))
+    for gate in gates.values():
+        assert gate.shape[:2] == (B, layers + (cell in STACKS))
+        assert ((gate >= 0) & (gate <= 1)).all()
+
+
+@pytest.mark.parametrize("cell", KEPT)
+def test_a_forget_gate_is_the_share_that_is_kept(cell: str) -> None:
+    """Of two memories that differ, what they differ by is that share of it a step later."""
+    recurrence = make(cell).double()
+    x, place = torch.randn(B, I).double(), KEPT[cell]
+    state = recurrence.scan(torch.randn(B, T, I).double(), recurrence.initial_state(B))[1]
+    one = list(leaves(state))
+    more = torch.randn_like(one[place])
+    other = [leaf + more if number == place else leaf for number, leaf in enumerate(one)]
+    after = [leaves(recurrence.step(x, tuple(each) if len(one) > 1 else each[0])[1])[place] for each in (one, other)]
+    kept = recurrence.gates(x, state)["forget"].view_as(more)
+    torch.testing.assert_close(after[1] - after[0], kept * more)
+
+
+def test_gates_are_those_of_the_equations() -> None:
+    gru = make("gru").double()
+    x, h = torch.randn(B, I).double(), torch.randn(B, 1, D).double()
+    gates = gru.gates(x, h)
+    weights = dict(gru.kernel.named_parameters())  # type: ignore[operator,union-attr]
+    new = x @ weights["weight_ih_l0"][2 * D :].T + weights["bias_ih_l0"][2 * D :]
+    heard = h[:, 0] @ weights["weight_hh_l0"][2 * D :].T + weights["bias_hh_l0"][2 * D :]
+    new = torch.tanh(new + gates["reset"][:, 0] * heard)
+    kept = gates["forget"][:, 0]
+    torch.testing.assert_close(gru.step(x, h)[0], kept * h[:, 0] + (1 - kept) * new)
+    lstm = make("lstm").double()
+    state = h, torch.randn(B, 1, D).double()
+    gates = lstm.gates(x, state)
+    said, (_, cell) = lstm.step(x, state)
+    torch.testing.assert_close(said, gates["output"][:, 0] * torch.tanh(cell[:, 0]))
+    assert ((cell - gates["forget"] * state[1]).abs() <= gates["input"] + 1e-12).all()

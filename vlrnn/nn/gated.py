@@ -25,8 +25,8 @@ class _GatedLayer(Layer):
         """What the input says to the gates: [..., I] -> [..., blocks * D]."""
         return self.from_input(xs)
 
-    def advance(self, projected: Tensor, state: State) -> State:
-        """One step, of projected input [B, blocks * D]."""
+    def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
+        """One step, of projected input [B, blocks * D]: the next state, and how far the gates opened, each [B, D]."""
         raise NotImplementedError
 
     def initial(self, batch_size: int) -> Tree:
@@ -36,7 +36,7 @@ class _GatedLayer(Layer):
     def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         ys = []
         for time, projected in enumerate(self.project(xs).unbind(1)):
-            new = self.advance(projected, state)
+            new, _ = self.advance(projected, state)
             if there is not None:
                 runs = there[:, time, None]
                 new = map_tree(lambda after, before, runs=runs: torch.where(runs, after, before), new, state)
@@ -45,8 +45,11 @@ class _GatedLayer(Layer):
         return torch.stack(ys, 1), state
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        state = self.advance(self.project(x), state)
+        state, _ = self.advance(self.project(x), state)
         return state[0], state
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        return self.advance(self.project(x), state)[1]
 
 
 class _LongMemory(Layered):
@@ -65,11 +68,12 @@ class _LayerNormLayer(_GatedLayer):
     def project(self, xs: Tensor) -> Tensor:
         return self.even_input(self.from_input(xs))
 
-    def advance(self, projected: Tensor, state: State) -> State:
+    def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
         h, c = state
         opened, kept, new, said = (projected + self.even_output(self.from_output(h))).chunk(4, -1)
-        c = kept.sigmoid() * c + opened.sigmoid() * new.tanh()
-        return said.sigmoid() * self.even_cell(c).tanh(), c
+        opened, kept, said = opened.sigmoid(), kept.sigmoid(), said.sigmoid()
+        c = kept * c + opened * new.tanh()
+        return (said * self.even_cell(c).tanh(), c), {"input": opened, "forget": kept, "output": said}
 
 
 class LayerNormLSTM(_LongMemory):
@@ -90,12 +94,14 @@ class _PeepholeLayer(_GatedLayer):
         nn.init.ones_(self.from_input.bias.data[width : 2 * width])
         self.peepholes = nn.Parameter(torch.empty(3, width).uniform_(-0.1, 0.1))
 
-    def advance(self, projected: Tensor, state: State) -> State:
+    def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
         h, c = state
         opened, kept, new, said = (projected + self.from_output(h)).chunk(4, -1)
         to_opened, to_kept, to_said = self.peepholes
-        c_new = (kept + to_kept * c).sigmoid() * c + (opened + to_opened * c).sigmoid() * new.tanh()
-        return (said + to_said * c_new).sigmoid() * c_new.tanh(), c_new
+        opened, kept = (opened + to_opened * c).sigmoid(), (kept + to_kept * c).sigmoid()
+        c = kept * c + opened * new.tanh()
+        said = (said + to_said * c).sigmoid()
+        return (said * c.tanh(), c), {"input": opened, "forget": kept, "output": said}
 
 
 class PeepholeLSTM(_LongMemory):
@@ -116,11 +122,12 @@ class _CoupledLayer(_GatedLayer):
         super().__init__(input_width, width, 3)
         nn.init.constant_(self.from_input.bias.data[:width], -1.0)
 
-    def advance(self, projected: Tensor, state: State) -> State:
+    def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
         h, c = state
         opened, new, said = (projected + self.from_output(h)).chunk(3, -1)
-        c = torch.lerp(c, new.tanh(), opened.sigmoid())
-        return said.sigmoid() * c.tanh(), c
+        opened, said = opened.sigmoid(), said.sigmoid()
+        c = torch.lerp(c, new.tanh(), opened)
+        return (said * c.tanh(), c), {"forget": 1 - opened, "output": said}
 
 
 class CoupledLSTM(_LongMemory):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.recurrence import Recurrence, stack_layers
 from vlrnn.nn.tree import Tree, leaves, map_tree
 
 
@@ -39,6 +39,10 @@ class Layer(nn.Module):
         """One step, which is a scan of length one: x [B, I] -> [B, D] and the next state."""
         ys, state = self.scan(x[:, None], state, None)
         return ys[:, 0], state
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        """How far its gates open at a step, in 0..1, name -> [B, G]; as `Recurrence.gates`."""
+        return {}
 
 
 class Layered(Recurrence):
@@ -86,6 +90,14 @@ class Layered(Recurrence):
             x, new = layer.step(x, _of_layer(state, depth))
             after.append(new)
         return x, _stacked(after)
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        found = []
+        for depth, layer in enumerate(self._layers()):
+            own = _of_layer(state, depth)
+            found.append(layer.gates(x, own))
+            x, _ = layer.step(x, own)
+        return stack_layers(found)
 
     def _layers(self) -> list[Layer]:
         return list(self.stack)  # type: ignore[arg-type]

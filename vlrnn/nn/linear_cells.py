@@ -32,12 +32,15 @@ class _MinLayer(Layer):
         return self.from_input.weight.new_zeros(batch_size, self.width)
 
     def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
-        """a and b [B, T, D] of inputs [B, T, I]."""
+        """a and b [..., D] of inputs [..., I]."""
         raise NotImplementedError
 
     def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         hs = scan_within(*self.coefficients(xs), state, there)
         return hs, hs[:, -1]
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        return {"forget": self.coefficients(x)[0]}
 
 
 class _MinGRULayer(_MinLayer):
@@ -80,13 +83,13 @@ class _RGLRULayer(_MinLayer):
 
     def __init__(self, input_width: int, width: int) -> None:
         super().__init__(input_width, width, 1)
-        self.gates = nn.Linear(width, 2 * width)
+        self.gate_maps = nn.Linear(width, 2 * width)
         stay = torch.empty(width).uniform_(0.9, 0.999)  # a where the gate is open
         self.slowness = nn.Parameter(-torch.log(torch.expm1(-torch.log(stay) / self._POWER)))
 
     def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         xs = self.from_input(xs)
-        recurrent, take = self.gates(xs).sigmoid().chunk(2, -1)
+        recurrent, take = self.gate_maps(xs).sigmoid().chunk(2, -1)
         log_a = -self._POWER * recurrent * F.softplus(-self.slowness)
         # The root's slope has no bound where a nears 1; there the scale keeps still.
         return log_a.exp(), (-torch.expm1(2 * log_a)).clamp(min=1e-6).sqrt() * take * xs
@@ -125,11 +128,18 @@ class _LRULayer(Layer):
 
     def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         said, h = state
-        a = torch.polar(torch.exp(-torch.exp(self.log_decay)), torch.exp(self.log_angle))
+        a = torch.polar(self._size(), torch.exp(self.log_angle))
         b = _complex(self.from_input(xs).unflatten(-1, (-1, 2))) * torch.exp(self.log_scale)
         hs = torch.view_as_real(scan_within(a.expand_as(b), b, _complex(h), there))  # [B, T, D, 2]
         ys = F.glu(self.output(F.gelu(self.from_state(hs.flatten(2)) + self.past(xs))))
         return ys, (last(ys, said, there), hs[:, -1])
+
+    def _size(self) -> Tensor:
+        """|a| [D]."""
+        return torch.exp(-torch.exp(self.log_decay))
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        return {"forget": self._size().expand(len(x), -1)}  # whatever is heard
 
 
 def _complex(pairs: Tensor) -> Tensor:

@@ -39,14 +39,23 @@ class _MambaLayer(Layer):
         said, heard, h = state
         xs, gate = self.from_input(xs).chunk(2, -1)  # [B, T, E]
         heard = torch.cat([heard, xs], 1)
-        xs = F.silu(self.convolution(heard.transpose(1, 2)).transpose(1, 2))
-        size, enter, leave = self.choose(xs).split([self.rank, self.memory, self.memory], -1)
-        size = F.softplus(self.step_size(size))  # [B, T, E]
-        a = torch.exp(size[..., None] * -torch.exp(self.log_decay))  # [B, T, E, N]
-        b = (size * xs)[..., None] * enter[:, :, None]
+        xs, a, b, leave = self._choose(heard)
         hs = scan_within(a.flatten(2), b.flatten(2), h.flatten(1), there).view_as(a)
         ys = self.output(((hs @ leave[..., None])[..., 0] + self.past * xs) * F.silu(gate))
         return ys, (last(ys, said, there), _last_window(heard, self.window - 1, there), hs[:, -1])
+
+    def _choose(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """v [B, T, E], a and b [B, T, E, N], and C v [B, T, N], of the steps u and of the window before them."""
+        xs = F.silu(self.convolution(heard.transpose(1, 2)).transpose(1, 2))
+        size, enter, leave = self.choose(xs).split([self.rank, self.memory, self.memory], -1)
+        size = F.softplus(self.step_size(size))  # [B, T, E]
+        a = torch.exp(size[..., None] * -torch.exp(self.log_decay))
+        return xs, a, (size * xs)[..., None] * enter[:, :, None], leave
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        u, _ = self.from_input(x).chunk(2, -1)
+        _, a, _, _ = self._choose(torch.cat([state[1], u[:, None]], 1))
+        return {"forget": a.flatten(1)}
 
 
 def _last_window(heard: Tensor, size: int, there: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ the input, which follows from where the recurrence stands. It never learns of im
 tensors whose every leaf is batch first, so that a search can reorder it without knowing it.
 """
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 import torch
@@ -67,6 +68,11 @@ class Recurrence(Part, nn.Module):
         """What every layer said last [B, L, D]."""
         raise NotImplementedError
 
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        """How far its gates open at a step, in 0..1: name -> [B, L, G], by the input x [B, I] and the state before it.
+        `forget` is the share of what is remembered that is kept. Nothing of a recurrence without gates."""
+        return {}
+
 
 def that_speaks(recurrence: Recurrence) -> Recurrence:
     """The recurrence, which is to say something word by word.
@@ -92,6 +98,11 @@ def draw_weights(from_input: Tensor, from_state: Tensor, bias: Tensor, gates: in
     nn.init.zeros_(bias)
 
 
+def stack_layers(gates: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The gates of each layer, name -> [B, G], as those of all, name -> [B, L, G]."""
+    return {name: torch.stack([each[name] for each in gates], 1) for name in gates[0]}
+
+
 class _Fused(Recurrence):
     """What `torch.nn.RNN`, `GRU` and `LSTM` share: the fused kernels, their states turned batch first, their
     initialisation.
@@ -103,7 +114,7 @@ class _Fused(Recurrence):
         learned_state: learn the first state instead of starting at zero.
     """
 
-    gates: int
+    blocks: int
     state_parts: int = 1
 
     def __init__(self, width: int = 512, layers: int = 1, dropout: float = 0.0, learned_state: bool = False) -> None:
@@ -120,7 +131,7 @@ class _Fused(Recurrence):
         self.kernel = self._kernel(input_width)
         for layer in range(self.layers):
             from_input, from_state, bias, other = (getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS)
-            draw_weights(from_input, from_state, bias, self.gates)
+            draw_weights(from_input, from_state, bias, self.blocks)
             nn.init.zeros_(other)  # the two are added
         return self
 
@@ -165,6 +176,21 @@ class _Fused(Recurrence):
         """One step of one layer: x [B, I] and its part of the state, each [B, D], -> the same after it."""
         raise NotImplementedError
 
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        parts = state if self.state_parts > 1 else (state,)
+        found = []
+        for layer in range(self.layers):
+            weights = [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
+            before = tuple(part[:, layer] for part in parts)
+            weight_ih, weight_hh, bias_ih, bias_hh = weights
+            found.append(self._gates(F.linear(x, weight_ih, bias_ih) + F.linear(before[0], weight_hh, bias_hh)))
+            x = self._cell(x, before, weights)[0]
+        return stack_layers(found)
+
+    def _gates(self, sums: Tensor) -> dict[str, Tensor]:
+        """The gates [B, D] of a layer, of what goes into all of its nonlinearities, side by side [B, blocks * D]."""
+        return {}
+
     def cell_state(self, state: Tree) -> Tensor:
         return state[:, -1]
 
@@ -180,7 +206,7 @@ class RNN(_Fused):
         width, layers, dropout, learned_state: as everywhere.
     """
 
-    gates = 1
+    blocks = 1
 
     def __init__(
         self,
@@ -204,13 +230,17 @@ class RNN(_Fused):
 class GRU(_Fused):
     """The gated recurrent unit (Cho et al. 2014), in the form whose reset gate acts behind the recurrent matrix."""
 
-    gates = 3
+    blocks = 3
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
         return nn.GRU(input_width, self.width, self.layers, batch_first=True, dropout=self.dropout)
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         return (torch.gru_cell(x, state[0], *weights),)
+
+    def _gates(self, sums: Tensor) -> dict[str, Tensor]:
+        reset, kept, _ = sums.sigmoid().chunk(self.blocks, -1)
+        return {"reset": reset, "forget": kept}
 
 
 class LSTM(_Fused):
@@ -228,7 +258,7 @@ class LSTM(_Fused):
         width, layers, dropout, learned_state: as everywhere.
     """
 
-    gates = 4
+    blocks = 4
     state_parts = 2
 
     def __init__(
@@ -252,10 +282,14 @@ class LSTM(_Fused):
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         return torch.lstm_cell(x, state, *weights)
 
+    def _gates(self, sums: Tensor) -> dict[str, Tensor]:
+        opened, kept, _, said = sums.sigmoid().chunk(self.blocks, -1)
+        return {"input": opened, "forget": kept, "output": said}
+
     def build(self, input_width: int) -> Self:
         super().build(input_width)
         for layer in range(self.layers):
-            taken, kept, *_ = self.kernel.get_parameter(f"bias_ih_l{layer}").data.chunk(self.gates)
+            taken, kept, *_ = self.kernel.get_parameter(f"bias_ih_l{layer}").data.chunk(self.blocks)
             if self.chrono is None:
                 kept.fill_(self.forget_bias)
             else:

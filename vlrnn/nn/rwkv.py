@@ -41,13 +41,9 @@ class _RWKVLayer(Layer):
     def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         said, before, memory = state
         xs = self.from_input(xs)
-        older = torch.cat([before[:, None], xs[:, :-1]], 1) - xs
-        first = xs + older * self.mix_first
-        shifts = torch.tanh(torch.einsum("bti,pir->btpr", first, self.mix_down))
-        shifts = self.mix + torch.einsum("btpr,pri->btpi", shifts, self.mix_up)
-        mixed = (xs[:, :, None] + older[:, :, None] * shifts).unbind(2)
+        mixed = self._mix(xs, before)
         receptance, key, value, gate = (one(each) for one, each in zip(self.maps, mixed[:4], strict=True))
-        log_kept = -torch.exp(self.decay + torch.tanh(mixed[4] @ self.decay_down) @ self.decay_up)
+        log_kept = self._log_kept(mixed[4])
         if there is not None:
             log_kept, key = log_kept.where(there[..., None], 0.0), key.where(there[..., None], 0.0)
         r, k, v, w = (each.unflatten(-1, (self.heads, -1)) for each in (receptance, key, value, log_kept))
@@ -55,6 +51,21 @@ class _RWKVLayer(Layer):
         ys = self.even_out(ys.flatten(0, 1).flatten(1)).view_as(gate)
         ys = self.output(ys * F.silu(gate))
         return ys, (last(ys, said, there), last(xs, before, there), memory)
+
+    def _mix(self, xs: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+        """What r, k, v, g and w are made of: each its mixture of the steps [B, T, D] and of those before them."""
+        older = torch.cat([before[:, None], xs[:, :-1]], 1) - xs
+        first = xs + older * self.mix_first
+        shifts = torch.tanh(torch.einsum("bti,pir->btpr", first, self.mix_down))
+        shifts = self.mix + torch.einsum("btpr,pri->btpi", shifts, self.mix_up)
+        return (xs[:, :, None] + older[:, :, None] * shifts).unbind(2)
+
+    def _log_kept(self, mixed: Tensor) -> Tensor:
+        return -torch.exp(self.decay + torch.tanh(mixed @ self.decay_down) @ self.decay_up)
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        mixed = self._mix(self.from_input(x)[:, None], state[1])
+        return {"forget": self._log_kept(mixed[4])[:, 0].exp()}
 
 
 def fading_attention(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
-from vlrnn.nn.recurrence import Recurrence
+from vlrnn.nn.recurrence import Recurrence, stack_layers
 from vlrnn.nn.tree import Tree
 
 
@@ -62,6 +62,14 @@ class _Stack(Recurrence):
             after.append(new)
         return x, tuple(after)
 
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        found = []
+        for depth, (cell, own) in enumerate(zip(self._cells(), state, strict=True)):
+            found.append({name: each[:, -1] for name, each in cell.gates(x, own).items()})
+            y, _ = cell.step(x, own)
+            x = self.join(depth, x, y) if depth else y
+        return stack_layers(found)
+
     def _cells(self) -> list[Recurrence]:
         return list(self.cells)  # type: ignore[arg-type]
 
@@ -89,10 +97,10 @@ class HighwayStack(_Stack):
 
     def build(self, input_width: int) -> Self:
         super().build(input_width)
-        self.gates = nn.ModuleList(nn.Linear(self.width, self.width) for _ in range(self.layers - 1))
-        for gate in self.gates:
-            nn.init.constant_(gate.bias, -1.0)  # type: ignore[arg-type]
+        self.openings = nn.ModuleList(nn.Linear(self.width, self.width) for _ in range(self.layers - 1))
+        for opening in self.openings:
+            nn.init.constant_(opening.bias, -1.0)  # type: ignore[arg-type]
         return self
 
     def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
-        return torch.lerp(x, y, self.gates[depth - 1](x).sigmoid())
+        return torch.lerp(x, y, self.openings[depth - 1](x).sigmoid())
