@@ -18,6 +18,7 @@ PROBES = (
     "chair",
     "consistency",
     "gender",
+    "gradients",
     "grounding",
     "pope",
     "priors",

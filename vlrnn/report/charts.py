@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from vlrnn.report.content import RunTold, Section
 from vlrnn.report.drawing import COLOURS, drawn, plain
 from vlrnn.report.facts import flatten
+from vlrnn.report.flow import draw_flow
 from vlrnn.report.probed import Probed, number
 
 MANY = 5
@@ -184,6 +185,7 @@ def _bars(axis: Axes, names: Sequence[str], values: Sequence[float], behind: Seq
 
 
 _PANELS: dict[str, Callable[[Axes, Any], None]] = {
+    "curves": draw_flow,
     "reliability": _reliability,
     "risk_coverage": _risk_coverage,
     "objects": _objects,

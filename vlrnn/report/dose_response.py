@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vlrnn.files import replacing
+from vlrnn.report.drawing import save_figure
 
 _TITLES = {"captioning": "captioner", "classifier_vqa": "classifier of answers"}
 
@@ -39,5 +39,4 @@ def draw_dose_response(scores: Mapping[str, Any], settings: Mapping[str, Any]) -
 
 def save_dose_response(path: Path, scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Draw them into a PNG, SVG or PDF file."""
-    with replacing(path, binary=True) as file:
-        draw_dose_response(scores, settings).savefig(file, format=path.suffix.removeprefix("."), dpi=150)
+    save_figure(draw_dose_response(scores, settings), path)

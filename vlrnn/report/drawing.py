@@ -4,14 +4,20 @@ matplotlib, no runs."""
 import io
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from vlrnn.errors import UserError
+from vlrnn.files import replacing
+
 COLOURS = ("#3b82c4", "#e07b39", "#2f9e78", "#b565c9", "#c4453b", "#8f7f2a", "#5f6bd0", "#7a7a7a")
 """Of runs, in their order; each is told from the page in light and in dark."""
+
+_KINDS = (".png", ".svg", ".pdf")
 
 _INK = "#010203"  # stands for the colour of the page's text
 _STYLE: dict[Any, Any] = {
@@ -49,6 +55,23 @@ def drawn(draw: Callable[Arguments, Figure | None]) -> Callable[Arguments, Marku
         return Markup(text[text.index("<svg") :].replace(_INK, "currentColor"))
 
     return as_svg
+
+
+def picture_file(path: Path) -> Path:
+    """The path, of a picture that can be written.
+
+    Raises:
+        UserError: its suffix is that of no kind of picture.
+    """
+    if path.suffix.lower() not in _KINDS:
+        raise UserError(f"{path}: pictures are written as one of {', '.join(_KINDS)}")
+    return path
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as the kind of picture that the file's suffix names."""
+    with replacing(path, binary=True) as file:
+        figure.savefig(file, format=picture_file(path).suffix.lower().removeprefix("."), dpi=150)
 
 
 def plain(name: str) -> str:

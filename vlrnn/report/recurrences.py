@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from vlrnn.files import replacing
-from vlrnn.report.drawing import COLOURS, plain
+from vlrnn.report.drawing import COLOURS, plain, save_figure
 
 COSTS = {
     "parameters": "parameters",
@@ -53,8 +53,7 @@ def _panel(axis: Axes, values: list[Mapping[str, float]], beside: list[bool]) ->
 
 def save_recurrences(path: Path, scores: Scores, settings: Mapping[str, Any]) -> None:
     """Draw it into a PNG, SVG or PDF file."""
-    with replacing(path, binary=True) as file:
-        draw_recurrences(scores, settings).savefig(file, format=path.suffix.removeprefix("."), dpi=150)
+    save_figure(draw_recurrences(scores, settings), path)
 
 
 def write_table(path: Path, scores: Scores, seeds: Mapping[str, list[float]]) -> None:
