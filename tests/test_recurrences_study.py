@@ -3,13 +3,13 @@
 import csv
 import json
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from one_process import OneProcess
 
 from vlrnn.cli import main
 from vlrnn.data.synthetic import make_scenes
@@ -22,21 +22,6 @@ from vlrnn.nn.stacks import ResidualStack
 from vlrnn.records import open_split
 from vlrnn.report.content import build
 from vlrnn.report.page import write_report
-
-
-class OneProcess:
-    """In the place of a pool of processes: all is done at once, and here."""
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        done: Future[Any] = Future()
-        done.set_result(function(*arguments))
-        return done
-
-    def __enter__(self) -> "OneProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 from typing import Any
 
 import vlrnn.nn
@@ -50,6 +51,11 @@ def cell_part(name: str, **settings: Any) -> dict[str, Any]:
         given[key] = cell_part(value, **settings) if key == "cell" else _value(value)
     arguments = {key: value for key, value in settings.items() if key in takes} | given
     return {"class_path": f"{found.__module__}.{found.__name__}", "init_args": arguments}
+
+
+def file_name(name: str) -> str:
+    """What files of a cell are called: its name, without what means something to a shell or a file system."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-").lower()
 
 
 def named_cell(name: str, input_width: int, **settings: Any) -> Recurrence:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from vlrnn.report.dose_response import draw_dose_response
 from vlrnn.report.drawing import drawn
+from vlrnn.report.horizon import draw_horizon
 from vlrnn.report.probed import number
 from vlrnn.report.recurrences import draw_recurrences
 from vlrnn.report.run import read_result
@@ -68,5 +69,6 @@ def study_picture(study: Studied) -> Markup:
 
 _PICTURES: dict[str, Callable[[Any, Any], Any]] = {
     "dose-response": draw_dose_response,
+    "horizon": draw_horizon,
     "recurrences": draw_recurrences,
 }

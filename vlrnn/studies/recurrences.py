@@ -4,7 +4,6 @@ are put to the same test, and timed side by side.
 Knows no recurrence, and of a recipe only where one stands in it.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import redirect_stderr, redirect_stdout
@@ -18,7 +17,7 @@ import yaml
 from vlrnn.errors import UserError
 from vlrnn.files import read_text, replacing
 from vlrnn.metrics.by_image import MeansByImage
-from vlrnn.nn.cells import cell_part, named_cell
+from vlrnn.nn.cells import cell_part, file_name, named_cell
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import say, track
 from vlrnn.report.group import Group, group_runs
@@ -52,7 +51,7 @@ class Plan:
             raise UserError("--cells names no recurrence")
         if self.seeds < 1:
             raise UserError(f"--seeds must be at least 1, not {self.seeds}")
-        folders = [folder_name(cell) for cell in self.all_cells]
+        folders = [file_name(cell) for cell in self.all_cells]
         if len(set(folders)) < len(folders):
             raise UserError(f"--cells: two of {', '.join(self.all_cells)} would be one")
 
@@ -92,13 +91,8 @@ def recurrences(out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: 
     return _measure(out, plan, timed, resamples)
 
 
-def folder_name(cell: str) -> str:
-    """What the run folders of a cell begin with."""
-    return re.sub(r"[^\w.]+", "-", cell).strip("-").lower()
-
-
 def _run(out: Path, cell: str, seed: int) -> Path:
-    return out / "runs" / f"{folder_name(cell)}-seed-{seed}"
+    return out / "runs" / f"{file_name(cell)}-seed-{seed}"
 
 
 def _seeds(plan: Plan) -> range:

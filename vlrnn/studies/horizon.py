@@ -1,0 +1,166 @@
+"""How long recurrences remember: each learns tasks of nothing but memory, at one length after the other, from the same
+budget. The horizon is the longest length up to which all were solved.
+
+Knows no recurrence and no task.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, write_json
+from vlrnn.metrics.by_image import MeansByImage
+from vlrnn.nn.cells import file_name, named_cell
+from vlrnn.nn.recurrence import Recurrence, that_speaks
+from vlrnn.probes.finding import Finding
+from vlrnn.progress import track
+from vlrnn.studies.memory_tasks import TASKS, MemoryTask
+from vlrnn.studies.plans import keep_plan
+from vlrnn.studies.training import two_processes
+
+_TESTED = 1000  # rows
+_CLIP = 1.0
+_WARMUP = 0.05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is learnt: each task at each of the `lengths`, with `seeds` draws of weights and rows, in `steps` of AdamW
+    on batches of `rows`, whose learning rate rises to `lr` and falls to nothing; cells are `width` wide."""
+
+    tasks: Sequence[str] = tuple(TASKS)
+    lengths: Sequence[int] = (8, 16, 32, 64, 128)
+    seeds: int = 2
+    steps: int = 1000
+    rows: int = 64
+    width: int = 64
+    lr: float = 1e-2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if task not in TASKS:
+                raise UserError(f"--tasks: there is no {task}; there are {', '.join(TASKS)}")
+        if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 2:
+            raise UserError("--lengths must rise from 2 at least")
+        for name in ("seeds", "steps", "rows", "width"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if not self.lr > 0:
+            raise UserError(f"--lr must be above 0, not {self.lr}")
+
+
+def horizon(out: str | Path, cells: Sequence[str], plan: Plan, *, resamples: int = 1000) -> Finding:
+    """Run it all into a folder. What is there of an earlier call with the same plan is not learnt again.
+
+    Args:
+        out: the folder; gets `learnt/TASK-CELL-SEED.json`.
+        cells: see `vlrnn.nn.cells`.
+        plan: what is learnt.
+        resamples: of the bootstrap over seeds.
+
+    Returns:
+        task -> cell -> `horizon`, in steps, 0 where no length was solved, and `at_N`, the error at each length. The row
+        `chance` has the error of whoever remembers nothing.
+
+    Raises:
+        UserError: there is no such cell, it is not causal, or the folder holds another plan.
+    """
+    out = Path(out)
+    if not cells:
+        raise UserError("--cells names no recurrence")
+    for cell in cells:
+        that_speaks(named_cell(cell, 1, width=plan.width))
+    keep_plan(out, {**asdict(plan), "tasks": list(plan.tasks), "lengths": list(plan.lengths)} | {"seeds": None})
+    jobs = [(task, cell, plan.seed + number) for number in range(plan.seeds) for task in plan.tasks for cell in cells]
+    _learn_all([job for job in jobs if not _kept(out, *job).is_file()], out, plan)
+    errors = {job: read_json(_kept(out, *job))["errors"] for job in jobs}
+    means = MeansByImage(list(range(plan.seeds)), resamples, plan.seed)
+    scores: dict[str, dict[str, Any]] = {}
+    for task in plan.tasks:
+        for cell in cells:
+            found = np.array([errors[task, cell, plan.seed + number] for number in range(plan.seeds)])
+            reached = {"horizon": _reached(found < TASKS[task].solved, plan.lengths)}
+            scores.setdefault(task, {})[cell] = means.of(
+                reached | {f"at_{length}": found[:, place] for place, length in enumerate(plan.lengths)}
+            )
+    return Finding(
+        scores,
+        settings={**asdict(plan), "tested": _TESTED, "clip": _CLIP}
+        | {"measures": {task: TASKS[task].measure for task in plan.tasks}}
+        | {"solved_below": {task: TASKS[task].solved for task in plan.tasks}},
+        baselines={"chance": {task: {cell: _chance(task, plan) for cell in cells} for task in plan.tasks}},
+    )
+
+
+def _reached(solved: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """The longest of the lengths up to which all are solved [seeds], of what is solved [seeds, lengths]."""
+    count = np.logical_and.accumulate(solved, 1).sum(1)
+    reached: np.ndarray = np.array([0, *lengths])[count]
+    return reached
+
+
+def _chance(task: str, plan: Plan) -> dict[str, Any]:
+    error = TASKS[task].chance
+    same = {"value": error, "low": error, "high": error, "n": 1}
+    return {f"at_{length}": same for length in plan.lengths}
+
+
+def _kept(out: Path, task: str, cell: str, seed: int) -> Path:
+    return out / "learnt" / f"{task}-{file_name(cell)}-{seed}.json"
+
+
+def _learn_all(jobs: Sequence[tuple[str, str, int]], out: Path, plan: Plan) -> None:
+    with two_processes() as pool:
+        runs = [pool.submit(learn, out, plan, *job) for job in jobs]
+        try:
+            for run in track(as_completed(runs), "learning", total=len(runs), unit="cells"):
+                run.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def learn(out: Path, plan: Plan, task: str, cell: str, seed: int) -> None:
+    """Learn a task at all lengths, and keep the errors."""
+    errors = [_error(TASKS[task], cell, length, plan, seed) for length in plan.lengths]
+    write_json(_kept(out, task, cell, seed), {"errors": errors})
+
+
+class _Answering(nn.Module):
+    """A recurrence, and of all that it says a linear map."""
+
+    def __init__(self, recurrence: Recurrence, outputs: int) -> None:
+        super().__init__()
+        self.recurrence = recurrence
+        self.output = nn.Linear(recurrence.width, outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        said, _ = self.recurrence.scan(inputs, self.recurrence.initial_state(len(inputs)))
+        return self.output(said)
+
+
+def _error(task: MemoryTask, cell: str, length: int, plan: Plan, seed: int) -> float:
+    """Learn from nothing at one length, and be tested on rows that were not seen."""
+    torch.manual_seed(seed)
+    drawing = torch.Generator().manual_seed(seed + 1)
+    model = _Answering(named_cell(cell, task.inputs, width=plan.width), task.outputs)
+    optimizer = torch.optim.AdamW(model.parameters(), plan.lr, weight_decay=0.0, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.lr, plan.steps + 1, pct_start=_WARMUP)
+    for _ in range(plan.steps):
+        asked = task.draw(plan.rows, length, drawing)
+        optimizer.zero_grad()
+        task.loss(model(asked.inputs), asked.targets).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+        optimizer.step()
+        schedule.step()
+    asked = task.draw(_TESTED, length, drawing)
+    with torch.inference_mode():
+        return task.error(model(asked.inputs), asked.targets)
