@@ -55,6 +55,12 @@ def test_copies_are_parts_too() -> None:
     assert describe(replace(Decoding(), num_beams=7))["arguments"]["num_beams"] == 7
 
 
+def test_a_part_that_is_missing_is_told() -> None:
+    with pytest.raises(UserError, match="ShowAttendTell: recurrence must be Recurrence, not null"):
+        ShowAttendTell(None, SoftAttention(4))  # type: ignore[arg-type]
+    assert ShowAttendTell(LSTM(8), SoftAttention(4), region_width=None).arguments["region_width"] is None
+
+
 def test_what_cannot_be_described() -> None:
     class Own(Part):
         def __init__(self, module: nn.Module) -> None:

@@ -180,6 +180,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["layer9", "features.12"],
     ),
     "cache of what learns": (["--model.init_args.encoder.init_args.trainable_from", "features.9"], ["cache"]),
+    "nothing in the place of a part": (
+        ["--model.init_args.optimization=null\n"],
+        ["optimization must be Optimization, not null"],
+    ),
     "no such recipe": (["--config", "absent.yaml"], ["absent.yaml"]),
     "a recipe that is none": (["--config", "broken.yaml"], ["broken.yaml:2: not YAML"]),
     "a recipe of nothing": (["--config", "empty.yaml"], ["empty.yaml"]),

@@ -30,10 +30,21 @@ class Part:
         bound.apply_defaults()
         # The first is the part itself; a class without an __init__ has no more than what stands for any others.
         _, *named = [name for name, each in signature.parameters.items() if each.kind not in _VARIADIC]
-        object.__setattr__(
-            self, "arguments", {name: bound.arguments[name] for name in named if name in bound.arguments}
-        )
+        arguments = {name: bound.arguments[name] for name in named if name in bound.arguments}
+        if nothing := [name for name, value in arguments.items() if value is None]:
+            _refuse_nothing(cls, nothing)
+        object.__setattr__(self, "arguments", arguments)
         return self
+
+
+def _refuse_nothing(part_class: type[Part], names: Sequence[str]) -> None:
+    """See that no other part is missing: recipes can get `null` past the parser where it has no place."""
+    hints = get_type_hints(part_class.__init__)
+    for name in names:
+        able = _alternatives(hints.get(name))
+        wanted = [each.__name__ for each in able if issubclass(each, Part)]
+        if wanted and type(None) not in able:
+            raise UserError(f"{part_class.__name__}: {name} must be {' or '.join(wanted)}, not null")
 
 
 Kind = TypeVar("Kind", bound=Part)
