@@ -154,6 +154,11 @@ def test_cell_state(cell: str, layers: int) -> None:
         assert torch.equal(remembered, state[1][:, -1])
     elif cell not in STACKS:  # whose last layer remembers what it says itself
         torch.testing.assert_close(remembered, y)
+    cells = recurrence.layer_cells(state)
+    assert (cells is not None) == (cell in (*LONG_MEMORY, "residual-lstm"))
+    if cells is not None:
+        assert cells.shape == (B, layers + (cell in STACKS), D)
+        assert torch.equal(cells[:, -1], remembered)
 
 
 @every_cell

@@ -56,6 +56,9 @@ class _LongMemory(Layered):
     def cell_state(self, state: Tree) -> Tensor:
         return state[1][:, -1]
 
+    def layer_cells(self, state: Tree) -> Tensor:
+        return state[1]
+
 
 class _LayerNormLayer(_GatedLayer):
     def __init__(self, input_width: int, width: int) -> None:

@@ -68,6 +68,10 @@ class Recurrence(Part, nn.Module):
         """What every layer said last [B, L, D]."""
         raise NotImplementedError
 
+    def layer_cells(self, state: Tree) -> Tensor | None:
+        """What every layer remembers beside what it said [B, L, D]: the cells of LSTMs; None where nothing is."""
+        return None
+
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
         """How far its gates open at a step, in 0..1: name -> [B, L, G], by the input x [B, I] and the state before it.
         `forget` is the share of what is remembered that is kept. Nothing of a recurrence without gates."""
@@ -299,3 +303,6 @@ class LSTM(_Fused):
 
     def cell_state(self, state: Tree) -> Tensor:
         return state[1][:, -1]
+
+    def layer_cells(self, state: Tree) -> Tensor:
+        return state[1]

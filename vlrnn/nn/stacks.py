@@ -83,6 +83,10 @@ class _Stack(Recurrence):
     def cell_state(self, state: Tree) -> Tensor:
         return self._cells()[-1].cell_state(state[-1])
 
+    def layer_cells(self, state: Tree) -> Tensor | None:
+        found = [cell.layer_cells(own) for cell, own in zip(self._cells(), state, strict=True)]
+        return torch.cat([each[:, -1:] for each in found if each is not None], 1) if found[0] is not None else None
+
 
 class ResidualStack(_Stack):
     """Each layer adds to what came in, y = x + f(x) (He et al. 2016; over recurrences: Wu et al. 2016, section 3.1)."""
