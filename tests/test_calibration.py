@@ -136,3 +136,12 @@ def test_mistakes_are_told(files: list[str], tmp_path: Path, capsys: pytest.Capt
     write_records(tmp_path / "said.jsonl", [Prediction(n, n // 2, "cat", score=-3.0) for n in range(8)])
     assert main(["probe", "calibration", *files]) == 2
     assert "said.jsonl: the answer to question 0 has no confidence" in capsys.readouterr().err
+    write_records(tmp_path / "said.jsonl", [Prediction(n, n // 2 if n != 2 else 7, "cat", score=0.5) for n in range(8)])
+    assert main(["probe", "calibration", *files]) == 2
+    assert "the answer to question 2 is about image 7, the question about 1" in capsys.readouterr().err
+    write_records(tmp_path / "said.jsonl", [Prediction(0, 0, "cat", score=0.5)])
+    assert main(["probe", "calibration", *files]) == 2
+    assert "7 ids missing: 1, 2, 3, ... (there must be one for each)" in capsys.readouterr().err
+    write_records(tmp_path / "test.jsonl", [Example(0, 0, "a.png", question="what")])
+    assert main(["probe", "calibration", *files]) == 2
+    assert "test.jsonl: 1 of 1 questions have no answers: 0" in capsys.readouterr().err

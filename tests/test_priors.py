@@ -107,7 +107,7 @@ def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     write_records(tmp_path / "one.jsonl", one)
     write_records(tmp_path / "bare.jsonl", bare)
     for train, test, more, complaint in (
-        ("one", "bare", [], "1 questions have no answers, the first is 1"),
+        ("one", "bare", [], "bare.jsonl: 1 of 1 questions have no answers: 1"),
         ("one", "one", [], "about one image alone"),
         ("one", "one", ["--alpha", "-1"], "--alpha must be 0 or more"),
         ("absent", "one", [], "cannot be read"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
-from vlrnn.interchange.matching import name_some
+from vlrnn.interchange.matching import Matched, Missing, match, name_some
 from vlrnn.interchange.results import read_results
 from vlrnn.records import Example, Id, Prediction, Record, RecordFile
 
@@ -43,6 +43,38 @@ def read_questions(path: str | Path, questions: str | Path | None = None) -> Que
             ours, theirs = example.image_id, asked[id].image_id
             raise UserError(f"{path}: question {id!r} is about image {ours!r}, but about {theirs!r} in {questions}")
     return {id: replace(example, question=asked[id].question) for id, example in found.items()}
+
+
+def read_answered(path: str | Path) -> Questions:
+    """As `read_questions`, of a file whose questions all have answers.
+
+    Raises:
+        UserError: also, when one has none.
+    """
+    found = read_questions(path)
+    if bare := [id for id, example in found.items() if not example.answers]:
+        raise UserError(f"{path}: {len(bare)} of {len(found)} questions have no answers: {name_some(bare)}")
+    return found
+
+
+def match_answers(
+    path: str | Path, asked: Mapping[Id, Example], missing: Missing = "error", mend: str = "there must be one for each"
+) -> Matched[Example]:
+    """Questions and the predictions of a file, brought together; see `match`.
+
+    Raises:
+        UserError: the file is wrong, ids do not match, or a prediction is about another image than its question.
+    """
+    matched = match(read_answers(path), asked, missing, str(path), by="id", mend=mend)
+    for id, prediction in matched.predictions.items():
+        about, right = prediction.image_id, asked[id].image_id
+        # Where a file names no image, the question's id stands for it; and 7 may be the image '000007'.
+        told = about != prediction.id and right != id and type(about) is type(right)
+        if told and about != right:
+            raise UserError(
+                f"{path}: the answer to question {id!r} is about image {about!r}, the question about {right!r}"
+            )
+    return matched
 
 
 def read_answers(path: str | Path) -> list[Prediction]:

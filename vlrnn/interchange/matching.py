@@ -13,6 +13,9 @@ Missing = Literal["error", "skip", "empty"]
 
 Reference = TypeVar("Reference")
 
+GO_ON = "--missing skip or --missing empty goes on without them"
+"""What to do about ids that do not match, where there is that option."""
+
 _NAMES = {"image_id": "image ids", "id": "question ids"}
 
 
@@ -33,6 +36,7 @@ def match(
     missing: Missing = "error",
     place: str = "predictions",
     by: Literal["image_id", "id"] = "image_id",
+    mend: str = "there must be one for each",
 ) -> Matched[Reference]:
     """Bring predictions and references together.
 
@@ -44,6 +48,7 @@ def match(
             the first of doubled ones counts.
         place: the predictions' file, for errors and notes.
         by: the field of a prediction that is the references' id.
+        mend: what to do about ids that do not match, for the error.
 
     Raises:
         UserError: ids do not match and `missing` is `error`, or none of them does.
@@ -65,7 +70,7 @@ def match(
         )
     told = [f"{len(those)} ids {trouble}: {name_some(those)}" for trouble, those in troubles.items() if those]
     if told and missing == "error":
-        raise UserError(f"{place}: {'; '.join(told)} (--missing skip or --missing empty goes on without them)")
+        raise UserError(f"{place}: {'; '.join(told)} ({mend})")
     notes += [f"{place}: {each}" for each in told]
     kept = {id: reference for id, reference in references.items() if id in first or missing == "empty"}
     nothing = {id: Prediction(id=id, image_id=id, text="") for id in troubles["missing"] if id in kept}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlrnn.files import replacing, write_json
-from vlrnn.interchange import Matched, Missing, in_common, match, read_predictions, read_references
+from vlrnn.interchange import GO_ON, Matched, Missing, in_common, match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Resampler, interval
 from vlrnn.metrics.captions import CaptionScorer, CaptionScores
 from vlrnn.metrics.comparison import compare
@@ -82,10 +82,10 @@ def evaluate_captions(
         UserError: a file is wrong, ids do not match, or there are too few images.
     """
     known = read_references(references, split)
-    matched = match(read_predictions(predictions), known, missing, str(predictions))
+    matched = match(read_predictions(predictions), known, missing, str(predictions), mend=GO_ON)
     matched_other = None
     if other is not None:
-        matched_other = match(read_predictions(other), known, missing, str(other))
+        matched_other = match(read_predictions(other), known, missing, str(other), mend=GO_ON)
         matched, matched_other = in_common(matched, matched_other, "images that both systems have captions of")
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus)

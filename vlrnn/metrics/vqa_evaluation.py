@@ -8,8 +8,7 @@ from typing import Any
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
-from vlrnn.interchange import Matched, Missing, in_common, match, read_answers, read_questions, write_answers
-from vlrnn.interchange.answers import Questions
+from vlrnn.interchange import GO_ON, Matched, Missing, in_common, match_answers, read_questions, write_answers
 from vlrnn.metrics.bootstrap import Floats
 from vlrnn.metrics.evaluation import decoding
 from vlrnn.metrics.vqa import WUPS_NAMES, compare_answers
@@ -82,7 +81,7 @@ def evaluate_answers(
     """
     known = WordNet(wordnet) if wordnet is not None else None
     asked = read_questions(references, questions)
-    matched = _match(predictions, asked, missing)
+    matched = match_answers(predictions, asked, missing, GO_ON)
     if official is not None:
         write_answers(official, matched.predictions)
         matched.notes.append(f"{official}: {len(matched.predictions)} answers for the challenge server")
@@ -105,7 +104,7 @@ def evaluate_answers(
 
     theirs = None
     if other is not None:
-        theirs = _match(other, asked, missing)
+        theirs = match_answers(other, asked, missing, GO_ON)
         matched, theirs = in_common(matched, theirs, "questions that both systems have answers to")
     scores = compare_answers(_texts(matched), matched.references, protocol, known)
     notes = matched.notes + (theirs.notes if theirs else [])
@@ -129,24 +128,6 @@ def evaluate_answers(
         result.comparison = scores.less(others, resamples, seed)
         result.settings["compared_with"] = str(other)
     return result
-
-
-def _match(path: str | Path, asked: Questions, missing: Missing) -> Matched[Example]:
-    """The questions and the predictions of a file, brought together.
-
-    Raises:
-        UserError: ids do not match, or a prediction is about another image than its question.
-    """
-    matched = match(read_answers(path), asked, missing, str(path), by="id")
-    for id, prediction in matched.predictions.items():
-        about, right = prediction.image_id, asked[id].image_id
-        # Where a file names no image, the question's id stands for it; and 7 may be the image '000007'.
-        told = about != prediction.id and right != id and type(about) is type(right)
-        if told and about != right:
-            raise UserError(
-                f"{path}: the answer to question {id!r} is about image {about!r}, the question about {right!r}"
-            )
-    return matched
 
 
 def _texts(matched: Matched[Example]) -> dict[Id, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vlrnn.errors import UserError
-from vlrnn.interchange import Matched, match, read_answers, read_questions
+from vlrnn.interchange import Matched, match_answers, read_answered
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.confidence import BINS, Judged, fit_temperature, tempered
 from vlrnn.probes.finding import TELLING, Finding
@@ -84,7 +84,7 @@ def probe_calibration(
 
 
 def _read(predictions: str | Path, references: str | Path) -> Matched[Example]:
-    return match(read_answers(predictions), read_questions(references), "error", str(predictions), by="id")
+    return match_answers(predictions, read_answered(references))
 
 
 def _judge(answered: Matched[Example], protocol: str, place: str) -> Judged:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
-from vlrnn.interchange import match, read_answers, read_questions
+from vlrnn.interchange import match_answers, read_answered
 from vlrnn.interchange.matching import name_some
 from vlrnn.metrics.bootstrap import Resampler, ratios
 from vlrnn.metrics.vqa import compare_answers
@@ -44,7 +44,7 @@ def probe_consistency(
     Raises:
         UserError: a file is wrong, ids do not match, or the files put nothing together.
     """
-    asked = read_questions(references)
+    asked = read_answered(references)
     notes: list[str] = []
     answered = _answered(predictions, asked, protocol, notes)
     compared: dict[str, Compared] = {}
@@ -103,7 +103,7 @@ def _not_computed(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _answered(path: str | Path, asked: Mapping[Id, Example], protocol: str, notes: list[str]) -> Answered:
-    matched = match(read_answers(path), asked, "error", str(path), by="id")
+    matched = match_answers(path, asked)
     notes += matched.notes
     texts = {id: each.text for id, each in matched.predictions.items()}
     scored = compare_answers(texts, asked, protocol)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlrnn.errors import UserError
-from vlrnn.interchange import match, read_answers, read_questions
+from vlrnn.interchange import match_answers, read_answered
 from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, distance_interval, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
@@ -150,7 +150,7 @@ def probe_priors(
     """
     if not alpha >= 0:
         raise UserError(f"--alpha must be 0 or more, not {alpha}")
-    trained, asked = (_answered(read_questions(path), path) for path in (train, test))
+    trained, asked = map(read_answered, (train, test))
     counts = count_answers(list(trained.values()))
     scores = Shift(list(asked.values()), counts).scores(resamples, seed)
     one, other = _halves(list(trained.values()), seed)
@@ -160,7 +160,7 @@ def probe_priors(
     not_computed = {} if predictions else {"accuracy": "needs --predictions"}
     settings: dict[str, Any] = {"train": str(train), "test": str(test), "predictions": None, "alpha": alpha}
     if predictions is not None:
-        matched = match(read_answers(predictions), asked, "error", str(predictions), by="id")
+        matched = match_answers(predictions, asked)
         notes = matched.notes
         said = {id: each.text for id, each in matched.predictions.items()}
         tail = _in_tail(asked, counts, alpha)
@@ -179,13 +179,6 @@ def probe_priors(
         not_computed=not_computed,
         notes=notes,
     )
-
-
-def _answered(questions: Mapping[Id, Example], path: str | Path) -> dict[Id, Example]:
-    bare = [id for id, example in questions.items() if not example.answers]
-    if bare:
-        raise UserError(f"{path}: {len(bare)} questions have no answers, the first is {bare[0]!r}")
-    return dict(questions)
 
 
 def _halves(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
