@@ -24,7 +24,15 @@ DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in s
 RECORDED = "docs/results.md"  # tells what was run to measure, for hours on real data
 
 QUICK = ["--train", "64", "--val", "8", "--test", "16"]
-DOSES = ["--train", "16", "--test", "24", "--seeds", "1", "--biases", "0", "1", "--epochs", "1"]
+STUDIES = {  # how they run small; all that a flag is given last counts
+    "dose-response": ["--train", "16", "--test", "24", "--seeds", "1", "--biases", "0", "1", "--epochs", "1"],
+    "horizon": ["--cells", "gru", "--lengths", "2", "3", "--steps", "3", "--seeds", "1"],
+    "leakage": ["--seeds", "1"],
+    "recurrences": ["--cells", "lstm", "--seeds", "1"],
+}
+PROBES = {  # the same of those that need it
+    "gradients": ["--steps", "6", "--draws", "2"],
+}
 NAMES = {  # what the docs call what a reader has -> what is in the workshop
     "PRED": "results.json",
     "REF": "captions_val2017.json",
@@ -98,9 +106,12 @@ def _vlrnn(name: str, rest: list[str]) -> None:
     if name == "quickstart":
         rest += [*QUICK, "--out", "runs/another"]
     if name == "study":
-        rest += ["--out", tempfile.mkdtemp(dir=".")]  # what is there already is not made again
-        rest += ["--seeds", "1"] if rest[0] == "leakage" else DOSES
+        flags = rest.index("--") if "--" in rest else len(rest)  # of a recipe
+        rest[flags:flags] = ["--out", tempfile.mkdtemp(dir="."), *STUDIES[rest[0]]]  # what is there is not made again
+        if "--config" in rest:
+            rest += [*(["--"] if "--" not in rest else []), *_small(" ".join(rest))]
     probe = rest[0] if name == "probe" else ""
+    rest += PROBES.get(probe, [])
     if probe == "consistency" and "--other" not in rest:
         rest += ["--groups", "FILE"]  # these questions do not say themselves which belong together
     for place, flag in enumerate(rest[:-1]):
@@ -115,13 +126,20 @@ def _recipe(name: str, rest: list[str]) -> None:
             main([name, *rest, "--print_config"])
         assert left.value.code == 0
         return
+    given = " ".join(rest)
+    small = _small(given)
+    if name == "cache":
+        small += ["--data.cache=cache"]
+    assert main([name, *rest, *small]) == 0
+
+
+def _small(given: str) -> list[str]:
+    """What makes a recipe small, of the words that are given with it."""
     small = [f"--trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
     small += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_model_summary=false"]
-    given = " ".join(rest)
     if "language_model" in given:
-        assert main([name, *rest, *small]) == 0
-        return
-    small += ["--data.num_workers=0", "--data.min_count=1", f"--data.cache={'cache' if name == 'cache' else 'null'}"]
+        return small
+    small += ["--data.num_workers=0", "--data.min_count=1", "--data.cache=null"]
     if "blind" not in given and "baselines" not in given and "synthetic" not in given:
         encoder: dict[str, Any] = {"name": "mobilenet_v3_small", "weights": "weights.safetensors", "size": 64}
         if "coco" in given:  # the one that is fine-tuned
@@ -129,7 +147,7 @@ def _recipe(name: str, rest: list[str]) -> None:
         small += [f"--model.init_args.encoder.init_args.{key}={value}" for key, value in encoder.items()]
     if "vqa" in given:
         small += ["--data.min_answer_count=1"]
-    assert main([name, *rest, *small]) == 0
+    return small
 
 
 def _script(script: str, rest: list[str]) -> None:
