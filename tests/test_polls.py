@@ -1,15 +1,19 @@
 """Polls put to models: each way to get a yes or a no out of one."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import COLOURS, PLACES, Checkpoints, picture
 
+from vlrnn.cli import main
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
+from vlrnn.instruments import polls as model
 from vlrnn.instruments.polls import answer, caption, likely
 from vlrnn.nn.encoders import NoImage
 from vlrnn.nn.fusion import Concatenation
@@ -18,6 +22,7 @@ from vlrnn.nn.questions import QuestionEncoder
 from vlrnn.nn.recurrence import GRU
 from vlrnn.predictor import Predictor
 from vlrnn.tasks.captioning import Captioner
+from vlrnn.tasks.checkpoint import save_pretrained
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.text.answer_set import AnswerSet
 from vlrnn.text.vocabulary import BOS, Vocabulary
@@ -87,6 +92,49 @@ def test_likelihood_word_by_word(checkpoints: Checkpoints, folder: Path) -> None
         words = task.vocabulary.encode(predictor.caption(folder / image).tokens)
         wanted = task.vocabulary.encode(name.split())
         assert yes == (best(shown, words, wanted) > math.log(1 / 6))
+
+
+def ask(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Poll whether each square is of its own colour, and whether it is of another."""
+    lines = []
+    for image in IMAGES:
+        own = image.partition("_")[0]
+        other = next(colour for colour in COLOURS if colour != own)
+        for label, colour in (("yes", own), ("no", other)):
+            text = f"Is there a {colour} square in the image?"
+            lines.append({"question_id": len(lines), "image": image, "text": text, "label": label})
+    poll, out = folder / "poll.json", folder / "out.json"
+    poll.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert main(["probe", "pope", "--questions", str(poll), "--out", str(out), "--resamples", "9", *arguments]) == 0
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def test_a_captioner_is_polled_from_the_command_line(checkpoints: Checkpoints, folder: Path) -> None:
+    for by in ("mention", "likelihood"):
+        found = ask(folder, "--checkpoint", str(checkpoints.file), "--by", by, "--device", "cpu")
+        assert found["scores"]["poll"]["accuracy"]["value"] == 1
+        assert found["settings"]["by"] == by
+    assert found["cases"] == []
+
+
+def test_a_head_is_polled_from_the_command_line(
+    head: Predictor, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_pretrained(head.task, tmp_path / "head")
+    told: set[str] = set()
+
+    def answered(predictor: Predictor, pairs: list[tuple[str, str]], images: Path) -> dict[tuple[str, str], str]:
+        told.update(question for _, question in pairs)
+        return answer(predictor, pairs, images)
+
+    monkeypatch.setattr(model, "answer", answered)
+    for short, ending in (((), " in the image?"), (("--short",), "")):
+        told.clear()
+        found = ask(folder, "--checkpoint", str(tmp_path / "head"), "--device", "cpu", *short)
+        assert told == {f"Is there a {colour} square{ending}" for colour in COLOURS}
+        assert found["settings"]["short"] is bool(short)
+        assert found["scores"]["poll"]["accuracy"]["n"] == 2 * len(IMAGES)
 
 
 @pytest.mark.parametrize("way", [answer, likely])

@@ -54,7 +54,9 @@ def test_by_hand(poll: Path, tmp_path: Path) -> None:
         "unknown_ratio": 0.25,
     }
     assert values(found["baselines"]["always yes"]["poll"])["accuracy"] == 0.5
-    assert [case["id"] for case in found["cases"]] == [2, 4, 3]  # what was invented comes first
+    assert [case["question_id"] for case in found["cases"]] == [2, 4, 3]  # what was invented comes first
+    assert [case["id"] for case in found["cases"]] == [1, 2, 2]  # the images, of which there are pictures
+    assert found["settings"]["short"] is False
 
 
 def test_one_file_answers_several_polls(poll: Path, tmp_path: Path) -> None:
@@ -172,6 +174,10 @@ def test_a_poll_without_negatives_is_named(tmp_path: Path) -> None:
         ("", True, False),
         ("a dog", True, False),
         ("yes!", True, True),
+        ("I do not know", False, False),
+        ("not sure", False, False),
+        ("No idea!", False, False),
+        ("no, it is not clear", False, True),
     ],
 )
 def test_how_answers_are_read(text: str, yes: bool, clear: bool) -> None:

@@ -5,7 +5,7 @@ Source: Li et al., Evaluating object hallucination in large vision-language mode
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,10 @@ Polls = Mapping[str, Sequence[Question]]
 """Name of a poll -> its questions."""
 
 
+_DOUBTS = frozenset({"certain", "clear", "idea", "know", "sure"})
+"""What a `no` or a `not` before it makes no answer of: `I do not know`."""
+
+
 class Reply(NamedTuple):
     """What an answer comes to; it is `clear` when it says yes or no in so many words."""
 
@@ -38,10 +42,12 @@ class Reply(NamedTuple):
 
 def parse_reply(text: str) -> Reply:
     """Read an answer as the published script does: its first sentence says no if it has the word `no`, `No` or `not`,
-    and yes whatever else it says. Clear is what has any of these words, or `yes`, in whatever case."""
+    and yes whatever else it says. Clear is what has `yes` in whatever case, or any of these words other than in
+    `not sure` and its like."""
     words = text.split(".")[0].replace(",", "").split(" ")
-    said = {word.strip("!?;:\"'").lower() for word in words}
-    return Reply(not {"No", "no", "not"} & set(words), bool(said & {"yes", "no", "not"}))
+    said = [word.strip("!?;:\"'").lower() for word in words]
+    denies = [word in ("no", "not") and after not in _DOUBTS for word, after in pairwise([*said, ""])]
+    return Reply(not {"No", "no", "not"} & set(words), "yes" in said or any(denies))
 
 
 def read_replies(paths: Sequence[str | Path], polls: Polls) -> tuple[dict[str, list[Reply]], list[str]]:
@@ -257,8 +263,9 @@ def _invented(polls: Polls, replies: Mapping[str, Sequence[Reply]]) -> list[dict
     ]
     return [
         {
-            "id": question.id,
+            "id": question.image_id,  # which a report has a picture of; polls number their questions alike
             "poll": name,
+            "question_id": question.id,
             "image": question.image,
             "question": question.text,
             "said": "yes" if reply.yes else "no",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 PURPOSE = "does a model, asked or listened to, say that things are in the picture which are not?"
 
-_SETTINGS = ("answers", "predictions", "checkpoint", "by", "objects", "training", "mode", "synonyms", "double_words")
+_SETTINGS = ("answers", "predictions", "checkpoint", "short", "by", "mode", "synonyms", "double_words")
+_SETTINGS += ("objects", "training")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +106,7 @@ def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "
 
     predictor = Predictor.load(arguments.checkpoint, arguments.device)
     if not isinstance(predictor.task, Captioner):
-        asked = {each.text: each.text.partition(" in the ")[0] if arguments.short else each.text for each in every}
+        asked = {each.text: each.text.rpartition(" in the ")[0] if arguments.short else each.text for each in every}
         texts = model.answer(predictor, [(each.image, asked[each.text]) for each in every], folder)
         return {
             name: [parse_reply(texts[question.image, asked[question.text]]) for question in each]
