@@ -22,6 +22,7 @@ from vlrnn.probes.finding import Finding
 from vlrnn.progress import say, track
 from vlrnn.report.group import Group, group_runs
 from vlrnn.report.run import load_run
+from vlrnn.studies.overlays import Place, merged, over, overlay
 from vlrnn.studies.plans import keep_plan
 from vlrnn.studies.recurrence_costs import costs
 from vlrnn.studies.training import two_processes
@@ -29,9 +30,6 @@ from vlrnn.tasks.recipe import run_recipe
 
 BESIDE = "causal-self-attention"
 """What the recurrences are compared with, whichever they are."""
-
-Place = tuple[str, ...]
-"""The keys that lead to something in a recipe."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def recurrences(out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: 
         UserError: the recipe has no recurrence, a cell cannot stand in its place, or the folder holds another plan.
     """
     out = Path(out)
-    recipe = _merged(plan.configs)
+    recipe = merged(plan.configs)
     places = list(_recurrences(recipe))
     if not places:
         raise UserError(f"{', '.join(plan.configs)}: names no recurrence whose place another could take")
@@ -102,28 +100,6 @@ def _seeds(plan: Plan) -> range:
 # The recipe, and where recurrences stand in it.
 
 
-def _merged(configs: Sequence[str]) -> dict[str, Any]:
-    recipe: dict[str, Any] = {}
-    for path in configs:
-        try:
-            read = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as fault:
-            raise UserError(f"{path}: not YAML: {fault}") from None
-        if not isinstance(read, dict):
-            raise UserError(f"{path}: not a recipe: expected keys and values")
-        recipe = _over(recipe, read)
-    return recipe
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _over(below[key], above[key])
-        for key in below.keys() & above.keys()
-        if isinstance(below[key], dict) and isinstance(above[key], dict)
-    }
-    return {**below, **above, **both}
-
-
 def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """The place of every recurrence of a recipe, and what is said there."""
     if isinstance(tree, dict):
@@ -136,17 +112,14 @@ def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[
 
 def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> dict[str, Any]:
     """A recipe over another, with a cell in all places, as wide as what it replaces."""
-    overlay: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for place, told in places:
         width = (told.get("init_args") or {}).get("width")
         given = {} if width is None else {"width": width}
         if not named_cell(cell, 1, **given).causal and "question_encoder" not in place:
             raise UserError(f"{cell}: reads both ways, and cannot say anything word by word, as {'.'.join(place)} does")
-        part: dict[str, Any] = cell_part(cell, **given)
-        for key in reversed(place):
-            part = {key: part}
-        overlay = _over(overlay, part)
-    return overlay
+        found = over(found, overlay(place, cell_part(cell, **given)))
+    return found
 
 
 # Training.

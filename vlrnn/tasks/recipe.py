@@ -148,7 +148,7 @@ class RecipeCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Checkpoints are compared by the task's own score, where no other is named."""
         settings = self.config[self.subcommand] if self.subcommand else self.config
-        self._task = _find_task(settings["model"]["class_path"])
+        self._task = find_task(settings["model"]["class_path"])
         if (batches := settings["trainer"]["accumulate_grad_batches"]) < 1:
             raise UserError(f"trainer.accumulate_grad_batches must be at least 1, not {batches}")
         for callback in ("checkpoint", "early_stopping"):
@@ -257,7 +257,7 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield name, own if equals else value
 
 
-def _find_task(path: str) -> type[Task]:
+def find_task(path: str) -> type[Task]:
     """The class of a task, by its path."""
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
@@ -270,7 +270,7 @@ def _data_of(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> typ
     named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
     named += [value for name, value in _flags(arguments) if name in ("--model", "--model.class_path")]
     try:
-        return _find_task(next(path for path in reversed(named) if path)).data
+        return find_task(next(path for path in reversed(named) if path)).data
     except (StopIteration, ImportError, AttributeError, ValueError):
         return Task.data
 
