@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlrnn.report.content import RunTold, Section
+from vlrnn.report.coordinates import axis_of, draw_coordinates
 from vlrnn.report.drawing import COLOURS, drawn, plain
 from vlrnn.report.facts import flatten
 from vlrnn.report.flow import draw_flow
@@ -61,22 +62,11 @@ def parallel_coordinates(section: Section) -> Figure | None:
     runs = section.runs
     if len(runs) <= MANY:
         return None
-    columns = _columns(section)
-    figure = Figure(figsize=(1.5 * max(4, len(columns)), 4), layout="constrained")
-    axis = figure.subplots()
-    for place, run in enumerate(runs):
-        heights = [_heights(values)[place] for values in columns.values()]
-        style = "--" if run.baseline else "-"
-        axis.plot(range(len(columns)), heights, style, color=_colour(place), marker="o", label=plain(run.name))
-    for x, values in enumerate(columns.values()):
-        for value, height in dict(zip(map(_tick, values), _heights(values), strict=True)).items():
-            axis.annotate(plain(value), (x, height), (4, 2), textcoords="offset points", fontsize=7)
-    axis.set_xticks(range(len(columns)), [plain(name) for name in columns], rotation=20, ha="right")
-    axis.set_yticks([])
-    axis.spines["left"].set_visible(False)
-    axis.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    return figure
+    looks = [
+        {"linestyle": "--" if run.baseline else "-", "color": _colour(place), "label": plain(run.name)}
+        for place, run in enumerate(runs)
+    ]
+    return draw_coordinates([axis_of(name, values) for name, values in _columns(section).items()], looks)
 
 
 def _columns(section: Section) -> dict[str, list[Any]]:
@@ -89,21 +79,6 @@ def _columns(section: Section) -> dict[str, list[Any]]:
     scores = {name: values for name, values in scores.items() if None not in values}
     left = _AXES - len(scores)
     return dict(list(differing.items())[:left]) | scores
-
-
-def _heights(values: Sequence[Any]) -> list[float]:
-    """Where values stand on an axis, in 0..1: numbers by their size, all else in its order."""
-    numbers = [number(value) for value in values]
-    if any(each is None for each in numbers):
-        order = {name: place for place, name in enumerate(sorted(set(map(_tick, values))))}
-        numbers = [float(order[_tick(value)]) for value in values]
-    placed = [each or 0.0 for each in numbers]
-    low, high = min(placed), max(placed)
-    return [(each - low) / (high - low) if high > low else 0.5 for each in placed]
-
-
-def _tick(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value).rpartition(".")[2]
 
 
 # Probes.
