@@ -14,7 +14,7 @@ from nltk.tokenize import word_tokenize
 
 from vlrnn.cli import main
 from vlrnn.metrics.bootstrap import Resampler
-from vlrnn.probes.chair import chair
+from vlrnn.probes.chair import _correlations, chair
 from vlrnn.probes.object_sets import read_object_sets
 from vlrnn.probes.objects import mentions, nltk_tokens
 from vlrnn.probes.ranks import spearman
@@ -151,6 +151,10 @@ def test_references_add_to_outlines_alone(files: list[str], tmp_path: Path) -> N
     assert any("outlines alone" in note for note in alone["notes"])
     both = probe(tmp_path / "both.json", *arguments, "--references", str(write(tmp_path / "r.json", written)))
     assert both["scores"]["CHAIRs"]["value"] == 50
+    assert both["baselines"]["references"]["CHAIRs"]["value"] == 100  # neither is borne out by another caption
+    written["annotations"] += [{"image_id": 2, "caption": "a minibus"}, {"image_id": 2, "caption": "a cat"}]
+    both = probe(tmp_path / "both.json", *arguments, "--references", str(write(tmp_path / "r.json", written)))
+    assert both["baselines"]["references"]["CHAIRs"]["value"] == 25  # the dog of 4
 
 
 def test_a_prepared_data_set_names_its_own_objects(tmp_path: Path) -> None:
@@ -158,7 +162,15 @@ def test_a_prepared_data_set_names_its_own_objects(tmp_path: Path) -> None:
     write_records(tmp_path / "test.jsonl", examples)
     said = [{"image_id": "a", "caption": "a red circle"}, {"image_id": "b", "caption": "two red circles"}]
     arguments = ["--objects", str(tmp_path / "test.jsonl"), "--predictions", str(write(tmp_path / "p.json", said))]
-    assert probe(tmp_path / "out.json", *arguments)["scores"]["recall"]["value"] == 50
+    found = probe(tmp_path / "out.json", *arguments)
+    assert found["scores"]["recall"]["value"] == 50
+    assert found["baselines"]["references"]["recall"]["value"] == 0  # the examples have captions of their own
+
+
+def test_examples_of_one_image_say_together_what_is_in_it(tmp_path: Path) -> None:
+    examples = [Example(n, 1, "a.png", question="what?", objects=(name,)) for n, name in enumerate(["dog", "cat"])]
+    write_records(tmp_path / "test.jsonl", examples)
+    assert read_object_sets(tmp_path / "test.jsonl").of == {1: {"dog", "cat"}}
 
 
 def test_objects_that_captions_or_tables_lack_are_named(files: list[str], tmp_path: Path) -> None:
@@ -197,6 +209,17 @@ def test_rates_are_held_against_training(files: list[str], tmp_path: Path) -> No
     assert found["scores"]["frequency_correlation"]["n"] == 3
 
 
+def test_what_is_too_rare_is_no_companion() -> None:
+    """A unicorn that was seen once, with a dog, would make dogs what comes most surely with anything."""
+    rates = {name: {"mentions": 5, "rate": rate} for name, rate in (("dog", 0.0), ("cat", 50.0), ("bus", 100.0))}
+    trained = [frozenset(names) for names in [("dog", "tree")] * 5 + [("cat", "tree")] * 10 + [("bus", "tree")] * 15]
+    values = [
+        _correlations(rates, [*trained, *rare], 9, 0)["cooccurrence_correlation"]["value"]
+        for rare in ([], [frozenset(["dog", "unicorn"])])
+    ]
+    assert values == pytest.approx([1, 1])
+
+
 def test_spearman() -> None:
     x = np.array([1.0, 2, 3, 4])
     assert spearman(x, x**3) == pytest.approx(1)
@@ -210,7 +233,13 @@ def test_nothing_mentioned_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     said = write(tmp_path / "p.json", [{"image_id": 1, "caption": "nothing"}, {"image_id": 99, "caption": "a dog"}])
     arguments = ["--predictions", str(said), "--objects", str(write(tmp_path / "o.json", {"1": []}))]
     found = probe(tmp_path / "out.json", *arguments)
-    assert found["not_computed"].keys() == {"CHAIRi", "recall"}
+    correlations = {"frequency_correlation", "cooccurrence_correlation"}
+    assert found["not_computed"].keys() == {"CHAIRi", "recall", "shuffled", "references", *correlations}
+    assert found["not_computed"]["references"] == "the floor needs human captions (--references)"
+    written = write(tmp_path / "r.json", {"annotations": [{"image_id": 2, "caption": "a dog"}]})
+    found = probe(tmp_path / "out.json", *arguments, "--references", str(written), "--training", arguments[3])
+    assert found["not_computed"]["references"] == f"{written} has no caption of these images"
+    assert all("fewer than three objects" in found["not_computed"][name] for name in correlations)
     assert found["settings"]["ids"]["unknown"] == 1
     assert "1 ids unknown: 99" in capsys.readouterr().out
 
@@ -220,6 +249,7 @@ def test_nothing_mentioned_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     [
         ("--objects", "[]", "no objects"),
         ("--objects", '{"1": "dog"}', "image '1': expected a list of names"),
+        ("--objects", '{"1": ["dog"], "01": []}', "1 images stand twice, spelled otherwise: 1; keep one"),
         ("--objects", '{"annotations": [], "images": []}', "no list of categories"),
         ("--objects", '{"7": ["dog"]}', "none of its 4 image ids is among the references"),
         ("--synonyms", "\n", "names no object"),

@@ -23,7 +23,9 @@ from vlrnn.records import Id, as_id
 SHUFFLES = 5
 """How often captions are given to images by chance, for the ceiling of the prior."""
 
-_FEWEST = 5  # mentions of an object, for its rate to be held against anything
+CORRELATIONS = ("frequency_correlation", "cooccurrence_correlation")
+
+_FEWEST = 5  # mentions of an object, for its rate to be held against anything; training images of one, to come with
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,10 @@ def chair(
         counted is absent. Beside them what each caption mentions.
     """
     found = {id: [_read(caption, there[id], find) for caption in each] for id, each in captions.items()}
+    return _measure(found, resampler), found
 
+
+def _measure(found: Mapping[Id, Sequence[Mentioned]], resampler: Resampler) -> Scores:
     def total(count: Callable[[Mentioned], int]) -> Floats:
         return np.array([sum(map(count, each)) for each in found.values()], float)
 
@@ -73,8 +78,7 @@ def chair(
         resampler,
         scale=100,
     )
-    scores |= ratios({"mean_length": Ratio(total(lambda each: each.words), number)}, resampler)
-    return scores, found
+    return scores | ratios({"mean_length": Ratio(total(lambda each: each.words), number)}, resampler)
 
 
 def _read(caption: str, there: frozenset[str], find: Mentions) -> Mentioned:
@@ -101,7 +105,7 @@ def probe_chair(
         predictions: `predictions.jsonl`, or COCO results.
         objects: which are in which image; see `read_object_sets`. Beside COCO's outlines, what the references mention
             counts as there too.
-        references: human captions.
+        references: human captions; by default those of the examples, where `objects` are such.
         training: which objects are in which training image, to hold rates against their frequency.
         synonyms, double_words, mode: how captions are read, see `vlrnn.probes.objects.mentions`.
         resamples, seed: of the bootstrap over images; the seed also of what is shuffled.
@@ -112,6 +116,8 @@ def probe_chair(
     known = read_object_sets(objects)
     find = cache(mentions(mode, known.names, synonyms, double_words))  # shuffled captions are read once
     notes = unread(find, known.names, synonyms)
+    if references is None and Path(objects).suffix == ".jsonl":
+        references = objects
     written = {} if references is None else {as_id(str(id)): each for id, each in read_references(references).items()}
     there = _with_references(known, written, find, notes)
     matched = match(read_predictions(predictions), there, "skip", str(predictions))
@@ -122,16 +128,24 @@ def probe_chair(
     not_computed = {} if "CHAIRi" in scores else {"CHAIRi": "no caption mentions an object of the table"}
     if "recall" not in scores:
         not_computed["recall"] = "no image has an object"
-    baselines = {"shuffled": _shuffled(captions, there, find, resampler, seed)}
+    baselines: dict[str, Scores] = {}
+    if len(captions) > 1:
+        baselines["shuffled"] = _shuffled(captions, there, find, resampler, seed)
+    else:
+        not_computed["shuffled"] = "there is one caption, and no other image to give it to"
     if human := {id: written[id] for id in captions if written.get(id)}:
-        baselines["references"] = chair(human, there, find, Resampler(len(human), resamples, seed))[0]
+        baselines["references"] = _floor(human, known, find, Resampler(len(human), resamples, seed))
+    elif written:
+        not_computed["references"] = f"{references} has no caption of these images"
+    else:
+        not_computed["references"] = "the floor needs human captions (--references)"
     by_object = _by_object(found)
-    if training is not None:
-        trained = list(read_object_sets(training).of.values())
-        correlated = _correlations(by_object, trained, resamples, seed)
-        scores |= correlated
-        if not correlated:
-            not_computed["frequency_correlation"] = f"fewer than three objects have {_FEWEST} mentions, or all alike"
+    trained = [] if training is None else list(read_object_sets(training).of.values())
+    scores |= _correlations(by_object, trained, resamples, seed) if trained else {}
+    for name in CORRELATIONS:
+        if name not in scores:
+            few = f"fewer than three objects have {_FEWEST} mentions, or they do not differ"
+            not_computed[name] = few if trained else "needs the objects of training images (--training)"
     return Finding(
         scores=scores,
         settings={
@@ -171,6 +185,19 @@ def _with_references(
     return {id: names | mentioned.get(id, set()) for id, names in known.of.items()}
 
 
+def _floor(human: Mapping[Id, Sequence[str]], known: ObjectSets, find: Mentions, resampler: Resampler) -> Scores:
+    """CHAIR of human captions. Where all of an image's add to its outlines, each is held against the others: by itself
+    it could make nothing up."""
+    found: dict[Id, list[Mentioned]] = {}
+    for id, captions in human.items():
+        named = [frozenset(find(caption)) if known.categories else frozenset() for caption in captions]
+        found[id] = [
+            _read(caption, known.of[id].union(*named[:place], *named[place + 1 :]), find)
+            for place, caption in enumerate(captions)
+        ]
+    return _measure(found, resampler)
+
+
 def _shuffled(
     captions: Mapping[Id, Sequence[str]],
     there: Mapping[Id, frozenset[str]],
@@ -180,8 +207,6 @@ def _shuffled(
 ) -> Scores:
     """CHAIR of captions that are given to other images, the mean of several ways to do so."""
     ids, order = list(captions), list(captions)
-    if len(ids) < 2:
-        return {}
     given: dict[Id, list[str]] = {id: [] for id in ids}
     for draw in range(SHUFFLES):
         Random(f"{seed} {draw}").shuffle(order)
@@ -225,15 +250,16 @@ def _correlations(
     frequency = together.diagonal().copy()
     given = together / np.maximum(frequency, 1)[None]  # [object, other]: how often it is there where the other is
     np.fill_diagonal(given, 0)
+    given[:, frequency < _FEWEST] = 0  # what is in a single image has everything of it for its sure companion
     of = [places[name] for name in names]
     rates = np.array([by_object[name]["rate"] for name in names])
     drawn = np.random.default_rng(seed).integers(0, max(1, len(names)), (resamples, len(names)))
     found: Scores = {}
-    for name, values in (("frequency", frequency[of]), ("cooccurrence", given.max(1, initial=0)[of])):
+    for name, values in zip(CORRELATIONS, (frequency[of], given.max(1, initial=0)[of]), strict=True):
         value = spearman(rates, values)
         if value is not None:
             samples = [each for rows in drawn if (each := spearman(rates[rows], values[rows])) is not None]
-            found[f"{name}_correlation"] = interval(value, np.array(samples or [value]), len(names))
+            found[name] = interval(value, np.array(samples or [value]), len(names))
     return found
 
 

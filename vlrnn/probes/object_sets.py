@@ -1,11 +1,13 @@
 """Which objects are in which image, from whatever file says so. Knows no caption."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
+from vlrnn.interchange.matching import name_some
 from vlrnn.records import Example, Id, RecordFile, as_id
 
 
@@ -27,27 +29,33 @@ def read_object_sets(path: str | Path) -> ObjectSets:
     """The objects of images.
 
     Args:
-        path: `{image id: [names]}` as JSON; a prepared `.jsonl`, whose examples without `objects` are left out; or
-            COCO's `instances_*.json`.
+        path: `{image id: [names]}` as JSON; a prepared `.jsonl`, whose examples without `objects` are left out, and of
+            which several may be of one image; or COCO's `instances_*.json`.
 
     Raises:
         UserError: the file is none of these, or holds no image; names the place.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
-        examples = {as_id(str(each.image_id)): each for each in RecordFile(path, Example) if each.objects is not None}
-        if not any(each.objects for each in examples.values()):
+        of: dict[Id, frozenset[str]] = {}
+        files: dict[Id, str] = {}
+        for each in RecordFile(path, Example):
+            if each.objects is not None:
+                id = as_id(str(each.image_id))
+                of[id] = of.get(id, frozenset()).union(each.objects)
+                files[id] = each.image
+        if not any(of.values()):
             raise UserError(f"{path}: no example says what is in its image ('objects')")
-        return ObjectSets(
-            {id: frozenset(each.objects or ()) for id, each in examples.items()},
-            {id: each.image for id, each in examples.items()},
-        )
+        return ObjectSets(of, files)
     value = read_json(path)
     if not isinstance(value, dict) or not value:
         raise UserError(f'{path}: no objects: expected {{"image id": ["name", ...], ...}}, a prepared .jsonl, or COCO')
     if "annotations" in value:
         return _of_instances(value, path)
-    return ObjectSets({as_id(id): frozenset(_names(value, id, path)) for id in value}, {})
+    listed = {as_id(id): frozenset(_names(value, id, path)) for id in value}
+    if doubled := [id for id, count in Counter(map(as_id, value)).items() if count > 1]:
+        raise UserError(f"{path}: {len(doubled)} images stand twice, spelled otherwise: {name_some(doubled)}; keep one")
+    return ObjectSets(listed, {})
 
 
 def _names(value: Mapping[str, Any], id: str, path: Path) -> list[str]:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 PURPOSE = "does a model, asked or listened to, say that things are in the picture which are not?"
 
-_SETTINGS = ("answers", "predictions", "checkpoint", "short", "by", "mode", "synonyms", "double_words")
-_SETTINGS += ("objects", "training")
+_SETTINGS = (
+    *("answers", "predictions", "checkpoint", "short", "by", "mode", "synonyms", "double_words"),
+    *("objects", "training"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
