@@ -3,6 +3,7 @@ the data say."""
 
 import base64
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from test_report import ATTACK, attacked, make_run
 
 from vlrnn.cli import main
-from vlrnn.records import AttentionMaps, Prediction, RecordFile, open_split, write_records
+from vlrnn.files import write_json
+from vlrnn.records import AttentionMaps, Example, Prediction, RecordFile, open_split, write_dataset, write_records
 
 LOADED = "[...document.querySelectorAll('.browser img')].every((each) => each.naturalWidth > 0)"
 
@@ -75,6 +77,32 @@ def test_it_opens_without_a_complaint(
     assert opened.troubles == []
 
 
+def test_it_prints_dark_on_light_with_its_bars(
+    show: Callable[..., Opened], run: Path, dataset: Path, tmp_path: Path
+) -> None:
+    """Whatever the screen has; and bars are backgrounds, which printers leave out unless they are told not to."""
+    page = show(run, make_run(tmp_path / "other", dataset), scheme="dark").page
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(media="print", color_scheme="dark")
+    style = page.evaluate(
+        "(({backgroundColor, printColorAdjust}) => [backgroundColor, printColorAdjust])"
+        "(getComputedStyle(document.body))"
+    )
+    assert style == ["rgb(255, 255, 255)", "exact"] != dark
+    sizes = "['.said', '.other'].map((each) => parseFloat(getComputedStyle(document.querySelector(each)).fontSize))"
+    said, other = page.evaluate(sizes)
+    assert said > other
+
+
+def test_pictures_that_are_not_decoded_yet_have_their_place(show: Callable[..., Opened], run: Path) -> None:
+    """Else what is tapped moves away as those above it come."""
+    page = show(run).page
+    page.evaluate("const image = document.querySelector('.browser img'); image.removeAttribute('src')")
+    box = page.locator(".browser img").first.bounding_box()
+    assert box is not None
+    assert box["width"] == pytest.approx(box["height"], abs=1)
+
+
 def test_a_word_shows_where_the_model_looked(show: Callable[..., Opened], run: Path) -> None:
     page = show(run).page
     card = page.locator(".browser figure", has_text="white").first
@@ -113,6 +141,22 @@ def test_failures_are_found(show: Callable[..., Opened], run: Path, dataset: Pat
     browser.get_by_label("order").select_option("best")
     assert figures.last.inner_text() == first
     assert len(list(open_split(dataset, "test"))) == 2
+
+
+def test_long_names_do_not_reach_beyond_a_phone(show: Callable[..., Opened], tmp_path: Path) -> None:
+    data, long = tmp_path / "data", 20 * "longer"
+    asked = [Example(each, 1, "1.png", question="?", answers=("a",), question_type=long + each) for each in 12 * "ab"]
+    asked = [replace(each, id=f"{place}{long}") for place, each in enumerate(asked)]
+    write_dataset(data, {"test": asked}, name=long, source="made by the tests", licence="CC0")
+    folder = tmp_path / "run"
+    write_json(
+        folder / "metrics.json", {"scores": {"overall": 1}, "settings": {"data": str(data), "split": "test", long: 1}}
+    )
+    write_records(folder / "predictions.jsonl", [Prediction(each.id, 1, long) for each in asked])
+    page = show(folder, width=390).page
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.locator(".browser select").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_script_in_the_data_is_text(show: Callable[..., Opened], tmp_path: Path) -> None:
