@@ -73,7 +73,7 @@ def show(name: str, finding: Finding) -> None:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("score", no_wrap=True)
+    table.add_column("score")  # the only one that wraps: a group may have a long name
     for header in ("value", "low", "high", "n"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in finding.baselines:
