@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlrnn.commands.probe import check_numbers, show
 
-STUDIES = ("dose-response", "horizon", "leakage", "recurrences")
+STUDIES = ("dose-response", "horizon", "leakage", "recurrences", "sweep")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

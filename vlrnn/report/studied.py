@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from vlrnn.report.dose_response import draw_dose_response
 from vlrnn.report.drawing import drawn
@@ -14,6 +15,7 @@ from vlrnn.report.horizon import draw_horizon
 from vlrnn.report.probed import number
 from vlrnn.report.recurrences import draw_recurrences
 from vlrnn.report.run import read_result
+from vlrnn.report.sweep import draw_sweep
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,18 @@ def study_picture(study: Studied) -> Markup:
     """What the study's own picture shows; nothing of a study that has none, or whose scores it cannot be drawn from."""
     draw = _PICTURES.get(study.name)
     try:
-        return drawn(draw)(study.found["scores"], study.settings) if draw else Markup()
+        return drawn(draw)(study.found) if draw else Markup()
     except (KeyError, TypeError, AttributeError, ValueError, IndexError):  # written by hand, or by another version
         return Markup()
 
 
-_PICTURES: dict[str, Callable[[Any, Any], Any]] = {
-    "dose-response": draw_dose_response,
-    "horizon": draw_horizon,
-    "recurrences": draw_recurrences,
+def _of_scores(draw: Callable[[Any, Any], Figure]) -> Callable[[Any], Figure]:
+    return lambda found: draw(found["scores"], found["settings"])
+
+
+_PICTURES: dict[str, Callable[[Any], Figure]] = {
+    "dose-response": _of_scores(draw_dose_response),
+    "horizon": _of_scores(draw_horizon),
+    "recurrences": _of_scores(draw_recurrences),
+    "sweep": lambda found: draw_sweep(found["details"], found["settings"]),
 }

@@ -1,0 +1,252 @@
+"""A sweep over a recipe: trials, each the recipe with other settings of some of its keys, and of them the best by the
+task's own score on val. Test is never looked at.
+
+Knows no key, no task and no sampler. All that is known of a trial is its run folder: what is there is not tried again.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+import yaml
+
+from vlrnn.errors import UserError, one_line
+from vlrnn.files import read_json, replacing, write_json
+from vlrnn.probes.finding import Finding
+from vlrnn.progress import say, track
+from vlrnn.report.run import load_run
+from vlrnn.studies.overlays import merged, whole_recipe
+from vlrnn.studies.plans import keep_plan
+from vlrnn.studies.proposals import Sampler, Tried, need_optuna, propose
+from vlrnn.studies.space import Plain, Space, combinations, read_space, recipe_of, short_names
+from vlrnn.studies.training import two_processes
+from vlrnn.tasks.recipe import find_task, run_recipe
+
+_TOGETHER = 2
+"""So many trials are proposed and tried at a time. The next come when all of them are done, however long each takes:
+what is proposed must not hang on how fast a machine is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried: the recipe of `configs`, a later one over those before it, and of `flags` over them, and over all
+    the settings of `keys` (see `vlrnn.studies.space`), of `trials` proposals of the `sampler`. All trials have the same
+    seed."""
+
+    configs: Sequence[str]
+    keys: Sequence[str]
+    trials: int = 20
+    flags: Sequence[str] = ()
+    sampler: Sampler = "tpe"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise UserError("--key names nothing to sweep")
+        if self.trials < 1:
+            raise UserError(f"--trials must be at least 1, not {self.trials}")
+
+
+class Trial(NamedTuple):
+    """A trial that is over: its number; the settings of the keys; its score, `{"value", "low", "high", "n"}`, and for
+    how many seconds it trained; or why it failed."""
+
+    trial: int
+    settings: Mapping[str, Plain]
+    score: Mapping[str, float] | None
+    seconds: float | None
+    reason: str | None
+
+
+class _Sweep(NamedTuple):
+    """What all trials have in common: where and what is tried, and how the best is told."""
+
+    out: Path
+    plan: Plan
+    space: Space
+    score: str
+    best: Literal["max", "min"]
+
+    @property
+    def last(self) -> int:
+        """The number of the last trial; the first is 1."""
+        return int(min(self.plan.trials, combinations(self.space)))
+
+    def run(self, number: int) -> Path:
+        return self.out / "runs" / f"trial-{number:03d}"
+
+
+def sweep(out: str | Path, plan: Plan) -> Finding:
+    """Run it all into a folder. Trials that are there are not run again, one that was interrupted goes on, and more of
+    them may be asked for later: they are those that would have come if all had been asked for at once.
+
+    Args:
+        out: the folder; gets `runs/trial-NNN`, run folders all, and `best.yaml`, the best settings as an overlay.
+        plan: what is tried.
+
+    Returns:
+        of each trial its score on val, the best first, and that of the `best` by itself. `details.trials` has the
+        settings of all, and why some failed.
+
+    Raises:
+        UserError: Optuna is not installed, the recipe has no such key, the folder holds another plan, or all failed.
+    """
+    need_optuna()
+    recipe = whole_recipe([*_configs(plan), *plan.flags])
+    space = read_space(plan.keys, recipe)
+    told = {"keys": list(plan.keys), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
+    keep_plan(Path(out), {"recipe": merged(plan.configs), **told})
+    task = find_task(recipe["model"]["class_path"])
+    the = _Sweep(Path(out), plan, space, task.headline, task.best)
+    return _found(the, list(track(_run_all(the), "sweep", total=the.last, unit="trials")))
+
+
+def _configs(plan: Plan) -> list[str]:
+    return [word for each in plan.configs for word in ("--config", each)]
+
+
+# Trials.
+
+
+def _run_all(the: _Sweep) -> Iterator[Trial]:
+    done: list[Trial] = []
+    with two_processes() as pool:
+        try:
+            for first in range(1, the.last + 1, _TOGETHER):
+                together = range(first, min(first + _TOGETHER, the.last + 1))
+                overlays = _begin(the, done, together)
+                runs = {
+                    pool.submit(attempt, the.run(number), the.plan, the.score, overlay): number
+                    for number, overlay in overlays.items()
+                }
+                for run in as_completed(runs):
+                    run.result()
+                    say(_told(the, _read(the, runs[run])))
+                for number in together:
+                    done.append(_read(the, number))
+                    yield done[-1]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _begin(the: _Sweep, done: Sequence[Trial], together: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Propose the next trials, as far as they were not before: number -> overlay, of those that are still to be run."""
+    tried = [Tried(each.settings, each.score["value"] if each.score else math.nan) for each in done]
+    waiting = {}
+    for number in together:
+        path = the.run(number) / "trial.json"
+        if not path.is_file():
+            settings = propose(the.space, tried, the.best, the.plan.sampler, (the.plan.seed, number))
+            write_json(path, {"state": "begun", "settings": settings})
+        kept = read_json(path)
+        tried.append(Tried(kept["settings"], None))
+        if kept["state"] == "begun":
+            waiting[number] = recipe_of(the.space, kept["settings"])
+    return waiting
+
+
+def attempt(run: Path, plan: Plan, score: str, overlay: Mapping[str, Any]) -> None:
+    """Run a trial, from its last checkpoint where it was interrupted, and note in its `trial.json` what became of it:
+    it is done, and `metrics.json` has the score of its best checkpoint on val, or it failed."""
+    path = run / "trial.yaml"
+    with replacing(path) as file:
+        yaml.safe_dump(dict(overlay), file, sort_keys=False)
+    into = ["--seed_everything", str(plan.seed), "--config", str(path), "--trainer.default_root_dir", str(run)]
+    kept = read_json(run / "trial.json")
+    # Two at a time would write through each other.
+    with (run / "output.txt").open("w", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
+        try:
+            run_recipe("fit", [*_configs(plan), *plan.flags, *into, "--ckpt_path", "last"])
+            best = str(run / "checkpoints" / "best.ckpt")
+            run_recipe("validate", ["--config", str(run / "config.yaml"), "--ckpt_path", best])
+            scores = read_json(run / "metrics.json")["scores"]
+            if score not in scores:
+                raise UserError(f"val has nothing that {score} could be computed of")
+            kept["state"] = "done"
+        except (UserError, torch.cuda.OutOfMemoryError) as fault:
+            kept |= {"state": "failed", "reason": one_line(str(fault))}
+    write_json(run / "trial.json", kept)
+
+
+def _read(the: _Sweep, number: int) -> Trial:
+    kept = read_json(the.run(number) / "trial.json")
+    if kept["state"] == "failed":
+        return Trial(number, kept["settings"], None, None, kept["reason"])
+    run = load_run(the.run(number))
+    seconds = sum(each for _, each in run.log.get("train/seconds", ()))
+    return Trial(number, kept["settings"], run.scores[the.score], round(seconds, 1), None)
+
+
+# What came of it.
+
+
+def _name(the: _Sweep, trial: Trial) -> str:
+    """What a table calls a trial: its number and its settings."""
+    settings = ", ".join(f"{label}={_text(trial.settings[key])}" for key, label in _labels(the).items())
+    return f"trial {trial.trial}: {settings}"
+
+
+def _labels(the: _Sweep) -> dict[str, str]:
+    return short_names([key.name for key in the.space])
+
+
+def _text(value: Plain) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _told(the: _Sweep, trial: Trial) -> str:
+    came = f"{the.score} {trial.score['value']:.4g}" if trial.score else f"failed: {trial.reason}"
+    return f"{_name(the, trial)}: {came}"
+
+
+def _found(the: _Sweep, trials: Sequence[Trial]) -> Finding:
+    scored = [(each.score["value"], each) for each in trials if each.score]
+    failed = [each for each in trials if not each.score]
+    if not scored:
+        raise UserError(
+            f"all {len(trials)} trials failed, the first because: {failed[0].reason}; when that is mended, remove "
+            f"{the.out / 'runs'} to try them again"
+        )
+    order = [each for _, each in sorted(scored, key=lambda pair: pair[0], reverse=the.best == "max")]
+    best = order[0]
+    _write_overlay(the, best, len(trials))
+    settings = load_run(the.run(best.trial)).settings
+    told = {"configs": list(the.plan.configs), "flags": list(the.plan.flags), "keys": list(the.plan.keys)}
+    return Finding(
+        {"best": {the.score: best.score}, **{_name(the, each): {the.score: each.score} for each in order}},
+        settings=told
+        | {"trials": len(trials), "sampler": the.plan.sampler, "seed": the.plan.seed}
+        | {"score": the.score, "best": the.best}
+        | {"scored_on": settings.get("data", ""), "scored_split": settings.get("split", "")},
+        details={"labels": _labels(the), "best": best.trial, "trials": [each._asdict() for each in trials]},
+        not_computed={_name(the, each): str(each.reason) for each in failed},
+        notes=_notes(the, len(trials), failed),
+    )
+
+
+def _write_overlay(the: _Sweep, best: Trial, trials: int) -> None:
+    with replacing(the.out / "best.yaml") as file:
+        file.write(
+            f"# Overlay: the settings of the best of {trials} trials of vlrnn study sweep, trial {best.trial}. Give it "
+            "behind the recipe.\n"
+        )
+        yaml.safe_dump(recipe_of(the.space, best.settings), file, sort_keys=False)
+
+
+def _notes(the: _Sweep, trials: int, failed: Sequence[Trial]) -> list[str]:
+    notes = [
+        f"the best of {trials} trials was chosen by these scores, on val: its own is optimistic, and its interval does "
+        "not tell of that; report what the model of best.yaml scores on test"
+    ]
+    if trials < the.plan.trials:
+        notes.append(f"{trials} trials are all combinations of the values that there are")
+    if failed:
+        notes.append(f"{len(failed)} of {trials} trials failed, {_told(the, failed[0])}")
+    return notes
