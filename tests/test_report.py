@@ -144,7 +144,7 @@ def test_the_page_needs_nothing_else(report: Callable[..., Page], dataset: Path,
     assert not re.search(r"https?:|file:|@import|url\((?!#)", without_names)
 
 
-ATTACK = "<script>alert('\"')</script><img src=x onerror=alert(1)>"
+ATTACK = "<script>alert('\"')</script><!--<img/src=x/onerror=alert(1)>"
 
 
 def attacked(tmp_path: Path) -> Path:
@@ -277,6 +277,17 @@ def test_many_runs_get_parallel_coordinates(report: Callable[..., Page], dataset
     for told in ("width", "CIDEr", "0.13", ">13<"):
         assert told in drawing
     assert "same" not in drawing
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_name_every_run(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    """Whatever it is called, and without a word of what matplotlib's font lacks."""
+    names = ["_run", "运行", "$a$ and $b$", f"{40 * 'long'}-1", f"{40 * 'long'}-2"]
+    page = report(*(make_run(tmp_path / name, dataset) for name in names))
+    drawing = page.html[page.html.index("Training</h3>") :].partition("</svg>")[0]
+    for told in ("> _run<", ">运行<", ">$a$ and $b$<", "long-1<", "long-2<"):
+        assert told in drawing
+    assert 20 * "long" not in drawing
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (99, 2)])

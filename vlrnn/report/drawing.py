@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
+from warnings import catch_warnings, simplefilter
 
 from markupsafe import Markup
 from matplotlib import rc_context
@@ -19,6 +20,7 @@ COLOURS = ("#3b82c4", "#e07b39", "#2f9e78", "#b565c9", "#c4453b", "#8f7f2a", "#5
 
 _KINDS = (".png", ".svg", ".pdf")
 
+_LONG = 48  # letters of a label
 _INK = "#010203"  # stands for the colour of the page's text
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -49,8 +51,10 @@ def drawn(draw: Callable[Arguments, Figure | None]) -> Callable[Arguments, Marku
             if figure is None:
                 return Markup()
             held = io.StringIO()
-            # Without metadata, which would name the day and a few web addresses.
-            figure.savefig(held, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+            with catch_warnings():  # of letters that matplotlib's font lacks; the browser has others
+                simplefilter("ignore", UserWarning)
+                # Without metadata, which would name the day and a few web addresses.
+                figure.savefig(held, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
         text = held.getvalue()
         return Markup(text[text.index("<svg") :].replace(_INK, "currentColor"))
 
@@ -75,5 +79,8 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def plain(name: str) -> str:
-    """A name from the data, as a label: what stands between two dollars would be taken for a formula."""
-    return name.replace("$", r"\$")
+    """A name from the data, as a label: what stands between two dollars would be taken for a formula, legends leave out
+    what begins with an underscore, and a long one, which is cut amid, takes the place of what is drawn."""
+    if len(name) > _LONG:
+        name = f"{name[: _LONG // 3]}…{name[-_LONG // 2 :]}"
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
