@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from vlrnn.cli import main
+from vlrnn.commands.probe import show
 from vlrnn.data.synthetic import make_scenes
+from vlrnn.probes.finding import Finding
 from vlrnn.records import Prediction, open_split, write_records
 
 
@@ -34,6 +36,19 @@ def test_a_probe_shows_and_writes_what_it_finds(
     told = capsys.readouterr().out
     assert "0.9167" in told
     assert "two dogs" in told
+
+
+def test_no_name_and_no_number_is_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are named by folders; four of them are wider than a terminal."""
+    monkeypatch.setenv("COLUMNS", "80")
+    score = {"value": -0.00123456, "low": -0.00123456, "high": 1.23456e-05, "n": 12345}
+    rows = {f"runs/a_long_name_{number}": {"first_4_words": {"accuracy": score}} for number in range(4)}
+    show("grounding", Finding({"first_4_words": {"accuracy": score}}, {}, baselines=rows))
+    told = capsys.readouterr().out
+    assert "\u2026" not in told
+    assert told.count("-0.001235") == 2 + len(rows)
+    assert "first_4_words" in told
+    assert all(f"me_{number}" in told for number in range(4))
 
 
 FILES = ["--predictions", "x", "--examples", "y.jsonl"]

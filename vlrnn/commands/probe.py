@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from vlrnn.errors import UserError, one_line
@@ -17,13 +18,18 @@ PROBES = (
     "calibration",
     "chair",
     "consistency",
+    "dropout",
     "gender",
     "gradients",
     "grounding",
+    "init",
     "pope",
     "priors",
     "scene_truth",
+    "units",
 )
+
+_HEADER = 14  # how wide the header of a column is, before it goes on in the next line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +67,7 @@ def show(name: str, finding: Finding) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -77,7 +84,7 @@ def show(name: str, finding: Finding) -> None:
     for header in ("value", "low", "high", "n"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in finding.baselines:
-        table.add_column(escape(one_line(row, 100)), justify="right", min_width=7)
+        table.add_column(escape(fill(one_line(row, 100), _HEADER)), justify="right", no_wrap=True)
     beside = [dict(_flat(scores)) for scores in finding.baselines.values()]
     titles: tuple[str, ...] = ()
     for place, score in _flat(finding.scores):
@@ -89,7 +96,9 @@ def show(name: str, finding: Finding) -> None:
         cells = (_value(scores.get(place)) for scores in beside)
         numbers = (f"{score[each]:.4g}" for each in ("value", "low", "high"))
         table.add_row("  " * len(groups) + escape(one_line(last, 100)), *numbers, f"{score['n']:,}", *cells)
-    console.print(table)
+    # Names and numbers that are cut say nothing: where the terminal is too narrow, its lines wrap.
+    width = Measurement.get(console, console.options.update(width=1000), table).maximum
+    Console(highlight=False, width=max(console.width, width)).print(table)
     for score_name, reason in finding.not_computed.items():
         console.print(f"{escape(score_name)}: not computed: {escape(reason)}", soft_wrap=True)
     for case in finding.cases:
