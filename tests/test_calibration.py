@@ -127,7 +127,22 @@ def test_on_the_command_line(files: list[str], tmp_path: Path) -> None:
     found = json.loads(out.read_text())
     assert found["scores"]["tempered"]["Brier"]["value"] < found["scores"]["Brier"]["value"]
     assert found["settings"]["temperature"] > 1
-    assert found["notes"] == [f"temperature {found['settings']['temperature']:.4g}, fitted on 8 answers of val"]
+    assert found["scores"]["tempered"].keys() == {"ECE", "ECE_adaptive", "Brier"}
+    assert found["notes"] == [
+        "8 questions of val are among those judged: 0, 1, 2, ...",
+        f"temperature {found['settings']['temperature']:.4g}, fitted on 8 answers of val",
+    ]
+
+
+@pytest.mark.parametrize(("said", "told"), [("cat", "right"), ("dog", "wrong")])
+def test_a_val_of_one_kind_fits_no_temperature(files: list[str], tmp_path: Path, said: str, told: str) -> None:
+    write_records(tmp_path / "val.jsonl", [Prediction(n, n // 2, said, score=0.5) for n in range(8)])
+    more = ["--val", str(tmp_path / "val.jsonl"), "--val_references", files[3], "--out", str(tmp_path / "out.json")]
+    assert main(["probe", "calibration", *files, *more]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["not_computed"] == {"tempered": f"all 8 answers of val are {told}"}
+    assert "tempered" not in found["scores"]
+    assert found["settings"]["temperature"] is None
 
 
 def test_mistakes_are_told(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,12 +8,16 @@ import numpy as np
 
 from vlrnn.errors import UserError
 from vlrnn.interchange import Matched, match_answers, read_answered
+from vlrnn.interchange.matching import name_some
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.confidence import BINS, Judged, fit_temperature, tempered
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.records import Example
 from vlrnn.text.answer_set import majority
 from vlrnn.text.answers import DEFAULT_PROTOCOL
+
+TEMPERED = ("ECE", "ECE_adaptive", "Brier")
+"""What a temperature changes; it leaves the order of answers, and so risk and coverage, as they are."""
 
 
 def probe_calibration(
@@ -33,7 +37,7 @@ def probe_calibration(
         predictions: `predictions.jsonl`, with a score each.
         references: the questions, of any form that is scored.
         val, val_references: those of a validation split; a temperature is fitted on them, and what it makes of the
-            confidence stands under `tempered`.
+            confidence stands under `tempered`, as far as it changes anything.
         protocol: of the accuracy.
         resamples, seed: of the bootstrap over images.
 
@@ -47,14 +51,18 @@ def probe_calibration(
     notes = answered.notes
     base = float(judged.right.mean())
     scores = judged.scores(resamples, seed)
-    temperature = None
+    temperature, untempered = None, "needs the predictions of val (--val, --val_references)"
     if val is not None and val_references is not None:
         held_out = _read(val, val_references)
         held = _judge(held_out, protocol, str(val))
-        temperature = fit_temperature(held.sure, held.right)
-        notes = [*notes, *held_out.notes, f"temperature {temperature:.4g}, fitted on {len(held.sure):,} answers of val"]
-        cooled = replace(judged, sure=tempered(judged.sure, temperature))
-        scores["tempered"] = cooled.scores(resamples, seed)
+        notes = [*notes, *held_out.notes, *_known_already(answered, held_out)]
+        if set(held.right.tolist()) in ({0.0}, {1.0}):
+            untempered = f"all {len(held.right):,} answers of val are {'right' if held.right[0] else 'wrong'}"
+        else:
+            temperature = fit_temperature(held.sure, held.right)
+            notes.append(f"temperature {temperature:.4g}, fitted on {len(held.sure):,} answers of val")
+            cooled = replace(judged, sure=tempered(judged.sure, temperature)).scores(resamples, seed)
+            scores["tempered"] = {name: cooled[name] for name in TEMPERED}
     rows = {"always sure": 1.0, "base rate": base}
     return Finding(
         scores=scores,
@@ -78,13 +86,19 @@ def probe_calibration(
         },
         cases=_overconfident(answered, judged),
         details={"reliability": judged.reliability(), "risk_coverage": judged.risk_coverage()},
-        not_computed={} if temperature else {"tempered": "needs the predictions of val (--val, --val_references)"},
+        not_computed={} if temperature else {"tempered": untempered},
         notes=notes,
     )
 
 
 def _read(predictions: str | Path, references: str | Path) -> Matched[Example]:
     return match_answers(predictions, read_answered(references))
+
+
+def _known_already(answered: Matched[Example], held_out: Matched[Example]) -> list[str]:
+    """A note on questions of val that are also among those that are judged."""
+    both = [id for id, example in held_out.references.items() if answered.references.get(id) == example]
+    return [f"{len(both)} questions of val are among those judged: {name_some(both)}"] if both else []
 
 
 def _judge(answered: Matched[Example], protocol: str, place: str) -> Judged:
