@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from PIL import Image
 
 from vlrnn.cli import main
 from vlrnn.files import write_json
-from vlrnn.records import Example, Prediction, open_split, write_dataset, write_records
+from vlrnn.records import Example, Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.report.page import format_score
 
 LOG = "epoch,step,train/loss,val/loss,val/CIDEr\n0,1,3.0,,\n0,2,,2.5,0.25\n1,3,2.0,,\n1,4,,1.5,0.75\n"
@@ -190,12 +191,26 @@ def test_the_same_is_told_in_markdown_and_json(report: Callable[..., Page], data
     assert "| CIDEr | 0.500 [0.250, 0.750] |" in written
     assert r"a \[white\](x) \| square" in written
     assert r"a\|b" in written
+    assert "| val/CIDEr | 0.250 at 2, 0.750 at 4 |" in written
     found = json.loads((folder / "report.json").read_text())
     (section,) = found["sections"]
     assert section["shown"]["items"] == page.items
     assert section["scores"]["Bleu_4"] == [{"value": 0.125, "n": 2}]
     (probe,) = section["probes"]
     assert (probe["name"], probe["rows"][0]["score"]) == ("truth", 0.875)
+
+
+def test_hypotheses_are_told_in_markdown(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", dataset)
+    said = [
+        replace(each, tokens=("a",), log_probs=(-0.5, -0.25), alternatives=({"text": "", "score": -2}, {"text": "b|"}))
+        for each in RecordFile(folder / "predictions.jsonl", Prediction)
+    ]
+    write_records(folder / "predictions.jsonl", said)
+    report(folder, make_run(tmp_path / "other", dataset, texts=["", "x"]))
+    written = (tmp_path / "pages" / "report.md").read_text()
+    assert written.count(", log probability -0.750\n    - or: **(nothing)** (-2.000)\n    - or: **b\\|**\n") == 6
+    assert "other: **(nothing was said)**" in written
 
 
 def test_the_page_does_without_the_data(

@@ -115,7 +115,8 @@ def test_a_word_shows_where_the_model_looked(show: Callable[..., Opened], run: P
     shades = "(each) => [...each.getContext('2d').getImageData(0, 0, 2, 2).data].filter((_, place) => place % 4 == 3)"
     assert veil.evaluate(shades) == [209, 209, 209, 0]
     told = card.locator(".status").inner_text()
-    for part in ("probability 90 %", "region 90 %", "gate 0.50"):
+    assert "log probability -0.81" in card.inner_text()
+    for part in ("probability 90 %", "log -0.10", "region 90 %", "gate 0.50"):
         assert part in told
     card.get_by_role("button", name="square").click()
     assert veil.evaluate(shades) == [0, 0, 0, 0]

@@ -53,6 +53,13 @@ class Section:
         return "units" in self.runs[0].settings
 
     @property
+    def learning(self) -> dict[str, list[Sequence[tuple[int, float]]]]:
+        """The losses and the scores while training, by their names in `log.csv`: of each run (step, value)."""
+        names = dict.fromkeys(name for run in self.runs for name in run.log)
+        told = [name for name in names if name == "train/loss" or name.startswith("val/")]
+        return {name: [run.log.get(name, ()) for run in self.runs] for name in told}
+
+    @property
     def plain_scores(self) -> list[tuple[str, Sequence[Any]]]:
         return [(name, scores) for name, scores in self.scores.items() if ": " not in name]
 

@@ -80,7 +80,7 @@ function spoken(saying, frame) {
     button.style.borderBottomColor = `color-mix(in srgb, var(--bad) ${Math.round(100 * (1 - probability))}%, transparent)`;
     const show = () => {
       buttons.forEach((each) => each.classList.toggle("looked", each === button));
-      const parts = [`“${word}”: probability ${percent(probability)}`];
+      const parts = [`“${word}”: probability ${percent(probability)}, log ${saying.log_probs[place].toFixed(2)}`];
       if (looked && place < looked.peaks.length) {
         drawVeil(veil, maps.side, maps.of(place));
         veil.hidden = false;
@@ -132,6 +132,7 @@ function card(section, item) {
   caption.append(...spoken(first, frame));
   const chips = make("div");
   if (first.score !== null) chips.append(make("span", { class: "chip", text: `${section.unit} ${told(first.score)}` }), " ");
+  if (first.log_probs.length && !section.asks) chips.append(make("span", { class: "chip", text: `log probability ${told(first.log_probs.reduce((one, other) => one + other))}` }), " ");
   for (const name of item.made_up ?? []) chips.append(make("span", { class: "chip bad", text: `not there: ${name}` }), " ");
   caption.append(chips);
   const bars = section.asks ? answerBars(first, 0) : hypotheses(section, first);
@@ -139,7 +140,7 @@ function card(section, item) {
   others.forEach((saying, place) => {
     if (saying === null) return;
     const score = saying.score === null ? "" : ` (${told(saying.score)})`;
-    caption.append(make("p", { class: "other" }, make("span", { class: "note", text: section.runs[place + 1].name + ": " }), saying.text + score));
+    caption.append(make("p", { class: "other" }, make("span", { class: "note", text: section.runs[place + 1].name + ": " }), (saying.text || "(nothing was said)") + score));
     const bars = section.asks && !section.runs[place + 1].baseline ? answerBars(saying, place + 1) : null;
     if (bars) caption.append(bars);
   });
