@@ -70,7 +70,7 @@ def show(name: str, finding: Finding) -> None:
     from rich.measure import Measurement
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)  # what stands between two colons is a name
     for note in finding.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
     table = Table(

@@ -11,6 +11,7 @@ from vlrnn.report.coordinates import axis_of, draw_coordinates
 from vlrnn.report.drawing import COLOURS, drawn, plain
 from vlrnn.report.facts import flatten
 from vlrnn.report.flow import draw_flow
+from vlrnn.report.hidden_units import draw_detectors, draw_heat
 from vlrnn.report.probed import Probed, number
 
 MANY = 5
@@ -166,4 +167,6 @@ _PANELS: dict[str, Callable[[Axes, Any], None]] = {
     "objects": _objects,
     "pairs": _pairs,
     "drop_per_question_type": _drops,
+    "detectors": draw_detectors,
+    "heat": draw_heat,
 }

@@ -1,0 +1,86 @@
+"""units: what do single hidden units tell?"""
+
+import argparse
+from pathlib import Path
+
+from vlrnn.errors import UserError
+from vlrnn.probes.finding import Finding
+
+PURPOSE = "do single hidden units know quotes, lines, nouns, or what was mentioned, and how far do gates open?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--checkpoint",
+        required=True,
+        help="of a language model or a captioner: a .ckpt file, or what vlrnn export wrote",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", metavar="FILE", help="what a language model hears")
+    what.add_argument("--data", metavar="FOLDER", help="a prepared data set whose captions a captioner hears")
+    add("--split", default="test", help="of the data (default test)")
+    add(
+        "--property",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="inside_quotes, inside_brackets, line_position, word_position, noun_just_said, mentioned:OBJECT, and "
+        "mentioned, of the objects that are mentioned most; by default all",
+    )
+    add("--nouns", metavar="FILE", help="what a noun is, a word on a line; by default a list of common ones")
+    add("--units", default="", metavar="NAME,...", help="hidden units to show: 12,c1.40; by default the best detectors")
+    add("--limit", type=int, default=20_000, help="characters or words that are heard at most (%(default)s)")
+    add("--page", type=Path, metavar="FILE.html", help="write the text, coloured by what units do")
+    add("--picture", type=Path, metavar="FILE", help="draw the beginning of it: .png, .svg or .pdf")
+    add("--cache", metavar="FOLDER", help="for encoder outputs; by default one that is gone in the end")
+    add("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+
+
+def run(arguments: argparse.Namespace) -> Finding:
+    from vlrnn.probes.text_properties import check_names
+    from vlrnn.report.drawing import picture_file
+    from vlrnn.report.hidden_units import page_file, save_heat, save_page
+
+    if arguments.limit < 1:
+        raise UserError(f"--limit must be at least 1, not {arguments.limit}")
+    check_names(arguments.property)
+    page = arguments.page and page_file(arguments.page)
+    picture = arguments.picture and picture_file(arguments.picture)
+    finding = _find(arguments)
+    if page:
+        save_page(page, finding.details["heat"], arguments.checkpoint)
+        print(f"written: {page}")
+    if picture:
+        save_heat(picture, finding.details["heat"])
+        print(f"drawn: {picture}")
+    return finding
+
+
+def _find(arguments: argparse.Namespace) -> Finding:
+    from vlrnn.instruments.activations import hear_captions, hear_text
+    from vlrnn.instruments.hidden_units import hidden_units
+    from vlrnn.predictor import Predictor
+    from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
+    from vlrnn.probes.text_properties import PROPERTIES, noun_table, properties
+
+    names = object_names(arguments.data) if arguments.data else set()
+    nouns = noun_table(arguments.nouns, names)
+    predictor = Predictor.load(arguments.checkpoint, arguments.device)
+    if arguments.data:
+        heard = hear_captions(predictor, arguments.data, arguments.split, arguments.limit, arguments.cache)
+    else:
+        heard = hear_text(predictor, arguments.text, arguments.limit)
+    return hidden_units(
+        heard,
+        properties(
+            nouns,
+            PhraseTable(phrases(names)) if names else nouns,
+            ["".join(each) for each in heard.pieces],
+            arguments.property or PROPERTIES,
+        ),
+        units=[each for each in arguments.units.split(",") if each],
+        settings={"checkpoint": predictor.name, "nouns": arguments.nouns},
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+    )

@@ -1,0 +1,194 @@
+"""Which of many units detects a property: chosen by its AUC on one part of what was heard, and held against another.
+Knows numbers, no model and no text.
+
+The area under the ROC curve is the probability that a unit is more active at a place that has the property than at one
+that has not, ties counting half: 0.5 by chance (Hanley and McNeil, Radiology 1982). The best of many units is better
+than that by chance alone, so the same search is made for properties that are those of other passages.
+
+Shapes: N places, S passages, U units, P properties.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+
+Flags = NDArray[np.bool_]
+
+ROLLS = 20
+"""How often properties are moved on to other passages."""
+
+_CELLS = 2_000_000  # places are resampled in parts of so many
+
+
+class Part:
+    """What units did over some passages, which lie end to end.
+
+    Args:
+        activations: [N, U].
+        lengths: [S], places of each passage.
+        groups: [S], numbers; passages of one number are resampled together. They lie beside each other.
+    """
+
+    def __init__(self, activations: NDArray[Any], lengths: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
+        self.activations = activations
+        self.lengths = lengths
+        self.starts = np.cumsum(lengths) - lengths
+        _, self.groups = np.unique(groups, return_inverse=True)
+        self._levels = np.empty(activations.shape[::-1], np.int32)  # [U, N], of values: alike where these are alike
+        for levels, column in zip(self._levels, activations.T, strict=True):
+            levels[:] = np.unique(column, return_inverse=True)[1]
+
+    def __len__(self) -> int:
+        return len(self.activations)
+
+    def aucs(self, flags: Flags, places: NDArray[np.int64] | None = None) -> Floats:
+        """The AUC [P, U] of each unit for properties [P, N]; NaN of one that all places have, or none.
+
+        Args:
+            flags: where the properties hold; [P, M] at `places` [M] alone, where these are given.
+            places: those that count; None: all.
+        """
+        levels = self._levels if places is None else self._levels[:, places]
+        positive = flags.sum(1)
+        pairs = positive * (flags.shape[1] - positive)
+        above = np.empty((len(flags), len(levels)))
+        held = flags.astype(np.float64)
+        for unit, each in enumerate(levels):
+            counts = np.bincount(each)
+            ranks = (np.cumsum(counts) - (counts - 1) / 2)[each]  # ties share their mean rank
+            above[:, unit] = held @ ranks - positive * (positive + 1) / 2
+        with np.errstate(invalid="ignore"):
+            found: Floats = above / pairs[:, None]
+        return found
+
+    def resampled(self, unit: int, flags: Flags, resamples: int, seed: int) -> Floats:
+        """The AUC of a unit for a property [N] on each of so many resampled sets of groups; sets in which all places
+        have it, or none, are left out."""
+        order = np.argsort(self._levels[unit], kind="stable")
+        levels = self._levels[unit, order]
+        starts = np.flatnonzero(np.append(True, levels[1:] != levels[:-1]))
+        group_of = np.repeat(self.groups, self.lengths)[order]
+        sides = flags[order], ~flags[order]
+        found = []
+        for counts in self._counts(resamples, seed):
+            weights = counts[:, group_of]
+            positive, negative = (np.add.reduceat(weights * side, starts, axis=1) for side in sides)
+            above = (positive * (negative.cumsum(1) - negative / 2)).sum(1)
+            pairs = positive.sum(1) * negative.sum(1)
+            found.append(above[pairs > 0] / pairs[pairs > 0])
+        return np.concatenate(found)
+
+    def _counts(self, resamples: int, seed: int) -> Iterator[Floats]:
+        """How often each group stands in each set, some sets at a time."""
+        step = max(1, _CELLS // len(self))
+        for counts in Resampler(int(self.groups.max()) + 1, resamples, seed).counts():
+            yield from np.split(counts, range(step, len(counts), step))
+
+    def rolls(self, count: int, random: np.random.Generator) -> list[int]:
+        """By how many passages properties can be moved on, so that none stays within its group: up to so many
+        numbers."""
+        least = int(np.bincount(self.groups).max())
+        possible = np.arange(least, len(self.lengths) - least + 1)
+        drawn: list[int] = random.permutation(possible)[:count].tolist()
+        return drawn
+
+    def rolled(self, by: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give each passage the property of that which comes `by` later, place by place, as far as both go.
+
+        Returns:
+            the places that have one [M], and the places that it is of [M].
+        """
+        shorter = np.minimum(self.lengths, np.roll(self.lengths, -by))
+        within = np.arange(shorter.sum()) - np.repeat(np.cumsum(shorter) - shorter, shorter)
+        here, there = (np.repeat(starts, shorter) + within for starts in (self.starts, np.roll(self.starts, -by)))
+        return here, there
+
+
+class Unit(NamedTuple):
+    """A unit by its number, +1 if it is active where the property holds, -1 if where it does not, and its AUC, so
+    turned: in the part that it is chosen on, and in the part that is held out."""
+
+    number: int
+    sign: int
+    chosen: float
+    held_out: float
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What detects a property.
+
+    Attributes:
+        units: all, the best first, by the part that they are chosen on.
+        chosen, held_out: the AUC of the best, `{"value", "low", "high", "n"}`.
+        rolled: the same of units that are chosen for the property of other passages, and held against that: the mean
+            over so many choices, and between what 95 % of them lie. Empty where no passage can have another's, or that
+            of another is its own.
+    """
+
+    units: list[Unit]
+    chosen: Mapping[str, float | int]
+    held_out: Mapping[str, float | int]
+    rolled: Mapping[str, Mapping[str, float | int]]
+
+
+def detect(
+    choose: Part, held: Part, properties: Mapping[str, tuple[Flags, Flags]], *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Detection]:
+    """The units that detect each property.
+
+    Args:
+        choose: the part that units are chosen on.
+        held: the part that is held out.
+        properties: name -> where it holds in the two parts, [N] each; in both somewhere, and not everywhere.
+        resamples, seed: of the bootstrap over groups; of how properties are moved.
+    """
+    if not properties:
+        return {}
+    flags = [np.stack(each) for each in zip(*properties.values(), strict=True)]
+    chosen, kept = choose.aucs(flags[0]), held.aucs(flags[1])
+    rolled = _rolled(choose, held, flags[0], flags[1], seed)
+    found = {}
+    for place, name in enumerate(properties):
+        units = _ranked(chosen[place], kept[place])
+        best = units[0]
+        scores = []
+        for part, flag, value in ((choose, flags[0], best.chosen), (held, flags[1], best.held_out)):
+            samples = part.resampled(best.number, flag[place], resamples, seed)
+            scores.append(interval(value, samples if best.sign > 0 else 1 - samples, len(part)))
+        found[name] = Detection(units, scores[0], scores[1], rolled[place])
+    return found
+
+
+def _ranked(chosen: Floats, held_out: Floats) -> list[Unit]:
+    order = np.argsort(-np.abs(chosen - 0.5), kind="stable")
+    return [_unit(int(number), chosen, held_out) for number in order]
+
+
+def _unit(number: int, chosen: Floats, held_out: Floats) -> Unit:
+    if chosen[number] < 0.5:
+        return Unit(number, -1, 1 - float(chosen[number]), 1 - float(held_out[number]))
+    return Unit(number, 1, float(chosen[number]), float(held_out[number]))
+
+
+def _rolled(choose: Part, held: Part, chosen: Flags, kept: Flags, seed: int) -> list[dict[str, Any]]:
+    """Of each property [P] the row `Detection.rolled`."""
+    random = np.random.default_rng(seed)
+    drawn: list[list[Unit]] = [[] for _ in chosen]
+    for by, other in zip(choose.rolls(ROLLS, random), held.rolls(ROLLS, random), strict=False):
+        (here, of), (there, whose) = choose.rolled(by), held.rolled(other)
+        first, second = choose.aucs(chosen[:, of], here), held.aucs(kept[:, whose], there)
+        for place, units in enumerate(drawn):
+            own = bool((chosen[place, of] == chosen[place, here]).all())
+            if np.isfinite([first[place], second[place]]).all() and not own:
+                units.append(_ranked(first[place], second[place])[0])
+    found = []
+    for units in drawn:
+        values = {name: np.array([getattr(each, name) for each in units]) for name in ("chosen", "held_out")}
+        found.append({name: interval(float(each.mean()), each, len(each)) for name, each in values.items() if units})
+    return found

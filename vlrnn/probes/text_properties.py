@@ -1,0 +1,202 @@
+"""What can be true of a place in a text: it is within quotes, late in its line, behind a noun. Strings only; a property
+is a function of a text, and knows not whether that is read in characters or in words.
+
+After the properties of Karpathy, Johnson and Fei-Fei, Visualizing and understanding recurrent networks, ICLR workshop
+2016, section 4.2, and such as captions have.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.errors import UserError
+from vlrnn.probes.gender_words import read_words
+from vlrnn.probes.object_spans import PhraseTable
+
+Values = NDArray[Any]
+"""True or false, or a number, of each place."""
+
+Property = Callable[[str], Values]
+"""From a text to what holds of it when it was heard as far as each of its characters: [len(text)]."""
+
+MENTIONED = "mentioned"
+OBJECTS = 5
+"""So many objects, those that are mentioned most, are asked for where nobody names them."""
+
+_OPENS = {"“": "”", "«": "»", "„": "“"}
+_BEFORE_WORDS = "([{—–-"
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+_END = re.compile(r"[.!?]+(?=\W|$)|\n")  # of a sentence
+_NOUNS = Path(__file__).parent / "words" / "nouns.txt"
+
+
+def inside_quotes(text: str) -> Values:
+    """Whether a quotation is open. A straight double quote opens one at the start of a word, and else closes it; curly
+    ones and guillemets do as they look. An empty line closes all: what somebody forgot to close must not go on. Single
+    quotes are left aside, for most are apostrophes."""
+    found, closing, before = np.zeros(len(text), bool), "", "\n"
+    for place, each in enumerate(text):
+        if each == '"':
+            closing = '"' if before.isspace() or before in _BEFORE_WORDS else ""
+        elif each == closing or each == before == "\n":
+            closing = ""
+        else:
+            closing = closing or _OPENS.get(each, "")
+        found[place], before = bool(closing), each
+    return found
+
+
+def inside_brackets(text: str) -> Values:
+    """Whether a bracket of any kind is open; an empty line closes all."""
+    found, closing, before = np.zeros(len(text), bool), [""], ""
+    for place, each in enumerate(text):
+        if each == closing[-1]:
+            closing.pop()
+        elif each in _BRACKETS:
+            closing.append(_BRACKETS[each])
+        elif each == before == "\n":
+            closing = [""]
+        found[place], before = len(closing) > 1, each
+    return found
+
+
+def line_position(text: str) -> Values:
+    """How many characters were heard since the line began."""
+    return np.fromiter(accumulate(text, lambda count, each: 0 if each == "\n" else count + 1, initial=0), int)[1:]
+
+
+def word_position(text: str) -> Values:
+    """How many characters of the word were heard; 0 between words."""
+    return np.fromiter(accumulate(text, lambda count, each: count + 1 if each.isalnum() else 0, initial=0), int)[1:]
+
+
+def noun_just_said(nouns: PhraseTable) -> Property:
+    """Whether the word that ended last is a noun, and so until the next has ended.
+
+    Args:
+        nouns: finds them.
+    """
+
+    def just_said(text: str) -> Values:
+        found = np.zeros(len(text), bool)
+        words = list(_WORD.finditer(text))
+        last = {span.stop - 1 for span in nouns.find([each[0].lower() for each in words])}
+        ends = [*(each.end() - 1 for each in words), len(text)]
+        for number, (start, stop) in enumerate(pairwise(ends)):
+            found[start:stop] = number in last
+        return found
+
+    return just_said
+
+
+def mentioned(name: str, objects: PhraseTable) -> Property:
+    """Whether an object was mentioned so far in the sentence, its name heard to the end.
+
+    Args:
+        name: of the object.
+        objects: finds them.
+    """
+
+    def so_far(text: str) -> Values:
+        found = np.zeros(len(text), bool)
+        for sentence, end_of in _mentions(text, objects):
+            if name in end_of:
+                found[end_of[name] : sentence.stop] = True
+        return found
+
+    return so_far
+
+
+def most_mentioned(texts: Iterable[str], objects: PhraseTable, count: int = OBJECTS) -> list[str]:
+    """The objects that are mentioned in most sentences."""
+    counts = Counter(name for text in texts for _, end_of in _mentions(text, objects) for name in end_of)
+    return sorted(counts, key=lambda name: (-counts[name], name))[:count]
+
+
+def _mentions(text: str, objects: PhraseTable) -> Iterator[tuple[range, dict[str, int]]]:
+    """Each sentence, and where in the text the first mention of each of its objects ends."""
+    for start, stop in pairwise([0, *(end.end() for end in _END.finditer(text)), len(text)]):
+        words = list(_WORD.finditer(text, start, stop))
+        end_of: dict[str, int] = {}
+        for span in objects.find([each[0].lower() for each in words]):
+            end_of.setdefault(span.object, words[span.stop - 1].end() - 1)
+        yield range(start, stop), end_of
+
+
+# Of units.
+
+
+def at_units(held: Property, units: Sequence[str]) -> Values:
+    """A property when each unit was heard to its end: [units], of a text that is cut into them."""
+    ends = np.cumsum([len(unit) for unit in units]) - 1
+    return held("".join(units))[ends]
+
+
+def noun_table(nouns: str | Path | None = None, more: Iterable[str] = ()) -> PhraseTable:
+    """Finds nouns, in singular and plural.
+
+    Args:
+        nouns: a file with a word on a line; by default a list of ours.
+        more: names that end with a noun.
+
+    Raises:
+        UserError: the file holds no words.
+    """
+    return PhraseTable({name: name for name in (*sorted(read_words(nouns or _NOUNS)), *more)})
+
+
+_ALWAYS: dict[str, Property] = {
+    "inside_quotes": inside_quotes,
+    "inside_brackets": inside_brackets,
+    "line_position": line_position,
+    "word_position": word_position,
+}
+_NOUN = "noun_just_said"
+PROPERTIES = (*_ALWAYS, _NOUN, MENTIONED)
+"""The names of all. `mentioned` is all objects that are asked for, `mentioned:dog` one of them, or any other."""
+
+
+def check_names(names: Iterable[str]) -> None:
+    """See that these are names of properties.
+
+    Raises:
+        UserError: one is that of none.
+    """
+    for name in names:
+        if name not in PROPERTIES and not name.startswith(f"{MENTIONED}:"):
+            told = ", ".join((*PROPERTIES, f"{MENTIONED}:OBJECT"))
+            raise UserError(f"--property {name}: there is none of this name; choose from {told}")
+
+
+def properties(
+    nouns: PhraseTable, objects: PhraseTable, texts: Iterable[str], names: Sequence[str] = PROPERTIES
+) -> dict[str, Property]:
+    """Properties by their names.
+
+    Args:
+        nouns: finds them.
+        objects: finds what may be mentioned.
+        texts: in which objects are counted: `mentioned` asks for those that are mentioned most.
+        names: those that are wanted.
+
+    Raises:
+        UserError: a name is that of no property.
+    """
+    check_names(names)
+    known = _ALWAYS | {_NOUN: noun_just_said(nouns)}
+    found: dict[str, Property] = {}
+    for name in names:
+        kind, _, of = name.partition(":")
+        if kind == MENTIONED:
+            each_of = [of] if of else most_mentioned(texts, objects)
+            found |= {f"{MENTIONED}:{each}": mentioned(each, objects) for each in each_of}
+        else:
+            found[name] = known[name]
+    return found
