@@ -1,0 +1,175 @@
+"""What a network of one hidden layer learns of small made-up inputs: how bright they are, how many ones or objects they
+hold, how far their halves are apart.
+
+Networks of many draws learn side by side. Shapes: S networks, B rows, I numbers of an input, H hidden units.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from vlrnn.errors import UserError
+
+INPUTS, HIDDEN = 64, 32
+WHERE = ("nothing", "input", "hidden layer")
+"""What may be normalised, row by row."""
+
+EPSILON = 1e-12
+"""Under the root of a normalisation: so small that nothing of a scale comes through beside it."""
+
+_KINDS, _MOST = 8, 8  # of objects, and how many at most
+_ROWS, _TESTED = 64, 1000
+_RATE = 2e-2
+
+
+class Asked(NamedTuple):
+    """Rows, and what is to be told of each."""
+
+    inputs: Tensor  # [B, I]
+    targets: Tensor  # [B], in 0..1
+
+
+class Learnt(NamedTuple):
+    """Of each network [S]: the root mean square `error` over rows that it has not seen, and that of the guess of the
+    mean, `chance`; and how many of its hidden units say something else than all others, `distinct` before it learns and
+    `distinct_learnt` behind it."""
+
+    error: np.ndarray
+    chance: np.ndarray
+    distinct: np.ndarray
+    distinct_learnt: np.ndarray
+
+
+# The tasks. Each draws rows.
+
+
+def brightness(rows: int, drawing: Generator) -> Asked:
+    """Noise around a mean that is to be told."""
+    mean = 0.2 + 0.6 * _uniform(rows, 1, drawing)
+    return Asked(mean + 0.2 * (2 * _uniform(rows, INPUTS, drawing) - 1), mean[:, 0])
+
+
+def ones(rows: int, drawing: Generator) -> Asked:
+    """Ones at random places among zeros, of which the share is to be told."""
+    count = torch.randint(1, INPUTS, (rows, 1), generator=drawing)
+    order = torch.rand(rows, INPUTS, generator=drawing).argsort(1)
+    return Asked((order < count).double(), count[:, 0] / INPUTS)
+
+
+def objects(rows: int, drawing: Generator) -> Asked:
+    """Objects of one kind, each of which adds the same, as when what is seen of regions is added up; how many of the
+    most that there can be is to be told."""
+    kind = F.one_hot(torch.randint(_KINDS, (rows,), generator=drawing), _KINDS)
+    share = torch.randint(1, _MOST + 1, (rows,), generator=drawing) / _MOST
+    return Asked(kind.repeat_interleave(INPUTS // _KINDS, 1) * share[:, None].double(), share)
+
+
+def contrast(rows: int, drawing: Generator) -> Asked:
+    """Noise around the means of two halves, whose distance is to be told: it takes two hidden units."""
+    means = 0.2 + 0.6 * _uniform(rows, 2, drawing)
+    noise = 0.1 * (2 * _uniform(rows, INPUTS, drawing) - 1)
+    return Asked(means.repeat_interleave(INPUTS // 2, 1) + noise, (means[:, 0] - means[:, 1]).abs())
+
+
+TASKS: dict[str, Callable[[int, Generator], Asked]] = {
+    each.__name__: each for each in (brightness, ones, objects, contrast)
+}
+
+
+def _uniform(rows: int, columns: int, drawing: Generator) -> Tensor:
+    return torch.rand(rows, columns, generator=drawing, dtype=torch.float64)
+
+
+# Learning.
+
+
+class _Networks:
+    """S networks [B, I] -> [B], f(x) = v tanh(W x + b) + c."""
+
+    def __init__(self, fill: Callable[[Tensor], object], networks: int, normalised: str) -> None:
+        if normalised not in WHERE:
+            raise UserError(f"{normalised}: cannot be normalised; it is one of {', '.join(WHERE)}")
+        drawn = [(_filled(fill, HIDDEN, INPUTS), _filled(fill, 1, HIDDEN)) for _ in range(networks)]
+        inner, outer = (torch.stack(each).requires_grad_() for each in zip(*drawn, strict=True))
+        biases = [inner.new_zeros(networks, 1, width).requires_grad_() for width in (HIDDEN, 1)]
+        self.inner, self.outer, self.biases, self.normalised = inner, outer, biases, normalised
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [self.inner, self.outer, *self.biases]
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """What the hidden units say of inputs [S, B, I]: [S, B, H]."""
+        if self.normalised == "input":
+            inputs = _norm(inputs)
+        sums = torch.baddbmm(self.biases[0], inputs, self.inner.mT)
+        return torch.tanh(_norm(sums) if self.normalised == "hidden layer" else sums)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Inputs [S, B, I] -> [S, B]."""
+        return torch.baddbmm(self.biases[1], self.hidden(inputs), self.outer.mT)[..., 0]
+
+
+def learn(
+    task: str, normalised: str, fill: Callable[[Tensor], object], networks: int, steps: int, seed: int = 0
+) -> Learnt:
+    """Let networks learn a task by Adam, whose rate falls to nothing.
+
+    Args:
+        task: one of `TASKS`.
+        normalised: one of `WHERE`.
+        fill: draws a weight matrix [out, in] into one. Biases are zero.
+        networks: S; each sees rows of its own.
+        steps: of learning.
+        seed: of all that is drawn.
+    """
+    torch.manual_seed(seed)
+    drawing = Generator().manual_seed(seed)
+    learning = _Networks(fill, networks, normalised)
+    optimizer = torch.optim.Adam(learning.parameters, _RATE)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    tested = _asked(task, networks, _TESTED, drawing)
+    distinct = _distinct(learning, tested.inputs)
+    for _ in range(steps):
+        asked = _asked(task, networks, _ROWS, drawing)
+        optimizer.zero_grad()
+        (learning(asked.inputs) - asked.targets).square().mean(1).sum().backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        error = (learning(tested.inputs) - tested.targets).square().mean(1).sqrt()
+    chance = tested.targets.std(1, correction=0)
+    return Learnt(error.numpy(), chance.numpy(), distinct, _distinct(learning, tested.inputs))
+
+
+def distinct_units(said: Tensor) -> int:
+    """How many units say something else than all others, of what they say of some rows [B, H]. Less than a
+    thousandth of the largest number is no difference: rounding is not the same for all units, and grows while they
+    learn."""
+    largest = said.abs().max().clamp(min=torch.finfo(said.dtype).tiny)
+    return torch.unique((1000 * said / largest).round(), dim=1).shape[1]
+
+
+def _distinct(learning: _Networks, inputs: Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return np.array([distinct_units(each) for each in learning.hidden(inputs)], float)
+
+
+def _asked(task: str, networks: int, rows: int, drawing: Generator) -> Asked:
+    """Rows for each network: [S, B, I], and targets [S, B]."""
+    asked = TASKS[task](networks * rows, drawing)
+    return Asked(*(each.unflatten(0, (networks, rows)) for each in asked))
+
+
+def _filled(fill: Callable[[Tensor], object], outputs: int, inputs: int) -> Tensor:
+    weight = torch.empty(outputs, inputs, dtype=torch.float64)
+    fill(weight)
+    return weight
+
+
+def _norm(numbers: Tensor) -> Tensor:
+    return F.layer_norm(numbers, numbers.shape[-1:], eps=EPSILON)
