@@ -1,11 +1,12 @@
 """Shifted priors: a data set with them made of any other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from data_scripts import Script, make_images
 
-from vlrnn.records import Example, describe_dataset, open_split, write_dataset
+from vlrnn.records import Example, Id, describe_dataset, open_split, write_dataset, write_records
 
 
 def yes_no(folder: Path, per_split: int = 400) -> None:
@@ -19,7 +20,7 @@ def yes_no(folder: Path, per_split: int = 400) -> None:
                 image_id=f"{split}-{number % 4}",
                 image=f"{split}-{number % 4}.png",
                 question=f"is it a {kind}",
-                answers=("yes" if number % 2 else "no",),
+                answers=("yes" if number // 4 % 2 else "no",),
                 question_type=kind,
             )
             for number in range(per_split)
@@ -60,11 +61,37 @@ def test_priors_of_a_data_set_that_tells_little_of_itself(script: Script, tmp_pa
     assert describe_dataset(script.out / "same")["name"] == "pets, same priors"
 
 
+def test_what_lacks_is_cut_from_train_by_image(script: Script, tmp_path: Path) -> None:
+    """VQA v2 has no answers to its test, others have no val; yet val is never what is tested on."""
+    yes_no(tmp_path / "pets")
+
+    def images(split: str) -> set[Id]:
+        return {example.image_id for example in open_split(script.out / "shifted", split)}
+
+    secret = [replace(each, answers=()) for each in open_split(tmp_path / "pets", "test")]
+    write_records(tmp_path / "pets" / "test.jsonl", secret)
+    assert script.run("shift_priors", tmp_path / "pets", "--dev", "1") == 0
+    assert "test: val stands in its place" in script.told
+    assert "val: 1 images, cut from train" in script.told
+    assert images("test") == {f"val-{number}" for number in range(4)}
+    assert images("train") | images("val") == {f"train-{number}" for number in range(4)}
+    assert not images("train") & images("val")
+    (tmp_path / "pets" / "val.jsonl").unlink()
+    assert script.run("shift_priors", tmp_path / "pets", "--dev", "1") == 0
+    assert "test: 1 images, cut from train" in script.told
+    parts = [images(split) for split in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [2, 1, 1]
+    assert len(set.union(*parts)) == 4
+
+
 def test_priors_that_cannot_be_shifted(script: Script, tmp_path: Path) -> None:
     yes_no(tmp_path / "pets", 8)
     assert "below 1, not 1.0" in script.refuses("shift_priors", tmp_path / "pets", "--strength", "1")
     (tmp_path / "pets" / "val.jsonl").unlink()
-    assert "has no split 'val'" in script.refuses("shift_priors", tmp_path / "pets")
+    assert "there is no val, and of train's images none is cut" in script.refuses(
+        "shift_priors", tmp_path / "pets", "--dev", "0"
+    )
+    assert "of 4 images none would be left" in script.refuses("shift_priors", tmp_path / "pets", "--dev", "4")
     make_images(tmp_path / "captioned", ["a.png", "b.png", "c.png"])
     splits = {
         split: [Example(id=1, image_id=name, image=f"{name}.png", captions=("a dog",))]

@@ -108,12 +108,21 @@ def _divide(examples: Sequence[Example], images: set[Id]) -> tuple[list[Example]
 def add_dev_options(parser: argparse.ArgumentParser) -> None:
     """Give a script the options for a val split that is cut from train by image: `dev` and `seed`."""
     parser.add_argument(
-        "--dev", type=_dev, default=0.1, metavar="N", help="images cut from train for val; below 1 a share; default 0.1"
+        "--dev",
+        type=dev_share,
+        default=0.1,
+        metavar="N",
+        help="images cut from train for val; below 1 a share; default 0.1",
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed, another val split")
 
 
-def _dev(text: str) -> float:
+def dev_share(text: str) -> float:
+    """Read how many images, or below 1 which share of them, are cut from train.
+
+    Raises:
+        UserError: it is neither.
+    """
     try:
         dev = float(text)
     except ValueError:
