@@ -75,7 +75,7 @@ def test_head_and_tail(tmp_path: Path) -> None:
     assert value == {"all": 40, "head": 100, "tail": 0}
     assert found["scores"]["accuracy"]["tail"]["n"] == 3  # y, z, and w, which train never has
     assert found["baselines"]["prior-per-type"]["accuracy"] == found["scores"]["accuracy"]
-    assert [case["right"] for case in found["cases"]] == ["y", "z", "w"]
+    assert [case["right"] for case in found["cases"]] == ["w", "z", "y"]  # what is rarest in train comes first
     found = probe(tmp_path, "--predictions", tmp_path / "said.jsonl", "--alpha", 5)
     assert found["scores"]["accuracy"]["tail"]["n"] == 5
     assert found["not_computed"] == {"accuracy: head": "no question of test has such an answer"}
@@ -93,13 +93,22 @@ def test_a_type_that_train_never_asks_for(tmp_path: Path) -> None:
     assert not found["cases"]
 
 
-def test_halves_of_train_differ_less(tmp_path: Path) -> None:
+def test_a_part_of_train_differs_less(tmp_path: Path) -> None:
     write_records(tmp_path / "train.jsonl", asked("xy" * 100))
     write_records(tmp_path / "test.jsonl", asked("x" * 40))
     found = probe(tmp_path)
-    halves = found["baselines"]["train's halves"]["total_variation"]["value"]
-    assert halves < found["scores"]["total_variation"]["low"]
+    part = found["baselines"]["part of train"]["total_variation"]
+    assert part["value"] < found["scores"]["total_variation"]["low"]
+    assert part["n"] == 40  # as large as test, for what is smaller differs more
     assert found["not_computed"] == {"accuracy": "needs --predictions"}
+    assert found["cases"] == [
+        {"id": "what: x", "train": "50.0%", "test": "100.0%"},
+        {"id": "what: y", "train": "50.0%", "test": "0.0%"},
+    ]
+    write_records(tmp_path / "test.jsonl", asked("xy" * 200))
+    found = probe(tmp_path)
+    assert found["baselines"]["part of train"]["total_variation"]["n"] == 100  # half of it at most
+    assert found["cases"] == []
 
 
 def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

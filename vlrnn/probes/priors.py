@@ -143,7 +143,7 @@ def probe_priors(
         predictions: answers to test.
         alpha: a type's answers that train has at most (1 + alpha) times as often as the mean answer are its tail.
         protocol: of the accuracy.
-        resamples, seed: of the bootstrap over images; the seed also of how train is halved.
+        resamples, seed: of the bootstrap over images; the seed also of which part of train is held against the rest.
 
     Raises:
         UserError: a file is wrong, questions have no answers, ids do not match, or alpha is negative.
@@ -153,9 +153,9 @@ def probe_priors(
     trained, asked = map(read_answered, (train, test))
     counts = count_answers(list(trained.values()))
     scores = Shift(list(asked.values()), counts).scores(resamples, seed)
-    one, other = _halves(list(trained.values()), seed)
-    baselines = {"train's halves": Shift(one, count_answers(other)).scores(resamples, seed)}
-    cases: list[dict[str, Any]] = []
+    part, rest = _parted(list(trained.values()), len(asked), seed)
+    baselines = {"part of train": Shift(part, count_answers(rest)).scores(resamples, seed)}
+    cases = _moved(counts, count_answers(list(asked.values())))
     notes: list[str] = []
     not_computed = {} if predictions else {"accuracy": "needs --predictions"}
     settings: dict[str, Any] = {"train": str(train), "test": str(test), "predictions": None, "alpha": alpha}
@@ -169,7 +169,7 @@ def probe_priors(
             not_computed[f"accuracy: {name}"] = "no question of test has such an answer"
         guessed = _guess(asked, AnswerPrior(counts))
         baselines["prior-per-type"] = {"accuracy": _accuracy(guessed, asked, tail, protocol, resamples, seed)}
-        cases = _lured(said, asked, guessed)
+        cases = _lured(said, asked, guessed, counts)
         settings |= {"predictions": str(predictions), "protocol": protocol}
     return Finding(
         scores=scores,
@@ -181,16 +181,35 @@ def probe_priors(
     )
 
 
-def _halves(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
-    """Two halves, parted by image."""
-    images = sorted({example.image_id for example in examples}, key=str)
+def _parted(examples: Sequence[Example], questions: int, seed: int) -> tuple[list[Example], list[Example]]:
+    """As many questions as test has, but no more than half of the images, and the rest, parted by image. Of few
+    questions chance alone makes more of a shift."""
+    of: dict[Id, list[Example]] = {}
+    for example in examples:
+        of.setdefault(example.image_id, []).append(example)
+    images = sorted(of, key=str)
     if len(images) < 2:
         raise UserError("train holds questions about one image alone; a prior takes more")
     Random(seed).shuffle(images)
-    first = set(images[: len(images) // 2])
-    return [each for each in examples if each.image_id in first], [
-        each for each in examples if each.image_id not in first
-    ]
+    sums = np.cumsum([len(of[image]) for image in images])
+    count = min(1 + int(np.searchsorted(sums, questions)), len(images) // 2)
+    return _of(of, images[:count]), _of(of, images[count:])
+
+
+def _of(examples: Mapping[Id, Sequence[Example]], images: Sequence[Id]) -> list[Example]:
+    return [example for image in images for example in examples[image]]
+
+
+def _moved(train: Counts, test: Counts) -> list[dict[str, Any]]:
+    """The answers whose share among the questions of their type is most unlike, by how many questions that is."""
+    moved = []
+    for kind, counts in test.items():
+        before = train.get(kind, Counter())
+        for answer in {**before, **counts}:
+            was, is_ = before[answer] / max(1, before.total()), counts[answer] / counts.total()
+            told = {"id": f"{kind}: {answer}" if kind else answer, "train": f"{was:.1%}", "test": f"{is_:.1%}"}
+            moved.append((-abs(is_ - was) * counts.total(), told))
+    return [told for by, told in sorted(moved, key=lambda each: each[0])[:TELLING] if by]
 
 
 def _in_tail(asked: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArray[np.bool_]:
@@ -227,11 +246,17 @@ def _accuracy(
     return ratios(parts, Resampler(images, resamples, seed))
 
 
-def _lured(said: Mapping[Id, str], asked: Mapping[Id, Example], guessed: Mapping[Id, str]) -> list[dict[str, Any]]:
-    """Wrong answers that are the most frequent of their type."""
-    found = [
-        {"id": id, "question": example.question, "said": said[id], "right": _right(example)}
-        for id, example in asked.items()
-        if canonical(said[id]) == guessed[id] != _right(example)
+def _lured(
+    said: Mapping[Id, str], asked: Mapping[Id, Example], guessed: Mapping[Id, str], counts: Counts
+) -> list[dict[str, Any]]:
+    """Wrong answers that are the most frequent of their type; those first whose right one is rarest in it."""
+
+    def share(id: Id) -> float:
+        of = counts.get(asked[id].question_type or "", Counter())
+        return of[_right(asked[id])] / max(1, of.total())
+
+    lured = [id for id, example in asked.items() if canonical(said[id]) == guessed[id] != _right(example)]
+    return [
+        {"id": id, "question": asked[id].question, "said": said[id], "right": _right(asked[id])}
+        for id in sorted(lured, key=share)[:TELLING]
     ]
-    return found[:TELLING]
