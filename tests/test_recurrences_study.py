@@ -195,6 +195,10 @@ def test_cells_have_names() -> None:
     stack = named_cell("residual-stack:cell=mamba,layers=3", 3, width=4)
     assert isinstance(stack, ResidualStack)
     assert isinstance(stack.cells[0], Mamba)
+    given = named_cell("residual-stack:cell=gru", 3, width=4, layers=3, dropout=0.5)
+    assert isinstance(given, ResidualStack)
+    assert (given.layers, given.dropout) == (3, 0.5)
+    assert (given.cells[0].width, given.cells[0].layers, given.cells[0].dropout) == (4, 1, 0.0)
     xs = torch.randn(2, 5, 3)
     assert stack.scan(xs, stack.initial_state(2))[0].shape == (2, 5, 4)
     assert cell_part("gru", width=4) == {"class_path": "vlrnn.nn.recurrence.GRU", "init_args": {"width": 4}}

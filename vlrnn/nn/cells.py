@@ -34,8 +34,8 @@ def cell_part(name: str, **settings: Any) -> dict[str, Any]:
     Args:
         name: the class by its name, in any case and with or without hyphens, or by its path; behind a colon settings,
             `name=value`, commas between them. A value may be the name of another cell.
-        settings: such as `width`, of those classes that have them, or that are made of one that has; the name's come
-            first.
+        settings: such as `width`, of a class that has them, else of the cell that it is made of: `layers` are those
+            of a stack, and not of each cell in it. The name's come first.
 
     Raises:
         UserError: there is no such recurrence, or no such setting.
@@ -43,12 +43,13 @@ def cell_part(name: str, **settings: Any) -> dict[str, Any]:
     called, _, told = name.partition(":")
     found = _find(called)
     takes = inspect.signature(found).parameters
+    inner = {setting: value for setting, value in settings.items() if setting not in takes}
     given: dict[str, Any] = {}
     for each in filter(None, told.split(",")):
         key, equals, value = each.partition("=")
         if not equals or key not in takes:
             raise UserError(f"{name}: {key!r} is no setting of {found.__name__}: {', '.join(takes)}")
-        given[key] = cell_part(value, **settings) if key == "cell" else _value(value)
+        given[key] = cell_part(value, **inner) if key == "cell" else _value(value)
     arguments = {key: value for key, value in settings.items() if key in takes} | given
     return {"class_path": f"{found.__module__}.{found.__name__}", "init_args": arguments}
 
