@@ -9,10 +9,13 @@ from matplotlib.figure import Figure
 from vlrnn.report.content import RunTold, Section
 from vlrnn.report.coordinates import axis_of, draw_coordinates
 from vlrnn.report.drawing import COLOURS, drawn, plain
+from vlrnn.report.dropped import draw_dropout
 from vlrnn.report.facts import flatten
 from vlrnn.report.flow import draw_flow
 from vlrnn.report.hidden_units import draw_detectors, draw_heat
+from vlrnn.report.intervals import intervals
 from vlrnn.report.probed import Probed, number
+from vlrnn.report.scales import draw_scales
 
 MANY = 5
 """More runs than this get parallel coordinates."""
@@ -87,7 +90,17 @@ def _columns(section: Section) -> dict[str, list[Any]]:
 
 @drawn
 def probe_picture(probe: Probed) -> Figure | None:
-    """What the details of a probe show: a curve, or bars; nothing where there are none that a picture is known of."""
+    """What a probe's details show, a curve or bars; its scores, where there are none that a picture is known of."""
+    try:
+        return _own_picture(probe) or intervals(probe)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError):  # written by hand, or by another version
+        return intervals(probe)
+
+
+def _own_picture(probe: Probed) -> Figure | None:
+    for name, draw_all in _FIGURES.items():
+        if name in probe.details:
+            return draw_all(probe.details)
     panels = [
         (draw, probe.details[name])
         for name, draw in _PANELS.items()
@@ -159,6 +172,9 @@ def _bars(axis: Axes, names: Sequence[str], values: Sequence[float], behind: Seq
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
 
+
+_FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {"scales": draw_scales, "dropout": draw_dropout}
+"""What of the details a whole figure is known of, which is drawn of all of them."""
 
 _PANELS: dict[str, Callable[[Axes, Any], None]] = {
     "curves": draw_flow,

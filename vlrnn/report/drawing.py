@@ -21,6 +21,7 @@ COLOURS = ("#3b82c4", "#e07b39", "#2f9e78", "#b565c9", "#c4453b", "#8f7f2a", "#5
 _KINDS = (".png", ".svg", ".pdf")
 
 _LONG = 48  # letters of a label
+_LEAST = 0.75  # of its own width, which a picture is shown in
 _INK = "#010203"  # stands for the colour of the page's text
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -56,7 +57,9 @@ def drawn(draw: Callable[Arguments, Figure | None]) -> Callable[Arguments, Marku
                 # Without metadata, which would name the day and a few web addresses.
                 figure.savefig(held, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
         text = held.getvalue()
-        return Markup(text[text.index("<svg") :].replace(_INK, "currentColor"))
+        text = text[text.index("<svg") :].replace(_INK, "currentColor")
+        # A narrow page scrolls rather than make the text smaller than can be read.
+        return Markup(text.replace("<svg", f'<svg style="min-width:{_LEAST * figure.get_figwidth():.1f}in"', 1))
 
     return as_svg
 
