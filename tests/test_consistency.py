@@ -103,13 +103,14 @@ def test_opposites_and_sames(tmp_path: Path) -> None:
         question("c", "yes", same_as="a"),
         question("d", "no", opposite_of="elsewhere"),
         question("e", "yes", opposite_of="d"),
+        question("f", "yes", opposite_of="f"),
     ]
-    found = probe(tmp_path, *write(tmp_path, examples, "yes", "no", "no", "yes", "yes"))
+    found = probe(tmp_path, *write(tmp_path, examples, "yes", "no", "no", "yes", "yes", "yes"))
     assert values(found["scores"]["opposites"]) == {"consistent": 0.5, "both_right": 0.5}
     assert values(found["scores"]["same"]) == {"consistent": 0, "both_right": 0}
     assert found["baselines"]["chance"]["opposites"]["consistent"]["value"] == pytest.approx(2 * 3 / 4 * 1 / 4)
     assert {case["id"] for case in found["cases"]} == {"e", "c"}
-    assert found["notes"] == ["1 questions have a 'opposite_of' that is not in the file: 'd'"]
+    assert found["notes"] == ["2 questions have a 'opposite_of' that is no other of the file: 'd', 'f'"]
 
 
 def test_complementary_pairs_count_once(tmp_path: Path) -> None:
@@ -171,6 +172,7 @@ def test_inverses_on_the_command_line(scenes: Path, script: Script, tmp_path: Pa
     [
         ([], "nothing belongs together"),
         (["--groups", '[["a", "z"]]'], "1 ids are of no question: 'z'"),
+        (["--groups", '[["a", true]]'], "1 ids are of no question: True"),
         (["--groups", '[["a", ["z"]]]'], "1 ids are of no question: ['z']"),
         (["--groups", '[["a", "a"]]'], "1 questions stand there twice: 'a'"),
         (["--groups", "[]"], "holds no groups"),

@@ -118,7 +118,7 @@ def _read_groups(path: str | Path, asked: Mapping[Id, Example]) -> list[list[Id]
     if not value:
         raise UserError(f"{path}: holds no groups")
     ids = [id for group in value for id in group]
-    unknown = [id for id in ids if not isinstance(id, (int, str)) or id not in asked]
+    unknown = [id for id in ids if not isinstance(id, (int, str)) or isinstance(id, bool) or id not in asked]
     if unknown:
         raise UserError(f"{path}: {len(unknown)} ids are of no question: {name_some(unknown)}")
     doubled = [id for id, count in Counter(ids).items() if count > 1]
@@ -136,12 +136,12 @@ def _pairs(asked: Mapping[Id, Example], attribute: str, notes: list[str]) -> lis
         other = (example.attributes or {}).get(attribute)
         if other is None:
             continue
-        if not isinstance(other, (int, str)) or other not in asked:
+        if not isinstance(other, (int, str)) or isinstance(other, bool) or other not in asked or other == id:
             absent.append(id)
         elif named.get(other) != id:
             named[id] = other
     if absent:
-        notes.append(f"{len(absent)} questions have a {attribute!r} that is not in the file: {name_some(absent)}")
+        notes.append(f"{len(absent)} questions have a {attribute!r} that is no other of the file: {name_some(absent)}")
     return list(named.items())
 
 
