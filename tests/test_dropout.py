@@ -37,6 +37,8 @@ from vlrnn.nn.regions import RegionMap
 from vlrnn.nn.sequence_classifier import SequenceClassifier
 from vlrnn.nn.stacks import ResidualStack
 from vlrnn.nn.stream import StreamDecoder
+from vlrnn.report.charts import probe_picture
+from vlrnn.report.probed import Probed
 
 P, D = 0.3, 8
 
@@ -302,6 +304,7 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert found["baselines"]["theory"]["alike, p = 0.5"]["carried, a mask a step"]["value"] == 1 / 8
     assert len(found["details"]["dropout"]["states"]["mean state, p = 0.2"]["gru, layer 2"]["measured"]) == 4
     assert (tmp_path / "d.svg").read_text().startswith("<?xml")
+    assert "mean square" in probe_picture(Probed("dropout", "run", [], [], [], found["details"], [], {}))
     assert "mean square, inverted" in capsys.readouterr().out
 
 

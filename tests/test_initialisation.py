@@ -27,6 +27,8 @@ from vlrnn.instruments.initialisation import (
 from vlrnn.instruments.small_tasks import HIDDEN, INPUTS, TASKS, WHERE, Learnt, distinct_units, learn
 from vlrnn.nn.recurrence import RNN
 from vlrnn.probes.finding import Finding
+from vlrnn.report.charts import probe_picture
+from vlrnn.report.probed import Probed
 
 B, D, K = 4, 6, 5
 
@@ -268,6 +270,7 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert set(found["baselines"]["chance"]) == {f"learning {task}" for task in TASKS}
     assert len(found["details"]["scales"]["gradient by time, relu"]["kaiming"]["measured"]) == 4
     assert (tmp_path / "i.svg").read_text().startswith("<?xml")
+    assert "learning contrast" in probe_picture(Probed("init", "run", [], [], [], found["details"], [], {}))
     assert "learning brightness" in capsys.readouterr().out
 
 

@@ -16,14 +16,15 @@ _PANELS = {  # what the names of lines begin with -> title, what is on the axis
 }
 
 
-def draw_dropout(found: Mapping[str, Any]) -> Figure:
+def draw_dropout(details: Mapping[str, Any]) -> Figure:
     """Activations over the share that is dropped, in training and in evaluation; and how far a state is still what it
     would be, step by step, at the middle one of the rates. Dotted is what theory says.
 
     Args:
-        found: `details.dropout` of the probe: `rates`; `activations`, line -> `measured`, scores by rate, and `theory`,
+        details: of the probe, `dropout`: `rates`; `activations`, line -> `measured`, scores by rate, and `theory`,
             values by rate; `states`, group -> row -> `measured` [1 + K], and `theory` where there is one.
     """
+    found = details["dropout"]
     figure = Figure(figsize=(10, 7), layout="constrained")
     axes = list(figure.subplots(2, 2).flat)
     for axis, (begins, (title, label)) in zip(axes, _PANELS.items(), strict=False):
@@ -52,6 +53,6 @@ def _over_rates(axis: Axes, rates: Sequence[float], line: Mapping[str, Any], pla
     axis.plot(rates, line["theory"], color=colour, linestyle=":", linewidth=0.8)
 
 
-def save_dropout(path: Path, found: Mapping[str, Any]) -> None:
+def save_dropout(path: Path, details: Mapping[str, Any]) -> None:
     """Draw it into a PNG, SVG or PDF file."""
-    save_figure(draw_dropout(found), path)
+    save_figure(draw_dropout(details), path)

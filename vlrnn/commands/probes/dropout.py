@@ -31,6 +31,6 @@ def run(arguments: argparse.Namespace) -> Finding:
     chosen = {name: getattr(arguments, name) for name in ("rates", "cell", "steps", "width", "draws")}
     finding = dropout(Plan(**chosen), resamples=arguments.resamples, seed=arguments.seed)
     if arguments.picture:
-        save_dropout(arguments.picture, finding.details["dropout"])
+        save_dropout(arguments.picture, finding.details)
         print(f"drawn: {arguments.picture}")
     return finding
