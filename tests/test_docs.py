@@ -29,6 +29,7 @@ STUDIES = {  # how they run small; all that a flag is given last counts
     "horizon": ["--cells", "gru", "--lengths", "2", "3", "--steps", "3", "--seeds", "1"],
     "leakage": ["--seeds", "1"],
     "recurrences": ["--cells", "lstm", "--seeds", "1"],
+    "sweep": ["--trials", "2", "--out", "runs/sweep"],  # whose best.yaml is trained behind it
 }
 PROBES = {  # the same of those that need it
     "gradients": ["--steps", "6", "--draws", "2"],
