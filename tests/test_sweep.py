@@ -274,7 +274,7 @@ def test_trials_that_fail_are_kept_with_their_reason(
     assert all(each["settings"]["model.optimization.lr"] > 0.05 and each["score"] is None for each in failed)
     assert len(found["not_computed"]) == len(failed)
     assert len(found["scores"]) == 1 + 12 - len(failed)
-    assert f"{len(failed)} of 12 trials failed, trial {failed[0]['trial']}: lr=" in found["notes"][1]
+    assert f"{len(failed)} of 12 trials failed, the first, trial {failed[0]['trial']}: lr=" in found["notes"][1]
     assert "training has diverged" in capsys.readouterr().out
     with (out / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))

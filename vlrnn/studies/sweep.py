@@ -248,5 +248,6 @@ def _notes(the: _Sweep, trials: int, failed: Sequence[Trial]) -> list[str]:
     if trials < the.plan.trials:
         notes.append(f"{trials} trials are all combinations of the values that there are")
     if failed:
-        notes.append(f"{len(failed)} of {trials} trials failed, {_told(the, failed[0])}")
+        first = f"{_name(the, failed[0])}, because: {failed[0].reason}"
+        notes.append(f"{len(failed)} of {trials} trials failed, the first, {first}")
     return notes
