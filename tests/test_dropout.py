@@ -138,6 +138,7 @@ def test_between_layers_the_first_loses_nothing(cell: str) -> None:
 
 
 def test_theory_stands_beside_what_is_measured() -> None:
+    threads = torch.get_num_threads()
     found = dropout(Plan(rates=(0.0, 0.4), steps=4, width=64, draws=6), resamples=50)
     for group, rows in found.baselines["theory"].items():
         for row, expected in rows.items():
@@ -145,6 +146,7 @@ def test_theory_stands_beside_what_is_measured() -> None:
             assert score == pytest.approx(expected["value"], rel=0.25 if "state" in group else 0.1), (group, row)
             if "p = 0" in (group.rpartition(", ")[2], row.partition(",")[0]) and "classic" not in group:
                 assert score == pytest.approx(1), (group, row)
+    assert torch.get_num_threads() == threads
     assert found.scores["behind relu, inverted"]["p = 0.4"]["low"] > 1
     assert found.scores["behind tanh, inverted"]["p = 0.4"]["high"] < 1
 

@@ -18,6 +18,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
+from vlrnn.instruments.threads import one_thread
 from vlrnn.metrics.by_image import MeansByImage
 from vlrnn.nn.cells import named_cell
 from vlrnn.nn.recurrence import that_speaks
@@ -77,6 +78,7 @@ class Carried(NamedTuple):
     mean: np.ndarray
 
 
+@one_thread()
 def dropout(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     """How large activations are in training, over many masks, and in evaluation; and how much of a state is left under
     dropout, step by step.

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.instruments.flow import flow
 from vlrnn.instruments.small_tasks import EPSILON, WHERE, learn
+from vlrnn.instruments.threads import one_thread
 from vlrnn.metrics.by_image import MeansByImage
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import track
@@ -91,6 +92,7 @@ class Scales(NamedTuple):
     gradient: np.ndarray
 
 
+@one_thread()
 def initialisation(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     """How large signals and gradients are behind all layers, or steps; and what initialisation and normalisation let a
     small network learn.
