@@ -32,7 +32,9 @@ STUDIES = {  # how they run small; all that a flag is given last counts
     "sweep": ["--trials", "2", "--out", "runs/sweep"],  # whose best.yaml is trained behind it
 }
 PROBES = {  # the same of those that need it
+    "dropout": ["--steps", "2", "--width", "4", "--draws", "2"],
     "gradients": ["--steps", "6", "--draws", "2"],
+    "init": ["--depth", "2", "--width", "4", "--draws", "2", "--learning_steps", "2"],
 }
 NAMES = {  # what the docs call what a reader has -> what is in the workshop
     "PRED": "results.json",
