@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read as gradio is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from PIL import ImageOps
-
 from vlrnn.data.images import open_image
 from vlrnn.data.scene_pictures import render
 from vlrnn.data.scenes import sample_scene
@@ -28,7 +26,7 @@ from vlrnn.instruments.support import support
 from vlrnn.predictor import Predictor
 from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
 from vlrnn.records import Prediction
-from vlrnn.report.attention import veiled
+from vlrnn.report.attention import veiled, within
 from vlrnn.text.tokenizer import tokenize
 
 try:
@@ -126,8 +124,7 @@ def looks(models: Models) -> Callable[..., Any]:
             return None, f"{line}; this decoder does not attend"
         if again.gates is not None:
             line += f", gate {again.gates[int(place)]:.2f}"
-        image = ImageOps.contain(open_image(picture), (512, 512))
-        return veiled(image, again.attention[int(place)]), line
+        return veiled(within(open_image(picture), 512), again.attention[int(place)]), line
 
     return look
 

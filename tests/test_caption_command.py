@@ -305,6 +305,13 @@ def test_explain_writes_for_papers(caption: Caption, photos: Path, tmp_path: Pat
     assert (tmp_path / name).read_bytes().startswith(begins)
 
 
+def test_explain_shows_what_was_said(caption: Caption, photos: Path, tmp_path: Path) -> None:
+    """The image, and it again for each word; for the end only where it was said."""
+    for limit, pictures in ((2, 1 + 2), (20, 1 + len("a red square on the left".split()) + 1)):
+        told = caption(photos / "a.png", "--explain", tmp_path / "looked.svg", "--max_new_tokens", limit)
+        assert (told.code, (tmp_path / "looked.svg").read_text().count("<image ")) == (0, pictures), told.out
+
+
 def test_explain_is_refused_for_several_images(caption: Caption, photos: Path, tmp_path: Path) -> None:
     told = caption(photos, "--explain", tmp_path / "looked.png", checkpoint=tmp_path / "absent.ckpt")
     assert (told.code, told.out) == (2, [])

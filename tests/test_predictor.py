@@ -214,6 +214,14 @@ def test_any_word_can_stand_in_a_picture(tmp_path: Path, suffix: str) -> None:
     assert (tmp_path / f"looked{suffix}").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(("size", "taller"), [((40, 20), 0.6), ((20, 20), 1), ((20, 30), 1.4), ((2, 2000), 2)])
+def test_photographs_keep_their_shape(tmp_path: Path, size: tuple[int, int], taller: float) -> None:
+    weights = np.random.default_rng(0).dirichlet(np.ones(9), 6)
+    save_attention(tmp_path / "looked.png", Image.new("RGB", size), list("abcdef"), weights)
+    with Image.open(tmp_path / "looked.png") as picture:
+        assert picture.height == pytest.approx(taller * 2 / 5 * picture.width, rel=0.15)
+
+
 def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "looked.docx", tmp_path / "file" / "looked.png"):

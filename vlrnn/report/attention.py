@@ -12,7 +12,8 @@ from vlrnn.errors import UserError
 from vlrnn.files import replacing
 
 _COLUMNS = 5
-_SIDE = 384  # pixels of each
+_WIDE, _TITLE = 2.2, 0.2  # inches of each picture, and of the line above it
+_SIDE = 384  # pixels of the longer side of each
 
 
 def veiled(image: Image.Image, weights: np.ndarray) -> Image.Image:
@@ -22,6 +23,12 @@ def veiled(image: Image.Image, weights: np.ndarray) -> Image.Image:
     veil = Image.fromarray((255 * grid / max(grid.max(), 1e-9)).astype(np.uint8))
     light = np.asarray(veil.resize(image.size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255
     return Image.fromarray((np.asarray(image) * (0.25 + 0.75 * light)).astype(np.uint8))
+
+
+def within(image: Image.Image, side: int) -> Image.Image:
+    """The image, its longer side so many pixels; the shorter one has one at least, however narrow it is."""
+    scale = side / max(image.size)
+    return image.resize((max(1, round(scale * image.width)), max(1, round(scale * image.height))))
 
 
 def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], weights: np.ndarray) -> None:
@@ -36,16 +43,18 @@ def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], w
     Raises:
         UserError: the file's ending names no picture format, or it cannot be written.
     """
+    image = within(image, _SIDE)
     rows = math.ceil((len(words) + 1) / _COLUMNS)
-    figure = Figure(figsize=(2.2 * _COLUMNS, 2.4 * rows), layout="constrained")
+    tall = min(2 * _WIDE, max(1.0, _WIDE * image.height / image.width)) + _TITLE
+    figure = Figure(figsize=(_WIDE * _COLUMNS, tall * rows), layout="constrained")
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
-    axes[0].imshow(image.resize((_SIDE, _SIDE)))
+    axes[0].imshow(image)
     words = [word.replace("$", r"\$") for word in words]  # else what stands between two is taken for a formula
     axes[0].set_title(" ".join(words), fontsize=9, wrap=True)
     for axis, word, looked in zip(axes[1:], words, weights, strict=False):
-        axis.imshow(veiled(image.resize((_SIDE, _SIDE)), looked))
+        axis.imshow(veiled(image, looked))
         axis.set_title(f"{word}  {looked.max():.2f}", fontsize=10)
     try:
         with replacing(path, binary=True) as file:
