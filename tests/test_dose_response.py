@@ -10,7 +10,7 @@ from vlrnn.data.scenes import Scene, SceneObject
 from vlrnn.errors import UserError
 from vlrnn.metrics.bootstrap import Resampler
 from vlrnn.records import Example, Prediction, open_split, write_records
-from vlrnn.studies.dose_measures import Measured, measure_answers, measure_captions, scene_of, tempts
+from vlrnn.studies.dose_measures import Measured, measure_answers, measure_captions, objects_told, scene_of, tempts
 from vlrnn.studies.dose_response import Plan, dose_response, make_tests
 from vlrnn.studies.plans import keep_plan
 
@@ -49,6 +49,15 @@ def scene(id: str, *shapes: str) -> Example:
     return Example(id, id, f"{id}.png", attributes={"scene": Scene(things, "plain", 0).to_dict()})
 
 
+def test_objects_told_are_counted_by_colour_and_shape() -> None:
+    there = scene_of(scene("a", "star", "ring", "cross"))
+    assert objects_told("a cyan star and a cyan ring and a red cross", there) == pytest.approx(2 / 3)
+    assert objects_told("a cyan star and a cyan star", there) == pytest.approx(2 / 5)  # there is one
+    assert objects_told("star cyan", there) == 0
+    assert objects_told("", there) == 0
+    assert objects_told("a small cyan ring , a cyan star and a cyan cross", there) == 1
+
+
 def said(run: Path, texts: dict[str, str]) -> Path:
     write_records(run / "predictions.jsonl", [Prediction(id, id, text) for id, text in texts.items()])
     return run
@@ -66,6 +75,7 @@ def test_captions_are_measured_where_a_kind_tempts(tmp_path: Path) -> None:
     assert measured["triangle"].hits.tolist() == [[0, 0, 0]]
     assert measured["triangle"].chances.tolist() == [1, 1, 0]
     assert measured["right"].hits.tolist() == [[0, 0, 1]]
+    assert measured["objects"].hits.tolist() == [[2 / 3, 2 / 3, 1]]
     assert measured["strangers"].hits.tolist() == [[0, 0, 1]]
 
 
@@ -145,4 +155,6 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert len(again.cases) <= 10
     for task in again.scores.values():
         assert task.keys() == {"bias 0", "bias 1", "rise"}
-        assert task["rise"].keys() == {"ring", "triangle", "excess", "right", "grounding"}
+        assert task["rise"].keys() - {"objects"} == {"ring", "triangle", "excess", "right", "grounding"}
+    captions = again.scores["captioning"]["bias 0"]
+    assert captions["grounding"]["value"] <= captions["objects"]["value"]

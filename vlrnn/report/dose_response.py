@@ -17,13 +17,13 @@ def draw_dose_response(scores: Mapping[str, Any], settings: Mapping[str, Any]) -
     effect, control = settings["effect"], settings["control"]
     panels = {
         f"made up, where a {settings['cause']} is and none of it": (effect, control),
-        "right": ("right",),
+        "right": ("right", "objects"),
         "less right with another picture": ("grounding",),
     }
     figure = Figure(figsize=(11, 3.1 * len(scores)), layout="constrained")
     for row, (task, doses) in zip(figure.subplots(len(scores), 3, squeeze=False), scores.items(), strict=True):
         for axis, (title, names) in zip(row, panels.items(), strict=True):
-            for name in names:
+            for name in (name for name in names if name in doses["rise"]):
                 points = [doses[f"bias {bias:g}"][name] for bias in settings["biases"]]
                 values = [point["value"] for point in points]
                 reach = [[point["value"] - point["low"] for point in points], [p["high"] - p["value"] for p in points]]
@@ -33,7 +33,8 @@ def draw_dose_response(scores: Mapping[str, Any], settings: Mapping[str, Any]) -
             axis.set_ylim(0, 1)
             axis.grid(alpha=0.3)
         row[0].set_ylabel(_TITLES[task])
-        row[0].legend()
+        for axis in row[:2]:
+            axis.legend()
     return figure
 
 

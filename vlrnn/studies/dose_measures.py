@@ -1,14 +1,16 @@
 """What the models of a dose-response study did on its test scenes: shares, with what resampling seeds and scenes makes
 of them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from operator import eq, ne
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from vlrnn.data.scenes import BIASED_KINDS, Scene
+from vlrnn.data.scenes import BIASED_KINDS, COLOURS, SHAPES, Scene
 from vlrnn.metrics.bootstrap import Floats, Resampler
 from vlrnn.probes.scene_truth import judge
 from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
@@ -31,6 +33,14 @@ def tempts(example: Example, shape: str) -> bool:
     return CAUSE in shapes and shape not in shapes and not scene.held_out
 
 
+def objects_told(caption: str, scene: Scene) -> float:
+    """How far the objects that a caption names, by colour and shape, are those that are there: F1, in 0..1. A model
+    that has just begun to see is right about some of them long before all of a caption is."""
+    named = Counter(pair for pair in pairwise(caption.split()) if pair[0] in COLOURS and pair[1] in SHAPES)
+    there = Counter(thing.pair for thing in scene.objects)
+    return 2 * (named & there).total() / (named.total() + there.total())
+
+
 class Share(NamedTuple):
     """A share, in 0..1, that of each resampled set of seeds and scenes [resamples], and of how many it is."""
 
@@ -43,7 +53,7 @@ class Share(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What S seeds did on I scenes: `hits` [S, I] of `chances` [I]."""
+    """What S seeds did on I scenes: `hits` [S, I], whole ones or parts of them, of `chances` [I]."""
 
     hits: Floats
     chances: Floats
@@ -59,10 +69,10 @@ class Measured(NamedTuple):
 
 
 def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[str, Measured]:
-    """Captions of runs that differ in their seed: which kinds were made up, what is `right`, and what is right of
-    captions of somebody else's picture (`strangers`)."""
+    """Captions of runs that differ in their seed: which kinds were made up, which captions are `right`, how far
+    `objects` are (see `objects_told`), and how far they are in captions of somebody else's picture (`strangers`)."""
 
-    def over_scenes(part: str, chances: Sequence[bool], hits: Callable[[str, Example], bool]) -> Measured:
+    def over_scenes(part: str, chances: Sequence[bool], hits: Callable[[str, Example], float]) -> Measured:
         said = [_texts(run / part) for run in runs]
         asked = list(zip(chances, scenes, strict=True))
         found = [[chance and hits(texts[scene.id], scene) for chance, scene in asked] for texts in said]
@@ -75,9 +85,16 @@ def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[st
     def right(text: str, scene: Example) -> bool:
         return judge(text, scene_of(scene)).right
 
+    def objects(text: str, scene: Example) -> float:
+        return objects_told(text, scene_of(scene))
+
     every = [True] * len(scenes)
-    measured = {shape: made_up(shape) for shape in (EFFECT, CONTROL)}
-    return measured | {"right": over_scenes("", every, right), "strangers": over_scenes("strangers", every, right)}
+    return {
+        **{shape: made_up(shape) for shape in (EFFECT, CONTROL)},
+        "right": over_scenes("", every, right),
+        "objects": over_scenes("", every, objects),
+        "strangers": over_scenes("strangers", every, objects),
+    }
 
 
 def measure_answers(runs: Sequence[Path], scenes: Sequence[Example], tests: Path) -> dict[str, Measured]:

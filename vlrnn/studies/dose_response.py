@@ -75,8 +75,9 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
 
     Returns:
         for each task and bias the shares, in 0..1: `ring`, of scenes with a star and no ring in which one is made up;
-        `triangle`, the control; `excess`, the difference; `right`; `grounding`, how much less is right about somebody
-        else's picture. `rise` is what the largest bias has more than none.
+        `triangle`, the control; `excess`, the difference; `right`; of captions `objects`, how far those told are those
+        there; `grounding`, how much less is right, of captions about objects, about somebody else's picture. `rise` is
+        what the largest bias has more than none.
 
     Raises:
         UserError: the folder holds another plan.
@@ -204,7 +205,7 @@ def _measure_all(out: Path, plan: Plan, resamples: int) -> Finding:
             # The same scenes are drawn for all, but not the same models.
             shares = {name: each.share(resampler, (plan.seed, place)) for name, each in measured.items()}
             shares["excess"] = shares[EFFECT].less(shares[CONTROL])
-            shares["grounding"] = shares["right"].less(shares.pop("strangers"))
+            shares["grounding"] = shares.get("objects", shares["right"]).less(shares.pop("strangers"))
             doses[f"bias {bias:g}"] = shares
             lured[task] = measured[EFFECT].hits.mean(0)  # in the end those of the largest bias
         first, *_, last = doses.values()
