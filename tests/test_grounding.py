@@ -172,11 +172,13 @@ def test_baselines_and_priors(make: Callable[..., Path], scenes: Path, tmp_path:
     found = probe(make("classifier", sees=False), data, tmp_path, "--baseline", str(run))
     right = [example.answers[0] == "yes" for example in examples.values()]
     rows = found["baselines"]
+    assert found["not_computed"] == {}
     assert rows[str(run)]["full"]["accuracy"]["value"] == pytest.approx(100 * sum(right) / len(right))
     known = VisionLanguageData(str(data))
     for row, per_type in (("prior", False), ("prior-per-type", True)):
         save_pretrained(PriorVQA(known.vocabulary, known.answers, known.prior, per_type), tmp_path / row)
         alone = probe(tmp_path / row, data, tmp_path)
+        assert "--baseline" in alone["not_computed"]["blind"]
         assert rows[row]["full"]["accuracy"]["value"] == alone["scores"]["full"]["accuracy"]["value"]
         assert alone["scores"]["shuffled_words"]["kl"]["value"] == 0
     for case in found["cases"]:

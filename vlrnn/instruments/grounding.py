@@ -92,6 +92,8 @@ def grounding(
     means = MeansByImage([example.image_id for example in examples.values()], resamples, seed)
     by_type = _by_type(examples, effects, full, means)
     ladder = _guesses(Path(folder), examples) | rows if full else {}
+    if full and not rows:
+        not_computed["blind"] = "needs runs of the same recipe without the image, or the question (--baseline)"
     return Finding(
         scores={FULL: means.of(full)} | {name: _told(effect, full, words, means) for name, effect in effects.items()},
         settings={
