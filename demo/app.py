@@ -44,16 +44,13 @@ picture makes as likely, or that is less likely than not, *may be invented*; so 
 probability is no proof that it is there."""
 
 
-def picture_input() -> gr.Image:
-    """Takes an image as it was uploaded, whatever it holds: what cannot be read is told in the page, by our reader."""
-    picture = gr.Image(sources=["upload", "webcam", "clipboard"], type="filepath", height=320, label="picture")
-    picture.preprocess = as_uploaded  # type: ignore[method-assign]
-    return picture
-
-
-def as_uploaded(payload: Any) -> Any:
-    """The file of an upload, not looked into."""
+def as_uploaded(_: gr.Image, payload: Any) -> Any:
+    """The file of an upload, not looked into: what cannot be read is told in the page, by our reader."""
     return payload and payload.path
+
+
+# Of the class, as gradio makes a component anew when an example is chosen; a subclass writes a file beside this one.
+gr.Image.preprocess = as_uploaded  # type: ignore[method-assign]
 
 
 class Models(NamedTuple):
@@ -179,7 +176,9 @@ def page(models: Models, examples: Sequence[Path]) -> gr.Blocks:
         gr.Markdown("# vlrnn\nCaption a picture, see where the model looked, and ask about it.")
         with gr.Row():
             with gr.Column(min_width=320):
-                picture = picture_input()
+                picture = gr.Image(
+                    sources=["upload", "webcam", "clipboard"], type="filepath", height=320, label="picture"
+                )
                 gr.Examples([[str(path)] for path in examples], [picture], label="synthetic scenes, just made")
                 if models.heads:
                     _question_part(models, picture)

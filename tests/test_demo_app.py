@@ -121,7 +121,11 @@ def test_a_picture_is_captioned_and_asked_about(page: Any, picture: Path) -> Non
     assert cell(page, "is there a square?").is_visible()  # what was asked before stays
 
 
-def test_a_bad_file_is_told_and_the_page_lives_on(page: Any, picture: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("after", ["nothing", "an example"])
+def test_a_bad_file_is_told_and_the_page_lives_on(page: Any, picture: Path, tmp_path: Path, after: str) -> None:
+    if after == "an example":
+        page.locator("button:has(img)").first.click()
+        uploaded(page).click()
     bad = tmp_path / "<b>bad.png"
     bad.write_text("no image")
     upload = page.locator("input[type=file]").first
