@@ -5,7 +5,7 @@ import pytest
 
 from vlrnn.errors import UserError
 from vlrnn.metrics import CaptionScorer, bootstrap, score_captions
-from vlrnn.metrics.bootstrap import Ratio, Resampler, interval, p_value, ratios
+from vlrnn.metrics.bootstrap import Ratio, Resampler, distance_interval, interval, p_value, ratios
 from vlrnn.metrics.comparison import compare
 
 WORDS = ["a", "man", "dog", "rides", "the", "red", "on", "big", "board", "surf"]
@@ -98,3 +98,12 @@ def test_a_ratio_of_nothing_is_absent_and_sets_without_are_passed_over() -> None
     found = ratios({"none": Ratio(nothing, nothing), "one": Ratio(one, one)}, Resampler(3, 100))
     assert found == {"one": {"value": 1.0, "low": 1.0, "high": 1.0, "n": 1}}
     assert ratios({"none": Ratio(nothing, nothing)}, Resampler(3, 100)) == {}
+
+
+def test_what_no_set_has_is_its_own_interval() -> None:
+    """One of forty items says all, and the single set that is drawn lacks it."""
+    there = np.arange(40) == 0
+    seeds = (seed for seed in range(99) if Resampler(40, 1, seed).sums(there).sum() == 0)
+    found = ratios({"rare": Ratio(there, there)}, Resampler(40, 1, next(seeds)))["rare"]
+    assert found == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 1}
+    assert distance_interval(0.25, np.array([]), 3) == {"value": 0.25, "low": 0.25, "high": 0.25, "n": 3}

@@ -51,10 +51,12 @@ def interval(value: float, samples: Floats, items: int, level: float = 0.95) -> 
 
     Args:
         value: the value on the items themselves.
-        samples: [resamples], the value on each resampled set.
+        samples: [resamples], the value on each resampled set that has one; of none the interval is the value.
         items: how many items.
         level: the share of the samples that the interval holds.
     """
+    if not len(samples):  # few sets were drawn, and none has anything of so rare a quantity
+        samples = np.array([value])
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return {"value": value, "low": float(low), "high": float(high), "n": items}
 
@@ -101,7 +103,7 @@ def distance_interval(value: float, samples: Floats, items: int) -> dict[str, fl
     """As `interval`, of a distance, which is never below zero: on resampled sets, in which chance comes twice, it is
     larger than on the items themselves. So the samples are moved down until their mean is the value (Efron and
     Tibshirani, chapter 10)."""
-    return interval(value, np.clip(samples - (samples.mean() - value), 0, None), items)
+    return interval(value, np.clip(samples - (samples.sum() / max(1, len(samples)) - value), 0, None), items)
 
 
 def p_value(difference: float, samples: Floats) -> float:
