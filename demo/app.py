@@ -37,6 +37,7 @@ except ImportError:
 
 HEADS = {"generative": "generative head", "classifier": "classifier head"}
 MAX_UPLOAD = "10mb"
+NOTHING = "(nothing)"
 STYLE = "footer {display: none !important} .said textarea {font-size: 1.2rem; font-weight: 600}"
 
 INVENTED = """How likely the words of each object are given this picture, and given a grey one. An object that the grey
@@ -50,7 +51,7 @@ def as_uploaded(_: gr.Image, payload: Any) -> Any:
 
 
 # Of the class, as gradio makes a component anew when an example is chosen; a subclass writes a file beside this one.
-gr.Image.preprocess = as_uploaded  # type: ignore[method-assign]
+gr.Image.preprocess = as_uploaded  # type: ignore[assignment, method-assign]
 
 
 class Models(NamedTuple):
@@ -152,7 +153,7 @@ def answers(models: Models) -> Callable[..., Any]:
     @told
     def ask(picture: str, question: str, asked: list[list[str]] | None) -> list[Any]:
         replies = [head.answer(picture, question) for head in models.heads.values()]
-        row = [question, *(f"{reply.text} ({reply.score or 0:.0%})" for reply in replies)]
+        row = [question, *(f"{reply.text or NOTHING} ({reply.score or 0:.0%})" for reply in replies)]
         history = [*(asked or []), row]
         return [*map(confidences, replies), history, history]
 
@@ -161,9 +162,9 @@ def answers(models: Models) -> Callable[..., Any]:
 
 def confidences(reply: Prediction) -> dict[str, float]:
     """Answer -> probability, as a label shows them."""
-    found = {reply.text or "(nothing)": float(reply.score or 0)}
+    found = {reply.text or NOTHING: float(reply.score or 0)}
     for each in reply.alternatives:
-        found.setdefault(str(each["text"]) or "(nothing)", float(each["score"]))
+        found.setdefault(str(each["text"]) or NOTHING, float(each["score"]))
     return found
 
 
@@ -188,6 +189,13 @@ def page(models: Models, examples: Sequence[Path]) -> gr.Blocks:
     return blocks
 
 
+def table(headers: list[str], widths: Sequence[str], **more: Any) -> gr.Dataframe:
+    """A table that is as wide as the page has room, else what is long drives other columns out of sight."""
+    return gr.Dataframe(
+        headers=headers, column_widths=list(widths), datatype="str", interactive=False, wrap=True, **more
+    )
+
+
 def _caption_part(models: Models, picture: gr.Image) -> None:
     with gr.Accordion("how to search", open=False):
         beams = gr.Slider(1, 10, 5, step=1, label="beams")
@@ -198,15 +206,13 @@ def _caption_part(models: Models, picture: gr.Image) -> None:
         count = gr.Slider(1, 5, 3, step=1, label="hypotheses")
     button = gr.Button("caption", variant="primary")
     text = gr.Textbox(label="caption", interactive=False, elem_classes="said")
-    rows = gr.Dataframe(headers=["hypothesis", "score"], datatype="str", interactive=False, wrap=True)
+    rows = table(["hypothesis", "score"], ["75%", "25%"])
     words = gr.Radio([], label="where it looked: choose a word", visible=False)
     status = gr.Textbox(show_label=False, interactive=False, container=False, placeholder="how sure it was")
     map_ = gr.Image(label="where it looked", interactive=False, buttons=[])
     check = gr.Button("which objects may be invented?")
     gr.Markdown(INVENTED)
-    named = gr.Dataframe(
-        headers=["object", "picture", "grey", "heads", "reading"], datatype="str", interactive=False, wrap=True
-    )
+    named = table(["object", "picture", "grey", "heads", "reading"], ["24%", "18%", "16%", "18%", "24%"])
     settings = [beams, temperature, most, least, penalty, count]
     button.click(captions(models), [picture, *settings], [text, rows, words], api_name="caption")
     words.input(looks(models), [picture, text, words], [map_, status], api_name="look")
@@ -227,7 +233,7 @@ def _question_part(models: Models, picture: gr.Image) -> None:
     with gr.Row():
         labels = [gr.Label(label=HEADS[name], num_top_classes=4) for name in models.heads]
     headers = ["question", *(HEADS[name] for name in models.heads)]
-    history = gr.Dataframe(headers=headers, datatype="str", interactive=False, wrap=True, label="asked of this picture")
+    history = table(headers, ["40%", *(f"{60 // len(labels)}%" for _ in labels)], label="asked of this picture")
     given, shown = [picture, question, asked], [*labels, history, asked]
     button.click(answers(models), given, shown, api_name="ask")
     question.submit(answers(models), given, shown, api_visibility="private")

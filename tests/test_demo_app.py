@@ -93,6 +93,12 @@ def cell(page: Any, text: str) -> Any:
     return page.locator(".cell-wrap:visible", has_text=text).first
 
 
+def is_in_sight(page: Any, header: str) -> bool:
+    """Whether the column of a table stands within the page, not behind the table's edge."""
+    box = page.locator("th:visible", has_text=header).first.bounding_box()
+    return bool(box["x"] + box["width"] <= page.viewport_size["width"])
+
+
 def uploaded(page: Any) -> Any:
     """The button that takes a picture away again."""
     return page.get_by_label("Remove Image").or_(page.get_by_role("button", name="Clear")).first
@@ -111,6 +117,8 @@ def test_a_picture_is_captioned_and_asked_about(page: Any, picture: Path) -> Non
     page.wait_for_function("[...document.querySelectorAll('input, textarea')].some((e) => /probability/.test(e.value))")
     press(page, "which objects may be invented?")
     cell(page, "square").wait_for()
+    assert is_in_sight(page, "score")
+    assert is_in_sight(page, "reading")
     question = page.get_by_label("question", exact=True)
     question.fill("is there a square?")
     press(page, "ask")
