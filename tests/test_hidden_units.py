@@ -79,7 +79,7 @@ def test_properties_letter_by_letter(holds: Property, text: str, expected: str) 
 
 
 def letters(name: str, text: str) -> str:
-    table = PhraseTable({"dog": "dog", "fire truck": "truck"})
+    table = PhraseTable({"dog": "dog", "fire truck": "fire truck"})
     values = properties(table, table, [text], [name])[name](text)
     return "".join(str(int(each)) for each in values)
 
@@ -88,7 +88,7 @@ def test_nouns_and_mentions() -> None:
     assert letters("noun_just_said", "a dog ran") == "000011110"  # until the next word has ended
     assert letters("noun_just_said", "Dogs, fire truck.") == "00011111100000011"
     assert letters("mentioned:dog", "a dog ran. a cat") == "0000111111000000"
-    assert letters("mentioned:truck", "A fire truck\nx") == "00000000000110"
+    assert letters("mentioned:fire truck", "A fire truck\nx") == "00000000000110"
     assert letters("mentioned:dog", "İ dogs") == "000001"  # a letter that is two in lower case
     table = PhraseTable({"dog": "dog", "cat": "cat"})
     assert most_mentioned(["A dog, a dog. A cat", "a cat, a bird"], table, 1) == ["cat"]

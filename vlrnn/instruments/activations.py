@@ -225,7 +225,8 @@ def hear_captions(
         raise UserError(f"{predictor.name}: hears no captions: it {captioner.does}; a language model hears a --text")
     recurrence = getattr(captioner.decoder, "recurrence", None)
     if not isinstance(recurrence, Recurrence):
-        raise UserError(f"{predictor.name}: {type(captioner.decoder).__name__} has no recurrence of its own to look into")
+        name = type(captioner.decoder).__name__
+        raise UserError(f"{predictor.name}: {name} has no recurrence of its own to look into")
     kept, groups, ids = _Keeper(), dict[Id, int](), list[int]()
     listening = Listening(recurrence)
     with encoded(predictor, folder, split, cache, captions=None) as shown:

@@ -96,17 +96,13 @@ def noun_just_said(nouns: PhraseTable) -> Property:
     return just_said
 
 
-def mentioned(name: str, objects: PhraseTable) -> Property:
-    """Whether an object was mentioned so far in the sentence, its name heard to the end.
-
-    Args:
-        name: of the object.
-        objects: finds them.
-    """
+def mentioned(name: str) -> Property:
+    """Whether an object was mentioned so far in the sentence, by this name, heard to its end."""
+    alone = PhraseTable({name: name})
 
     def so_far(text: str) -> Values:
         found = np.zeros(len(text), bool)
-        for sentence, end_of in _mentions(text, objects):
+        for sentence, end_of in _mentions(text, alone):
             if name in end_of:
                 found[end_of[name] : sentence.stop] = True
         return found
@@ -183,7 +179,7 @@ def properties(
     Args:
         nouns: finds them.
         objects: finds what may be mentioned.
-        texts: in which objects are counted: `mentioned` asks for those that are mentioned most.
+        texts: in which they are counted: `mentioned` asks for those that are mentioned most.
         names: those that are wanted.
 
     Raises:
@@ -196,7 +192,7 @@ def properties(
         kind, _, of = name.partition(":")
         if kind == MENTIONED:
             each_of = [of] if of else most_mentioned(texts, objects)
-            found |= {f"{MENTIONED}:{each}": mentioned(each, objects) for each in each_of}
+            found |= {f"{MENTIONED}:{each}": mentioned(each) for each in each_of}
         else:
             found[name] = known[name]
     return found
