@@ -106,6 +106,7 @@ def test_it_leaves_what_it_promises(small: Path) -> None:
         for run in (task, f"{task}-blind"):
             left = {path.name for path in (small / run).iterdir()}
             assert left >= {"config.yaml", "metrics.json", "predictions.jsonl", "log.csv", "checkpoints", "output.txt"}
+            assert "progress" not in (small / run / "recipe.yaml").read_text()  # who changes it sees how far it is
     page = (small / "report.html").read_text()
     assert page.count('id="picture-') == 8  # captions and questions are about the same
     assert page.count("<section") == 2  # captions and answers have no score in common

@@ -103,5 +103,5 @@ def _recipe(folder: Path, seed: int, scenes: str, model: Recipe, data: Recipe, e
         "seed_everything": seed,
         "model": model,
         "data": {"root": str(folder / "scenes" / scenes), "cache": str(folder / "cache"), "min_count": 1, **data},
-        "trainer": {"max_epochs": epochs, "enable_model_summary": False, "enable_progress_bar": False},
+        "trainer": {"max_epochs": epochs, "enable_model_summary": False},
     }
