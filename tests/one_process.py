@@ -11,9 +11,6 @@ class OneProcess:
         done.set_result(function(*arguments))
         return done
 
-    def shutdown(self, cancel_futures: bool) -> None:
-        pass
-
     def __enter__(self) -> "OneProcess":
         return self
 

@@ -12,7 +12,7 @@ import vlrnn
 
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
-    {"text", "records", "errors", "files", "parts", "progress", "provenance", "kept"},
+    {"text", "records", "errors", "files", "parts", "progress", "provenance", "kept", "workers"},
     {"metrics", "nn", "decoding", "interchange"},
     {"probes", "data"},
     {"tasks"},
@@ -31,6 +31,7 @@ TORCH_FREE = (
     "progress",
     "provenance",
     "kept",
+    "workers",
     "metrics",
     "interchange",
     "probes",

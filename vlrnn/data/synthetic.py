@@ -5,9 +5,7 @@ Knows how sets are put together; what a scene is, how it looks and what is said 
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +18,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import replacing
 from vlrnn.progress import track
 from vlrnn.records import SPLITS, Example, write_dataset
+from vlrnn.workers import workers
 
 HELD_OUT_SHARE = 0.25
 """The share of val and test scenes with a pair of colour and shape that train never shows."""
@@ -113,11 +112,10 @@ def make_scenes(
 Job = tuple[Recipe, str, int, Path]
 
 
-def _make_all(jobs: Sequence[Job], workers: int) -> list[Scene]:
-    if workers <= 1 or len(jobs) < 200:  # starting processes costs more than so few scenes
+def _make_all(jobs: Sequence[Job], processes: int) -> list[Scene]:
+    if processes <= 1 or len(jobs) < 200:  # starting processes costs more than so few scenes
         return list(track(map(_make, jobs), "making", total=len(jobs), unit="scenes"))
-    # Spawned, not forked: a fork of a process in which torch has started threads can hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with workers(processes) as pool:
         made = pool.map(_make, jobs, chunksize=50)
         return list(track(made, "making", total=len(jobs), unit="scenes"))
 

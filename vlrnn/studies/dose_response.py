@@ -182,12 +182,8 @@ def _is_done(run: Path, out: Path) -> bool:
 def _train_all(jobs: Sequence[tuple[Path, Recipe]], out: Path) -> None:
     with two_processes() as pool:
         runs = [pool.submit(train_and_test, run, recipe, _tests(run, out)) for run, recipe in jobs]
-        try:
-            for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
-                run.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
+            run.result()
 
 
 def _measure_all(out: Path, plan: Plan, resamples: int) -> Finding:

@@ -120,12 +120,8 @@ def _kept(out: Path, task: str, cell: str, seed: int) -> Path:
 def _learn_all(jobs: Sequence[tuple[str, str, int]], out: Path, plan: Plan) -> None:
     with two_processes() as pool:
         runs = [pool.submit(learn, out, plan, *job) for job in jobs]
-        try:
-            for run in track(as_completed(runs), "learning", total=len(runs), unit="cells"):
-                run.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for run in track(as_completed(runs), "learning", total=len(runs), unit="cells"):
+            run.result()
 
 
 def learn(out: Path, plan: Plan, task: str, cell: str, seed: int) -> None:

@@ -128,12 +128,8 @@ def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> di
 def _train_all(jobs: Sequence[tuple[Path, dict[str, Any], int]], plan: Plan) -> None:
     with two_processes() as pool:
         runs = [pool.submit(train, run, plan, overlay, seed) for run, overlay, seed in jobs]
-        try:
-            for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
-                run.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
+            run.result()
 
 
 def train(run: Path, plan: Plan, overlay: Mapping[str, Any], seed: int) -> None:

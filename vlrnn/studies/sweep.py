@@ -117,23 +117,19 @@ def _configs(plan: Plan) -> list[str]:
 def _run_all(the: _Sweep) -> Iterator[Trial]:
     done: list[Trial] = []
     with two_processes() as pool:
-        try:
-            for first in range(1, the.last + 1, _TOGETHER):
-                together = range(first, min(first + _TOGETHER, the.last + 1))
-                overlays = _begin(the, done, together)
-                runs = {
-                    pool.submit(attempt, the.run(number), the.plan, the.score, overlay): number
-                    for number, overlay in overlays.items()
-                }
-                for run in as_completed(runs):
-                    run.result()
-                    say(_told(the, _read(the, runs[run])))
-                for number in together:
-                    done.append(_read(the, number))
-                    yield done[-1]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for first in range(1, the.last + 1, _TOGETHER):
+            together = range(first, min(first + _TOGETHER, the.last + 1))
+            overlays = _begin(the, done, together)
+            runs = {
+                pool.submit(attempt, the.run(number), the.plan, the.score, overlay): number
+                for number, overlay in overlays.items()
+            }
+            for run in as_completed(runs):
+                run.result()
+                say(_told(the, _read(the, runs[run])))
+            for number in together:
+                done.append(_read(the, number))
+                yield done[-1]
 
 
 def _begin(the: _Sweep, done: Sequence[Trial], together: Sequence[int]) -> dict[int, dict[str, Any]]:

@@ -1,12 +1,9 @@
 """What studies train over synthetic scenes, two at a time: a CNN, and models by recipes, each into its run folder."""
 
-import os
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
-from multiprocessing import get_context, parent_process
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -17,27 +14,16 @@ from vlrnn.files import replacing
 from vlrnn.studies.pretraining import pretrain
 from vlrnn.studies.scene_recipes import CNN, Recipe
 from vlrnn.tasks.recipe import run_recipe
+from vlrnn.workers import workers
 
 
-def two_processes() -> ProcessPoolExecutor:
-    """Networks as small as these gain little from a second thread: two train side by side, with one each.
-
-    When this process is killed, both end with it: else they would train on, beside those of a study that goes on, and
-    write into the same folders.
-    """
-    return ProcessPoolExecutor(2, get_context("spawn"), _begin)
+def two_processes() -> AbstractContextManager[ProcessPoolExecutor]:
+    """Networks as small as these gain little from a second thread: two train side by side, with one each."""
+    return workers(2, _on_one_thread)
 
 
-def _begin() -> None:
+def _on_one_thread() -> None:
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def pretrain_cnn(scenes: Path, out: Path, seed: int, epochs: int = 3) -> tuple[float, float]:

@@ -1,0 +1,50 @@
+"""Processes that work for another end with it: when it is killed, when it is interrupted, when one of them is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vlrnn.errors import UserError
+from vlrnn.workers import workers
+
+PROGRAM = """
+import os, time
+from vlrnn.workers import workers
+if __name__ == '__main__':
+    with workers(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        for _ in range(3):  # two of which wait for the first
+            last = pool.submit(time.sleep, 600)
+        last.result()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_they_end_with_whom_they_work_for(number: signal.Signals) -> None:
+    chief = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert chief.stdout is not None
+    worker = int(chief.stdout.readline())
+    chief.send_signal(number)
+    _, told = chief.communicate(timeout=30)
+    assert "SpawnProcess" not in told
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{worker}/stat").exists() and " Z " not in Path(f"/proc/{worker}/stat").read_text():
+        if time.monotonic() > deadline:
+            os.kill(worker, signal.SIGKILL)
+            pytest.fail("it works on")
+        time.sleep(0.1)
+
+
+def test_one_that_is_lost_is_told() -> None:
+    with pytest.raises(UserError, match="ended from outside"), workers(1) as pool:
+        pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
+
+
+def test_what_they_raise_is_raised_here() -> None:
+    with pytest.raises(ZeroDivisionError), workers(1) as pool:
+        pool.submit(divmod, 1, 0).result()
