@@ -5,9 +5,12 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import torch
 from test_training_cli import Workshop
 
 from vlrnn.files import read_json
@@ -46,12 +49,12 @@ def test_the_cache_is_built_once(classifier_file: Path, dataset: Path, tmp_path:
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_dies_ends_the_others(rank: int, classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, classifier_file, dataset)
+@contextmanager
+def two_that_train(shop: Workshop, *more: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """The first of two processes that train for ever, which has started the second, and that one's id."""
     first = subprocess.Popen(
-        shop.command("fit", *TWO, "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000"),
-        cwd=tmp_path,
+        shop.command("fit", *TWO, "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000", *more),
+        cwd=shop.folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -64,17 +67,45 @@ def test_a_rank_that_dies_ends_the_others(rank: int, classifier_file: Path, data
             assert time.monotonic() < deadline
             assert first.poll() is None
             time.sleep(0.2)
-        second = int(
-            subprocess.run(["pgrep", "-P", str(first.pid), "-f", "vlrnn"], capture_output=True, text=True).stdout
-        )
+        children = subprocess.run(["pgrep", "-P", str(first.pid), "-f", "vlrnn"], capture_output=True, text=True)
+        yield first, int(children.stdout)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
+
+
+def ends(process: int) -> None:
+    """Wait until it has."""
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{process}/stat").exists() and " Z " not in Path(f"/proc/{process}/stat").read_text():
+        assert time.monotonic() < deadline, "the other rank hangs"
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_dies_ends_the_others(rank: int, classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    with two_that_train(shop) as (first, second):
         os.kill((first.pid, second)[rank], signal.SIGKILL)
         _, told = first.communicate(timeout=60)
-        deadline = time.monotonic() + 30
-        while Path(f"/proc/{second}/stat").exists() and " Z " not in Path(f"/proc/{second}/stat").read_text():
-            assert time.monotonic() < deadline, "the other rank hangs"
-            time.sleep(0.2)
-    finally:
-        os.killpg(first.pid, signal.SIGKILL)
-    print(told)
+        ends(second)
     assert "Traceback" not in told
     assert "another process of this training has ended" in told
+
+
+@pytest.mark.parametrize(("rank", "number"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
+def test_where_one_is_asked_to_end_all_do(
+    rank: int, number: signal.Signals, classifier_file: Path, dataset: Path, tmp_path: Path
+) -> None:
+    """At the same step, which one process that is interrupted cannot choose alone: the others wait for it."""
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    with two_that_train(shop) as (first, second):
+        os.kill((first.pid, second)[rank], number)
+        _, told = first.communicate(timeout=60)
+        ends(second)
+    assert first.returncode == 130
+    assert "Traceback" not in told
+    assert "to go on: vlrnn fit" in told
+    last = torch.load(shop.run_folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] > 0
+    assert "between_steps" in last

@@ -298,7 +298,10 @@ def test_help_is_given(capsys: pytest.CaptureFixture[str]) -> None:
 # Interruption.
 
 
-def test_interrupted_training_goes_on(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_training_goes_on(
+    number: signal.Signals, classifier_file: Path, dataset: Path, tmp_path: Path
+) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
     process = subprocess.Popen(
         shop.command("fit", "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000"),
@@ -314,7 +317,7 @@ def test_interrupted_training_goes_on(classifier_file: Path, dataset: Path, tmp_
             assert process.poll() is None
             time.sleep(0.2)
         time.sleep(1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, told = process.communicate(timeout=60)
     finally:
         process.kill()

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from vlrnn.data.resumable import ResumableLoader
 from vlrnn.errors import UserError
 from vlrnn.tasks.run_log import RunLog
+
+_SPARING = 50  # steps from one look at what GPUs agree on to the next: each time the processor waits for them
 
 
 class Checkpoints(ModelCheckpoint):
@@ -21,6 +24,8 @@ class Checkpoints(ModelCheckpoint):
     that were drawn for the next batch. This one lies between two steps: all that belongs to the step before, its
     validation with it, is done and logged, and nothing is drawn for the next. So a run that goes on from it draws the
     same numbers, and ends with the same weights, bit by bit (one process, on a CPU).
+
+    Where one process is asked to end, all do, and at the same step: one that went on alone would wait for the others.
 
     Args:
         last_every_n_steps: how often `last.ckpt` is written within an epoch; it also is at the end of each.
@@ -35,11 +40,15 @@ class Checkpoints(ModelCheckpoint):
         except ValueError as fault:  # of a folder that can have no such name
             raise UserError(f"checkpoint: {fault}") from None
         self.last_every_n_steps = last_every_n_steps
-        self.wanted = False
-        """Whether `last.ckpt` is to be written before the next step, come what may."""
+        self._asked = False  # this process, to end
+        self._ends = False  # before the next step, as all of them
         self._loader: ResumableLoader | None = None
         self._between: dict[str, Any] | None = None  # what `last.ckpt` holds beside what Lightning keeps
         self._found: dict[str, Any] | None = None  # the same, of the checkpoint that this run goes on from
+
+    def ask_to_end(self) -> None:
+        """Have training write `last.ckpt` between two steps, and end there with a KeyboardInterrupt."""
+        self._asked = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -48,9 +57,16 @@ class Checkpoints(ModelCheckpoint):
             self._loader = loader
             loader.before_batch = lambda: self._before_batch(trainer)
 
+    def on_train_batch_start(self, trainer: pl.Trainer, *more: Any) -> None:
+        super().on_train_batch_start(trainer, *more)
+        if self._ends or (self._asked and self._loader is None):
+            raise KeyboardInterrupt
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         self._save_last(trainer)
+        if self._asked:
+            raise KeyboardInterrupt
 
     def _before_batch(self, trainer: pl.Trainer) -> None:
         loop = trainer.fit_loop.epoch_loop
@@ -58,15 +74,27 @@ class Checkpoints(ModelCheckpoint):
             loop._batches_that_stepped = self._found["batches_that_stepped"]
             self._loader.load_state_dict(self._found["loader"])
             _set_random_states(self._found["random"])
-            self._found, self.wanted = None, False  # `last.ckpt` holds this already
-            return
+            self._found = None
+            self._ends = self._any_asked(trainer)
+            return  # `last.ckpt` holds this already
         done = loop.batch_progress.current.completed
         if done % trainer.accumulate_grad_batches:
             return  # gradients are under way, which no checkpoint holds
+        self._ends = self._any_asked(trainer)
         due = done == 0 or trainer.global_step % self.last_every_n_steps == 0
-        if trainer.global_step and (due or self.wanted):
+        if trainer.global_step and (due or self._ends):
             self._save_last(trainer)
-        self.wanted = False
+
+    def _any_asked(self, trainer: pl.Trainer) -> bool:
+        """Whether this process or another one was asked to end."""
+        if trainer.world_size == 1:
+            return self._asked
+        device = trainer.strategy.root_device
+        if device.type != "cpu" and trainer.global_step % _SPARING:
+            return False
+        asked = torch.tensor(float(self._asked), device=device)
+        dist.all_reduce(asked, dist.ReduceOp.MAX)
+        return bool(asked)
 
     def _save_last(self, trainer: pl.Trainer) -> None:
         if trainer.fast_dev_run or self._loader is None:  # type: ignore[attr-defined]

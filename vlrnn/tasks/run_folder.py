@@ -26,7 +26,8 @@ from vlrnn.tasks.run_log import RunLog
 
 
 class LastWord(Callback):
-    """Ends an interrupted run between two steps, keeps what it has learnt, and says how to go on.
+    """Ends a run between two steps that is interrupted, by Ctrl-C, or by SIGTERM as of a cluster that wants its machine
+    back; keeps what it has learnt, and says how to go on.
 
     Left to itself, Ctrl-C would strike anywhere: in the middle of a step, of writing a file, of a validation that
     could not be taken up again, or where Python swallows it. Pressed twice it does, and the checkpoint before is left.
@@ -34,28 +35,23 @@ class LastWord(Callback):
 
     def __init__(self) -> None:
         self._asked = False
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():  # no other may
-            self._before = signal.signal(signal.SIGINT, partial(self._ask, trainer))
+            ask = partial(self._ask, trainer)
+            self._before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
 
-    def _ask(self, trainer: pl.Trainer, *_: Any) -> None:
+    def _ask(self, trainer: pl.Trainer, number: int, _: Any) -> None:
         if self._asked:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return  # clusters repeat themselves
         self._asked = True
-        if isinstance(trainer.checkpoint_callback, Checkpoints):
-            trainer.checkpoint_callback.wanted = True
+        for each in trainer.checkpoint_callbacks:
+            if isinstance(each, Checkpoints):
+                each.ask_to_end()
         print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        checkpoints = trainer.checkpoint_callback
-        if self._asked and not (isinstance(checkpoints, Checkpoints) and checkpoints.wanted):
-            raise KeyboardInterrupt
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.is_global_zero:
@@ -66,9 +62,9 @@ class LastWord(Callback):
                 print(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before = {}
 
 
 class PlainCheckpoints(TorchCheckpointIO):
