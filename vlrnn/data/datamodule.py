@@ -1,18 +1,18 @@
 """From a prepared data set to batches: what Lightning asks for."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.distributed import DistributedSampler
+from torch.utils.data import DataLoader
 
-from vlrnn.data.batches import Batch, CaptionedImages, Item, QuestionedImages, collate
+from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.features import FeatureCache, open_cache
 from vlrnn.data.resumable import ResumableLoader
+from vlrnn.data.samplers import EachOnce, OneOrder
 from vlrnn.data.split_images import SplitImages
 from vlrnn.data.word_counts import count_words
 from vlrnn.errors import UserError
@@ -23,27 +23,6 @@ from vlrnn.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
-
-
-class EachOnce(DistributedSampler):
-    """The share of one process of what is evaluated: every item is in just one, where torch's sampler repeats some to
-    even the processes out. Lightning leaves a sampler of this kind as it is.
-
-    Raises:
-        UserError: there are fewer items than processes.
-    """
-
-    def __init__(self, items: Dataset[Item], processes: int, rank: int) -> None:
-        super().__init__(items, processes, rank, shuffle=False)
-        self._share = range(rank, len(items), processes)  # type: ignore[arg-type]
-        if not self._share:
-            raise UserError(f"there are fewer images to evaluate than processes ({processes}); lower trainer.devices")
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._share)
-
-    def __len__(self) -> int:
-        return len(self._share)
 
 
 class VisionLanguageData(pl.LightningDataModule):
@@ -255,12 +234,13 @@ class VisionLanguageData(pl.LightningDataModule):
             captions = self.captions_per_image if split == "train" else None
             data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)
         trainer = self._trainer()
-        evaluated = split != "train" and trainer.world_size > 1
+        share = OneOrder if split == "train" else EachOnce
+        sampler = share(data, trainer.world_size, trainer.global_rank) if trainer.world_size > 1 else None
         return (ResumableLoader if split == "train" else DataLoader)(
             data,  # type: ignore[arg-type]
             self.batch_size,
-            shuffle=split == "train",
-            sampler=EachOnce(data, trainer.world_size, trainer.global_rank) if evaluated else None,
+            shuffle=split == "train" and sampler is None,
+            sampler=sampler,
             collate_fn=collate,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),

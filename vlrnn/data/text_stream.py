@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vlrnn.data.datamodule import EachOnce
 from vlrnn.data.resumable import ResumableLoader
+from vlrnn.data.samplers import EachOnce
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.records import Example
@@ -184,7 +184,7 @@ class TextStream(pl.LightningDataModule):
         """The windows of a split, in their order."""
         windows = self._windows[split]
         # A process reads all windows, of its own pieces; the sampler that Lightning would deal out would skip some.
-        sampler = EachOnce(windows, 1, 0) if self._trainer().world_size > 1 else None  # type: ignore[arg-type]
+        sampler = EachOnce(windows, 1, 0) if self._trainer().world_size > 1 else None
         return (ResumableLoader if split == "train" else DataLoader)(windows, batch_size=None, sampler=sampler)  # type: ignore[arg-type,return-value]
 
     def train_dataloader(self) -> DataLoader[TextBatch]:

@@ -136,8 +136,14 @@ class RecipeCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning looks here for options in the checkpoint, where ours keep none."""
 
-    @rank_zero_only
     def before_fit(self) -> None:
+        for callback in self.trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints):
+                callback.begin_here()
+        self._clear()
+
+    @rank_zero_only
+    def _clear(self) -> None:
         """A run that starts anew leaves nothing of one before it, which could be taken for its own."""
         if self._get(self.config_init, "ckpt_path") is None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             run = Path(self.trainer.default_root_dir)

@@ -40,11 +40,22 @@ class Checkpoints(ModelCheckpoint):
         except ValueError as fault:  # of a folder that can have no such name
             raise UserError(f"checkpoint: {fault}") from None
         self.last_every_n_steps = last_every_n_steps
+        self._begins: dict[str, Any] | None = None  # where random numbers stood
         self._asked = False  # this process, to end
         self._ends = False  # before the next step, as all of them
         self._loader: ResumableLoader | None = None
         self._between: dict[str, Any] | None = None  # what `last.ckpt` holds beside what Lightning keeps
         self._found: dict[str, Any] | None = None  # the same, of the checkpoint that this run goes on from
+
+    def begin_here(self) -> None:
+        """Let training go on from the random numbers as they stand, where Lightning would begin with others: it sets
+        them back in each of several processes, and not in one alone."""
+        self._begins = _random_states()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if self._begins is not None and trainer.world_size > 1:
+            _set_random_states(self._begins)
 
     def ask_to_end(self) -> None:
         """Have training write `last.ckpt` between two steps, and end there with a KeyboardInterrupt."""
