@@ -134,6 +134,7 @@ def test_a_bad_file_is_told_and_the_page_lives_on(page: Any, picture: Path, tmp_
     if after == "an example":
         page.locator("button:has(img)").first.click()
         uploaded(page).click()
+        uploaded(page).wait_for(state="hidden")
     bad = tmp_path / "<b>bad.png"
     bad.write_text("no image")
     upload = page.locator("input[type=file]").first
