@@ -3,8 +3,12 @@
 import os
 import pickle
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +77,38 @@ def test_a_finished_cache_is_not_made_again(classifier_file: Path, images: dict[
     first, second = (open_cache(tmp_path, "train", counting(classifier_file, seen), each) for each in (images, again))
     for name in images:
         np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_two_at_a_time_make_one(classifier_file: Path, images: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+    """The second comes while the first encodes, and waits, as processes do."""
+    seen: list[int] = []
+    first, second = (counting(classifier_file, seen) for _ in range(2))
+    encode, began = first.regions, threading.Event()
+
+    def slowly(batch: torch.Tensor) -> torch.Tensor:
+        began.set()
+        time.sleep(0.5)
+        return encode(batch)
+
+    first.regions = slowly  # type: ignore[method-assign]
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(open_cache, tmp_path, "train", first, images)
+        assert began.wait(30)
+        other = pool.submit(open_cache, tmp_path, "train", second, images)
+    assert sum(seen) == 12
+    assert "another process makes them; waiting for it" in capsys.readouterr().err
+    for name in images:
+        np.testing.assert_array_equal(one.result()[name], other.result()[name])
+
+
+def test_where_there_are_no_locks_it_is_made(
+    encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    assert len(open_cache(tmp_path, "train", encoder, images)) == 12
 
 
 def test_a_stale_cache_is_never_found(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:

@@ -15,6 +15,11 @@ from typing import IO, Any
 
 from vlrnn.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # not of Unix
+    fcntl = None  # type: ignore[assignment]
+
 
 def read_text(path: str | Path) -> str:
     """The UTF-8 text of a file.
@@ -101,6 +106,34 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
         if isinstance(fault, OSError) and fault.filename in (None, unfinished):  # of this file, and no other
             raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from None
         raise
+
+
+@contextmanager
+def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Let no other process be within such a block of the same folder, which is made when absent; whoever comes later
+    calls `waiting`, and waits. What ends, even by a kill, is within no more. Where the system or the disk has no such
+    locks, as some network disks have none, nobody waits.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as fault:
+        raise UserError(f"{folder}: cannot be written: {fault.strerror or fault}") from None
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError:
+                pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

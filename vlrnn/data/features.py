@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from vlrnn.data.images import open_image, pixels
 from vlrnn.data.tars import stamp
 from vlrnn.errors import UserError
-from vlrnn.files import replacing, write_json
+from vlrnn.files import alone, replacing, write_json
 from vlrnn.nn.encoders import Encoder
 from vlrnn.progress import progress, say, span
 
@@ -68,8 +68,8 @@ def open_cache(
 ) -> FeatureCache:
     """Open the cache of these images under this encoder, making it first where it is not there yet.
 
-    Making tells of its progress. When it is interrupted, what is done is kept, and the next call
-    goes on from there.
+    Making tells of its progress. When it is interrupted, what is done is kept, and the next call goes on from there.
+    Of several processes that need the same cache one makes it, and the others wait.
 
     Args:
         root: the folder that holds all caches.
@@ -86,9 +86,12 @@ def open_cache(
     if not encoder.frozen:
         raise UserError("data.cache: the encoder learns, so its outputs change; set data.cache to null")
     folder = Path(root) / f"{name}-{_key(encoder, images)}{'-bf16' if bf16 else ''}"
-    if not (folder / "index.json").is_file():
-        folded = encoder.to(device).eval().folded(bf16, compiled)
-        _make(folder, name, folded, images, num_workers, torch.device(device))
+    whole = folder / "index.json"
+    if not whole.is_file():
+        with alone(folder, lambda: say(f"features of {name}: another process makes them; waiting for it")):
+            if not whole.is_file():
+                folded = encoder.to(device).eval().folded(bf16, compiled)
+                _make(folder, name, folded, images, num_workers, torch.device(device))
     return FeatureCache(folder, tuple(images))
 
 
@@ -178,4 +181,4 @@ def _make(
     # Written last: its presence says that the cache is whole.
     settings = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}
     write_json(folder / "index.json", settings)
-    done_path.unlink(missing_ok=True)  # another process may have made the same cache at the same time
+    done_path.unlink(missing_ok=True)  # where there are no locks, another process may have made the same cache
