@@ -136,6 +136,14 @@ def test_scores_of_a_test_on_a_full_disk(world: Any, tmp_path: Path, capsys: pyt
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_checkpoint_on_a_full_disk(world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The recipe and the log have room; torch tells of the disk in words of its own."""
+    with full(20_000):
+        assert run(world, COMMANDS["training"], tmp_path) == 2
+    one_line(capsys.readouterr().err.splitlines(keepends=True)[-1], "best.ckpt: cannot be written: File too large")
+    assert not [*tmp_path.rglob("*.ckpt"), *tmp_path.rglob(".*")]
+
+
 def test_a_cache_takes_its_place_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map without place on the disk would be there, but end the process as its rows are written."""
     (tmp_path / "a.png").write_bytes(b"not read")

@@ -103,9 +103,17 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
         os.replace(unfinished, path)
     except BaseException as fault:
         os.unlink(unfinished)
-        if isinstance(fault, OSError) and fault.filename in (None, unfinished):  # of this file, and no other
-            raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from None
+        refusal = _refusal(fault)
+        if refusal is not None and refusal.filename in (None, unfinished):  # of this file, and no other
+            raise UserError(f"{path}: cannot be written: {refusal.strerror or refusal}") from None
         raise
+
+
+def _refusal(fault: BaseException | None) -> OSError | None:
+    """What the operating system refused, where that is behind a fault: libraries that write raise their own over it."""
+    while fault is not None and not isinstance(fault, (OSError, UserError)):
+        fault = fault.__context__
+    return fault if isinstance(fault, OSError) else None
 
 
 @contextmanager
