@@ -18,6 +18,7 @@ from vlrnn.data.features import open_cache
 from vlrnn.errors import UserError, told_of_files
 from vlrnn.files import replacing
 from vlrnn.nn.encoders import NoImage
+from vlrnn.tasks.run_log import RunLog
 
 DATA_PREP = Path(__file__).parent.parent / "data_prep"
 
@@ -142,6 +143,18 @@ def test_a_checkpoint_on_a_full_disk(world: Any, tmp_path: Path, capsys: pytest.
         assert run(world, COMMANDS["training"], tmp_path) == 2
     one_line(capsys.readouterr().err.splitlines(keepends=True)[-1], "best.ckpt: cannot be written: File too large")
     assert not [*tmp_path.rglob("*.ckpt"), *tmp_path.rglob(".*")]
+
+
+def test_a_log_on_a_full_disk(tmp_path: Path) -> None:
+    """A row that is cut off is none to a run that goes on."""
+    log = RunLog(str(tmp_path))
+    log.log_metrics({"loss": 1.5}, step=0)
+    log.save()
+    log.log_metrics({"loss": 2.5}, step=1)
+    with full(16), pytest.raises(UserError, match=r"log\.csv: cannot be written: File too large"):
+        log.save()
+    RunLog(str(tmp_path)).forget(1)
+    assert (tmp_path / "log.csv").read_text().split() == ["loss,step", "1.5,0"]
 
 
 def test_a_cache_takes_its_place_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

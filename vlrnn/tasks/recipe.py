@@ -222,6 +222,7 @@ def _hush() -> None:
         "Experiment logs directory .* exists and is not empty",
         "Checkpoint directory .* exists and is not empty",
         "Found .* in eval mode at the start of training",
+        "The dirpath has changed from",  # what is scored, or learnt further, may have another run folder
         ".*loading a checkpoint outside the 'fit' stage",  # of averaged weights, which the checkpoint holds
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*training batches .* smaller than the logging interval.*",  # the log has a line for each epoch as well

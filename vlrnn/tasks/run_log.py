@@ -11,6 +11,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
+from vlrnn.errors import UserError
 from vlrnn.files import replacing
 
 
@@ -49,6 +50,12 @@ class _LogWriter(ExperimentWriter):
         self.metrics_file_path = str(path)
         if path.is_file():  # of the same run: what comes is written behind it, and its columns stay
             self.metrics_keys, _ = _read_log(path)
+
+    def save(self) -> None:
+        try:
+            super().save()
+        except OSError as fault:
+            raise UserError(f"{self.metrics_file_path}: cannot be written: {fault.strerror or fault}") from None
 
     def _check_log_dir_exists(self) -> None:
         """Nothing: Lightning clears here what a run before it has left."""
