@@ -24,6 +24,7 @@ from vlrnn.provenance import provenance
 from vlrnn.records import AttentionMaps, Example, Id, Prediction, write_records
 from vlrnn.tasks.beside import print_beside
 from vlrnn.tasks.guard import LossGuard
+from vlrnn.tasks.matching import refuse_other_parts, refuse_other_task
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.speaking import Distributions
@@ -246,12 +247,9 @@ class Task(Part, pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model, or of other words, before they are filled in."""
-        ours, theirs = describe(self)["arguments"], checkpoint["vlrnn"]["task"]["arguments"]
-        for part in ours.keys() & {"vocabulary", "answers", "encoder", "question_encoder", "look", "fusion", "decoder"}:
-            if _without_learning(ours[part]) != _without_learning(theirs.get(part)):
-                raise UserError(
-                    f"the checkpoint was made with another {part} than the recipe's; give the config.yaml of its run"
-                )
+        ours, theirs = describe(self), checkpoint["vlrnn"]["task"]
+        refuse_other_task(ours["class"], theirs.get("class"))
+        refuse_other_parts(ours["arguments"], theirs["arguments"])
         expected = {name: each.shape for name, each in self.state_dict().items()}
         found = {name: each.shape for name, each in checkpoint["state_dict"].items()}
         if expected != found:
@@ -260,11 +258,3 @@ class Task(Part, pl.LightningModule):
                 f"the checkpoint holds the weights of another model than the recipe's, {odd} to begin with (other "
                 "members, or another loss?); give the config.yaml of its run"
             )
-
-
-def _without_learning(description: Any) -> Any:
-    """What a part is, whichever of its blocks learn."""
-    if not isinstance(description, dict) or not isinstance(description.get("arguments"), dict):
-        return description
-    arguments = {name: each for name, each in description["arguments"].items() if name != "trainable_from"}
-    return {**description, "arguments": arguments}

@@ -16,10 +16,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+import vlrnn
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
 from vlrnn.parts import Part, describe, rebuild
 from vlrnn.tasks.base import FORMAT, Task
+from vlrnn.tasks.matching import refuse_other_task
 
 _CARD = """---
 library_name: vlrnn
@@ -99,14 +101,16 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
     return task.eval()
 
 
-def load_part(path: str | Path, name: str, expected: type[AnyPart]) -> AnyPart | None:
+def load_part(path: str | Path, task: type[Task], name: str, expected: type[AnyPart]) -> AnyPart | None:
     """Build one part of a checkpoint's task, `vocabulary`, say, as it was before it had learnt anything; None where the
     task was made without.
 
     Raises:
-        UserError: no checkpoint, or it describes no task.
+        UserError: no checkpoint, or one of another task.
     """
-    part = read_checkpoint(path)["vlrnn"]["task"]["arguments"].get(name)
+    description = read_checkpoint(path)["vlrnn"]["task"]
+    refuse_other_task(f"{task.__module__}.{task.__qualname__}", description.get("class"))
+    part = description["arguments"].get(name)
     return None if part is None else rebuild(part, expected, str(path))
 
 
@@ -143,8 +147,14 @@ def _read_file(path: str | Path) -> Any:
 
 
 def _check_description(description: Any, path: str | Path) -> None:
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise UserError(f"{path}: not a checkpoint of this version of vlrnn (format {FORMAT})")
+    form = description.get("format") if isinstance(description, dict) else None
+    if not isinstance(form, int):
+        raise UserError(f"{path}: not a checkpoint of vlrnn: its description has no format")
+    if form != FORMAT:
+        raise UserError(
+            f"{path}: of format {form}, which another version of vlrnn writes; this one, {vlrnn.__version__}, reads "
+            f"format {FORMAT}"
+        )
     _refuse_foreign_weights(description, path)
     task = description.get("task")
     if not isinstance(task, dict) or not isinstance(task.get("arguments"), dict):

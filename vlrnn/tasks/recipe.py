@@ -36,7 +36,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.progress import is_told
 from vlrnn.tasks.base import Task
-from vlrnn.tasks.checkpoint import load_part
+from vlrnn.tasks.checkpoint import AnyPart, load_part
 from vlrnn.tasks.progress_bar import Bar, ProgressLines
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.resuming import Checkpoints
@@ -77,11 +77,15 @@ class RecipeCLI(LightningCLI):
             }
         )
 
+    def _known(self, name: str, expected: type[AnyPart]) -> AnyPart | None:
+        """A part of the checkpoint that is scored."""
+        return load_part(self.config[self.subcommand]["ckpt_path"], self._task, name, expected)
+
     def _vocabulary(self, data: VisionLanguageData | TextStream) -> Vocabulary:
         """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
         self._check_kind(data)
         if self.subcommand in ("validate", "test"):
-            known = load_part(self.config[self.subcommand]["ckpt_path"], "vocabulary", Vocabulary)
+            known = self._known("vocabulary", Vocabulary)
             data.vocabulary = known or data.vocabulary
         return data.vocabulary
 
@@ -90,7 +94,7 @@ class RecipeCLI(LightningCLI):
         if not isinstance(data, TextStream):
             return None
         if self.subcommand in ("validate", "test"):
-            known = load_part(self.config[self.subcommand]["ckpt_path"], "units", Units)
+            known = self._known("units", Units)
             data.units = known or data.units
         return data.units
 
@@ -105,7 +109,7 @@ class RecipeCLI(LightningCLI):
         if isinstance(data, TextStream) or not data.asks:
             return None
         if self.subcommand in ("validate", "test"):
-            return load_part(self.config[self.subcommand]["ckpt_path"], "answers", AnswerSet)
+            return self._known("answers", AnswerSet)
         return data.answers
 
     def _prior(self, data: VisionLanguageData | TextStream) -> AnswerPrior | None:
@@ -114,7 +118,7 @@ class RecipeCLI(LightningCLI):
         if isinstance(data, TextStream) or not data.asks:
             return None
         if self.subcommand in ("validate", "test"):
-            return load_part(self.config[self.subcommand]["ckpt_path"], "prior", AnswerPrior)
+            return self._known("prior", AnswerPrior)
         return data.prior
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -1,0 +1,93 @@
+"""A checkpoint of another model is refused, and what is different is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_training_cli import Workshop
+
+from vlrnn.cli import main
+from vlrnn.errors import UserError
+from vlrnn.nn.attention import SoftAttention
+from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
+from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.nn.recurrence import GRU, LSTM
+from vlrnn.parts import Part, describe
+from vlrnn.tasks.matching import refuse_other_parts, refuse_other_task
+from vlrnn.text.vocabulary import Vocabulary
+
+
+def attends(width: int = 8, layers: int = 1, cell: type = LSTM) -> Decoder:
+    return ShowAttendTell(cell(width, layers), SoftAttention(4), embedding=6)
+
+
+DIFFERENT: dict[str, tuple[str, Part, Part, str]] = {
+    "a number deep within": ("decoder", attends(8), attends(9), "recurrence.width: 8 there, 9 here"),
+    "a class": ("decoder", attends(), attends(cell=GRU), "recurrence: LSTM there, GRU here"),
+    "the class of the part": ("decoder", attends(), ShowAndTell(LSTM(8), embedding=6), "ShowAttendTell there, ShowAnd"),
+    "a word more": (
+        "vocabulary",
+        Vocabulary(["a", "b", "c"]),
+        Vocabulary(["a", "c"]),
+        "words: 3 there, 2 here; number 1 is 'b' there, 'c' here",
+    ),
+    "another order": (
+        "vocabulary",
+        Vocabulary(["a", "b"]),
+        Vocabulary(["b", "a"]),
+        "words: number 0 is 'a' there, 'b'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", list(DIFFERENT))
+def test_what_is_different_is_named(what: str) -> None:
+    part, there, here, told = DIFFERENT[what]
+    with pytest.raises(UserError) as refusal:
+        refuse_other_parts({part: describe(here)}, {part: describe(there)})
+    assert f"made with another {part} than the recipe's" in str(refusal.value)
+    assert told in str(refusal.value)
+    refuse_other_parts({part: describe(here)}, {part: describe(here)})
+
+
+def test_a_part_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError, match=r"another decoder than the recipe's .nothing there, "):
+        refuse_other_parts({"decoder": describe(attends())}, {})
+
+
+def test_what_learns_may_be_another() -> None:
+    one, other = (
+        {"encoder": describe(CNNEncoder("mobilenet_v3_small", size=64, trainable_from=block))}
+        for block in (None, "features.12")
+    )
+    refuse_other_parts(one, other)
+
+
+def test_another_task_is_named() -> None:
+    with pytest.raises(UserError, match="is of a Captioner, where the recipe has a ClassifierVQA"):
+        refuse_other_task("vlrnn.tasks.classifier_vqa.ClassifierVQA", "vlrnn.tasks.captioning.Captioner")
+
+
+def test_on_the_command_line(
+    checkpoints: Any, classifier_file: Path, dataset: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Workshop(tmp_path, classifier_file, dataset)
+    monkeypatch.chdir(tmp_path)
+    other = torch.load(checkpoints.file, weights_only=True)
+    other["vlrnn"]["format"] = 7
+    torch.save(other, tmp_path / "other.ckpt")
+    for command, different in (
+        ("fit", "another vocabulary than the recipe's (words: 13 there, 12 here; "),
+        ("test", "another decoder than the recipe's (recurrence.width: 32 there, 16 here)"),  # by the words that it has
+    ):
+        for path, told in (
+            (checkpoints.file, different),
+            (tmp_path / "other.ckpt", "other.ckpt: of format 7, which another version of vlrnn writes"),
+        ):
+            flags = ["--trainer.default_root_dir", str(tmp_path / "run"), "--ckpt_path", str(path), "--quiet"]
+            code = main([command, "--config", "recipe.yaml", "--data.min_count", "1", *flags])
+            last = capsys.readouterr().err.splitlines()[-1]
+            assert code == 2
+            assert last.startswith(f"vlrnn {command}: ")
+            assert told in last, last
