@@ -3,11 +3,14 @@ all."""
 
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,6 +42,68 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, dataset: Pa
         assert two == pytest.approx(one, rel=1e-4, abs=1e-5), name
     assert said[0] == said[1]
     assert scores[0]["scores"] == scores[1]["scores"]
+
+
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_NAME": "captions",
+    "SLURM_NTASKS": "2",
+    "SLURM_NTASKS_PER_NODE": "2",
+    "SLURM_NNODES": "1",
+    "SLURM_NODEID": "0",
+    "SLURM_JOB_NODELIST": "localhost",
+}
+"""What a task of `srun` finds in its environment, beside its number."""
+
+
+def of_a_cluster(shop: Workshop, arguments: tuple[str, ...]) -> list[tuple[list[str], dict[str, str]]]:
+    tasks = ({**SLURM, "SLURM_PROCID": number, "SLURM_LOCALID": number} for number in "01")
+    return [(shop.command("fit", *arguments), task) for task in tasks]
+
+
+def of_torchrun(shop: Workshop, arguments: tuple[str, ...]) -> list[tuple[list[str], dict[str, str]]]:
+    _, *command = shop.command("fit", *arguments)
+    launch = ["--nproc-per-node", "2", "--master-port", str(free_port())]
+    return [([sys.executable, "-m", "torch.distributed.run", *launch, *command], {})]
+
+
+def of_two_machines(shop: Workshop, arguments: tuple[str, ...]) -> list[tuple[list[str], dict[str, str]]]:
+    """Both of them this one."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = shop.command("fit", *arguments, "--trainer.devices", "1", "--trainer.num_nodes", "2")
+    return [(command, {**place, "NODE_RANK": number}) for number in "01"]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("started", [of_a_cluster, of_torchrun, of_two_machines])
+def test_processes_that_others_start_find_each_other(
+    started: Any, classifier_file: Path, dataset: Path, tmp_path: Path
+) -> None:
+    logs = []
+    for folder in (tmp_path / "ours", tmp_path / "theirs"):
+        folder.mkdir()
+        shop = Workshop(folder, classifier_file, dataset)
+        arguments = (*TWO, *LOSS, "--data.batch_size", "2", "--trainer.max_epochs", "2")
+        launched = started(shop, arguments) if folder.name == "theirs" else [(shop.command("fit", *arguments), {})]
+        running = [
+            subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
+            for command, environment in launched
+        ]
+        try:
+            assert [each.wait(120) for each in running] == [0] * len(running)
+        finally:
+            for each in running:
+                each.kill()
+        logs.append([row["train/loss"] for row in shop.log() if row["train/loss"]])
+    assert len(logs[0]) == 4
+    assert logs[0] == logs[1]
 
 
 def test_the_cache_is_built_once(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:

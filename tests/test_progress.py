@@ -82,7 +82,7 @@ def test_nothing_is_told_when_quiet(clock: Clock, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err != ""
 
 
-@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK"])
+@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
 def test_one_process_of_several_tells(
     clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:

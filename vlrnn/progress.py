@@ -35,7 +35,8 @@ def quiet_if_asked(arguments: Sequence[str]) -> Iterator[list[str]]:
 
 def is_told() -> bool:
     """Whether this process tells of progress: it is not quiet, and the first of those that train together."""
-    first = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+    ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # of torchrun, of Lightning, of a cluster
+    first = all(os.environ.get(name, "0") == "0" for name in ranks)
     return first and not os.environ.get(_QUIET)
 
 
