@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from test_resume import fit, killed, same_run
 
 from vlrnn.cli import main
 from vlrnn.data.batches import QuestionedImages
@@ -89,6 +91,22 @@ def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest
     asked(run / "checkpoints" / "best.ckpt", questions, capsys)
     report = tmp_path / "report.html"
     assert main(["report", str(run), "--out", str(report)]) == 0
+
+
+DRAWN = {
+    "classifier": ["--model.init_args.loss", "vlrnn.tasks.answer_losses.SampledAnswer"],
+    "generative": ["--model.init_args.sampled", "true"],
+}
+"""Learning from an annotator's answer that is drawn anew each time."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["classifier", "generative"])
+def test_a_killed_run_ends_as_if_it_had_not_been(questions: Path, tmp_path: Path, head: str) -> None:
+    recipe_in(tmp_path, questions, head)
+    shop: Any = SimpleNamespace(folder=tmp_path, run_folder=tmp_path / "run")
+    for run in killed(shop, fit(shop, *DRAWN[head]), kills=4, seed=3):
+        same_run(run, tmp_path / "whole")
 
 
 def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
