@@ -246,9 +246,12 @@ def test_it_is_what_the_paper_says(cell: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.double, torch.cdouble])
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
 @pytest.mark.parametrize("time", [1, 2, 3, 16, 17, 100])
-def test_the_scan_is_the_loop(dtype: torch.dtype, time: int) -> None:
-    """And so are its gradients, those of a first state that is zero, a that is zero, negative or large too."""
+def test_the_scan_is_the_loop(dtype: torch.dtype, time: int, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so are its gradients, those of a first state that is zero, a that is zero, negative or large too; in parts
+    side by side, and one by one as where a step is large."""
+    monkeypatch.setattr("vlrnn.nn.linear_scan._LARGE", 0 if large else 100)
     a, b = torch.randn(2, time, 3, dtype=dtype), torch.randn(2, time, 3, dtype=dtype)
     a[0, time // 2], a[1, 0] = 0, 3
     first = torch.randn(2, 3, dtype=dtype)
@@ -295,3 +298,15 @@ def test_what_cannot_be_built_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=told):
             make()
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([11, 4, 0])])
+def test_mambas_chunks_are_one_text(lengths: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, xs = Mamba(8, memory=4).build(5).double(), torch.randn(3, 11, 5, dtype=torch.double)
+    found = []
+    for size in (4, 100):
+        monkeypatch.setattr("vlrnn.nn.mamba._CHUNK", size)
+        ys, state = cell.scan(xs, cell.initial_state(3), lengths)
+        found.append((ys, *state, *torch.autograd.grad(ys.square().sum(), list(cell.parameters()))))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -12,6 +12,7 @@ from vlrnn.nn.linear_cells import last, scan_within
 from vlrnn.nn.tree import Tree
 
 _SHORTEST, _LONGEST = 1e-3, 1e-1  # steps at the start
+_CHUNK = 32  # steps that are computed at once: what they need of memory, N numbers for each channel, stays near
 
 
 class _MambaLayer(Layer):
@@ -39,23 +40,32 @@ class _MambaLayer(Layer):
         said, heard, h = state
         xs, gate = self.from_input(xs).chunk(2, -1)  # [B, T, E]
         heard = torch.cat([heard, xs], 1)
-        xs, a, b, leave = self._choose(heard)
-        hs = scan_within(a.flatten(2), b.flatten(2), h.flatten(1), there).view_as(a)
-        ys = self.output(((hs @ leave[..., None])[..., 0] + self.past * xs) * F.silu(gate))
-        return ys, (last(ys, said, there), _last_window(heard, self.window - 1, there), hs[:, -1])
+        xs, size, enter, leave = self._choose(heard)
+        chunks = zip(*(each.split(_CHUNK, 1) for each in (size, size * xs, enter, leave)), strict=True)
+        runs = [None] * len(xs.split(_CHUNK, 1)) if there is None else there.split(_CHUNK, 1)
+        ys = []
+        for (size, taken, enter, leave), within in zip(chunks, runs, strict=True):
+            a, b = self._kept(size), taken[..., None] * enter[:, :, None]
+            hs = scan_within(a.flatten(2), b.flatten(2), h.flatten(1), within).view_as(a)
+            ys.append((hs @ leave[..., None])[..., 0])
+            h = hs[:, -1]
+        said_now = self.output((torch.cat(ys, 1) + self.past * xs) * F.silu(gate))
+        return said_now, (last(said_now, said, there), _last_window(heard, self.window - 1, there), h)
 
     def _choose(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """v [B, T, E], a and b [B, T, E, N], and C v [B, T, N], of the steps u and of the window before them."""
+        """v and d [B, T, E], B v and C v [B, T, N], of the steps u and of the window before them."""
         xs = F.silu(self.convolution(heard.transpose(1, 2)).transpose(1, 2))
         size, enter, leave = self.choose(xs).split([self.rank, self.memory, self.memory], -1)
-        size = F.softplus(self.step_size(size))  # [B, T, E]
-        a = torch.exp(size[..., None] * -torch.exp(self.log_decay))
-        return xs, a, (size * xs)[..., None] * enter[:, :, None], leave
+        return xs, F.softplus(self.step_size(size)), enter, leave
+
+    def _kept(self, size: Tensor) -> Tensor:
+        """exp(d A) [..., E, N]."""
+        return torch.exp(size[..., None] * -torch.exp(self.log_decay))
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
         u, _ = self.from_input(x).chunk(2, -1)
-        _, a, _, _ = self._choose(torch.cat([state[1], u[:, None]], 1))
-        return {"forget": a.flatten(1)}
+        _, size, _, _ = self._choose(torch.cat([state[1], u[:, None]], 1))
+        return {"forget": self._kept(size).flatten(1)}
 
 
 def _last_window(heard: Tensor, size: int, there: Tensor | None) -> Tensor:
