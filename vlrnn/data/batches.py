@@ -21,6 +21,9 @@ class Batch(NamedTuple):
     Either `images` [B, 3, S, S] (uint8) is there or `regions` [B, N, D], from the feature cache. `tokens` [M, T] are
     filled up with `<pad>`; captions open with `<bos>` and close with `<eos>`. Row m is about image `image_of[m]`.
     `examples` are the records that the batch is made of, one for each image with its captions, or for each question.
+
+    Words stay on the CPU, whatever the device: how they are laid out is found out there, where nothing waits for a GPU,
+    and who embeds them takes them along.
     """
 
     images: Tensor | None
@@ -30,13 +33,11 @@ class Batch(NamedTuple):
     examples: tuple[Example, ...]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch with its tensors on a device; Lightning calls this."""
-        moved: dict[str, Any] = {
-            name: each.to(device, non_blocking=non_blocking)
-            for name, each in self._asdict().items()
-            if isinstance(each, Tensor)
-        }
-        return self._replace(**moved)
+        """The batch with its images or regions on a device; Lightning calls this."""
+        images, regions = (
+            None if each is None else each.to(device, non_blocking=non_blocking) for each in (self.images, self.regions)
+        )
+        return self._replace(images=images, regions=regions)
 
 
 class Item(NamedTuple):

@@ -59,6 +59,6 @@ def _turned(xs: Tensor, lengths: Tensor | None) -> Tensor:
     """The steps of each row [B, T, D] in the other order; what lies past its length stays where it is."""
     if lengths is None:
         return xs.flip(1)
-    times = torch.arange(xs.shape[1], device=xs.device)
-    places = torch.where(times < lengths[:, None], lengths[:, None] - 1 - times, times)
+    times, ends = torch.arange(xs.shape[1], device=xs.device), lengths.to(xs.device, non_blocking=True)[:, None]
+    places = torch.where(times < ends, ends - 1 - times, times)
     return xs.gather(1, places[..., None].expand_as(xs))

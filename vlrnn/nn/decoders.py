@@ -185,7 +185,7 @@ class ShowAndTell(Decoder):
         return state
 
     def embed(self, tokens: Tensor) -> Tensor:
-        return self.dropout(self.embedding(tokens))
+        return self.dropout(self.embedding(tokens.to(self.embedding.weight.device, non_blocking=True)))
 
     def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
         output, state = self.recurrence.step(words.flatten(0, 1), state)
@@ -290,7 +290,7 @@ class ShowAttendTell(Decoder):
         return self.gate.weight.new_zeros(batch_size, self.recurrence.width), self.recurrence.initial_state(batch_size)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        return self.dropout(self.embedding(tokens))
+        return self.dropout(self.embedding(tokens.to(self.embedding.weight.device, non_blocking=True)))
 
     def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
         before, inner = state

@@ -171,7 +171,8 @@ class NoImage(Encoder):
 
     def context(self, regions: Tensor) -> Context:
         regions = regions.float()
-        whole = regions.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(regions), 1, 4)
+        corner = regions.new_zeros(len(regions), 1, 2)
+        whole = torch.cat([corner, corner + 1], -1)
         return Context(regions, torch.ones_like(regions[..., 0], dtype=torch.bool), regions[:, 0], whole)
 
 

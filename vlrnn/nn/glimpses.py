@@ -14,6 +14,7 @@ from vlrnn.nn.attention import Attention
 from vlrnn.nn.context import Context
 from vlrnn.nn.layout import Layout
 from vlrnn.nn.regions import RegionMap
+from vlrnn.nn.tree import select
 from vlrnn.parts import Part
 
 
@@ -50,7 +51,7 @@ class WholeImage(Look):
         return self
 
     def forward(self, question: Tensor, context: Context, image_of: Tensor) -> Seen:
-        return Seen(context.pooled[image_of], None)
+        return Seen(select(context.pooled, image_of), None)
 
 
 class Glimpses(Look):
@@ -107,5 +108,5 @@ class Glimpses(Look):
             seen.append(layout.pick(sight))
             weights.append(layout.pick(weight))
         if self.pooled:
-            seen.append(context.pooled[image_of])
+            seen.append(select(context.pooled, image_of))
         return Seen(torch.cat(seen, -1), torch.stack(weights, 1))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vlrnn.nn.layout import within
 from vlrnn.nn.recurrence import Recurrence, stack_layers
 from vlrnn.nn.tree import Tree, leaves, map_tree
 
@@ -71,7 +72,7 @@ class Layered(Recurrence):
         return _stacked([layer.initial(batch_size) for layer in self._layers()])
 
     def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        there = None if lengths is None else torch.arange(xs.shape[1], device=xs.device) < lengths[:, None]
+        there = None if lengths is None else within(lengths, xs)
         after = []
         for depth, layer in enumerate(self._layers()):
             if depth:

@@ -1,4 +1,4 @@
-"""Rows of words about images, laid out under the images that they are about. Knows no decoder.
+"""Rows of words: how far they go, and how they lie under the images that they are about. Knows no decoder.
 
 Shapes: B images, K rows for each, M rows in all, T words.
 """
@@ -22,10 +22,17 @@ def stack_steps(steps: Sequence[Tensor], time: int) -> Tensor:
     return torch.stack([*steps, *missing], 2)
 
 
+def within(lengths: Tensor, values: Tensor) -> Tensor:
+    """Which places of values [B, T, ...] are within rows of these lengths [B]: [B, T]."""
+    places = torch.arange(values.shape[1], device=values.device)
+    return places < lengths.to(values.device, non_blocking=True)[:, None]
+
+
 class Layout:
     """M rows about B images, row m about image `image_of[m]`, laid out as [B, K]; places that no row fills hold zeros.
 
-    `rows` is K.
+    `rows` is K. What is laid out may lie on another device than `image_of`, which is best on the CPU: whoever reads
+    numbers off a GPU waits for it.
     """
 
     def __init__(self, image_of: Tensor, batch_size: int) -> None:
@@ -41,11 +48,14 @@ class Layout:
     def lay(self, values: Tensor) -> Tensor:
         """[M, ...] -> [B, K, ...]."""
         grid = values.new_zeros(self.batch_size * self.rows, *values.shape[1:])
-        return grid.index_copy(0, self.place, values).unflatten(0, (self.batch_size, self.rows))
+        return grid.index_copy(0, self._place(values), values).unflatten(0, (self.batch_size, self.rows))
 
     def pick(self, values: Tensor) -> Tensor:
         """[B, K, ...] -> [M, ...]."""
-        return values.flatten(0, 1).index_select(0, self.place)
+        return values.flatten(0, 1).index_select(0, self._place(values))
+
+    def _place(self, values: Tensor) -> Tensor:
+        return self.place.to(values.device, non_blocking=True)
 
 
 class Grid(Layout):

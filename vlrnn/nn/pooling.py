@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from vlrnn.nn.layout import within
 from vlrnn.parts import Part
 
 
@@ -18,6 +19,7 @@ class Last(Pooling):
     """What was said at the last step: the recurrence itself must carry there all that counts."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        lengths = lengths.to(outputs.device, non_blocking=True)
         rows = torch.arange(len(outputs), device=outputs.device)
         return torch.where((lengths > 0)[:, None], outputs[rows, (lengths - 1).clamp(min=0)], 0.0)
 
@@ -27,8 +29,8 @@ class Mean(Pooling):
     out."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        there = _there(outputs, lengths)
-        return outputs.where(there, 0.0).sum(1) / lengths.clamp(min=1)[:, None]
+        there = within(lengths, outputs)[..., None]
+        return outputs.where(there, 0.0).sum(1) / there.sum(1).clamp(min=1)
 
 
 class Max(Pooling):
@@ -36,10 +38,5 @@ class Max(Pooling):
     2008; over recurrences: Conneau et al. 2017, section 3.2.2)."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        largest = outputs.where(_there(outputs, lengths), -torch.inf).amax(1)
-        return torch.where((lengths > 0)[:, None], largest, 0.0)
-
-
-def _there(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Which steps are within their row: [B, T, 1]."""
-    return (torch.arange(outputs.shape[1], device=outputs.device) < lengths[:, None])[..., None]
+        there = within(lengths, outputs)[..., None]
+        return outputs.where(there, -torch.inf).amax(1).where(there.any(1), 0.0)

@@ -106,7 +106,8 @@ class QuestionEncoder(Reader):
         """Questions [M, T], filled up with `<pad>` -> [M, Q]; one without words is what the recurrence starts with."""
         start = self.recurrence.initial_state(len(tokens))
         lengths = (tokens != PAD).sum(1)
-        outputs, state = self.recurrence.scan(self.dropout(self.embedding(tokens)), start, lengths)
+        words = self.embedding(tokens.to(self.embedding.weight.device, non_blocking=True))
+        outputs, state = self.recurrence.scan(self.dropout(words), start, lengths)
         if self.pooling is not None:
             question = self.pooling(outputs, lengths)
         else:  # of what reads both ways each half has read all of it

@@ -49,7 +49,8 @@ class Recurrence(Part, nn.Module):
         Args:
             xs: [B, T, I].
             state: of B rows.
-            lengths: [B], 0..T; past its length a row's state stays as it was and its output is zero. None: all T.
+            lengths: [B], 0..T; past its length a row's state stays as it was and its output is zero. They may lie on
+                the CPU, where reading them waits for no GPU. None: all T.
 
         Returns:
             outputs [B, T, D] and the state after the last step.
@@ -158,7 +159,7 @@ class _Fused(Recurrence):
         packed = pack_padded_sequence(xs, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
         ys, layer_first = self.kernel(packed, layer_first)
         ys, _ = pad_packed_sequence(ys, batch_first=True, total_length=time)
-        runs = (lengths > 0).view(batch_size, 1, 1)
+        runs = (lengths > 0).view(batch_size, 1, 1).to(xs.device, non_blocking=True)
         after = map_tree(lambda new, old: torch.where(runs, new.transpose(0, 1), old), layer_first, state)
         return torch.where(runs, ys, 0.0), after
 

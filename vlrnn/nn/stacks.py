@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
+from vlrnn.nn.layout import within
 from vlrnn.nn.recurrence import Recurrence, stack_layers
 from vlrnn.nn.tree import Tree
 
@@ -49,7 +50,7 @@ class _Stack(Recurrence):
             xs = self.join(depth, xs, ys) if depth else ys
             after.append(new)
         if lengths is not None:
-            there = torch.arange(xs.shape[1], device=xs.device) < lengths[:, None]
+            there = within(lengths, xs)
             xs = xs.where(there[..., None], 0.0)
         return xs, tuple(after)
 

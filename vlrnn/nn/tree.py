@@ -32,5 +32,5 @@ def leaves(tree: Tree) -> list[Tensor]:
 
 
 def select(tree: Tree, rows: Tensor) -> Tree:
-    """Pick rows [R] of every leaf: [X, ...] -> [R, ...]."""
-    return map_tree(lambda leaf: leaf.index_select(0, rows), tree)
+    """Pick rows [R], which may lie on the CPU, of every leaf: [X, ...] -> [R, ...]."""
+    return map_tree(lambda leaf: leaf.index_select(0, rows.to(leaf.device, non_blocking=True)), tree)

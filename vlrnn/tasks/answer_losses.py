@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
+from vlrnn.nn.tree import map_tree, select
 from vlrnn.parts import Part
 from vlrnn.tasks.objectives import Loss
 
@@ -23,7 +24,8 @@ class Guess(NamedTuple):
 class Targets(NamedTuple):
     """What annotators said of M questions, on A answers: `counts` [M, A], how many gave each, and `worth` [M, A], the
     accuracy in 0..1 that it would have; and `prior` [M, A], how often, in 0..1, each is right for training questions of
-    the same type, where that is known."""
+    the same type, where that is known. They stay on the CPU, where which questions teach anything is found out without
+    waiting for a GPU."""
 
     counts: Tensor
     worth: Tensor
@@ -68,9 +70,11 @@ class LogitLoss(AnswerLoss):
         """The loss of logits [M, A], questions weighted by `weights` [M] where given."""
         taught = self.taught(targets)
         if weights is None:
-            weights = torch.ones_like(logits[:, 0])
-        known = Targets(targets.counts[taught], targets.worth[taught])
-        return Loss((weights[taught] * self.each(logits[taught], known)).sum(), weights[taught].sum())
+            weights = torch.ones_like(targets.counts[:, 0])
+        known, weights = Targets(targets.counts[taught], targets.worth[taught]), weights[taught]
+        known, weights = map_tree(lambda each: each.to(logits.device, non_blocking=True), (known, weights))
+        each = self.each(select(logits, taught.nonzero()[:, 0]), known)
+        return Loss((weights * each).sum(), weights.sum())
 
 
 class SoftAnswers(LogitLoss):

@@ -16,7 +16,6 @@ from vlrnn.nn.encoders import Encoder
 from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.glimpses import Look
 from vlrnn.nn.questions import Reader
-from vlrnn.nn.tree import map_tree
 from vlrnn.nn.understanding import Understanding
 from vlrnn.records import Example
 from vlrnn.tasks.answer_losses import AnswerLoss, Guess, SoftAnswers, Targets
@@ -94,7 +93,7 @@ class ClassifierVQA(Choosing):
     def loss(self, batch: Batch) -> Loss:
         """The mean of the members' losses."""
         guesses = self.guess(batch)
-        targets = self._targets(batch.examples, guesses[0].logits)
+        targets = self._targets(batch.examples)
         losses = [member.loss(guess, targets) for member, guess in zip(self._members(), guesses, strict=True)]
         return Loss(torch.stack([each.total for each in losses]).mean(), losses[0].words)
 
@@ -108,14 +107,13 @@ class ClassifierVQA(Choosing):
     def _members(self) -> list[_Member]:
         return cast(list[_Member], list(self.members))
 
-    def _targets(self, examples: tuple[Example, ...], logits: Tensor) -> Targets:
-        counts, values = torch.zeros(2, *logits.shape).unbind()
+    def _targets(self, examples: tuple[Example, ...]) -> Targets:
+        counts, values = torch.zeros(2, len(examples), len(self.answers)).unbind()
         for row, example in enumerate(examples):
             for id, count, value in self._targets_of(example.answers):
                 counts[row, id], values[row, id] = count, value
         prior = None if self.prior is None else self.prior.of([each.question_type for each in examples])
-        targets = Targets(counts, values, prior)
-        return map_tree(lambda each: each.to(logits.device), targets)
+        return Targets(counts, values, prior)
 
     def _targets_of_answers(self, answers: tuple[str, ...]) -> list[tuple[int, int, float]]:
         counts = self.answers.counts(map(canonical, answers))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
+from vlrnn.nn.tree import select
 from vlrnn.tasks.answer_losses import AnswerLoss, Guess, LogitLoss, MajorityAnswer, Targets
 from vlrnn.tasks.objectives import Loss
 
@@ -76,7 +77,8 @@ class BiasProduct(_PriorKnown):
     2002)."""
 
     def biased(self, guess: Guess, targets: Targets) -> Loss:
-        return self.inner.of_logits(guess.logits + self.inner.log_odds(self.prior(targets)), targets)
+        prior = self.prior(targets).to(guess.logits.device, non_blocking=True)
+        return self.inner.of_logits(guess.logits + self.inner.log_odds(prior), targets)
 
 
 class LearnedMixin(_PriorKnown):
@@ -98,10 +100,10 @@ class LearnedMixin(_PriorKnown):
 
     def biased(self, guess: Guess, targets: Targets) -> Loss:
         trust = F.softplus(self.trust(guess.fused))  # [M, 1]
-        prior = self.prior(targets)
+        prior = self.prior(targets).to(trust.device, non_blocking=True)
         loss = self.inner.of_logits(guess.logits + trust * self.inner.log_odds(prior), targets)
         shares = (trust * prior.log()).log_softmax(-1)
-        entropy = -(shares.exp() * shares).sum(1)[self.inner.taught(targets)].sum()
+        entropy = -select((shares.exp() * shares).sum(1), self.inner.taught(targets).nonzero()[:, 0]).sum()
         return Loss(loss.total + self.entropy * entropy, loss.words)
 
 

@@ -107,8 +107,8 @@ class GenerativeVQA(QuestionAnswering):
         """The mean of the members' losses."""
         tokens = torch.nn.utils.rnn.pad_sequence(
             [self._answer(example) for example in batch.examples], batch_first=True, padding_value=PAD
-        ).to(batch.tokens.device)
-        rows = torch.arange(len(tokens), device=tokens.device)
+        )
+        rows = torch.arange(len(tokens))
         context = self.see(batch)
         losses = []
         for member in self._members():

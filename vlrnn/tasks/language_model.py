@@ -71,7 +71,7 @@ class LanguageModel(Task):
     def loss(self, batch: TextBatch) -> Loss:  # type: ignore[override]
         log_probs, state = self.decoder.log_probs(batch.tokens, self._state(batch, self._learnt))
         self._learnt = map_tree(Tensor.detach, state)
-        return Loss(-log_probs.sum(), log_probs.new_tensor(log_probs.numel()))
+        return Loss(-log_probs.sum(), log_probs.new_full((), log_probs.numel()))
 
     def _state(self, batch: TextBatch, carried: Tree) -> Tree:
         if batch.begins or carried is None:

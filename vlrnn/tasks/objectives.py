@@ -38,10 +38,14 @@ class WordLoss(Part):
 
     def __call__(self, decoder: Decoder, said: Said, targets: Tensor) -> Loss:
         """The loss of what a decoder said of M rows, targets [M, T] being filled up with `<pad>`, which is not
-        scored."""
+        scored; they are best on the CPU, which then need not wait for a GPU."""
+        device = said.output.device
         there = targets != PAD
-        logits = decoder.readout(said.output[there]).float()  # [L, V]
-        total = F.cross_entropy(logits, targets[there], reduction="sum", label_smoothing=self.label_smoothing)
+        places = there.flatten().nonzero()[:, 0].to(device, non_blocking=True)  # [L]
+        words = targets[there].to(device, non_blocking=True)
+        logits = decoder.readout(said.output.flatten(0, 1).index_select(0, places)).float()  # [L, V]
+        total = F.cross_entropy(logits, words, reduction="sum", label_smoothing=self.label_smoothing)
+        there = there.to(device, non_blocking=True)
         if self.doubly_stochastic and said.attention is not None:
             looked = (said.attention * there[..., None]).sum(1)  # [M, N]
             total = total + self.doubly_stochastic * (1 - looked).square().sum()

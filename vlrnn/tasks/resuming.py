@@ -63,6 +63,8 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
+        # Lightning has all processes agree at every step whether one got SIGTERM, and wait for it; see `_any_asked`.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         loader = trainer.train_dataloader
         if isinstance(loader, ResumableLoader):
             self._loader = loader

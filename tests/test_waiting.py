@@ -1,0 +1,173 @@
+"""A step of training never waits for a GPU: nothing in it depends on numbers that are computed there.
+
+There need be none: fake tensors have a device, shapes and types, and no numbers, so that whoever reads one is found.
+"""
+
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from vlrnn.data.batches import Batch
+from vlrnn.data.text_stream import TextBatch
+from vlrnn.nn.attention import SoftAttention
+from vlrnn.nn.bidirectional import Bidirectional
+from vlrnn.nn.decoders import ShowAttendTell
+from vlrnn.nn.encoders import NoImage
+from vlrnn.nn.fusion import Concatenation
+from vlrnn.nn.glimpses import Glimpses
+from vlrnn.nn.linear_cells import MinGRU
+from vlrnn.nn.pooling import Max
+from vlrnn.nn.questions import QuestionEncoder
+from vlrnn.nn.recurrence import LSTM
+from vlrnn.nn.stream import StreamDecoder
+from vlrnn.records import Example
+from vlrnn.tasks.answer_losses import MajorityAnswer, SoftAnswers
+from vlrnn.tasks.base import Task
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.tasks.classifier_vqa import ClassifierVQA
+from vlrnn.tasks.debiasing import BiasProduct, LearnedMixin, Reweighting, RUBi
+from vlrnn.tasks.generative_vqa import GenerativeVQA
+from vlrnn.tasks.language_model import LanguageModel
+from vlrnn.tasks.objectives import WordLoss
+from vlrnn.text.answer_set import AnswerPrior, AnswerSet
+from vlrnn.text.units import Characters
+from vlrnn.text.vocabulary import Vocabulary
+
+WORDS = Vocabulary(list("abcdefgh"))
+ANSWERS = AnswerSet(("a", "b", "c"))
+GPU = torch.device("cuda", 0)
+
+
+class MadeUpGPU(TorchDispatchMode):
+    """Tensors on the CPU are what they are; those on a GPU have a shape and a type, and no numbers. Copies that are
+    waited for are refused, unless `waits`: from the GPU, and to it where they are not told to be non-blocking."""
+
+    def __init__(self, fake: FakeTensorMode) -> None:
+        super().__init__()
+        self.fake, self.waits = fake, False
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        device = torch.device(kwargs.get("device") or "cpu")
+        if device.type == "cpu" and not any(isinstance(each, FakeTensor) for each in given):
+            with unset_fake_temporarily():
+                return function(*args, **kwargs)
+        if function is torch.ops.aten._to_copy.default and not isinstance(args[0], FakeTensor):
+            assert self.waits or kwargs.get("non_blocking"), "taken to the GPU and waited for"
+        args, kwargs = tree_map_only(torch.Tensor, self._faked, (args, kwargs))
+        found = function(*args, **kwargs)
+        assert all(each.device.type == "cuda" for each in tree_leaves(found) if isinstance(each, torch.Tensor))
+        return found
+
+    def _faked(self, each: torch.Tensor) -> torch.Tensor:
+        return each if isinstance(each, FakeTensor) else self.fake.from_tensor(each)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUpGPU]:
+    # The library's kernels cannot be made up; what comes before and behind them is looked at.
+    monkeypatch.setattr(nn.LSTM, "forward", lambda self, xs, state: (xs, state))
+    monkeypatch.setattr("vlrnn.nn.recurrence.pack_padded_sequence", packed)
+    monkeypatch.setattr("vlrnn.nn.recurrence.pad_packed_sequence", lambda ys, **_: (ys, None))
+    with warnings.catch_warnings(action="ignore"), FakeTensorMode() as fake, MadeUpGPU(fake) as made_up:
+        yield made_up
+
+
+def packed(xs: torch.Tensor, lengths: torch.Tensor, **_: Any) -> torch.Tensor:
+    assert lengths.device.type == "cpu"
+    return xs
+
+
+def decoder() -> ShowAttendTell:
+    return ShowAttendTell(LSTM(6), SoftAttention(4), embedding=5, region_width=7, frequencies=2, query_word=True)
+
+
+def questions(cell: Any = None) -> dict[str, Any]:
+    reader = QuestionEncoder(cell or Bidirectional(MinGRU(6, layers=2)), embedding=6, pooling=None if cell else Max())
+    look = Glimpses(SoftAttention(4), count=2, region_width=7, pooled=True)
+    return {"question_encoder": reader, "look": look, "fusion": Concatenation(8)}
+
+
+def classifier(loss: Any) -> ClassifierVQA:
+    prior = AnswerPrior({"what": {"a": 3, "b": 1}})
+    return ClassifierVQA(WORDS, ANSWERS, NoImage(), **questions(), loss=loss, prior=prior)
+
+
+TASKS: dict[str, Any] = {
+    "captions": lambda: Captioner(WORDS, NoImage(), decoder(), loss=WordLoss(0.1, doubly_stochastic=1.0)),
+    "spoken answers": lambda: GenerativeVQA(WORDS, ANSWERS, NoImage(), **questions(LSTM(6)), decoder=decoder()),
+    "soft answers": lambda: classifier(SoftAnswers()),
+    "the majority's answer": lambda: classifier(MajorityAnswer()),
+    "reweighting": lambda: classifier(Reweighting()),
+    "bias product": lambda: classifier(BiasProduct()),
+    "learned mixin": lambda: classifier(LearnedMixin()),
+    "RUBi": lambda: classifier(RUBi()),
+    "text": lambda: LanguageModel(WORDS, Characters(), StreamDecoder(MinGRU(6), embedding=5)),
+}
+
+
+def batch() -> Any:
+    asked = ("a b", "a", ""), (("a", "b"), ("c",), ("no answer of the set",))
+    examples = tuple(
+        Example(str(number), "1", "1.png", question=question, answers=answers, question_type="what")
+        for number, (question, answers) in enumerate(zip(*asked, strict=True))
+    )
+    tokens = torch.tensor([[1, 4, 5, 2], [1, 6, 2, 0], [1, 2, 0, 0]])
+    return Batch(None, torch.zeros(2, 1, 1), tokens, torch.tensor([0, 1, 1]), examples)
+
+
+def move(task: Task) -> None:
+    """As `task.to(GPU)`, which fake tensors do not support."""
+    for module in task.modules():
+        for name, each in module._parameters.items():
+            module._parameters[name] = None if each is None else nn.Parameter(each.detach().to(GPU))
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = None if buffer is None else buffer.to(GPU)
+    task._device = GPU
+
+
+@pytest.mark.parametrize("what", list(TASKS))
+def test_a_step_waits_for_no_gpu(what: str, gpu: MadeUpGPU, monkeypatch: pytest.MonkeyPatch) -> None:
+    words, task = batch(), TASKS[what]()
+    if what == "text":
+        words = TextBatch(words.tokens, True, words.examples)
+    monkeypatch.setattr(Task, "global_step", 0)
+    monkeypatch.setattr(Task, "log", lambda *_, **__: None)
+    task._trainer = SimpleNamespace(world_size=1, accumulate_grad_batches=1)
+
+    def step() -> None:
+        loss = task.training_step(words.to(GPU, non_blocking=True), 0)
+        assert loss.requires_grad
+        for each in task.parameters():  # going back needs a real GPU
+            each.grad = torch.zeros_like(each)
+        task.on_before_optimizer_step(None)
+
+    gpu.waits = True  # the first step takes what is counted over steps to the GPU, once
+    move(task)
+    step()
+    gpu.waits = False
+    step()
+    assert all(each.device.type == "cuda" for each in task.parameters())
+
+
+def test_who_waits_is_found(gpu: MadeUpGPU) -> None:
+    there = torch.zeros(3).to(GPU, non_blocking=True)
+    ways = [
+        lambda: there.sum().item(),
+        lambda: there[there > 0],
+        lambda: there.cpu(),
+        lambda: there + torch.ones(3),
+        lambda: torch.ones(3).to(GPU),
+    ]
+    for wait in ways:
+        with pytest.raises(Exception):  # noqa: B017, PT011 (of whichever kind)
+            wait()
