@@ -337,6 +337,25 @@ def test_interrupted_training_goes_on(
     assert steps[0] < step <= steps[-1]  # one log, of both
 
 
+def test_a_worker_that_is_lost_is_told(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    """As where the system runs out of memory. An example's image is read by whoever ends itself then."""
+    Workshop(tmp_path, classifier_file, dataset)
+    program = "\n".join(
+        [
+            "import os, signal, sys, vlrnn.data.batches",
+            "vlrnn.data.batches.open_image = lambda path: os.kill(os.getpid(), signal.SIGKILL)",
+            "from vlrnn.cli import main",
+            "sys.exit(main(sys.argv[1:]))",
+        ]
+    )
+    flags = ["fit", "--config", "recipe.yaml", "--data.cache", "null", "--data.num_workers", "1"]
+    command = [sys.executable, "-c", program, *flags]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    one_line(done.stderr.splitlines()[-1], "a process that loads examples was ended from outside", "--ckpt_path last")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "cache"])
 def test_without_arguments_what_is_missing_is_told(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command]) == 2

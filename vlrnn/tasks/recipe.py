@@ -8,7 +8,6 @@ a flag.
 import importlib
 import logging
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +17,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 import yaml
-from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
@@ -28,7 +25,6 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.text_stream import TextStream
@@ -37,6 +33,7 @@ from vlrnn.files import read_text
 from vlrnn.progress import is_told
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import AnyPart, load_part
+from vlrnn.tasks.faults import as_told
 from vlrnn.tasks.progress_bar import Bar, ProgressLines
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.resuming import Checkpoints
@@ -180,44 +177,6 @@ class RecipeCLI(LightningCLI):
         return named or str(best)
 
 
-_READERS = {
-    "jsonargparse",
-    "lightning_fabric",
-    "packaging",
-    "pytorch_lightning",
-    "torch",
-    "yaml",
-    *sys.stdlib_module_names,
-}
-"""Who is told here what a recipe says, and what a checkpoint holds."""
-
-
-def _told(fault: Exception) -> Exception:
-    """What is wrong with a recipe: our own word, where one lies within; else that of those who are told what it says,
-    and cannot do with it, in one line. A fault that passed through code of ours, or of the user's, stays what it is."""
-    within: BaseException | None = fault
-    while within is not None:
-        if isinstance(within, UserError):
-            return within
-        within = within.__cause__ or within.__context__
-    frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)]
-    modules = {frame.f_globals.get("__name__", "") for frame in frames} - {__name__}
-    refused = isinstance(fault, (ArgumentError, MisconfigurationException))
-    theirs = modules and {each.partition(".")[0] for each in modules} <= _READERS
-    if isinstance(fault, OSError) or not (refused or theirs):
-        return fault
-    reason = f"{'' if refused else type(fault).__name__ + ': '}{' '.join(str(fault).split())}"
-    if {frame.f_code.co_name for frame in frames} & {"_restore_modules_and_callbacks", "restore_training_state"}:
-        return UserError(f"the checkpoint is broken, or training cannot go on from it: {reason}")
-    return UserError(reason)
-
-
-def _lost_another(fault: Exception) -> bool:
-    """Whether a process could no longer reach another that it trains with."""
-    lost = isinstance(fault, dist.DistError) or (isinstance(fault, RuntimeError) and "gloo" in str(fault))
-    return lost and dist.is_initialized()
-
-
 def _hush() -> None:
     """Silence what Lightning tells of itself, and of what is meant here."""
     for text in (
@@ -321,12 +280,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
             raise KeyboardInterrupt from None
         raise
     except Exception as fault:
-        if _lost_another(fault):
-            raise UserError(
-                "another process of this training has ended, and so this one does; what the other said tells why. To "
-                "go on from the last checkpoint: --ckpt_path last"
-            ) from None
-        told = _told(fault)
+        told = as_told(fault, __name__)
         if told is fault:
             raise
         raise told from None
