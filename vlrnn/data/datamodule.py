@@ -198,7 +198,8 @@ class VisionLanguageData(pl.LightningDataModule):
             count = len(self._examples(split))
             if split != "train" and count < (1 if self.asks else 2):
                 least = "a question" if self.asks else "two images"
-                raise UserError(f"{self.root / split}.jsonl: scores take {least} at least; there are {count}")
+                place = f"{self.root / split}.jsonl" if self.overfit is None or split == "test" else "--overfit"
+                raise UserError(f"{place}: scores take {least} at least; there are {count}")
         self._caches = self.make_cache(self._encoder(), self._used()) if self.cache is not None else {}
 
     def _used(self) -> tuple[str, ...]:
