@@ -190,17 +190,21 @@ class VisionLanguageData(pl.LightningDataModule):
         return caches
 
     def prepare_data(self) -> None:
+        self._check()  # ahead of hours of encoding
         if self.cache is not None:
             self.make_cache(self._encoder(), self._used(), self._trainer().strategy.root_device)
 
     def setup(self, stage: str) -> None:
+        self._check()
+        self._caches = self.make_cache(self._encoder(), self._used()) if self.cache is not None else {}
+
+    def _check(self) -> None:
         for split in self._used():
             count = len(self._examples(split))
             if split != "train" and count < (1 if self.asks else 2):
                 least = "a question" if self.asks else "two images"
                 place = f"{self.root / split}.jsonl" if self.overfit is None or split == "test" else "--overfit"
                 raise UserError(f"{place}: scores take {least} at least; there are {count}")
-        self._caches = self.make_cache(self._encoder(), self._used()) if self.cache is not None else {}
 
     def _used(self) -> tuple[str, ...]:
         """The splits that the Trainer is about to use."""
