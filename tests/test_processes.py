@@ -158,6 +158,28 @@ def test_a_rank_that_dies_ends_the_others(rank: int, classifier_file: Path, data
     assert "another process of this training has ended" in told
 
 
+def test_a_job_that_is_to_end_leaves_its_last_checkpoint(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    """And no other: Lightning's would lie within a step, and be taken for newer from then on."""
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    forever = ("--trainer.max_epochs", "100000", "--early_stopping.patience", "100000")
+    tasks = [
+        subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
+        for command, environment in of_a_cluster(shop, (*TWO, *forever))
+    ]
+    try:
+        deadline = time.monotonic() + 120
+        while not (shop.run_folder / "checkpoints" / "last.ckpt").is_file():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        for task in tasks:
+            task.send_signal(signal.SIGUSR1)
+        assert [task.wait(60) for task in tasks] == [130, 130]
+    finally:
+        for task in tasks:
+            task.kill()
+    assert {path.name for path in shop.run_folder.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+
+
 @pytest.mark.parametrize(("rank", "number"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
 def test_where_one_is_asked_to_end_all_do(
     rank: int, number: signal.Signals, classifier_file: Path, dataset: Path, tmp_path: Path

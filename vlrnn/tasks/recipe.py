@@ -37,7 +37,7 @@ from vlrnn.tasks.faults import as_told
 from vlrnn.tasks.progress_bar import Bar, ProgressLines
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.resuming import Checkpoints
-from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, loggers
+from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, cluster, loggers
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.units import Units
 from vlrnn.text.vocabulary import Vocabulary
@@ -132,6 +132,7 @@ class RecipeCLI(LightningCLI):
             kwargs["logger"] = loggers(settings["default_root_dir"], settings["logger"])
             callbacks.append(LearningRateMonitor())
         plugins = [*(settings["plugins"] or []), PlainCheckpoints()]
+        plugins += cluster(plugins)
         return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, **kwargs)
 
     def _parse_ckpt_path(self) -> None:

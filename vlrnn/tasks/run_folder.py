@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vlrnn.files import replacing
@@ -24,10 +25,12 @@ from vlrnn.tasks.checkpoint import read_checkpoint
 from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_log import RunLog
 
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+"""Ctrl-C, and what clusters send that want a machine back."""
+
 
 class LastWord(Callback):
-    """Ends a run between two steps that is interrupted, by Ctrl-C, or by SIGTERM as of a cluster that wants its machine
-    back; keeps what it has learnt, and says how to go on.
+    """Ends a run that is interrupted between two steps, keeps what it has learnt, and says how to go on.
 
     Left to itself, Ctrl-C would strike anywhere: in the middle of a step, of writing a file, of a validation that
     could not be taken up again, or where Python swallows it. Pressed twice it does, and the checkpoint before is left.
@@ -40,7 +43,7 @@ class LastWord(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():  # no other may
             ask = partial(self._ask, trainer)
-            self._before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {each: signal.signal(each, ask) for each in _ENDING}
 
     def _ask(self, trainer: pl.Trainer, number: int, _: Any) -> None:
         if self._asked:
@@ -89,6 +92,15 @@ class RunConfig(SaveConfigCallback):
         if stage == "fit" or not path.is_file():
             with replacing(path) as file:
                 file.write(self.parser.dump(self.config, skip_none=False))
+
+
+def cluster(plugins: Iterable[Any]) -> list[ClusterEnvironment]:
+    """SLURM, where it started this process, and nothing else is named: without Lightning's own way to queue a job once
+    more, whose checkpoints lie within a step, and are taken for newer than `last.ckpt` ever after."""
+    named = any(isinstance(each, ClusterEnvironment) for each in plugins)
+    if named or TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
 
 
 def loggers(folder: str, wanted: bool | Logger | Iterable[Logger] | None) -> list[Logger]:
