@@ -5,6 +5,7 @@ python demo/app.py --captioner CKPT --generative CKPT --classifier CKPT --object
 """
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -217,13 +218,12 @@ def _caption_part(models: Models, picture: gr.Image) -> None:
     button.click(captions(models), [picture, *settings], [text, rows, words], api_name="caption")
     words.input(looks(models), [picture, text, words], [map_, status], api_name="look")
     check.click(objects(models), [picture, text], [named], api_name="objects")
-    picture.change(
-        lambda: ("", [], gr.Radio(choices=[], value=None, visible=False), "", None, []),
-        None,
-        [text, rows, words, status, map_, named],
-        queue=False,  # at once: what is asked of the new picture must not be cleared
-        api_visibility="private",
-    )
+    # In the browser itself: what comes from the server may come late, and would clear what is said of the new picture.
+    nothing = [text, rows, words, status, map_, named]
+    cleared = '["", none(0), {__type__: "update", choices: [], value: null, visible: false}, "", null, none(1)]'
+    headers = json.dumps([rows.headers, named.headers])
+    empty = f"const none = (n) => ({{headers: {headers}[n], data: [], metadata: null}});"
+    picture.change(None, None, nothing, js=f"() => {{{empty} return {cleared};}}", api_visibility="private")
 
 
 def _question_part(models: Models, picture: gr.Image) -> None:

@@ -158,6 +158,12 @@ def test_an_example_is_taken(page: Any) -> None:
     uploaded(page).wait_for()
     press(page, "caption")
     page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
+    page.get_by_text("where it looked: choose a word").wait_for()
+    examples.nth(1).click()  # what was said of the last picture goes
+    page.wait_for_function("document.querySelector('.said textarea').value.length == 0")
+    page.get_by_text("where it looked: choose a word").wait_for(state="hidden")
+    press(page, "caption")
+    page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
 
 
 def test_it_is_used_from_a_script(address: str, picture: Path) -> None:
