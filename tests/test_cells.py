@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vlrnn.errors import UserError
@@ -176,8 +177,9 @@ def rwkv(layer: Layer, xs: Tensor) -> list[Tensor]:
             now = torch.outer(k[here], v[here])
             heard = r[here] @ (memory[at] + torch.diag(p["now"][at]) @ now)
             after.append(torch.diag(w[here]) @ memory[at] + now)
-            y.append(norm(heard, p["even_out.weight"][here], p["even_out.bias"][here]))
-        said.append(p["output.weight"] @ (torch.cat(y) * silu(g)))
+            y.append(heard)
+        normed = F.group_norm(torch.cat(y)[None], heads, p["even_out.weight"], p["even_out.bias"], eps=64e-5)[0]
+        said.append(p["output.weight"] @ (normed * silu(g)))
         before, memory = x, torch.stack(after)
     return said
 

@@ -11,6 +11,7 @@ from vlrnn.nn.tree import Tree
 
 _CHUNK = 16  # steps that are computed at once; the memory of training grows with it
 _PARTS = 5  # receptance, key, value, gate, decay
+_NORM_EPS = 64e-5  # 1e-5 * 8^2, see `RWKV`
 
 
 class _RWKVLayer(Layer):
@@ -27,7 +28,7 @@ class _RWKVLayer(Layer):
         self.decay_down = nn.Parameter(torch.empty(width, rank).uniform_(-1e-2, 1e-2))
         self.decay_up = nn.Parameter(torch.empty(rank, width).uniform_(-1e-2, 1e-2))
         self.now = nn.Parameter(torch.empty(heads, width // heads).uniform_(-0.5, 0.5))
-        self.even_out = nn.GroupNorm(heads, width)
+        self.even_out = nn.GroupNorm(heads, width, eps=_NORM_EPS)
         self.output = nn.Linear(width, width, bias=False)
 
     def initial(self, batch_size: int) -> Tree:
@@ -111,7 +112,9 @@ class RWKV(Layered):
 
     y = r (S + diag(u) k v^T),  S' = diag(w) S + k v^T,  o = W (silu(g) norm(y)).
 
-    The input before and S are the state.
+    The input before and S are the state. The norm is a group norm over each head, with eps = 64e-5. The published code
+    (BlinkDL/RWKV-LM, RWKV-v5/src/model.py, RWKV_Tmix_x060, and train.py) takes 1e-5 * head_size_divisor^2, with a
+    divisor of 8: RWKV-5 divided by 8 ahead of a norm with eps = 1e-5, and this is the same.
 
     Args:
         width, layers, dropout: as everywhere.
