@@ -191,6 +191,17 @@ def test_a_batch_without_captions_does_no_harm(dataset: Path, classifier_file: P
     assert loss.words == 0
 
 
+def test_a_batch_of_float_images_is_refused(checkpoints: Any, dataset: Path) -> None:
+    """Whatever is asked of the task."""
+    task = load_task(checkpoints.plain, Captioner)
+    batch = collate(items_of(dataset, list(open_split(dataset, "val")), task.vocabulary))
+    assert batch.images is not None
+    batch = batch._replace(images=batch.images / 255)
+    for work in (task.loss, task.predict, task.see, task.seen):
+        with pytest.raises(UserError, match="uint8 tensors"):
+            work(batch)
+
+
 class Plain(Captioner):
     """Moved by plain SGD, as `stepped` does, in whatever process."""
 

@@ -3,6 +3,7 @@ refuse."""
 
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.nn.encoders import CNNEncoder, Encoder, NoImage
 from vlrnn.parts import describe, rebuild
 
 CLASSIFIER = "mobilenet_v3_small"
@@ -287,6 +288,21 @@ def test_maps_with_channels_behind_are_read_right() -> None:
     with torch.no_grad():
         cells = encoder.trunk((image - encoder.mean) / encoder.std)
         assert torch.equal(encoder.regions(image)[0, 16 * 3 + 5], cells[0, 3, 5])
+
+
+# What is no image.
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64, torch.bool])
+@pytest.mark.parametrize("make", [lambda: CNNEncoder(CLASSIFIER, size=64), NoImage], ids=["CNN", "NoImage"])
+def test_images_are_uint8(make: Callable[[], Encoder], dtype: torch.dtype) -> None:
+    """Floats in 0..1 would be taken for pictures that are nearly black."""
+    encoder = make().eval()
+    for twin in (encoder, encoder.folded()):
+        for give in (twin, twin.regions):
+            with pytest.raises(UserError, match=f"uint8 tensors .* not {str(dtype)[6:]}; .*torch.uint8"):
+                give(torch.ones(1, 3, 64, 64).to(dtype))
+            assert give(torch.ones(1, 3, 64, 64, dtype=torch.uint8)) is not None
 
 
 # Quick.

@@ -36,11 +36,25 @@ class Encoder(Part, nn.Module):
     count: int
 
     def forward(self, images: Tensor) -> Context:
-        """Encode uint8 images [B, 3, S, S]."""
+        """Encode uint8 images [B, 3, S, S]; raises as `regions` does."""
         return self.context(self.regions(images))
 
     def regions(self, images: Tensor) -> Tensor:
-        """The regions [B, N, D] of uint8 images [B, 3, S, S]; this is what the feature cache keeps."""
+        """The regions [B, N, D] of uint8 images [B, 3, S, S]; this is what the feature cache keeps.
+
+        Raises:
+            UserError: the images are not uint8. Floats in 0..1, as many libraries give them, would all be near black.
+        """
+        if images.dtype != torch.uint8:
+            found = str(images.dtype).removeprefix("torch.")
+            raise UserError(
+                f"encoder: images are uint8 tensors [B, 3, S, S] with values in 0..255, not {found}; of floats in 0..1 "
+                "make (images * 255).round().to(torch.uint8)"
+            )
+        return self.encode(images)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The regions [B, N, D] of images [B, 3, S, S] that are uint8 for certain: what an encoder implements."""
         raise NotImplementedError
 
     def context(self, regions: Tensor) -> Context:
@@ -138,7 +152,7 @@ class CNNEncoder(Encoder):
         twin._modules = {**self._modules, "trunk": FoldedTrunk(self.trunk, bf16, compiled)}
         return twin.requires_grad_(False)
 
-    def regions(self, images: Tensor) -> Tensor:
+    def encode(self, images: Tensor) -> Tensor:
         pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return _as_regions(self.trunk(pixels))
@@ -166,7 +180,7 @@ class NoImage(Encoder):
     def __init__(self) -> None:
         super().__init__()
 
-    def regions(self, images: Tensor) -> Tensor:
+    def encode(self, images: Tensor) -> Tensor:
         return images.new_zeros(len(images), 1, 1, dtype=torch.float)
 
     def context(self, regions: Tensor) -> Context:
