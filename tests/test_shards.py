@@ -183,7 +183,7 @@ def test_mistakes(script: Script, dataset: Path, tmp_path: Path, monkeypatch: py
     shutil.copytree(dataset, lacking)
     (lacking / "images/red_left.png").unlink()
     pytest.importorskip("webdataset", reason="needs webdataset, of the extra shards")
-    assert "images/red_left.png: cannot be read: No such file" in script.refuses("shards", lacking)
+    assert "images/red_left.png: no such file" in script.refuses("shards", lacking)
     script.out = dataset
     assert script.run("shards", dataset) == 2
     assert "name another folder" in script.error
@@ -239,7 +239,7 @@ def test_damage_is_told(tar: Path) -> None:
             open_image(tar / last.name)
         assert "copy it again" in str(refusal.value), name
     tar.unlink()
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         open_image(tar / last.name)
 
 

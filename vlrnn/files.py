@@ -6,6 +6,7 @@ Knows nothing of what the files mean.
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,31 @@ try:
     import fcntl
 except ImportError:  # not of Unix
     fcntl = None  # type: ignore[assignment]
+
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a path that was made of one, the second stroke is lost
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+
+
+def regular_file(path: str | os.PathLike[str]) -> os.stat_result:
+    """The status of a file that can be read again and again, and that ends.
+
+    Raises:
+        UserError: it is not there; or it is a folder, a pipe, a socket or a device, which is never opened; or a URL,
+            from which nothing is fetched.
+    """
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        url = _URL.match(os.fspath(path))
+        reason = "a URL, from which nothing is fetched; download it, and name the file" if url else "no such file"
+        raise UserError(f"{path}: {reason}") from None
+    except (OSError, ValueError) as fault:  # the second of a name that holds a null byte
+        raise UserError(f"{path}: cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+        raise UserError(f"{path}: {kind}, and no regular file")
+    return status
 
 
 def read_text(path: str | Path) -> str:

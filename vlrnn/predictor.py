@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from vlrnn.data.batches import Item, collate
-from vlrnn.data.images import as_seen, open_image, pixels
+from vlrnn.data.images import pixels, read_image
 from vlrnn.decoding.search import Decoding
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
@@ -226,10 +226,10 @@ class Predictor:
     def _read(self, image: ImageLike) -> np.ndarray | UserError:
         """The pixels as the encoder takes them: a batch of photographs need not be held at their full size."""
         try:
-            seen = as_seen(image) if isinstance(image, Image.Image) else open_image(image)
+            rgb = read_image(image)
         except UserError as fault:
             return fault
-        return pixels(seen, self._encoder.size)
+        return pixels(rgb, self._encoder.size)
 
     @torch.no_grad()
     def _see(self, images: list[np.ndarray]) -> Context:

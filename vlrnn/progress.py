@@ -35,14 +35,23 @@ def quiet_if_asked(arguments: Sequence[str]) -> Iterator[list[str]]:
 
 def is_told() -> bool:
     """Whether this process tells of progress: it is not quiet, and the first of those that train together."""
+    return _is_first() and not os.environ.get(_QUIET)
+
+
+def _is_first() -> bool:
     ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # of torchrun, of Lightning, of a cluster
-    first = all(os.environ.get(name, "0") == "0" for name in ranks)
-    return first and not os.environ.get(_QUIET)
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def say(line: str) -> None:
     """A line of its own on how the work goes on."""
     if is_told():
+        print(line, file=sys.stderr, flush=True)
+
+
+def note(line: str) -> None:
+    """A line of its own on what a result lacks; it stands in quiet work, too."""
+    if _is_first():
         print(line, file=sys.stderr, flush=True)
 
 

@@ -8,55 +8,104 @@ import io
 import logging
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from vlrnn.data.tars import read_within, split_path
 from vlrnn.errors import UserError
+from vlrnn.files import regular_file
+from vlrnn.progress import note
 
-MAX_PIXELS = 89_478_485
-"""More pixels than this (a quarter of a gigabyte as RGB) is taken for a decompression bomb."""
+ImageLike = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray | Image.Image
+"""An image, in any of the forms that `read_image` takes."""
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-"""The decoders that are tried. Pillow has others that start programs (EPS) or that are little tested."""
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+class Limits(NamedTuple):
+    """How large an image may be. Its header tells, so that nothing of a larger one is decoded."""
+
+    side: int
+    pixels: int
+
+
+LIMITS = Limits(side=65_535, pixels=89_478_485)
+"""What an image may have unless others are given: the longest side of a JPEG; and a quarter of a gigabyte as RGB, which
+is where Pillow begins to warn of decompression bombs."""
+
+_AVIF = "avif" in features.modules and features.check_module("avif")  # since Pillow 11.3, where it is built with it
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", *(["AVIF"] if _AVIF else []))
+"""The decoders that are tried; that of JPEG reads MPO, too. Pillow has others that start programs (EPS) or that are
+little tested."""
+
+_READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES = frozenset((*_READ, ".avif") if _AVIF else _READ)
 """The endings by which a folder's images are found, whatever their case."""
 
+_CAMERAS = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
+_OTHERS = (".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".tga", ".exr")
+UNREAD = frozenset((*_CAMERAS, *_OTHERS)) - SUFFIXES
+"""The endings of images that cannot be read. A folder's are left out, and told."""
 
-def open_image(path: str | Path) -> Image.Image:
+
+def open_image(path: str | os.PathLike[str], limits: Limits = LIMITS, min_side: int | None = None) -> Image.Image:
     """Decode an image file to RGB as a person sees it.
 
     EXIF rotation is applied, alpha and transparent colours lie on white, CMYK and palettes are converted,
     deeper greys are scaled to 8 bits (not clipped), and of an animation the first frame is taken.
 
-    Raises:
-        UserError: no such file, a folder, an empty, truncated or non-image file, or too many pixels; names
-            the file.
-    """
-    with _opened(path) as image:
-        image.load()
-        return _to_rgb(_upright(image))
-
-
-def as_seen(image: Image.Image) -> Image.Image:
-    """An image that Pillow holds, to RGB, just as `open_image` would have read it from its file.
+    Args:
+        path: of the file, which may lie within a tar file.
+        limits: how large it may be.
+        min_side: where given, a JPEG is decoded at a half, a quarter or an eighth of its scale if neither side
+            becomes shorter than this: much quicker, in less memory, and the pixels differ a little.
 
     Raises:
-        UserError: the file behind it cannot be decoded.
+        UserError: no such file, a folder, pipe or device, an empty, truncated or non-image file, or one beyond the
+            limits; names the file.
     """
-    try:
-        image.load()
-        return _to_rgb(_upright(image))
-    except Exception as fault:
-        raise UserError(f"{getattr(image, 'filename', '') or 'image'}: cannot be decoded: {_reason(fault)}") from None
+    return _decoded(_source(path), os.fspath(path), limits, min_side)
 
 
-def check_image(path: str | Path) -> None:
+def read_image(
+    image: ImageLike, name: str = "image", limits: Limits = LIMITS, min_side: int | None = None
+) -> Image.Image:
+    """Take an image in any form, to RGB, just as `open_image` reads it from a file.
+
+    Args:
+        image: the path of a file; the bytes of one; a binary file, read to its end; an array of uint8 [height, width,
+            3], or [height, width] (grey), or with 4 channels (alpha); or an image of Pillow.
+        name: what errors call it, where it is no file.
+        limits, min_side: as for `open_image`.
+
+    Raises:
+        UserError: it is of another form or type, or as for `open_image`.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return open_image(image, limits, min_side)
+    if isinstance(image, Image.Image):
+        with _refusing(getattr(image, "filename", "") or name, limits):
+            _check_size(image, limits)
+            return _as_rgb(image)
+    if isinstance(image, np.ndarray):
+        return read_image(_from_array(image, name), name, limits)
+    content = image.read() if hasattr(image, "read") else image
+    if isinstance(content, str):
+        raise UserError(f"{name}: a file that is open as text; open it with 'rb'")
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        forms = "a file, its bytes, an image of Pillow, or a numpy array of uint8 [height, width, 3]"
+        raise UserError(f"{name}: a {type(image).__name__} is not taken for an image; give {forms}")
+    if not content:
+        raise UserError(f"{name}: the file is empty")
+    return _decoded(io.BytesIO(content), name, limits, min_side)
+
+
+def check_image(path: str | os.PathLike[str], limits: Limits = LIMITS) -> None:
     """Make sure that a file can be decoded, at a fraction of the cost of `open_image`.
 
     The whole file is read, so that a truncated one is found; a JPEG is decoded at an eighth of its size.
@@ -64,13 +113,16 @@ def check_image(path: str | Path) -> None:
     Raises:
         UserError: as `open_image`.
     """
-    with _opened(path) as image:
-        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+    with _opened(_source(path), os.fspath(path), limits) as image:
+        image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
 
 
 def find_images(folder: str | Path) -> list[Path]:
-    """All image files of a folder and the folders in it, by their suffix, sorted by path; hidden ones not.
+    """All image files of a folder and the folders in it, by their suffix, sorted by path.
+
+    Hidden files and folders are left out. Folders are found through links, too, each once: where several paths lead to
+    it, by the one without links. A line tells of images of formats that cannot be read.
 
     Raises:
         UserError: there is no such folder, or no image in it.
@@ -78,14 +130,45 @@ def find_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    found: list[Path] = []
+    unread: Counter[str] = Counter()
+    for path in _files(folder):
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES and path.is_file():
+            found.append(path)
+        elif suffix in UNREAD:
+            unread[suffix] += 1
+    told = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(unread.items()))
+    told = told and f"images that cannot be read are left out: {told}; convert them to JPEG or PNG"
     if not found:
-        raise UserError(f"{folder}: no images in this folder (looked for {', '.join(sorted(SUFFIXES))})")
-    return found
+        looked = f"looked for {', '.join(sorted(SUFFIXES))}"
+        raise UserError(f"{folder}: no images in this folder ({looked}){told and '; '}{told}")
+    if told:
+        note(f"{folder}: {told}")
+    return sorted(found)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files below a folder that are not hidden. Links to folders come last, and lead to no folder for the second
+    time: so there is no way round in circles."""
+    waiting, visited = [folder], set[tuple[int, int]]()
+    while waiting:
+        links = []
+        for top in waiting:
+            for place, folders, files in os.walk(top, onerror=_raise):
+                status = os.stat(place)
+                if (status.st_dev, status.st_ino) in visited:
+                    folders.clear()
+                    continue
+                visited.add((status.st_dev, status.st_ino))
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                links += [path for name in folders if (path := Path(place, name)).is_symlink()]
+                yield from (Path(place, name) for name in files if not name.startswith("."))
+        waiting = links
+
+
+def _raise(fault: OSError) -> None:
+    raise fault
 
 
 # Pillow only warns of images between its own limit and twice that, which are an error here, and of broken EXIF data,
@@ -96,40 +179,76 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
+def _decoded(source: str | IO[bytes], name: str, limits: Limits, min_side: int | None) -> Image.Image:
+    with _opened(source, name, limits) as image:
+        if min_side is not None:
+            image.draft(None, (min_side, min_side))
+        return _as_rgb(image)
+
+
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def _opened(source: str | IO[bytes], name: str, limits: Limits) -> Iterator[Image.Image]:
     """Open a file, and turn whatever goes wrong while it is decoded into a UserError."""
-    source = _source(path)
+    with _refusing(name, limits), Image.open(source, formats=FORMATS) as image:
+        _check_size(image, limits)
+        yield image
+
+
+@contextmanager
+def _refusing(name: str, limits: Limits) -> Iterator[None]:
+    mend = "make the image smaller"
     try:
-        with Image.open(source, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            yield image
+        yield
+    except _TooLongError:
+        raise UserError(f"{name}: a side of more than {limits.side:,} pixels; {mend}") from None
     except Image.DecompressionBombError:
-        raise UserError(f"{path}: more than {MAX_PIXELS:,} pixels; make the image smaller") from None
+        raise UserError(f"{name}: more than {limits.pixels:,} pixels; {mend}") from None
     except Image.UnidentifiedImageError:
-        raise UserError(f"{path}: not an image of a known format ({', '.join(FORMATS)})") from None
+        formats = ", ".join(FORMATS)
+        raise UserError(f"{name}: not an image of a known format ({formats}); convert it to JPEG or PNG") from None
     except Exception as fault:  # what a decoder raises on broken bytes is not documented, and varied
-        raise UserError(f"{path}: cannot be decoded: {_reason(fault)}") from None
+        raise UserError(f"{name}: cannot be decoded: {_reason(fault)}") from None
 
 
-def _source(path: str | Path) -> str | Path | io.BytesIO:
+class _TooLongError(Exception):
+    pass
+
+
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    if max(image.size) > limits.side:
+        raise _TooLongError
+    if image.width * image.height > limits.pixels:
+        raise Image.DecompressionBombError
+
+
+def _source(path: str | os.PathLike[str]) -> str | IO[bytes]:
     """What Pillow is to open: a file that is there, or the content of one within a tar file."""
+    source: str | IO[bytes]
     if within := split_path(path):
-        if content := read_within(*within):
-            return io.BytesIO(content)
+        content = read_within(*within)
+        source, size = io.BytesIO(content), len(content)
+    else:
+        source, size = os.fspath(path), regular_file(path).st_size
+    if not size:
         raise UserError(f"{path}: the file is empty")
-    if not os.path.exists(path):
-        raise UserError(f"{path}: no such file")
-    if os.path.isdir(path):
-        raise UserError(f"{path}: a folder, not an image file")
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
-        raise UserError(f"{path}: the file is empty")
-    return path
+    return source
+
+
+def _from_array(array: np.ndarray, name: str) -> Image.Image:
+    shape = array.shape[:2] if array.shape[2:] == (1,) else array.shape
+    if array.dtype != np.uint8 or not array.size or not (len(shape) == 2 or shape[2:] in ((3,), (4,))):
+        found = f"{array.dtype} {list(array.shape)}"
+        raise UserError(f"{name}: an array of {found} is not taken for an image; give uint8 [height, width, 3]")
+    return Image.fromarray(array.reshape(shape))
 
 
 def _reason(fault: Exception) -> str:
     return " ".join(str(fault).split()) or type(fault).__name__
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    return _to_rgb(_upright(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:

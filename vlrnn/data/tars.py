@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vlrnn.errors import UserError
+from vlrnn.files import regular_file
 from vlrnn.kept import kept_arrays
 
 _BLOCK = 512  # a tar file consists of blocks of so many bytes
@@ -35,7 +36,7 @@ class Members(NamedTuple):
         return int(self.starts[place]), int(self.sizes[place])
 
 
-def split_path(path: str | Path) -> tuple[Path, str] | None:
+def split_path(path: str | os.PathLike[str]) -> tuple[Path, str] | None:
     """The tar file that a path leads through and the name of the file in it; None where it leads through none."""
     outer, through, name = Path(path).as_posix().partition(".tar/")
     tar = Path(f"{outer}.tar")
@@ -50,6 +51,7 @@ def read_file(path: Path) -> bytes:
     """
     if within := split_path(path):
         return read_within(*within)
+    regular_file(path)
     try:
         return path.read_bytes()
     except OSError as fault:
@@ -91,13 +93,10 @@ def stamp(path: str | Path) -> tuple[int, int]:
     """The size in bytes and the time, in ns, of a file, or of the tar file that it is in: another one, another content.
 
     Raises:
-        UserError: it is not there.
+        UserError: it is not there, or is no regular file.
     """
     within = split_path(path)
-    try:
-        status = os.stat(within[0] if within else path)
-    except OSError as fault:
-        raise UserError(f"{within[0] if within else path}: cannot be read: {fault.strerror or fault}") from None
+    status = regular_file(within[0] if within else path)
     return status.st_size, status.st_mtime_ns
 
 
