@@ -3,6 +3,7 @@ them, and a captioner that has learnt the pictures."""
 
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,13 @@ settings.load_profile("quick")
 CLASSIFIER = "mobilenet_v3_small"
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (40, 40, 230), "white": (240, 240, 240)}
 PLACES = {"left": (2, 10), "right": (18, 10), "top": (10, 2)}
+
+
+def pytest_configure() -> None:
+    """What is started with `nohup` or in the background ignores SIGINT, and so would all that tests start: those who
+    send it would wait for ever."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

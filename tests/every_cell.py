@@ -1,5 +1,7 @@
-"""Every cell that there is, by a name: a function of its width. All laws, and all that decoders, question encoders and
-searches do with a recurrence, are tested over them: a new cell is one line here."""
+"""Every cell that there is, by a name: a function of its width. The laws of recurrences are tested over all of them: a
+new cell is one line here. What decoders, question encoders and searches do with a recurrence is tested with one cell of
+each kind, since no law of theirs depends on more (tests/test_broken_cells.py breaks a cell in many ways: the laws of
+recurrences find each)."""
 
 from collections.abc import Callable
 
@@ -42,6 +44,14 @@ STACKS: dict[str, Make] = {
 """These have two layers at least."""
 
 CELLS: dict[str, Make] = {**FUSED, **OWN, **STACKS}
+
+KINDS: dict[str, Callable[[int], Recurrence]] = {
+    "fused": lambda width: LSTM(width, layers=2, dropout=0.2, learned_state=True),
+    "linear": lambda width: Mamba(width, memory=4),
+    "stacked": lambda width: HighwayStack(GRU(width)),
+}
+"""One cell of each kind. They differ in all that a decoder can see: a state of one tensor, a pair or a nest; a first
+state that is zero, learned, or must stay closed to the image; a cell beside the output, or none."""
 
 LONG_MEMORY = ("lstm", "lstm-layer-norm", "lstm-peephole", "lstm-coupled")
 """Those that remember something else than they say, in the second leaf of their state."""

@@ -6,13 +6,13 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -46,10 +46,10 @@ def caption(checkpoints: Any, capsys: pytest.CaptureFixture[str]) -> Caption:
     return run
 
 
-def run_for_real(*arguments: Any, cwd: Path, **more: Any) -> "subprocess.CompletedProcess[str]":
+def run_for_real(*arguments: Any, cwd: Path, **more: Any) -> "forked.CompletedProcess[str]":
     command = [sys.executable, "-m", "vlrnn", "caption", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
-    return subprocess.run(command, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True, timeout=180, **more)
+    return forked.run(command, cwd=cwd, env=environment, stderr=forked.PIPE, **more)
 
 
 def cut(path: Path, whole: Path) -> Path:
@@ -93,7 +93,7 @@ def test_a_bad_image_in_a_folder_is_told_and_the_others_captioned(
 ) -> None:
     """On the real command line."""
     cut(photos / "broken.png", photos / "a.png")
-    done = run_for_real("photos", "--checkpoint", checkpoints.file, cwd=tmp_path, stdout=subprocess.PIPE)
+    done = run_for_real("photos", "--checkpoint", checkpoints.file, cwd=tmp_path, stdout=forked.PIPE)
     assert done.returncode == 0
     assert [line.partition(": ")[0] for line in done.stdout.splitlines()] == [f"photos/{name}.png" for name in "abc"]
     assert len(done.stderr.splitlines()) == 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from every_cell import CELLS
+from every_cell import KINDS
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -87,7 +87,7 @@ def train(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: Any)
         pytest.param(attending, id="show-attend-tell"),
         *(
             pytest.param(lambda make=make: ShowAndTell(make(32), embedding=24, dropout=0.0), id=f"show-and-tell-{name}")
-            for name, make in CELLS.items()
+            for name, make in KINDS.items()
         ),
     ],
 )
@@ -222,7 +222,7 @@ def test_two_processes_are_one(dataset: Path, classifier_file: Path, tmp_path: P
         # All examples make one step: Lightning deals them out to the ranks at random.
         loader = DataLoader(items, batch_size=8 // devices, collate_fn=collate)
         folder = tmp_path / str(devices)
-        strategy = "ddp_spawn" if devices > 1 else "auto"
+        strategy = "ddp_fork" if devices > 1 else "auto"
         trainer = train(task, loader, folder, max_epochs=4, devices=devices, strategy=strategy, gradient_clip_val=0.5)
         assert trainer.global_step == 4 or devices > 1  # whose steps other processes took
         with warnings.catch_warnings():

@@ -1,12 +1,11 @@
 """The demo scripts: they run, as a person would run them."""
 
-import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from PIL import Image
 
@@ -23,14 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Any:
 
 def test_caption_for_real(checkpoints: Any, photos: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(CAPTION), "photos/a.png", "--checkpoint", str(checkpoints.file)]
-    done = subprocess.run(
-        [*command, "--picture", "looked.png"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    done = forked.run([*command, "--picture", "looked.png"], cwd=tmp_path, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     caption, *rest = done.stdout.splitlines()
     words = [line.split() for line in rest if line.startswith("    ")]

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
-from test_training_cli import Workshop
+from test_training_cli import Workshop, wait_for
 
 from vlrnn.files import read_json
 from vlrnn.records import Prediction, RecordFile
@@ -61,6 +62,16 @@ def of_a_cluster(shop: Workshop, arguments: tuple[str, ...]) -> list[tuple[list[
     return [(shop.command("fit", *arguments), task) for task in tasks]
 
 
+def ended(launched: list[tuple[list[str], dict[str, str]]], folder: Path) -> list[int]:
+    """Run all of these at once; their exit codes."""
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(forked.Popen(command, cwd=folder, env={**os.environ, **environment}))
+            for command, environment in launched
+        ]
+        return [each.wait() for each in running]
+
+
 def of_torchrun(shop: Workshop, arguments: tuple[str, ...]) -> list[tuple[list[str], dict[str, str]]]:
     _, *command = shop.command("fit", *arguments)
     launch = ["--nproc-per-node", "2", "--master-port", str(free_port())]
@@ -92,15 +103,7 @@ def test_processes_that_others_start_find_each_other(
         shop = Workshop(folder, classifier_file, dataset)
         arguments = (*TWO, *LOSS, "--data.batch_size", "2", "--trainer.max_epochs", "2")
         launched = started(shop, arguments) if folder.name == "theirs" else [(shop.command("fit", *arguments), {})]
-        running = [
-            subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
-            for command, environment in launched
-        ]
-        try:
-            assert [each.wait(120) for each in running] == [0] * len(running)
-        finally:
-            for each in running:
-                each.kill()
+        assert ended(launched, folder) == [0] * len(launched)
         logs.append([row["train/loss"] for row in shop.log() if row["train/loss"]])
     assert len(logs[0]) == 4
     assert logs[0] == logs[1]
@@ -115,23 +118,18 @@ def test_the_cache_is_built_once(classifier_file: Path, dataset: Path, tmp_path:
 
 
 @contextmanager
-def two_that_train(shop: Workshop, *more: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+def two_that_train(shop: Workshop, *more: str) -> Iterator[tuple[forked.Popen, int]]:
     """The first of two processes that train for ever, which has started the second, and that one's id."""
-    first = subprocess.Popen(
+    first = forked.Popen(
         shop.command("fit", *TWO, "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000", *more),
         cwd=shop.folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
+        stderr=forked.PIPE,
+        stdout=forked.DEVNULL,
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 120
-        while not (shop.run_folder / "checkpoints" / "last.ckpt").is_file():
-            assert time.monotonic() < deadline
-            assert first.poll() is None
-            time.sleep(0.2)
+        wait_for(shop.run_folder / "checkpoints" / "last.ckpt", first)
         children = subprocess.run(["pgrep", "-P", str(first.pid), "-f", "vlrnn"], capture_output=True, text=True)
         yield first, int(children.stdout)
     finally:
@@ -141,7 +139,7 @@ def two_that_train(shop: Workshop, *more: str) -> Iterator[tuple["subprocess.Pop
 
 def ends(process: int) -> None:
     """Wait until it has."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + forked.PATIENCE
     while Path(f"/proc/{process}/stat").exists() and " Z " not in Path(f"/proc/{process}/stat").read_text():
         assert time.monotonic() < deadline, "the other rank hangs"
         time.sleep(0.2)
@@ -152,7 +150,7 @@ def test_a_rank_that_dies_ends_the_others(rank: int, classifier_file: Path, data
     shop = Workshop(tmp_path, classifier_file, dataset)
     with two_that_train(shop) as (first, second):
         os.kill((first.pid, second)[rank], signal.SIGKILL)
-        _, told = first.communicate(timeout=60)
+        _, told = first.communicate()
         ends(second)
     assert "Traceback" not in told
     assert "another process of this training has ended" in told
@@ -162,21 +160,15 @@ def test_a_job_that_is_to_end_leaves_its_last_checkpoint(classifier_file: Path, 
     """And no other: Lightning's would lie within a step, and be taken for newer from then on."""
     shop = Workshop(tmp_path, classifier_file, dataset)
     forever = ("--trainer.max_epochs", "100000", "--early_stopping.patience", "100000")
-    tasks = [
-        subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
-        for command, environment in of_a_cluster(shop, (*TWO, *forever))
-    ]
-    try:
-        deadline = time.monotonic() + 120
-        while not (shop.run_folder / "checkpoints" / "last.ckpt").is_file():
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    with ExitStack() as stack:
+        tasks = [
+            stack.enter_context(forked.Popen(command, cwd=tmp_path, env={**os.environ, **environment}))
+            for command, environment in of_a_cluster(shop, (*TWO, *forever))
+        ]
+        wait_for(shop.run_folder / "checkpoints" / "last.ckpt", tasks[0])
         for task in tasks:
             task.send_signal(signal.SIGUSR1)
-        assert [task.wait(60) for task in tasks] == [130, 130]
-    finally:
-        for task in tasks:
-            task.kill()
+        assert [task.wait() for task in tasks] == [130, 130]
     assert {path.name for path in shop.run_folder.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
 
 
@@ -188,7 +180,7 @@ def test_where_one_is_asked_to_end_all_do(
     shop = Workshop(tmp_path, classifier_file, dataset)
     with two_that_train(shop) as (first, second):
         os.kill((first.pid, second)[rank], number)
-        _, told = first.communicate(timeout=60)
+        _, told = first.communicate()
         ends(second)
     assert first.returncode == 130
     assert "Traceback" not in told

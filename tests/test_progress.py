@@ -3,11 +3,11 @@
 import os
 import pty
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from vlrnn import progress as progress_module
@@ -118,11 +118,11 @@ def run(arguments: list[str], terminal: bool) -> Ran:
     """Exit code, stdout and stderr of a command whose stderr is a terminal, or is none."""
     command = [sys.executable, *arguments]
     if not terminal:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = forked.run(command, capture_output=True)
         return done.returncode, done.stdout, done.stderr
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment)
+    child = forked.Popen(command, stdout=forked.PIPE, stderr=theirs, env=environment)
     os.close(theirs)
     told = b""
     try:

@@ -16,15 +16,14 @@ from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mu
 from vlrnn.nn.glimpses import Glimpses, Look, WholeImage
 from vlrnn.nn.pooling import Max, Mean, Pooling
 from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
+from vlrnn.nn.recurrence import GRU, Recurrence
 from vlrnn.parts import describe, rebuild
 
 WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "what", "is", "this", "red")
 M, Q, D, B, N = 5, 6, 7, 3, 4
 CELLS: dict[str, Callable[[], Recurrence]] = {
-    **{name: partial(cell, Q) for name, cell in every_cell.CELLS.items()},
+    **{name: partial(cell, Q) for name, cell in every_cell.KINDS.items()},
     "gru-2": lambda: GRU(Q, layers=2),
-    "lstm-2": lambda: LSTM(Q, layers=2, learned_state=True),
 }
 
 

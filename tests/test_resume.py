@@ -3,11 +3,11 @@
 import csv
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from test_training_cli import Workshop
@@ -52,14 +52,9 @@ def killed(shop: Workshop, arguments: list[str], *, kills: int, seed: int) -> li
         "seed": seed,
         "spare": [str(shop.folder / "cache")],
     }
-    done = subprocess.run(
-        [sys.executable, KILLING],
-        input=json.dumps(plan),
-        cwd=shop.folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-    )
+    environment = {**os.environ, "COLUMNS": "200"}
+    command = [sys.executable, KILLING]
+    done = forked.run(command, input=json.dumps(plan), cwd=shop.folder, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
     return [shop.folder / f"killed-{number}" for number in range(int(done.stdout.splitlines()[-1]))]
 

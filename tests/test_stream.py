@@ -18,15 +18,16 @@ from vlrnn.nn.tree import Tree, leaves, map_tree
 B, T, V = 3, 24, 9
 
 CELLS: dict[str, Callable[[], Recurrence]] = {
-    **{name: partial(cell, 8) for name, cell in every.CELLS.items()},
-    "lstm-learned": lambda: LSTM(8, learned_state=True),
+    **{name: partial(cell, 8) for name, cell in every.KINDS.items()},
+    "lstm": lambda: LSTM(8),
+    "gru": lambda: GRU(8),
 }
-every_cell = pytest.mark.parametrize("cell", list(CELLS))
+every_kind = pytest.mark.parametrize("cell", list(every.KINDS))
 
 
 def make(cell: str = "lstm", **more: object) -> StreamDecoder:
     torch.manual_seed(0)
-    decoder = StreamDecoder(CELLS[cell](), embedding=5, **more).build(V)  # type: ignore[arg-type]
+    decoder = StreamDecoder(CELLS[cell](), embedding=5, **more).build(V).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -46,14 +47,14 @@ def literal(decoder: StreamDecoder, tokens: Tensor) -> Tensor:
     return torch.stack(found, 1)
 
 
-@every_cell
+@every_kind
 def test_reading_is_stepping(cell: str) -> None:
     decoder, tokens = make(cell), text()
     log_probs, _ = decoder.log_probs(tokens, decoder.initial_state(B))
     torch.testing.assert_close(log_probs, literal(decoder, tokens), rtol=1e-5, atol=1e-5)
 
 
-@every_cell
+@every_kind
 @pytest.mark.parametrize("cut", [1, 5, 24])
 def test_windows_with_the_carried_state_are_the_whole_text(cell: str, cut: int) -> None:
     decoder, tokens = make(cell), text()
@@ -89,7 +90,7 @@ def gradients(decoder: StreamDecoder, tokens: Tensor, window: int) -> list[Tenso
     return [parameter.grad.clone() for parameter in decoder.parameters() if parameter.grad is not None]
 
 
-@every_cell
+@every_kind
 @pytest.mark.parametrize("recompute", [1, 7, 24, 100])
 def test_computing_once_more_changes_no_gradient(cell: str, recompute: int) -> None:
     tokens = text()
@@ -142,7 +143,7 @@ def test_truncation_cuts_the_gradient_and_nothing_else() -> None:
         torch.testing.assert_close(parameter.grad, theirs, rtol=1e-4, atol=1e-5)
 
 
-@every_cell
+@every_kind
 def test_every_parameter_learns(cell: str) -> None:
     decoder = make(cell)
     assert len(gradients(decoder, text(rows=8), T)) == len(list(decoder.parameters()))
@@ -152,7 +153,7 @@ def test_every_parameter_learns(cell: str) -> None:
 # Going on.
 
 
-@every_cell
+@every_kind
 def test_greedy_search_is_the_literal_loop(cell: str) -> None:
     decoder = make(cell).eval()
     state, last, said = decoder.initial_state(1), torch.tensor([[1]]), []

@@ -1,12 +1,12 @@
 """Scenes keep the promises that the captions and probes rest on, and sets of them are the same for the same seed."""
 
-import subprocess
 import sys
 from collections import Counter
 from itertools import combinations, pairwise
 from pathlib import Path
 from random import Random
 
+import forked
 import numpy as np
 import pytest
 from hypothesis import given
@@ -289,9 +289,9 @@ def test_values_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, float]
 def test_script_makes_scenes_and_tells_their_rates(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "data_prep" / "synthetic.py"
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str) -> "forked.CompletedProcess[str]":
         command = [sys.executable, str(script), "--out", "scenes", "--val", "0", "--test", "2", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        return forked.run(command, capture_output=True, cwd=tmp_path)
 
     refused = run("--bias", "2")
     assert refused.returncode == 2

@@ -6,7 +6,6 @@ import os
 import pickle
 import re
 import signal
-import subprocess
 import sys
 import time
 import warnings
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 import yaml
@@ -64,16 +64,9 @@ class Workshop:
     def command(self, name: str, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "vlrnn", name, "--config", "recipe.yaml", *arguments]
 
-    def run(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, name: str, *arguments: str) -> "forked.CompletedProcess[str]":
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        return subprocess.run(
-            self.command(name, *arguments),
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
+        return forked.run(self.command(name, *arguments), cwd=self.folder, env=environment, capture_output=True)
 
     def log(self) -> list[dict[str, str]]:
         with (self.run_folder / "log.csv").open(newline="") as file:
@@ -93,7 +86,16 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, classifier_file: Path, da
     return shop
 
 
-def quiet(done: "subprocess.CompletedProcess[str]") -> None:
+def wait_for(path: Path, process: forked.Popen) -> None:
+    """Wait until a process has left a file."""
+    deadline = time.monotonic() + forked.PATIENCE
+    while not path.is_file():
+        assert time.monotonic() < deadline, f"no {path}"
+        assert process.poll() is None, f"it has ended with {process.returncode}"
+        time.sleep(0.05)
+
+
+def quiet(done: "forked.CompletedProcess[str]") -> None:
     """Nothing but what the user wants to know."""
     for noise in ("Warning", "warn(", "Tip:", "Traceback", "GPU available", "litlogger", "LeafSpec", "workers"):
         assert noise not in done.stdout + done.stderr
@@ -304,24 +306,11 @@ def test_interrupted_training_goes_on(
     number: signal.Signals, classifier_file: Path, dataset: Path, tmp_path: Path
 ) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
-    process = subprocess.Popen(
-        shop.command("fit", "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000"),
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not (shop.run_folder / "checkpoints" / "last.ckpt").is_file():
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.2)
-        time.sleep(1)
+    forever = shop.command("fit", "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000")
+    with forked.Popen(forever, cwd=tmp_path, stderr=forked.PIPE, stdout=forked.DEVNULL) as process:
+        wait_for(shop.run_folder / "checkpoints" / "last.ckpt", process)
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
-    finally:
-        process.kill()
+        _, told = process.communicate()
     assert process.returncode == 130, told
     assert "Traceback" not in told
     assert "ending after this step" in told
@@ -350,8 +339,7 @@ def test_a_worker_that_is_lost_is_told(classifier_file: Path, dataset: Path, tmp
         ]
     )
     flags = ["fit", "--config", "recipe.yaml", "--data.cache", "null", "--data.num_workers", "1"]
-    command = [sys.executable, "-c", program, *flags]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = forked.run([sys.executable, "-c", program, *flags], cwd=tmp_path, capture_output=True)
     assert done.returncode == 2, done.stderr
     one_line(done.stderr.splitlines()[-1], "a process that loads examples was ended from outside", "--ckpt_path last")
     assert "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import PATIENCE
 
 from vlrnn.errors import UserError
 from vlrnn.workers import workers
@@ -30,9 +31,9 @@ def test_they_end_with_whom_they_work_for(number: signal.Signals) -> None:
     assert chief.stdout is not None
     worker = int(chief.stdout.readline())
     chief.send_signal(number)
-    _, told = chief.communicate(timeout=30)
+    _, told = chief.communicate(timeout=PATIENCE)
     assert "SpawnProcess" not in told
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while Path(f"/proc/{worker}/stat").exists() and " Z " not in Path(f"/proc/{worker}/stat").read_text():
         if time.monotonic() > deadline:
             os.kill(worker, signal.SIGKILL)
