@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.coco import read_coco
+from vlrnn.data.coco import name_by_files, read_coco
 from vlrnn.data.karpathy import read_karpathy
 from vlrnn.data.prepare import SPLIT_NAMES, Dropped, Splits, publish, script, script_parser
 from vlrnn.errors import UserError
@@ -68,7 +68,7 @@ def _official(options: argparse.Namespace, dropped: Dropped) -> Splits:
         examples = read_coco(captions, instances if instances.is_file() else None, folder, dropped)
         splits.setdefault(split, []).extend(examples)
         print(f"read {captions}, " + (instances.name if instances.is_file() else "no instances beside it"))
-    return splits
+    return name_by_files(splits, options.source)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def test_daquar_drops_what_is_broken(daquar: Path, script: Script) -> None:
     for reason, name in (
         ("missing image", "image3.jpg"),
         ("question about an image that is not in", "line 81"),
-        ("empty question", "train-42"),
+        ("question of no word", "train-42"),
         ("question without an answer", "train-43"),
     ):
         assert script.dropped(" 1: ", reason, name), script.told

@@ -48,7 +48,7 @@ def test_flickr8k(flickr8k: Path, script: Script) -> None:
     for reason, name in (
         ("missing image", "missing.jpg"),
         ("unreadable image", "broken.jpg"),
-        ("empty caption", "a.jpg"),
+        ("caption of no word", "a.jpg"),
         ("no split list", "unlisted.jpg"),
     ):
         assert script.dropped(" 1: ", reason, name), script.told
@@ -296,7 +296,7 @@ def test_folder_with_csv_and_splits(pictures: Path, tmp_path: Path, script: Scri
     assert script.split("train")["00.png"].captions == ("A dog, running.", "A dog.")
     assert list(script.split("val")) == ["deep/19.png"]
     assert list(script.split("test")) == ["03.png"]
-    assert script.dropped("empty caption", "02.png")
+    assert script.dropped("caption of no word", "02.png")
     assert script.dropped("missing image", "none.png")
     assert script.dropped(" 17: ", "01.png")
 
@@ -329,7 +329,7 @@ def test_folder_with_json_is_split_by_chance_and_seed(
 @pytest.mark.parametrize(
     ("name", "contents", "told"),
     [
-        ("c.csv", "image,text\n00.png,A dog\n", "c.csv:1: "),
+        ("c.csv", "image,words\n00.png,A dog\n", "c.csv:1: "),
         ("c.csv", "image,caption\n00.png,A dog\n01.png,A dog, running\n", "c.csv:3: "),
         ("c.csv", 'image,caption\n00.png,"A dog\n', "c.csv:"),
         ("c.csv", "image,caption,split\n00.png,A dog,nowhere\n", "c.csv:2: "),

@@ -12,7 +12,7 @@ import vlrnn
 
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
-    {"text", "records", "errors", "files", "parts", "progress", "provenance", "kept", "workers"},
+    {"text", "records", "record_ids", "errors", "files", "parts", "progress", "provenance", "kept", "workers"},
     {"metrics", "nn", "decoding", "interchange"},
     {"probes", "data"},
     {"tasks"},
@@ -25,6 +25,7 @@ HEIGHT = {name: height for height, names in enumerate(FLOORS) for name in names}
 TORCH_FREE = (
     "text",
     "records",
+    "record_ids",
     "errors",
     "files",
     "parts",

@@ -74,7 +74,7 @@ def test_folder_with_csv_and_annotators(pictures: Path, tmp_path: Path, script: 
     assert train[2].question_type is None
     assert [each.question for each in script.split("val").values()] == ["What?"]
     assert [each.answers for each in script.split("test").values()] == [()]
-    assert script.dropped(" 1: ", "empty question")
+    assert script.dropped(" 1: ", "question of no word")
     assert script.dropped(" 1: ", "question without an answer")
     assert script.dropped(" 1: ", "missing image", "none.png")
     assert script.dropped(" 17: ", "image without a question", "03.png")

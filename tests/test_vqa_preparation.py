@@ -89,7 +89,7 @@ def test_vqa_v2(vqa: Path, script: Script) -> None:
     assert test[41].answers == ()
     assert test[41].image == "test2015/COCO_test2015_000000000004.jpg"
     for reason, name in (
-        ("empty question", "21"),
+        ("question of no word", "21"),
         ("question without an answer", "22"),
         ("annotation of a question that is not there", "77"),
         ("complementary pair of a question that is not there", "1000"),

@@ -69,10 +69,18 @@ def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], An
     something else of every object, as in `json.loads`.
 
     Raises:
-        UserError: the text is no JSON; names the line and column.
+        UserError: the text is no JSON (names the line and column), or an object has a key twice.
     """
+
+    def made(pairs: list[tuple[str, Any]]) -> Any:
+        value = dict(pairs)
+        if len(value) < len(pairs):  # all but the last would be lost in silence
+            keys = [key for key, _ in pairs]
+            raise UserError(f"{place}: the key {max(keys, key=keys.count)!r} stands twice in one object; keep one")
+        return value if object_hook is None else object_hook(value)
+
     try:
-        value = json.loads(text, object_hook=object_hook)
+        value = json.JSONDecoder(object_pairs_hook=made).decode(text)
         if _HALF_CHARACTER.search(text):  # which no file can hold
             json.dumps(value, ensure_ascii=False, default=repr).encode()
         return value

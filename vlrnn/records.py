@@ -16,11 +16,10 @@ import numpy as np
 from vlrnn.errors import UserError
 from vlrnn.files import parse_json, read_json, replacing, write_json
 from vlrnn.kept import kept_arrays
+from vlrnn.record_ids import Id as Id
+from vlrnn.record_ids import check_each_once, check_images
 
 SPLITS = ("train", "val", "test")
-
-Id = int | str
-"""Ids are numbers where the source has numbers (COCO), and text elsewhere (Flickr's file names)."""
 
 
 def as_id(text: str) -> Id:
@@ -267,23 +266,16 @@ def write_dataset(
             `dataset.json` then tells of how many. Train and val share none even so.
 
     Raises:
-        UserError: an image, by its id or its file, stands in two splits; or an id stands twice in one.
+        UserError: an image, by its id or its file, stands in two splits; an id stands twice in one, or names two files.
     """
     folder = Path(folder)
-    homes: dict[Id, str] = {}
-    test_homes = {} if test_shares_images else homes
+    if unknown := next((split for split in splits if split not in SPLITS), None):
+        raise UserError(f"{folder}: a split is one of {', '.join(SPLITS)}, not {unknown!r}")
+    images = {split: [(each.image_id, each.image) for each in examples] for split, examples in splits.items()}
+    shared = check_images(images, test_shares_images)
     for split, examples in splits.items():
-        if split not in SPLITS:
-            raise UserError(f"{folder}: a split is one of {', '.join(SPLITS)}, not {split!r}")
-        seen: set[Id] = set()
-        for example in examples:
-            for image in (example.image_id, example.image):  # nor may a file by two ids
-                other = (test_homes if split == "test" else homes).setdefault(image, split)
-                if other != split:
-                    raise UserError(f"image {image!r} stands in two splits, {other} and {split}; mend the split lists")
-            if example.id in seen:
-                raise UserError(f"id {example.id!r} stands twice in the split {split}")
-            seen.add(example.id)
+        ids = [each.id for each in examples]
+        check_each_once(ids, ids.__getitem__, f"the split {split}")
     counts = {}
     for split in SPLITS:
         if split in splits:
@@ -293,8 +285,7 @@ def write_dataset(
             (folder / f"{split}.jsonl").unlink(missing_ok=True)
     description = {"name": name, "source": source, "licence": licence, "counts": counts, **more}
     if test_shares_images:
-        shared = homes.keys() & test_homes.keys()
-        description["images_shared_with_test"] = len({each.image_id for each in splits.get("test", ())} & shared)
+        description["images_shared_with_test"] = len(shared)
     write_json(folder / "dataset.json", description)
     return description
 

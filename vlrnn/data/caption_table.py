@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlrnn.data.image_names import ImageFolder
 from vlrnn.data.prepare import Splits
 from vlrnn.data.splitting import draw_splits
 from vlrnn.data.table import read_table
@@ -10,14 +11,16 @@ from vlrnn.errors import UserError
 from vlrnn.records import SPLITS, Example
 
 
-def read_captions(path: Path, shares: Sequence[float], seed: int) -> Splits:
+def read_captions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
     """The examples of a file of captions, one for each image, in the splits that it says, or else drawn by chance.
 
     CSV columns: `image`, `caption`, and, if wanted, `split`. JSON: `{"a.jpg": ["caption", ...]}`, or a list
-    of `{"image": ..., "caption": ... or "captions": [...], "split": ...}`.
+    of `{"image": ..., "caption": ... or "captions": [...], "split": ...}`; JSON lines are such a list. `file_name` and
+    `text`, as Hugging Face's image folders have them, are other names of `image` and `caption`.
 
     Args:
-        path: `.json`, or else a CSV (`.tsv`: with tabs) whose first line names the columns.
+        path: `.json`, `.jsonl`, or else a CSV whose first line names the columns.
+        folder: of the images.
         shares: of the images that go to train, val and test, when the file does not say.
         seed: another seed, other splits.
 
@@ -26,7 +29,7 @@ def read_captions(path: Path, shares: Sequence[float], seed: int) -> Splits:
             that do not make a whole.
     """
     captions: dict[tuple[str, str | None], list[str]] = {}
-    for entry in read_table(path, ["caption"], lambda captions: [{"captions": captions}]):
+    for entry in read_table(path, folder, ["caption"], lambda captions: [{"captions": captions}]):
         if (told := entry.texts("caption")) is None:
             raise UserError(f"{entry.place}: needs a 'caption' or 'captions'")
         captions.setdefault((entry.image, entry.split), []).extend(told)

@@ -4,12 +4,13 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from vlrnn.data.image_names import ImageFolder
 from vlrnn.data.images import find_images
 from vlrnn.data.prepare import Dropped, Splits, publish, script, script_parser
 from vlrnn.errors import UserError
 
-Reader = Callable[[Path, Sequence[float], int], Splits]
-"""What reads a table: a function of its path, the shares of the splits and the seed."""
+Reader = Callable[[Path, ImageFolder, Sequence[float], int], Splits]
+"""What reads a table: a function of its path, the folder of images, the shares of the splits and the seed."""
 
 
 def folder_script(description: str, what: str, columns: Sequence[str], read: Reader, argv: Sequence[str] | None) -> int:
@@ -29,7 +30,7 @@ def folder_script(description: str, what: str, columns: Sequence[str], read: Rea
         type=Path,
         required=True,
         metavar="FILE",
-        help=f"CSV ({', '.join(columns)}) or JSON",
+        help=f"CSV ({', '.join(columns)}), JSON or JSON lines",
     )
     parser.add_argument(
         "--shares", type=_shares, default=(0.8, 0.1, 0.1), metavar="TRAIN,VAL,TEST", help="default 0.8,0.1,0.1"
@@ -51,7 +52,7 @@ def _prepare(options: argparse.Namespace, what: str, read: Reader) -> None:
     """Read, clean, write, and tell."""
     if not options.source.is_dir():
         raise UserError(f"{options.source}: no such folder")
-    splits = read(options.table, options.shares, options.seed)
+    splits = read(options.table, ImageFolder(options.source), options.shares, options.seed)
     told = {example.image for examples in splits.values() for example in examples}
     dropped = Dropped()
     for path in find_images(options.source):

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vlrnn.data.image_names import ImageFolder
 from vlrnn.data.images import check_image
 from vlrnn.errors import Parser, UserError, told_of_files
 from vlrnn.progress import quiet_if_asked, track
 from vlrnn.records import SPLITS, Example, Id, describe_dataset, write_dataset
+from vlrnn.text.text_checks import count_unspaced, is_canned, is_wordless, warn_of_unspaced
 
 Splits = dict[str, list[Example]]
 """Split name -> its examples."""
@@ -117,7 +120,8 @@ def publish(
     """
     if (out / "dataset.json").exists() and "counts" not in describe_dataset(out):
         raise UserError(f"{out}/dataset.json: of another kind, so it is not replaced; choose another --out")
-    told = {split: _clean(list(examples), split, dropped) for split, examples in splits.items()}
+    find = cache(ImageFolder(image_root).find)
+    told = {split: _clean([_located(each, find) for each in splits[split]], split, dropped) for split in splits}
     faulty = _faulty_images(told, image_root, check)
     cleaned: Splits = {}
     for split, examples in told.items():
@@ -146,7 +150,19 @@ def publish(
         print(f"{split}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if what != "examples"))
     for line in dropped.lines():
         print(line)
+    texts = (
+        text for examples in cleaned.values() for each in examples for text in (*each.captions, each.question or "")
+    )
+    if warning := warn_of_unspaced(
+        *count_unspaced(filter(None, texts)), "texts", "train with data.tokenizer characters"
+    ):
+        print(warning)
     print(f"written to {out}")
+
+
+def _located(example: Example, find: Callable[[str], str]) -> Example:
+    image = find(example.image)
+    return example if image == example.image else replace(example, image=image)
 
 
 def _clean(examples: Sequence[Example], split: str, dropped: Dropped) -> list[Example]:
@@ -161,21 +177,24 @@ def _clean(examples: Sequence[Example], split: str, dropped: Dropped) -> list[Ex
 
 
 def _clean_captions(example: Example, dropped: Dropped) -> Example | None:
-    captions = tuple(" ".join(caption.split()) for caption in example.captions)
-    for caption in captions:
-        if not caption:
-            dropped.add("empty caption", example.id)
-    if not any(captions):
+    kept = []
+    for caption in (" ".join(caption.split()) for caption in example.captions):
+        reason = "caption of no word" if is_wordless(caption) else "canned caption" if is_canned(caption) else None
+        if reason:
+            dropped.add(reason, example.id)
+        else:
+            kept.append(caption)
+    if not kept:
         dropped.add("image without a caption", example.image)
         return None
-    return replace(example, captions=tuple(caption for caption in captions if caption))
+    return replace(example, captions=tuple(kept))
 
 
 def _clean_question(example: Example, answered: bool, dropped: Dropped) -> Example | None:
     # The answers stay as they are, an annotator's empty one too: scoring counts annotators, and normalises by itself.
     question = " ".join((example.question or "").split())
-    if not any(map(str.isalnum, question)):
-        dropped.add("empty question", example.id)
+    if is_wordless(question):
+        dropped.add("question of no word", example.id)
         return None
     if answered and not _is_answered(example):
         dropped.add("question without an answer", example.id)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vlrnn.data.image_names import ImageFolder
 from vlrnn.data.prepare import Splits
 from vlrnn.data.splitting import draw_splits
 from vlrnn.data.table import Entry, read_table
@@ -20,7 +21,7 @@ class _Asked:
     answers: list[str] = field(default_factory=list)
 
 
-def read_questions(path: Path, shares: Sequence[float], seed: int) -> Splits:
+def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
     """The examples of a file of questions, one for each, in the splits that it says, or else drawn by chance.
 
     The lines with the same question about the same image are the answers of several annotators. They are normalised, as
@@ -33,7 +34,8 @@ def read_questions(path: Path, shares: Sequence[float], seed: int) -> Splits:
     `{"a.jpg": [{"question": ..., "answer": ...}, ...]}`.
 
     Args:
-        path: `.json`, or else a CSV (`.tsv`: with tabs) whose first line names the columns.
+        path: `.json`, `.jsonl`, or else a CSV whose first line names the columns.
+        folder: of the images.
         shares: of the images that go to train, val and test, when the file does not say.
         seed: another seed, other splits.
 
@@ -42,7 +44,7 @@ def read_questions(path: Path, shares: Sequence[float], seed: int) -> Splits:
             that do not make a whole.
     """
     asked: dict[tuple[str, str | None, str], _Asked] = {}
-    for entry in read_table(path, ["question", "answer"], lambda questions: questions):
+    for entry in read_table(path, folder, ["question", "answer"], lambda questions: questions):
         question = " ".join((_text(entry, "question") or "").split())
         kinds = _text(entry, "question_type") or None, _text(entry, "answer_type") or None
         same = asked.setdefault((entry.image, entry.split, question), _Asked(len(asked) + 1, *kinds))

@@ -1,0 +1,81 @@
+"""Ids of a data set: each names one example of its split, and one image. `1` and `"1"` are one id: files of results
+hold either. Knows no records."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from vlrnn.errors import UserError
+
+Id = int | str
+"""Ids are numbers where the source has numbers (COCO), and text elsewhere (Flickr's file names)."""
+
+
+class Place(NamedTuple):
+    """Where an image was found: its id, its file, and the split."""
+
+    id: Id
+    file: str
+    split: str
+
+
+def check_each_once(ids: Iterable[Id], at: Callable[[int], Id], where: str) -> None:
+    """See that no id stands twice. Memory holds 8 bytes for each.
+
+    Args:
+        ids: of the examples of a split.
+        at: place -> the id there, from 0, to name what was found.
+        where: the split, for the error.
+
+    Raises:
+        UserError: one does, or two differ only in that one is a number and one a text.
+    """
+    hashes = np.fromiter((hash(str(id)) for id in ids), np.int64)
+    order = hashes.argsort(kind="stable")
+    (twice,) = np.nonzero(hashes[order[1:]] == hashes[order[:-1]])
+    for place in twice.tolist():
+        first, second = at(int(order[place])), at(int(order[place + 1]))
+        if str(first) == str(second):
+            fault = "stands twice" if first == second else f"stands beside {first!r}, which is the same id,"
+            raise UserError(f"id {second!r} {fault} in {where}; give every example an id of its own")
+
+
+def check_images(splits: Mapping[str, Sequence[tuple[Id, str]]], test_apart: bool) -> set[str]:
+    """See that every image id names one file, and that no image stands in two splits, by its id or its file.
+
+    Args:
+        splits: split -> the image id and the file of each of its examples.
+        test_apart: test may have images of the other splits.
+
+    Returns:
+        The image ids, as text, that test shares with the others.
+
+    Raises:
+        UserError: an image stands in two splits, or one id names two files.
+    """
+    places: dict[str, Place] = {}
+    homes: dict[tuple[bool, str], str] = {}
+    ids: dict[bool, set[str]] = {False: set(), True: set()}
+    for split, images in splits.items():
+        apart = test_apart and split == "test"
+        for id, file in images:
+            place = places.setdefault(str(id), Place(id, file, split))
+            if place.file != file or type(place.id) is not type(id):
+                raise UserError(_two_files(place, Place(id, file, split)))
+            if (other := homes.setdefault((apart, file), split)) != split:
+                name = file if place.split == split else id
+                raise UserError(f"image {name!r} stands in two splits, {other} and {split}; mend the split lists")
+            ids[apart].add(str(id))
+    return ids[True] & ids[False]
+
+
+def _two_files(first: Place, second: Place) -> str:
+    if first.split != second.split:
+        return (
+            f"image id {second.id!r} stands in two splits, for {first.file} in {first.split} and {second.file} in "
+            f"{second.split}; where ids begin anew in each split, give every image an id of its own"
+        )
+    if first.file == second.file:
+        return f"image ids {first.id!r} and {second.id!r}, a number and a text, are both of {first.file}; keep one"
+    return f"image id {second.id!r} stands for two files, {first.file} and {second.file}; give each an id of its own"
