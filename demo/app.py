@@ -28,7 +28,6 @@ from vlrnn.predictor import Predictor
 from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
 from vlrnn.records import Prediction
 from vlrnn.report.attention import veiled, within
-from vlrnn.text.tokenizer import tokenize
 
 try:
     import gradio as gr
@@ -114,7 +113,7 @@ def looks(models: Models) -> Callable[..., Any]:
     @told
     def look(picture: str, text: str, place: int | None) -> tuple[Any, str]:
         assert models.captioner is not None
-        words = tokenize(text)
+        words = models.captioner.tokenizer.tokenize(text)
         if place is None or not 0 <= int(place) < len(words):
             return None, ""
         again = models.captioner.reread(picture, words)
@@ -137,7 +136,7 @@ def objects(models: Models) -> Callable[..., Any]:
         if models.find is None:
             raise UserError("which words name objects is not known; start with --objects")
         rows = []
-        for each in support(models.captioner, picture, tokenize(text), models.find):
+        for each in support(models.captioner, picture, models.captioner.tokenizer.tokenize(text), models.find):
             question = f"is there a {each.object}"
             replies = [head.answer(picture, question).text for head in models.heads.values()]
             doubtful = each.doubtful or "no" in replies

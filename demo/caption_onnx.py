@@ -70,7 +70,8 @@ class Captioner:
         final = sums / np.maximum(lengths, 1) ** length_penalty
         ids = said[np.argmax(final), 1:].tolist()
         ids = ids[: ids.index(special["eos"])] if special["eos"] in ids else ids
-        return " ".join(self.about["words"][id] for id in ids), float(final.max())
+        space = "" if self.about.get("tokenizer") == "characters" else " "
+        return space.join(self.about["words"][id] for id in ids), float(final.max())
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -260,7 +260,7 @@ def test_what_does_not_fit_together_is_told_in_one_line(
         "fit", "--data.root", str(questions.parent / "captions")
     )
     told = refused("test", "--data.root", str(tmp_path / "twice"))
-    assert f"{tmp_path / 'twice'}: two examples of a split have the id {one.id!r}" in told
+    assert f"id {one.id!r} stands twice in {tmp_path / 'twice'}/test.jsonl" in told
     single = ["--data.root", str(tmp_path / "single"), "--data.image_root", str(questions)]
     assert main(["test", "--config", str(recipe), *single]) == 0
 

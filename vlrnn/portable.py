@@ -117,6 +117,7 @@ def export_captioner(task: Captioner, folder: str | Path, *, onnx: bool = True) 
 def _description(task: Captioner, encoder: Encoder, memories: int, states: int) -> dict[str, Any]:
     return {
         "words": list(task.vocabulary.words),
+        "tokenizer": task.vocabulary.tokenizer.name,
         "special": {"pad": PAD, "bos": BOS, "eos": EOS, "unk": UNK},
         "image_size": encoder.size,
         "memories": memories,

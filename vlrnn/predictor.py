@@ -24,7 +24,7 @@ from vlrnn.tasks.checkpoint import load_task
 from vlrnn.tasks.language_model import LanguageModel
 from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.speaking import as_prediction
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.caption_tokenizers import CaptionTokenizer
 from vlrnn.text.vocabulary import BOS, EOS
 
 ImageLike = str | Path | Image.Image
@@ -160,7 +160,7 @@ class Predictor:
             UserError: the file is no image, a question has no words, or the model captions.
         """
         task = self._answerer
-        rows = [task.vocabulary.encode(tokenize(question)) for question in questions]
+        rows = [task.vocabulary.encode_text(question) for question in questions]
         for question in questions:
             if not any(map(str.isalnum, question)):
                 raise UserError(f"a question without words: {question!r}")
@@ -198,7 +198,18 @@ class Predictor:
 
     def unknown_words(self, question: str) -> list[str]:
         """The words of a question that training never showed, which are all alike to the model."""
-        return [word for word in tokenize(question) if word not in self._answerer.vocabulary]
+        return [word for word in self.tokenizer.tokenize(question) if word not in self._answerer.vocabulary]
+
+    @property
+    def tokenizer(self) -> CaptionTokenizer:
+        """What the model's captions or questions are cut into.
+
+        Raises:
+            UserError: it has none.
+        """
+        if not isinstance(self.task, (Captioner, QuestionAnswering)):
+            raise UserError(f"{self.name}: has neither captions nor questions: it {self.task.does}")
+        return self.task.vocabulary.tokenizer
 
     @property
     def _captioner(self) -> Captioner:

@@ -63,6 +63,12 @@ def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
         help="CIDEr's document frequencies from this corpus, not from the references",
     )
     add(
+        "--tokenizer",
+        choices=("words", "characters"),
+        default="words",
+        help="what is compared; characters for scripts without spaces between words; default words",
+    )
+    add(
         "--java",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -134,6 +140,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _score_captions(arguments: argparse.Namespace) -> None:
     # numpy is not wanted for --help.
     from vlrnn.metrics.evaluation import evaluate_captions
+    from vlrnn.text.caption_tokenizers import caption_tokenizer
 
     evaluation = evaluate_captions(
         references=arguments.references,
@@ -143,6 +150,7 @@ def _score_captions(arguments: argparse.Namespace) -> None:
         missing=arguments.missing,
         training=arguments.training,
         document_frequency=arguments.document_frequency,
+        tokenizer=caption_tokenizer(arguments.tokenizer),
         java=arguments.java,
         resamples=arguments.resamples,
         seed=arguments.seed,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
@@ -14,15 +15,19 @@ from vlrnn.data.features import FeatureCache, open_cache
 from vlrnn.data.resumable import ResumableLoader
 from vlrnn.data.samplers import EachOnce, OneOrder
 from vlrnn.data.split_images import SplitImages
-from vlrnn.data.word_counts import count_words
+from vlrnn.data.word_counts import count_words, what_is_learnt
 from vlrnn.errors import UserError
 from vlrnn.kept import kept_json
 from vlrnn.nn.encoders import Encoder
-from vlrnn.progress import track
+from vlrnn.progress import say
 from vlrnn.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
-from vlrnn.text.tokenizer import tokenize
-from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
+from vlrnn.text.caption_tokenizers import caption_tokenizer
+from vlrnn.text.text_checks import is_wordless
+from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary
+
+_MIN_COUNT, _TEXTS = 5, 2000
+"""Where none is set, `min_count` of large data sets, and with how many captions or questions more it rises by one."""
 
 
 class VisionLanguageData(pl.LightningDataModule):
@@ -34,8 +39,11 @@ class VisionLanguageData(pl.LightningDataModule):
         image_root: the folder that image paths are relative to; by default what `dataset.json` says, else `root`.
         batch_size: images in a batch.
         captions_per_image: how many of an image's captions, drawn anew each time, come with it in training; null: all.
-        min_count: words that occur less often in the training captions, or questions and answers, are `<unk>`.
-        max_length: words of a training caption; what lies behind is cut off.
+        tokenizer: what captions, questions and answers are cut into: `words`, or `characters`, where words are written
+            without spaces.
+        min_count: words that occur less often in the training captions, or questions and answers, are `<unk>`; null: 1,
+            and one more for every 2,000 captions or questions, up to 5.
+        max_length: words of a training caption; what lies behind is cut off, and no end is taught there.
         max_answers: how many answers, the most frequent, a classifier chooses from; null: all.
         min_answer_count: how many training questions such an answer must be the majority's for.
         cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
@@ -52,7 +60,8 @@ class VisionLanguageData(pl.LightningDataModule):
         image_root: str | None = None,
         batch_size: int = 32,
         captions_per_image: int | None = None,
-        min_count: int = 5,
+        tokenizer: Literal["words", "characters"] = "words",
+        min_count: int | None = None,
         max_length: int = 30,
         max_answers: int | None = None,
         min_answer_count: int = 1,
@@ -81,6 +90,7 @@ class VisionLanguageData(pl.LightningDataModule):
         self.image_root = Path(image_root) if image_root else self.root / describe_dataset(root).get("image_root", ".")
         self.batch_size = batch_size
         self.captions_per_image = captions_per_image
+        self.tokenizer = caption_tokenizer(tokenizer)
         self.min_count = min_count
         self.max_length = max_length
         self.max_answers = max_answers
@@ -122,20 +132,31 @@ class VisionLanguageData(pl.LightningDataModule):
         return AnswerSet.choose(self.prior.overall, self.max_answers, self.min_answer_count)
 
     @cached_property
-    def _counted(self) -> tuple[Vocabulary, dict[str, Counter[str]]]:
-        """The words, and the right answers of each question type."""
+    def _counted(self) -> tuple[Vocabulary, dict[str, Counter[str]], list[str]]:
+        """The words, the right answers of each question type, and what is to be told of the texts."""
         examples = open_split(self.root, "train")
-        gone_through = track(examples, "words of train", unit="examples")
-        found = kept_json(examples.path, "words", lambda: count_words(gone_through))
+        found = kept_json(
+            examples.path,
+            f"counts.{self.tokenizer.name}",
+            lambda: count_words(examples, self.tokenizer, str(examples.path)),
+        )
         answers = {kind: Counter(counts) for kind, counts in found["answers"].items()}
-        return Vocabulary.of(found["words"], self.min_count), answers
+        min_count = self.min_count or min(_MIN_COUNT, 1 + found["texts"]["all"] // _TEXTS)
+        vocabulary = Vocabulary.of(found["words"], min_count, self.tokenizer.name)
+        lines = what_is_learnt(found, vocabulary, min_count, self.max_length, str(examples.path))
+        return vocabulary, answers, lines
 
     @cached_property
     def asks(self) -> bool:
-        """Whether the examples are questions."""
-        return any(
-            example.question is not None for example in open_split(self.root, next(iter(self.splits), "train"))[:1]
-        )
+        """Whether the examples are questions.
+
+        Raises:
+            UserError: there are none.
+        """
+        examples = open_split(self.root, next(iter(self.splits), "train"))
+        if not examples:
+            raise UserError(f"{examples.path}: holds no example")
+        return examples[0].question is not None
 
     def _examples(self, split: str) -> Sequence[Example]:
         """The examples of a split."""
@@ -191,6 +212,9 @@ class VisionLanguageData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         self._check()  # ahead of hours of encoding
+        if "train" in self._used():
+            for line in self._counted[2]:
+                say(line)
         if self.cache is not None:
             self.make_cache(self._encoder(), self._used(), self._trainer().strategy.root_device)
 
@@ -201,6 +225,8 @@ class VisionLanguageData(pl.LightningDataModule):
     def _check(self) -> None:
         for split in self._used():
             count = len(self._examples(split))
+            if split != "train":  # whose ids were looked at as its words were counted
+                self._images(split)
             if split != "train" and count < (1 if self.asks else 2):
                 least = "a question" if self.asks else "two images"
                 place = f"{self.root / split}.jsonl" if self.overfit is None or split == "test" else "--overfit"
@@ -221,12 +247,16 @@ class VisionLanguageData(pl.LightningDataModule):
         return encoder
 
     def encode_caption(self, caption: str) -> list[int]:
-        """A caption as ids, in `<bos>` and `<eos>`."""
-        return [BOS, *self.vocabulary.encode(tokenize(caption)[: self.max_length]), EOS]
+        """A caption as ids, in `<bos>` and `<eos>`. Behind a cut no `<eos>` stands, and of a caption of no word nothing
+        is taught."""
+        if is_wordless(caption):
+            return [BOS, PAD]
+        ids = self.vocabulary.encode_text(caption)
+        return [BOS, *ids[: self.max_length], *([EOS] if len(ids) <= self.max_length else ())]
 
     def encode_question(self, question: str) -> list[int]:
         """A question as ids."""
-        return self.vocabulary.encode(tokenize(question))
+        return self.vocabulary.encode_text(question)
 
     def loader(self, split: str) -> DataLoader[Batch]:
         """Batches of a split; those of train are shuffled."""

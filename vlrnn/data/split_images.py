@@ -1,11 +1,13 @@
 """Which images a split has, and which of them each example is about; memory holds a number per example, no name."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from vlrnn.kept import kept_arrays
 from vlrnn.progress import track
+from vlrnn.record_ids import Id, check_each_once
 from vlrnn.records import Example, RecordFile
 
 
@@ -18,15 +20,18 @@ class SplitImages(Sequence[str]):
 
     Attributes:
         of_example: [E], the number of each example's image.
+
+    Raises:
+        UserError: an id stands twice.
     """
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
         if isinstance(examples, RecordFile):
-            told = f"images of {examples.path.stem}"
-            found = kept_arrays(examples.path, "images", lambda: _number(track(examples, told, unit="examples")))
+            path, gone_through = examples.path, track(examples, f"images of {examples.path.stem}", unit="examples")
+            found = kept_arrays(path, "images", lambda: _number(examples, gone_through, str(path)))
         else:
-            found = _number(examples)
+            found = _number(examples, examples, "the split")
         self.of_example: np.ndarray = found["of_example"]
         self._first: np.ndarray = found["first"]
 
@@ -38,7 +43,15 @@ class SplitImages(Sequence[str]):
         return example.image
 
 
-def _number(examples: Iterable[Example]) -> Mapping[str, np.ndarray]:
+def _number(examples: Sequence[Example], gone_through: Iterable[Example], where: str) -> Mapping[str, np.ndarray]:
     numbers: dict[str, int] = {}
-    of_example = np.fromiter((numbers.setdefault(each.image, len(numbers)) for each in examples), np.int64)
+    found = array("q")
+
+    def ids() -> Iterator[Id]:
+        for each in gone_through:
+            found.append(numbers.setdefault(each.image, len(numbers)))
+            yield each.id
+
+    check_each_once(ids(), lambda place: examples[place].id, where)
+    of_example = np.array(found, np.int64)
     return {"of_example": of_example, "first": np.unique(of_example, return_index=True)[1]}

@@ -1,32 +1,106 @@
-"""How often which word stands in a training split, and which answer is right how often. Knows no ids."""
+"""How often which word stands in a training split, and which answer is right how often; and what of its captions cannot
+be learnt from. Knows no ids."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from vlrnn.errors import UserError
+from vlrnn.progress import track
+from vlrnn.record_ids import check_each_once
 from vlrnn.records import Example
 from vlrnn.text.answer_set import majority
 from vlrnn.text.answers import canonical, spell
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.text_checks import is_unspaced, is_wordless, warn_of_unspaced
+from vlrnn.text.vocabulary import SPECIAL, Vocabulary
+
+_LEAST_SHARE, _LEAST_SIZE = 90, 20
+"""Percent of the running words, and words, below which a vocabulary is told to be poor."""
 
 
-def count_words(examples: Iterable[Example]) -> dict[str, dict]:
+def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where: str) -> dict[str, dict[str, Any]]:
     """Go through a split once.
 
+    Args:
+        examples: of the split.
+        tokenizer: into which words they are cut.
+        where: the split, for errors.
+
     Returns:
-        `words`, of captions, or of questions and their answers: word -> count; and `answers`: question type (`""` where
-        there is none) -> answer that most annotators gave -> count. All in the order in which they come first.
+        `words`, of captions, or of questions and their answers: word -> count; `answers`: question type (`""` where
+        there is none) -> answer that most annotators gave -> count; `lengths`, of captions: words -> count, the keys as
+        text; and `texts`: how many captions and questions there are, `all`, the captions of no word, `wordless`, and
+        those of either that are `unspaced`. All in the order in which they come first.
+
+    Raises:
+        UserError: an id stands twice.
     """
     answers: dict[str, Counter[str]] = {}
+    words, lengths, texts = Counter[str](), Counter[str](), Counter[str](all=0, wordless=0, unspaced=0)
 
-    def texts() -> Iterator[list[str]]:
-        for example in examples:
-            yield from map(tokenize, example.captions)
+    def ids() -> Iterator[int | str]:
+        for example in track(examples, "words of train", unit="examples"):
+            for caption in example.captions:
+                texts["unspaced"] += is_unspaced(caption)
+                if is_wordless(caption):
+                    texts["wordless"] += 1
+                else:
+                    words.update(tokens := tokenizer.tokenize(caption))
+                    lengths[str(len(tokens))] += 1
             if example.question is not None:
-                yield tokenize(example.question)
+                texts["unspaced"] += is_unspaced(example.question)
+                words.update(tokenizer.tokenize(example.question))
+            texts["all"] += len(example.captions) + (example.question is not None)
             if example.answers:
                 canon = list(map(canonical, example.answers))
-                yield from map(spell, set(canon))
+                for answer in dict.fromkeys(canon):
+                    words.update(spell(answer, tokenizer))
                 if right := majority(canon):  # of `a` nothing is left
                     answers.setdefault(example.question_type or "", Counter())[right] += 1
+            yield example.id
 
-    return {"words": Counter(word for text in texts() for word in text), "answers": answers}
+    check_each_once(ids(), lambda place: examples[place].id, where)
+    return {"words": words, "answers": answers, "lengths": lengths, "texts": texts}
+
+
+def what_is_learnt(
+    found: Mapping[str, Mapping[str, Any]], vocabulary: Vocabulary, min_count: int, max_length: int, where: str
+) -> list[str]:
+    """Lines on what a model can learn of the texts of a training split: how much of them its vocabulary covers, what is
+    cut and left out, and whether its tokenizer suits them.
+
+    Args:
+        found: as `count_words` returns it.
+        vocabulary: of it.
+        min_count: by which the vocabulary was made.
+        max_length: of captions, in words.
+        where: the split, for errors.
+
+    Raises:
+        UserError: the vocabulary has no word.
+    """
+    unit, texts = vocabulary.tokenizer.unit, found["texts"]
+    running = sum(found["words"].values())
+    size = len(vocabulary) - len(SPECIAL)
+    if not size:
+        why = f"none occurs {min_count} times; lower data.min_count" if running else "there is none"
+        raise UserError(f"{where}: no {unit} to learn: {why}")
+    share = 100 * sum(count for word, count in found["words"].items() if word in vocabulary) / running
+    line = f"vocabulary: {size:,} {unit}, {share:.1f} % of running {unit}"
+    if min_count > 1 and (share < _LEAST_SHARE or size < _LEAST_SIZE):
+        line += f"; those that occur less than {min_count} times are unknown: lower data.min_count"
+    lines = [line]
+    captions = sum(found["lengths"].values()) + texts["wordless"]
+    if cut := sum(count for length, count in found["lengths"].items() if int(length) > max_length):
+        lines.append(
+            f"{cut:,} of {captions:,} captions are longer than {max_length} {unit} and are cut there, where no end is "
+            "taught: raise data.max_length to learn them whole"
+        )
+    if texts["wordless"]:
+        lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word: nothing is learnt of them")
+    if vocabulary.tokenizer is WORDS:
+        hint = "set data.tokenizer to characters"
+        if warning := warn_of_unspaced(texts["unspaced"], texts["all"], "captions or questions", hint):
+            lines.append(warning)
+    return lines

@@ -25,7 +25,7 @@ from vlrnn.progress import track
 from vlrnn.records import Id
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.caption_tokenizers import WORDS
 from vlrnn.text.vocabulary import BOS, UNK
 
 OPEN, CLOSED = 0.9, 0.1
@@ -228,6 +228,8 @@ def hear_captions(
         name = type(captioner.decoder).__name__
         raise UserError(f"{predictor.name}: {name} has no recurrence of its own to look into")
     kept, groups, ids = _Keeper(), dict[Id, int](), list[int]()
+    tokenize, unit = predictor.tokenizer.tokenize, predictor.tokenizer.unit
+    space = " " if predictor.tokenizer is WORDS else ""
     listening = Listening(recurrence)
     with encoded(predictor, folder, split, cache, captions=None) as shown:
         for items in shown.batches(_BATCH, "captions"):
@@ -238,7 +240,7 @@ def hear_captions(
                 for row, (example, words) in enumerate(told):
                     if words:
                         group = groups.setdefault(example.image_id, len(groups))
-                        units = [words[0], *(f" {word}" for word in words[1:])]
+                        units = [words[0], *(f"{space}{word}" for word in words[1:])]
                         kept.keep(Passage(example.id, group, units), step, row, 1)
                         ids += captioner.vocabulary.encode(words)
     if len(groups) < FEWEST:
@@ -246,10 +248,10 @@ def hear_captions(
             f"{folder}/{split}.jsonl: {len(groups)} images with captions are too few to choose hidden units on one "
             f"half and to hold them against the other; give {FEWEST} at least"
         )
-    notes = _strange(ids, "words")
+    notes = _strange(ids, unit)
     if len(groups) < len(shown.image_of):
         notes.append(f"the captions of {len(groups):,} of {len(shown.image_of):,} images were heard (--limit)")
-    source = {"data": str(folder), "split": split, "units": "words", "captions": len(kept.passages)}
+    source = {"data": str(folder), "split": split, "units": unit, "captions": len(kept.passages)}
     return kept.heard(listening.names(), False, source, notes)
 
 

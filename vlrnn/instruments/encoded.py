@@ -19,7 +19,6 @@ from vlrnn.progress import track
 from vlrnn.records import Example, Id, open_split
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.question_answering import QuestionAnswering
-from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS
 
 _GREY = 128
@@ -117,11 +116,9 @@ def _items(
     vocabulary = task.vocabulary
     more = {"locate": data.locate, "size": task.encoder.size, "cache": regions}
     if isinstance(task, Captioner):
-        return CaptionedImages(
-            listed, captions, encode=lambda text: [BOS, *vocabulary.encode(tokenize(text)), EOS], **more
-        )
+        return CaptionedImages(listed, captions, encode=lambda text: [BOS, *vocabulary.encode_text(text), EOS], **more)
     image_of = SplitImages(listed).of_example
-    return QuestionedImages(listed, image_of, encode=lambda text: vocabulary.encode(tokenize(text)), **more)
+    return QuestionedImages(listed, image_of, encode=vocabulary.encode_text, **more)
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ from vlrnn.metrics.vqa import compare_answers
 from vlrnn.predictor import Predictor
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.caption_tokenizers import CaptionTokenizer
 
 FULL = "full"
 OTHER = "other_image"
@@ -77,9 +77,9 @@ def grounding(
     """
     with encoded(predictor, folder, split, cache) as shown:
         examples = shown.examples
-        score, not_computed = _scorer(examples)
+        score, not_computed = _scorer(examples, predictor.tokenizer)
         rows = {str(run): _predictions(Path(run), examples) for run in baselines}
-        views = _views(shown, seed)
+        views = _views(shown, predictor.tokenizer, seed)
         draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
         said, found = replies(predictor, shown, draws, batch_size)
     texts = {id: said[id].text for id in examples}
@@ -115,7 +115,7 @@ def grounding(
     )
 
 
-def _views(split: EncodedSplit, seed: int) -> dict[str, list[View]]:
+def _views(split: EncodedSplit, tokenizer: CaptionTokenizer, seed: int) -> dict[str, list[View]]:
     """Name -> the view, as often as it is drawn."""
     seeds = range(seed, seed + DRAWN)
     others = [derangement(split.image_of, each) for each in seeds]
@@ -125,17 +125,18 @@ def _views(split: EncodedSplit, seed: int) -> dict[str, list[View]]:
         "mean_feature": [alike(split.mean)],
     }
     if any(example.question is not None for example in split.examples.values()):
-        longest = max(len(tokenize(example.question or "")) for example in split.examples.values())
+        longest = max(len(tokenizer.tokenize(example.question or "")) for example in split.examples.values())
         cuts = [1 << power for power in range(longest.bit_length()) if 1 << power < longest]
         views |= {f"first_{count}_words": [first_words(count)] for count in cuts}
         views["shuffled_words"] = [shuffled_words(each) for each in seeds]
     return views
 
 
-def _scorer(examples: Mapping[Id, Example]) -> tuple[Scorer, dict[str, str]]:
+def _scorer(examples: Mapping[Id, Example], tokenizer: CaptionTokenizer) -> tuple[Scorer, dict[str, str]]:
     """How texts about examples are scored; or why they are not."""
     if any(example.captions for example in examples.values()):
-        scorer = CaptionScorer({id: example.captions for id, example in examples.items()})
+        references = {id: example.captions for id, example in examples.items()}
+        scorer = CaptionScorer(references, tokenizer=tokenizer)
         return lambda texts: {"CIDEr": scorer.score(texts).per_image["CIDEr"]}, {}
     if any(example.answers for example in examples.values()):
         return lambda texts: {"accuracy": compare_answers(texts, examples).per_question["accuracy"]}, {}

@@ -17,7 +17,6 @@ from vlrnn.predictor import Predictor
 from vlrnn.progress import track
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.speaking import token_log_probs
-from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import PAD, UNK
 
 Pair = tuple[str, str]
@@ -60,7 +59,7 @@ def likely(predictor: Predictor, asked: Iterable[Pair], folder: str | Path) -> d
     chance = -math.log(max(2, len({name for _, name in asked})))
     found: dict[Pair, bool | None] = {}
     for image, names in _by_image(asked):
-        ids = {name: _captioner(predictor).vocabulary.encode(tokenize(name)) for name in names}
+        ids = {name: _captioner(predictor).vocabulary.encode_text(name) for name in names}
         known = {name: each for name, each in ids.items() if each and UNK not in each}
         best = _best(predictor, Path(folder) / image, list(known.values()))
         found |= {(image, name): None for name in names} | {

@@ -15,7 +15,7 @@ from vlrnn.metrics.cider import CiderD
 from vlrnn.metrics.references import ReferenceTable, Tokens
 from vlrnn.metrics.rouge import rouge_l
 from vlrnn.records import Id
-from vlrnn.text.tokenizer import TOKENIZER_NAME, tokenize_all
+from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class CaptionScorer:
         references: image id -> its reference captions, at least one each.
         corpus: another corpus of references, whose document frequencies CIDEr is to use; the references' own
             by default, as in the official scorer.
+        tokenizer: cuts captions into what is compared; by default the official scorer's.
 
     `references` are their tokens, by image in the order of `ids`.
 
@@ -69,7 +70,10 @@ class CaptionScorer:
     """
 
     def __init__(
-        self, references: Mapping[Id, Sequence[str]], corpus: Mapping[Id, Sequence[str]] | None = None
+        self,
+        references: Mapping[Id, Sequence[str]],
+        corpus: Mapping[Id, Sequence[str]] | None = None,
+        tokenizer: CaptionTokenizer = WORDS,
     ) -> None:
         for id, captions in references.items():
             if not captions or isinstance(captions, str):
@@ -81,12 +85,13 @@ class CaptionScorer:
                 f"which takes two images at least; there are {len(documents)}"
             )
         self.ids = tuple(references)
-        self.references = _tokenize_groups(references)
-        others = None if corpus is None else _words_of_groups(_tokenize_groups(corpus))
+        self._tokenizer = tokenizer
+        self.references = _tokenize_groups(references, tokenizer)
+        others = None if corpus is None else _words_of_groups(_tokenize_groups(corpus, tokenizer))
         self._table = ReferenceTable(_words_of_groups(self.references), others)
         self._cider = CiderD(self._table)
         self._settings = {
-            "tokenizer": TOKENIZER_NAME,
+            "tokenizer": tokenizer.description,
             "n": len(self.ids),
             "references": len(self._table.lengths),
             "document_frequency": "references" if corpus is None else f"another corpus of {len(corpus)} images",
@@ -102,7 +107,7 @@ class CaptionScorer:
             UserError: an image has no prediction, or no references.
         """
         check_same_ids(predictions, self.ids)
-        tokens = tokenize_all([predictions[id] for id in self.ids])
+        tokens = self._tokenizer.tokens_for_scores([predictions[id] for id in self.ids])
         words = [_words(each) for each in tokens]
         lengths = np.fromiter(map(len, words), np.int64)
         counts = self._table.index.count(words)
@@ -143,8 +148,8 @@ def check_same_ids(predictions: Mapping[Id, str], ids: Sequence[Id]) -> None:
         raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
 
 
-def _tokenize_groups(captions: Mapping[Id, Sequence[str]]) -> list[list[list[str]]]:
-    tokens = iter(tokenize_all(list(chain.from_iterable(captions.values()))))
+def _tokenize_groups(captions: Mapping[Id, Sequence[str]], tokenizer: CaptionTokenizer) -> list[list[list[str]]]:
+    tokens = iter(tokenizer.tokens_for_scores(list(chain.from_iterable(captions.values()))))
     return [list(islice(tokens, len(group))) for group in captions.values()]
 
 

@@ -15,7 +15,8 @@ from vlrnn.metrics.health import caption_health, mutual_bleu
 from vlrnn.metrics.java import JavaScore, NotComputedError, meteor, spice
 from vlrnn.metrics.references import Tokens
 from vlrnn.records import Prediction
-from vlrnn.text.tokenizer import tokenize, tokenize_all
+from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.text_checks import count_unspaced, warn_of_unspaced
 
 _JAVA: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]], Resampler], JavaScore]] = {
     "METEOR": meteor,
@@ -62,6 +63,7 @@ def evaluate_captions(
     missing: Missing = "error",
     training: str | Path | None = None,
     document_frequency: str | Path | None = None,
+    tokenizer: CaptionTokenizer = WORDS,
     java: bool = True,
     resamples: int = 1000,
     seed: int = 0,
@@ -75,6 +77,7 @@ def evaluate_captions(
         missing: what becomes of ids that do not match, see `vlrnn.interchange.match`.
         training: references of the training split, to tell which captions are new.
         document_frequency: references of another corpus, for CIDEr.
+        tokenizer: cuts captions into what is compared.
         java: whether to run METEOR and SPICE, where they are there.
         resamples, seed: of the bootstrap.
 
@@ -88,7 +91,7 @@ def evaluate_captions(
         matched_other = match(read_predictions(other), known, missing, str(other), mend=GO_ON)
         matched, matched_other = in_common(matched, matched_other, "images that both systems have captions of")
     corpus = read_references(document_frequency, "train") if document_frequency else None
-    scorer = CaptionScorer(matched.references, corpus)
+    scorer = CaptionScorer(matched.references, corpus, tokenizer)
     scores = scorer.score(_texts(matched))
     resampler = Resampler(len(scores), resamples, seed)
 
@@ -99,6 +102,8 @@ def evaluate_captions(
         try:
             if not java:
                 raise NotComputedError("left out by --no-java")
+            if tokenizer is not WORDS:
+                raise NotComputedError(f"is of words, not of {tokenizer.unit}")
             found = score(scores.tokens, scorer.references, resampler)
         except NotComputedError as reason:
             not_computed[name] = str(reason)
@@ -106,11 +111,11 @@ def evaluate_captions(
             computed[name] = interval(found.value, found.samples, len(scores))
             per_image[name] = found.per_image.tolist()
 
-    trained = None if training is None else map(tokenize, _captions(training))
+    trained = None if training is None else tokenizer.tokens_for_scores(_captions(training))
     health = caption_health(scores.tokens, trained)
     sets = [group for group in map(_said, matched.predictions.values()) if len(group) > 1]
     if sets:
-        health["mBLEU_4"] = mutual_bleu([tokenize_all(group) for group in sets])
+        health["mBLEU_4"] = mutual_bleu([tokenizer.tokens_for_scores(group) for group in sets])
     else:
         not_computed["mBLEU_4"] = "needs several captions of an image ('alternatives')"
     if trained is None:
@@ -131,7 +136,7 @@ def evaluate_captions(
             "decoding": decoding(matched.predictions.values()),
         },
         not_computed=not_computed,
-        notes=matched.notes + (matched_other.notes if matched_other else []),
+        notes=matched.notes + (matched_other.notes if matched_other else []) + _unspaced(matched, tokenizer),
         per_image=_lines(scores, matched, per_image),
     )
     if matched_other:
@@ -142,6 +147,13 @@ def evaluate_captions(
 
 def _texts(matched: Matched) -> dict[int | str, str]:
     return {id: prediction.text for id, prediction in matched.predictions.items()}
+
+
+def _unspaced(matched: Matched, tokenizer: CaptionTokenizer) -> list[str]:
+    """A warning where words are no units of the references."""
+    counts = count_unspaced(caption for captions in matched.references.values() for caption in captions)
+    warning = warn_of_unspaced(*counts, "references", "give --tokenizer characters") if tokenizer is WORDS else None
+    return [warning] if warning else []
 
 
 def _captions(path: str | Path) -> list[str]:

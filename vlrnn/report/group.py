@@ -13,6 +13,7 @@ from vlrnn.metrics.vqa import AnswerScores, compare_answers
 from vlrnn.records import Example, Id, Prediction, open_split
 from vlrnn.report.run import Run
 from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
+from vlrnn.text.caption_tokenizers import described_tokenizer
 
 
 @dataclass(frozen=True)
@@ -109,5 +110,5 @@ def _judge(
     described = {id: each.captions for id, each in common.items() if each.captions}
     if len(described) < 2:  # CIDEr weighs n-grams by how few images have them
         return []
-    scorer = CaptionScorer(described)
+    scorer = CaptionScorer(described, tokenizer=described_tokenizer(run.settings.get("tokenizer")))
     return [scorer.score({id: each[id] for id in described}) for each in texts]

@@ -83,6 +83,7 @@ class Captioner(Task):
         """BLEU-1..4, ROUGE-L and CIDEr-D of the generated captions, as strings, against the raw references."""
         key = tuple(examples)
         if key not in self._scorers:  # references are tokenized and counted once for a split
-            self._scorers[key] = CaptionScorer({id: example.captions for id, example in examples.items()})
+            references = {id: example.captions for id, example in examples.items()}
+            self._scorers[key] = CaptionScorer(references, tokenizer=self.vocabulary.tokenizer)
         scores = self._scorers[key].score({id: prediction.text for id, prediction in predictions.items()})
         return {"scores": scores.with_intervals(), "settings": {**scores.settings, **self.decoding.describe()}}

@@ -14,7 +14,6 @@ from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.tree import Tree
 from vlrnn.records import AttentionMaps, Id, Prediction
-from vlrnn.text.tokenizer import detokenize
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
 
@@ -69,7 +68,7 @@ def speak(
     columns = (rows, tokens, found.lengths[there], log_probs, found.scores[there])
     for row, ids, length, each, score in zip(*(column.tolist() for column in columns), strict=True):
         words = tuple(vocabulary.decode(ids[:length]))
-        sentences[row].append(Utterance(detokenize(words), words, tuple(each[:length]), score))
+        sentences[row].append(Utterance(vocabulary.tokenizer.detokenize(words), words, tuple(each[:length]), score))
     return sentences
 
 

@@ -56,7 +56,10 @@ class FreeAnswers(Answering):
     ) -> list[list[Utterance]]:
         decoding, held_to = self.search(vocabulary, answers)
         found = speak(decoder, vocabulary, context, decoding, constraints=held_to)
-        return [_each_once(each._replace(text=read(each.tokens)) for each in answers) for answers in found]
+        return [
+            _each_once(each._replace(text=read(each.tokens, vocabulary.tokenizer)) for each in answers)
+            for answers in found
+        ]
 
     def describe(self) -> dict[str, Any]:
         return {"answering": self.name, **self.decoding.describe()}
@@ -122,7 +125,7 @@ class RankedAnswers(Answering):
 
 def encode_answer(vocabulary: Vocabulary, answer: str) -> list[int]:
     """An answer as ids, with its `<eos>`."""
-    return [*vocabulary.encode(spell(answer)), EOS]
+    return [*vocabulary.encode(spell(answer, vocabulary.tokenizer)), EOS]
 
 
 def _sayable(vocabulary: Vocabulary, answers: AnswerSet) -> dict[str, Sequence[int]]:
@@ -132,7 +135,8 @@ def _sayable(vocabulary: Vocabulary, answers: AnswerSet) -> dict[str, Sequence[i
         UserError: there is none.
     """
     spelled: Iterable[Sequence[int]] = (encode_answer(vocabulary, answer) for answer in answers.answers)
-    sayable = {read(vocabulary.decode(ids)): ids for ids in spelled if UNK not in ids and len(ids) > 1}
+    tokenizer = vocabulary.tokenizer
+    sayable = {read(vocabulary.decode(ids), tokenizer): ids for ids in spelled if UNK not in ids and len(ids) > 1}
     if not sayable:
         raise UserError(f"none of the {len(answers)} answers can be said in known words; lower data.min_count")
     return sayable

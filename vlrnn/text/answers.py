@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from vlrnn.text.tokenizer import detokenize, tokenize
+from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
 
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _ANY_MARK = re.compile(f"[{re.escape(_MARKS)}.]")
@@ -68,16 +68,16 @@ def canonical(answer: str) -> str:
     return ", ".join(filter(None, map(normalise, answer.split(", "))))
 
 
-def spell(answer: str) -> list[str]:
+def spell(answer: str, tokenizer: CaptionTokenizer = WORDS) -> list[str]:
     """The words of an answer as a decoder says it: those of captions, and `,` between the things of a set."""
-    first, *others = map(tokenize, answer.split(", "))
+    first, *others = map(tokenizer.tokenize, answer.split(", "))
     return first + [word for other in others if other for word in (",", *other)]
 
 
-def read(words: Sequence[str]) -> str:
+def read(words: Sequence[str], tokenizer: CaptionTokenizer = WORDS) -> str:
     """The answer that words spell."""
     things = [list(run) for comma, run in groupby(words, ",".__eq__) if not comma]
-    return ", ".join(map(detokenize, things))
+    return ", ".join(map(tokenizer.detokenize, things))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,4 +1,4 @@
-"""Vocabulary: words and their ids. Knows nothing of how text is split into words."""
+"""Vocabulary: words and their ids, and the tokenizer that cuts text into such words."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.parts import Part
+from vlrnn.text.caption_tokenizers import caption_tokenizer
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -17,9 +18,15 @@ class Vocabulary(Part):
 
     Args:
         words: the ordinary words; the first has id 4.
+        tokenizer: `words` or `characters`: what captions, questions and answers are cut into; a language model has
+            units of its own.
+
+    Raises:
+        UserError: a word stands twice, or there is no such tokenizer.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], tokenizer: str = "words") -> None:
+        self.tokenizer = caption_tokenizer(tokenizer)
         self.words = (*SPECIAL, *words)
         self._ids = {word: id for id, word in enumerate(self.words)}
         if len(self._ids) < len(self.words):
@@ -32,11 +39,11 @@ class Vocabulary(Part):
         return cls.of(Counter(word for text in texts for word in text), min_count)
 
     @classmethod
-    def of(cls, counts: Mapping[str, int], min_count: int = 1) -> "Vocabulary":
+    def of(cls, counts: Mapping[str, int], min_count: int = 1, tokenizer: str = "words") -> "Vocabulary":
         """The words that are counted at least `min_count` times, the most frequent first, and alphabetically among
         equals, so that the same texts give the same ids."""
         kept = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
-        return cls(sorted(kept, key=lambda word: (-counts[word], word)))
+        return cls(sorted(kept, key=lambda word: (-counts[word], word)), tokenizer)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
@@ -49,17 +56,21 @@ class Vocabulary(Part):
         words = value.get("words") if isinstance(value, dict) else None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise UserError(f'{path}: not a vocabulary: expected {{"words": [...]}}')
-        return cls(words)
+        return cls(words, str(value.get("tokenizer", "words")))
 
     def save(self, path: str | Path) -> None:
-        """Write the words to a JSON file."""
-        write_json(path, {"words": list(self.words[len(SPECIAL) :])})
+        """Write the words, and the name of the tokenizer, to a JSON file."""
+        write_json(path, {"words": list(self.words[len(SPECIAL) :]), "tokenizer": self.tokenizer.name})
 
     def __len__(self) -> int:
         return len(self.words)
 
     def __contains__(self, word: str) -> bool:
         return word in self._ids
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of the words of a text."""
+        return self.encode(self.tokenizer.tokenize(text))
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Ids of tokens; a word that is not known, or that spells a special token, is `<unk>`."""

@@ -1,0 +1,163 @@
+"""What is learnt of the texts of a training split, and what is told of it: the vocabulary, captions that are cut, those
+of no word; and hand-written splits whose ids are wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_datamodule import attached
+
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.errors import UserError
+from vlrnn.nn.encoders import NoImage
+from vlrnn.text.vocabulary import BOS, EOS, PAD
+
+COMMON = "a man rides a brown horse on the beach"
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a data set by hand: train and val of captions, one an image."""
+
+    def write(train: list[str], val: list[str] | None = None) -> Path:
+        (tmp_path / "dataset.json").write_text(json.dumps({"name": "by hand"}))
+        for split, captions in (("train", train), ("val", val or ["a dog", "a cat"])):
+            lines = [
+                {"id": f"{split}{number}", "image_id": f"{split}{number}", "image": "a.png", "captions": [caption]}
+                for number, caption in enumerate(captions)
+            ]
+            (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        return tmp_path
+
+    return write
+
+
+def lines(data: VisionLanguageData, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What is told ahead of training."""
+    capsys.readouterr()
+    attached(data, NoImage())  # type: ignore[arg-type]
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("captions", "settings", "told"),
+    [
+        # 24 photographs, as somebody's first try: 8 words by 4 times each, and others that stand there once.
+        (
+            [f"{COMMON} rare{number} odd{number}" for number in range(24)],
+            {"min_count": 4},
+            "vocabulary: 8 words, 81.8 % of running words; those that occur less than 4 times are unknown: "
+            "lower data.min_count",
+        ),
+        (
+            [f"{COMMON} rare{number} odd{number}" for number in range(24)],
+            {},
+            "vocabulary: 56 words, 100.0 % of running words",
+        ),
+        ([COMMON] * 4, {"min_count": 1}, "vocabulary: 8 words, 100.0 % of running words"),
+        (
+            [COMMON] * 4,
+            {"min_count": 2},
+            "vocabulary: 8 words, 100.0 % of running words; those that occur less than 2 times are unknown: "
+            "lower data.min_count",
+        ),
+        (
+            [" ".join(f"w{number}" for number in range(25)), "once"] * 1 + [" ".join(f"w{n}" for n in range(25))],
+            {"min_count": 2},
+            "vocabulary: 25 words, 98.0 % of running words",
+        ),
+    ],
+)
+def test_the_vocabulary_is_told(
+    captions: list[str],
+    settings: dict[str, int],
+    told: str,
+    written: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert lines(VisionLanguageData(str(written(captions)), **settings), capsys) == [told]
+
+
+@pytest.mark.parametrize(("captions", "least"), [(24, 1), (1999, 1), (2000, 2), (8000, 5), (20_000, 5)])
+def test_min_count_rises_with_the_data(captions: int, least: int, written: Callable[..., Path]) -> None:
+    """Words that stand there 1, 2, ... times."""
+    texts = [" ".join(f"w{count}" for count in range(1, 7) if count > number) for number in range(6)]
+    data = VisionLanguageData(str(written(texts + [COMMON] * (captions - 6))))
+    known = {count for count in range(1, 7) if f"w{count}" in data.vocabulary}
+    assert known == set(range(least, 7))
+
+
+@pytest.mark.parametrize(
+    ("captions", "settings", "told"),
+    [
+        ([COMMON], {"min_count": 3}, "no words to learn: none occurs 3 times; lower data.min_count"),
+        (["...", "nan"], {}, "no words to learn: there is none"),
+    ],
+)
+def test_no_word_is_refused(
+    captions: list[str], settings: dict[str, int], told: str, written: Callable[..., Path]
+) -> None:
+    with pytest.raises(UserError, match=rf"train\.jsonl: {told}"):
+        _ = VisionLanguageData(str(written(captions)), **settings).vocabulary
+
+
+@pytest.mark.parametrize(("words", "ends"), [(3, True), (4, True), (5, False), (9, False)])
+def test_no_end_is_taught_behind_a_cut(
+    words: int, ends: bool, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = VisionLanguageData(str(written([" ".join("abcdefghi"[:words]), "b c"])), max_length=4)
+    told = lines(data, capsys)[1:]
+    ids = data.encode_caption(" ".join("abcdefghi"[:words]))
+    assert ids[0] == BOS
+    assert ids[1:] == data.vocabulary.encode("abcd"[:words]) + [EOS] * ends
+    assert told == ([] if ends else [
+        "1 of 2 captions are longer than 4 words and are cut there, where no end is taught: raise data.max_length to "
+        "learn them whole"
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("nothing", ["...", "nan", "", " ", "\N{GRINNING FACE}"])
+def test_nothing_is_learnt_of_a_caption_of_no_word(
+    nothing: str, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = VisionLanguageData(str(written(["a dog", nothing])))
+    assert lines(data, capsys)[1:] == ["1 of 2 captions have no word: nothing is learnt of them"]
+    assert data.encode_caption(nothing) == [BOS, PAD]
+    assert "nan" not in data.vocabulary
+
+
+WRONG: dict[str, tuple[Callable[[list[Any]], list[Any]], str]] = {
+    "nothing": (lambda lines: [], "holds no example|scores take two images"),
+    "twice": (lambda lines: [lines[0], lines[0]], "stands twice in .*jsonl"),
+    "text and number": (lambda lines: [{**lines[0], "id": 1}, {**lines[1], "id": "1"}], "is the same id, in .*jsonl"),
+    "null": (lambda lines: [lines[0], {**lines[1], "id": None}], "jsonl:2: 'id' must be a whole number or text"),
+    "no image": (lambda lines: [lines[0], {**lines[1], "image_id": None}], "jsonl:2: 'image_id' must be"),
+    "key twice": (
+        lambda lines: [json.dumps(lines[0])[:-1] + ', "id": 2}', lines[1]],
+        "jsonl:1: the key 'id' stands twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("fault", WRONG)
+def test_hand_written_splits(fault: str, split: str, written: Callable[..., Path]) -> None:
+    """Found ahead of training, in train and in val."""
+    folder = written(["a dog", "a cat"])
+    change, told = WRONG[fault]
+    path = folder / f"{split}.jsonl"
+    changed = change([json.loads(line) for line in path.read_text().splitlines()])
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in changed))
+
+    def begin() -> None:
+        """As the command line does."""
+        data = VisionLanguageData(str(folder))
+        assert not data.asks
+        assert data.vocabulary
+        attached(data, NoImage())  # type: ignore[arg-type]
+
+    with pytest.raises(UserError, match=told) as refused:
+        begin()
+    assert "\n" not in str(refused.value)
