@@ -74,17 +74,17 @@ class MadeUpGPU(TorchDispatchMode):
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUpGPU]:
-    # The library's kernels cannot be made up; what comes before and behind them is looked at.
+    # The native kernels cannot be made up; what the library does before and behind them is looked at.
     monkeypatch.setattr(nn.LSTM, "forward", lambda self, xs, state: (xs, state))
-    monkeypatch.setattr("vlrnn.nn.recurrence.pack_padded_sequence", packed)
-    monkeypatch.setattr("vlrnn.nn.recurrence.pad_packed_sequence", lambda ys, **_: (ys, None))
+    monkeypatch.setattr(torch._VF, "_pack_padded_sequence", packed)
+    monkeypatch.setattr(torch._VF, "_pad_packed_sequence", lambda ys, lengths, *_: (ys, lengths))
     with warnings.catch_warnings(action="ignore"), FakeTensorMode() as fake, MadeUpGPU(fake) as made_up:
         yield made_up
 
 
-def packed(xs: torch.Tensor, lengths: torch.Tensor, **_: Any) -> torch.Tensor:
+def packed(xs: torch.Tensor, lengths: torch.Tensor, batch_first: bool) -> tuple[torch.Tensor, torch.Tensor]:
     assert lengths.device.type == "cpu"
-    return xs
+    return xs, lengths
 
 
 def decoder() -> ShowAttendTell:
@@ -161,12 +161,14 @@ def test_a_step_waits_for_no_gpu(what: str, gpu: MadeUpGPU, monkeypatch: pytest.
 
 def test_who_waits_is_found(gpu: MadeUpGPU) -> None:
     there = torch.zeros(3).to(GPU, non_blocking=True)
+    texts, lengths = torch.zeros(2, 3, 4).to(GPU, non_blocking=True), torch.tensor([1, 3])
     ways = [
         lambda: there.sum().item(),
         lambda: there[there > 0],
         lambda: there.cpu(),
         lambda: there + torch.ones(3),
         lambda: torch.ones(3).to(GPU),
+        lambda: nn.utils.rnn.pack_padded_sequence(texts, lengths, batch_first=True, enforce_sorted=False),
     ]
     for wait in ways:
         with pytest.raises(Exception):  # noqa: B017, PT011 (of whichever kind)

@@ -155,12 +155,17 @@ class _Fused(Recurrence):
         if lengths is None:
             ys, layer_first = self.kernel(xs, layer_first)
             return ys, map_tree(lambda leaf: leaf.transpose(0, 1), layer_first)
-        # A packed sequence must have at least one step in every row: rows of length 0 run one and are put back.
-        packed = pack_padded_sequence(xs, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-        ys, layer_first = self.kernel(packed, layer_first)
-        ys, _ = pad_packed_sequence(ys, batch_first=True, total_length=time)
+        # A packed sequence must have at least one step in every row: rows of length 0 run one and are put back. The
+        # library sorts rows too, but reads the order back off the GPU.
+        steps, order = lengths.clamp(min=1).cpu().sort(descending=True, stable=True)
+        to_sorted, back = (rows.to(xs.device, non_blocking=True) for rows in (order, order.argsort()))
+        packed = pack_padded_sequence(xs.index_select(0, to_sorted), steps, batch_first=True)
+        ys, layer_first = self.kernel(packed, map_tree(lambda leaf: leaf.index_select(1, to_sorted), layer_first))
+        ys = pad_packed_sequence(ys, batch_first=True, total_length=time)[0].index_select(0, back)
         runs = (lengths > 0).view(batch_size, 1, 1).to(xs.device, non_blocking=True)
-        after = map_tree(lambda new, old: torch.where(runs, new.transpose(0, 1), old), layer_first, state)
+        after = map_tree(
+            lambda new, old: torch.where(runs, new.index_select(1, back).transpose(0, 1), old), layer_first, state
+        )
         return torch.where(runs, ys, 0.0), after
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
