@@ -1,9 +1,15 @@
 """Attention: a weighted mean of the regions that are there, whatever the formula of the weights."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlrnn.nn.attention import Attention, DotAttention, SoftAttention
+from vlrnn.nn.context import Context
+from vlrnn.nn.decoders import ShowAttendTell
+from vlrnn.nn.recurrence import GRU
 
 B, K, N, D, Q, A = 3, 2, 5, 7, 6, 4
 EVERY = pytest.mark.parametrize("make", [SoftAttention, DotAttention])
@@ -61,3 +67,34 @@ def test_looking_is_learning(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
             atol=None if dtype != torch.bfloat16 else 0.05,
             rtol=None if dtype != torch.bfloat16 else 0.05,
         )
+
+
+class Casts(TorchDispatchMode):
+    """Notes the shapes that are cast to another type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten._to_copy.default and found.dtype != args[0].dtype:
+            self.shapes.append(tuple(found.shape))
+        return found
+
+
+@EVERY
+@pytest.mark.parametrize("region_width", [None, D + 1])
+@pytest.mark.parametrize("learns", [True, False])
+def test_regions_are_cast_once_and_not_at_every_word(make: type[Attention], region_width: int, learns: bool) -> None:
+    decoder = ShowAttendTell(GRU(Q), make(A), embedding=4, dropout=0.0, region_width=region_width).build(9, D)
+    regions = torch.randn(B, N, D)
+    context = Context(regions, torch.ones(B, N, dtype=torch.bool), regions.mean(1))
+    tokens = torch.randint(4, 9, (B, N + 1))
+    with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16):
+        memory = decoder.prepare(context)
+        assert memory.regions.dtype == memory.keys.dtype == torch.bfloat16
+        with Casts() as casts:
+            decoder(tokens, memory, torch.arange(B))
+    assert casts.shapes  # of weights, words and states
+    assert not [shape for shape in casts.shapes if shape[-2:] == memory.regions.shape[-2:]]

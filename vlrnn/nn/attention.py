@@ -11,6 +11,12 @@ from vlrnn.parts import Part
 _HIDDEN = 2**19  # numbers that a processor's cache holds
 
 
+def as_multiplied(values: Tensor) -> Tensor:
+    """Values in the type that autocast multiplies them in, where it is on: it would cast them anew at every step."""
+    device = values.device.type
+    return values.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else values
+
+
 class Attention(Part, nn.Module):
     """The interface. B images, K queries for each (beams, or captions), N regions, D their width, Q the query's
     width."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
-from vlrnn.nn.attention import Attention
+from vlrnn.nn.attention import Attention, as_multiplied
 from vlrnn.nn.context import Context
 from vlrnn.nn.layout import Grid, fill_up, stack_steps
 from vlrnn.nn.recurrence import Recurrence, that_speaks
@@ -277,7 +277,8 @@ class ShowAttendTell(Decoder):
         regions = self.dropout(context.regions) if self.region_map is None else self.region_map(context)
         there = context.mask.to(regions.dtype)[..., None]
         pooled = (regions * there).sum(1) / there.sum(1)
-        return self.Memory(_known(pooled, context), regions, self.attention.prepare(regions), context.mask)
+        keys = self.attention.prepare(regions)
+        return self.Memory(_known(pooled, context), as_multiplied(regions), keys, context.mask)
 
     def initial_state(self, memory: Tree) -> Tree:
         start = self._start(memory.known.shape[0])
