@@ -122,3 +122,27 @@ def test_captions_without_words_score_nothing_and_break_nothing() -> None:
     scores = score_captions({1: "", 2: "..."}, {1: ["a man", "the man"], 2: ["", "a dog"]})
     assert scores.corpus["CIDEr"] == 0
     assert scores.per_image["ROUGE_L"].tolist() == [0.0, 1.0]
+
+
+def test_one_image_with_many_references_takes_linear_time() -> None:
+    """By the square of their number it would take hours."""
+    many = [f"a man rides board {number}" for number in range(30_000)]
+    scores = score_captions({1: many[7], 2: "two dogs"}, {1: many, 2: ["two dogs play"]})
+    assert scores.per_image["ROUGE_L"][0] == 1
+    assert scores.per_image["Bleu_4"][0] == pytest.approx(1)
+    assert scores.notes == ()
+
+
+@pytest.mark.parametrize("text", ["&a" * 8000, "a " * 24_000])
+def test_endless_captions_are_scored_and_what_was_cut_is_told(text: str) -> None:
+    scores = score_captions({1: text, 2: "two dogs"}, {1: [text, "a man"], 2: ["two dogs play"]})
+    assert scores.per_image["Bleu_4"][0] == pytest.approx(1)
+    assert scores.per_image["ROUGE_L"][0] == pytest.approx(1)
+    assert scores.notes == tuple(
+        f"ROUGE_L: of 1 {name} only the first 10,000 tokens are compared" for name in ("predictions", "references")
+    )
+
+
+def test_an_endless_word_is_told() -> None:
+    scores = score_captions({1: "http://" + "a" * 5000, 2: "two dogs"}, {1: ["a man"], 2: ["two dogs play"]})
+    assert scores.notes == ("1 predictions hold words of 1,000 characters and more, which are cut into several",)

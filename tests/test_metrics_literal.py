@@ -28,6 +28,14 @@ def common_length(first: Words, second: Words) -> int:
     return lengths[-1][-1]
 
 
+@pytest.mark.parametrize("sizes", [[3] * 2000, [5000, 2, 4095, 4096, 1], [0, 4096, 0], []])
+def test_common_subsequences_of_many_and_of_long_texts(sizes: list[int]) -> None:
+    """They are compared in blocks."""
+    words = ["a", "man", "rides"]
+    texts = [[words[(place + size) % 3] for place in range(size)] for size in sizes]
+    assert longest_common_subsequences(words, texts) == [common_length(words, text) for text in texts]
+
+
 def rouge_l(prediction: Words, references: Sequence[Words]) -> float:
     prediction = prediction or [""]
     references = [reference or [""] for reference in references]

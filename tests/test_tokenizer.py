@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.golden.build import java_tokenize, sentences
 from tests.golden.corpora import EVERY, corpora, digests
-from vlrnn.text.tokenizer import detokenize, tokenize, tokenize_all
+from vlrnn.text.tokenizer import LONGEST_TOKEN, detokenize, tokenize, tokenize_all
 
 GOLDEN = Path(__file__).parent / "golden"
 DATA = os.environ.get("VLRNN_DATA")
@@ -164,6 +165,26 @@ def test_detokenizing_keeps_the_tokens_of_the_nasty_set() -> None:
     for tokens in golden_tokens():
         if not any(token in runs_of_quotes for token in tokens):
             assert tokenize(detokenize(tokens)) == tokens
+
+
+@pytest.mark.parametrize("unit", ["&a", "a,", '<a b="c" ', "@.a", "<!a"])
+def test_endless_texts_take_linear_time(unit: str) -> None:
+    """Rules that look for an `@`, a hyphen or the end of a tag would go to the end of the text at every place. Times
+    are those of this process, so that other work does not count; by the square they would be 16 times as long."""
+
+    def seconds(characters: int, first: str) -> float:
+        text = first + unit * (characters // len(unit))  # another text each time: what was tokenized is remembered
+        start = time.process_time()
+        assert len(tokenize(text)) > characters / 20
+        return time.process_time() - start
+
+    short = min(seconds(2500, first) for first in "bc")
+    assert seconds(10_000, "b") < 9 * short
+
+
+def test_words_of_any_length_keep_all_their_characters() -> None:
+    assert "".join(tokenize("a" * 2500)) == "a" * 2500
+    assert len(tokenize("http://" + "b" * 2500)[0]) == LONGEST_TOKEN
 
 
 def test_text_imports_no_torch() -> None:

@@ -1,6 +1,6 @@
 """Scores of captions: BLEU-1..4, ROUGE-L and CIDEr-D together, over references that are counted once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -13,9 +13,10 @@ from vlrnn.metrics.bleu import BLEU_NAMES, BleuStatistics, bleu, bleu_statistics
 from vlrnn.metrics.bootstrap import Resampler, interval
 from vlrnn.metrics.cider import CiderD
 from vlrnn.metrics.references import ReferenceTable, Tokens
-from vlrnn.metrics.rouge import rouge_l
+from vlrnn.metrics.rouge import LONGEST, rouge_l
 from vlrnn.records import Id
 from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.tokenizer import LONGEST_TOKEN
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class CaptionScores:
     `ids` are the scored images, in the order of the references. `corpus` has the scores under the field's
     names, in 0..1 (CIDEr 0..10); `per_image` the same for each image [images]. BLEU of a corpus is no mean
     of its images' BLEU: it is made of `bleu_statistics`. `settings` says what was scored and how; `tokens`
-    are the predictions' tokens.
+    are the predictions' tokens; `notes` say, one line each, what was cut.
     """
 
     ids: tuple[Id, ...]
@@ -34,6 +35,7 @@ class CaptionScores:
     bleu_statistics: BleuStatistics = field(repr=False)
     settings: Mapping[str, Any]
     tokens: Sequence[Tokens] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,6 +92,7 @@ class CaptionScorer:
         others = None if corpus is None else _words_of_groups(_tokenize_groups(corpus, tokenizer))
         self._table = ReferenceTable(_words_of_groups(self.references), others)
         self._cider = CiderD(self._table)
+        self._notes = _notes(chain.from_iterable(self.references), "references")
         self._settings = {
             "tokenizer": tokenizer.description,
             "n": len(self.ids),
@@ -118,7 +121,8 @@ class CaptionScorer:
         totals = BleuStatistics(*(each.sum(axis=0) for each in statistics))
         corpus = dict(zip(BLEU_NAMES, map(float, bleu(*totals)), strict=True))
         corpus |= {name: float(per_image[name].mean()) for name in ("ROUGE_L", "CIDEr")}
-        return CaptionScores(self.ids, corpus, per_image, statistics, self._settings, tokens)
+        notes = (*_notes(tokens, "predictions"), *self._notes)
+        return CaptionScores(self.ids, corpus, per_image, statistics, self._settings, tokens, notes)
 
 
 def score_captions(predictions: Mapping[Id, str], references: Mapping[Id, Sequence[str]]) -> CaptionScores:
@@ -155,6 +159,16 @@ def _tokenize_groups(captions: Mapping[Id, Sequence[str]], tokenizer: CaptionTok
 
 def _words_of_groups(groups: list[list[list[str]]]) -> list[list[Tokens]]:
     return [list(map(_words, group)) for group in groups]
+
+
+def _notes(texts: Iterable[Tokens], name: str) -> list[str]:
+    """What is cut of texts that are longer than any caption."""
+    lengths, words = zip(*((len(text), max(map(len, text), default=0)) for text in texts), strict=True)
+    cut, split = sum(length > LONGEST for length in lengths), sum(word >= LONGEST_TOKEN for word in words)
+    notes = [f"ROUGE_L: of {cut} {name} only the first {LONGEST:,} tokens are compared"] if cut else []
+    if split:
+        notes.append(f"{split} {name} hold words of {LONGEST_TOKEN:,} characters and more, which are cut into several")
+    return notes
 
 
 def _words(tokens: Tokens) -> Tokens:

@@ -7,20 +7,26 @@ from vlrnn.metrics.references import Tokens
 BETA = 1.2
 """How much more recall counts than precision."""
 
+LONGEST = 10_000
+"""Tokens of a text that are compared. To compare two texts takes time by the product of their lengths."""
+
+_BLOCK_BITS = 1 << 12
+
 
 def rouge_l(prediction: Tokens, references: Sequence[Tokens]) -> float:
     """ROUGE-L in 0..1 of one prediction: the F measure of the best precision and the best recall over the
     references.
 
     The two may come from different references, as in the official scorer. A caption without tokens counts as
-    one empty word, there too, so that an empty prediction of an empty reference scores 1.
+    one empty word, there too, so that an empty prediction of an empty reference scores 1. Of a longer text than
+    `LONGEST` its beginning is compared.
 
     Args:
         prediction: its tokens.
         references: the tokens of each reference, at least one.
     """
-    words = prediction or [""]
-    texts = [reference or [""] for reference in references]
+    words = prediction[:LONGEST] or [""]
+    texts = [reference[:LONGEST] or [""] for reference in references]
     common = longest_common_subsequences(words, texts)
     precision = max(common) / len(words)
     recall = max(length / len(text) for length, text in zip(common, texts, strict=True))
@@ -33,9 +39,20 @@ def longest_common_subsequences(words: Tokens, texts: Sequence[Tokens]) -> list[
     """The length of the longest common subsequence of `words` with each text.
 
     Bit-parallel dynamic programming (Hyyrö, Prague Stringology Conference 2004): one bit per position of a
-    text, an addition per word. All texts lie side by side in one integer, a guard bit behind each catches
-    its carry.
+    text, an addition per word. Some texts lie side by side in one integer, a guard bit behind each catches
+    its carry; all of them in one, and building it would take time by the square of their number.
     """
+    lengths: list[int] = []
+    first = bits = 0
+    for place, text in enumerate(texts):
+        if bits > _BLOCK_BITS:
+            lengths += _common(words, texts[first:place])
+            first, bits = place, 0
+        bits += len(text) + 1
+    return lengths + _common(words, texts[first:])
+
+
+def _common(words: Tokens, texts: Sequence[Tokens]) -> list[int]:
     positions: dict[str, int] = {}
     everywhere = 0
     bit = 1

@@ -72,7 +72,8 @@ class AnswerPrior(Part):
 
 def majority(answers: Sequence[str]) -> str:
     """The answer that most annotators gave; among equals the one that was given first."""
-    return max(dict.fromkeys(answers), key=answers.count)
+    counts = Counter(answers)
+    return max(counts, key=counts.__getitem__)
 
 
 def worth(count: int, annotators: int) -> float:

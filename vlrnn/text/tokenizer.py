@@ -20,6 +20,10 @@ PUNCTUATION = frozenset(
 )
 """What the official scorer removes. It does so after lower-casing, so that -lrb- and its like stay."""
 
+LONGEST_TOKEN = 1000
+"""Characters that rules see at once, what must follow a token included. A rule that goes on in search of an `@`, at
+each place anew, would take time by the square of a text's length; a longer token is cut into several."""
+
 # What stands between spaces is tokenized by itself, and remembered, unless a rule could look over the space
 # behind it: numbers, tags, addresses, the periods of single letters and of some abbreviations.
 _LOOKS_FURTHER = re.compile(
@@ -75,12 +79,12 @@ def _scored(tokens: Iterable[str]) -> list[str]:
 
 def _lex(text: str, next_line: str = "") -> Iterator[str]:
     """The raw tokens: at each place the longest match of all rules."""
-    shapes = f"{shape(text)}\n{shape(next_line)}\n"
+    shapes = f"{shape(text)}\n{shape(next_line[:LONGEST_TOKEN])}\n"
     place = 0
     while place < len(text):
         longest, end, finish = place, place + 1, None
         for rule in RULES:
-            match = rule.pattern.match(shapes, place)
+            match = rule.pattern.match(shapes, place, place + LONGEST_TOKEN)
             if match and match.end() > longest:
                 longest, end, finish = match.end(), match.end(match.lastindex or 0), rule.finish
         if finish:
