@@ -106,6 +106,27 @@ def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | N
     return parse_json(read_text(path), str(path), object_hook)
 
 
+def read_json_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
+    """Place (`file:line`) and value of each line of a file that has JSON on each; lines without any are passed over.
+
+    Raises:
+        UserError: the file cannot be read, or a line is no UTF-8 or no JSON.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                place = f"{path}:{number}"
+                try:
+                    text = line.decode("utf-8-sig")
+                except UnicodeDecodeError:
+                    raise UserError(f"{place}: not UTF-8 text; save the file as UTF-8") from None
+                if text.strip():
+                    yield place, parse_json(text, place)
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as indented JSON; the file is replaced whole."""
     with replacing(path) as file:

@@ -133,7 +133,11 @@ def parse_record(kind: type[Record], line: str, place: str) -> Record:
     Raises:
         UserError: no JSON object, a field that is missing, unknown or of the wrong type.
     """
-    record = parse_json(line, place)
+    return as_record(kind, parse_json(line, place), place)
+
+
+def as_record(kind: type[Record], record: Any, place: str) -> Record:
+    """A value of JSON as a record; it is used up. `place` and errors as for `parse_record`."""
     if not isinstance(record, dict):
         raise UserError(f"{place}: expected a JSON object, found {type(record).__name__}")
     defaults = _DEFAULTS[kind]

@@ -43,13 +43,13 @@ def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
         "--references",
         required=True,
         metavar="REF",
-        help="prepared .jsonl, COCO captions_*.json, or Karpathy's JSON",
+        help="prepared .jsonl, captions of COCO or VizWiz, Karpathy's JSON, or image id -> captions",
     )
     add(
         "--predictions",
         required=True,
         metavar="PRED",
-        help="predictions.jsonl, or COCO results (image_id, caption)",
+        help="predictions.jsonl, what vlrnn caption --out wrote, or COCO results (image_id, caption)",
     )
     add("--split", help="the split of Karpathy's JSON")
     add(
@@ -87,13 +87,13 @@ def _add_answer_arguments(parser: argparse.ArgumentParser) -> None:
         "--references",
         required=True,
         metavar="REF",
-        help="prepared .jsonl, or official VQA annotations; with --official also official questions",
+        help="prepared .jsonl, or official annotations of VQA, VizWiz, TextVQA or GQA; with --official also questions",
     )
     add(
         "--predictions",
         required=True,
         metavar="PRED",
-        help="predictions.jsonl, or VQA results (question_id, answer)",
+        help="predictions.jsonl, or official results (question_id, answer)",
     )
     add("--questions", metavar="FILE", help="the official questions, to be checked against the annotations")
     add("--protocol", choices=list(PROTOCOLS), default=DEFAULT_PROTOCOL, help=f"default {DEFAULT_PROTOCOL}")

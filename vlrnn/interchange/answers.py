@@ -1,7 +1,6 @@
-"""Questions and answers: the official VQA files of questions, annotations and results, VQA-CP's, besides our own
-`.jsonl`."""
+"""Questions and answers: the official files of VQA and VQA-CP, VizWiz, TextVQA and GQA, besides our own `.jsonl`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,15 @@ from typing import Any
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.interchange.matching import Matched, Missing, match, name_some
-from vlrnn.interchange.results import read_results
-from vlrnn.records import Example, Id, Prediction, Record, RecordFile
+from vlrnn.interchange.results import ResultForm, id_of, read_results
+from vlrnn.records import Example, Id, Prediction, RecordFile
+
+_RESULTS = ResultForm(
+    ids=("question_id", "questionId", "image"),
+    texts=("answer", "prediction"),
+    what="answer",
+    file='a VQA result file: [{"question_id": ..., "answer": ...}, ...]',
+)
 
 Questions = dict[Id, Example]
 """Question id -> the question with its answers. `image` is empty where the file names none, and `image_id` the
@@ -21,7 +27,8 @@ def read_questions(path: str | Path, questions: str | Path | None = None) -> Que
     """The questions of a file, with their answers where it has them.
 
     Args:
-        path: a prepared `.jsonl`; official annotations; or official questions, which have no answers.
+        path: a prepared `.jsonl`; official annotations; or official questions, which have no answers. VizWiz, which has
+            one question for each image, calls it by the image's file; GQA's type is the structural one.
         questions: the official questions that the annotations belong to; brings their words, and is checked.
 
     Raises:
@@ -81,16 +88,13 @@ def read_answers(path: str | Path) -> list[Prediction]:
     """Predicted answers, in the order of the file.
 
     Args:
-        path: a `.jsonl` of Predictions, or an official result file, a list of `{"question_id", "answer"}`.
+        path: a `.jsonl` of Predictions, or official results, a list or lines of `{"question_id", "answer"}`; of VizWiz
+            `{"image", "answer"}`, of GQA `{"questionId", "prediction"}`.
 
     Raises:
-        UserError: the file is neither, or holds nothing, or an answer that is no text; names the place.
+        UserError: the file is none of these, or holds nothing, or an answer that is no text; names the place.
     """
-    return read_results(
-        path,
-        lambda value: _each(_prediction, value, f"{path}: result"),
-        'a VQA result file: [{"question_id": ..., "answer": ...}, ...]',
-    )
+    return read_results(path, _RESULTS)
 
 
 def write_answers(path: str | Path, predictions: Mapping[Id, Prediction]) -> None:
@@ -121,77 +125,58 @@ def _entries(path: Path) -> Iterator[Example]:
 
     def answer_alone(value: dict[str, Any]) -> Any:
         """Two million objects for few different answers would take gigabytes."""
-        if "question_id" in value or not isinstance(answer := value.get("answer"), str):
+        if not isinstance(answer := value.get("answer"), str) or not value.keys().isdisjoint(_OF_QUESTIONS):
             return value
         return shared.setdefault(answer, answer)
 
     value = read_json(path, object_hook=answer_alone)
     if isinstance(value, dict):
-        value = value.get("annotations", value.get("questions"))
-    if not isinstance(value, list):  # VQA-CP's files are the bare list
+        value = next((value[name] for name in ("annotations", "questions", "data") if name in value), value)
+    if isinstance(value, dict) and value and all(map(_of_gqa, value.values())):
+        value = [{"question_id": id, **entry} for id, entry in value.items()]
+    if not isinstance(value, list):  # VQA-CP's and VizWiz's files are the bare list
         raise UserError(
-            f"{path}: no questions: expected a prepared .jsonl, or official VQA JSON, with 'annotations' or 'questions'"
+            f"{path}: no questions: expected a prepared .jsonl, or official JSON of VQA (with 'annotations' or "
+            "'questions'), VizWiz, TextVQA (with 'data') or GQA"
         )
-    yield from _each(_example, value, f"{path}: entry")
+    for number, entry in enumerate(value):
+        yield _example(entry, f"{path}: entry {number}")
 
 
-class _WrongEntryError(Exception):
-    """An entry is not as it should be; where it stands is added by `_each`."""
+_OF_QUESTIONS = ("question_id", "question", "image")
+"""Fields that an annotator's answer has not, and what is asked has."""
 
 
-def _each(read: Callable[[dict[str, Any]], Record], entries: Sequence[Any], place: str) -> Iterator[Record]:
-    for number, entry in enumerate(entries):
-        try:
-            if not isinstance(entry, dict):
-                raise _WrongEntryError(f"expected an object with 'question_id', found {type(entry).__name__}")
-            record = read(entry)
-        except _WrongEntryError as fault:
-            raise UserError(f"{place} {number}: {fault}") from None
-        yield record
+def _of_gqa(entry: Any) -> bool:
+    return isinstance(entry, dict) and "question" in entry and "imageId" in entry
 
 
-def _example(entry: dict[str, Any]) -> Example:
+def _example(entry: Any, place: str) -> Example:
     """An annotation or a question of an official file."""
-    id = _id(entry, "question_id")
-    answers = entry.get("answers", ())
+    if not isinstance(entry, dict):
+        raise UserError(f"{place}: expected an object with 'question_id', found {type(entry).__name__}")
+    id = id_of(entry, ("question_id", "image") if "question" in entry else ("question_id",), place)
+    answers = [entry["answer"]] if _of_gqa(entry) and "answer" in entry else entry.get("answers", ())
     if not answers and ("answers" in entry or "question" not in entry):
-        raise _WrongEntryError(f"question {id!r} has no answers")
+        raise UserError(f"{place}: question {id!r} has no answers")
     if not (isinstance(answers, (list, tuple)) and all(isinstance(answer, str) for answer in answers)):
-        raise _WrongEntryError(f"'answers' of question {id!r} are no list of objects with an 'answer' that is text")
+        raise UserError(f"{place}: 'answers' of question {id!r} are no list of objects with an 'answer' that is text")
+    image_names = [name for name in ("image_id", "imageId", "image") if name in entry]
+    if isinstance(types := entry.get("types"), dict):  # of GQA
+        entry = {"question_type": types.get("structural"), **entry}
     return Example(
         id=id,
-        image_id=_id(entry, "image_id") if "image_id" in entry else id,
+        image_id=id_of(entry, image_names, place) if image_names else id,
         image="",
-        question=_text_or_none(entry, "question", id),
+        question=_text_or_none(entry, "question", id, place),
         answers=tuple(answers),
-        question_type=_text_or_none(entry, "question_type", id),
-        answer_type=_text_or_none(entry, "answer_type", id),
+        question_type=_text_or_none(entry, "question_type", id, place),
+        answer_type=_text_or_none(entry, "answer_type", id, place),
     )
 
 
-def _prediction(entry: dict[str, Any]) -> Prediction:
-    """A line of an official result file."""
-    id = _id(entry, "question_id")
-    return Prediction(id=id, image_id=id, text=_text(entry, "answer", id))
-
-
-def _id(entry: dict[str, Any], name: str) -> Id:
+def _text_or_none(entry: Mapping[str, Any], name: str, id: Id, place: str) -> str | None:
     value = entry.get(name)
-    if not isinstance(value, (int, str)) or isinstance(value, bool):
-        if name not in entry:
-            raise _WrongEntryError(f"the field {name!r} is missing")
-        raise _WrongEntryError(f"{name!r} is a {type(value).__name__}, not a number or text")
+    if not isinstance(value, str | None):
+        raise UserError(f"{place}: the {name} of question {id!r} is a {type(value).__name__}, not a text")
     return value
-
-
-def _text(entry: dict[str, Any], name: str, id: Id) -> str:
-    value = entry.get(name)
-    if not isinstance(value, str):
-        if name not in entry:
-            raise _WrongEntryError(f"the field {name!r} of question {id!r} is missing")
-        raise _WrongEntryError(f"the {name} of question {id!r} is a {type(value).__name__}, not a text")
-    return value
-
-
-def _text_or_none(entry: dict[str, Any], name: str, id: Id) -> str | None:
-    return None if entry.get(name) is None else _text(entry, name, id)

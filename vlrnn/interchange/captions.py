@@ -1,41 +1,68 @@
-"""Captions: references as COCO captions or Karpathy's JSON, predictions as COCO results, besides our own `.jsonl`."""
+"""Captions: references as COCO captions (VizWiz's too), Karpathy's JSON or a dictionary, besides our own `.jsonl`;
+predictions as `results` reads them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
-from vlrnn.interchange.results import read_results
-from vlrnn.records import Example, Id, Prediction, RecordFile
+from vlrnn.interchange.results import ResultForm, id_of, read_results, texts_of
+from vlrnn.records import Example, Id, Prediction, RecordFile, as_id
 
-References = dict[Id, list[str]]
+_RESULTS = ResultForm(
+    ids=("image_id", "image", "file_name"),
+    texts=("caption",),
+    what="caption",
+    file='a COCO result file: [{"image_id": ..., "caption": ...}, ...]',
+)
+
+
+class References(dict[Id, list[str]]):
+    """Image id -> its reference captions, at least one. `files` are the images' files, where they are known; `notes`
+    say, one line each, what was left out."""
+
+    def __init__(
+        self, captions: Mapping[Id, list[str]], files: Mapping[Id, str] | None = None, notes: Sequence[str] = ()
+    ) -> None:
+        super().__init__(captions)
+        self.files = {id: file for id, file in (files or {}).items() if id in self}
+        self.notes = list(notes)
+
+    def as_lists(self) -> "References":
+        """With ids as those of lists are read: numbers wherever they can be."""
+        files = {as_id(str(id)): file for id, file in self.files.items()}
+        return References({as_id(str(id)): captions for id, captions in self.items()}, files, self.notes)
 
 
 def read_references(path: str | Path, split: str | None = None) -> References:
-    """The reference captions of each image: image id -> captions.
+    """The reference captions of each image.
 
     Args:
-        path: a prepared `.jsonl`, a COCO `captions_*.json` or Karpathy's JSON.
+        path: a prepared `.jsonl`; a COCO `captions_*.json`, of VizWiz without the captions that are rejected or canned,
+            as its own evaluation leaves them out; Karpathy's JSON; or a dictionary image id -> captions, each a text or
+            an object with the `caption`, as pycocoevalcap takes it.
         split: of Karpathy's JSON, which holds all, the split to read. Its ids are COCO's where it has them,
             else file names.
 
     Raises:
-        UserError: the file is none of these, lacks the split, or has a caption that is no text; names the
+        UserError: the file is none of these, lacks the split, holds no captions, or has one that is no text; names the
             place.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
-        return _group((example.image_id, example.captions) for example in RecordFile(path, Example))
+        return _read_prepared(path)
     value = read_json(path)
     if isinstance(value, dict) and isinstance(value.get("annotations"), list):
         return _read_coco(value, path)
     if isinstance(value, dict) and isinstance(value.get("images"), list):
         return _read_karpathy(value["images"], split, path)
+    if isinstance(value, dict) and value and all(isinstance(captions, list) for captions in value.values()):
+        return _group(((id, texts_of(value[id], f"{path}: {id!r}", "caption")) for id in value), {}, path)
     raise UserError(
         f"{path}: no references: expected a prepared .jsonl, COCO captions (with 'annotations'), "
-        "or Karpathy's JSON (with 'images')"
+        "Karpathy's JSON (with 'images'), or image id -> list of captions"
     )
 
 
@@ -43,38 +70,49 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     """Predicted captions, in the order of the file.
 
     Args:
-        path: a `.jsonl` of Predictions, or a COCO result file, a list of `{"image_id", "caption"}`.
+        path: a `.jsonl` of Predictions, what `vlrnn caption --out` wrote, COCO results, a list or lines of
+            `{"image_id", "caption"}`, or a dictionary image id -> a list of one caption, as pycocoevalcap takes it.
 
     Raises:
-        UserError: the file is neither, or holds nothing, or a caption that is no text; names the place.
+        UserError: the file is none of these, or holds nothing, or a caption that is no text; names the place.
     """
-
-    def read(value: list[Any]) -> Iterator[Prediction]:
-        for place, entry in enumerate(value):
-            id, text = _entry(entry, f"{path}: result {place}")
-            yield Prediction(id=id, image_id=id, text=text)
-
-    return read_results(path, read, 'a COCO result file: [{"image_id": ..., "caption": ...}, ...]')
+    return read_results(path, _RESULTS)
 
 
-def _group(pairs: Iterable[tuple[Id, Sequence[str]]]) -> References:
-    references: References = {}
+def _group(pairs: Iterable[tuple[Id, Sequence[str]]], files: Mapping[Id, str], path: Path, *notes: str) -> References:
+    references: dict[Id, list[str]] = {}
     for id, captions in pairs:
         references.setdefault(id, []).extend(captions)
-    return {id: captions for id, captions in references.items() if captions}
+    kept = {id: captions for id, captions in references.items() if captions}
+    if not kept:
+        raise UserError(f"{path}: holds no captions")
+    return References(kept, files, notes)
 
 
-def _entry(entry: Any, place: str) -> tuple[Id, str]:
-    """Image id and caption of a COCO annotation or result."""
+def _add_file(files: dict[Id, str], id: Id, file: str, path: Path) -> None:
+    if files.setdefault(id, file) != file:
+        raise UserError(f"{path}: image id {id!r} stands twice, for {files[id]} and {file}; give each image its own id")
+
+
+def _read_prepared(path: Path) -> References:
+    files: dict[Id, str] = {}
+
+    def pairs() -> Iterator[tuple[Id, Sequence[str]]]:
+        for example in RecordFile(path, Example):
+            _add_file(files, example.image_id, example.image, path)
+            yield example.image_id, example.captions
+
+    return _group(pairs(), files, path)
+
+
+def _annotation(entry: Any, place: str) -> tuple[Id, str]:
+    """Image id and caption of a COCO annotation."""
     if not isinstance(entry, dict):
         raise UserError(f'{place}: expected {{"image_id": ..., "caption": ...}}, found {type(entry).__name__}')
-    for name in ("image_id", "caption"):
-        if name not in entry:
-            raise UserError(f"{place}: the field {name!r} is missing")
-    id, caption = entry["image_id"], entry["caption"]
-    if not isinstance(id, (int, str)) or isinstance(id, bool):
-        raise UserError(f"{place}: 'image_id' is a {type(id).__name__}, not a number or text")
+    id, caption = id_of(entry, ("image_id",), place), entry.get("caption")
     if not isinstance(caption, str):
+        if "caption" not in entry:
+            raise UserError(f"{place}: the field 'caption' is missing")
         raise UserError(f"{place} (image {id!r}): the caption is a {type(caption).__name__}, not a text")
     return id, caption
 
@@ -82,17 +120,23 @@ def _entry(entry: Any, place: str) -> tuple[Id, str]:
 def _read_coco(value: dict[str, Any], path: Path) -> References:
     # The order of `images`, not of the annotations: the official scorer goes by it.
     listed = value.get("images")
-    ids = (
-        [image["id"] for image in listed if isinstance(image, dict) and "id" in image]
-        if isinstance(listed, list)
-        else []
-    )
-    order: list[tuple[Id, Sequence[str]]] = [(id, ()) for id in ids if isinstance(id, (int, str))]
-    entries = (_entry(each, f"{path}: annotation {place}") for place, each in enumerate(value["annotations"]))
-    references = _group([*order, *((id, (caption,)) for id, caption in entries)])
-    if not references:
-        raise UserError(f"{path}: holds no captions")
-    return references
+    images = [image for image in listed if isinstance(image, dict)] if isinstance(listed, list) else []
+    order: list[tuple[Id, Sequence[str]]] = []
+    files: dict[Id, str] = {}
+    for image in images:
+        id = image.get("id")
+        if isinstance(id, (int, str)) and not isinstance(id, bool):
+            order.append((id, ()))
+            if isinstance(image.get("file_name"), str):
+                _add_file(files, id, image["file_name"], path)
+    entries = [
+        (*_annotation(each, f"{path}: annotation {place}"), each.get("is_rejected") or each.get("is_precanned"))
+        for place, each in enumerate(value["annotations"])
+    ]
+    bad = sum(bool(left_out) for *_, left_out in entries)
+    notes = [f"{path}: {bad} captions that VizWiz marks as rejected or canned are left out"] if bad else []
+    pairs = [*order, *((id, (caption,)) for id, caption, left_out in entries if not left_out)]
+    return _group(pairs, files, path, *notes)
 
 
 def _read_karpathy(images: list[Any], split: str | None, path: Path) -> References:
@@ -102,15 +146,18 @@ def _read_karpathy(images: list[Any], split: str | None, path: Path) -> Referenc
         asked = "needs --split" if split is None else f"has no split {split!r}"
         raise UserError(f"{path}: {asked}; it holds {there or 'none'}")
     pairs: list[tuple[Id, Sequence[str]]] = []
+    files: dict[Id, str] = {}
     for place, image in enumerate(images):
         if not isinstance(image, dict) or image.get("split") != split:
             continue
-        id = image.get("cocoid", image.get("filename"))
+        id = image["filename"] if image.get("cocoid") is None and "filename" in image else image.get("cocoid")
         sentences = image.get("sentences")
-        if not isinstance(id, (int, str)) or not isinstance(sentences, list):
+        if not isinstance(id, (int, str)) or isinstance(id, bool) or not isinstance(sentences, list):
             raise UserError(f"{path}: image {place} lacks its 'cocoid' (or 'filename') or its 'sentences'")
         captions = [each.get("raw") if isinstance(each, dict) else None for each in sentences]
         if not all(isinstance(caption, str) for caption in captions):
             raise UserError(f"{path}: image {place} ({id!r}): a sentence has no text 'raw'")
         pairs.append((id, [str(caption) for caption in captions]))
-    return _group(pairs)
+        if isinstance(image.get("filename"), str):
+            files[id] = str(PurePosixPath(str(image.get("filepath") or ""), image["filename"]))
+    return _group(pairs, files, path)

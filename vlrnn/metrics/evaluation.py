@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlrnn.files import replacing, write_json
-from vlrnn.interchange import GO_ON, Matched, Missing, in_common, match, read_predictions, read_references
+from vlrnn.interchange import GO_ON, Matched, Missing, in_common, match, note_markup, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Resampler, interval
 from vlrnn.metrics.captions import CaptionScorer, CaptionScores
 from vlrnn.metrics.comparison import compare
@@ -22,6 +22,7 @@ _JAVA: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]], Resampl
     "METEOR": meteor,
     "SPICE": spice,
 }
+_MOST_ALTERNATIVES = 100  # each is compared with each other
 ORDER = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
 """The scores in the order in which the field's tables have them."""
 
@@ -85,10 +86,10 @@ def evaluate_captions(
         UserError: a file is wrong, ids do not match, or there are too few images.
     """
     known = read_references(references, split)
-    matched = match(read_predictions(predictions), known, missing, str(predictions), mend=GO_ON)
+    matched = match(read_predictions(predictions), known, missing, str(predictions), mend=GO_ON, files=known.files)
     matched_other = None
     if other is not None:
-        matched_other = match(read_predictions(other), known, missing, str(other), mend=GO_ON)
+        matched_other = match(read_predictions(other), known, missing, str(other), mend=GO_ON, files=known.files)
         matched, matched_other = in_common(matched, matched_other, "images that both systems have captions of")
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus, tokenizer)
@@ -111,11 +112,15 @@ def evaluate_captions(
             computed[name] = interval(found.value, found.samples, len(scores))
             per_image[name] = found.per_image.tolist()
 
+    notes = known.notes + matched.notes + (matched_other.notes if matched_other else []) + list(scores.notes)
+    notes += _unspaced(matched, tokenizer) + note_markup(_texts(matched))
     trained = None if training is None else tokenizer.tokens_for_scores(_captions(training))
     health = caption_health(scores.tokens, trained)
     sets = [group for group in map(_said, matched.predictions.values()) if len(group) > 1]
     if sets:
-        health["mBLEU_4"] = mutual_bleu([tokenizer.tokens_for_scores(group) for group in sets])
+        health["mBLEU_4"] = mutual_bleu([tokenizer.tokens_for_scores(group[:_MOST_ALTERNATIVES]) for group in sets])
+        if cut := sum(len(group) > _MOST_ALTERNATIVES for group in sets):
+            notes.append(f"mBLEU_4: of {cut} images only the first {_MOST_ALTERNATIVES} captions are compared")
     else:
         not_computed["mBLEU_4"] = "needs several captions of an image ('alternatives')"
     if trained is None:
@@ -132,11 +137,12 @@ def evaluate_captions(
             "split": split,
             "missing": missing,
             "ids": matched.counts,
+            "matched_by": matched.rules,
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
             "decoding": decoding(matched.predictions.values()),
         },
         not_computed=not_computed,
-        notes=matched.notes + (matched_other.notes if matched_other else []) + _unspaced(matched, tokenizer),
+        notes=notes,
         per_image=_lines(scores, matched, per_image),
     )
     if matched_other:

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from vlrnn.interchange import match, read_predictions, read_references
+from vlrnn.interchange import References, match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, interval, ratios
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.object_sets import ObjectSets, read_object_sets
 from vlrnn.probes.objects import Mentions, mentions, unread
 from vlrnn.probes.ranks import spearman
-from vlrnn.records import Id, as_id
+from vlrnn.records import Id
 
 SHUFFLES = 5
 """How often captions are given to images by chance, for the ceiling of the prior."""
@@ -118,9 +118,9 @@ def probe_chair(
     notes = unread(find, known.names, synonyms)
     if references is None and Path(objects).suffix == ".jsonl":
         references = objects
-    written = {} if references is None else {as_id(str(id)): each for id, each in read_references(references).items()}
+    written = References({}) if references is None else read_references(references).as_lists()
     there = _with_references(known, written, find, notes)
-    matched = match(read_predictions(predictions), there, "skip", str(predictions))
+    matched = match(read_predictions(predictions), there, "skip", str(predictions), files=written.files | known.files)
     notes += [note for note in matched.notes if " ids missing" not in note]  # of which nothing was said
     captions = {id: [each.text] for id, each in matched.predictions.items()}
     resampler = Resampler(len(captions), resamples, seed)

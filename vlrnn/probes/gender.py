@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.interchange import match, read_predictions, read_references
-from vlrnn.interchange.captions import References
+from vlrnn.interchange import References, match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, read_people, references_of
+from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, read_people
 from vlrnn.records import Id
 
 OUTCOMES = ("correct", "wrong", "neutral")
@@ -121,10 +120,11 @@ def probe_gender(
     """
     words = words or GenderWords.load()
     listed, notes = read_people(women, men)
-    matched = match(read_predictions(predictions), listed, "skip", str(predictions))
+    written = References({}) if references is None else read_references(references).as_lists()
+    matched = match(read_predictions(predictions), listed, "skip", str(predictions), files=written.files)
     people = matched.references
     texts = {id: prediction.text for id, prediction in matched.predictions.items()}
-    human = {} if references is None else references_of(people, read_references(references))
+    human = {id: written[id] for id in people if id in written}
     if references is not None:
         notes.append(f"{references}: has captions of {len(human)} of the {len(people)} images")
     said = np.array([saying([text], words) for text in texts.values()])
@@ -160,7 +160,7 @@ def probe_gender(
 
 
 def _cases(
-    texts: Mapping[Id, str], people: Mapping[Id, Gender], human: References, words: GenderWords
+    texts: Mapping[Id, str], people: Mapping[Id, Gender], human: Mapping[Id, list[str]], words: GenderWords
 ) -> list[dict[str, Any]]:
     """Captions that name the wrong gender, those first about which most references name the right one."""
 

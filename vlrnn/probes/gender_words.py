@@ -2,14 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
-from vlrnn.interchange.captions import References
+from vlrnn.interchange import References
 from vlrnn.interchange.matching import name_some
 from vlrnn.records import Id, as_id
 
@@ -103,12 +102,6 @@ def read_people(women: str | Path, men: str | Path) -> tuple[dict[Id, Gender], l
     if not people:
         raise UserError(f"{women}, {men}: hold no ids; put an image id on each line")
     return people, notes
-
-
-def references_of(people: Mapping[Id, Gender], references: References) -> References:
-    """The reference captions of the images of `read_people`."""
-    spelled = {as_id(str(id)): captions for id, captions in references.items()}
-    return {id: spelled[id] for id in people if id in spelled}
 
 
 def find_people(

@@ -12,12 +12,12 @@ import numpy as np
 
 from vlrnn.errors import UserError
 from vlrnn.files import parse_json, read_json, read_text
-from vlrnn.interchange import match, read_predictions, read_references
+from vlrnn.interchange import References, match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Floats
 from vlrnn.probes.gender_words import GenderWords, find_people
 from vlrnn.probes.object_sets import read_object_sets
 from vlrnn.probes.object_spans import PhraseTable, phrases
-from vlrnn.records import Id, as_id
+from vlrnn.records import Id
 from vlrnn.text.tokenizer import tokenize
 
 
@@ -172,16 +172,17 @@ def read_caption_labels(
     Raises:
         UserError: a file is wrong, nothing says who is in an image, or no image has all that is needed.
     """
-    words, things = words or GenderWords.load(), read_object_sets(objects).of
-    written = {} if references is None else read_references(references)
-    captions = {as_id(str(id)): each for id, each in written.items()}
+    words, things = words or GenderWords.load(), read_object_sets(objects)
+    captions = References({}) if references is None else read_references(references).as_lists()
     people, notes = find_people(captions, words, women, men)
-    true = {id: Named(frozenset([gender]), things[id] - {PERSON}) for id, gender in people.items() if id in things}
+    known = {id: gender for id, gender in people.items() if id in things.of}
+    true = {id: Named(frozenset([gender]), things.of[id] - {PERSON}) for id, gender in known.items()}
     if len(true) < len(people):
         notes.append(f"{objects}: has {len(true)} of the {len(people)} images of women and men")
     names = frozenset().union(*(each.tasks for each in true.values()))
     find = PhraseTable({phrase: name for phrase, name in phrases(names, synonyms).items() if name in names})
-    matched = match(read_predictions(predictions), true, "skip", str(predictions))
+    files = captions.files | things.files
+    matched = match(read_predictions(predictions), true, "skip", str(predictions), files=files)
     images = [
         LabelledImage(id, each, named_in(matched.predictions[id].text, words, find))
         for id, each in matched.references.items()

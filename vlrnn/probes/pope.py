@@ -141,7 +141,8 @@ def read_captions(path: str | Path, polls: Polls) -> tuple[dict[Id, str], list[s
         UserError: the file is no predictions, or an image has no caption.
     """
     images = {question.image_id: question for each in polls.values() for question in each}
-    matched = match(read_predictions(path), images, "skip", str(path))
+    files = {id: question.image for id, question in images.items()}
+    matched = match(read_predictions(path), images, "skip", str(path), files=files)
     if missing := [id for id in images if id not in matched.predictions]:
         raise UserError(f"{path}: {len(missing)} images of the polls have no caption: {name_some(missing)}")
     return {id: each.text for id, each in matched.predictions.items()}, matched.notes

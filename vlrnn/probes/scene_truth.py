@@ -129,7 +129,8 @@ def probe_scene_truth(
         UserError: a file is wrong, ids do not match, or an example has no scene.
     """
     known = {example.image_id: example for example in RecordFile(examples, Example)}
-    matched = match(read_predictions(predictions), known, "error", str(predictions))
+    files = {id: example.image for id, example in known.items()}
+    matched = match(read_predictions(predictions), known, "error", str(predictions), files=files)
     texts = {id: prediction.text for id, prediction in matched.predictions.items()}
     truth = scene_truth(list(texts.values()), list(matched.references.values()), resamples=resamples, seed=seed)
     wrong = {id: _wrong(text, matched.references[id]) for id, text in texts.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from vlrnn.errors import UserError
 from vlrnn.interchange import match, read_predictions, read_references
 from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, find_people
-from vlrnn.records import Id, as_id
+from vlrnn.records import Id
 from vlrnn.text.tokenizer import tokenize
 from vlrnn.text.vocabulary import SPECIAL, UNK
 
@@ -52,13 +52,13 @@ def read_masked(
         UserError: a file is wrong, only one list is given, or too few images are left.
     """
     words = words or GenderWords.load()
-    captions = {as_id(str(id)): each for id, each in read_references(references).items()}
+    captions = read_references(references).as_lists()
     people, notes = find_people(captions, words, women, men)
     described = {id: gender for id, gender in people.items() if id in captions}
     if len(described) < len(people):
         notes.append(f"{references}: has captions of {len(described)} of the {len(people)} images of women and men")
     said = read_predictions(predictions)
-    matched = match(said, described, "skip", str(predictions))
+    matched = match(said, described, "skip", str(predictions), files=captions.files)
     vocabulary = frozenset(token for prediction in said for token in tokenize(prediction.text))
     masked = words.masked()
     images = [
