@@ -59,6 +59,27 @@ def test_by_hand(poll: Path, tmp_path: Path) -> None:
     assert found["settings"]["short"] is False
 
 
+@pytest.mark.parametrize("no", ["No!", '"No"', "NO", "'no'", "Not.", "NO, there is none", "no?"])
+def test_a_no_that_the_published_script_does_not_find_is_told_with_both_readings(
+    no: str, poll: Path, tmp_path: Path
+) -> None:
+    """The scores are the published script's."""
+    said = [{"question_id": n, "answer": text} for n, text in enumerate(["yes", no, "Yes", no], 1)]
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+    assert values(found["scores"]["poll"])["accuracy"] == 0.5
+    assert values(found["baselines"]["case and marks aside"]["poll"])["accuracy"] == 1
+    (note,) = found["notes"]
+    assert note.startswith("poll: 2 answers say no in another case or beside a mark")
+    assert note.endswith(": 2, 4; accuracy is 0.5000, read as no 1.0000")
+
+
+def test_where_both_readings_agree_nothing_is_told(poll: Path, tmp_path: Path) -> None:
+    said = [{"question_id": n, "answer": text} for n, text in enumerate(["Yes!", "No", "no.", "No, not one"], 1)]
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+    assert "case and marks aside" not in found["baselines"]
+    assert found["notes"] == []
+
+
 def test_one_file_answers_several_polls(poll: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "other.json", json.dumps(line(5, 1, "cat", "no")))
     texts = ["yes", "no", "yes", "", "yes", "yes"]
@@ -181,7 +202,7 @@ def test_a_poll_without_negatives_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_how_answers_are_read(text: str, yes: bool, clear: bool) -> None:
-    assert parse_reply(text) == (yes, clear)
+    assert parse_reply(text)[:2] == (yes, clear)
 
 
 def test_polls_are_balanced_and_seeded() -> None:

@@ -25,6 +25,9 @@ from vlrnn.records import Id, as_id
 FREQUENT = 0.05
 """The blind row says yes to objects that are in a larger share of images than this."""
 
+LENIENT = "case and marks aside"
+"""The row of scores where `NO` and `No!` are no, as they are not for the published script."""
+
 Polls = Mapping[str, Sequence[Question]]
 """Name of a poll -> its questions."""
 
@@ -34,10 +37,12 @@ _DOUBTS = frozenset({"certain", "clear", "idea", "know", "sure"})
 
 
 class Reply(NamedTuple):
-    """What an answer comes to; it is `clear` when it says yes or no in so many words."""
+    """What an answer comes to; it is `clear` when it says yes or no in so many words. `hides_no` says that it is yes
+    only because the published script tells `NO` and `No!` from `no`."""
 
     yes: bool
     clear: bool = True
+    hides_no: bool = False
 
 
 def parse_reply(text: str) -> Reply:
@@ -47,7 +52,8 @@ def parse_reply(text: str) -> Reply:
     words = text.split(".")[0].replace(",", "").split(" ")
     said = [word.strip("!?;:\"'").lower() for word in words]
     denies = [word in ("no", "not") and after not in _DOUBTS for word, after in pairwise([*said, ""])]
-    return Reply(not {"No", "no", "not"} & set(words), "yes" in said or any(denies))
+    yes = {"No", "no", "not"}.isdisjoint(words)
+    return Reply(yes, "yes" in said or any(denies), yes and not {"no", "not"}.isdisjoint(said))
 
 
 def read_replies(paths: Sequence[str | Path], polls: Polls) -> tuple[dict[str, list[Reply]], list[str]]:
@@ -184,6 +190,9 @@ def score_polls(
         for name, each in polls.items()
         if len({question.label for question in each}) == 1
     ]
+    if any(reply.hides_no for each in replies.values() for reply in each):
+        baselines[LENIENT] = scores(lambda name, _: [Reply(each.yes and not each.hides_no) for each in replies[name]])
+        notes += _hidden(polls, replies, found, baselines[LENIENT])
     seen = training or known or _told(polls)
     source = "of training" if training else "with their objects" if known else "of the polls"
     often = frequent(seen)
@@ -217,6 +226,21 @@ def score_polls(
     )
 
 
+def _hidden(
+    polls: Polls, replies: Mapping[str, Sequence[Reply]], found: Mapping[str, Any], lenient: Mapping[str, Any]
+) -> list[str]:
+    """Notes on answers that the published script takes for yes, though they say no."""
+    notes = []
+    for name, questions in polls.items():
+        if ids := [question.id for question, reply in zip(questions, replies[name], strict=True) if reply.hides_no]:
+            ours, theirs = (scores[name]["accuracy"]["value"] for scores in (lenient, found))
+            notes.append(
+                f"{name}: {len(ids)} answers say no in another case or beside a mark (NO, No!), which counts as yes "
+                f"in the published script, and here: {name_some(ids)}; accuracy is {theirs:.4f}, read as no {ours:.4f}"
+            )
+    return notes
+
+
 def _told(polls: Polls) -> ObjectSets:
     """The objects that questions say are in their images."""
     there: dict[Id, set[str]] = {}
@@ -235,7 +259,7 @@ def _scores(answered: Sequence[tuple[Question, Reply]], resamples: int, seed: in
     numbers: dict[Id, int] = {}
     image = [numbers.setdefault(question.image_id, len(numbers)) for question, _ in answered]
 
-    yes, clear, right = np.array([(*reply, question.label) for question, reply in answered]).T
+    yes, clear, right = np.array([(reply.yes, reply.clear, question.label) for question, reply in answered]).T
 
     def total(counted: NDArray[np.bool_]) -> NDArray[Any]:
         return np.bincount(image, counted, len(numbers))
