@@ -127,13 +127,43 @@ def test_protocols_differ_in_what_they_normalise(write: Write, tmp_path: Path) -
     references, out = write("annotations.json", {"annotations": annotations()}), tmp_path / "scores.json"
     predictions = write("results.json", results({10: "yes", 11: "two", 12: "a table"}))
     reached = {}
-    for protocol in ("official-2021", "official-2017"):
+    for protocol in ("official-2021", "official-2017", "normalized"):
         assert score(references, predictions, "--protocol", protocol, "--out", str(out)) == 0
         value = json.loads(out.read_text())
         assert value["settings"]["protocol"] == protocol
         reached[protocol] = value["scores"]["overall"]["value"]
     # Unanimous `a table` is met as it is in 2021; before, the model's answer alone lost its article.
-    assert reached == {"official-2021": 100, "official-2017": pytest.approx(200 / 3)}
+    assert reached == {"official-2021": 100, "official-2017": pytest.approx(200 / 3), "normalized": 100}
+
+
+@pytest.mark.parametrize("annotators", [1, 10])
+def test_what_normalising_would_change_is_told(write: Write, tmp_path: Path, annotators: int) -> None:
+    lines = [{**prepared()[0], "id": id, "answers": ["red"] * annotators} for id in range(3)]
+    references, out = write("val.jsonl", lines), tmp_path / "scores.json"
+    predictions = write("results.json", results({0: "red.", 1: "Red", 2: "red"}))
+    reached, told = {}, {}
+    for protocol in ("official-2021", "normalized"):
+        assert score(references, predictions, "--protocol", protocol, "--out", str(out)) == 0
+        value = json.loads(out.read_text())
+        reached[protocol] = value["scores"]["overall"]["value"]
+        told[protocol] = "\n".join(value["notes"])
+    assert reached == {"official-2021": pytest.approx(100 / 3), "normalized": 100}
+    assert "overall is 33.33, and under --protocol normalized 100.00" in told["official-2021"]
+    assert "as of 3 of these 3 questions" in told["official-2021"]
+    assert "--protocol" not in told["normalized"]
+
+
+@pytest.mark.parametrize("mark", ["</s>", "<eos>", "<|endoftext|>", "[SEP]", "<pad>"])
+def test_markup_in_answers_is_told(write: Write, capsys: pytest.CaptureFixture[str], mark: str) -> None:
+    predictions = write("results.json", results({**ANSWERS, 11: f"2{mark}"}))
+    assert score(write("val.jsonl", prepared()), predictions) == 0
+    assert f"1 predictions hold markup such as {mark}, which counts as words: 11" in capsys.readouterr().out
+
+
+def test_what_is_no_markup_is_not_told(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = dict(zip(ANSWERS, ("1 < 2 > 1", "[red]", "<3"), strict=True))
+    assert score(write("val.jsonl", prepared()), write("results.json", results(texts))) == 0
+    assert "markup" not in capsys.readouterr().out
 
 
 def test_the_questions_are_checked_and_told(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,8 +295,8 @@ def test_bad_references_are_told_in_one_line(
 BAD_PREDICTIONS: list[tuple[Any, str]] = [
     ([], "holds no predictions"),
     ({"question_id": 1}, "no predictions: expected"),
-    ([{"question_id": 10}], "result 0: the field 'answer' of question 10 is missing"),
-    (results({10: None}), "the answer of question 10 is a NoneType"),
+    ([{"question_id": 10}], "result 0: the field 'answer' is missing (of 10)"),
+    (results({10: None}), "the answer of 10 is a NoneType"),
     (["yes"], "found str"),
     (results({8: "a", 9: "b"}), "none of its 2 question ids is among the references"),
     (results({10: "yes"}), "2 ids missing: 11, 12"),

@@ -26,7 +26,7 @@ def compared(said: list[str], questions: list[Example], protocol: str = "officia
     return compare_answers(dict(zip(examples, said, strict=True)), examples, protocol)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOL_KEYS)
 def test_accuracy_is_the_official_one(real_data: Path, protocol: str) -> None:
     cases = json.loads((real_data / "metrics" / "vqa_accuracy_expected.json").read_text("utf-8"))["accuracy_cases"]
     for case in cases:
@@ -36,7 +36,9 @@ def test_accuracy_is_the_official_one(real_data: Path, protocol: str) -> None:
 
 def literal(said: str, answers: list[str], protocol: str) -> float:
     """The official loop: one annotator left out after the other."""
-    if protocol == "official-2021":
+    if protocol == "normalized":
+        said, answers = normalise(clean(said)), [normalise(clean(each)) for each in answers]
+    elif protocol == "official-2021":
         said, answers = clean(said), [clean(each) for each in answers]
         if len(set(answers)) > 1:
             said, answers = normalise(said), [normalise(each) for each in answers]
@@ -68,6 +70,18 @@ def test_the_order_of_annotators_does_not_matter(said: str, answers: list[str], 
 def test_of_a_single_annotator_it_is_whether_the_two_agree() -> None:
     scores = compared(["red", "blue"], [question(1, "red"), question(2, "red")])
     assert scores.per_question["accuracy"].tolist() == [100, 0]
+
+
+@pytest.mark.parametrize("answers", [["red"], ["red"] * 10, ["Red."], ["a red"] * 10, ["red"] * 9 + ["Red"]])
+@pytest.mark.parametrize("said", ["red.", "Red", "red", "a red", " red\n"])
+def test_the_normalized_protocol_always_normalises_both_sides(said: str, answers: list[str]) -> None:
+    assert compared([said], [question(1, *answers)], "normalized").corpus["overall",] == 100
+    assert compared([f"{said} ball"], [question(1, *answers)], "normalized").corpus["overall",] == 0
+
+
+def test_a_hundred_thousand_annotators_take_linear_time() -> None:
+    answers = [f"answer {number}" for number in range(100_000)]
+    assert compared(["answer 7"], [question(1, *answers)]).per_question["exact_match"].tolist() == [0]
 
 
 def test_exact_match_is_of_sets() -> None:

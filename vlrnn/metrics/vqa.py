@@ -19,7 +19,7 @@ from vlrnn.metrics.comparison import difference
 from vlrnn.metrics.wups import WordNet
 from vlrnn.records import Example, Id
 from vlrnn.text.answer_set import majority, worth
-from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS, items
+from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, items
 
 TYPES = ("answer_type", "question_type")
 WUPS_NAMES = {f"WUPS_{threshold}": threshold for threshold in (0.9, 0.0)}
@@ -167,8 +167,7 @@ def compare_answers(
     names = ("accuracy", "exact_match", *(WUPS_NAMES if wordnet else ()))
     per_question: dict[str, list[float]] = {name: [] for name in names}
     for id, example in examples.items():
-        answer, answers = seen_as(predictions[id], example.answers)
-        per_question["accuracy"].append(100 * worth(answers.count(answer), len(answers)))
+        per_question["accuracy"].append(_accuracy(predictions[id], example, seen_as))
         said, right = items(predictions[id]), items(majority(example.answers))
         per_question["exact_match"].append(100.0 * (set(said) == set(right)))
         if wordnet:
@@ -191,6 +190,16 @@ def compare_answers(
             "annotators": {"least": min(annotators), "most": max(annotators)},
         },
     )
+
+
+def accuracies(predictions: Mapping[Id, str], examples: Mapping[Id, Example], protocol: str) -> Floats:
+    """The accuracy of each answer [questions], in percent, under a protocol; see `compare_answers`."""
+    return np.array([_accuracy(predictions[id], each, PROTOCOLS[protocol]) for id, each in examples.items()])
+
+
+def _accuracy(prediction: str, example: Example, seen_as: Protocol) -> float:
+    answer, answers = seen_as(prediction, example.answers)
+    return 100 * worth(answers.count(answer), len(answers))
 
 
 def score_answers(

@@ -8,13 +8,25 @@ from typing import Any
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
-from vlrnn.interchange import GO_ON, Matched, Missing, in_common, match_answers, read_questions, write_answers
+from vlrnn.interchange import (
+    GO_ON,
+    Matched,
+    Missing,
+    in_common,
+    match_answers,
+    note_markup,
+    read_questions,
+    write_answers,
+)
 from vlrnn.metrics.bootstrap import Floats
 from vlrnn.metrics.evaluation import decoding
-from vlrnn.metrics.vqa import WUPS_NAMES, compare_answers
+from vlrnn.metrics.vqa import WUPS_NAMES, accuracies, compare_answers
 from vlrnn.metrics.wups import WordNet
 from vlrnn.records import Example, Id
 from vlrnn.text.answers import DEFAULT_PROTOCOL
+
+_MUCH = 1.0
+"""Percentage points by which another protocol has to differ to be told of."""
 
 
 @dataclass
@@ -91,6 +103,7 @@ def evaluate_answers(
         "predictions": str(predictions),
         "missing": missing,
         "ids": matched.counts,
+        "matched_by": matched.rules,
         "decoding": decoding(matched.predictions.values()),
     }
     unanswered = [id for id, example in asked.items() if not example.answers]
@@ -110,6 +123,7 @@ def evaluate_answers(
     notes = matched.notes + (theirs.notes if theirs else [])
     if scores.settings["annotators"]["least"] == 1:
         notes.append("of a question with a single annotator the accuracy is whether the two answers are equal")
+    notes += _notes(_texts(matched), matched.references, protocol, scores.corpus["overall",])
     result = AnswerEvaluation(
         scores=scores.with_intervals(resamples, seed),
         settings={
@@ -128,6 +142,20 @@ def evaluate_answers(
         result.comparison = scores.less(others, resamples, seed)
         result.settings["compared_with"] = str(other)
     return result
+
+
+def _notes(answers: Mapping[Id, str], asked: Mapping[Id, Example], protocol: str, overall: float) -> list[str]:
+    """What of the answers a score under this protocol does not show."""
+    notes = note_markup(answers)
+    reached = float(accuracies(answers, asked, "normalized").mean())
+    if abs(reached - overall) >= _MUCH:
+        alike = sum(len(set(example.answers)) == 1 for example in asked.values())
+        notes.append(
+            f"overall is {overall:.2f}, and under --protocol normalized {reached:.2f}: it normalises both sides also "
+            f"where all annotators wrote the same, as of {alike} of these {len(asked)} questions, which {protocol} "
+            "does not (red. is not red)"
+        )
+    return notes
 
 
 def _texts(matched: Matched[Example]) -> dict[Id, str]:

@@ -1,5 +1,5 @@
 """Answers to visual questions as they are compared: the normalisation of the official VQA evaluation, its two
-protocols, and answers that are sets.
+protocols and one that always normalises, and answers that are sets.
 
 Source: Antol et al., VQA, ICCV 2015, and `vqaEval.py` of GT-Vision-Lab/VQA, the evaluation that the challenge ran.
 Where it does something odd, this does it too, and says so. Knows strings only.
@@ -107,5 +107,15 @@ def official_2017(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[st
     return normalise(answer), answers
 
 
-PROTOCOLS: dict[str, Protocol] = {"official-2021": official_2021, "official-2017": official_2017}
+def normalized(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """No official evaluation: all are normalised, also where a single annotator answered, or all wrote the same, so
+    that `red.` is `red` in every data set."""
+    return normalise(clean(answer)), [normalise(clean(each)) for each in answers]
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "official-2021": official_2021,
+    "official-2017": official_2017,
+    "normalized": normalized,
+}
 DEFAULT_PROTOCOL = "official-2021"
