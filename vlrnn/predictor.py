@@ -154,7 +154,7 @@ class Predictor:
         """Answer questions about one image, which is encoded once.
 
         Returns:
-            of each question the answer; `score` is its probability, and `alternatives` are the next best answers.
+            of each question the answer, whose `score` is its `score_name`; `alternatives` are the next best.
 
         Raises:
             UserError: the file is no image, a question has no words, or the model captions.

@@ -53,7 +53,7 @@ class Prediction:
     """What a model said about one example.
 
     `tokens` are the words said (without `<eos>`) and `log_probs` the natural log probability of each and, last, of the
-    `<eos>`, where it was said. `score` is what the search ranked a caption by, and of an answer its probability;
+    `<eos>`, where it was said. `score` is what the search ranked a caption by, and of an answer what `score_name` says;
     `alternatives` are the other hypotheses, best first, as `{"text", "score"}`. `settings` says how it was decoded.
     """
 
@@ -65,6 +65,13 @@ class Prediction:
     score: float | None = None
     alternatives: tuple[Mapping[str, Any], ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def score_name(self) -> str:
+        """What `score` is: what the settings say, else that of a search; just `score` where nobody says."""
+        penalty = self.settings.get("length_penalty")
+        searched = "score" if penalty is None else "log probability" + (f" / length^{penalty}" if penalty else "")
+        return str(self.settings.get("score", searched))
 
 
 @dataclass(frozen=True)

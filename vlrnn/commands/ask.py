@@ -5,6 +5,8 @@ import json
 import sys
 from dataclasses import asdict
 
+from vlrnn.text.percent import percent
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE")
@@ -28,6 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
             continue
         if unknown:
             print(f"vlrnn ask: {question}: words that the model does not know: {', '.join(unknown)}", file=sys.stderr)
-        print(f"{question}: {answer.text}")
+        apart = ", of each answer by itself: they need not add up to 100 %" if answer.score_name == "sigmoid" else ""
+        print(f"{question}: {answer.text}\n  {answer.score_name}{apart}")
         for each in ({"text": answer.text, "score": answer.score}, *answer.alternatives):
-            print(f"  {each['score']:6.1%}  {each['text']}")
+            print(f"  {percent(each['score']):>8}  {each['text']}")

@@ -32,8 +32,19 @@ class Targets(NamedTuple):
     prior: Tensor | None = None
 
 
+LINKS = {"sigmoid": "sigmoid", "softmax": "softmax probability"}
+"""What turns logits into numbers in 0..1, and what these are called."""
+
+
 class AnswerLoss(Part, nn.Module):
-    """The interface."""
+    """The interface.
+
+    Attributes:
+        link: `sigmoid` of each logit, or `softmax` over all: what turns the logits of a model that was trained so into
+            numbers in 0..1.
+    """
+
+    link: str
 
     def build(self, question_width: int, fused_width: int, answers: int) -> Self:
         """Make the parameters, if any, for questions Q and fusions F wide and A answers; returns itself."""
@@ -44,8 +55,8 @@ class AnswerLoss(Part, nn.Module):
         raise NotImplementedError
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """What logits [M, A] of a model that was trained so mean, in 0..1; a row need not sum to one."""
-        raise NotImplementedError
+        """What logits [M, A] of a model that was trained so mean, in 0..1; of sigmoids a row need not sum to one."""
+        return logits.sigmoid() if self.link == "sigmoid" else logits.softmax(-1)
 
 
 class LogitLoss(AnswerLoss):
@@ -80,6 +91,8 @@ class LogitLoss(AnswerLoss):
 class SoftAnswers(LogitLoss):
     """Binary cross entropy with the worth of every answer, summed over answers (Teney et al. 2018)."""
 
+    link = "sigmoid"
+
     def taught(self, targets: Targets) -> Tensor:
         return torch.ones_like(targets.counts[:, 0], dtype=torch.bool)
 
@@ -89,9 +102,6 @@ class SoftAnswers(LogitLoss):
     def log_odds(self, shares: Tensor) -> Tensor:
         return shares.logit()
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid()
-
 
 class _OneAnswer(LogitLoss):
     """Cross entropy with one answer of each question that has an answer in the set; the others teach nothing.
@@ -99,6 +109,8 @@ class _OneAnswer(LogitLoss):
     Args:
         label_smoothing: the share of a target that is spread over all answers (Szegedy et al. 2016, section 7).
     """
+
+    link = "softmax"
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -119,9 +131,6 @@ class _OneAnswer(LogitLoss):
 
     def log_odds(self, shares: Tensor) -> Tensor:
         return shares.log()
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        return logits.softmax(-1)
 
 
 class MajorityAnswer(_OneAnswer):

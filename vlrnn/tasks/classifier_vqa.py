@@ -18,7 +18,7 @@ from vlrnn.nn.glimpses import Look
 from vlrnn.nn.questions import Reader
 from vlrnn.nn.understanding import Understanding
 from vlrnn.records import Example
-from vlrnn.tasks.answer_losses import AnswerLoss, Guess, SoftAnswers, Targets
+from vlrnn.tasks.answer_losses import LINKS, AnswerLoss, Guess, SoftAnswers, Targets
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.prior_vqa import Shares
@@ -103,6 +103,10 @@ class ClassifierVQA(Choosing):
             for member, guess in zip(self._members(), self.guess(batch), strict=True)
         ]
         return torch.stack(shares).mean(0)
+
+    @property
+    def score_name(self) -> str:
+        return LINKS[self._members()[0].loss.link]
 
     def _members(self) -> list[_Member]:
         return cast(list[_Member], list(self.members))

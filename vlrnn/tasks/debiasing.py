@@ -27,6 +27,7 @@ class Debiased(AnswerLoss):
     def __init__(self, inner: LogitLoss | None = None) -> None:
         super().__init__()
         self.inner = inner or MajorityAnswer()
+        self.link = self.inner.link
 
     def biased(self, guess: Guess, targets: Targets) -> Loss:
         """The loss in training."""
@@ -34,9 +35,6 @@ class Debiased(AnswerLoss):
 
     def forward(self, guess: Guess, targets: Targets) -> Loss:
         return self.biased(guess, targets) if self.training else self.inner(guess, targets)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        return self.inner.probabilities(logits)
 
 
 class _PriorKnown(Debiased):

@@ -133,8 +133,9 @@ class GenerativeVQA(QuestionAnswering):
         found = self.answering(self.decoder, self.vocabulary, self.answers, self.asked(batch))
         # Of an answer its probability is told, as by the classifier, whatever the search ranked it by.
         found = [[each._replace(score=math.exp(sum(each.log_probs))) for each in answers] for answers in found]
+        settings = {**self.answering.describe(), "score": "sequence probability"}
         return [
-            as_prediction(example.id, example.image_id, answers, self.answering.describe())
+            as_prediction(example.id, example.image_id, answers, settings)
             for example, answers in zip(batch.examples, found, strict=True)
         ]
 

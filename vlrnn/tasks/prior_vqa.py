@@ -53,6 +53,10 @@ class PriorVQA(Choosing):
         self.shares = Shares(prior, answers)
         self.per_type = per_type
 
+    @property
+    def score_name(self) -> str:
+        return "share of training answers"
+
     def probabilities(self, batch: Batch) -> Tensor:
         return self.shares.of([example.question_type if self.per_type else None for example in batch.examples])
 

@@ -78,13 +78,18 @@ class QuestionAnswering(Task):
 class Choosing(QuestionAnswering):
     """A task that gives the likeliest of its answers."""
 
+    @property
+    def score_name(self) -> str:
+        """What its `probabilities` are."""
+        raise NotImplementedError
+
     def probabilities(self, batch: Batch) -> Tensor:
         """How likely each of A answers is right for each of a batch's M questions: [M, A], in 0..1; a row need not sum
         to one."""
         raise NotImplementedError
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        return choose(batch.examples, self.probabilities(batch), self.answers)
+        return choose(batch.examples, self.probabilities(batch), self.answers, {"score": self.score_name})
 
     def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
         """Of the answers, as shares of the sum of their probabilities."""
@@ -105,7 +110,9 @@ def alike(parts: Parts, members: int) -> list[Parts]:
     return [parts, *(deepcopy(parts) for _ in range(members - 1))]
 
 
-def choose(examples: Sequence[Example], probabilities: Tensor, answers: AnswerSet) -> list[Prediction]:
+def choose(
+    examples: Sequence[Example], probabilities: Tensor, answers: AnswerSet, settings: Mapping[str, Any]
+) -> list[Prediction]:
     """The likeliest of A answers to M questions, by their probabilities [M, A], and the next best as alternatives."""
     best = probabilities.topk(min(_TOLD, len(answers)))
     predictions = []
@@ -113,5 +120,7 @@ def choose(examples: Sequence[Example], probabilities: Tensor, answers: AnswerSe
         told = [(answers.answers[id], score) for id, score in zip(ids, scores, strict=True)]
         (text, score), *others = told
         alternatives = tuple({"text": text, "score": score} for text, score in others)
-        predictions.append(Prediction(example.id, example.image_id, text, score=score, alternatives=alternatives))
+        predictions.append(
+            Prediction(example.id, example.image_id, text, score=score, alternatives=alternatives, settings=settings)
+        )
     return predictions
