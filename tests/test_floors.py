@@ -13,7 +13,7 @@ import vlrnn
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
     {"text", "records", "record_ids", "errors", "files", "parts", "progress", "provenance", "kept", "workers"},
-    {"metrics", "nn", "decoding", "interchange"},
+    {"metrics", "nn", "decoding", "interchange", "runs"},
     {"probes", "data"},
     {"tasks"},
     {"predictor"},
@@ -35,6 +35,7 @@ TORCH_FREE = (
     "workers",
     "metrics",
     "interchange",
+    "runs",
     "probes",
     "report",
 )

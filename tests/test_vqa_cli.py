@@ -19,6 +19,7 @@ from vlrnn.data.batches import QuestionedImages
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.split_images import SplitImages
 from vlrnn.data.synthetic import make_scenes
+from vlrnn.errors import UserError
 from vlrnn.records import Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.tasks.checkpoint import load_task
 from vlrnn.tasks.question_answering import QuestionAnswering
@@ -120,9 +121,12 @@ def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str])
     assert [each["unknown_words"] for each in told] == [[], ["xyzzy"], []]
     assert (told[0]["text"], told[0]["score"]) == (told[2]["text"], pytest.approx(told[2]["score"]))
     assert 1 >= told[0]["score"] >= told[0]["alternatives"][0]["score"] > 0
+    name = told[0]["settings"]["score"]
+    assert name in ("sigmoid", "sequence probability")
     assert main(["ask", image, texts[1], "--checkpoint", str(checkpoint)]) == 0
     said = capsys.readouterr()
-    assert said.out.startswith(f"{texts[1]}: {told[1]['text']}\n")
+    assert said.out.startswith(f"{texts[1]}: {told[1]['text']}\n  {name}")
+    assert ("need not add up to 100 %" in said.out) == (name == "sigmoid")
     assert "%" in said.out
     assert "words that the model does not know: xyzzy" in said.err
     for arguments, complaint in (
@@ -218,24 +222,43 @@ def test_baselines_stand_beside_the_model(questions: Path, tmp_path: Path, capsy
         assert f"{score['value']:.3f}" in row
 
 
+@pytest.mark.parametrize("head", ["classifier", "generative"])
 def test_a_split_without_answers_is_answered(
-    questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    questions: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answers to a challenge: nothing can be scored, and the file for its server comes of the predictions."""
-    recipe = recipe_in(tmp_path, questions, "classifier")
+    """The answers to a challenge: nothing can be scored, and the file for its server comes of the predictions. Those of
+    val keep their scores; and where scoring itself goes wrong, the predictions are there."""
+    recipe = recipe_in(tmp_path, questions, head)
     assert main(["fit", "--config", str(recipe)]) == 0
     folder = tmp_path / "kept-secret"
     secret = [replace(each, answers=()) for each in open_split(questions, "test")]
     write_dataset(folder, {"test": secret}, name="a challenge", source="", licence="")
     arguments = ["--config", str(recipe), "--data.root", str(folder), "--data.image_root", str(questions)]
     run = tmp_path / "run"
+    assert main(["validate", "--config", str(recipe)]) == 0
+    val = (run / "metrics.json").read_bytes()
     assert main(["test", *arguments]) == 0
-    assert json.loads((run / "metrics.json").read_text())["scores"] == {}
-    assert f"{run}/predictions.jsonl has its predictions" in capsys.readouterr().out
+    assert (run / "metrics.json").read_bytes() == (run / "splits" / "val" / "metrics.json").read_bytes() == val
+    assert json.loads((run / "splits" / "test" / "metrics.json").read_text())["scores"] == {}
+    said = run / "splits" / "test" / "predictions.jsonl"
+    told = f"test: not scored: the split has no answers; its predictions are in {said}\n"
+    assert told in capsys.readouterr().out
     official = tmp_path / "answers.json"
-    references = ["--references", str(folder / "test.jsonl"), "--predictions", str(run / "predictions.jsonl")]
+    references = ["--references", str(folder / "test.jsonl"), "--predictions", str(said)]
     assert main(["score", "vqa", *references, "--official", str(official)]) == 0
     assert [each["question_id"] for each in json.loads(official.read_text())] == [each.id for each in secret]
+    answered = said.read_bytes()
+    said.unlink()
+
+    def refused(*_: Any) -> None:
+        raise UserError("no more room")
+
+    monkeypatch.setattr(QuestionAnswering, "score", refused)
+    capsys.readouterr()
+    assert main(["test", *arguments]) == 2
+    assert capsys.readouterr().err.endswith(f"vlrnn test: no more room; its predictions are in {said}\n")
+    assert said.read_bytes() == answered
+    assert (run / "metrics.json").read_bytes() == val
 
 
 def test_what_does_not_fit_together_is_told_in_one_line(

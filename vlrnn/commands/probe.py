@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from vlrnn.commands.run_predictions import resolve_runs, with_split
 from vlrnn.errors import UserError, one_line
 from vlrnn.probes.finding import Finding
 
@@ -48,7 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Probe, write what was found, and show it."""
     check_numbers(arguments)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for vlrnn score
-    finding = arguments.probe(arguments)
+    resolve_runs(arguments)
+    finding = with_split(arguments.probe(arguments), arguments)
     if arguments.out:
         finding.write(arguments.out)
     show(arguments.name, finding)

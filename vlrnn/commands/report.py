@@ -15,6 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="runs that stand beside the others; RUN-* of the same examples do anyway",
     )
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "test"),
+        help="of the runs; by default test where it has scores, then val; of runs behind the first what it has, too",
+    )
     parser.add_argument("--examples", type=int, default=1000, help="how many to show of each data set (%(default)s)")
     parser.add_argument("--thumbnail", type=int, default=192, metavar="PIXELS", help="of pictures (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap, and of what is drawn (%(default)s)")
@@ -34,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         examples=arguments.examples,
         thumbnail=arguments.thumbnail,
         seed=arguments.seed,
+        split=arguments.split,
     )
     size = page.stat().st_size / 2**20
     print(f"open {page} ({size:.1f} MiB; {' and '.join(each.name for each in beside)} beside it)")

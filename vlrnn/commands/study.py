@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vlrnn.commands.probe import check_numbers, show
+from vlrnn.commands.run_predictions import resolve_runs, with_split
 
 STUDIES = ("dose-response", "horizon", "leakage", "recurrences", "sweep")
 
@@ -31,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Study, write what was found into `metrics.json` of the folder, and show it."""
     check_numbers(arguments)
-    finding = arguments.study(arguments)
+    resolve_runs(arguments)
+    finding = with_split(arguments.study(arguments), arguments)
     finding = replace(finding, settings={"study": arguments.name, **finding.settings})
     finding.write(arguments.out / "metrics.json")
     show(arguments.name, finding)

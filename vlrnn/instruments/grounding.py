@@ -24,6 +24,7 @@ from vlrnn.metrics.vqa import compare_answers
 from vlrnn.predictor import Predictor
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
+from vlrnn.runs import predictions_file
 from vlrnn.text.caption_tokenizers import CaptionTokenizer
 
 FULL = "full"
@@ -78,7 +79,7 @@ def grounding(
     with encoded(predictor, folder, split, cache) as shown:
         examples = shown.examples
         score, not_computed = _scorer(examples, predictor.tokenizer)
-        rows = {str(run): _predictions(Path(run), examples) for run in baselines}
+        rows = {str(run): _predictions(run, split, examples) for run in baselines}
         views = _views(shown, predictor.tokenizer, seed)
         draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
         said, found = replies(predictor, shown, draws, batch_size)
@@ -172,9 +173,9 @@ def _by_type(
     return {each: means.of(drops, members=np.array([float(each == other) for other in types])) for each in known}
 
 
-def _predictions(run: Path, examples: Mapping[Id, Example]) -> dict[Id, str]:
+def _predictions(run: str | Path, split: str, examples: Mapping[Id, Example]) -> dict[Id, str]:
     """What a baseline said of the examples."""
-    path = run / "predictions.jsonl"
+    path = predictions_file(run, split)
     said = {each.id: each.text for each in RecordFile(path, Prediction)}
     lacking, unknown = len(examples.keys() - said.keys()), len(said.keys() - examples.keys())
     if lacking or unknown:

@@ -21,7 +21,8 @@ from vlrnn.tasks.beside import baselines
 
 @dataclass(frozen=True)
 class RunTold:
-    """A run: what was run, in words, and all of its settings and its recipe."""
+    """A run: what was run, in words, and all of its settings and its recipe; and, by split, why
+    what it shows, or test, is `not_scored`."""
 
     name: str
     folder: str
@@ -30,6 +31,7 @@ class RunTold:
     settings: Mapping[str, Any]
     config: Mapping[str, Any]
     log: Mapping[str, Sequence[tuple[int, float]]]
+    not_scored: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,11 @@ class Report:
 
 
 def build(
-    folders: Sequence[str | Path], beside: Sequence[str | Path], examples: int, seed: int = 0
+    folders: Sequence[str | Path],
+    beside: Sequence[str | Path],
+    examples: int,
+    seed: int = 0,
+    split: str | None = None,
 ) -> tuple[Report, list[Path]]:
     """Read runs, and say what there is to say of them.
 
@@ -90,32 +96,39 @@ def build(
         beside: those of baselines; `RUN-*` folders that were scored on the same examples are baselines anyway.
         examples: show this many items of each group at most.
         seed: of the bootstrap, and of what is drawn.
+        split: of all runs; by default of the first test where it has scores, then val, and of the others the same split
+            where it has scores.
 
     Returns:
         the report, and the files of its pictures.
 
     Raises:
-        UserError: a folder is neither a scored run nor a study.
+        UserError: a folder is neither a scored run nor a study, or a run has nothing of the split.
     """
     if examples < 0:
         raise UserError(f"examples must not be negative, as {examples} is")
     pictures = Pictures()
     read = {folder: load_study(folder) for folder in folders}
     studies = [study for study in read.values() if study]
-    runs = _load([folder for folder, study in read.items() if not study], beside)
+    runs = _load([folder for folder, study in read.items() if not study], beside, split)
     sections = [_section(group, examples, pictures, seed) for group in group_runs(runs)]
     title = ", ".join([study.name for study in studies] + [run.name for run in runs if not run.baseline])
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return Report(title, vlrnn.__version__, made, studies, sections), list(pictures.numbers)
 
 
-def _load(folders: Sequence[str | Path], beside: Sequence[str | Path]) -> list[Run]:
-    runs = [load_run(folder) for folder in folders]
-    others = [load_run(folder, baseline=True) for folder in beside]
+def _load(folders: Sequence[str | Path], beside: Sequence[str | Path], split: str | None) -> list[Run]:
+    runs: list[Run] = []
+    others: list[Run] = []
+    for loaded, named in ((runs, folders), (others, beside)):
+        for folder in named:
+            scored_on = [run.scored_on for run in runs if run.scored_on]
+            loaded.append(load_run(folder, split, baseline=loaded is others, beside=scored_on))
     known = {run.folder.resolve() for run in (*runs, *others)}
     for run in runs:
         found = [path for path in baselines(run.folder.resolve(), run.settings) if path.resolve() not in known]
-        others += [load_run(path, baseline=True) for path in found]
+        on = run.scored_on
+        others += [load_run(path, on[1] if on else None, baseline=True) for path in found]
         known.update(found)
     runs += others
     if len({run.name for run in runs}) < len(runs):  # gru/captioning and lstm/captioning, say
@@ -123,11 +136,27 @@ def _load(folders: Sequence[str | Path], beside: Sequence[str | Path]) -> list[R
     return runs
 
 
+def _not_scored(run: Run) -> dict[str, str]:
+    """What a reader of scores must know: that the split that is shown has none, or that test, on which they count, has
+    none."""
+    shown = run.settings.get("split") or "its split"
+    return {split: reason for split, reason in run.not_scored.items() if split in (shown, "test") and not run.baseline}
+
+
 def _section(group: Group, examples: int, pictures: Pictures, seed: int) -> Section:
     names = dict.fromkeys(name for run in group.runs for name in run.scores)
     return Section(
         runs=[
-            RunTold(run.name, str(run.folder), run.baseline, facts(run), run.settings, run.config, run.log)
+            RunTold(
+                name=run.name,
+                folder=str(run.folder),
+                baseline=run.baseline,
+                facts=facts(run),
+                settings=run.settings,
+                config=run.config,
+                log=run.log,
+                not_scored=_not_scored(run),
+            )
             for run in group.runs
         ],
         asks=group.asks,

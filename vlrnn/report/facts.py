@@ -29,6 +29,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     model, data, trainer = (_mapping(run.config.get(name)) for name in ("model", "data", "trainer"))
     arguments = _mapping(model.get("init_args"))
     yield "data", _data(run)
+    yield "other splits", _other_splits(run)
     yield "task", _name(model)
     for name, value in arguments.items():
         if isinstance(value, Mapping) and "class_path" in value and name not in ("decoding", "answering"):
@@ -60,6 +61,11 @@ def _data(run: Run) -> str:
         name = folder
     count = f", {len(run.predictions):,} examples" if run.predictions else ""
     return f"{name}, {split}{count}"
+
+
+def _other_splits(run: Run) -> str:
+    there = [f"{split}: scored (--split {split})" for split in run.scored]
+    return "; ".join([*there, *(f"{split}: not scored: {reason}" for split, reason in run.not_scored.items())])
 
 
 def _part(value: Any) -> str:

@@ -31,6 +31,7 @@ def write_report(
     examples: int = 1000,
     thumbnail: int = 192,
     seed: int = 0,
+    split: str | None = None,
 ) -> list[Path]:
     """Write the report of one or several runs.
 
@@ -42,19 +43,20 @@ def write_report(
         examples: show this many items of each group of runs at most.
         thumbnail: the longer side of the pictures, in pixels.
         seed: of the bootstrap, and of what is drawn.
+        split: of the runs; by default test where it has scores, then val, see `vlrnn.report.content.build`.
 
     Returns:
         the files.
 
     Raises:
-        UserError: a folder is no scored run, or a number makes no sense.
+        UserError: a folder is no scored run, or has nothing of the split, or a number makes no sense.
     """
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {out}: the report is a page, and its name ends with .html")
     if thumbnail < 16:
         raise UserError(f"--thumbnail must be 16 pixels at least, not {thumbnail}")
-    report, pictures = build(folders, baselines, examples, seed)
+    report, pictures = build(folders, baselines, examples, seed, split)
     pages = Environment(
         loader=PackageLoader("vlrnn.report", "."),
         autoescape=lambda name: name is None or not name.endswith(".md"),

@@ -8,6 +8,7 @@ from typing import Any
 from vlrnn.records import Id, as_id
 from vlrnn.report.group import Group
 from vlrnn.report.items import Pictures
+from vlrnn.report.run import Run
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def probed(group: Group, pictures: Pictures) -> list[Probed]:
                 images = {
                     id: pictures.number(run.image_root / place) for id, place in _wanted(run.probes[name], places)
                 }
-                found.append(_probed(name, run.name, run.probes[name], images))
+                found.append(_probed(name, run, run.probes[name], images))
     return found
 
 
@@ -68,7 +69,7 @@ def _wanted(finding: Mapping[str, Any], places: Mapping[Id, str]) -> list[tuple[
     return [(id, places[id]) for id in ids if id in places]
 
 
-def _probed(name: str, run: str, finding: Mapping[str, Any], images: Mapping[Id, int]) -> Probed:
+def _probed(name: str, run: Run, finding: Mapping[str, Any], images: Mapping[Id, int]) -> Probed:
     baselines = {row: dict(_flat(scores)) for row, scores in finding.get("baselines", {}).items()}
     rows = [
         ProbeRow(label, score, [scores.get(label) for scores in baselines.values()])
@@ -80,7 +81,10 @@ def _probed(name: str, run: str, finding: Mapping[str, Any], images: Mapping[Id,
         told = {key: _told(value) for key, value in case.items() if key != "id"}
         cases.append(Case(id, images.get(id), told))
     notes, details, absent = finding.get("notes", ()), finding.get("details", {}), finding.get("not_computed", {})
-    return Probed(name, run, list(baselines), rows, cases, details, [str(each) for each in notes], absent)
+    own, shown = finding["settings"].get("split"), run.settings.get("split")
+    elsewhere = [f"of {own}, where the scores of this report are of {shown}"] if own and shown and own != shown else []
+    notes = [*elsewhere, *map(str, notes)]
+    return Probed(name, run.name, list(baselines), rows, cases, details, notes, absent)
 
 
 def _flat(scores: Any, groups: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

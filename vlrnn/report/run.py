@@ -1,7 +1,7 @@
 """A run folder, read: scores, predictions, probes, the course of training, and what made it."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,20 @@ from typing import Any
 import yaml
 
 from vlrnn.errors import UserError
-from vlrnn.files import read_json, read_text
+from vlrnn.files import read_text
 from vlrnn.records import AttentionMaps, Prediction, RecordFile
-
-_OBJECTS = ("scores", "settings", "baselines", "not_computed", "details", "provenance")
-_LISTS = ("cases", "notes")
+from vlrnn.runs import choose_split, not_shown, read_result
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds.
+    """What a run folder holds, of one of its splits.
 
     `name` is what tables call it, the folder's own name. `scores` (those of types as `per_question_type: color`),
     `settings` and `provenance` are those of `metrics.json`; `config` is the recipe; `probes` has each
-    `probes/NAME.json` by its name; `log` a list of (step, value) for each column of `log.csv`. `baseline` tells that it
-    stands there for the others to be held against.
+    `probes/NAME.json` by its name; `log` a list of (step, value) for each column of `log.csv`. `not_scored` has, by
+    split, why val, test, or newer predictions, have no scores; `scored` names the other splits that have. `baseline`
+    tells that it stands there for the others to be held against.
     """
 
     folder: Path
@@ -36,6 +35,8 @@ class Run:
     predictions: Sequence[Prediction]
     attention: Sequence[AttentionMaps]
     log: Mapping[str, list[tuple[int, float]]]
+    not_scored: Mapping[str, str]
+    scored: Sequence[str] = ()
     baseline: bool = False
 
     @property
@@ -49,32 +50,39 @@ class Run:
         return Path(self.settings.get("image_root") or self.settings.get("data") or ".")
 
 
-def load_run(folder: str | Path, baseline: bool = False) -> Run:
+def load_run(
+    folder: str | Path, split: str | None = None, baseline: bool = False, beside: Collection[tuple[str, str]] = ()
+) -> Run:
     """Read a run folder.
 
     Args:
         folder: with a `metrics.json` at least.
+        split: the split to read, see `vlrnn.runs.choose_split`; by default test where it has scores, then val.
         baseline: it stands there for others to be held against.
+        beside: (data set, split) of these, one of which is read where no split is named and it has scores.
 
     Raises:
-        UserError: it has no `metrics.json`, or one of its files is not what its name says; names file and line.
+        UserError: it has no `metrics.json`, or none of the split, or one of its files is not what its name says; names
+            file and line.
     """
     folder = Path(folder)
-    if not (folder / "metrics.json").is_file():
-        raise UserError(f"{folder}: not a scored run: it has no metrics.json; run vlrnn test or validate first")
-    metrics = read_result(folder / "metrics.json")
-    predictions, attention = folder / "predictions.jsonl", folder / "attention.jsonl"
+    results = choose_split(folder, split, beside)
+    others = not_shown(folder, results.split) if results.split else {}
+    own = results.newer and f"newer predictions, {results.newer}"
+    reasons = {results.split or "its split": results.not_scored or own, **others}
     return Run(
         folder=folder,
         name=folder.resolve().name,
-        scores=_flat(metrics["scores"]),
-        settings=metrics["settings"],
-        provenance=metrics.get("provenance", {}),
+        scores=_flat(results.metrics["scores"]),
+        settings=results.metrics["settings"],
+        provenance=results.metrics.get("provenance", {}),
         config=_read_config(folder / "config.yaml"),
         probes={path.stem: read_result(path) for path in sorted((folder / "probes").glob("*.json"))},
-        predictions=RecordFile(predictions, Prediction) if predictions.is_file() else (),
-        attention=RecordFile(attention, AttentionMaps) if attention.is_file() else (),
+        predictions=RecordFile(results.predictions, Prediction) if results.predictions.is_file() else (),
+        attention=RecordFile(results.attention, AttentionMaps) if results.attention.is_file() else (),
         log=_read_log(folder / "log.csv"),
+        not_scored={name: reason for name, reason in reasons.items() if reason},
+        scored=[name for name, reason in others.items() if not reason],
         baseline=baseline,
     )
 
@@ -88,27 +96,6 @@ def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = score
     return flat
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """Read a file of results.
-
-    Raises:
-        UserError: it is none.
-    """
-    result = read_json(path)
-    if not isinstance(result, dict) or not {"scores", "settings"} <= result.keys():
-        raise UserError(f'{path}: expected {{"scores": {{...}}, "settings": {{...}}}}')
-    for kind, told, names in ((dict, "an object", _OBJECTS), (list, "a list", _LISTS)):
-        for name in names:
-            if not isinstance(result.get(name, kind()), kind):
-                raise UserError(f"{path}: {name!r} must be {told}")
-    if not all(isinstance(case, dict) for case in result.get("cases", ())):
-        raise UserError(f"{path}: each of 'cases' must be an object")
-    for name in ("data", "split", "image_root"):
-        if not isinstance(result["settings"].get(name, ""), str):
-            raise UserError(f"{path}: settings: {name!r} must be a text")
-    return result
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from vlrnn.report.drawing import drawn
 from vlrnn.report.horizon import draw_horizon
 from vlrnn.report.probed import number
 from vlrnn.report.recurrences import draw_recurrences
-from vlrnn.report.run import read_result
 from vlrnn.report.sweep import draw_sweep
+from vlrnn.runs import read_result
 
 
 @dataclass(frozen=True)

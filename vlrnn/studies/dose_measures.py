@@ -14,6 +14,7 @@ from vlrnn.data.scenes import BIASED_KINDS, COLOURS, SHAPES, Scene
 from vlrnn.metrics.bootstrap import Floats, Resampler
 from vlrnn.probes.scene_truth import judge
 from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
+from vlrnn.runs import predictions_file
 
 CAUSE, EFFECT = BIASED_KINDS
 CONTROL = "triangle"
@@ -120,4 +121,4 @@ def measure_answers(runs: Sequence[Path], scenes: Sequence[Example], tests: Path
 
 
 def _texts(run: Path) -> dict[Id, str]:
-    return {each.id: each.text for each in RecordFile(run / "predictions.jsonl", Prediction)}
+    return {each.id: each.text for each in RecordFile(predictions_file(run, "test"), Prediction)}

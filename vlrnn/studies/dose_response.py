@@ -23,6 +23,7 @@ from vlrnn.metrics.bootstrap import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.progress import say, track
 from vlrnn.records import Example, open_split, write_dataset
+from vlrnn.runs import is_scored
 from vlrnn.studies import scene_recipes
 from vlrnn.studies.dose_measures import (
     CAUSE,
@@ -176,7 +177,7 @@ def _tests(run: Path, out: Path) -> dict[Path, Path]:
 
 
 def _is_done(run: Path, out: Path) -> bool:
-    return all((test / "metrics.json").exists() for test in _tests(run, out))
+    return all(is_scored(test, "test") for test in _tests(run, out))
 
 
 def _train_all(jobs: Sequence[tuple[Path, Recipe]], out: Path) -> None:

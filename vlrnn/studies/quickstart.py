@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from vlrnn.data.synthetic import make_scenes
-from vlrnn.files import read_json, write_json
+from vlrnn.files import write_json
 from vlrnn.probes.scene_truth import probe_scene_truth
 from vlrnn.progress import say, track
 from vlrnn.report.page import write_report
+from vlrnn.runs import choose_split
 from vlrnn.studies import scene_recipes
 from vlrnn.studies.quickstart_probes import PROBES, run_probe
 from vlrnn.studies.scene_recipes import SIDE, Recipe
@@ -80,10 +81,11 @@ def quickstart(
 def _train_and_test(run: Path, recipe: Recipe) -> tuple[dict[str, Any], float]:
     """Train by a recipe, score the best checkpoint on test, and return all scores, and the seconds it took."""
     seconds = train_and_test(run, recipe)
-    scores = read_json(run / "metrics.json")["scores"]
+    results = choose_split(run, "test")
+    scores = dict(results.metrics["scores"])
     data = Path(recipe["data"]["root"])
     if data.name == "captions":
-        truth = probe_scene_truth(run / "predictions.jsonl", data / "test.jsonl")
+        truth = probe_scene_truth(results.predictions, data / "test.jsonl")
         truth.write(run / "probes" / "scene_truth.json")
         scores |= truth.scores
     return scores, seconds

@@ -13,6 +13,7 @@ from vlrnn.probes.consistency import probe_consistency
 from vlrnn.probes.finding import Finding
 from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
 from vlrnn.probes.priors import probe_priors
+from vlrnn.runs import predictions_file
 
 _OTHER_HEAD = {"generative_vqa": "classifier_vqa", "classifier_vqa": "generative_vqa"}
 
@@ -26,7 +27,8 @@ PROBES = {
 def run_probe(out: Path, run: str, name: str, seed: int) -> None:
     """Probe a run of the quickstart's folder, and write what was found into the run's own."""
     data = out / "scenes" / ("captions" if run == "captioning" else "vqa")
-    said, train, test = out / run / "predictions.jsonl", data / "train.jsonl", data / "test.jsonl"
+    said, train, test = predictions_file(out / run, "test"), data / "train.jsonl", data / "test.jsonl"
+    other = predictions_file(out / _OTHER_HEAD.get(run, run), "test")
     shown: dict[str, Any] = {"cache": out / "cache", "seed": seed}
 
     def load() -> Predictor:
@@ -41,7 +43,7 @@ def run_probe(out: Path, run: str, name: str, seed: int) -> None:
             "attribution": lambda: attribution(load(), data, find=find().find, **shown),
             "chair": lambda: probe_chair(said, test, references=test, training=train, seed=seed),
             "calibration": lambda: probe_calibration(said, test, seed=seed),
-            "consistency": lambda: probe_consistency(said, test, other=out / _OTHER_HEAD[run] / said.name, seed=seed),
+            "consistency": lambda: probe_consistency(said, test, other=other, seed=seed),
             "priors": lambda: probe_priors(train, test, predictions=said, seed=seed),
         }[name]()
     finding.write(out / run / "probes" / f"{name}.json")

@@ -22,6 +22,7 @@ from vlrnn.probes.finding import Finding
 from vlrnn.progress import say, track
 from vlrnn.report.group import Group, group_runs
 from vlrnn.report.run import load_run
+from vlrnn.runs import is_scored
 from vlrnn.studies.overlays import Place, merged, over, overlay
 from vlrnn.studies.plans import keep_plan
 from vlrnn.studies.recurrence_costs import costs
@@ -83,7 +84,7 @@ def recurrences(out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: 
     overlays = {cell: _overlay(cell, places) for cell in plan.all_cells}
     keep_plan(out, {"recipe": recipe, "flags": list(plan.flags), "seed": plan.seed})
     jobs = [(_run(out, cell, seed), overlays[cell], seed) for seed in _seeds(plan) for cell in plan.all_cells]
-    _train_all([job for job in jobs if not (job[0] / "metrics.json").is_file()], plan)
+    _train_all([job for job in jobs if not is_scored(job[0])], plan)
     say("timing them side by side")
     timed = costs({cell: _run(out, cell, plan.seed) for cell in plan.all_cells}, repeats)
     return _measure(out, plan, timed, resamples)

@@ -21,6 +21,7 @@ from vlrnn.files import read_json, replacing, write_json
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import say, track
 from vlrnn.report.run import load_run
+from vlrnn.runs import choose_split
 from vlrnn.studies.overlays import merged, whole_recipe
 from vlrnn.studies.plans import keep_plan
 from vlrnn.studies.proposals import Sampler, Tried, need_optuna, propose
@@ -162,8 +163,7 @@ def attempt(run: Path, plan: Plan, score: str, overlay: Mapping[str, Any]) -> No
             run_recipe("fit", [*_configs(plan), *plan.flags, *into, "--ckpt_path", "last"])
             best = str(run / "checkpoints" / "best.ckpt")
             run_recipe("validate", ["--config", str(run / "config.yaml"), "--ckpt_path", best])
-            scores = read_json(run / "metrics.json")["scores"]
-            if score not in scores:
+            if score not in choose_split(run, "val").metrics["scores"]:
                 raise UserError(f"val has nothing that {score} could be computed of")
             kept["state"] = "done"
         except (UserError, torch.cuda.OutOfMemoryError) as fault:
@@ -175,7 +175,7 @@ def _read(the: _Sweep, number: int) -> Trial:
     kept = read_json(the.run(number) / "trial.json")
     if kept["state"] == "failed":
         return Trial(number, kept["settings"], None, None, kept["reason"])
-    run = load_run(the.run(number))
+    run = load_run(the.run(number), "val")  # which test may have been scored after
     seconds = sum(each for _, each in run.log.get("train/seconds", ()))
     return Trial(number, kept["settings"], run.scores[the.score], round(seconds, 1), None)
 
@@ -213,7 +213,7 @@ def _found(the: _Sweep, trials: Sequence[Trial]) -> Finding:
     order = [each for _, each in sorted(scored, key=lambda pair: pair[0], reverse=the.best == "max")]
     best = order[0]
     _write_overlay(the, best, len(trials))
-    settings = load_run(the.run(best.trial)).settings
+    settings = load_run(the.run(best.trial), "val").settings
     told = {"configs": list(the.plan.configs), "flags": list(the.plan.flags), "keys": list(the.plan.keys)}
     return Finding(
         {"best": {the.score: best.score}, **{_name(the, each): {the.score: each.score} for each in order}},

@@ -16,12 +16,12 @@ from torch import Tensor
 from vlrnn.data.batches import Batch
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
-from vlrnn.files import write_json
 from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
 from vlrnn.parts import Part, describe
 from vlrnn.provenance import provenance
-from vlrnn.records import AttentionMaps, Example, Id, Prediction, write_records
+from vlrnn.records import AttentionMaps, Example, Id, Prediction
+from vlrnn.runs import write_predictions, write_scores
 from vlrnn.tasks.beside import print_beside
 from vlrnn.tasks.guard import LossGuard
 from vlrnn.tasks.matching import refuse_other_parts, refuse_other_task
@@ -179,20 +179,49 @@ class Task(Part, pl.LightningModule):
         self._validation = torch.zeros_like(self._validation)
         if words:
             self.log("val/loss", (total / words).float(), sync_dist=True, batch_size=1)
-        result = self._result()
-        if result and not self.trainer.sanity_checking:
-            self._log_scores("val", result)
-            if self.trainer.state.fn == "validate":
-                self._write("val", result)
+        self._evaluate("val", keep=self.trainer.state.fn == "validate")
 
     def on_test_epoch_end(self) -> None:
-        result = self._result()
-        if result:
-            self._log_scores("test", result)
-            self._write("test", result)
+        self._evaluate("test", keep=True)
 
-    def _result(self) -> dict[str, Any]:
-        """The scores of what all processes predicted, merged by id."""
+    def _evaluate(self, split: str, keep: bool) -> None:
+        """Score what all processes predicted; where it is to be kept, into the run folder, predictions ahead of scores,
+        for these may fail, or take long."""
+        predictions, attention, examples = self._gather()
+        if self.trainer.sanity_checking:
+            return
+        run = Path(self.trainer.default_root_dir)
+        origin = self._origin(split) if keep and self.trainer.is_global_zero else None
+        if origin:
+            write_predictions(run, split, origin, list(predictions.values()), attention)
+        place = f"its predictions are in {run}/splits/{split}/predictions.jsonl"
+        try:
+            result = self.score(predictions, examples)
+        except Exception as fault:
+            if keep and isinstance(fault, UserError):
+                raise UserError(f"{fault}; {place}") from None
+            if keep:
+                fault.add_note(place)
+            raise
+        self._log_scores(split, result)
+        if origin:
+            result = {**result, **origin, "settings": {**origin["settings"], **result["settings"]}}
+            write_scores(run, split, result)
+            if result["scores"]:
+                print_beside(run, result)
+            else:
+                print(f"{split}: not scored: {result['settings']['not_computed']}; {place}")
+
+    def _origin(self, split: str) -> dict[str, Any]:
+        """Of what, and by what, results are: `{"settings": {...}, "provenance": {...}}`."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        # From Python, a Trainer may be given loaders without a data module.
+        place = {} if data is None else data.place
+        made = {**provenance(), "checkpoint": str(self.trainer.ckpt_path or ""), "device": str(self.device)}
+        return {"settings": {"split": split, **place}, "provenance": made}
+
+    def _gather(self) -> tuple[dict[Id, Prediction], list[AttentionMaps], dict[Id, Example]]:
+        """What all processes predicted since this was called last, merged by id, with its examples, in one order."""
         collected = (self._predictions, self._attention, self._examples)
         gathered: list[Any] = [collected]
         if self.trainer.world_size > 1:
@@ -206,10 +235,8 @@ class Task(Part, pl.LightningModule):
             for example in rank.values():
                 self._keep(example, examples)
         order = sorted(examples, key=str)
-        self._written = [predictions[id] for id in order], [attention[id] for id in order if id in attention]
-        if self.trainer.sanity_checking:
-            return {}
-        return self.score({id: predictions[id] for id in order}, {id: examples[id] for id in order})
+        looked = [attention[id] for id in order if id in attention]
+        return {id: predictions[id] for id in order}, looked, {id: examples[id] for id in order}
 
     def _log_scores(self, split: str, result: dict[str, Any]) -> None:
         for name, score in result["scores"].items():
@@ -217,27 +244,6 @@ class Task(Part, pl.LightningModule):
             if value is not None:  # those of parts of the questions stand in the results alone
                 # Every process has computed the same; the mean over them is that.
                 self.log(f"{split}/{name}", value, prog_bar=name == self.headline, sync_dist=True, batch_size=1)
-
-    def _write(self, split: str, result: dict[str, Any]) -> None:
-        if not self.trainer.is_global_zero:
-            return
-        run = Path(self.trainer.default_root_dir)
-        predictions, attention = self._written
-        write_records(run / "predictions.jsonl", predictions)
-        if attention:
-            write_records(run / "attention.jsonl", attention)
-        else:  # of another model, that was tested here before
-            (run / "attention.jsonl").unlink(missing_ok=True)
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        # From Python, a Trainer may be given loaders without a data module.
-        place = {} if data is None else data.place
-        settings = {"split": split, **place, **result["settings"]}
-        made = {**provenance(), "checkpoint": str(self.trainer.ckpt_path or ""), "device": str(self.device)}
-        result = {**result, "settings": settings, "provenance": made}
-        write_json(run / "metrics.json", result)
-        if not result["scores"]:
-            print(f"{split}: {result['settings']['not_computed']}; {run}/predictions.jsonl has its predictions")
-        print_beside(run, result)
 
     # Checkpoints carry all that is needed to build the task again; see vlrnn.tasks.checkpoint.
 

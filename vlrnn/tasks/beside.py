@@ -11,9 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vlrnn.errors import UserError
-from vlrnn.files import read_json
-
-_SAME = ("data", "split")
+from vlrnn.runs import read_splits
 
 
 def baselines(run: Path, settings: Mapping[str, Any]) -> dict[Path, Mapping[str, Any]]:
@@ -24,13 +22,13 @@ def baselines(run: Path, settings: Mapping[str, Any]) -> dict[Path, Mapping[str,
         settings: of the run's own scores.
     """
     found: dict[Path, Mapping[str, Any]] = {}
-    for path in sorted(run.parent.glob(f"{run.name}-*/metrics.json")):
+    for folder in sorted(run.parent.glob(f"{run.name}-*")):
         try:
-            result = read_json(path)
-            if all(result["settings"].get(name) == settings.get(name) for name in _SAME):
-                found[path.parent] = result["scores"]
-        except (UserError, KeyError, TypeError, AttributeError):  # not ours, or of another time: it is only not told of
+            results = read_splits(folder).get(str(settings.get("split", "")))
+        except UserError:  # not ours, or of another time: it is only not told of
             continue
+        if results and results.metrics["scores"] and results.metrics["settings"].get("data") == settings.get("data"):
+            found[folder] = results.metrics["scores"]
     return found
 
 

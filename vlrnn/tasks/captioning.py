@@ -80,7 +80,11 @@ class Captioner(Task):
         return attention_maps(self.decoder, self.vocabulary, self.see(batch), said)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
-        """BLEU-1..4, ROUGE-L and CIDEr-D of the generated captions, as strings, against the raw references."""
+        """BLEU-1..4, ROUGE-L and CIDEr-D of the generated captions, as strings, against the raw references; nothing for
+        a split that has none."""
+        if not any(example.captions for example in examples.values()):
+            settings = {"n": len(examples), "not_computed": "the split has no captions", **self.decoding.describe()}
+            return {"scores": {}, "settings": settings}
         key = tuple(examples)
         if key not in self._scorers:  # references are tokenized and counted once for a split
             references = {id: example.captions for id, example in examples.items()}

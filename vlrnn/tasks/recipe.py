@@ -31,6 +31,7 @@ from vlrnn.data.text_stream import TextStream
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.progress import is_told
+from vlrnn.runs import result_files
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import AnyPart, load_part
 from vlrnn.tasks.faults import as_told
@@ -149,7 +150,7 @@ class RecipeCLI(LightningCLI):
         """A run that starts anew leaves nothing of one before it, which could be taken for its own."""
         if self._get(self.config_init, "ckpt_path") is None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             run = Path(self.trainer.default_root_dir)
-            results = (run / "log.csv", run / "metrics.json", run / "predictions.jsonl", *run.glob("probes/*.json"))
+            results = (run / "log.csv", *run.glob("probes/*.json"), *result_files(run))
             for stale in (*results, *(run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))):
                 stale.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
 
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--table", metavar="FILE", help="images with their true and predicted attributes and tasks (see docs/probes.md)"
     )
-    add("--predictions", metavar="PRED", help="instead of a table: captions, predictions.jsonl or COCO results")
+    add_predictions(parser, "instead of a table: captions, predictions.jsonl or COCO results", required=False)
     add("--objects", metavar="FILE", help="with --predictions: what is in the images, {image id: [names]}")
     add(
         "--synonyms",

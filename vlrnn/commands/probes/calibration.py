@@ -2,6 +2,7 @@
 
 import argparse
 
+from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.probes.finding import Finding
 
 PURPOSE = "is a model that answers questions as often right as it is sure, and surer where it is right?"
@@ -12,9 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
 
     add = parser.add_argument
-    add("--predictions", required=True, metavar="PRED", help="predictions.jsonl, with the score of each answer")
+    add_predictions(parser, "predictions.jsonl, with the score of each answer")
     add("--references", required=True, metavar="REF", help="prepared .jsonl, or official VQA annotations")
-    add("--val", metavar="PRED", help="predictions of a validation split, to fit a temperature on")
+    add("--val", metavar="PRED", help="predictions of a validation split, to fit a temperature on; of a run folder val")
     add("--val_references", metavar="REF", help="the questions of the validation split")
     add("--protocol", choices=list(PROTOCOLS), default=DEFAULT_PROTOCOL, help=f"default {DEFAULT_PROTOCOL}")
 

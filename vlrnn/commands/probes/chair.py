@@ -2,6 +2,7 @@
 
 import argparse
 
+from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.probes.finding import Finding
 
 PURPOSE = "how much of what captions mention is not in the picture?"
@@ -9,7 +10,7 @@ MODES = ("fixed", "chair-2018")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--predictions", required=True, metavar="PRED", help="predictions.jsonl, or COCO results")
+    add_predictions(parser, "predictions.jsonl, or COCO results")
     parser.add_argument(
         "--objects",
         required=True,

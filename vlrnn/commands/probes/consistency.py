@@ -2,6 +2,7 @@
 
 import argparse
 
+from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.probes.finding import Finding
 
 PURPOSE = "does a model contradict itself over paraphrases, inverses and pairs, or another model?"
@@ -12,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
 
     add = parser.add_argument
-    add("--predictions", required=True, metavar="PRED", help="predictions.jsonl, or VQA results")
+    add_predictions(parser, "predictions.jsonl, or VQA results")
     add("--references", required=True, metavar="REF", help="prepared .jsonl, or official VQA annotations")
     add("--other", metavar="PRED", help="another model's answers: the other head's, say")
     add("--groups", metavar="FILE", help="paraphrases: a JSON list of lists of question ids")

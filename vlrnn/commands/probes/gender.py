@@ -2,13 +2,14 @@
 
 import argparse
 
+from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.probes.finding import Finding
 
 PURPOSE = "do captions say the right gender, and do they err alike about women and men?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--predictions", required=True, metavar="PRED", help="predictions.jsonl, or COCO results")
+    add_predictions(parser, "predictions.jsonl, or COCO results")
     parser.add_argument("--women", required=True, metavar="IDS", help="the ids of images of women, one on a line")
     parser.add_argument("--men", required=True, metavar="IDS", help="the same of men")
     parser.add_argument("--references", metavar="REF", help="human captions, for a row of their own")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlrnn.commands.probes.chair import MODES, add_tables
+from vlrnn.commands.run_predictions import add_split
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
 
@@ -38,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of each poll, or one that has all: answer, and question_id or in order",
     )
-    who.add_argument("--predictions", metavar="PRED", help="captions: yes is what they mention")
+    who.add_argument("--predictions", metavar="PRED", help="captions: yes is what they mention; or a run folder")
     who.add_argument("--checkpoint", help="a model that is asked, or that captions")
+    add_split(parser)
     add(
         "--images",
         metavar="FOLDER",

@@ -2,6 +2,7 @@
 
 import argparse
 
+from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.probes.finding import Finding
 
 PURPOSE = "are the answers of test as those of train, and is a model right about the rare ones?"
@@ -14,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--train", required=True, metavar="REF", help="prepared .jsonl, or official VQA annotations")
     add("--test", required=True, metavar="REF", help="the same of test")
-    add("--predictions", metavar="PRED", help="answers to test: predictions.jsonl, or VQA results")
+    add_predictions(parser, "answers to test: predictions.jsonl, or VQA results", required=False)
     add("--alpha", type=float, default=0.2, help="the tail has at most 1 + ALPHA times the mean count; %(default)s")
     add("--protocol", choices=list(PROTOCOLS), default=DEFAULT_PROTOCOL, help=f"default {DEFAULT_PROTOCOL}")
 

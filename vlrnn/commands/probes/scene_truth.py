@@ -2,13 +2,14 @@
 
 import argparse
 
+from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.probes.finding import Finding
 
 PURPOSE = "are captions of synthetic scenes true, judged against the scenes themselves?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--predictions", required=True, metavar="PRED", help="predictions.jsonl, or COCO results")
+    add_predictions(parser, "predictions.jsonl, or COCO results")
     parser.add_argument("--examples", required=True, metavar="REF", help="the prepared .jsonl that they are about")
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
 
@@ -9,7 +10,7 @@ PURPOSE = "how well can who is in an image be guessed from captions whose gender
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--predictions", required=True, metavar="PRED", help="predictions.jsonl, or COCO results")
+    add_predictions(parser, "predictions.jsonl, or COCO results")
     parser.add_argument("--references", required=True, metavar="REF", help="human captions of the same images")
     parser.add_argument("--women", metavar="IDS", help="the ids of images of women, one on a line; else REF tells")
     parser.add_argument("--men", metavar="IDS", help="the same of men")
