@@ -21,8 +21,8 @@ from vlrnn.tasks.beside import baselines
 
 @dataclass(frozen=True)
 class RunTold:
-    """A run: what was run, in words, and all of its settings and its recipe; and, by split, why
-    what it shows, or test, is `not_scored`."""
+    """A run: what was run, in words, and all of its settings and its recipe; what the scores that it gave its own
+    predictions are; and, by split, why what it shows, or test, is `not_scored`."""
 
     name: str
     folder: str
@@ -31,6 +31,7 @@ class RunTold:
     settings: Mapping[str, Any]
     config: Mapping[str, Any]
     log: Mapping[str, Sequence[tuple[int, float]]]
+    score_name: str
     not_scored: Mapping[str, str]
 
 
@@ -155,6 +156,7 @@ def _section(group: Group, examples: int, pictures: Pictures, seed: int) -> Sect
                 settings=run.settings,
                 config=run.config,
                 log=run.log,
+                score_name=run.predictions[0].score_name if run.predictions else "score",
                 not_scored=_not_scored(run),
             )
             for run in group.runs

@@ -21,9 +21,9 @@ _OTHERS = 5  # other hypotheses that are told
 
 @dataclass(frozen=True)
 class Saying:
-    """What a run said of an item: its score; how sure it was (of an answer its probability); the words said, with the
-    log probability of each and, last, of the end; other hypotheses, each a text with its score; and where it looked,
-    see `AttentionMaps`. Empty where it is not known."""
+    """What a run said of an item: its score; how sure it was, by the `score` of its prediction; the words said, with
+    the log probability of each and, last, of the end; other hypotheses, each a text with its score; and where it
+    looked, see `AttentionMaps`. Empty where it is not known."""
 
     text: str
     score: float | None = None

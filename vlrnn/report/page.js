@@ -54,7 +54,9 @@ function drawVeil(canvas, side, shares) {
 }
 
 function percent(share) {
-  return (100 * share).toFixed(share < 0.1 ? 1 : 0) + " %";
+  if (share < 0.001) return "< 0.1 %";
+  if (share > 0.999) return "> 99.9 %";
+  return (100 * share).toFixed(share < 0.1 || share > 0.99 ? 1 : 0) + " %";
 }
 
 function told(score) {
@@ -103,7 +105,7 @@ function spoken(saying, frame) {
   return [line, status];
 }
 
-function answerBars(saying, place) {
+function answerBars(section, saying, place) {
   const likely = saying.others.filter((each) => each.score >= 0.005);
   const answers = [{ text: saying.text, score: saying.sure }, ...likely].filter((each) => each.score !== null);
   if (!answers.length || answers.some((each) => each.score < 0 || each.score > 1)) return null;
@@ -112,14 +114,15 @@ function answerBars(saying, place) {
     fill.style.width = 100 * each.score + "%";
     return [make("span", { text: each.text || "(nothing)" }), make("span", { class: "bar" }, fill), make("span", { text: percent(each.score) })];
   });
-  return make("div", { class: "answers" }, ...bars);
+  const name = make("span", { class: "note measure", text: section.runs[place].score_name });
+  return make("div", { class: "answers" }, name, ...bars);
 }
 
 function hypotheses(section, saying) {
   if (!saying.others.length) return null;
   const lines = saying.others.map((each) => make("li", { text: each.text + (each.score === null ? "" : `  (${told(each.score)})`) }));
   const own = saying.sure === null ? "" : `; the first has ${told(saying.sure)}`;
-  const summary = section.reads ? "what the model would have said in its place" : `${lines.length} other hypotheses, and their scores${own}`;
+  const summary = section.reads ? "what the model would have said in its place" : `${lines.length} other hypotheses, by ${section.runs[0].score_name}${own}`;
   return make("details", {}, make("summary", { text: summary }), make("ul", { class: "references" }, ...lines));
 }
 
@@ -135,13 +138,13 @@ function card(section, item) {
   if (first.log_probs.length && !section.asks) chips.append(make("span", { class: "chip", text: `log probability ${told(first.log_probs.reduce((one, other) => one + other))}` }), " ");
   for (const name of item.made_up ?? []) chips.append(make("span", { class: "chip bad", text: `not there: ${name}` }), " ");
   caption.append(chips);
-  const bars = section.asks ? answerBars(first, 0) : hypotheses(section, first);
+  const bars = section.asks ? answerBars(section, first, 0) : hypotheses(section, first);
   if (bars) caption.append(bars);
   others.forEach((saying, place) => {
     if (saying === null) return;
     const score = saying.score === null ? "" : ` (${told(saying.score)})`;
     caption.append(make("p", { class: "other" }, make("span", { class: "note", text: section.runs[place + 1].name + ": " }), (saying.text || "(nothing was said)") + score));
-    const bars = section.asks && !section.runs[place + 1].baseline ? answerBars(saying, place + 1) : null;
+    const bars = section.asks && !section.runs[place + 1].baseline ? answerBars(section, saying, place + 1) : null;
     if (bars) caption.append(bars);
   });
   if (item.references.length) {

@@ -83,7 +83,7 @@ def write_report(
 
 def _items(section: Section) -> dict[str, Any]:
     """What the page's script tells of: the items of a section."""
-    runs = [{"name": run.name, "baseline": run.baseline} for run in section.runs]
+    runs = [{"name": run.name, "baseline": run.baseline, "score_name": run.score_name} for run in section.runs]
     return {
         "asks": section.asks,
         "reads": section.reads,
