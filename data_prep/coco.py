@@ -10,6 +10,7 @@ from vlrnn.data.karpathy import read_karpathy
 from vlrnn.data.prepare import SPLIT_NAMES, Dropped, Splits, publish, script, script_parser
 from vlrnn.errors import UserError
 from vlrnn.records import SPLITS
+from vlrnn.terminal import print_line
 
 COCO_SOURCE = "Lin et al., ECCV 2014; Chen et al., arXiv 1504.00325"
 COCO_LICENCE = "annotations CC BY 4.0; photographs under the terms of Flickr"
@@ -37,7 +38,7 @@ def prepare(options: argparse.Namespace) -> None:
     dropped = Dropped()
     if options.karpathy:
         name, splits = read_karpathy(options.karpathy, options.source)
-        print(f"read {options.karpathy}: {sum(map(len, splits.values())):,} images of {name}")
+        print_line(f"read {options.karpathy}: {sum(map(len, splits.values())):,} images of {name}")
     else:
         name, splits = "coco", _official(options, dropped)
     publish(
@@ -67,7 +68,7 @@ def _official(options: argparse.Namespace, dropped: Dropped) -> Splits:
         folder = next((place for place in places if (options.source / place).is_dir()), "")
         examples = read_coco(captions, instances if instances.is_file() else None, folder, dropped)
         splits.setdefault(split, []).extend(examples)
-        print(f"read {captions}, " + (instances.name if instances.is_file() else "no instances beside it"))
+        print_line(f"read {captions}, " + (instances.name if instances.is_file() else "no instances beside it"))
     return name_by_files(splits, options.source)
 
 

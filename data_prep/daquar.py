@@ -11,6 +11,7 @@ from vlrnn.data.prepare import Dropped, Splits, find_first, publish, script, scr
 from vlrnn.data.splitting import add_dev_options, cut_dev, cut_fold
 from vlrnn.errors import UserError
 from vlrnn.records import Example
+from vlrnn.terminal import print_line
 
 _IMAGE_FOLDERS = ("images", "nyu_depth_images")
 _QUESTION_FILES = ("qa.{}.txt", "qa.894.raw.{}.txt", "qa.37.raw.{}.txt")
@@ -39,7 +40,7 @@ def prepare(options: argparse.Namespace) -> None:
     if options.folds is not None:
         train, test["test"] = cut_fold(train, options.folds, options.fold, options.seed)
         about |= {"folds": options.folds, "fold": options.fold}
-        print(f"test is fold {options.fold} of {options.folds}, of the images of the official train split")
+        print_line(f"test is fold {options.fold} of {options.folds}, of the images of the official train split")
     elif any(path.is_file() for path in _question_files(options.source, "test")):
         test["test"] = _read(options.source, "test", images, dropped)
     publish(
@@ -63,7 +64,8 @@ def _read(folder: Path, split: str, images: Sequence[Path], dropped: Dropped) ->
     path = find_first(_question_files(folder, split), f"{split} questions")
     listed = folder / f"{split}_images.txt"
     examples = read_daquar(path, split, images, listed if listed.is_file() else None, dropped)
-    print(f"read {path}: {len(examples):,} questions, " + (listed.name if listed.is_file() else "no list of images"))
+    lists = listed.name if listed.is_file() else "no list of images"
+    print_line(f"read {path}: {len(examples):,} questions, {lists}")
     return examples
 
 

@@ -8,6 +8,7 @@ from vlrnn.data.easy_vqa import read_easy_vqa
 from vlrnn.data.prepare import Dropped, publish, script, script_parser
 from vlrnn.data.splitting import add_dev_options, cut_dev
 from vlrnn.files import read_text
+from vlrnn.terminal import print_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def prepare(options: argparse.Namespace) -> None:
     dropped = Dropped()
     answers = {line.strip() for line in read_text(options.source / "answers.txt").split("\n")}
     train, test = (read_easy_vqa(options.source, split, answers, dropped) for split in ("train", "test"))
-    print(f"read {options.source}: {len(train):,} questions of train, {len(test):,} of test")
+    print_line(f"read {options.source}: {len(train):,} questions of train, {len(test):,} of test")
     publish(
         options.out,
         cut_dev(train, options.dev, options.seed) | {"test": test},

@@ -12,6 +12,7 @@ from vlrnn.data.prepare import script
 from vlrnn.errors import Parser, UserError
 from vlrnn.probes.object_sets import read_object_sets
 from vlrnn.probes.polls import make_polls, write_polls
+from vlrnn.terminal import print_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,8 +36,8 @@ def prepare(options: argparse.Namespace) -> None:
     polls = make_polls(known, per_image=options.per_image, images=options.images, seed=options.seed)
     write_polls(options.out, polls)
     for kind, lines in polls.items():
-        print(f"{kind}: {len(lines):,} questions about {len({line['image_id'] for line in lines}):,} images")
-    print(f"written to {options.out}")
+        print_line(f"{kind}: {len(lines):,} questions about {len({line['image_id'] for line in lines}):,} images")
+    print_line(f"written to {options.out}")
 
 
 if __name__ == "__main__":

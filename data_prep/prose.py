@@ -9,6 +9,7 @@ from vlrnn.data.prepare import script
 from vlrnn.data.scene_prose import paragraphs
 from vlrnn.errors import Parser, UserError
 from vlrnn.files import replacing
+from vlrnn.terminal import print_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def make(options: argparse.Namespace) -> None:
     text = "".join(f"{each}\n" for each in paragraphs(options.paragraphs, options.seed))
     with replacing(options.out) as file:
         file.write(text)
-    print(f"written to {options.out}: {options.paragraphs:,} paragraphs, {len(text):,} characters")
+    print_line(f"written to {options.out}: {options.paragraphs:,} paragraphs, {len(text):,} characters")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from vlrnn.data.prepare import script
 from vlrnn.data.shards import write_shards
 from vlrnn.errors import Parser
+from vlrnn.terminal import print_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def prepare(options: argparse.Namespace) -> None:
     """Pack, and tell."""
     for split, (images, shards) in write_shards(options.source, options.out, options.size).items():
-        print(f"{split}: {images:,} images in {shards:,} shards")
-    print(f"written to {options.out}")
+        print_line(f"{split}: {images:,} images in {shards:,} shards")
+    print_line(f"written to {options.out}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from vlrnn.data.prepare import script
 from vlrnn.data.synthetic import make_scenes
 from vlrnn.errors import Parser
+from vlrnn.terminal import print_line
 
 _Defaults = argparse.ArgumentDefaultsHelpFormatter
 
@@ -32,8 +33,8 @@ def make(options: argparse.Namespace) -> None:
     settings = vars(options).copy()
     description = make_scenes(settings.pop("out"), **settings)
     for split, rates in description["scenes"].items():
-        print(f"{split}: " + ", ".join(f"{name} {value}" for name, value in rates.items()))
-    print(f"written to {options.out}: images, captions, vqa")
+        print_line(f"{split}: " + ", ".join(f"{name} {value}" for name, value in rates.items()))
+    print_line(f"written to {options.out}: images, captions, vqa")
 
 
 if __name__ == "__main__":

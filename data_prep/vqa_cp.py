@@ -9,6 +9,7 @@ from vlrnn.data.splitting import add_dev_options, cut_dev
 from vlrnn.data.vqa import LICENCE, find_photographs, find_vqa_file, read_vqa, vqa_parser
 from vlrnn.errors import UserError
 from vlrnn.records import Example
+from vlrnn.terminal import print_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +45,7 @@ def _read(options: argparse.Namespace, split: str, dropped: Dropped) -> list[Exa
     if questions is None or annotations is None:
         raise UserError(f"{options.source}: VQA-CP v{options.version} needs {' and '.join(names)}")
     examples = read_vqa(questions, annotations, dropped)
-    print(f"read {questions} and {annotations.name}: {len(examples):,} questions")
+    print_line(f"read {questions} and {annotations.name}: {len(examples):,} questions")
     return examples
 
 

@@ -9,6 +9,7 @@ from vlrnn.data.prepare import Dropped, Splits, publish, script
 from vlrnn.data.vqa import LICENCE, find_photographs, find_vqa_file, read_vqa, vqa_parser
 from vlrnn.errors import UserError
 from vlrnn.records import Example
+from vlrnn.terminal import print_line
 
 TESTS = ("test2015", "test-dev2015")
 PREFIXES = {1: "", 2: "v2_"}
@@ -55,7 +56,7 @@ def _read(options: argparse.Namespace, questions: Path, part: str, dropped: Drop
         raise UserError(f"{questions}: no {prefix}_annotations.json beside it")
     examples = read_vqa(questions, annotations, dropped, pairs)
     beside = [path.name for path in (annotations, pairs) if path]
-    print(f"read {questions}: {len(examples):,} questions; " + (", ".join(beside) or "no annotations"))
+    print_line(f"read {questions}: {len(examples):,} questions; " + (", ".join(beside) or "no annotations"))
     return examples
 
 

@@ -12,7 +12,8 @@ import vlrnn
 
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
-    {"text", "records", "record_ids", "errors", "files", "parts", "progress", "provenance", "kept", "workers"},
+    {"text", "records", "record_ids", "errors", "files", "parts", "progress", "provenance", "kept", "workers"}
+    | {"terminal"},
     {"metrics", "nn", "decoding", "interchange", "runs"},
     {"probes", "data"},
     {"tasks"},
@@ -33,6 +34,7 @@ TORCH_FREE = (
     "provenance",
     "kept",
     "workers",
+    "terminal",
     "metrics",
     "interchange",
     "runs",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import vlrnn
 from vlrnn.errors import Parser, UserError, told_of_files
 from vlrnn.progress import quiet_if_asked
+from vlrnn.terminal import escaping_streams
 
 COMMANDS = {
     "quickstart": "make synthetic data, train, score and report, in minutes",
@@ -37,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code: 0 worked, 2 a mistake of the user's, 130 interrupted. A fault of ours is an exception, which
         Python tells with a traceback and ends with 1.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with escaping_streams():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(arguments: Sequence[str]) -> int:
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
         try:

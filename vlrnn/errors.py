@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
 from typing import NoReturn
 
+from vlrnn.terminal import printable
+
 _LONGEST = 2000  # characters of a message
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
-    """Text from anywhere on a line that people can read: without breaks, and of more than `longest` characters the
+    """Text from anywhere on a line that people can read: `printable`, and of more than `longest` characters the
     beginning and the end."""
-    line = " ".join(text.splitlines())
+    line = printable(text.strip("\r\n"))
     half = longest // 2 - 3
     return line if len(line) <= longest else f"{line[:half]} ... {line[-half:]}"
 

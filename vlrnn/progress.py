@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from vlrnn.terminal import print_line
+
 Item = TypeVar("Item")
 Advance = Callable[[int], None]
 """Tells that so many more are done."""
@@ -46,13 +48,13 @@ def _is_first() -> bool:
 def say(line: str) -> None:
     """A line of its own on how the work goes on."""
     if is_told():
-        print(line, file=sys.stderr, flush=True)
+        print_line(line, file=sys.stderr)
 
 
 def note(line: str) -> None:
     """A line of its own on what a result lacks; it stands in quiet work, too."""
     if _is_first():
-        print(line, file=sys.stderr, flush=True)
+        print_line(line, file=sys.stderr)
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "items") -> Iterator[Item]:

@@ -1,10 +1,10 @@
 """ask: answer questions about an image."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
+from vlrnn.terminal import print_json, print_line
 from vlrnn.text.percent import percent
 
 
@@ -25,12 +25,13 @@ def run(arguments: argparse.Namespace) -> None:
     for question, answer in zip(arguments.questions, found, strict=True):
         unknown = predictor.unknown_words(question)
         if arguments.json:
-            told = {**asdict(answer), "question": question, "unknown_words": unknown}
-            print(json.dumps(told, ensure_ascii=False), flush=True)
+            print_json({**asdict(answer), "question": question, "unknown_words": unknown})
             continue
         if unknown:
-            print(f"vlrnn ask: {question}: words that the model does not know: {', '.join(unknown)}", file=sys.stderr)
+            told = f"{question}: words that the model does not know: {', '.join(unknown)}"
+            print_line(f"vlrnn ask: {told}", file=sys.stderr)
         apart = ", of each answer by itself: they need not add up to 100 %" if answer.score_name == "sigmoid" else ""
-        print(f"{question}: {answer.text}\n  {answer.score_name}{apart}")
+        print_line(f"{question}: {answer.text}")
+        print(f"  {answer.score_name}{apart}")
         for each in ({"text": answer.text, "score": answer.score}, *answer.alternatives):
-            print(f"  {percent(each['score']):>8}  {each['text']}")
+            print_line(f"  {percent(each['score']):>8}  {each['text']}")

@@ -1,7 +1,6 @@
 """continue: let a language model go on with a text."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from vlrnn.commands.decoding import add_decoding, chosen
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
+from vlrnn.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from vlrnn.records import Prediction
@@ -34,12 +34,16 @@ def run(arguments: argparse.Namespace) -> None:
     predictor = Predictor.load(arguments.checkpoint, arguments.device)
     if strange := predictor.unknown_units(arguments.text):
         told = ", ".join(map(repr, strange))
-        print(f"vlrnn continue: what training never showed, and is all alike to the model: {told}", file=sys.stderr)
+        told = f"what training never showed, and is all alike to the model: {told}"
+        print_line(f"vlrnn continue: {told}", file=sys.stderr)
     said = predictor.go_on(arguments.text, seed=arguments.seed, **chosen(arguments))
     texts = [arguments.text + text for text in (said.text, *(each["text"] for each in said.alternatives))]
-    print(json.dumps(asdict(said), ensure_ascii=False) if arguments.json else "\n\n".join(texts))
     if out:
         _write(out, said, texts[0])
+    if arguments.json:
+        print_json(asdict(said))
+    else:
+        print_line("\n\n".join(texts), keep="\n\t")
 
 
 def _write(path: Path, said: "Prediction", text: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlrnn.errors import UserError
+from vlrnn.terminal import print_line
 
 if TYPE_CHECKING:
     from vlrnn.tasks.captioning import Captioner
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         for name in wanted:
             files += [file for file in export_captioner(task, arguments.out, onnx=name == "onnx") if file not in files]
-    print(f"{arguments.out}: {', '.join(files)}")
+    print_line(f"{arguments.out}: {', '.join(files)}")
     return _check(task, arguments.out, arguments.check) if arguments.check and isinstance(task, Captioner) else 0
 
 
@@ -58,5 +59,5 @@ def _check(task: "Captioner", folder: str, named: list[str]) -> int:
     for first in range(0, len(paths), 16):
         some = [torch.from_numpy(pixels(open_image(path), task.encoder.size)) for path in paths[first : first + 16]]
         same += agreement(task, folder, torch.stack(some))
-    print(f"{folder}: ONNX Runtime gives the same caption for {same} of {len(paths)} images")
+    print_line(f"{folder}: ONNX Runtime gives the same caption for {same} of {len(paths)} images")
     return int(same < len(paths))

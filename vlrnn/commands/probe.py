@@ -12,6 +12,7 @@ from typing import Any
 from vlrnn.commands.run_predictions import resolve_runs, with_split
 from vlrnn.errors import UserError, one_line
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import printable
 
 PROBES = (
     "amplification",
@@ -74,7 +75,7 @@ def show(name: str, finding: Finding) -> None:
 
     console = Console(highlight=False, emoji=False)  # what stands between two colons is a name
     for note in finding.notes:
-        console.print(f"note: {escape(note)}", soft_wrap=True)
+        console.print(f"note: {escape(printable(note))}", soft_wrap=True)
     table = Table(
         title=f"{name} (low and high: 95 % intervals)",
         title_justify="left",
@@ -102,10 +103,10 @@ def show(name: str, finding: Finding) -> None:
     width = Measurement.get(console, console.options.update(width=1000), table).maximum
     Console(highlight=False, width=max(console.width, width)).print(table)
     for score_name, reason in finding.not_computed.items():
-        console.print(f"{escape(score_name)}: not computed: {escape(reason)}", soft_wrap=True)
+        console.print(f"{escape(printable(f'{score_name}: not computed: {reason}'))}", soft_wrap=True)
     for case in finding.cases:
         told = "; ".join(f"{key} {value}" for key, value in case.items() if key != "id")
-        console.print(f"{case['id']}: {told}", soft_wrap=True, markup=False)
+        console.print(printable(f"{case['id']}: {told}"), soft_wrap=True, markup=False)
 
 
 def _flat(

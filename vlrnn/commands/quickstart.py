@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from vlrnn.terminal import printable
+
 SHOWN = {
     "captioning": ("right", "right_held_out", "CIDEr", "Bleu_4"),
     "generative_vqa": ("overall", "arithmetic_mean_per_question_type"),
@@ -25,13 +27,15 @@ def run(arguments: argparse.Namespace) -> None:
     from vlrnn.report.page import format_score
     from vlrnn.studies.quickstart import quickstart
 
-    out = arguments.out
-    metrics = quickstart(out, train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed)
+    metrics = quickstart(
+        arguments.out, train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed
+    )
     for title, scores in SHOWN.items():
         found = metrics[title]
         print(f"\n{title:<36}{'':<26}without the image")
         for name in scores:
             print(f"{name:<36}{format_score(found['scores'].get(name)):<26}{format_score(found['blind'].get(name))}")
+    out = printable(str(arguments.out))
     vlrnn = sys.argv[0] if Path(sys.argv[0]).name == "vlrnn" else f"{sys.executable} -m vlrnn"
     other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.recurrence.GRU"
     print(f"\nIt took {metrics['seconds']:.0f} seconds. What is there, and what to do next:\n")

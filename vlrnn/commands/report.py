@@ -2,6 +2,8 @@
 
 import argparse
 
+from vlrnn.terminal import print_line
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -42,4 +44,4 @@ def run(arguments: argparse.Namespace) -> None:
         split=arguments.split,
     )
     size = page.stat().st_size / 2**20
-    print(f"open {page} ({size:.1f} MiB; {' and '.join(each.name for each in beside)} beside it)")
+    print_line(f"open {page} ({size:.1f} MiB; {' and '.join(each.name for each in beside)} beside it)")

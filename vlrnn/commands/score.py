@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlrnn.errors import UserError, one_line
+from vlrnn.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -208,7 +209,7 @@ def _score_table(evaluation: "Evaluation") -> "Table":
             score = evaluation.scores[name]
             table.add_row(name, f"{score['value']:.4f}", f"{score['low']:.4f} to {score['high']:.4f}")
         elif name in evaluation.not_computed:
-            table.add_row(name, "", f"not computed: {escape(evaluation.not_computed[name])}")
+            table.add_row(name, "", f"not computed: {escape(printable(evaluation.not_computed[name]))}")
     return table
 
 
@@ -216,7 +217,7 @@ def _comparison_table(scores: Mapping[str, Mapping[str, float]], other: str) -> 
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"less {escape(other)}", title_justify="left")
+    table = Table(title=f"less {escape(printable(other))}", title_justify="left")
     table.add_column("score")
     table.add_column("difference", justify="right")
     table.add_column("95 % interval")
@@ -243,7 +244,7 @@ def _health_table(evaluation: "Evaluation") -> "Table":
             table.add_row(name, f"{value:.4f}" if name.startswith(("distinct", "mBLEU")) else f"{value:g}")
     for name, reason in evaluation.not_computed.items():
         if name not in ORDER:
-            table.add_row(name, f"not computed: {escape(reason)}")
+            table.add_row(name, f"not computed: {escape(printable(reason))}")
     return table
 
 
@@ -254,7 +255,7 @@ def _console(notes: Sequence[str]) -> "Console":
 
     console = Console(highlight=False)
     for note in notes:
-        console.print(f"note: {escape(note)}", soft_wrap=True)
+        console.print(f"note: {escape(printable(note))}", soft_wrap=True)
     return console
 
 
@@ -273,7 +274,7 @@ def _show_answers(evaluation: "AnswerEvaluation") -> None:
         between = f"{score['low']:.2f} to {score['high']:.2f}"
         table.add_row(escape(one_line(name, 100)), f"{score['value']:.2f}", between, str(score["n"]))
     for name, reason in evaluation.not_computed.items():
-        table.add_row(name, "", f"not computed: {escape(reason)}")
+        table.add_row(name, "", f"not computed: {escape(printable(reason))}")
     console.print(table)
     if evaluation.comparison:
         console.print(_comparison_table(_flat(evaluation.comparison), evaluation.settings["compared_with"]))

@@ -13,6 +13,7 @@ from vlrnn.data.prepare import Dropped, Splits, find_first, publish
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.records import Example
+from vlrnn.terminal import print_line
 
 STRAY_KEY = "2258277193_586949ec62.jpg.1"
 """Flickr8k's token file has captions of an image by this name, which the data set does not have."""
@@ -116,7 +117,7 @@ def prepare_flickr(
         raise UserError(f"{folder}: no split list (looked for {wanted}); put at least one there")
     dropped = Dropped()
     splits = read_flickr(token_file, lists, dropped)
-    print(f"read {token_file} and the lists of {', '.join(lists)}")
+    print_line(f"read {token_file} and the lists of {', '.join(lists)}")
     licence = "photographs and captions for research and education only"
     publish(
         options.out,

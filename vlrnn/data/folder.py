@@ -8,6 +8,7 @@ from vlrnn.data.image_names import ImageFolder
 from vlrnn.data.images import find_images
 from vlrnn.data.prepare import Dropped, Splits, publish, script, script_parser
 from vlrnn.errors import UserError
+from vlrnn.terminal import print_line
 
 Reader = Callable[[Path, ImageFolder, Sequence[float], int], Splits]
 """What reads a table: a function of its path, the folder of images, the shares of the splits and the seed."""
@@ -58,7 +59,7 @@ def _prepare(options: argparse.Namespace, what: str, read: Reader) -> None:
     for path in find_images(options.source):
         if (image := path.relative_to(options.source).as_posix()) not in told:
             dropped.add(f"image without a {what}", image)
-    print(f"read {options.table}")
+    print_line(f"read {options.table}")
     publish(
         options.out,
         splits,

@@ -19,6 +19,7 @@ from vlrnn.data.images import check_image
 from vlrnn.errors import Parser, UserError, told_of_files
 from vlrnn.progress import quiet_if_asked, track
 from vlrnn.records import SPLITS, Example, Id, describe_dataset, write_dataset
+from vlrnn.terminal import escaping_streams, print_line
 from vlrnn.text.text_checks import count_unspaced, is_canned, is_wordless, warn_of_unspaced
 
 Splits = dict[str, list[Example]]
@@ -66,7 +67,11 @@ def script(
     """
     gc.disable()  # there are millions of records and no cycles: looking for some takes a third of the time
     try:
-        with quiet_if_asked(sys.argv[1:] if argv is None else argv) as arguments, told_of_files():
+        with (
+            escaping_streams(),
+            quiet_if_asked(sys.argv[1:] if argv is None else argv) as arguments,
+            told_of_files(),
+        ):
             work(parser.parse_args(arguments))
     except UserError as fault:
         print(f"{parser.prog}: {fault}", file=sys.stderr)
@@ -149,15 +154,15 @@ def publish(
     for split, counts in description["counts"].items():
         print(f"{split}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if what != "examples"))
     for line in dropped.lines():
-        print(line)
+        print_line(line)
     texts = (
         text for examples in cleaned.values() for each in examples for text in (*each.captions, each.question or "")
     )
     if warning := warn_of_unspaced(
         *count_unspaced(filter(None, texts)), "texts", "train with data.tokenizer characters"
     ):
-        print(warning)
-    print(f"written to {out}")
+        print_line(warning)
+    print_line(f"written to {out}")
 
 
 def _located(example: Example, find: Callable[[str], str]) -> Example:

@@ -26,7 +26,7 @@ def merged(configs: Sequence[str]) -> dict[str, Any]:
         try:
             read = yaml.safe_load(read_text(path))
         except yaml.YAMLError as fault:
-            raise UserError(f"{path}: not YAML: {fault}") from None
+            raise UserError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
         if not isinstance(read, dict):
             raise UserError(f"{path}: not a recipe: expected keys and values")
         recipe = over(recipe, read)

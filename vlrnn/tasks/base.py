@@ -28,6 +28,7 @@ from vlrnn.tasks.matching import refuse_other_parts, refuse_other_task
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
 from vlrnn.tasks.speaking import Distributions
+from vlrnn.terminal import print_line
 
 FORMAT = 1
 """The version of the description that checkpoints carry."""
@@ -210,7 +211,7 @@ class Task(Part, pl.LightningModule):
             if result["scores"]:
                 print_beside(run, result)
             else:
-                print(f"{split}: not scored: {result['settings']['not_computed']}; {place}")
+                print_line(f"{split}: not scored: {result['settings']['not_computed']}; {place}")
 
     def _origin(self, split: str) -> dict[str, Any]:
         """Of what, and by what, results are: `{"settings": {...}, "provenance": {...}}`."""

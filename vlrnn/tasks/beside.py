@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vlrnn.errors import UserError
 from vlrnn.runs import read_splits
+from vlrnn.terminal import printable
 
 
 def baselines(run: Path, settings: Mapping[str, Any]) -> dict[Path, Mapping[str, Any]]:
@@ -44,7 +46,7 @@ def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:
     table = Table(title=f"{split}, beside its baselines", caption="95 % intervals in brackets")
     table.add_column("")
     for run in rows:
-        table.add_column(run, justify="right")
+        table.add_column(escape(printable(run)), justify="right")
     for name, score in next(iter(rows.values())).items():
         if isinstance(score, Mapping) and "low" in score:
             table.add_row(name, *(_cell(scores.get(name)) for scores in rows.values()))

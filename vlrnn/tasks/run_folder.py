@@ -24,6 +24,7 @@ from vlrnn.files import replacing
 from vlrnn.tasks.checkpoint import read_checkpoint
 from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_log import RunLog
+from vlrnn.terminal import print_line
 
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 """Ctrl-C, and what clusters send that want a machine back."""
@@ -61,8 +62,8 @@ class LastWord(Callback):
             path = getattr(trainer.checkpoint_callback, "last_model_path", "")
             if path:
                 config = Path(trainer.default_root_dir) / "config.yaml"
-                print(f"interrupted; what was learnt is in {path}", file=sys.stderr)
-                print(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
+                print_line(f"interrupted; what was learnt is in {path}", file=sys.stderr)
+                print_line(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, before in self._before.items():

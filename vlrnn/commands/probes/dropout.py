@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import print_line
 
 PURPOSE = "what does dropout do to activations, by both conventions, and to what a recurrence carries?"
 
@@ -32,5 +33,5 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = dropout(Plan(**chosen), resamples=arguments.resamples, seed=arguments.seed)
     if arguments.picture:
         save_dropout(arguments.picture, finding.details)
-        print(f"drawn: {arguments.picture}")
+        print_line(f"drawn: {arguments.picture}")
     return finding

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import print_line
 
 PURPOSE = "how much of a gradient comes how far back through time, by what cell?"
 
@@ -43,5 +44,5 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = gradients(plan, resamples=arguments.resamples, seed=arguments.seed)
     if arguments.picture:
         save_flow(arguments.picture, finding.details["curves"])
-        print(f"drawn: {arguments.picture}")
+        print_line(f"drawn: {arguments.picture}")
     return finding

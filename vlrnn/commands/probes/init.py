@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import print_line
 
 PURPOSE = "how large are signals and gradients behind many layers or steps, by initialisation and normalisation?"
 
@@ -43,5 +44,5 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = initialisation(plan, resamples=arguments.resamples, seed=arguments.seed)
     if arguments.picture:
         save_scales(arguments.picture, finding.details)
-        print(f"drawn: {arguments.picture}")
+        print_line(f"drawn: {arguments.picture}")
     return finding

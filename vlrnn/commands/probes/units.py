@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import print_line
 
 PURPOSE = "do single hidden units know quotes, lines, nouns, or what was mentioned, and how far do gates open?"
 
@@ -50,10 +51,10 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = _find(arguments)
     if page:
         save_page(page, finding.details["heat"], arguments.checkpoint)
-        print(f"written: {page}")
+        print_line(f"written: {page}")
     if picture:
         save_heat(picture, finding.details["heat"])
-        print(f"drawn: {picture}")
+        print_line(f"drawn: {picture}")
     return finding
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import print_line
 
 PURPOSE = "how much do models make up, the more surely rings come with stars in what they learn from?"
 
@@ -32,5 +33,5 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = dose_response(arguments.out, plan, resamples=arguments.resamples)
     picture = arguments.out / "dose-response.png"
     save_dose_response(picture, finding.scores, finding.settings)
-    print(f"drawn: {picture}")
+    print_line(f"drawn: {picture}")
     return finding

@@ -3,6 +3,7 @@
 import argparse
 
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import print_line
 
 PURPOSE = "for how many steps do recurrences learn to remember, in the copy and the adding task?"
 
@@ -30,5 +31,5 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = horizon(arguments.out, split_cells(arguments.cells), plan, resamples=arguments.resamples)
     picture = arguments.out / "horizon.png"
     save_horizon(picture, finding.scores, finding.settings)
-    print(f"drawn: {picture}")
+    print_line(f"drawn: {picture}")
     return finding

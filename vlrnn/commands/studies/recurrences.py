@@ -3,6 +3,7 @@
 import argparse
 
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import print_line
 
 PURPOSE = "which recurrence does best in the same recipe, and what does it cost?"
 CELLS = "lstm,rnn,gru,min-gru,min-lstm,rg-lru,lru,mamba,rwkv"
@@ -37,5 +38,5 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = recurrences(arguments.out, plan, resamples=arguments.resamples)
     save_recurrences(arguments.out / "recurrences.png", finding.scores, finding.settings)
     write_table(arguments.out / "recurrences.csv", finding.scores, finding.details["seeds"])
-    print(f"drawn: {arguments.out / 'recurrences.png'}; as a table: {arguments.out / 'recurrences.csv'}")
+    print_line(f"drawn: {arguments.out / 'recurrences.png'}; as a table: {arguments.out / 'recurrences.csv'}")
     return finding

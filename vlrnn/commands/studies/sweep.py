@@ -3,6 +3,7 @@
 import argparse
 
 from vlrnn.probes.finding import Finding
+from vlrnn.terminal import print_line
 
 PURPOSE = "which settings of a recipe do best on the validation split?"
 
@@ -38,6 +39,6 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = sweep(arguments.out, Plan(arguments.config, arguments.key, **given))
     save_sweep(arguments.out / "sweep.png", finding.details, finding.settings)
     write_trials(arguments.out / "sweep.csv", finding.details, finding.settings)
-    print(f"drawn: {arguments.out / 'sweep.png'}; as a table: {arguments.out / 'sweep.csv'}")
-    print(f"the best as an overlay: {arguments.out / 'best.yaml'}")
+    print_line(f"drawn: {arguments.out / 'sweep.png'}; as a table: {arguments.out / 'sweep.csv'}")
+    print_line(f"the best as an overlay: {arguments.out / 'best.yaml'}")
     return finding

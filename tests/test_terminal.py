@@ -1,0 +1,58 @@
+"""Text from outside on a terminal: escaped, whole, in every encoding."""
+
+import io
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlrnn.cli import main
+from vlrnn.errors import UserError
+from vlrnn.terminal import escaping_streams, print_json, print_line, printable
+
+HOSTILE = "\x1b]0;owned\x07 \x1b[2J\x9b31m \r\n\t \x7f \u202egnp.exe \u2028 \u2066 \udce9"
+SHOWN = r"\x1b]0;owned\x07 \x1b[2J\x9b31m \r\n\t \x7f \u202egnp.exe \u2028 \u2066 \udce9"
+READABLE = "été 猫が ما است \u0938\u094d\u200d \U0001f468\u200d\U0001f469 C:\\new a\u0301 \u3000 \xa0"
+
+
+def test_what_would_act_on_a_terminal_is_escaped_and_nothing_else() -> None:
+    assert printable(HOSTILE) == SHOWN
+    assert printable(READABLE) == READABLE
+    assert printable("a\tb\nc\x1b", keep="\n\t") == "a\tb\nc\\x1b"
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_a_line_stays_a_line(text: str) -> None:
+    shown = printable(text)
+    assert shown.splitlines() in ([shown], [])
+    assert printable(shown) == shown
+    assert not any(ord(each) < 32 or 127 <= ord(each) < 160 for each in shown)
+    assert shown.encode().decode() == shown
+    assert str(UserError(text[:900])) == printable(text[:900].strip("\r\n"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii", "utf-16", "shift_jis"])
+def test_nothing_is_lost_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding))
+    text = HOSTILE + READABLE
+    with escaping_streams():
+        print_line(READABLE)
+        print_json({"text": text})
+    assert sys.stdout.errors == "strict"
+    sys.stdout.flush()
+    line, value = content.getvalue().decode(encoding).splitlines()
+    assert line == READABLE.encode(encoding, "backslashreplace").decode(encoding)
+    assert json.loads(value) == {"text": text}
+    assert printable(value) == value
+
+
+def test_every_command_writes_what_stdout_lacks_with_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it would have raised an error, in whatever prints: our own words, a table, or a library's."""
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, "ascii"))
+    monkeypatch.setattr("vlrnn.commands.report.run", lambda arguments: print("Größe", *arguments.runs))
+    assert main(["report", "猫", "--out", "page.html"]) == 0
+    assert content.getvalue() == b"Gr\\xf6\\xdfe \\u732b\n"
