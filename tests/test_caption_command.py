@@ -2,6 +2,7 @@
 are told."""
 
 import csv
+import io
 import json
 import os
 import pickle
@@ -131,9 +132,10 @@ def test_nothing_but_bad_images(caption: Caption, photos: Path, tmp_path: Path) 
         path.write_bytes(b"no image")
     kept = tmp_path / "kept.json"
     kept.write_text("earlier")
-    told = caption(photos, "--out", kept)
+    told = caption(photos, "--out", kept, "--overwrite")
     assert (told.code, told.out, len(told.err)) == (2, [], 3)
     assert kept.read_text() == "earlier"
+    assert list(tmp_path.glob("kept*")) == [kept]
 
 
 def test_an_empty_folder(caption: Caption, photos: Path, tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_out_is_written_whole(caption: Caption, photos: Path, tmp_path: Path, su
     out = tmp_path / "new" / f"captions{suffix}"
     out.parent.mkdir()
     out.write_text("what stood there before, and is longer than what comes\n" * 100)
-    flags = ("--num_beams", 2, "--num_return_sequences", 2)
+    flags = ("--num_beams", 2, "--num_return_sequences", 2, "--overwrite")
     expected = records(caption(photos, "--json", "--out", out, *flags))
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     if suffix == ".csv":
@@ -226,6 +228,48 @@ def test_a_file_name_that_is_no_unicode(caption: Caption, photos: Path, tmp_path
     (photos / "a.png").rename(photos / os.fsdecode(b"caf\xe9.png"))
     found = records(caption(photos, "--json", "--out", tmp_path / f"captions{suffix}"))
     assert [Path(each["image_id"]).name for each in found] == ["b.png", "c.png", "caf\ufffd.png"]
+
+
+HOSTILE = "\x1b[2J\x9b31m\n\u202e"
+
+
+def test_words_and_names_from_outside_are_shown_escaped(
+    caption: Caption, photos: Path, checkpoints: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of images and of the checkpoint, words of its vocabulary, and what errors tell of them."""
+    evil = tmp_path / f"evil{HOSTILE}"
+    shutil.copytree(checkpoints.folder, evil)
+    config = (evil / "config.json").read_text()
+    (evil / "config.json").write_text(config.replace('"square"', json.dumps(f"square{HOSTILE}")))
+    (photos / "a.png").rename(photos / f"a{HOSTILE}.png")
+    cut(photos / f"cut{HOSTILE}.png", photos / "b.png")
+    capsys.readouterr()
+    for flags in ((), ("--json",), ("--num_beams", 2, "--num_return_sequences", 2)):
+        told = caption(photos, *flags, checkpoint=evil)
+        assert told.code == 0
+        assert len(told.err) == 1
+        assert len(told.out) == (6 if "--num_beams" in flags else 3)
+        shown = "".join([*told.out, *told.err])
+        assert not set(HOSTILE[:1] + HOSTILE[4:5] + HOSTILE[-2:]) & set(shown)
+        assert "square\\x1b[2J" in shown or "square\\u001b[2J" in shown
+    (told_of,) = caption(photos, checkpoint=tmp_path / f"none{HOSTILE}").err
+    assert told_of.startswith(f"vlrnn caption: {tmp_path}/none\\x1b[2J\\x9b31m\\n\\u202e: ")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_results_are_not_lost_where_stdout_lacks_a_character(
+    checkpoints: Any, photos: Path, tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "a.png").rename(photos / "猫.png")
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding))
+    out = tmp_path / "captions.json"
+    for flags in (["--out", str(out)], ["--json"]):
+        assert main(["caption", str(photos), "--checkpoint", str(checkpoints.file), *flags]) == 0
+    lines = content.getvalue().decode(encoding).splitlines()
+    assert lines[2].startswith(f"{photos}/\\u732b.png: ")
+    assert [json.loads(line) for line in lines[3:]] == json.loads(out.read_text("utf-8"))
+    assert json.loads(lines[5])["id"] == f"{photos}/猫.png"
 
 
 # How captions are searched for.

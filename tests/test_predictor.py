@@ -1,5 +1,6 @@
 """The Python interface: what a loaded model says about an image depends on nothing but the image and the settings."""
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vlrnn.data.images import open_image
@@ -113,6 +115,47 @@ def test_predictions_name_their_image(predictor: Predictor, photos: Path) -> Non
     assert names == [str(each) for each in expected]
 
 
+def test_an_image_is_taken_in_any_form(predictor: Predictor, photos: Path) -> None:
+    path = photos / "a.png"
+    expected = predictor.caption(path)
+    content, array = path.read_bytes(), np.asarray(open_image(path))
+    with path.open("rb") as file:
+        forms = {str(path): file, "image 1": content}
+        for name, form in (*forms.items(), ("image 1", io.BytesIO(content)), ("image 1", array)):
+            given = predictor.caption(form)
+            assert given == replace(expected, id=name, image_id=name)
+    weights = predictor.attention(array, expected.tokens)
+    assert weights is not None
+    names = [said(each).id for each in predictor.captions([array, content, path], batch_size=2)]
+    assert names == ["image 1", "image 2", str(path)]
+    assert len(list(predictor.captions(np.stack([array, array])))) == 2
+
+
+def test_what_is_no_image_is_refused_in_one_line(predictor: Predictor) -> None:
+    bad: list[Any] = [
+        torch.zeros(3, 32, 32, dtype=torch.uint8),
+        np.zeros((3, 32, 32), np.uint8),
+        np.zeros((32, 32, 3)),
+        None,
+        ["a.png"],
+        b"text",
+        "https://example.org/a.png",
+    ]
+    for image in bad:
+        with pytest.raises(UserError, match=r"give (a file|uint8)|known format|nothing is fetched"):
+            predictor.caption(image)
+    told = [str(each) for each in predictor.captions(bad[:3])]
+    assert [line.partition(":")[0] for line in told] == ["image 1", "image 2", "image 3"]
+
+
+@pytest.mark.parametrize("one", ["a.png", Path("a.png"), b"content", io.BytesIO(), Image.new("RGB", (8, 8)), None])
+def test_one_image_in_place_of_many_is_refused_at_once(predictor: Predictor, one: Any) -> None:
+    with pytest.raises(UserError, match="captions takes a list of images, not a"):
+        predictor.captions(one)
+    with pytest.raises(UserError, match="captions takes a list of images, not a ndarray"):
+        predictor.captions(np.zeros((8, 8, 3), np.uint8))
+
+
 def test_a_bad_image_stands_in_its_place(predictor: Predictor, photos: Path) -> None:
     whole = (photos / "a.png").read_bytes()
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -201,6 +244,19 @@ def test_mistakes_are_told(predictor: Predictor, checkpoints: Any, photos: Path)
         with pytest.raises(UserError, match=device) as told:
             Predictor.load(checkpoints.folder, device)
         assert "\n" not in str(told.value)
+
+
+def test_batches_draw_by_themselves(predictor: Predictor, photos: Path) -> None:
+    """So that work which is gone on with draws what it would have drawn."""
+    paths = sorted(photos.iterdir()) * 2
+
+    def draw(first: int, count: int) -> list[str]:
+        drawn = predictor.captions(paths[first : first + count], batch_size=2, first=first, seed=1, temperature=5.0)
+        return [said(each).text for each in drawn]
+
+    whole = draw(0, 6)
+    assert [*draw(0, 2), *draw(2, 4)] == [*draw(0, 4), *draw(4, 2)] == whole
+    assert whole[:3] != whole[3:]
 
 
 # The picture of where a model looked.

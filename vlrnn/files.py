@@ -134,6 +134,15 @@ def write_json(path: str | Path, value: Any) -> None:
         file.write("\n")
 
 
+_FORMULA = tuple("=+-@\t\r")
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """What stands in a cell of a table: a text from outside behind an apostrophe where a spreadsheet would take it for
+    a formula, and run it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
 @contextmanager
 def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file for writing that takes its name only when all is written: readers see the old one or the new one.

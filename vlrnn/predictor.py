@@ -1,6 +1,7 @@
 """The Python interface to a trained model: load a checkpoint once, then caption images, ask about them, or go
 on with texts."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -13,10 +14,11 @@ import torch
 from PIL import Image
 
 from vlrnn.data.batches import Item, collate
-from vlrnn.data.images import pixels, read_image
+from vlrnn.data.images import ImageLike, pixels, read_image
 from vlrnn.decoding.search import Decoding
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
+from vlrnn.parts import describe
 from vlrnn.records import Example, Prediction
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.captioning import Captioner
@@ -26,8 +28,6 @@ from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.speaking import as_prediction
 from vlrnn.text.caption_tokenizers import CaptionTokenizer
 from vlrnn.text.vocabulary import BOS, EOS
-
-ImageLike = str | Path | Image.Image
 
 
 class Reread(NamedTuple):
@@ -80,15 +80,24 @@ class Predictor:
         """
         return cls(load_task(path, Task), device, str(path), **how)
 
+    def fingerprint(self) -> str:
+        """A digest of the model: of its description and its weights."""
+        digest = hashlib.sha256(repr(describe(self.task)).encode())
+        for name, tensor in sorted(self.task.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def decoding(self, **settings: Any) -> Decoding:
         """The model's own decoding settings, changed where `settings` says (`num_beams=5`, ...)."""
         return _changed(self._captioner.decoding, settings)
 
     def caption(self, image: ImageLike, *, seed: int = 0, **settings: Any) -> Prediction:
-        """Caption one image, a file or a PIL image.
+        """Caption one image.
 
         Args:
-            image: the image.
+            image: a file, its bytes, an image of Pillow, or an array of uint8 [height, width, 3]; see
+                `vlrnn.data.images.read_image`.
             seed: of random drawing, when a temperature is given.
             settings: fields of `Decoding` to change.
 
@@ -101,23 +110,42 @@ class Predictor:
         return prediction
 
     def captions(
-        self, images: Iterable[ImageLike], *, batch_size: int = 16, seed: int = 0, **settings: Any
+        self, images: Iterable[ImageLike], *, batch_size: int = 16, seed: int = 0, first: int = 0, **settings: Any
     ) -> Iterator[Prediction | UserError]:
-        """Caption many images, in order. Where one cannot be read, its error stands in the place of its caption."""
+        """Caption many images, in order. Where one cannot be read, its error stands in the place of its caption.
+
+        Args:
+            images: as for `caption`, read when they are needed.
+            batch_size: how many are captioned at a time.
+            seed: of random drawing, when a temperature is given; each batch draws by itself.
+            first: how many images of the same work come before these, whole batches: what is drawn goes on behind them.
+            settings: fields of `Decoding` to change.
+
+        Raises:
+            UserError: the settings contradict each other, or `images` is one image.
+        """
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, not {batch_size}")
-        decoding = self.decoding(**settings)
-        generator = self._generator(seed)
-        numbered = enumerate(images, 1)
+        one = isinstance(images, (str, bytes, os.PathLike, Image.Image)) or hasattr(images, "read")
+        if one or not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            raise UserError(f"captions takes a list of images, not a {type(images).__name__}; caption takes one image")
+        self._generator(seed, first)
+        return self._captions(images, batch_size, seed, first, self.decoding(**settings))
+
+    def _captions(
+        self, images: Iterable[ImageLike], batch_size: int, seed: int, first: int, decoding: Decoding
+    ) -> Iterator[Prediction | UserError]:
+        numbered = enumerate(images, first + 1)
         while batch := list(islice(numbered, batch_size)):
-            read = [self._read(image) for _, image in batch]
+            generator = self._generator(seed, batch[0][0] - 1)
+            read = [self._read(image, number) for number, image in batch]
             good = [each for each in read if isinstance(each, np.ndarray)]
             sentences = iter(self._captioner.speak(self._see(good), decoding, generator) if good else ())
             for (number, image), result in zip(batch, read, strict=True):
                 if isinstance(result, UserError):
                     yield result
                 else:
-                    name = _name(image, number)
+                    name = image_name(image, number)
                     yield as_prediction(name, name, next(sentences), decoding.describe())
 
     def attention(self, image: ImageLike, tokens: Iterable[str]) -> np.ndarray | None:
@@ -145,7 +173,7 @@ class Predictor:
         return Reread(log_probs.cpu().numpy(), looked, gates)
 
     def answer(self, image: ImageLike, question: str) -> Prediction:
-        """Answer one question about an image, a file or a PIL image; see `answers`."""
+        """Answer one question about an image, in any form that `caption` takes; see `answers`."""
         (prediction,) = self.answers(image, [question])
         return prediction
 
@@ -157,8 +185,11 @@ class Predictor:
             of each question the answer, whose `score` is its `score_name`; `alternatives` are the next best.
 
         Raises:
-            UserError: the file is no image, a question has no words, or the model captions.
+            UserError: the file is no image, a question has no words, `questions` is one question, or the model
+                captions.
         """
+        if isinstance(questions, str):
+            raise UserError("answers takes a list of questions, not a text; answer takes one question")
         task = self._answerer
         rows = [task.vocabulary.encode_text(question) for question in questions]
         for question in questions:
@@ -167,7 +198,7 @@ class Predictor:
         read = self._read(image)
         if isinstance(read, UserError):
             raise read
-        name = _name(image, 1)
+        name = image_name(image)
         regions = self._encoder.regions(torch.from_numpy(read[None]).to(self.device))[0]
         examples = tuple(Example(number, name, name, question=question) for number, question in enumerate(questions, 1))
         return task.predict(collate([Item(examples, None, regions.cpu(), rows)]).to(self.device)) if rows else []
@@ -229,15 +260,17 @@ class Predictor:
             raise UserError(f"{self.name}: is no language model: it {self.task.does}")
         return self.task
 
-    def _generator(self, seed: int) -> torch.Generator:
+    def _generator(self, seed: int, first: int = 0) -> torch.Generator:
+        """Of random numbers of its own for each seed, and each number of images that come before."""
         if not 0 <= seed < 2**63:
             raise UserError(f"seed must be from 0 to {2**63 - 1}, not {seed}")
-        return torch.Generator(self.device).manual_seed(seed)
+        own = int(np.random.SeedSequence((seed, first)).generate_state(1, np.uint64)[0])
+        return torch.Generator(self.device).manual_seed(own >> 1)
 
-    def _read(self, image: ImageLike) -> np.ndarray | UserError:
+    def _read(self, image: ImageLike, number: int = 1) -> np.ndarray | UserError:
         """The pixels as the encoder takes them: a batch of photographs need not be held at their full size."""
         try:
-            rgb = read_image(image)
+            rgb = read_image(image, f"image {number}")
         except UserError as fault:
             return fault
         return pixels(rgb, self._encoder.size)
@@ -254,9 +287,11 @@ def _changed(decoding: Decoding, settings: dict[str, Any]) -> Decoding:
     return replace(decoding, **settings)
 
 
-def _name(image: ImageLike, number: int) -> str:
+def image_name(image: ImageLike, number: int = 1) -> str:
     """What a prediction calls its image: the file, or which one it was. Always text that can be written as UTF-8,
     which not every file's name is."""
-    if isinstance(image, Image.Image):
-        image = getattr(image, "filename", "") or f"image {number}"
-    return os.fsencode(image).decode(errors="replace")
+    if isinstance(image, (str, os.PathLike)):
+        name: Any = os.fspath(image)
+    else:
+        name = getattr(image, "filename", "") or getattr(image, "name", "")
+    return os.fsencode(name if isinstance(name, str) and name else f"image {number}").decode(errors="replace")

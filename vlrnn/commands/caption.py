@@ -1,20 +1,20 @@
 """caption: say what is in images."""
 
 import argparse
-import csv
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlrnn.commands.decoding import add_decoding, chosen
 from vlrnn.errors import UserError
-from vlrnn.files import replacing, write_json
-from vlrnn.progress import track
+from vlrnn.progress import note, progress
+from vlrnn.terminal import print_json, print_line
 
 if TYPE_CHECKING:
+    from vlrnn.commands.caption_file import CaptionFile, Key
     from vlrnn.predictor import Predictor
     from vlrnn.records import Prediction
 
@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each image, one per line")
     parser.add_argument("--out", metavar="FILE", help="write .csv (image, rank, caption, score), .json or .jsonl")
+    before = parser.add_mutually_exclusive_group()
+    before.add_argument("--resume", action="store_true", help="go on with --out where a run was interrupted")
+    before.add_argument("--overwrite", action="store_true", help="replace --out where it is there")
     parser.add_argument("--explain", metavar="PICTURE", help="save where the model looked at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
@@ -38,34 +41,81 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         the exit code: 2 when an image that was named could not be read, or none at all could.
     """
-    if arguments.out and Path(arguments.out).suffix not in (".csv", ".json", ".jsonl"):
-        raise UserError(f"--out {arguments.out}: end the name in .csv, .json or .jsonl")
-    from vlrnn.predictor import Predictor
+    if not arguments.out:
+        if arguments.resume or arguments.overwrite:
+            raise UserError("--resume and --overwrite are of --out FILE; give it, too")
+        return _run(arguments, None)
+    from vlrnn.commands.caption_file import CaptionFile
+
+    with CaptionFile(Path(arguments.out), resume=arguments.resume, overwrite=arguments.overwrite) as file:
+        if file.is_finished:
+            note(f"{file.path}: was finished before, and nothing is done; --overwrite makes it anew")
+            return 0
+        return _run(arguments, file)
+
+
+def _run(arguments: argparse.Namespace, file: "CaptionFile | None") -> int:
+    from vlrnn.commands.caption_file import keys
+    from vlrnn.predictor import Predictor, image_name
 
     paths = _images(arguments.images)
     if arguments.explain and len(paths) != 1:
         raise UserError(f"--explain takes one image, not {len(paths)}")
+    if arguments.batch_size < 1:
+        raise UserError(f"--batch_size must be at least 1, not {arguments.batch_size}")
     if arguments.explain and not Path(arguments.explain).absolute().parent.is_dir():
         raise UserError(f"--explain: there is no folder {Path(arguments.explain).parent}")
     predictor = Predictor.load(arguments.checkpoint, arguments.device, bf16=arguments.bf16, compiled=arguments.compiled)
-    settings = chosen(arguments)
-    made: list[Prediction] = []
-    named, missed = {Path(each) for each in arguments.images}, False
-    results = predictor.captions(paths, batch_size=arguments.batch_size, seed=arguments.seed, **settings)
-    if not sys.stdout.isatty():  # else the captions themselves tell
-        results = track(results, "captioning", total=len(paths), unit="images")
-    for path, result in zip(paths, results, strict=True):
-        if isinstance(result, UserError):
-            print(f"vlrnn caption: {result}", file=sys.stderr)
-            missed = missed or path in named
-        else:
-            made.append(result)
-            print(_line(result, arguments.json), flush=True)
-    if arguments.out and made:
-        _write(Path(arguments.out), made)
-    if arguments.explain and made:
-        _explain(arguments.explain, predictor, paths[0], made[0])
-    return 2 if missed or not made else 0
+    images = dict(zip(keys([image_name(path) for path in paths]), paths, strict=True))
+    if file:
+        made_by = {"model": predictor.fingerprint(), "seed": arguments.seed, "bf16": arguments.bf16}
+        file.begin({**made_by, **predictor.decoding(**chosen(arguments)).describe()}, list(images))
+    try:
+        code, last = _caption(arguments, predictor, images, file)
+    except (KeyboardInterrupt, BrokenPipeError):
+        if file and file.found:
+            note(f"interrupted; {file.partial} has {len(file.found):,} results: the same command with --resume goes on")
+        raise
+    if file:
+        file.finish(list(images))
+    if arguments.explain and last:
+        _explain(arguments.explain, predictor, paths[0], last)
+    return code
+
+
+def _caption(
+    arguments: argparse.Namespace, predictor: "Predictor", images: "Mapping[Key, Path]", file: "CaptionFile | None"
+) -> tuple[int, "Prediction | None"]:
+    """Caption what has no result yet, and show it; returns the exit code and the last result."""
+    named, missed, last = {Path(each) for each in arguments.images}, False, None
+    done = len(file.found) if file else 0
+    show = nullcontext(lambda _: None) if sys.stdout.isatty() else None  # there the captions themselves tell
+    with show or progress("captioning", len(images), "images", done) as advance:
+        for key, result in _results(arguments, predictor, images, file.found if file else {}):
+            if isinstance(result, UserError):
+                print_line(f"vlrnn caption: {result}", file=sys.stderr)
+                missed = missed or images[key] in named
+            else:
+                if file:
+                    file.add(key, result)
+                _show(result, arguments.json)
+                last = result
+            advance(1)
+    return 2 if missed or not (last or done) else 0, last
+
+
+def _results(
+    arguments: argparse.Namespace, predictor: "Predictor", images: "Mapping[Key, Path]", found: "Container[Key]"
+) -> "Iterator[tuple[Key, Prediction | UserError]]":
+    """What becomes of each image. A batch of which a result is missing is made anew as a whole: so the results are to
+    the last digit those of a run that was not interrupted."""
+    how = {"batch_size": arguments.batch_size, "seed": arguments.seed, **chosen(arguments)}
+    items = list(images.items())
+    for first in range(0, len(items), arguments.batch_size):
+        batch = items[first : first + arguments.batch_size]
+        if not all(key in found for key, _ in batch):
+            results = predictor.captions([path for _, path in batch], first=first, **how)
+            yield from zip((key for key, _ in batch), results, strict=True)
 
 
 def _images(named: Sequence[str]) -> list[Path]:
@@ -75,29 +125,13 @@ def _images(named: Sequence[str]) -> list[Path]:
     return [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
 
 
-def _line(prediction: "Prediction", as_json: bool) -> str:
+def _show(prediction: "Prediction", as_json: bool) -> None:
     if as_json:
-        return json.dumps(asdict(prediction), ensure_ascii=False)
-    lines = [f"{prediction.image_id}: {prediction.text}"]
-    lines += [f"  {each['score']:8.3f}  {each['text']}" for each in prediction.alternatives]
-    return "\n".join(lines)
-
-
-def _write(path: Path, predictions: "Sequence[Prediction]") -> None:
-    from vlrnn.records import write_records
-
-    if path.suffix == ".jsonl":
-        write_records(path, predictions)
-    elif path.suffix == ".json":
-        write_json(path, [asdict(prediction) for prediction in predictions])
-    else:
-        with replacing(path) as file:
-            table = csv.writer(file)
-            table.writerow(["image", "rank", "caption", "score"])
-            for prediction in predictions:
-                said = [{"text": prediction.text, "score": prediction.score}, *prediction.alternatives]
-                for rank, each in enumerate(said, 1):
-                    table.writerow([prediction.image_id, rank, each["text"], f"{each['score']:.4f}"])
+        print_json(asdict(prediction))
+        return
+    print_line(f"{prediction.image_id}: {prediction.text}")
+    for each in prediction.alternatives:
+        print_line(f"  {each['score']:8.3f}  {each['text']}")
 
 
 def _explain(picture: str, predictor: "Predictor", image: Path, prediction: "Prediction") -> None:

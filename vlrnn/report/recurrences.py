@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from vlrnn.files import replacing
+from vlrnn.files import replacing, spreadsheet_cell
 from vlrnn.report.drawing import COLOURS, plain, save_figure
 
 COSTS = {
@@ -66,4 +66,4 @@ def write_table(path: Path, scores: Scores, seeds: Mapping[str, list[float]]) ->
         table.writerow([*header, *(f"seed_{number}" for number in range(count))])
         for cell, each in scores.items():
             numbers = [each[name][end] for name in names for end in ("value", "low", "high")]
-            table.writerow([cell, *numbers, *seeds[cell]])
+            table.writerow([spreadsheet_cell(cell), *numbers, *seeds[cell]])

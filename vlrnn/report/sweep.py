@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vlrnn.files import replacing
+from vlrnn.files import replacing, spreadsheet_cell
 from vlrnn.report.coordinates import axis_of, draw_coordinates
 from vlrnn.report.drawing import COLOURS, save_figure
 
@@ -61,4 +61,5 @@ def write_trials(path: Path, details: Mapping[str, Any], settings: Mapping[str, 
         for each in details["trials"]:
             ends = [each["score"][end] for end in ("value", "low", "high")] if each["score"] else [""] * 3
             told = [each["seconds"], "failed" if each["reason"] else "done", each["reason"]]
-            table.writerow([each["trial"], *(each["settings"][key] for key in keys), *ends, *told])
+            row = [each["trial"], *(each["settings"][key] for key in keys), *ends, *told]
+            table.writerow(map(spreadsheet_cell, row))

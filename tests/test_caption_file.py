@@ -1,0 +1,192 @@
+"""`vlrnn caption --out`: the three formats, and going on where a run was interrupted."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_caption_command import Caption, caption, cut
+
+from vlrnn.commands.caption_file import CaptionFile
+
+__all__ = ["caption"]  # a fixture
+
+
+def test_cells_that_begin_a_formula_are_defused(
+    caption: Caption, photos: Path, tmp_path: Path, checkpoints: Any
+) -> None:
+    names = ["=cmd", "+1", "-1", "@a", "\ta", "\ra", "a=1", "'a"]
+    evil = tmp_path / "evil"
+    shutil.copytree(checkpoints.folder, evil)
+    config = (evil / "config.json").read_text()
+    (evil / "config.json").write_text(config.replace('"a"', '"=cmd()"'))
+    for name in names:
+        shutil.copy(photos / "a.png", photos / f"{name}.png")
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(photos)
+        given = [f"./{name}.png" for name in names]
+        caption(*given, "--out", tmp_path / "captions.csv", "--max_new_tokens", 1, checkpoint=evil)
+    with (tmp_path / "captions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = [f"'{name}.png" if name[0] in "=+-@\t\r" else f"{name}.png" for name in names]
+    assert [row["image"] for row in rows] == expected
+    assert {row["caption"] for row in rows} == {"'=cmd()"}
+    assert all(float(row["score"]) < 0 for row in rows)
+
+
+# Going on.
+
+
+KINDS = {
+    "searched": ("--num_beams", 2, "--num_return_sequences", 2, "--batch_size", 2),
+    "drawn": ("--temperature", 3.0, "--seed", 7, "--batch_size", 2),
+}
+
+
+@pytest.fixture
+def many(photos: Path) -> Path:
+    """Seven images, and one that cannot be read."""
+    for number in range(4):
+        shutil.copy(photos / f"{'abca'[number]}.png", photos / f"d{number}.png")
+    cut(photos / "broken.png", photos / "a.png")
+    return photos
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_run_that_is_gone_on_gives_the_file_of_one(
+    caption: Caption, many: Path, tmp_path: Path, kind: str, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it was interrupted: between batches, within one, within a line; several times."""
+    flags = (*KINDS[kind], "--out")
+    whole, out, partial = (tmp_path / f"{name}{suffix}" for name in ("whole", "out", "out"))
+    partial = partial.with_name(f"{partial.name}.partial")
+    assert caption(many, *flags, whole).code == 0
+    shown = interrupted_after(caption, monkeypatch, 3, many, *flags, out)
+    assert [line for line in shown if not line.startswith(" ")] != []
+    for cut_off in (5, 0, 1):
+        left = partial.read_bytes()
+        partial.write_bytes(left[: len(left) - cut_off])
+        told = interrupted_after(caption, monkeypatch, 2, many, *flags, out, "--resume")
+        assert not out.exists()
+        assert len([line for line in told if not line.startswith(" ")]) <= 2
+    told = caption(many, *flags, out, "--resume")
+    assert told.code == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
+
+
+def interrupted_after(caption: Caption, monkeypatch: pytest.MonkeyPatch, count: int, *arguments: Any) -> list[str]:
+    """Run the command, with Ctrl-C as soon as it has kept so many results; what it printed."""
+    add, left = CaptionFile.add, [None] * count
+
+    def then_interrupt(*given: Any) -> None:
+        add(*given)
+        left.pop()
+        if not left:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as within:
+        within.setattr(CaptionFile, "add", then_interrupt)
+        told = caption(*arguments)
+    assert told.code == 130
+    assert told.err[-1].startswith("interrupted; ")
+    assert told.err[-1].endswith("results: the same command with --resume goes on")
+    return told.out
+
+
+def test_a_kill_leaves_what_was_computed(many: Path, checkpoints: Any, tmp_path: Path, caption: Caption) -> None:
+    """On the real command line: killed as soon as a result is printed, and gone on."""
+    whole, out = tmp_path / "whole.json", tmp_path / "out.json"
+    flags = ("--batch_size", 1, "--out")
+    assert caption(many, *flags, whole).code == 0
+    command = [sys.executable, "-m", "vlrnn", "caption", many, "--checkpoint", checkpoints.file, *flags, out]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        running.kill()
+    assert first.startswith(f"{many}/a.png: ")
+    assert not out.exists()
+    assert len((tmp_path / "out.json.partial").read_text().splitlines()) >= 2
+    told = caption(many, *flags, out, "--resume")
+    assert told.code == 0
+    assert all(not line.startswith(f"{many}/a.png: ") for line in told.out)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_results_are_never_replaced_unasked(
+    caption: Caption, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, absent = tmp_path / "out.jsonl", tmp_path / "absent.ckpt"
+    out.write_text("earlier\n")
+    told = caption(photos, "--out", out, checkpoint=absent)  # before any work
+    assert told == (
+        2,
+        [],
+        [f"vlrnn caption: --out {out}: is there already; --overwrite replaces it, or name another file"],
+    )
+    told = caption(photos, "--out", out, "--resume", checkpoint=absent)
+    assert told == (0, [], [f"{out}: was finished before, and nothing is done; --overwrite makes it anew"])
+    interrupted_after(caption, monkeypatch, 1, photos, "--out", out, "--overwrite")
+    assert out.read_text() == "earlier\n"
+    told = caption(photos, "--out", out, checkpoint=absent)
+    assert (told.code, told.out, len(told.err)) == (2, [], 1)
+    assert "out.jsonl.partial beside it holds results of a run that was interrupted; --resume goes on" in told.err[0]
+    assert caption(photos, "--out", out, "--resume").code == 0
+    assert len(out.read_text().splitlines()) == 3
+    assert caption(photos, "--out", out, "--overwrite").code == 0
+    assert {path.name for path in tmp_path.glob("out*")} == {"out.jsonl"}
+
+
+@pytest.mark.parametrize("change", ["setting", "model", "images", "damage", "no text"])
+def test_only_the_same_run_is_gone_on(
+    caption: Caption, photos: Path, tmp_path: Path, checkpoints: Any, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, partial = tmp_path / "out.csv", tmp_path / "out.csv.partial"
+    interrupted_after(caption, monkeypatch, 2, photos, "--out", out)
+    flags: list[Any] = ["--out", out, "--resume"]
+    checkpoint = checkpoints.file
+    if change == "setting":
+        flags += ["--num_beams", 3, "--seed", 2]
+        word = "was begun with another seed and num_beams; go on with the same, or --overwrite begins anew"
+    elif change == "model":
+        checkpoint, word = checkpoints.plain, "was begun with another model"
+    elif change == "images":
+        (photos / "b.png").unlink()
+        word = f"holds a result of {photos}/b.png, which is not among the images"
+    elif change == "damage":
+        partial.write_text(partial.read_text().replace('"text"', '"tixt"'))
+        word = "out.csv.partial:2: "
+    else:
+        partial.write_bytes(b"\xff" + partial.read_bytes())
+        word = "not UTF-8"
+    left = partial.read_bytes()
+    told = caption(photos, *flags, checkpoint=checkpoint)
+    assert (told.code, told.out, len(told.err)) == (2, [], 1)
+    assert word in told.err[0]
+    assert partial.read_bytes() == left
+
+
+def test_the_same_model_in_its_other_form_goes_on(
+    caption: Caption, photos: Path, tmp_path: Path, checkpoints: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.json"
+    interrupted_after(caption, monkeypatch, 1, photos, photos / "a.png", "--out", out)
+    for name in ("0.png", "bb.png"):  # images may come
+        shutil.copy(photos / "a.png", photos / name)
+    assert caption(photos, photos / "a.png", "--out", out, "--resume", checkpoint=checkpoints.folder).code == 0
+    found = [Path(each["id"]).name for each in json.loads(out.read_text())]
+    assert found == ["0.png", "a.png", "b.png", "bb.png", "c.png", "a.png"]
+
+
+def test_going_on_is_of_a_file(caption: Caption, photos: Path) -> None:
+    for flag in ("--resume", "--overwrite"):
+        told = caption(photos, flag)
+        assert told == (2, [], ["vlrnn caption: --resume and --overwrite are of --out FILE; give it, too"])
+    assert "not allowed with" in caption(photos, "--out", "a.csv", "--resume", "--overwrite").err[0]

@@ -1,0 +1,153 @@
+"""The file of `vlrnn caption --out FILE`. Results are kept as they come, in `FILE.partial`, a line of JSON for each;
+when all are there, they become FILE, in its own format, and the partial file goes. So FILE is always whole, and nothing
+that was computed is lost."""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from vlrnn.errors import UserError
+from vlrnn.files import parse_json, read_text, replacing, spreadsheet_cell, write_json
+from vlrnn.records import Prediction, parse_record, to_line, write_records
+
+Key = tuple[str, int]
+"""An image's name, and which of those of this name it is: one may be captioned twice."""
+
+
+def keys(names: Sequence[str]) -> list[Key]:
+    """The key of each of these images."""
+    counts: Counter[str] = Counter()
+    found = []
+    for name in names:
+        found.append((name, counts[name]))
+        counts[name] += 1
+    return found
+
+
+class CaptionFile:
+    """Results on their way to a `.csv`, `.json` or `.jsonl` file. As a context it ends with the partial file closed,
+    and gone if it holds nothing.
+
+    Args:
+        path: the file.
+        resume: go on from the partial file.
+        overwrite: replace what is there.
+
+    Raises:
+        UserError: the format is another; or there are results already, and it is neither to go on nor to replace them.
+    """
+
+    def __init__(self, path: Path, *, resume: bool, overwrite: bool) -> None:
+        if path.suffix not in (".csv", ".json", ".jsonl"):
+            raise UserError(f"--out {path}: end the name in .csv, .json or .jsonl")
+        self.path, self.partial = path, path.with_name(f"{path.name}.partial")
+        self._goes_on = resume and self.partial.exists()
+        self.is_finished = resume and not self._goes_on and path.exists()
+        self.found: dict[Key, Prediction] = {}
+        self._handle: int | None = None
+        if not resume and not overwrite:
+            if self.partial.exists():
+                raise UserError(
+                    f"--out {path}: {self.partial.name} beside it holds results of a run that was interrupted; "
+                    "--resume goes on from them, --overwrite begins anew"
+                )
+            if path.exists():
+                raise UserError(f"--out {path}: is there already; --overwrite replaces it, or name another file")
+
+    def begin(self, run: Mapping[str, Any], images: Sequence[Key]) -> None:
+        """Open the partial file, and read what it holds into `found`.
+
+        Args:
+            run: what the results depend on, as plain values: the model, the settings.
+            images: that are to be captioned.
+
+        Raises:
+            UserError: it is damaged, or of another run or other images; or it cannot be written.
+        """
+        end = self._read(run, images) if self._goes_on else 0
+        try:
+            self.partial.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.partial, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            os.ftruncate(self._handle, end)
+            os.lseek(self._handle, end, os.SEEK_SET)
+        except OSError as fault:
+            raise UserError(f"{self.partial}: cannot be written: {fault.strerror or fault}") from None
+        if not end:
+            self._append(json.dumps(dict(run), ensure_ascii=False))
+
+    def add(self, key: Key, prediction: Prediction) -> None:
+        """Keep a result."""
+        self._append(f"{key[1]} {to_line(prediction)}")
+        self.found[key] = prediction
+
+    def finish(self, images: Sequence[Key]) -> None:
+        """Write the results of these images, in this order, to the file; nothing where there are none."""
+        predictions = [self.found[key] for key in images if key in self.found]
+        if predictions:
+            _WRITERS[self.path.suffix](self.path, predictions)
+            self.found.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            if not self.found:
+                self.partial.unlink(missing_ok=True)
+
+    def _append(self, line: str) -> None:
+        assert self._handle is not None
+        left = memoryview(f"{line}\n".encode())
+        try:
+            while left:
+                left = left[os.write(self._handle, left) :]
+        except OSError as fault:
+            raise UserError(f"{self.partial}: cannot be written: {fault.strerror or fault}") from None
+
+    def _read(self, run: Mapping[str, Any], images: Sequence[Key]) -> int:
+        """Returns where what is whole ends: a kill may have cut off the last line."""
+        content = read_text(self.partial)
+        header, *lines = content[: content.rfind("\n") + 1].split("\n")
+        if not lines:
+            return 0
+        before = parse_json(header, f"{self.partial}:1")
+        others = [name for name, value in run.items() if not isinstance(before, dict) or before.get(name) != value]
+        if others:
+            raise UserError(
+                f"{self.partial}: was begun with another {' and '.join(others)}; go on with the same, or --overwrite "
+                "begins anew"
+            )
+        for number, line in enumerate(lines[:-1], 2):
+            count, _, record = line.partition(" ")
+            prediction = parse_record(Prediction, record, f"{self.partial}:{number}")
+            self.found[str(prediction.id), int(count) if count.isdecimal() else 0] = prediction
+        if unknown := self.found.keys() - set(images):
+            raise UserError(
+                f"{self.partial}: holds a result of {min(unknown)[0]}, which is not among the images; name the "
+                "same ones, or --overwrite begins anew"
+            )
+        return len("\n".join([header, *lines]).encode())
+
+
+def _write_json(path: Path, predictions: Sequence[Prediction]) -> None:
+    write_json(path, [asdict(prediction) for prediction in predictions])
+
+
+def _write_csv(path: Path, predictions: Sequence[Prediction]) -> None:
+    with replacing(path) as file:
+        table = csv.writer(file)
+        table.writerow(["image", "rank", "caption", "score"])
+        for prediction in predictions:
+            best = {"text": prediction.text, "score": prediction.score}
+            for rank, each in enumerate([best, *prediction.alternatives], 1):
+                image, text = spreadsheet_cell(prediction.image_id), spreadsheet_cell(each["text"])
+                table.writerow([image, rank, text, f"{each['score']:.4f}"])
+
+
+_WRITERS = {".csv": _write_csv, ".json": _write_json, ".jsonl": write_records}
