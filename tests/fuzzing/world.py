@@ -42,12 +42,13 @@ class World:
 
     Attributes:
         folder: `captions/` and `vqa/`, prepared; `NAME.yaml`, `NAME/` and `NAME-exported/`, recipe, run and weights of
-            each of MODELS; and `files/`, in all forms.
+            each of MODELS; `cache/`, the features of the captioner's images; and `files/`, in all forms.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = folder / "files"
+        self.cache = folder / "cache"
         if not (folder / "whole").is_file():
             with redirect_stdout(io.StringIO()):
                 self._make()
@@ -78,6 +79,7 @@ class World:
             run("test", "--config", self.recipe(name))
             run("export", "--checkpoint", self.checkpoint(name), "--out", self.exported(name))
             (self.folder / name / "log.csv").write_text("epoch,step,train/loss,val/loss\n0,1,2.5,\n0,2,2.25,3\n")
+        run("cache", "--config", self.recipe("captioner"), "--data.cache", self.cache)
         self._write_files()
         told = ["--predictions", self.files / "captions.jsonl", "--examples", self.folder / "captions" / "test.jsonl"]
         run("probe", "scene_truth", *told, "--out", self.folder / "captioner" / "probes" / "scene_truth.json")
