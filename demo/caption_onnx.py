@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -38,8 +39,12 @@ class Captioner:
         found: list[np.ndarray] = graph.run(None, fed)
         return found
 
-    def caption(self, image: Image.Image, width: int, longest: int, length_penalty: float) -> tuple[str, float]:
-        """The best sentence by beam search, and its score: the sum of log p, over its length to the penalty."""
+    def caption(self, image: Image.Image, width: int, decoding: dict[str, Any]) -> tuple[str, float]:
+        """The best sentence by beam search, and its score: the sum of log p, over its length to the penalty.
+
+        A step takes the best 2K continuations; of the first K those that end go to the pool of the best K, and the best
+        K that do not end live on.
+        """
         size, special = self.about["image_size"], self.about["special"]
         upright = ImageOps.exif_transpose(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
         pixels = np.asarray(upright, np.uint8).transpose(2, 0, 1)[None]
@@ -49,29 +54,34 @@ class Captioner:
 
         said = np.full((width, 1), special["bos"], np.int64)
         sums = np.where(np.arange(width) == 0, 0.0, -np.inf)  # all are alike: one lives
-        lengths, ended = np.zeros(width), np.zeros(width, bool)
-        for _ in range(longest):
+        pool: list[tuple[float, list[int]]] = []
+        longest, penalty, early = (decoding[name] for name in ("max_new_tokens", "length_penalty", "early_stopping"))
+        for length in range(1, longest + 1):
             scores, *state = self.run("step", [said[None, :, -1], *memory, *state])
             scores = scores[0].astype(np.float64)
             log_probs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)  # [K, V]
             log_probs[:, [special["pad"], special["bos"], special["unk"]]] = -np.inf
-            log_probs[ended] = -np.inf  # what has ended ends again, at no cost
-            log_probs[ended, special["eos"]] = 0.0
-            reached = sums[:, None] + log_probs
-            ranked = reached / np.maximum(lengths + ~ended, 1)[:, None] ** length_penalty
-            best = np.argsort(-ranked.ravel(), kind="stable")[:width]
-            parents, words = best // scores.shape[1], best % scores.shape[1]
-            sums, lengths = reached.ravel()[best], (lengths + ~ended)[parents]
-            ended = ended[parents] | (words == special["eos"])
+            if length <= decoding["min_new_tokens"]:
+                log_probs[:, special["eos"]] = -np.inf
+            reached = (sums[:, None] + log_probs).ravel()
+            best = np.argsort(-reached, kind="stable")[: 2 * width]
+            parents, words, reached = best // scores.shape[1], best % scores.shape[1], reached[best]
             said = np.concatenate([said[parents], words[:, None]], 1)
-            state = [leaf[:, parents] for leaf in state]
-            if ended.all():
+            ends = (words == special["eos"]) | (length == longest)
+            new = np.flatnonzero(ends[:width] & (reached[:width] > -np.inf))
+            pool += [(float(reached[row]) / length**penalty, said[row, 1:].tolist()) for row in new]
+            pool = sorted(pool, key=lambda each: -each[0])[:width]
+            live = np.flatnonzero(~ends)[:width]
+            said, sums, state = said[live], reached[live], [leaf[:, parents[live]] for leaf in state]
+            far = longest if early == "never" and penalty > 0 else length
+            if not len(live) or (
+                len(pool) == width and (width == 1 or early is True or sums[0] / far**penalty <= pool[-1][0])
+            ):
                 break
-        final = sums / np.maximum(lengths, 1) ** length_penalty
-        ids = said[np.argmax(final), 1:].tolist()
+        score, ids = pool[0]
         ids = ids[: ids.index(special["eos"])] if special["eos"] in ids else ids
         space = "" if self.about.get("tokenizer") == "characters" else " "
-        return space.join(self.about["words"][id] for id in ids), float(final.max())
+        return space.join(self.about["words"][id] for id in ids), score
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -85,7 +95,7 @@ def main(words: Sequence[str] | None = None) -> int:
     width = arguments.num_beams or decoding["num_beams"]
     for path in arguments.images:
         with Image.open(path) as image:
-            text, score = captioner.caption(image, width, decoding["max_new_tokens"], decoding["length_penalty"])
+            text, score = captioner.caption(image, width, decoding)
         print(f"{path}: {text} ({score:.3f})")
     return 0
 

@@ -293,6 +293,12 @@ def test_decoding_flags_reach_the_search(caption: Caption, photos: Path) -> None
     assert likeliest["text"] == found("--temperature", 3.0, "--top_p", 1e-6)["text"] == found()["text"]
 
 
+@pytest.mark.parametrize(("told", "meant"), [("true", True), ("False", False), ("never", "never")])
+def test_when_a_search_stops(told: str, meant: bool | str, caption: Caption, photos: Path) -> None:
+    (record,) = records(caption(photos / "a.png", "--json", "--num_beams", 3, "--early_stopping", told))
+    assert record["settings"]["early_stopping"] == meant
+
+
 def test_drawing_is_repeated_by_its_seed(caption: Caption, photos: Path) -> None:
     def drawn(seed: int) -> list[str]:
         return caption(photos, "--temperature", 5.0, "--seed", seed).out
@@ -303,6 +309,9 @@ def test_drawing_is_repeated_by_its_seed(caption: Caption, photos: Path) -> None
 
 MISTAKES: list[tuple[list[Any], str]] = [
     (["--num_beams", 0], "num_beams"),
+    (["--num_beams", 10**6], "num_beams must be a whole number from 1 to 1,000, not 1000000"),
+    (["--max_new_tokens", 10**9], "max_new_tokens must be a whole number from 1 to 100,000"),
+    (["--early_stopping", "always"], 'early_stopping must be true, false or "never"'),
     (["--num_beams", 2, "--temperature", 1.0], "one of the two"),
     (["--num_return_sequences", 3], "num_beams"),
     (["--top_k", 3], "temperature"),

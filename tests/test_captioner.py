@@ -462,12 +462,22 @@ def test_what_is_never_said(dataset: Path, classifier_file: Path) -> None:
             assert not {"<unk>", "<pad>", "<bos>", "<eos>"} & set(best.tokens)
 
 
+@pytest.mark.parametrize("length_penalty", [50.0, -50.0])
+def test_a_large_length_penalty_is_no_divergence(length_penalty: float, dataset: Path, classifier_file: Path) -> None:
+    examples, vocabulary = examples_of(dataset)
+    task = make(vocabulary, classifier_file).eval()
+    batch = collate(items_of(dataset, examples[:2], vocabulary))
+    for best, *_ in task.speak(task.see(batch), Decoding(num_beams=5, length_penalty=length_penalty)):
+        length = len(best.log_probs)
+        assert best.score == pytest.approx(sum(best.log_probs) / length**length_penalty, rel=1e-3)
+
+
 def test_a_model_that_has_diverged_says_so(dataset: Path, classifier_file: Path) -> None:
     examples, vocabulary = examples_of(dataset)
     task = make(vocabulary, classifier_file).eval()
     with torch.no_grad():
         task.decoder.score.bias.fill_(torch.nan)
     batch = collate(items_of(dataset, examples[:2], vocabulary))
-    for settings in (Decoding(), Decoding(num_beams=2)):
+    for settings in (Decoding(), Decoding(num_beams=2), Decoding(temperature=1.0)):
         with pytest.raises(UserError, match="diverged"):
             task.speak(task.see(batch), settings)

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from vlrnn.cli import main
 from vlrnn.decoding.search import Decoding
@@ -93,6 +95,19 @@ def test_numpy_alone_captions(num_beams: int, exported: Path, checkpoints: Any, 
     expected = [predictor.caption(path, num_beams=num_beams) for path in paths]
     for line, path, prediction in zip(done.stdout.splitlines(), paths, expected, strict=True):
         assert line == f"{path}: {' '.join(prediction.tokens)} ({prediction.score:.3f})"
+
+
+@pytest.mark.parametrize("early_stopping", [True, False, "never"])
+def test_numpy_searches_as_torch_does(early_stopping: Any, exported: Path, checkpoints: Any, photos: Path) -> None:
+    captioner, predictor = runpy.run_path(str(DEMO))["Captioner"](exported), Predictor.load(checkpoints.file, "cpu")
+    path = photos / "a.png"
+    for width, penalty, least in ((2, 0.0, 0), (3, 2.0, 4), (4, -1.0, 1), (1, 1.0, 1)):
+        changed = {"length_penalty": penalty, "early_stopping": early_stopping, "min_new_tokens": least}
+        expected = predictor.caption(path, num_beams=width, **changed)
+        with Image.open(path) as image:
+            text, score = captioner.caption(image, width, {**captioner.about["decoding"], **changed})
+        assert text == " ".join(expected.tokens)
+        assert score == pytest.approx(expected.score, abs=1e-4)
 
 
 def test_the_command_checks_on_real_files(

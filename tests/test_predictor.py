@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -222,6 +223,20 @@ def test_settings_change_one_call_alone(predictor: Predictor, photos: Path) -> N
     changed = predictor.caption(photos / "a.png", num_beams=4, length_penalty=0.5)
     assert changed.settings == {**own, "num_beams": 4, "length_penalty": 0.5}
     assert predictor.caption(photos / "a.png").settings == own
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"num_beams": "5"}, "num_beams must be a whole number from 1 to 1,000, not '5'"),
+        ({"max_new_tokens": 10**9}, "max_new_tokens must be a whole number from 1 to 100,000, not 1000000000"),
+        ({"early_stopping": "soon"}, "early_stopping must be true, false or \"never\", not 'soon'"),
+    ],
+    ids=str,
+)
+def test_settings_that_are_none_are_told(predictor: Predictor, photos: Path, settings: dict, told: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(told)}"):
+        predictor.caption(photos / "a.png", **settings)
 
 
 def test_who_asks_for_a_temperature_wants_no_beams(checkpoints: Any) -> None:

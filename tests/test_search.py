@@ -1,104 +1,17 @@
 """The laws of search, over a step function that is a table of random scores: no network is needed."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from random_language import BOS, EOS, Table, V, allowed, brute_force, same, sentences
 from torch import Tensor
 
-from vlrnn.decoding.search import Decoding, Hypotheses, search
-from vlrnn.errors import UserError
+from vlrnn.decoding.search import Decoding, search
 from vlrnn.nn.tree import Tree
-
-BOS, EOS, V = 1, 2, 5
-TABLE = 997
-
-
-class Table:
-    """A language that no beam can guess: scores depend on the item and on all that was said (a hash of it, the
-    state)."""
-
-    def __init__(self, items: int, seed: int = 0, spread: float = 1.5, ending: float = 0.0) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.scores = torch.randn(items, TABLE, V, generator=generator) * spread
-        self.scores[..., EOS] += ending
-        self.memory = (torch.arange(items), (None, torch.arange(items) * 10))  # a nest, with a hole in it
-        self.rows: list[int] = []
-
-    def start(self, items: Tensor) -> Tree:
-        return (torch.zeros(len(items), 1, dtype=torch.long), torch.zeros(len(items), 2))
-
-    def only(self, items: Tensor) -> Tree:
-        return (items, (None, items * 10))
-
-    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
-        said, other = state
-        item, (_, ten) = memory
-        assert torch.equal(ten, item * 10), "memory leaves were moved apart"
-        assert said.shape[0] == tokens.numel()
-        assert len(item) == len(tokens)
-        self.rows.append(len(item))
-        said = (said * 31 + tokens.reshape(-1, 1) + 1) % TABLE
-        return self.scores[item[:, None], said.view(tokens.shape)], (said, other + 1)
-
-    def search(self, settings: Decoding, items: Tensor | None = None, **more: Any) -> Hypotheses:
-        items = torch.arange(len(self.scores)) if items is None else items
-        return search(self.step, self.start(items), self.only(items), settings, bos=BOS, eos=EOS, **more)
-
-    def log_probs(self, item: int, said: tuple[int, ...]) -> Tensor:
-        """Of the next token, by a literal walk over what was said."""
-        code = 0
-        for token in (BOS, *said):
-            code = (code * 31 + token + 1) % TABLE
-        return self.scores[item, code].log_softmax(-1)
-
-
-def allowed(said: tuple[int, ...], settings: Decoding, forbidden: tuple[int, ...]) -> list[int]:
-    """What may follow, by the letter."""
-    able = []
-    for token in range(V):
-        after, size = (*said, token), settings.no_repeat_ngram_size
-        grams = [after[i : i + size] for i in range(len(after) - size + 1)] if size else []
-        early = token == EOS and len(said) < settings.min_new_tokens
-        if token not in forbidden and not early and len(set(grams)) == len(grams):
-            able.append(token)
-    return able or [EOS]  # nothing left to say
-
-
-def brute_force(
-    table: Table, item: int, settings: Decoding, forbidden: tuple[int, ...]
-) -> list[tuple[float, tuple[int, ...]]]:
-    """All sentences with their scores, best first."""
-    found = []
-
-    def grow(said: tuple[int, ...], total: float) -> None:
-        if said and (said[-1] == EOS or len(said) == settings.max_new_tokens):
-            found.append((total / len(said) ** settings.length_penalty, said))
-            return
-        log_probs = table.log_probs(item, said)
-        for token in allowed(said, settings, forbidden):
-            grow((*said, token), total + float(log_probs[token]))
-
-    grow((), 0.0)
-    return sorted(found, reverse=True)
-
-
-def sentences(found: Hypotheses, item: int) -> list[tuple[float, tuple[int, ...]]]:
-    """Of one item, those that exist, with their `<eos>` where it was said."""
-    rows = zip(found.scores[item].tolist(), found.tokens[item].tolist(), found.lengths[item].tolist(), strict=True)
-    return [(score, tuple(tokens[:length])) for score, tokens, length in rows if math.isfinite(score)]
-
-
-def same(left: list[tuple[float, tuple[int, ...]]], right: list[tuple[float, tuple[int, ...]]]) -> None:
-    """Equal, but that those within 1e-5 of each other may stand in either order."""
-    assert len(left) == len(right)
-    assert [score for score, _ in left] == pytest.approx([score for score, _ in right], abs=1e-5)
-    by_words = {words: score for score, words in right}
-    assert by_words.keys() == {words for _, words in left}
-    assert all(score == pytest.approx(by_words[words], abs=1e-5) for score, words in left)
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1, 2.0, -1])
@@ -126,10 +39,25 @@ def test_a_beam_as_wide_as_the_space_is_brute_force(
         same(sentences(found, item), brute_force(table, item, settings, forbidden))
 
 
-@given(seed=st.integers(0, 10**6), size=st.integers(0, 3), fewest=st.integers(0, 4), forbid=st.booleans())
-def test_one_beam_is_greedy(seed: int, size: int, fewest: int, forbid: bool) -> None:
+stopping = st.sampled_from([True, False, "never"])
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(0, 3),
+    fewest=st.integers(0, 4),
+    forbid=st.booleans(),
+    early_stopping=stopping,
+)
+def test_one_beam_is_greedy(seed: int, size: int, fewest: int, forbid: bool, early_stopping: Any) -> None:
     table = Table(items=4, seed=seed)
-    settings = Decoding(max_new_tokens=8, no_repeat_ngram_size=size, min_new_tokens=fewest, length_penalty=0.7)
+    settings = Decoding(
+        max_new_tokens=8,
+        no_repeat_ngram_size=size,
+        min_new_tokens=fewest,
+        length_penalty=0.7,
+        early_stopping=early_stopping,
+    )
     forbidden = (0, BOS) if forbid else ()
     found = table.search(settings, forbidden=forbidden)
     for item in range(4):
@@ -142,11 +70,21 @@ def test_one_beam_is_greedy(seed: int, size: int, fewest: int, forbid: bool) -> 
         same(sentences(found, item), [(total / len(said) ** 0.7, said)])
 
 
-@given(seed=st.integers(0, 10**6), width=st.integers(1, 6), penalty=st.sampled_from([0.0, 0.7, 1.0]))
-def test_alone_is_as_in_a_batch(seed: int, width: int, penalty: float) -> None:
+@given(
+    seed=st.integers(0, 10**6),
+    width=st.integers(1, 6),
+    penalty=st.sampled_from([0.0, 0.7, 1.0]),
+    early_stopping=stopping,
+)
+def test_alone_is_as_in_a_batch(seed: int, width: int, penalty: float, early_stopping: Any) -> None:
     table = Table(items=5, seed=seed, ending=1.0)
     settings = Decoding(
-        num_beams=width, num_return_sequences=width, max_new_tokens=7, length_penalty=penalty, no_repeat_ngram_size=2
+        num_beams=width,
+        num_return_sequences=width,
+        max_new_tokens=7,
+        length_penalty=penalty,
+        early_stopping=early_stopping,
+        no_repeat_ngram_size=2,
     )
     together = table.search(settings, forbidden=(0,))
     for item in range(5):
@@ -223,106 +161,102 @@ def test_nothing_left_to_say_ends() -> None:
     assert (found.tokens[:, 0, 2] == EOS).all()
 
 
-# Drawing at random.
+# What has finished.
 
 
-def test_a_seed_gives_the_same_again() -> None:
-    table = Table(items=3)
-    settings = Decoding(temperature=1.0, num_return_sequences=5, max_new_tokens=6)
-    first, second, third = (table.search(settings, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first.tokens, second.tokens)
-    assert torch.equal(first.scores, second.scores)
-    assert not (first.tokens.shape == third.tokens.shape and torch.equal(first.tokens, third.tokens))
+class ByHand(NamedTuple):
+    """What a search of one item comes to: the best K that finished, best first, all that ever did, and the steps."""
+
+    pool: list[tuple[float, tuple[int, ...]]]
+    finished: list[tuple[float, tuple[int, ...]]]
+    steps: int
 
 
-@pytest.mark.parametrize("extra", [{"top_k": 1}, {"top_p": 1e-6}, {}])
-def test_drawing_narrowly_is_greedy(extra: dict[str, float]) -> None:
-    table = Table(items=5)
-    temperature = 1.0 if extra else 1e-6
-    drawn = table.search(Decoding(temperature=temperature, max_new_tokens=8, **extra))
-    greedy = table.search(Decoding(max_new_tokens=8))
-    for item in range(5):
-        same(sentences(drawn, item), sentences(greedy, item))
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("forbidden", [(), (0,)])
-def test_frequencies_are_the_distribution(temperature: float, forbidden: tuple[int, ...]) -> None:
-    table, draws = Table(items=2), 20_000
-    settings = Decoding(temperature=temperature, num_return_sequences=draws, max_new_tokens=2)
-    found = table.search(settings, forbidden=forbidden, generator=torch.Generator().manual_seed(0))
-    for item in range(2):
-        scores = table.log_probs(item, ()) / temperature
-        scores[list(forbidden)] = -torch.inf
-        expected = scores.softmax(-1)
-        counted = torch.bincount(found.tokens[item, :, 0], minlength=V) / draws
-        assert (counted - expected).abs().max() < 4 * 0.5 / math.sqrt(draws)
-        assert (counted[list(forbidden)] == 0).all()
-
-
-@given(seed=st.integers(0, 1000), top_k=st.integers(0, V), top_p=st.floats(0.05, 1.0))
-def test_top_k_and_top_p_never_draw_outside(seed: int, top_k: int, top_p: float) -> None:
-    table = Table(items=1, seed=seed)
-    settings = Decoding(temperature=1.3, top_k=top_k, top_p=top_p, num_return_sequences=200, max_new_tokens=1)
-    drawn = set(table.search(settings).tokens.flatten().tolist())
-    probs = (table.log_probs(0, ()) / 1.3).softmax(-1)
-    ranked = probs.argsort(descending=True).tolist()
-    kept, reached = set(), 0.0
-    for rank, token in enumerate(ranked):
-        if (reached >= top_p - 1e-6 and reached > 0) or (top_k and rank >= top_k):
+def by_hand(table: Table, item: int, settings: Decoding) -> ByHand:
+    """A beam search of several beams, word by word, over lists, in double."""
+    width, longest, penalty = settings.num_beams, settings.max_new_tokens, settings.length_penalty
+    live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    pool: list[tuple[float, tuple[int, ...]]] = []
+    finished: list[tuple[float, tuple[int, ...]]] = []
+    for length in range(1, longest + 1):
+        found = []
+        for total, said in live:
+            log_probs = table.log_probs(item, said).double()
+            found += [(total + float(log_probs[token]), (*said, token)) for token in allowed(said, settings, ())]
+        found = sorted(found, reverse=True)[: 2 * width]
+        new = [(total / length**penalty, said) for total, said in found[:width] if said[-1] == EOS or length == longest]
+        finished += new
+        pool = sorted([*pool, *new], reverse=True)[:width]
+        live = [each for each in found if each[1][-1] != EOS][:width]
+        if not live or length == longest:
             break
-        kept.add(token)
-        reached += float(probs[token])
-    assert drawn <= kept | ({ranked[len(kept)]} if len(kept) < V and abs(reached - top_p) < 1e-5 else set())
+        if len(pool) == width:
+            reach = longest if settings.early_stopping == "never" and penalty > 0 else length
+            if settings.early_stopping is True or live[0][0] / reach**penalty <= pool[-1][0]:
+                break
+    return ByHand(pool, finished, length)
 
 
-def test_what_is_drawn_is_scored_by_the_model() -> None:
-    table = Table(items=2)
-    found = table.search(Decoding(temperature=3.0, top_k=3, num_return_sequences=6, max_new_tokens=5))
-    for item in range(2):
-        for score, words in sentences(found, item):
-            total = sum(float(table.log_probs(item, words[:at])[word]) for at, word in enumerate(words))
-            assert score == pytest.approx(total / len(words), abs=1e-5)
-
-
-# Settings.
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"num_beams": 0},
-        {"max_new_tokens": 0},
-        {"num_return_sequences": 0},
-        {"min_new_tokens": -1},
-        {"no_repeat_ngram_size": -1},
-        {"temperature": 1.0, "top_k": -1},
-        {"min_new_tokens": 5, "max_new_tokens": 5},
-        {"temperature": 1.0, "top_p": 0.0},
-        {"temperature": 1.0, "top_p": 1.1},
-        {"temperature": 1.0, "top_p": math.nan},
-        {"top_k": 3},
-        {"top_p": 0.9},
-        {"num_return_sequences": 2},
-        {"num_beams": 2, "num_return_sequences": 3},
-        {"temperature": 0.0},
-        {"temperature": -1.0},
-        {"temperature": math.nan},
-        {"temperature": math.inf},
-        {"temperature": 1.0, "num_beams": 2},
-        {"length_penalty": math.nan},
-        {"length_penalty": math.inf},
-    ],
-    ids=str,
+@given(
+    seed=st.integers(0, 10**6),
+    width=st.integers(2, 6),
+    penalty=st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0]),
+    ending=st.sampled_from([-1.0, 0.0, 1.0, 2.0]),
+    early_stopping=stopping,
+    more=st.sampled_from([{}, {"min_new_tokens": 2}, {"no_repeat_ngram_size": 1}]),
 )
-def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError) as told:
-        Decoding(**wrong)
-    assert "\n" not in str(told.value)
-    assert any(name in str(told.value) for name in wrong)
+def test_what_has_finished_is_never_lost(
+    seed: int, width: int, penalty: float, ending: float, early_stopping: Any, more: dict[str, int]
+) -> None:
+    """The best is never below any hypothesis that finished on the way; and all K are those of the search by hand."""
+    table = Table(items=1, seed=seed, ending=ending)
+    settings = Decoding(
+        num_beams=width,
+        num_return_sequences=width,
+        max_new_tokens=8,
+        length_penalty=penalty,
+        early_stopping=early_stopping,
+        **more,
+    )
+    expected = by_hand(table, 0, settings)
+    found = sentences(table.search(settings), 0)
+    assert found[0][0] >= max(score for score, _ in expected.finished) - 1e-5
+    same(found, expected.pool)
+    assert len(table.rows) == expected.steps
 
 
-def test_settings_describe_themselves() -> None:
-    settings = Decoding(num_beams=3, length_penalty=0.7)
-    assert settings.describe()["num_beams"] == 3
-    assert Decoding(**settings.describe()) == settings
+def likely(*steps: dict[int, float]) -> Any:
+    """A step whose probabilities are the same whatever was said: these, then all alike."""
+
+    def step(tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
+        probs = torch.full((52,), 1 / 52)
+        if (time := int(state[0])) < len(steps):
+            probs = torch.zeros(52)
+            probs[list(steps[time])] = torch.tensor([*steps[time].values()])
+        return probs.log().expand(*tokens.shape, -1), state + 1
+
+    return step
+
+
+@pytest.mark.parametrize("early_stopping", [False, "never"])
+@pytest.mark.parametrize("num_beams", [2, 3, 5])
+def test_a_better_sentence_is_not_thrown_away_for_a_longer_one(num_beams: int, early_stopping: Any) -> None:
+    """`<eos>` alone: log .34 = -1.08; the best four others come to -2.42 a word."""
+    step = likely({0: 0.34, 2: 0.33, 3: 0.33}, {2: 0.5, 3: 0.5})
+    settings = Decoding(num_beams=num_beams, max_new_tokens=4, early_stopping=early_stopping)
+    found = search(step, torch.zeros(1), torch.zeros(1), settings, bos=51, eos=0)
+    assert found.tokens[0, 0, 0] == 0
+    assert found.lengths.tolist() == [[1]]
+    assert found.scores.item() == pytest.approx(math.log(0.34), abs=1e-5) == pytest.approx(-1.08, abs=0.005)
+
+
+@pytest.mark.parametrize("penalty", [50.0, -50.0])
+@pytest.mark.parametrize("longest", [5, 100])
+def test_a_length_penalty_beyond_float32(penalty: float, longest: int) -> None:
+    """Scores of 1e-100 are still in order, and told."""
+    table = Table(items=1, ending=1.0)
+    settings = Decoding(num_beams=5, num_return_sequences=5, max_new_tokens=longest, length_penalty=penalty)
+    found = table.search(settings, forbidden=())
+    expected = by_hand(table, 0, settings).pool
+    assert [words for _, words in sentences(found, 0)] == [words for _, words in expected]
+    assert found.scores[0].tolist() == pytest.approx([score for score, _ in expected], rel=1e-4)

@@ -93,7 +93,7 @@ def rebuild(description: Any, expected: type[Kind], place: str) -> Kind:
             value = rebuild(value, bases[0], place)
         elif isinstance(value, dict) and "class" in value:
             raise UserError(f"{place}: names a class for {name!r} of {path!r}, which takes none; refused")
-        if not _fits(value, hints.get(name, Any)):
+        if not fits(value, hints.get(name, Any)):
             raise UserError(f"{place}: {value!r:.60} is no {name!r} for {path!r}; it was not written by vlrnn")
         arguments[name] = value
     try:
@@ -119,7 +119,7 @@ def _find_class(path: Any, expected: type[Kind], place: str) -> type[Kind]:
     return found
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
     """Whether a value that was read is what a type hint of plain values wants; other hints are not judged."""
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -129,11 +129,11 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, hint)
     origin, members = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return any(_fits(value, member) for member in members)
+        return any(fits(value, member) for member in members)
     if origin is Literal:
         return value in members
     if origin in (list, tuple, Sequence):
-        return isinstance(value, (list, tuple)) and all(_fits(each, members[0]) for each in value)
+        return isinstance(value, (list, tuple)) and all(fits(each, members[0]) for each in value)
     return True
 
 

@@ -1,13 +1,21 @@
 """The flags of decoding, for the commands that have a model say something."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
-_FLAGS = {
+
+def _early_stopping(value: str) -> bool | str:
+    """As recipes write it; what it must be is checked with the other settings."""
+    return {"true": True, "false": False}.get(value.lower(), value)
+
+
+_FLAGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "num_beams": (int, "hypotheses of the beam search; 1 is greedy"),
     "max_new_tokens": (int, "most words, the end counted"),
     "min_new_tokens": (int, "fewest words"),
     "length_penalty": (float, "exponent of the length that sums of log p are divided by"),
+    "early_stopping": (_early_stopping, "when a beam search stops: true, false or never, as Decoding tells"),
     "no_repeat_ngram_size": (int, "no n-gram of this size twice"),
     "temperature": (float, "draw at random, with this temperature, instead of searching"),
     "top_k": (int, "when drawing: the k likeliest words"),

@@ -168,10 +168,10 @@ class LanguageModel(Task):
         found = search(
             self.decoder.step, state, last, decoding, bos=int(last), eos=EOS, forbidden=silent, generator=generator
         )
-        if not found.scores[0, 0].isfinite():
+        there = found.lengths[0] > 0
+        if not there[0]:
             raise UserError("the model's scores are no numbers: its training has diverged; lower optimization.lr")
-        there = found.scores[0].isfinite()
-        tokens, scores = found.tokens[0, there], found.scores[0, there]  # [R, T], [R]
+        tokens, scores = found.tokens[0, there], found.scores[0, there.cpu()]  # [R, T], [R]
         heard = torch.cat([last.expand(len(tokens), 1), tokens], 1)
         states = map_tree(lambda leaf: leaf.repeat_interleave(len(tokens), 0), state)
         log_probs, _ = self.decoder.log_probs(heard, states)

@@ -59,13 +59,13 @@ def speak(
         constraints=constraints,
         generator=generator,
     )
-    if not found.scores[:, 0].isfinite().all():
+    there = found.lengths > 0  # [B, R] the hypotheses that exist
+    if not there[:, 0].all():
         raise UserError("the model's scores are no numbers: its training has diverged; lower optimization.lr")
-    there = found.scores.isfinite()  # [B, R] the hypotheses that exist
     rows, tokens = there.nonzero()[:, 0], found.tokens[there]
     log_probs = token_log_probs(decoder, memory, tokens, rows)
     sentences: list[list[Utterance]] = [[] for _ in found.scores]
-    columns = (rows, tokens, found.lengths[there], log_probs, found.scores[there])
+    columns = (rows, tokens, found.lengths[there], log_probs, found.scores[there.cpu()])
     for row, ids, length, each, score in zip(*(column.tolist() for column in columns), strict=True):
         words = tuple(vocabulary.decode(ids[:length]))
         sentences[row].append(Utterance(vocabulary.tokenizer.detokenize(words), words, tuple(each[:length]), score))
