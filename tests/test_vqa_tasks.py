@@ -314,6 +314,12 @@ def test_the_longest_answer_of_the_set_can_be_said() -> None:
     assert [[each.text for each in answers] for answers in said] == [[long], [long]]
 
 
+@pytest.mark.parametrize("more", [{"min_new_tokens": 2}, {"no_repeat_ngram_size": 1}], ids=str)
+def test_what_would_cut_answers_of_the_set_is_refused(more: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=f"whole answers of the set: leave out .*{next(iter(more))}"):
+        ConstrainedAnswers(Decoding(**more))
+
+
 @pytest.mark.parametrize("answering", [ConstrainedAnswers(), RankedAnswers()])
 def test_answers_that_cannot_be_said_are_told(answering: Answering) -> None:
     decoder = ShowAndTell(GRU(8), embedding=8).build(len(VOCABULARY), 3)

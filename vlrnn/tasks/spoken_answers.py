@@ -70,9 +70,19 @@ class ConstrainedAnswers(FreeAnswers):
 
     Args:
         decoding: as for free answers, but that the longest answer of the set can be said.
+
+    Raises:
+        UserError: decoding forbids sentences that may stand in the set.
     """
 
     name = "constrained"
+
+    def __init__(self, decoding: Decoding | None = None) -> None:
+        super().__init__(decoding)
+        if self.decoding.min_new_tokens or self.decoding.no_repeat_ngram_size:
+            raise UserError(
+                "constrained answers are whole answers of the set: leave out min_new_tokens and no_repeat_ngram_size"
+            )
 
     def search(self, vocabulary: Vocabulary, answers: AnswerSet) -> tuple[Decoding, Sequence[Constraint]]:
         spelled = [*_sayable(vocabulary, answers).values()]
