@@ -66,7 +66,11 @@ def tour(out: Path, quick: bool) -> None:
         LSTM(128), DotAttention(64), embedding=64, region_width=64, frequencies=4, query_word=True, dropout=0.1
     )
     model = Captioner(
-        data.vocabulary, encoder, decoder, Decoding(max_new_tokens=40), optimization=Optimization(lr=1e-2)
+        data.vocabulary,
+        encoder,
+        decoder,
+        Decoding(max_new_tokens=40, min_new_tokens=1),
+        optimization=Optimization(lr=1e-2),
     )
 
     # 4. Training is Lightning's: every option of its Trainer is there.

@@ -9,6 +9,7 @@ import yaml
 from vlrnn.cli import main
 from vlrnn.data.scene_prose import paragraphs
 from vlrnn.data.synthetic import make_scenes
+from vlrnn.studies import scene_recipes
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 RECIPES = [CONFIGS / name for name in ("synthetic.yaml", "flickr8k.yaml", "coco.yaml")]
@@ -34,6 +35,26 @@ def test_recipes(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if recipe == TEXT:
         assert read["data"].pop("units") == {"class_path": written["data"].pop("units")}
     assert read["data"].items() >= written["data"].items()
+
+
+def test_no_recipe_says_nothing_of_an_image(capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty caption is a short one, and would win where nothing is sure."""
+    captioning = [path for path in RECIPES if "Captioner" in path.read_text()]
+    assert len(captioning) == 3
+    found = [merged(capsys, path)["model"]["init_args"]["decoding"] for path in captioning]
+    found.append(scene_recipes.captioning(Path(), Path(), 0)["model"]["init_args"]["decoding"])
+    assert [each["min_new_tokens"] for each in found] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("told", "meant"), [("true", True), ("false", False), ("never", "never")])
+def test_when_searches_stop_and_when_training_does(told: str, meant: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two settings of one name: the search's stands in its block."""
+    flags = ["--model.init_args.decoding.early_stopping", told, "--early_stopping.patience", "7", "--print_config"]
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(RECIPES[0]), *flags])
+    read = yaml.safe_load(capsys.readouterr().out)
+    assert read["model"]["init_args"]["decoding"]["early_stopping"] == meant
+    assert read["early_stopping"]["patience"] == 7
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)

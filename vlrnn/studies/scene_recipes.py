@@ -33,7 +33,7 @@ def captioning(folder: Path, cnn: Path, seed: int) -> Recipe:
         "tasks.captioning.Captioner",
         encoder=_encoder(cnn),
         decoder=decoder,
-        decoding={"max_new_tokens": 40},
+        decoding={"max_new_tokens": 40, "min_new_tokens": 1},
         optimization={"lr": 1e-2},
     )
     data = {"batch_size": 32, "captions_per_image": 2, "max_length": 40}
