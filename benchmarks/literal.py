@@ -71,12 +71,14 @@ class Literal:
 
     @torch.no_grad()
     def beam(self, features: Tensor, width: int, steps: int) -> list[int]:
-        """The best sentence of just so many words and an end, of one image's features [N, D], by beam search."""
+        """The best sentence of just so many tokens, of one image's features [N, D], by the sum of log p: a beam search
+        that keeps the best that have finished."""
         copies = features.unsqueeze(0).expand(width, -1, -1).contiguous()
         state = self.first(copies)
         words = torch.full((width,), BOS)
         sums = torch.zeros(width)
-        said: list[list[int]] = [[] for _ in range(width)]
+        said: list[list[int]] = [[]]
+        finished: list[tuple[float, list[int]]] = []
         for time in range(steps):
             scores, state = self.step(words, state, copies)
             log_probs = F.log_softmax(scores, dim=1)
@@ -85,11 +87,24 @@ class Literal:
                 log_probs[:, EOS] = -torch.inf
             reached = sums.unsqueeze(1) + log_probs
             flat = reached[0] if time == 0 else reached.view(-1)
-            sums, best = flat.topk(width)
-            parents, words = best // log_probs.shape[1], best % log_probs.shape[1]
-            said = [[*said[int(parent)], int(word)] for parent, word in zip(parents, words, strict=True)]
+            best_sums, best = flat.topk(2 * width)
+            live: list[tuple[float, int, int]] = []
+            for rank, (total, place) in enumerate(zip(best_sums.tolist(), best.tolist(), strict=True)):
+                parent, word = divmod(place, log_probs.shape[1])
+                if word == EOS or time == steps - 1:
+                    if rank < width:
+                        finished.append((total, [*said[parent], word]))
+                elif len(live) < width:
+                    live.append((total, parent, word))
+            finished = sorted(finished, reverse=True)[:width]
+            if not live or (len(finished) == width and live[0][0] <= finished[-1][0]):
+                break
+            sums = torch.tensor([total for total, _, _ in live])
+            parents = torch.tensor([parent for _, parent, _ in live])
+            words = torch.tensor([word for _, _, word in live])
+            said = [[*said[parent], word] for _, parent, word in live]
             state = state[0][parents], state[1][parents], state[2][parents]
-        return said[int(sums.argmax())]
+        return finished[0][1]
 
 
 def captions(count: int, words: int, vocabulary: int) -> Tensor:
