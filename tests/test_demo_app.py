@@ -1,18 +1,19 @@
 """The demo page: driven in a real browser, and from a script."""
 
-import json
 import re
-import runpy
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from demo_server import free_port
 
+from vlrnn.demo.app import command_line, main
+from vlrnn.demo.models import load
+from vlrnn.errors import UserError
 from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.nn.fusion import Product
 from vlrnn.nn.glimpses import WholeImage
@@ -50,7 +51,7 @@ def start(*arguments: Any) -> subprocess.Popen[str]:
 def address(checkpoints: Any, head: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     table = tmp_path_factory.mktemp("table") / "objects.txt"
     table.write_text("square\ncircle\n")
-    server = start("--captioner", checkpoints.file, "--classifier", head, "--objects", table, "--port", 7869)
+    server = start("--captioner", checkpoints.file, "--classifier", head, "--objects", table, "--port", free_port())
     assert server.stdout is not None
     line = server.stdout.readline()
     found = re.match(r"open (http://127\.0\.0\.1:\d+)/", line)
@@ -184,43 +185,18 @@ def test_it_is_used_from_a_script(address: str, picture: Path) -> None:
     assert named["data"][0][0] == "square"
 
 
-def test_no_file_of_this_machine_is_read(address: str, tmp_path: Path) -> None:
-    """What was not uploaded is refused, whatever it is."""
-    secret = tmp_path / "secret.png"
-    secret.write_bytes(b"secret")
-    given = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
-    body = json.dumps({"data": [given, 1, 0, 10, 0, 1, 1]}).encode()
-    call = f"{address}/gradio_api/call/caption"
-    asked = urllib.request.Request(call, body, {"Content-Type": "application/json"})
-    event = json.load(urllib.request.urlopen(asked, timeout=30))["event_id"]
-    reply = urllib.request.urlopen(f"{call}/{event}", timeout=30).read().decode()
-    assert "event: error" in reply
-    assert "not an image" not in reply  # it was not even opened
-
-
-def test_an_upload_has_a_limit(address: str) -> None:
-    boundary = "b"
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'.encode()
-    body = head + bytes(11 * 2**20) + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(urllib.request.Request(f"{address}/gradio_api/upload", body, headers), timeout=60)
-    assert refused.value.code == 413
-
-
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         ([], "name a model"),
         (["--captioner", "absent.ckpt"], "absent.ckpt"),
-        (["--quickstart", "nowhere"], "nowhere"),
         (["--port", "x"], "--port"),
     ],
 )
 def test_mistakes_are_told_in_one_line(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runpy.run_path("demo/app.py")["main"](arguments) == 2
+    assert main(arguments) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert len(told.err.splitlines()) == 1
@@ -228,6 +204,27 @@ def test_mistakes_are_told_in_one_line(
     assert complaint in told.err
 
 
-def test_a_model_of_another_kind_is_told_of(checkpoints: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert runpy.run_path("demo/app.py")["main"](["--classifier", str(checkpoints.plain)]) == 2
-    assert "answers no questions" in capsys.readouterr().err
+def test_models_of_another_kind_or_absent_are_told_of(checkpoints: Any) -> None:
+    with pytest.raises(UserError, match="answers no questions"):
+        load(command_line(["--classifier", str(checkpoints.plain)]))
+    with pytest.raises(UserError, match="nowhere"):
+        load(command_line(["--quickstart", "nowhere"]))
+
+
+def test_the_end_removes_what_was_uploaded(checkpoints: Any, picture: Path) -> None:
+    """By SIGTERM, too; and the process of the models ends."""
+    from gradio_client import Client, handle_file
+
+    server = start("--captioner", checkpoints.plain, "--port", free_port())
+    assert server.stdout is not None
+    address = server.stdout.readline().split()[1]
+    client = Client(address, verbose=False)
+    client.predict(handle_file(picture), beams=1, count=1, api_name="/caption")
+    config = client.config["components"]
+    (example, *_) = next(each["props"]["samples"] for each in config if each["type"] == "dataset")
+    folder = next(each for each in Path(example[0]["path"]).parents if each.name.startswith("vlrnn-demo-"))
+    assert folder.is_dir()
+    server.terminate()
+    assert server.stdout.read() == ""  # until all of its processes have ended
+    assert server.wait(20) == 0
+    assert not folder.exists()

@@ -177,9 +177,13 @@ def _script(script: str, rest: list[str]) -> None:
 def _load_demo(rest: list[str]) -> None:
     """The page as far as its address: tests/test_demo_app.py opens it."""
     pytest.importorskip("gradio", reason="needs gradio, of the extra demo")
-    app = runpy.run_path(str(ROOT / "demo/app.py"))
-    options = app["command_line"](rest)
-    assert app["page"](app["load"](options), []) is not None
+    from vlrnn.demo.app import command_line
+    from vlrnn.demo.models import checkpoints, load
+    from vlrnn.demo.page import page
+
+    options = command_line(rest)
+    load(options)
+    assert page(print, list(checkpoints(options)), []) is not None
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ FLOORS = [
     {"tasks"},
     {"predictor"},
     {"instruments", "portable", "report"},
-    {"studies"},
+    {"studies", "demo"},
     {"commands", "cli", "__main__"},
 ]
 HEIGHT = {name: height for height, names in enumerate(FLOORS) for name in names}

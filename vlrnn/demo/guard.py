@@ -1,0 +1,181 @@
+"""What reaches the page's server: requests by its own names, from its own page or a script, to the routes that the page
+needs, of a bounded size, that name no file but uploads. All else is refused ahead of gradio. Knows no model.
+
+Gradio has many routes, and more with each version; it passes a picture on without looking where the file lies when its
+`meta` is missing, and fetches it from the network when it is an address.
+"""
+
+import ipaddress
+import json
+import re
+import socket
+from collections.abc import Iterable, MutableMapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from anyio import to_thread
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from vlrnn.demo.uploads import UploadFolder
+from vlrnn.errors import UserError
+
+MAX_FILE = 10 * 2**20
+"""Bytes of an upload."""
+
+MAX_BODY = 2**16
+"""Bytes of any other request: longer than any question, caption and file name together."""
+
+_API = "/gradio_api"
+_READ = re.compile(
+    r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static|svelte)/.+"
+    rf"|{_API}/(info/?|startup-events|app_id/?|theme\.css|heartbeat/\w+|queue/data|upload_progress|call/\w+/\w+)"
+)
+_FILE = f"{_API}/file="
+_UPLOAD = f"{_API}/upload"
+_CALL = re.compile(rf"{_API}/(queue/join|call/\w+|cancel|reset)/?")
+
+
+class Refusal(NamedTuple):
+    """The HTTP status and the reason."""
+
+    status: int
+    reason: str
+
+
+class HostNames:
+    """The names by which a server may be addressed.
+
+    Another page can have a browser believe that the page's own name is the address of this server, and so read and send
+    what only this page may (DNS rebinding); but the browser then sends that page's name.
+
+    Args:
+        bound: what the server is bound to. Bound to every address, it may be addressed by any address, and by this
+            machine's name.
+        allowed: further names, of a proxy before it, say.
+    """
+
+    def __init__(self, bound: str, allowed: Iterable[str] = ()) -> None:
+        address = _address(bound)
+        self._any_address = address is not None and address.is_unspecified
+        self._allowed = {name.lower() for name in allowed}
+        self._names = {bound.lower(), *self._allowed}
+        if self._any_address or bound == "localhost" or (address is not None and address.is_loopback):
+            self._names |= {"localhost", "127.0.0.1", "::1"}
+        if self._any_address:
+            self._names.add(socket.gethostname().lower())
+
+    def has(self, host: str) -> bool:
+        """Whether the `Host` header of a request, a name with or without a port, is one of this server's."""
+        name = _hostname(f"//{host}")
+        return name in self._names or (self._any_address and _address(name) is not None)
+
+    def same(self, origin: str, host: str) -> bool:
+        """Whether the page that sent a request, by its `Origin` header, is the server's own."""
+        return origin.lower().partition("//")[2] == host.lower() or _hostname(origin) in self._allowed
+
+
+class Guard:
+    """ASGI middleware around the page."""
+
+    def __init__(self, app: ASGIApp, names: HostNames, uploads: UploadFolder) -> None:
+        self._app = app
+        self._names = names
+        self._uploads = uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # the page opens no web socket
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refusal = self._refusal(scope)
+        if refusal is None and scope["method"] == "POST":
+            if scope["path"] == _UPLOAD:
+                await to_thread.run_sync(self._uploads.prune)
+            else:
+                receive, refusal = await _bare_pictures(receive)
+        if refusal is not None:
+            await PlainTextResponse(refusal.reason, refusal.status)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        headers, method, path = Headers(scope=scope), scope["method"], scope["path"]
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._names.has(host):
+            return Refusal(421, "this server has another name; --allowed_host allows more")
+        if origin is not None and not self._names.same(origin, host):
+            return Refusal(403, "requests of other pages are refused")
+        if method in ("GET", "HEAD"):
+            if path.startswith(_FILE):
+                return self._file_refusal(path.removeprefix(_FILE))
+            return None if _READ.fullmatch(path) else _NOT_FOUND
+        if method == "POST" and (path == _UPLOAD or _CALL.fullmatch(path)):
+            return _size_refusal(headers, MAX_FILE + MAX_BODY if path == _UPLOAD else MAX_BODY)
+        return _NOT_FOUND
+
+    def _file_refusal(self, path: str) -> Refusal | None:
+        try:
+            self._uploads.resolve(path)
+        except UserError:
+            return _NOT_FOUND
+        return None
+
+
+_NOT_FOUND = Refusal(404, "not found")
+
+
+def _size_refusal(headers: Headers, most: int) -> Refusal | None:
+    """The server holds a body to the length that is announced, so that it must be."""
+    length = headers.get("content-length", "")
+    if not re.fullmatch("[0-9]{1,15}", length) or "transfer-encoding" in headers:
+        return Refusal(411, "the length of the request must be announced")
+    return Refusal(413, f"more than {most:,} bytes") if int(length) > most else None
+
+
+async def _bare_pictures(receive: Receive) -> tuple[Receive, Refusal | None]:
+    """A request's body in JSON, of whose pictures nothing is left but the path: gradio then neither copies nor fetches
+    anything, and where the path leads is checked as the file is to be opened."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    try:
+        content = json.loads(body)
+        if isinstance(content, dict) and "data" in content:
+            content["data"] = _bare(content["data"])
+        body = json.dumps(content).encode()
+    except (ValueError, RecursionError):
+        return receive, Refusal(400, "not JSON")
+    left: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> MutableMapping[str, Any]:
+        return left.pop() if left else await receive()
+
+    return replay, None
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_bare(each) for each in value]
+    if isinstance(value, dict):
+        return {"path": str(value["path"])} if value.get("path") else None
+    return value
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
