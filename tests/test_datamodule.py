@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import CaptionedImages, Item, collate
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.images import open_image, pixels
-from vlrnn.data.samplers import OneOrder
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.records import Example, open_split, write_dataset
@@ -203,18 +201,3 @@ def test_an_unreadable_image_is_named(make_dataset: Callable[..., Path], tmp_pat
         with pytest.raises(UserError, match=r"red_top\.png") as told:
             next(iter(data.train_dataloader()))
         assert "\n" not in str(told.value)
-
-
-def test_processes_share_the_batches_of_one() -> None:
-    """Whose size is theirs together; where they do not divide the items, some come again."""
-    items, batch = list(range(11)), 4
-    torch.manual_seed(5)
-    one: list[list[int]] = list(DataLoader(items, batch, shuffle=True, collate_fn=list))  # type: ignore[arg-type]
-    shares = []
-    for rank in range(2):
-        torch.manual_seed(5)
-        sampler = OneOrder(items, 2, rank)  # type: ignore[arg-type]
-        shares.append(list(DataLoader(items, batch // 2, sampler=sampler, collate_fn=list)))  # type: ignore[arg-type]
-    both = [first + second for first, second in zip(*shares, strict=True)]
-    assert [sorted(each) for each in both[:-1]] == [sorted(each) for each in one[:-1]]
-    assert sorted(both[-1]) == sorted([*one[-1], one[0][0]])

@@ -15,34 +15,65 @@ from typing import Any
 import forked
 import pytest
 import torch
+import yaml
 from test_training_cli import Workshop, wait_for
 
 from vlrnn.files import read_json
 from vlrnn.records import Prediction, RecordFile
 
+ENCODER = "model.init_args.encoder.init_args"
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
-# Two steps an epoch, of examples in the same order; no word is dropped at random.
-LOSS = ("--data.batch_size", "4", "--model.init_args.decoder.init_args.dropout", "0", "--trainer.max_epochs", "6")
+# Examples in the same order; no word is dropped at random.
+LOSS = ("--data.batch_size", "4", "--model.init_args.decoder.init_args.dropout", "0", "--trainer.max_epochs", "3")
 
 
-def test_two_processes_learn_and_score_as_one(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def odd(make_dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine pictures: the last step has one, and the second of two processes none."""
+    folder: Path = make_dataset(tmp_path_factory.mktemp("odd") / "squares", (9, 3))
+    return folder
+
+
+def see_anew(shop: Workshop) -> None:
+    """Let the recipe's encoder learn, one whose batches do not matter: it has no batch norm."""
+    path = shop.folder / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    learns = {"name": "squeezenet1_1", "weights": None, "trainable_from": "features.12"}
+    recipe["model"]["init_args"]["encoder"]["init_args"] |= learns
+    recipe["data"]["cache"] = None
+    path.write_text(yaml.safe_dump(recipe))
+
+
+def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, tmp_path: Path) -> None:
+    """Where they do not divide the images evenly, and where the encoder learns; and one goes on where two have been."""
     logs, scores, said = [], [], []
     for folder, flags in ((tmp_path / "one", ()), (tmp_path / "two", (*TWO, "--data.batch_size", "2"))):
         folder.mkdir()
-        shop = Workshop(folder, classifier_file, dataset)
-        for command in ("fit", "test"):
+        shop = Workshop(folder, classifier_file, odd)
+        see_anew(shop)
+        for command in ("fit", "validate"):
             done = shop.run(command, *LOSS, *flags)
             assert done.returncode == 0, done.stderr
-        logs.append(shop.log())
+            assert "batch norm" not in done.stderr
         scores.append(read_json(shop.run_folder / "metrics.json"))
         said.append({each.id: each.text for each in RecordFile(shop.run_folder / "predictions.jsonl", Prediction)})
-        assert done.stderr.count("features of") <= 1
-    for name, count in (("train/loss", 12), ("val/loss", 6), ("val/CIDEr", 6)):
+        done = shop.run("fit", *LOSS, "--trainer.max_epochs", "4", "--ckpt_path", "last")
+        assert done.returncode == 0, done.stderr
+        logs.append(shop.log())
+    for name, count in (("train/loss", 12), ("val/loss", 4), ("val/CIDEr", 4)):
         one, two = ([float(row[name]) for row in log if row.get(name)] for log in logs)
         assert len(one) == len(two) == count
         assert two == pytest.approx(one, rel=1e-4, abs=1e-5), name
     assert said[0] == said[1]
     assert scores[0]["scores"] == scores[1]["scores"]
+
+
+def test_batch_norm_of_each_process_is_told(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    learns = ("--data.cache", "null", f"--{ENCODER}.trainable_from", "features.12")
+    done = shop.run("fit", *TWO, *learns, "--trainer.max_epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stderr.splitlines() if "--trainer.sync_batchnorm true" in line]) == 1
 
 
 SLURM = {

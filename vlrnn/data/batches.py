@@ -21,6 +21,7 @@ class Batch(NamedTuple):
     Either `images` [B, 3, S, S] (uint8) is there or `regions` [B, N, D], from the feature cache. `tokens` [M, T] are
     filled up with `<pad>`; captions open with `<bos>` and close with `<eos>`. Row m is about image `image_of[m]`.
     `examples` are the records that the batch is made of, one for each image with its captions, or for each question.
+    A batch is `repeated`, and counts nothing, where it stands in the place of one that a process of several lacks.
 
     Words stay on the CPU, whatever the device: how they are laid out is found out there, where nothing waits for a GPU,
     and who embeds them takes them along.
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
     tokens: Tensor
     image_of: Tensor
     examples: tuple[Example, ...]
+    repeated: bool = False
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The batch with its images or regions on a device; Lightning calls this."""

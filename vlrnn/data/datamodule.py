@@ -269,8 +269,12 @@ class VisionLanguageData(pl.LightningDataModule):
             captions = self.captions_per_image if split == "train" else None
             data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)
         trainer = self._trainer()
-        share = OneOrder if split == "train" else EachOnce
-        sampler = share(data, trainer.world_size, trainer.global_rank) if trainer.world_size > 1 else None
+        processes, rank = trainer.world_size, trainer.global_rank
+        sampler: EachOnce | OneOrder | None = None
+        if processes > 1 and split == "train":
+            sampler = OneOrder(data, processes, rank, self.batch_size)
+        elif processes > 1:
+            sampler = EachOnce(data, processes, rank)
         return (ResumableLoader if split == "train" else DataLoader)(
             data,  # type: ignore[arg-type]
             self.batch_size,

@@ -1,9 +1,12 @@
 """A loader of batches that can be taken up again in the middle of an epoch. Knows nothing of training."""
 
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
+import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch
@@ -25,7 +28,8 @@ class ResumableLoader(DataLoader[Batch]):
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands, as plain data."""
-        return {"began": self._began, "given": self._given, "batches": len(self)}
+        given = {"given": self._given, "batches": len(self), "batch_size": self.batch_size}
+        return {"began": self._began, "processes": _processes(), **given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the epoch that is under way be the rest of the one that `state` is of.
@@ -34,9 +38,11 @@ class ResumableLoader(DataLoader[Batch]):
             UserError: an epoch had another number of batches.
         """
         if state["batches"] != len(self):
+            theirs = _size(state["batches"], state["processes"], state["batch_size"])
+            ours = _size(len(self), _processes(), self.batch_size)
             raise UserError(
-                f"the checkpoint's epochs have {state['batches']} batches, these have {len(self)}: to go on, training "
-                "needs the data and the batch size that it began with"
+                f"the checkpoint's epochs have {theirs}, these have {ours}: to go on, training needs the data that it "
+                "began with, and as many images in a step: data.batch_size times the number of processes"
             )
         if state["given"] < len(self):  # else that epoch is over, and the next is a new one
             self._began, self._given, self._goes_on = state["began"], state["given"], True
@@ -52,13 +58,36 @@ class ResumableLoader(DataLoader[Batch]):
             if self._goes_on:
                 batches, self._goes_on = self._rest(), False
             self._given += 1
-            yield next(batches)
+            batch = next(batches)
+            last = self._given == len(self)
+            yield batch._replace(repeated=True) if last and getattr(self.sampler, "repeats", False) else batch
 
     def _rest(self) -> Iterator[Batch]:
         # What was given is loaded once more, and dropped: workers draw random numbers of their own on the way.
         with torch.random.fork_rng(devices=()):
             torch.set_rng_state(self._began)
+            fold_in_rank()
             batches = super().__iter__()
             for _ in range(self._given):
                 next(batches)
         return batches
+
+
+def fold_in_rank() -> None:
+    """Let each process of several draw random numbers of its own, where all stand at the same; those of the first are
+    left as they are."""
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    if rank:
+        seed = int(torch.randint(2**31, ())) + rank
+        torch.manual_seed(seed)  # of GPUs, too
+        random.seed(seed)
+        np.random.seed(seed)
+
+
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _size(batches: int, processes: int, batch_size: int | None) -> str:
+    each = "" if batch_size is None else f" of {batch_size}"
+    return f"{batches} batches{each} in {'1 process' if processes == 1 else f'each of {processes} processes'}"

@@ -35,15 +35,33 @@ class EachOnce(DistributedSampler):
 
 class OneOrder(DistributedSampler):
     """The share of one process of what is trained on, shuffled as one process alone shuffles it: what the n-th batches
-    of all P processes hold together is its n-th batch of P times the size. Where P does not divide the items, the first
-    of an epoch come once more at its end.
+    of all P processes hold together is its n-th batch of P times the size.
+
+    All must have as many batches, as they wait for one another at each. Where the items are used up so that a process
+    has none for its last batch, it takes one once more, which is to count nothing.
+
+    Args:
+        items: all of them.
+        processes, rank: how many processes there are, and which one this is.
+        batch_size: of one process.
+
+    Attributes:
+        repeats: whether all of the last batch is repeated.
     """
+
+    def __init__(self, items: Dataset[Any], processes: int, rank: int, batch_size: int) -> None:
+        super().__init__(items, processes, rank)
+        self._share = range(rank, len(items), processes)  # type: ignore[arg-type]
+        batches = math.ceil(self.num_samples / batch_size)
+        self.repeats = len(self._share) <= (batches - 1) * batch_size
 
     def __iter__(self) -> Iterator[int]:
         drawn = [int(torch.empty((), dtype=torch.int64).random_())]  # as RandomSampler does
         if dist.is_initialized():
-            dist.broadcast_object_list(drawn)  # dropout has taken other numbers in each process
+            dist.broadcast_object_list(drawn)  # each process draws other numbers
         size = len(self.dataset)  # type: ignore[arg-type]
         order = torch.randperm(size, generator=torch.Generator().manual_seed(drawn[0])).tolist()
-        order *= math.ceil(self.total_size / size)
-        return iter(order[self.rank : self.total_size : self.num_replicas])
+        return iter([order[place] for place in self._share] + order[:1] * self.repeats)
+
+    def __len__(self) -> int:
+        return len(self._share) + self.repeats

@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from vlrnn.data.batches import Batch
 from vlrnn.data.datamodule import VisionLanguageData
@@ -19,6 +20,7 @@ from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
 from vlrnn.parts import Part, describe
+from vlrnn.progress import note
 from vlrnn.provenance import provenance
 from vlrnn.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.runs import write_predictions, write_scores
@@ -108,6 +110,12 @@ class Task(Part, pl.LightningModule):
     # Training.
 
     def on_train_start(self) -> None:
+        norms = [each for each in self.modules() if isinstance(each, _BatchNorm) and each.training]
+        if self.trainer.world_size > 1 and not all(isinstance(each, nn.SyncBatchNorm) for each in norms):
+            note(
+                "batch norm learns from the images of each process alone, which is not what one process learns; on "
+                "GPUs --trainer.sync_batchnorm true has it learn from all"
+            )
         self._epoch_began = time.monotonic()  # an epoch that is resumed in its middle has no start of its own
 
     def on_train_epoch_start(self) -> None:
@@ -119,6 +127,8 @@ class Task(Part, pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.loss(batch)
+        if batch.repeated:
+            loss = Loss(loss.total * 0, loss.words * 0)
         self._guard.watch(self.global_step, [each.id for each in batch.examples], loss.total, self)
         self._since_step = self._since_step.to(self.device) + torch.stack([loss.total.detach(), loss.words])
         return loss.total

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from vlrnn.data.resumable import ResumableLoader
+from vlrnn.data.resumable import ResumableLoader, fold_in_rank
 from vlrnn.errors import UserError
 from vlrnn.tasks.run_log import RunLog
 
@@ -156,6 +156,7 @@ def _random_states() -> dict[str, Any]:
 
 
 def _set_random_states(states: dict[str, Any]) -> None:
+    """Go on from there; but each process of several from numbers of its own, as `states` are those of the first."""
     torch.set_rng_state(states["torch"])
     if len(states["cuda"]) == torch.cuda.device_count():  # else the run goes on elsewhere, and not bit by bit
         torch.cuda.set_rng_state_all(states["cuda"])
@@ -163,3 +164,4 @@ def _set_random_states(states: dict[str, Any]) -> None:
     random.setstate((version, tuple(inner), gauss))
     kind, keys, *rest = states["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    fold_in_rank()
