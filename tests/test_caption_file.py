@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from test_caption_command import Caption, caption, cut
 
+from vlrnn.cli import main
 from vlrnn.commands.caption_file import CaptionFile
 
 __all__ = ["caption"]  # a fixture
@@ -190,3 +191,31 @@ def test_going_on_is_of_a_file(caption: Caption, photos: Path) -> None:
         told = caption(photos, flag)
         assert told == (2, [], ["vlrnn caption: --resume and --overwrite are of --out FILE; give it, too"])
     assert "not allowed with" in caption(photos, "--out", "a.csv", "--resume", "--overwrite").err[0]
+
+
+# Scoring what was written.
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+@pytest.mark.parametrize("references", ["file names", "numbers"])
+def test_what_was_written_is_scored(
+    caption: Caption, photos: Path, tmp_path: Path, suffix: str, references: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From photographs on: images are known by their files, references by COCO's ids."""
+    names = {"a": 1, "b": 20, "c": 300}
+    if references == "numbers":
+        for name, id in names.items():
+            (photos / f"{name}.png").rename(photos / f"COCO_val2014_{id:012}.png")
+    flags = ("--num_beams", 2, "--num_return_sequences", 2)
+    texts = [json.loads(line)["text"] for line in caption(photos, "--json", *flags).out]
+    images: list[dict[str, Any]] = [{"id": id} for id in names.values()]
+    if references == "file names":
+        images = [{"id": id, "file_name": f"{name}.png"} for name, id in names.items()]
+    annotations = [{"image_id": id, "caption": text} for id, text in zip(names.values(), texts, strict=True)]
+    truth, out, scores = tmp_path / "truth.json", tmp_path / f"captions{suffix}", tmp_path / "scores.json"
+    truth.write_text(json.dumps({"images": images, "annotations": annotations}))
+    assert caption(photos, "--out", out, *flags).code == 0
+    command = ["score", "captions", "--no-java", "--resamples", "10", "--references", str(truth)]
+    assert main([*command, "--predictions", str(out), "--out", str(scores)]) == 0, capsys.readouterr().err
+    found = json.loads(scores.read_text())["scores"]["Bleu_1"]
+    assert (found["value"], found["n"]) == (1.0, 3)

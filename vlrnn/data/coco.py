@@ -15,6 +15,7 @@ from vlrnn.data.prepare import Dropped, Splits
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
 from vlrnn.records import Example, Id
+from vlrnn.terminal import print_line
 
 _NEEDED = {
     "captions": {"images": ("id", "file_name"), "annotations": ("image_id", "caption", "id")},
@@ -159,7 +160,7 @@ def name_by_files(splits: Splits, image_root: Path) -> Splits:
             again = again or f"{example.image_id} is {there.image} in {other} and {example.image} in {split}"
     if again is None:
         return splits
-    print(f"image ids begin anew in each split ({again}): images are named by their files instead")
+    print_line(f"image ids begin anew in each split ({again}): images are named by their files instead")
     return {
         split: [replace(each, id=each.image, image_id=each.image) for each in examples]
         for split, examples in splits.items()
