@@ -120,6 +120,14 @@ def test_captions_need_no_categories(categories: Any, tmp_path: Path, script: Sc
     assert list(script.split("train")) == [1, 2]
 
 
+def test_file_names_may_hold_the_folder(tmp_path: Path, script: Script) -> None:
+    arguments = coco(tmp_path / "data", (1, "a.jpg"), (2, "b.jpg"))
+    path = tmp_path / "data/annotations/captions_train2017.json"
+    path.write_text(path.read_text().replace('"a.jpg"', '"train2017/a.jpg"'))
+    assert script.run(*arguments) == 0
+    assert [each.image for each in script.split("train").values()] == ["train2017/a.jpg", "train2017/b.jpg"]
+
+
 def test_an_image_that_is_listed_again_does_no_harm(tmp_path: Path, script: Script) -> None:
     """People's files have it once for each of its captions."""
     assert script.run(*coco(tmp_path / "data", (1, "a.jpg"), (1, "a.jpg"), (2, "b.jpg"))) == 0

@@ -78,11 +78,11 @@ def _check_once(path: Path, section: str, entries: Sequence[Mapping[str, Any]], 
 
 def _check_one_type(path: Path, sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """See that annotations write the ids of images as the images do, numbers or texts."""
-    known = {entry["id"] for entry in sections["images"]}
-    as_text = set(map(str, known))
+    ids = {entry["id"] for entry in sections["images"]}
+    as_text = set(map(str, ids))
     for place, annotation in enumerate(sections["annotations"]):
         id = annotation["image_id"]
-        if id not in known and str(id) in as_text:
+        if id not in ids and str(id) in as_text:
             raise UserError(
                 f"{path}: annotations[{place}] has the image_id {id!r}, which is {_kind(id)} here and not in images; "
                 "write both alike"
@@ -134,10 +134,15 @@ def _example(told: COCO, seen: COCO | None, image: Mapping[str, Any], image_fold
     return Example(
         id=id,
         image_id=id,
-        image=str(PurePosixPath(image_folder) / image["file_name"]),
+        image=_path(image_folder, image["file_name"]),
         captions=tuple(captions),
         objects=objects,
     )
+
+
+def _path(folder: str, file_name: str) -> str:
+    """The path of an image relative to the image root; some files name the folder themselves, or are absolute."""
+    return file_name if file_name.startswith(f"{folder}/") else str(PurePosixPath(folder) / file_name)
 
 
 def name_by_files(splits: Splits, image_root: Path) -> Splits:
@@ -152,12 +157,12 @@ def name_by_files(splits: Splits, image_root: Path) -> Splits:
     again = None
     for split, examples in splits.items():
         for example in examples:
-            other, there = first.setdefault(str(example.image_id), (split, example))
+            other, earlier = first.setdefault(str(example.image_id), (split, example))
             if other == split:
                 continue
-            if _one_photograph(image_root / there.image, image_root / example.image):
+            if _one_photograph(image_root / earlier.image, image_root / example.image):
                 return splits
-            again = again or f"{example.image_id} is {there.image} in {other} and {example.image} in {split}"
+            again = again or f"{example.image_id} is {earlier.image} in {other} and {example.image} in {split}"
     if again is None:
         return splits
     print_line(f"image ids begin anew in each split ({again}): images are named by their files instead")

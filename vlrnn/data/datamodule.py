@@ -15,7 +15,7 @@ from vlrnn.data.features import FeatureCache, open_cache
 from vlrnn.data.resumable import ResumableLoader
 from vlrnn.data.samplers import EachOnce, OneOrder
 from vlrnn.data.split_images import SplitImages
-from vlrnn.data.word_counts import count_words, what_is_learnt
+from vlrnn.data.word_counts import count_words, summarise_texts
 from vlrnn.errors import UserError
 from vlrnn.kept import kept_json
 from vlrnn.nn.encoders import Encoder
@@ -133,7 +133,7 @@ class VisionLanguageData(pl.LightningDataModule):
 
     @cached_property
     def _counted(self) -> tuple[Vocabulary, dict[str, Counter[str]], list[str]]:
-        """The words, the right answers of each question type, and what is to be told of the texts."""
+        """The words, the right answers of each question type, and a summary of the texts in lines."""
         examples = open_split(self.root, "train")
         found = kept_json(
             examples.path,
@@ -143,7 +143,7 @@ class VisionLanguageData(pl.LightningDataModule):
         answers = {kind: Counter(counts) for kind, counts in found["answers"].items()}
         min_count = self.min_count or min(_MIN_COUNT, 1 + found["texts"]["all"] // _TEXTS)
         vocabulary = Vocabulary.of(found["words"], min_count, self.tokenizer.name)
-        lines = what_is_learnt(found, vocabulary, min_count, self.max_length, str(examples.path))
+        lines = summarise_texts(found, vocabulary, min_count, self.max_length, str(examples.path))
         return vocabulary, answers, lines
 
     @cached_property

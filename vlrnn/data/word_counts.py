@@ -64,14 +64,14 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
     return {"words": words, "answers": answers, "lengths": lengths, "texts": texts}
 
 
-def what_is_learnt(
-    found: Mapping[str, Mapping[str, Any]], vocabulary: Vocabulary, min_count: int, max_length: int, where: str
+def summarise_texts(
+    counts: Mapping[str, Mapping[str, Any]], vocabulary: Vocabulary, min_count: int, max_length: int, where: str
 ) -> list[str]:
-    """Lines on what a model can learn of the texts of a training split: how much of them its vocabulary covers, what is
-    cut and left out, and whether its tokenizer suits them.
+    """A summary of the texts of a training split, a line each: how much of them the vocabulary covers, what is
+    cut and left out, and whether the tokenizer suits them.
 
     Args:
-        found: as `count_words` returns it.
+        counts: as `count_words` returns it.
         vocabulary: of it.
         min_count: by which the vocabulary was made.
         max_length: of captions, in words.
@@ -80,19 +80,19 @@ def what_is_learnt(
     Raises:
         UserError: the vocabulary has no word.
     """
-    unit, texts = vocabulary.tokenizer.unit, found["texts"]
-    running = sum(found["words"].values())
+    unit, texts = vocabulary.tokenizer.unit, counts["texts"]
+    running = sum(counts["words"].values())
     size = len(vocabulary) - len(SPECIAL)
     if not size:
         why = f"none occurs {min_count} times; lower data.min_count" if running else "there is none"
         raise UserError(f"{where}: no {unit} to learn: {why}")
-    share = 100 * sum(count for word, count in found["words"].items() if word in vocabulary) / running
+    share = 100 * sum(count for word, count in counts["words"].items() if word in vocabulary) / running
     line = f"vocabulary: {size:,} {unit}, {share:.1f} % of running {unit}"
     if min_count > 1 and (share < _LEAST_SHARE or size < _LEAST_SIZE):
         line += f"; those that occur less than {min_count} times are unknown: lower data.min_count"
     lines = [line]
-    captions = sum(found["lengths"].values()) + texts["wordless"]
-    if cut := sum(count for length, count in found["lengths"].items() if int(length) > max_length):
+    captions = sum(counts["lengths"].values()) + texts["wordless"]
+    if cut := sum(count for length, count in counts["lengths"].items() if int(length) > max_length):
         lines.append(
             f"{cut:,} of {captions:,} captions are longer than {max_length} {unit} and are cut there, where no end is "
             "taught: raise data.max_length to learn them whole"
