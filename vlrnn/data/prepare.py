@@ -161,7 +161,7 @@ def publish(
     if warning := warn_of_unspaced(
         *count_unspaced(filter(None, texts)), "texts", "train with data.tokenizer characters"
     ):
-        print_line(warning)
+        print_line(f"warning: {warning}")
     print_line(f"written to {out}")
 
 

@@ -102,5 +102,5 @@ def summarise_texts(
     if vocabulary.tokenizer is WORDS:
         hint = "set data.tokenizer to characters"
         if warning := warn_of_unspaced(texts["unspaced"], texts["all"], "captions or questions", hint):
-            lines.append(warning)
+            lines.append(f"warning: {warning}")
     return lines

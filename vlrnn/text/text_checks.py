@@ -56,7 +56,7 @@ def warn_of_unspaced(unspaced: int, texts: int, what: str, hint: str) -> str | N
     if unspaced <= _SHARE * texts:
         return None
     return (
-        f"warning: {unspaced:,} of {texts:,} {what} are written without spaces between words (as Chinese, Japanese and "
+        f"{unspaced:,} of {texts:,} {what} are written without spaces between words (as Chinese, Japanese and "
         f"Thai are), where a whole phrase would count as one word: {hint}"
     )
 
