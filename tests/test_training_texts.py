@@ -93,7 +93,7 @@ def test_min_count_rises_with_the_data(captions: int, least: int, written: Calla
     ("captions", "settings", "told"),
     [
         ([COMMON], {"min_count": 3}, "no words to learn: none occurs 3 times; lower data.min_count"),
-        (["...", "nan"], {}, "no words to learn: there is none"),
+        (["...", "nan"], {}, "no words to learn: it holds no text with a word"),
     ],
 )
 def test_no_word_is_refused(
@@ -129,7 +129,7 @@ def test_nothing_is_learnt_of_a_caption_of_no_word(
 
 
 WRONG: dict[str, tuple[Callable[[list[Any]], list[Any]], str]] = {
-    "nothing": (lambda lines: [], "holds no example|scores take two images"),
+    "nothing": (lambda lines: [], "no words to learn: it holds no text with a word|scores take two images"),
     "twice": (lambda lines: [lines[0], lines[0]], "stands twice in .*jsonl"),
     "text and number": (lambda lines: [{**lines[0], "id": 1}, {**lines[1], "id": "1"}], "is the same id, in .*jsonl"),
     "null": (lambda lines: [lines[0], {**lines[1], "id": None}], "jsonl:2: 'id' must be a whole number or text"),

@@ -153,10 +153,10 @@ class VisionLanguageData(pl.LightningDataModule):
         Raises:
             UserError: there are none.
         """
-        examples = open_split(self.root, next(iter(self.splits), "train"))
-        if not examples:
-            raise UserError(f"{examples.path}: holds no example")
-        return examples[0].question is not None
+        for split in self.splits or ["train"]:
+            if examples := open_split(self.root, split):
+                return examples[0].question is not None
+        raise UserError(f"{self.root}: its splits hold no example")
 
     def _examples(self, split: str) -> Sequence[Example]:
         """The examples of a split."""

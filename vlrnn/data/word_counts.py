@@ -84,7 +84,7 @@ def summarise_texts(
     running = sum(counts["words"].values())
     size = len(vocabulary) - len(SPECIAL)
     if not size:
-        why = f"none occurs {min_count} times; lower data.min_count" if running else "there is none"
+        why = f"none occurs {min_count} times; lower data.min_count" if running else "it holds no text with a word"
         raise UserError(f"{where}: no {unit} to learn: {why}")
     share = 100 * sum(count for word, count in counts["words"].items() if word in vocabulary) / running
     line = f"vocabulary: {size:,} {unit}, {share:.1f} % of running {unit}"
