@@ -1,12 +1,25 @@
 """Reading and writing: errors name file and line, and no file is ever left half done."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vlrnn.errors import UserError
-from vlrnn.files import parse_json, read_json, read_text, replacing, write_json
+from vlrnn.files import (
+    alone,
+    clear_unfinished,
+    is_aside,
+    move_aside,
+    parse_json,
+    read_json,
+    read_text,
+    replacing,
+    write_json,
+)
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -83,6 +96,91 @@ def test_the_old_file_is_seen_until_the_end(tmp_path: Path) -> None:
         file.flush()
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+
+
+def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
+    """And nothing else: no file that is being written, and none that is somebody's own."""
+    kept = [tmp_path / name for name in (".hidden", ".last.ckpt.old", "last.ckpt", "last.ckpt.abcd0123")]
+    for path in kept:
+        path.write_text("")
+    program = "import os, sys; from vlrnn.files import replacing\nwith replacing(sys.argv[1]): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", program, tmp_path / "last.ckpt"], timeout=60)
+    assert len(list(tmp_path.iterdir())) == len(kept) + 1
+    with replacing(tmp_path / "best.ckpt") as file:
+        clear_unfinished([tmp_path, tmp_path / "absent"])
+        file.write("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "best.ckpt"])
+    assert (tmp_path / "best.ckpt").read_text() == "whole"
+
+
+def test_nothing_is_lost_however_often(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for number in range(1, 4):
+        run.mkdir(exist_ok=True)
+        (run / "file").write_text(str(number))
+        assert move_aside(run) == tmp_path / f"run.old-{number}"
+        assert is_aside(tmp_path / f"run.old-{number}")
+        assert not is_aside(run)
+        assert list(run.iterdir()) == []
+    assert [(tmp_path / f"run.old-{number}" / "file").read_text() for number in (1, 2, 3)] == ["1", "2", "3"]
+
+
+def test_a_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "run").mkdir(parents=True)
+    (tmp_path / "disk" / "run" / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "run")
+    move_aside(tmp_path / "link")
+    assert (tmp_path / "disk" / "run.old-1" / "file").is_file()
+    assert list((tmp_path / "link").iterdir()) == []
+
+
+def test_what_cannot_be_moved_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="absent: cannot be moved"):
+        move_aside(tmp_path / "absent")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    assert move_aside(Path("run")) == Path("run.old-1")
+
+
+class RefusedError(Exception):
+    pass
+
+
+def refuse() -> None:
+    raise RefusedError
+
+
+def test_a_folder_is_had_alone(tmp_path: Path) -> None:
+    with alone(tmp_path / "run", refuse):
+        with pytest.raises(RefusedError), alone(tmp_path / "run", refuse):
+            pass
+        with alone(tmp_path / "other", refuse):
+            pass
+    with alone(tmp_path / "run", refuse):
+        pass
+
+
+def test_a_child_does_not_hold_the_folder_of_a_parent_that_was_killed(tmp_path: Path) -> None:
+    program = "\n".join(
+        [
+            "import os, sys, time; from pathlib import Path; from vlrnn.files import alone",
+            "with alone(Path(sys.argv[1]), sys.exit):",
+            "    if os.fork() == 0:",
+            "        print(os.getpid(), flush=True)",
+            "        os.kill(os.getppid(), 9)",
+            "    time.sleep(600)",
+        ]
+    )
+    done = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert done.stdout
+    child = int(done.stdout.readline())
+    try:
+        assert done.wait(60) == -signal.SIGKILL
+        with alone(tmp_path, refuse):
+            os.kill(child, 0)  # which is there still
+    finally:
+        os.kill(child, signal.SIGKILL)
+        done.stdout.close()
 
 
 def test_json_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from errno import EISDIR
 from pathlib import Path
@@ -147,7 +147,8 @@ def spreadsheet_cell(value: Any) -> Any:
 def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file for writing that takes its name only when all is written: readers see the old one or the new one.
 
-    The folder is made when absent. When the body raises, the old file stays and the unfinished one is removed.
+    The folder is made when absent. When the body raises, the old file stays and the unfinished one is removed; a kill
+    leaves it, for `clear_unfinished`.
 
     Raises:
         UserError: the folder or file cannot be written, or the disk is full.
@@ -162,6 +163,7 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
         raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from None
     try:
         with os.fdopen(handle, "wb" if binary else "w", encoding=None if binary else "utf-8") as file:
+            _lock(handle)  # so that `clear_unfinished` leaves it
             yield file
         os.chmod(unfinished, 0o666 & ~_umask())
         os.replace(unfinished, path)
@@ -173,6 +175,55 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
         raise
 
 
+_UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `replacing` calls them
+
+
+def clear_unfinished(folders: Iterable[Path]) -> None:
+    """Remove what `replacing` left in these folders when it was killed; a file that is still being written stays, where
+    the system has locks."""
+    for folder in folders:
+        for path in folder.glob(".*") if fcntl is not None else ():
+            if _UNFINISHED.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                try:
+                    handle = os.open(path, os.O_RDONLY)
+                except OSError:  # finished meanwhile, or somebody else's
+                    continue
+                try:
+                    if _lock(handle):
+                        path.unlink(missing_ok=True)
+                finally:
+                    os.close(handle)
+
+
+def aside(folder: Path) -> Path:
+    """Where a folder is moved to by `move_aside`: `NAME.old-N` beside it, the first N that is free."""
+    real = Path(os.path.realpath(folder))
+    number = 1
+    while os.path.lexists(found := real.with_name(f"{real.name}.old-{number}")):
+        number += 1
+    return found if folder.is_symlink() or folder.name != real.name else folder.with_name(found.name)
+
+
+def is_aside(folder: Path) -> bool:
+    """Whether `move_aside` gave a folder its name: it is no run of today's."""
+    return re.search(r"\.old-\d+$", folder.name) is not None
+
+
+def move_aside(folder: Path) -> Path:
+    """Move a folder to `aside(folder)`, and leave an empty one in its place; a link stays, and what it leads to moves.
+
+    Raises:
+        UserError: it cannot be moved.
+    """
+    real, target = Path(os.path.realpath(folder)), aside(folder)
+    try:
+        real.rename(target)
+        real.mkdir()
+    except OSError as fault:
+        raise UserError(f"{folder}: cannot be moved to {target}: {fault.strerror or fault}") from None
+    return target
+
+
 def _refusal(fault: BaseException | None) -> OSError | None:
     """What the operating system refused, where that is behind a fault: libraries that write raise their own over it."""
     while fault is not None and not isinstance(fault, (OSError, UserError)):
@@ -180,11 +231,26 @@ def _refusal(fault: BaseException | None) -> OSError | None:
     return fault if isinstance(fault, OSError) else None
 
 
+_held: set[int] = set()  # the folders' handles
+
+
+def _release_in_child() -> None:
+    """A forked process holds what its parent does; one that loads examples, say, outlives a parent that is killed by
+    seconds."""
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_in_child)
+
+
 @contextmanager
 def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Let no other process be within such a block of the same folder, which is made when absent; whoever comes later
-    calls `waiting`, and waits. What ends, even by a kill, is within no more. Where the system or the disk has no such
-    locks, as some network disks have none, nobody waits.
+    calls `waiting`, and waits, unless that raises. What ends, even by a kill, is within no more. Where the system or
+    the disk has no such locks, as some network disks have none, nobody waits.
 
     Raises:
         UserError: the folder cannot be made.
@@ -194,18 +260,28 @@ def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as fault:
         raise UserError(f"{folder}: cannot be written: {fault.strerror or fault}") from None
+    _held.add(handle)
     try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            except OSError:
-                pass
+        if not _lock(handle):
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        if handle in _held:
+            _held.remove(handle)
+            os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file or folder until it is closed; False where another process has it, or another opening."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a disk without locks
+            pass
+    return True
 
 
 def _umask() -> int:
