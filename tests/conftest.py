@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+import yaml
 from data_scripts import Script
 from hypothesis import settings
 from PIL import Image
 from safetensors.torch import save_file
 
+from vlrnn.cli import main
 from vlrnn.records import Example, open_split, write_dataset
 
 torch.set_num_threads(1)  # tensors here are too small for more to help
@@ -114,6 +116,44 @@ def make_dataset() -> Callable[..., Path]:
 def dataset(make_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set that no test changes."""
     return make_dataset(tmp_path_factory.mktemp("data") / "squares")
+
+
+SMALL_RECIPE: dict[str, Any] = {
+    "model": {
+        "class_path": "vlrnn.tasks.captioning.Captioner",
+        "init_args": {
+            "encoder": {"class_path": "vlrnn.nn.encoders.NoImage"},
+            "decoder": {
+                "class_path": "vlrnn.nn.decoders.ShowAndTell",
+                "init_args": {
+                    "recurrence": {"class_path": "vlrnn.nn.recurrence.GRU", "init_args": {"width": 8}},
+                    "embedding": 8,
+                },
+            },
+            "decoding": {"max_new_tokens": 4},
+        },
+    },
+    "data": {"batch_size": 4, "min_count": 1},
+    "trainer": {"accelerator": "cpu", "max_epochs": 2, "enable_model_summary": False},
+}
+"""A captioner that sees nothing, and trains within a second: two epochs of two steps."""
+
+
+@pytest.fixture(scope="session")
+def small_recipe(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**SMALL_RECIPE, "data": {**SMALL_RECIPE["data"], "root": str(dataset)}}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def fit(small_recipe: Path) -> Callable[..., int]:
+    """`vlrnn fit` by the small recipe: function of a run folder and of flags; its exit code."""
+
+    def call(run: str | Path, *flags: str) -> int:
+        return main(["fit", "--config", str(small_recipe), "--trainer.default_root_dir", str(run), *flags])
+
+    return call
 
 
 @pytest.fixture

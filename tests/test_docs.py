@@ -133,6 +133,8 @@ def _recipe(name: str, rest: list[str]) -> None:
     small = _small(given)
     if name == "cache":
         small += ["--data.cache=cache"]
+    if name == "fit" and "--ckpt_path" not in rest:
+        small += ["--overwrite"]  # what the document before it trained there
     assert main([name, *rest, *small]) == 0
 
 

@@ -18,7 +18,7 @@ import torch
 import yaml
 from test_training_cli import Workshop, wait_for
 
-from vlrnn.files import read_json
+from vlrnn.files import alone, read_json
 from vlrnn.records import Prediction, RecordFile
 
 ENCODER = "model.init_args.encoder.init_args"
@@ -60,7 +60,7 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
         done = shop.run("fit", *LOSS, "--trainer.max_epochs", "4", "--ckpt_path", "last")
         assert done.returncode == 0, done.stderr
         logs.append(shop.log())
-    for name, count in (("train/loss", 12), ("val/loss", 4), ("val/CIDEr", 4)):
+    for name, count in (("train/loss", 12 + 4), ("val/loss", 4), ("val/CIDEr", 4)):
         one, two = ([float(row[name]) for row in log if row.get(name)] for log in logs)
         assert len(one) == len(two) == count
         assert two == pytest.approx(one, rel=1e-4, abs=1e-5), name
@@ -136,7 +136,7 @@ def test_processes_that_others_start_find_each_other(
         launched = started(shop, arguments) if folder.name == "theirs" else [(shop.command("fit", *arguments), {})]
         assert ended(launched, folder) == [0] * len(launched)
         logs.append([row["train/loss"] for row in shop.log() if row["train/loss"]])
-    assert len(logs[0]) == 4
+    assert len(logs[0]) == 4 + 2  # of steps and of epochs
     assert logs[0] == logs[1]
 
 
@@ -219,3 +219,39 @@ def test_where_one_is_asked_to_end_all_do(
     last = torch.load(shop.run_folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] > 0
     assert "between_steps" in last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("started", ["by Lightning", of_a_cluster, of_two_machines])
+def test_where_the_first_may_not_have_the_folder_all_end(
+    started: Any, classifier_file: Path, dataset: Path, tmp_path: Path
+) -> None:
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    launched = [(shop.command("fit", *TWO), {})] if isinstance(started, str) else started(shop, TWO)
+    with alone(shop.run_folder, pytest.fail):
+        running = [
+            subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, **place})
+            for command, place in launched
+        ]
+        try:
+            said = [each.communicate(timeout=120)[1] for each in running]
+        finally:
+            for each in running:
+                each.kill()
+    assert [each.returncode for each in running] == [2] * len(running)
+    assert all("another vlrnn fit trains in it" in each for each in said)
+    assert list(shop.run_folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_replace_a_run_by_its_own_recipe(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    """Which is moved aside only when both have read it."""
+    shop = Workshop(tmp_path, classifier_file, dataset)
+    assert shop.run("fit", *TWO, "--trainer.max_epochs", "1").returncode == 0
+    again = [sys.executable, "-m", "vlrnn", "fit", "--config", "run/config.yaml"]
+    for flags, code in (([], 2), (["--overwrite"], 0), (["--ckpt_path", "last"], 0)):
+        done = subprocess.run([*again, *flags], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stderr
+    assert "training is at its end" in done.stderr
+    assert (tmp_path / "run.old-1" / "checkpoints" / "best.ckpt").is_file()
+    assert (shop.run_folder / "checkpoints" / "best.ckpt").is_file()

@@ -193,7 +193,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "a recipe of bytes": (["--config=pickle.ckpt"], ["pickle.ckpt"]),
     "a truncated checkpoint": (["--ckpt_path", "half.ckpt"], ["half.ckpt"]),
     "a pickle to go on from": (["--ckpt_path", "pickle.ckpt"], ["pickle.ckpt", "refused"]),
-    "a checkpoint of which something is missing": (["--ckpt_path", "strange.ckpt"], ["broken"]),
+    "a checkpoint of which something is missing": (
+        ["--ckpt_path", "strange.ckpt", "--trainer.max_epochs", "3"],
+        ["broken"],
+    ),
     "no strategy": (["--trainer.strategy", "no_such"], ["invalid strategy name", "no_such"]),
     "no number of processes": (["--trainer.devices", "0"], ["devices"]),
     "no checkpoint to go on from": (["--ckpt_path", "absent.ckpt"], ["absent.ckpt"]),
@@ -318,7 +321,8 @@ def test_interrupted_training_goes_on(
     assert found, told
     step = torch.load(found[1], weights_only=True)["global_step"]
     epochs = str(torch.load(found[1], weights_only=True)["epoch"] + 2)
-    done = shop.run("fit", "--ckpt_path", found[1], "--trainer.max_epochs", epochs)
+    more = ("--trainer.max_epochs", epochs, "--early_stopping.patience", "100000")
+    done = shop.run("fit", "--ckpt_path", found[1], *more)
     assert done.returncode == 0, done.stderr
     quiet(done)
     after = torch.load(shop.run_folder / "checkpoints" / "last.ckpt", weights_only=True)

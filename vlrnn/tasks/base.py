@@ -50,6 +50,8 @@ class Task(Part, pl.LightningModule):
         self.encoder = encoder
         self.optimization = optimization
         self._since_step = torch.zeros(2)  # the loss's total and its words
+        self._epoch_loss = [0.0, 0.0]  # the same, of the steps of the epoch but the latest
+        self._latest: list[Tensor] = []  # of these steps: a GPU is not waited for at each
         self._validation = torch.zeros(2, dtype=torch.double)  # the same, of a validation
         self._guard = LossGuard()
         self._predictions: dict[Id, Prediction] = {}
@@ -122,8 +124,19 @@ class Task(Part, pl.LightningModule):
         self._epoch_began = time.monotonic()
 
     def on_train_epoch_end(self) -> None:
-        """Log what the epoch took, its validation with it."""
+        """Log the mean loss of the epoch, over words, and how long it took, its validation with it."""
+        total, words = self._add_latest()
+        self._epoch_loss = [0.0, 0.0]
+        if words:
+            self.log("train/loss", total / words, sync_dist=True, batch_size=1)
         self.log("train/seconds", time.monotonic() - self._epoch_began, sync_dist=True)
+
+    def _add_latest(self) -> list[float]:
+        """The loss of the epoch up to here, added step by step, so that one that goes on comes to the same."""
+        for step in torch.stack(self._latest).tolist() if self._latest else ():
+            self._epoch_loss = [sum(pair) for pair in zip(self._epoch_loss, step, strict=True)]
+        self._latest = []
+        return self._epoch_loss
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.loss(batch)
@@ -137,7 +150,8 @@ class Task(Part, pl.LightningModule):
         """Turn the gradient of a sum into that of the mean over all words, of all processes, since the last step. This
         comes before clipping. Lightning has divided the sum by the number of accumulated batches, and averaged over
         processes."""
-        total, words = self._over_processes(self._since_step)
+        total, words = sums = self._over_processes(self._since_step)
+        self._latest.append(sums)
         self._since_step = torch.zeros_like(self._since_step)
         self.log("train/loss", total / words.clamp(min=1), prog_bar=True, batch_size=1)
         factor = self.trainer.accumulate_grad_batches * self.trainer.world_size / words.clamp(min=1)
@@ -260,6 +274,7 @@ class Task(Part, pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._guard.check(self.global_step, self)  # nothing that has diverged is kept
+        checkpoint["epoch_loss"] = self._add_latest()
         checkpoint["vlrnn"] = {"format": FORMAT, "task": describe(self)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -275,3 +290,4 @@ class Task(Part, pl.LightningModule):
                 f"the checkpoint holds the weights of another model than the recipe's, {odd} to begin with (other "
                 "members, or another loss?); give the config.yaml of its run"
             )
+        self._epoch_loss = list(checkpoint.get("epoch_loss", self._epoch_loss))

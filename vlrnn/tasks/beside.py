@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vlrnn.errors import UserError
+from vlrnn.files import is_aside
 from vlrnn.runs import read_splits
 from vlrnn.terminal import printable
 
@@ -25,6 +26,8 @@ def baselines(run: Path, settings: Mapping[str, Any]) -> dict[Path, Mapping[str,
     """
     found: dict[Path, Mapping[str, Any]] = {}
     for folder in sorted(run.parent.glob(f"{run.name}-*")):
+        if is_aside(folder):
+            continue
         try:
             results = read_splits(folder).get(str(settings.get("split", "")))
         except UserError:  # not ours, or of another time: it is only not told of

@@ -23,6 +23,9 @@ _READERS = {
 }
 """Who is told here what a recipe says, and what a checkpoint holds."""
 
+_RESTORERS = {f"vlrnn.tasks.{name}" for name in ("optimization", "resuming", "run_start")}
+"""Modules of ours that are told, too, what a checkpoint holds beside weights."""
+
 
 def as_told(fault: Exception, caller: str) -> Exception:
     """What to tell: our own word, where one lies within; else that of those who are told what a recipe says, and cannot
@@ -43,13 +46,15 @@ def as_told(fault: Exception, caller: str) -> Exception:
             return within
         within = within.__cause__ or within.__context__
     frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)]
-    modules = {frame.f_globals.get("__name__", "") for frame in frames} - {caller}
+    restores = {frame.f_code.co_name for frame in frames} & {"_restore_modules_and_callbacks", "restore_training_state"}
+    readers = _RESTORERS if restores else set()
+    modules = {frame.f_globals.get("__name__", "") for frame in frames} - {caller, *readers}
     refused = isinstance(fault, (ArgumentError, MisconfigurationException))
     theirs = modules and {each.partition(".")[0] for each in modules} <= _READERS
     if isinstance(fault, OSError) or not (refused or theirs):
         return fault
     reason = f"{'' if refused else type(fault).__name__ + ': '}{' '.join(str(fault).split())}"
-    if {frame.f_code.co_name for frame in frames} & {"_restore_modules_and_callbacks", "restore_training_state"}:
+    if restores:
         return UserError(f"the checkpoint is broken, or training cannot go on from it: {reason}")
     return UserError(reason)
 

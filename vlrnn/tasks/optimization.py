@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pytorch_lightning as pl
 from torch import nn
@@ -59,6 +60,7 @@ class Optimization(Part):
         # A fused optimizer offers to undo the scale of float16's gradients itself; Lightning then refuses to clip them,
         # under bfloat16 too, which has no scale. Declined, they are scaled back before they are clipped.
         moved._step_supports_amp_scaling = False
+        moved.register_load_state_dict_pre_hook(_keep_settings)
         return moved
 
     def schedule(self, optimizer: Optimizer, steps: int) -> LambdaLR:
@@ -70,4 +72,24 @@ class Optimization(Part):
                 return (step + 1) / warm
             return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
-        return LambdaLR(optimizer, factor)
+        return _Schedule(optimizer, factor)
+
+
+def _keep_settings(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """The state of an optimizer with the settings of this one: training that goes on does so by its recipe."""
+    ours, theirs = optimizer.param_groups, state["param_groups"]
+    if len(ours) != len(theirs):
+        return state  # which is then refused
+    kept = [{**group, "params": each["params"]} for group, each in zip(ours, theirs, strict=True)]
+    return {**state, "param_groups": kept}
+
+
+class _Schedule(LambdaLR):
+    """A schedule that goes on from the step of another, with learning rates of its own."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        mine = {name: state_dict[name] for name in ("last_epoch", "_step_count")}
+        rates = [base * factor(mine["last_epoch"]) for base, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.__dict__.update(mine, _last_lr=rates)

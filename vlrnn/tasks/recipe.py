@@ -5,31 +5,27 @@ The YAML recipe and the flags are one: every option of the Trainer, the task and
 a flag.
 """
 
-import importlib
+import argparse
 import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import zip_longest
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from pytorch_lightning.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ProgressBar,
 )
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.utilities import rank_zero_only
 
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.text_stream import TextStream
 from vlrnn.errors import UserError
-from vlrnn.files import read_text
 from vlrnn.progress import is_told
 from vlrnn.runs import result_files
 from vlrnn.tasks.base import Task
@@ -37,8 +33,11 @@ from vlrnn.tasks.checkpoint import AnyPart, load_part
 from vlrnn.tasks.faults import as_told
 from vlrnn.tasks.progress_bar import Bar, ProgressLines
 from vlrnn.tasks.question_answering import QuestionAnswering
+from vlrnn.tasks.recipes import data_class, find_task, plain_recipe, read_recipes
 from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, cluster, loggers
+from vlrnn.tasks.run_start import NothingToDo, RunStart, starting_point
+from vlrnn.tasks.trainer_options import refuse_options
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.units import Units
 from vlrnn.text.vocabulary import Vocabulary
@@ -46,6 +45,28 @@ from vlrnn.text.vocabulary import Vocabulary
 
 class RecipeCLI(LightningCLI):
     """LightningCLI with the run folder of vlrnn: `--trainer.default_root_dir` holds all that a run leaves."""
+
+    def __init__(self, *args: Any, held: ExitStack, **more: Any) -> None:
+        self._held = held  # the run folder, until this is closed
+        self._start: RunStart | None = None  # of a fit that leaves anything
+        super().__init__(*args, **more)
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Those of vlrnn, each with what of Lightning's is no flag."""
+        given = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "weights_only"}
+        return dict.fromkeys(("fit", "validate", "test"), given)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument(
+                "--overwrite",
+                action="store_true",
+                default=argparse.SUPPRESS,  # it is no key of the recipe: whoever uses that again does not mean it
+                help="replace the run in the folder, which is moved to NAME.old-N first",
+            )
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
@@ -60,10 +81,6 @@ class RecipeCLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
             {
-                "checkpoint.mode": "max",
-                "checkpoint.filename": "best",
-                "checkpoint.auto_insert_metric_name": False,
-                "checkpoint.enable_version_counter": False,
                 "early_stopping.monitor": "",
                 "early_stopping.mode": "max",
                 "early_stopping.patience": 5,
@@ -121,7 +138,7 @@ class RecipeCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
-        callbacks = [*(settings["callbacks"] or []), LastWord()]
+        callbacks = [*([self._start] if self._start else []), *(settings["callbacks"] or []), LastWord()]
         own_bar = any(isinstance(each, ProgressBar) for each in callbacks)
         if settings["enable_progress_bar"] is not False and not own_bar:
             bar = is_told() and sys.stderr.isatty()
@@ -143,37 +160,37 @@ class RecipeCLI(LightningCLI):
         for callback in self.trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
                 callback.begin_here()
-        self._clear()
-
-    @rank_zero_only
-    def _clear(self) -> None:
-        """A run that starts anew leaves nothing of one before it, which could be taken for its own."""
-        if self._get(self.config_init, "ckpt_path") is None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            run = Path(self.trainer.default_root_dir)
-            results = (run / "log.csv", *run.glob("probes/*.json"), *result_files(run))
-            for stale in (*results, *(run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))):
-                stale.unlink(missing_ok=True)
+        if self._start:
+            self._start.hold(self.trainer)
 
     def before_instantiate_classes(self) -> None:
         """Checkpoints are compared by the task's own score, where no other is named."""
         settings = self.config[self.subcommand] if self.subcommand else self.config
         self._task = find_task(settings["model"]["class_path"])
-        if (batches := settings["trainer"]["accumulate_grad_batches"]) < 1:
-            raise UserError(f"trainer.accumulate_grad_batches must be at least 1, not {batches}")
+        refuse_options(settings["trainer"])
         for callback in ("checkpoint", "early_stopping"):
             if not settings[callback]["monitor"]:
                 settings[callback]["monitor"] = f"val/{self._task.headline}"
                 settings[callback]["mode"] = self._task.best
-        if self.subcommand:
-            checkpoints = Path(settings["trainer"]["default_root_dir"]) / "checkpoints"
-            settings["ckpt_path"] = self._checkpoint(checkpoints, settings["ckpt_path"])
-
-    def _checkpoint(self, folder: Path, named: str | None) -> str | None:
-        """The checkpoint to begin with: `last` is that of the run, if there is one yet. Scoring is of the run's best
-        where none is named, never of a model that learnt nothing."""
-        last, best = folder / "last.ckpt", folder / "best.ckpt"
+        run = Path(settings["trainer"]["default_root_dir"])
         if self.subcommand == "fit":
-            return (str(last) if last.is_file() else None) if named == "last" else named
+            self._begin(run, settings)
+        elif self.subcommand:
+            settings["ckpt_path"] = self._scored(run, settings["ckpt_path"])
+
+    def _begin(self, run: Path, settings: Any) -> None:
+        overwrite = settings.pop("overwrite", False)
+        if settings["trainer"]["fast_dev_run"]:  # which leaves nothing
+            if settings["ckpt_path"] is not None:
+                raise UserError("--trainer.fast_dev_run tries a recipe out from the start; leave --ckpt_path out")
+            return
+        named = settings["ckpt_path"] = starting_point(run, settings["ckpt_path"], overwrite)
+        recipe, _ = plain_recipe(self._parser("fit"), settings)
+        self._start = RunStart(run, self._held, recipe, begins=named is None, overwrite=overwrite)
+
+    def _scored(self, run: Path, named: str | None) -> str:
+        """The checkpoint to score: the run's best where none is named, never a model that learnt nothing."""
+        best = run / "checkpoints" / "best.ckpt"
         if named is None and not best.is_file():
             raise UserError(f"no checkpoint to score: name one with --ckpt_path (there is no {best})")
         return named or str(best)
@@ -187,7 +204,7 @@ def _hush() -> None:
         "Experiment logs directory .* exists and is not empty",
         "Checkpoint directory .* exists and is not empty",
         "Found .* in eval mode at the start of training",
-        "The dirpath has changed from",  # what is scored, or learnt further, may have another run folder
+        "SWA is currently only supported every epoch",  # it puts a schedule of its own in the place of ours
         ".*loading a checkpoint outside the 'fit' stage",  # of averaged weights, which the checkpoint holds
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*training batches .* smaller than the logging interval.*",  # the log has a line for each epoch as well
@@ -202,49 +219,6 @@ def _hush() -> None:
         "lightning_fabric.utilities.seed",
     ):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
-    """Read the recipes that are named ahead of jsonargparse, whose errors do not say in which file they are."""
-    recipes = []
-    for name, value in _flags(arguments):
-        if name in ("--config", "-c"):
-            try:
-                recipe = yaml.safe_load(read_text(value))
-            except yaml.MarkedYAMLError as fault:
-                line = fault.problem_mark.line + 1 if fault.problem_mark else 1
-                raise UserError(f"{value}:{line}: not YAML: {fault.problem}") from None
-            except yaml.YAMLError as fault:
-                raise UserError(f"{value}: not YAML: {' '.join(str(fault).split())}") from None
-            if not isinstance(recipe, dict):
-                raise UserError(f"{value}: not a recipe: expected keys and values")
-            recipes.append(recipe)
-    return recipes
-
-
-def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The flags among arguments, each with what stands behind it, or behind its equals sign."""
-    for flag, value in zip_longest(arguments, arguments[1:], fillvalue=""):
-        name, equals, own = flag.partition("=")
-        yield name, own if equals else value
-
-
-def find_task(path: str) -> type[Task]:
-    """The class of a task, by its path."""
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
-def _data_of(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> type[pl.LightningDataModule]:
-    """What the task that is named learns from. Its options are flags and keys, which must be known ahead of reading
-    any; where no task is found, reading them tells why."""
-    models = [recipe.get("model") for recipe in recipes]
-    named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
-    named += [value for name, value in _flags(arguments) if name in ("--model", "--model.class_path")]
-    try:
-        return find_task(next(path for path in reversed(named) if path)).data
-    except (StopIteration, ImportError, AttributeError, ValueError):
-        return Task.data
 
 
 @contextmanager
@@ -265,18 +239,25 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
     _hush()
-    data = _data_of(_read_recipes(arguments), arguments)
+    data = data_class(read_recipes(arguments), arguments)
     subcommand = [] if command == "cache" else [command]
     try:
-        cli = RecipeCLI(
-            Task,
-            data,
-            subclass_mode_model=True,
-            args=[*subcommand, *arguments],
-            run=bool(subcommand),
-            save_config_callback=RunConfig,
-            parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
-        )
+        with ExitStack() as held:
+            cli = RecipeCLI(
+                Task,
+                data,
+                held=held,
+                subclass_mode_model=True,
+                args=[*subcommand, *arguments],
+                run=bool(subcommand),
+                save_config_callback=RunConfig,
+                parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
+                auto_configure_optimizers=False,
+            )
+    except NothingToDo as reason:
+        if told := str(reason):  # of the first process
+            print(told, file=sys.stderr)
+        return
     except SystemExit as leaving:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault
             raise KeyboardInterrupt from None

@@ -2,16 +2,18 @@
 ended."""
 
 import random
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from vlrnn.data.resumable import ResumableLoader, fold_in_rank
 from vlrnn.errors import UserError
+from vlrnn.tasks.checkpoint import read_checkpoint
 from vlrnn.tasks.run_log import RunLog
 
 _SPARING = 50  # steps from one look at what GPUs agree on to the next: each time the processor waits for them
@@ -27,18 +29,33 @@ class Checkpoints(ModelCheckpoint):
 
     Where one process is asked to end, all do, and at the same step: one that went on alone would wait for the others.
 
+    A run that goes on in its own folder, whatever that is called now, has `best.ckpt` to beat; in another folder it
+    has a best of its own.
+
     Args:
+        monitor: the score by which the best is chosen.
+        mode: `max` or `min`, the better.
         last_every_n_steps: how often `last.ckpt` is written within an epoch; it also is at the end of each.
-        more: as `ModelCheckpoint` takes it.
+        verbose: tell of each best.
     """
 
-    def __init__(self, last_every_n_steps: int = 1000, **more: Any) -> None:
+    def __init__(
+        self,
+        monitor: str = "",
+        mode: Literal["max", "min"] = "max",
+        last_every_n_steps: int = 1000,
+        verbose: bool = False,
+    ) -> None:
         if last_every_n_steps < 1:
             raise UserError(f"checkpoint.last_every_n_steps must be at least 1, not {last_every_n_steps}")
-        try:
-            super().__init__(**more)
-        except ValueError as fault:  # of a folder that can have no such name
-            raise UserError(f"checkpoint: {fault}") from None
+        super().__init__(
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            verbose=verbose,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
         self.last_every_n_steps = last_every_n_steps
         self._begins: dict[str, Any] | None = None  # where random numbers stood
         self._asked = False  # this process, to end
@@ -124,8 +141,21 @@ class Checkpoints(ModelCheckpoint):
         self._between = None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self.current_score = state_dict["current_score"]  # which Lightning leaves behind
+        """Nothing: the best score is that of `best.ckpt`, see `on_load_checkpoint`."""
+
+    def _restore_best(self, trainer: pl.Trainer) -> None:
+        """Take the best score from the `best.ckpt` beside the checkpoint that training goes on from, where that lies in
+        the folder of this run."""
+        folder = Path(str(trainer.ckpt_path)).parent
+        if folder.resolve() != Path(str(self.dirpath)).resolve():
+            return
+        last, best = (self.format_checkpoint_name({}, name) for name in ("last", "best"))
+        self.last_model_path = last if Path(last).is_file() else ""
+        kept = read_checkpoint(best)["callbacks"].get(self.state_key) if Path(best).is_file() else None
+        if kept is not None:  # else it was chosen by another score
+            self.best_model_path = self.kth_best_model_path = best
+            self.best_model_score = self.kth_value = self.current_score = kept["best_model_score"]
+            self.best_k_models = {best: kept["best_model_score"]}
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -138,6 +168,10 @@ class Checkpoints(ModelCheckpoint):
     ) -> None:
         if trainer.state.fn != "fit":
             return
+        self._restore_best(trainer)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint["callbacks"]:
+                checkpoint["callbacks"][callback.state_key]["patience"] = callback.patience  # the recipe's
         self._found = checkpoint.get("between_steps")
         for logger in trainer.loggers:
             if isinstance(logger, RunLog):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import yaml
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
@@ -22,6 +23,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vlrnn.files import replacing
 from vlrnn.tasks.checkpoint import read_checkpoint
+from vlrnn.tasks.recipes import plain_recipe
 from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_log import RunLog
 from vlrnn.terminal import print_line
@@ -59,8 +61,8 @@ class LastWord(Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.is_global_zero:
-            path = getattr(trainer.checkpoint_callback, "last_model_path", "")
-            if path:
+            ours = (each for each in trainer.checkpoint_callbacks if isinstance(each, Checkpoints))
+            if path := getattr(next(ours, None), "last_model_path", ""):
                 config = Path(trainer.default_root_dir) / "config.yaml"
                 print_line(f"interrupted; what was learnt is in {path}", file=sys.stderr)
                 print_line(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
@@ -83,16 +85,33 @@ class PlainCheckpoints(TorchCheckpointIO):
 
 
 class RunConfig(SaveConfigCallback):
-    """Saves the recipe of a run as `config.yaml`; a later test or validation leaves that of training as it is."""
+    """Saves the recipe of a run as `config.yaml` when training begins, not ahead of it: a checkpoint that is refused
+    leaves the recipe there. A later test or validation leaves that of training, too."""
 
     def __init__(self, parser: LightningArgumentParser, config: Namespace) -> None:
         super().__init__(parser, config, save_to_log_dir=False)  # which would not write it whole
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Nothing yet."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save_config(trainer, pl_module, "fit")
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self.save_config(trainer, pl_module, "validate")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save_config(trainer, pl_module, "test")
+
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         path = Path(trainer.default_root_dir) / self.config_filename
-        if stage == "fit" or not path.is_file():
+        if trainer.is_global_zero and (stage == "fit" or not path.is_file()):
+            recipe, left_out = plain_recipe(self.parser, self.config)
             with replacing(path) as file:
-                file.write(self.parser.dump(self.config, skip_none=False))
+                yaml.safe_dump(recipe, file, sort_keys=False, allow_unicode=True)
+            if left_out:
+                print(f"{path}: without {', '.join(left_out)}, which no file can hold", file=sys.stderr)
 
 
 def cluster(plugins: Iterable[Any]) -> list[ClusterEnvironment]:

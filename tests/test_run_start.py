@@ -1,0 +1,340 @@
+"""How fit begins: no model and no result is lost, whatever the folder holds and however it is spelled."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from vlrnn.files import alone
+from vlrnn.tasks.run_start import contents
+
+Fit = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def trained(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, which no test changes."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    assert fit(run) == 0
+    return run
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, `run` of the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """All files, but for those that TensorBoard opens ahead of everything."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if not name.startswith("tensorboard")}
+
+
+def states(path: Path, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        state
+        for key, state in torch.load(path, weights_only=True)["callbacks"].items()
+        if key.partition("{")[0] == kind
+    )
+    return found
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.strip()
+
+
+# Beginning.
+
+
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [
+        ("checkpoints/best.ckpt", "a trained model"),
+        ("checkpoints/last.ckpt", "a trained model"),
+        ("metrics.json", "results"),
+        ("predictions.jsonl", "results"),
+        ("splits/val/metrics.json", "results"),
+        ("probes/chair.json", "results"),
+        ("config.yaml", ""),
+        ("log.csv", ""),
+        ("recipe.yaml", ""),
+    ],
+)
+def test_what_would_be_destroyed_is_found(tmp_path: Path, file: str, found: str) -> None:
+    assert contents(tmp_path / "absent") == ""
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("")
+    assert contents(tmp_path) == found
+
+
+@pytest.mark.parametrize("root", ["run", "./run", "link", "../{}/run"])
+@pytest.mark.parametrize("kept", ["everything", "best.ckpt", "last.ckpt", "results"])
+def test_what_is_there_is_not_trained_over(
+    root: str, kept: str, run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("link").symlink_to(run)
+    if kept == "results":
+        shutil.rmtree(run / "checkpoints")
+        (run / "metrics.json").write_text("{}")
+    elif kept != "everything":
+        (run / "checkpoints" / {"best.ckpt": "last.ckpt", "last.ckpt": "best.ckpt"}[kept]).unlink()
+    before = snapshot(run)
+    assert fit(root.format(Path.cwd().name)) == 2
+    line = told(capsys)
+    assert line.count("\n") == 0
+    assert ("results" if kept == "results" else "a trained model") in line
+    assert ("--ckpt_path last" in line) == (kept in ("everything", "last.ckpt"))
+    assert "--overwrite" in line
+    assert "run.old-1" in line
+    assert snapshot(run) == before
+
+
+def test_another_checkpoint_is_not_trained_over_it_either(
+    run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(run / "checkpoints" / "last.ckpt", "other.ckpt")
+    before = snapshot(run)
+    assert fit(run, "--ckpt_path", "other.ckpt", "--trainer.max_epochs", "3") == 2
+    assert "holds a trained model" in told(capsys)
+    assert snapshot(run) == before
+
+
+def test_overwrite_moves_the_old_run_aside(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "metrics.json").write_text("{}")
+    before = snapshot(run)
+    for number in (1, 2):
+        assert fit(run, "--overwrite") == 0
+        assert f"run.old-{number}" in told(capsys)
+        assert not (run / "metrics.json").exists()
+        assert "overwrite" not in yaml.safe_load((run / "config.yaml").read_text())
+    assert snapshot(Path("run.old-1")) == before
+    assert states(run / "checkpoints" / "best.ckpt", "Checkpoints")["best_model_path"].startswith(str(run))
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "run/checkpoints/best.ckpt"])
+def test_overwriting_and_going_on_exclude_each_other(
+    checkpoint: str, run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(run)
+    assert fit(run, "--overwrite", "--ckpt_path", checkpoint) == 2
+    assert "leave one of them out" in told(capsys)
+    assert snapshot(run) == before
+    assert not Path("run.old-1").exists()
+
+
+def test_a_run_is_not_moved_from_within(
+    run: Path, fit: Fit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run)
+    assert fit(".") == 2
+    assert "run.old-1 first" in told(capsys)
+    assert fit(".", "--overwrite") == 2
+    assert "from within it" in told(capsys)
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_a_dry_run_touches_nothing(run: Path, fit: Fit) -> None:
+    before = snapshot(run)
+    with alone(run, pytest.fail):
+        for flags, code in (((), 0), (("--overwrite",), 0), (("--ckpt_path", "last"), 2)):
+            assert fit(run, "--trainer.fast_dev_run", "true", *flags) == code
+    assert snapshot(run) == before
+    assert not Path("run.old-1").exists()
+
+
+@pytest.mark.parametrize("flags", [(), ("--ckpt_path", "last")])
+def test_what_was_killed_ahead_of_its_first_checkpoint_begins_anew(
+    flags: Sequence[str], run: Path, fit: Fit, trained: Path
+) -> None:
+    shutil.rmtree(run / "checkpoints")
+    assert fit(run, *flags) == 0
+    assert (run / "log.csv").read_text().count("\n") == (trained / "log.csv").read_text().count("\n")
+
+
+def test_what_was_killed_between_its_first_checkpoints_begins_anew(run: Path, fit: Fit) -> None:
+    """The best is written when it is found, and the last behind it."""
+    (run / "checkpoints" / "last.ckpt").unlink()
+    best = run / "checkpoints" / "best.ckpt"
+    first = torch.load(best, weights_only=True)
+    next(each for key, each in first["callbacks"].items() if key.startswith("Checkpoints"))["last_model_path"] = ""
+    torch.save(first, best)
+    assert fit(run, "--ckpt_path", "last") == 0
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_two_do_not_train_in_one_folder(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    before = snapshot(run)
+    with alone(run, pytest.fail):
+        for flags in (("--overwrite",), ("--ckpt_path", "last", "--trainer.max_epochs", "3")):
+            assert fit(run, *flags) == 2
+            line = told(capsys)
+            assert line.count("\n") == 0
+            assert "another vlrnn fit trains in it" in line
+    assert snapshot(run) == before
+    assert fit(run, "--ckpt_path", "last", "--trainer.max_epochs", "3") == 0
+
+
+def test_what_a_kill_left_is_cleared(run: Path, fit: Fit) -> None:
+    for name in ("checkpoints/.last.ckpt.abcd1234", ".log.csv.abcd1234"):
+        (run / name).write_text("half")
+    assert fit(run, "--ckpt_path", "last", "--trainer.max_epochs", "3") == 0
+    assert not [name for name in snapshot(run) if ".abcd1234" in name]
+
+
+# Going on.
+
+
+def renamed(run: Path) -> str:
+    run.rename("renamed")
+    return "renamed"
+
+
+def linked(run: Path) -> str:
+    Path("link").symlink_to(run)
+    return "link"
+
+
+SPELLINGS: dict[str, Callable[[Path], str]] = {
+    "as before": str,
+    "relative": lambda run: os.path.relpath(run),
+    "dotted": lambda run: f"./{run.name}/../{run.name}",
+    "through a link": linked,
+    "renamed": renamed,
+}
+
+
+@pytest.mark.parametrize("spelling", list(SPELLINGS))
+def test_a_worse_model_does_not_replace_the_best(spelling: str, run: Path, fit: Fit) -> None:
+    """However its folder is called. The best is given a score here that no model has."""
+    best = run / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(best, weights_only=True)
+    for key, state in checkpoint["callbacks"].items():
+        if key.startswith("Checkpoints"):
+            state["best_model_score"] = torch.tensor(11.0)
+    torch.save(checkpoint, best)
+    before = best.read_bytes()
+    root = SPELLINGS[spelling](run)
+    assert fit(root, "--ckpt_path", "last", "--trainer.max_epochs", "3") == 0
+    assert (Path(root) / "checkpoints" / "best.ckpt").read_bytes() == before
+    last = Path(root) / "checkpoints" / "last.ckpt"
+    assert float(states(last, "Checkpoints")["best_model_score"]) == 11
+    assert torch.load(last, weights_only=True)["epoch"] == 3
+
+
+def test_in_another_folder_there_is_another_best(run: Path, fit: Fit) -> None:
+    last = str(run / "checkpoints" / "last.ckpt")
+    before = snapshot(run)
+    assert fit("other", "--ckpt_path", last, "--trainer.max_epochs", "3") == 0
+    assert Path("other/checkpoints/best.ckpt").is_file()
+    assert snapshot(run) == before
+
+
+def test_the_recipe_counts(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of what training goes by, too: its checkpoint is that of a run by the recipe from the start, but for what it
+    learnt."""
+    optimization = "model.init_args.optimization"
+    changed = {
+        f"{optimization}.lr": ("0.001", "0.5"),
+        f"{optimization}.weight_decay": ("0.0001", "0.125"),
+        f"{optimization}.warmup": ("0.05", "0.5"),
+        "early_stopping.patience": ("5", "7"),
+        "trainer.max_epochs": ("2", "3"),
+        "trainer.gradient_clip_val": ("5.0", "0.25"),
+    }
+    flags = [word for name, (_, now) in changed.items() for word in (f"--{name}", now)]
+    more = ("--checkpoint.last_every_n_steps", "1")
+    assert fit(run, "--ckpt_path", "last", *flags, *more) == 0
+    line = told(capsys)
+    assert line.count("\n") == 0
+    for name, (then, now) in changed.items():
+        assert f"{name.rpartition('.')[2]} {then} -> {now}" in line
+    assert "seed" not in line
+    assert fit("whole", *flags) == 0
+    ours, theirs = (torch.load(f"{each}/checkpoints/last.ckpt", weights_only=True) for each in ("run", "whole"))
+    for one, other in zip(*(each["optimizer_states"][0]["param_groups"] for each in (ours, theirs)), strict=True):
+        assert one == other
+        assert one["initial_lr"] == 0.5
+        assert one["lr"] == 0
+    assert {group["weight_decay"] for group in ours["optimizer_states"][0]["param_groups"]} == {0, 0.125}
+    assert ours["lr_schedulers"] == theirs["lr_schedulers"]
+    assert states(run / "checkpoints" / "last.ckpt", "EarlyStopping")["patience"] == 7
+    assert yaml.safe_load((run / "config.yaml").read_text())["early_stopping"]["patience"] == 7
+
+
+def test_the_learning_rate_is_that_of_the_schedule_at_the_step(run: Path, fit: Fit) -> None:
+    flags = (
+        "--trainer.max_epochs",
+        "5",
+        "--model.init_args.optimization.lr",
+        "0.01",
+        "--trainer.log_every_n_steps",
+        "1",
+    )
+    rates = {}
+    for root, more in (("run", ("--ckpt_path", "last")), ("whole", ())):
+        assert fit(root, *flags, *more) == 0
+        rows = (Path(root) / "log.csv").read_text().splitlines()
+        place, step = (rows[0].split(",").index(name) for name in ("lr-AdamW/pg1", "step"))
+        rates[root] = {cells[step]: cells[place] for cells in (row.split(",") for row in rows[1:]) if cells[place]}
+    assert {step: rate for step, rate in rates["run"].items() if int(step) >= 4} == {
+        step: rate for step, rate in rates["whole"].items() if int(step) >= 4
+    }
+
+
+def test_nothing_is_told_where_nothing_changed(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"] |= {"processed": 1, "completed": 1}
+    torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
+    assert fit(run, "--ckpt_path", "last") == 0
+    assert "going on" not in told(capsys)
+
+
+OVER = {
+    "its epochs": ((), "at its end, at epoch 2 of 2", "--trainer.max_epochs"),
+    "more epochs": (("--trainer.max_epochs", "1"), "at its end, at epoch 2 of 1", "--trainer.max_epochs"),
+    "its steps": (("--trainer.max_steps", "4"), "at its end, at ", "--trainer.max_"),
+    "its patience": (
+        ("--trainer.max_epochs", "9", "--early_stopping.patience", "3"),
+        "stopped early, after epoch 2: val/CIDEr was no better than 0.5 in 3 validations",
+        "--early_stopping.patience",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", list(OVER))
+def test_a_run_that_is_over_says_so(why: str, run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    last = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    for key, state in checkpoint["callbacks"].items():
+        if key.startswith("EarlyStopping"):
+            state |= {"wait_count": 3, "best_score": torch.tensor(0.5), "patience": 3}
+    torch.save(checkpoint, last)
+    flags, reason, mend = OVER[why]
+    before = snapshot(run)
+    assert fit(run, "--ckpt_path", "last", *flags) == 0
+    line = told(capsys)
+    assert line.count("\n") == 0
+    assert reason in line
+    assert mend in line
+    assert snapshot(run) == before
+    more = ("--trainer.max_epochs", "3", "--early_stopping.patience", "9")
+    assert fit(run, "--ckpt_path", "last", *more) == 0
+    assert torch.load(last, weights_only=True)["epoch"] == 3
+
+
+def test_a_checkpoint_that_is_refused_changes_nothing(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor does it count as going on."""
+    before = snapshot(run)
+    width = "--model.init_args.decoder.init_args.recurrence.init_args.width"
+    assert fit(run, "--ckpt_path", "last", "--trainer.max_epochs", "3", width, "16") == 2
+    line = told(capsys)
+    assert line.count("\n") == 0
+    assert "another decoder than the recipe's" in line
+    assert snapshot(run) == before

@@ -1,0 +1,187 @@
+"""Lightning's options and callbacks: each works, or is refused in one line; and a recipe that was written can be used
+again."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from test_run_start import Fit, told
+
+from vlrnn.cli import main
+from vlrnn.tasks.base import Task
+
+_CALLBACK = "--trainer.callbacks+=pytorch_lightning.callbacks."
+
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "optimizer": (["--optimizer", "SGD", "--optimizer.lr", "0.5"], "unrecognized arguments: --optimizer"),
+    "scheduler": (["--lr_scheduler", "StepLR", "--lr_scheduler.step_size", "1"], "unrecognized arguments: --lr_sch"),
+    "weights_only": (["--weights_only", "false"], "unrecognized arguments: --weights_only"),
+    **{
+        f"checkpoint.{name}": ([f"--checkpoint.{name}", value], f"unrecognized arguments: --checkpoint.{name}")
+        for name, value in (("dirpath", "x"), ("filename", "x"), ("save_top_k", "3"), ("save_last", "true"))
+    },
+    **{
+        f"{name} {value}": ([f"--trainer.{name}", value], f"trainer.{name} ")
+        for name, value in (
+            ("accumulate_grad_batches", "0"),
+            ("enable_checkpointing", "false"),
+            ("barebones", "true"),
+            ("overfit_batches", "1"),
+            ("overfit_batches", "0.5"),
+            ("reload_dataloaders_every_n_epochs", "1"),
+            ("limit_predict_batches", "1"),
+            ("limit_train_batches", "0"),
+            ("limit_val_batches", "0"),
+            ("model_registry", "name"),
+            ("use_distributed_sampler", "false"),
+            ("strategy", "ddp_spawn"),
+            ("strategy", "ddp_fork_find_unused_parameters_true"),
+            ("strategy", "fsdp"),
+            ("strategy", "deepspeed_stage_2"),
+        )
+    },
+    **{
+        name: ([f"{_CALLBACK}{name}", *arguments], f"trainer.callbacks {name}: ")
+        for name, *arguments in (
+            ("LearningRateFinder",),
+            ("BatchSizeFinder",),
+            ("GradientAccumulationScheduler", '--trainer.callbacks.scheduling={"0": 1, "1": 2}'),
+            ("BackboneFinetuning",),
+            ("ModelPruning", "--trainer.callbacks.pruning_fn", "l1_unstructured"),
+            ("OnExceptionCheckpoint", "--trainer.callbacks.dirpath", "x"),
+            ("ModelCheckpoint", "--trainer.callbacks.save_last", "true"),
+            ("ModelCheckpoint", "--trainer.callbacks.filename", "best"),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("option", list(REFUSED))
+def test_what_would_do_nothing_is_refused(
+    option: str,
+    fit: Fit,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    flags, words = REFUSED[option]
+    assert fit(str(tmp_path / "run"), *flags) == 2
+    line = told(capsys)
+    assert line.count("\n") == 0, line
+    assert words in line
+    assert not (tmp_path / "run").exists()
+
+
+def logged(run: Path, name: str) -> list[float]:
+    with (run / "log.csv").open(newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def weights(run: Path, name: str = "last") -> torch.Tensor:
+    state = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+    return torch.cat([each.flatten() for each in state.values()])
+
+
+WORK: dict[str, list[str]] = {
+    "max_steps": ["--trainer.max_steps", "1"],
+    "limit_train_batches": ["--trainer.limit_train_batches", "1"],
+    "accumulate_grad_batches": ["--trainer.accumulate_grad_batches", "2"],
+    "gradient_clip_val": ["--trainer.gradient_clip_val", "0.001"],
+    "gradient_clip_algorithm": ["--trainer.gradient_clip_algorithm", "value", "--trainer.gradient_clip_val", "0.001"],
+    "WeightAveraging": [f"{_CALLBACK}EMAWeightAveraging"],
+    "StochasticWeightAveraging": [f"{_CALLBACK}StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.01"],
+}
+
+
+@pytest.fixture(scope="module")
+def plain(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("plain") / "run"
+    assert fit(run) == 0
+    return run
+
+
+@pytest.mark.parametrize("option", list(WORK))
+def test_what_is_accepted_works(
+    option: str,
+    fit: Fit,
+    plain: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is learnt is something else; and the recipe that is left does the same again, but for what it says that it
+    lacks."""
+    assert fit(str(tmp_path / "run"), *WORK[option]) == 0
+    assert "Warning" not in capsys.readouterr().err
+    assert not torch.equal(weights(tmp_path / "run"), weights(plain))
+    again = ["--config", str(tmp_path / "run" / "config.yaml"), "--trainer.default_root_dir", str(tmp_path / "again")]
+    assert main(["fit", *again]) == 0
+    assert torch.equal(weights(tmp_path / "run"), weights(tmp_path / "again"))
+
+
+def test_a_run_ends_when_its_time_is_over(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [
+        "--trainer.max_time",
+        "00:00:00:01",
+        "--trainer.max_epochs",
+        "100000",
+        "--early_stopping.patience",
+        "100000",
+    ]
+    assert fit(str(tmp_path), *flags) == 0
+    step = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < step < 200000
+    capsys.readouterr()
+    assert fit(str(tmp_path), *flags, "--ckpt_path", "last") == 0
+    assert "training has had its time; to go on, give a longer --trainer.max_time" in told(capsys)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--trainer.accumulate_grad_batches", "2"),
+        ("--trainer.limit_train_batches", "1"),
+        ("--trainer.max_steps", "3"),
+    ],
+)
+def test_the_learning_rate_ends_at_zero(flags: tuple[str, ...], fit: Fit, tmp_path: Path) -> None:
+    assert fit(str(tmp_path), "--data.batch_size", "2", *flags) == 0
+    state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert [group["lr"] for group in state["optimizer_states"][0]["param_groups"]] == pytest.approx([0, 0])
+
+
+def test_what_a_recipe_cannot_hold_is_told(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [f"{_CALLBACK}StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.01"]
+    assert fit(str(tmp_path), *flags) == 0
+    line = told(capsys)
+    assert line.count("\n") == 0
+    assert re.search(r"config\.yaml: without trainer\.callbacks\.0\.init_args\.\w+.*, which no file can hold", line)
+    text = (tmp_path / "config.yaml").read_text()
+    assert "Unable" not in text
+    assert yaml.safe_load(text)["trainer"]["callbacks"][0]["init_args"]["swa_lrs"] == 0.01
+
+
+def test_a_checkpoint_callback_of_ones_own_stands_beside(fit: Fit, tmp_path: Path) -> None:
+    assert fit(str(tmp_path), f"{_CALLBACK}ModelCheckpoint", "--trainer.callbacks.filename", "own") == 0
+    assert {path.name for path in tmp_path.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt", "own.ckpt"}
+
+
+def test_every_epoch_logs_the_loss_of_training(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean over all words of the epoch, however few its steps are."""
+    sums: dict[int, list[float]] = {}
+    before = Task.training_step
+
+    def training_step(self: Task, batch: Any, index: int) -> Any:
+        loss = self.loss(batch)
+        total, words = sums.get(self.current_epoch, [0.0, 0.0])
+        sums[self.current_epoch] = [total + float(loss.total.detach()), words + float(loss.words)]
+        return before(self, batch, index)
+
+    monkeypatch.setattr(Task, "training_step", training_step)
+    dropout = "--model.init_args.decoder.init_args.dropout"
+    assert fit(str(tmp_path), "--trainer.max_epochs", "3", dropout, "0") == 0
+    assert logged(tmp_path, "train/loss") == pytest.approx([total / words for total, words in sums.values()], rel=1e-5)
+    assert len(logged(tmp_path, "train/seconds")) == 3

@@ -1,0 +1,85 @@
+"""Reading recipes ahead of the command line: which files are named, and which task and data, on whose options the flags
+depend."""
+
+import importlib
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning.cli import LightningArgumentParser
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_text
+from vlrnn.tasks.base import Task
+
+
+def read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the recipes that are named ahead of jsonargparse, whose errors do not say in which file they are."""
+    recipes = []
+    for name, value in flags(arguments):
+        if name in ("--config", "-c"):
+            try:
+                recipe = yaml.safe_load(read_text(value))
+            except yaml.MarkedYAMLError as fault:
+                line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+                raise UserError(f"{value}:{line}: not YAML: {fault.problem}") from None
+            except yaml.YAMLError as fault:
+                raise UserError(f"{value}: not YAML: {' '.join(str(fault).split())}") from None
+            if not isinstance(recipe, dict):
+                raise UserError(f"{value}: not a recipe: expected keys and values")
+            recipes.append(recipe)
+    return recipes
+
+
+def flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The flags among arguments, each with what stands behind it, or behind its equals sign."""
+    for flag, value in zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, own = flag.partition("=")
+        yield name, own if equals else value
+
+
+def find_task(path: str) -> type[Task]:
+    """The class of a task, by its path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def data_class(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> type[pl.LightningDataModule]:
+    """What the task that is named learns from. Its options are flags and keys, which must be known ahead of reading
+    any; where no task is found, reading them tells why."""
+    models = [recipe.get("model") for recipe in recipes]
+    named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
+    named += [value for name, value in flags(arguments) if name in ("--model", "--model.class_path")]
+    try:
+        return find_task(next(path for path in reversed(named) if path)).data
+    except (StopIteration, ImportError, AttributeError, ValueError):
+        return Task.data
+
+
+_UNWRITTEN = "Unable to serialize instance"  # what jsonargparse puts in the place of such a value
+
+
+def plain_recipe(parser: LightningArgumentParser, config: Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The recipe of a run as plain data, which a file holds, and the keys that are left out of it, for their values are
+    none: a callback's function, say. Whoever uses the file has their defaults."""
+    left_out: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # jsonargparse calls it otherwise from 4.49 on
+        recipe = yaml.safe_load(parser.dump(config, skip_none=False))
+    return _plain(recipe, "", left_out), left_out
+
+
+def _plain(tree: Any, place: str, left_out: list[str]) -> Any:
+    children = enumerate(tree) if isinstance(tree, list) else tree.items() if isinstance(tree, dict) else ()
+    kept = {}
+    for key, value in children:
+        name = f"{place}.{key}" if place else str(key)
+        if isinstance(value, str) and value.startswith(_UNWRITTEN):
+            left_out.append(name)
+        else:
+            kept[key] = _plain(value, name, left_out)
+    return list(kept.values()) if isinstance(tree, list) else kept if isinstance(tree, dict) else tree

@@ -1,0 +1,92 @@
+"""Which of Lightning's options a recipe cannot have, and what it has instead. All others do what Lightning says that
+they do."""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pytorch_lightning import callbacks
+
+from vlrnn.errors import UserError
+
+_STRATEGIES = (
+    "ddp_spawn",
+    "ddp_fork",
+    "ddp_notebook",
+    "fsdp",
+    "FSDP",
+    "deepspeed",
+    "DeepSpeed",
+    "ModelParallel",
+    "xla",
+)
+"""How the names of those begin that are refused."""
+
+_REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "accumulate_grad_batches": (lambda value: value < 1, "must be at least 1"),
+    "enable_checkpointing": (
+        lambda value: value is False,
+        "a run is scored and gone on with by its checkpoints; --trainer.fast_dev_run true leaves nothing",
+    ),
+    "barebones": (bool, "leaves neither a log nor a checkpoint; --trainer.fast_dev_run true tries a recipe out"),
+    "overfit_batches": (bool, "--overfit N learns N examples by heart, and is scored on them"),
+    "reload_dataloaders_every_n_epochs": (bool, "data never change in a run, and going on needs to know their order"),
+    "limit_predict_batches": (lambda value: value is not None, "vlrnn has no predict; test writes the predictions"),
+    "model_registry": (lambda value: value is not None, "vlrnn export writes a model for the hub"),
+    "use_distributed_sampler": (lambda value: value is False, "each process has a share of its own in any case"),
+    "limit_train_batches": (lambda value: value == 0, "0 leaves nothing to learn; vlrnn validate scores a model"),
+    "limit_val_batches": (lambda value: value == 0, "0 leaves nothing to choose the best model by"),
+    "strategy": (
+        lambda value: _class_name(value).startswith(_STRATEGIES),
+        "auto or ddp: each process holds the whole model, and is started anew",
+    ),
+}
+"""Option of the Trainer -> when it is refused, and why."""
+
+_CALLBACKS: dict[type, str] = {
+    callbacks.LearningRateFinder: "the learning rate is the recipe's; vlrnn study sweep finds a good one",
+    callbacks.BatchSizeFinder: "the batch size is the recipe's; try some with --trainer.fast_dev_run true",
+    callbacks.GradientAccumulationScheduler: (
+        "the schedule of the learning rate needs one number for the whole run: --trainer.accumulate_grad_batches"
+    ),
+    callbacks.BaseFinetuning: "--model.init_args.encoder.init_args.trainable_from says which blocks of a CNN learn",
+    callbacks.ModelPruning: "no checkpoint holds pruned weights such that they can be loaded",
+    callbacks.OnExceptionCheckpoint: "a run that ends by a fault leaves last.ckpt; --ckpt_path last goes on from it",
+    callbacks.BasePredictionWriter: "vlrnn has no predict; test writes the predictions",
+}
+"""Callback -> why it is refused."""
+
+
+def refuse_options(trainer: Mapping[str, Any]) -> None:
+    """See whether all options of the Trainer do something here.
+
+    Raises:
+        UserError: one would not; says what there is instead.
+    """
+    for name, (refused, reason) in _REFUSED.items():
+        if name in trainer and refused(trainer[name]):
+            raise UserError(f"trainer.{name} {_class_name(trainer[name])}: {reason}")
+    given = trainer["callbacks"]
+    for each in given if isinstance(given, Iterable) else [given]:
+        _refuse_callback(each)
+
+
+def _refuse_callback(callback: Any) -> None:
+    if not isinstance(callback, Mapping) and not hasattr(callback, "class_path"):
+        return
+    module, _, name = callback["class_path"].rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    for base, reason in _CALLBACKS.items():
+        if issubclass(kind, base):
+            raise UserError(f"trainer.callbacks {name}: {reason}")
+    arguments = callback.get("init_args") or {}
+    if issubclass(kind, callbacks.ModelCheckpoint) and (
+        arguments.get("save_last") or arguments.get("filename") in ("best", "last")
+    ):
+        raise UserError(f"trainer.callbacks {name}: best.ckpt and last.ckpt are the run's own")
+
+
+def _class_name(value: Any) -> str:
+    """What to call the value of an option: a class by its name, anything else as it is."""
+    path = value.get("class_path") if hasattr(value, "get") else None
+    return path.rpartition(".")[2] if isinstance(path, str) else str(value)
