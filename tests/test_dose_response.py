@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from vlrnn.data.scenes import Scene, SceneObject
 from vlrnn.errors import UserError
@@ -13,6 +15,7 @@ from vlrnn.records import Example, Prediction, open_split, write_records
 from vlrnn.studies.dose_measures import Measured, measure_answers, measure_captions, objects_told, scene_of, tempts
 from vlrnn.studies.dose_response import Plan, dose_response, make_tests
 from vlrnn.studies.plans import keep_plan
+from vlrnn.studies.training import train_and_test
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +161,29 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         assert task["rise"].keys() - {"objects"} == {"ring", "triangle", "excess", "right", "grounding"}
     captions = again.scores["captioning"]["bias 0"]
     assert captions["grounding"]["value"] <= captions["objects"]["value"]
+
+
+def test_a_plan_is_replaced_by_moving_it_aside(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    keep_plan(out, {"seeds": 3})
+    (out / "result").write_text("")
+    with pytest.raises(UserError, match=r"--overwrite replaces it \(the old one is moved to .*study.old-1 first\)"):
+        keep_plan(out, {"seeds": 2})
+    keep_plan(out, {"seeds": 2}, overwrite=True)
+    assert [path.name for path in out.iterdir()] == ["plan.json"]
+    assert (tmp_path / "study.old-1" / "result").is_file()
+
+
+def test_a_folder_of_another_kind_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match=r"holds results, and no plan; .*--overwrite"):
+        keep_plan(tmp_path, {"seeds": 2})
+
+
+def test_a_run_by_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_text("")
+    recipe: dict[str, Any] = {"seed_everything": 1, "data": {"root": "somewhere"}, "trainer": {}}
+    (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "seed_everything": 2}))
+    with pytest.raises(UserError, match=r"holds a trained model by another recipe; .*--overwrite"):
+        train_and_test(tmp_path / "run", recipe)

@@ -142,7 +142,7 @@ def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
         {"LIC": 60, "accuracy_difference": 50, "LIC_M": 90, "LIC_D": 30, "accuracy_M": 100, "accuracy_D": 50}
     )
     assert first.scores["lstm"]["LIC"]["n"] == 10
-    with pytest.raises(UserError, match=r"seed-0.json: made from other captions"):
+    with pytest.raises(UserError, match=r"holds another plan \(captions\)"):
         leakage(tmp_path, made(40, said=0.6), seeds=1)
     (tmp_path / "seed-0.json").write_text("[]")
     with pytest.raises(UserError, match="made from other captions"):

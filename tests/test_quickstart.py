@@ -1,6 +1,7 @@
 """The quickstart: the whole path on synthetic scenes, small and quick."""
 
 import json
+import shutil
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ from vlrnn.data.images import pixels
 from vlrnn.data.scene_pictures import render
 from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, sample_scene
 from vlrnn.data.synthetic import make_scenes
+from vlrnn.files import alone
 from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.predictor import Predictor
 from vlrnn.records import open_split
@@ -130,6 +132,31 @@ def test_its_commands_work(small: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "how many objects are there?: " in capsys.readouterr().out
     blind = Predictor.load(small / "captioning-blind" / "checkpoints" / "best.ckpt")
     assert len({blind.caption(scene).text for scene in scenes}) == 1
+
+
+def test_it_goes_on_by_the_same_settings_alone(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever its folder is called now. What is there stays; a run that was not scored yet is."""
+    out = tmp_path / "moved"
+    shutil.copytree(small, out)
+    (out / "classifier_vqa-blind" / "metrics.json").unlink()
+    before = {path: path.read_bytes() for path in out.rglob("*.ckpt")}
+    sizes = ["--train", "48", "--val", "6", "--test", "8"]
+    assert main(["quickstart", "--out", str(out), *sizes]) == 0
+    assert {path: path.read_bytes() for path in out.rglob("*.ckpt")} == before
+    one, other = (json.loads((each / "metrics.json").read_text()) for each in (small, out))
+    for task in TASKS:
+        assert one[task]["scores"] == other[task]["scores"]
+        assert one[task]["blind"] == other[task]["blind"]
+    capsys.readouterr()
+    assert main(["quickstart", "--out", str(out), *sizes, "--seed", "1"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "holds another plan (seed)" in line
+    assert "--overwrite" in line
+    assert "moved.old-1" in line
+    with alone(out, pytest.fail):
+        assert main(["quickstart", "--out", str(out), *sizes]) == 2
+    assert "another process works in it" in capsys.readouterr().err
 
 
 @pytest.mark.slow

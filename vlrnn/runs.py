@@ -212,12 +212,6 @@ def write_scores(run: Path, split: str, result: Mapping[str, Any]) -> None:
         shutil.rmtree(run / "splits" / f"{split}.old", ignore_errors=True)
 
 
-def result_files(run: Path) -> list[Path]:
-    """All files of results in a run folder, of every split."""
-    names = (_METRICS, _PREDICTIONS, _ATTENTION)
-    return [path for place in (".", "splits/*") for name in names for path in run.glob(f"{place}/{name}")]
-
-
 def _has_scores(folder: Path) -> bool:
     try:
         return bool(read_result(folder / _METRICS)["scores"])

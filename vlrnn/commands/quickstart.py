@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from vlrnn.commands.study import add_overwrite, of_one_process
 from vlrnn.terminal import printable
 
 SHOWN = {
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val", type=int, default=200, help="validation scenes (%(default)s)")
     parser.add_argument("--test", type=int, default=1000, help="test scenes (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    add_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -27,9 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
     from vlrnn.report.page import format_score
     from vlrnn.studies.quickstart import quickstart
 
-    metrics = quickstart(
-        arguments.out, train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed
-    )
+    out = arguments.out
+    sizes = {name: getattr(arguments, name) for name in ("train", "val", "test")}
+    with of_one_process(Path(out)):
+        metrics = quickstart(out, **sizes, seed=arguments.seed, overwrite=arguments.overwrite)
     for title, scores in SHOWN.items():
         found = metrics[title]
         print(f"\n{title:<36}{'':<26}without the image")

@@ -66,13 +66,14 @@ class Plan:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
-def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Finding:
+def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000, overwrite: bool = False) -> Finding:
     """Run it all into a folder. What is there of an earlier call with the same plan is not made again.
 
     Args:
         out: the folder; gets `cnn.safetensors`, `bias-B/scenes`, `test/`, and `runs/` with a run folder for each model.
         plan: what is trained.
         resamples: of the bootstrap over seeds and scenes.
+        overwrite: move what is in the folder aside first.
 
     Returns:
         for each task and bias the shares, in 0..1: `ring`, of scenes with a star and no ring in which one is made up;
@@ -84,7 +85,7 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000) -> Find
         UserError: the folder holds another plan.
     """
     out = Path(out)
-    keep_plan(out, asdict(plan) | {"biases": list(plan.biases)})
+    keep_plan(out, asdict(plan) | {"biases": list(plan.biases)}, overwrite=overwrite)
     say("scenes, and a CNN pretrained on those without bias")
     folders = {bias: out / f"bias-{bias:g}" for bias in plan.biases}
     cnn = out / "cnn.safetensors"

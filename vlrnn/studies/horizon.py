@@ -57,7 +57,9 @@ class Plan:
             raise UserError(f"--lr must be above 0, not {self.lr}")
 
 
-def horizon(out: str | Path, cells: Sequence[str], plan: Plan, *, resamples: int = 1000) -> Finding:
+def horizon(
+    out: str | Path, cells: Sequence[str], plan: Plan, *, resamples: int = 1000, overwrite: bool = False
+) -> Finding:
     """Run it all into a folder. What is there of an earlier call with the same plan is not learnt again.
 
     Args:
@@ -65,6 +67,7 @@ def horizon(out: str | Path, cells: Sequence[str], plan: Plan, *, resamples: int
         cells: see `vlrnn.nn.cells`.
         plan: what is learnt.
         resamples: of the bootstrap over seeds.
+        overwrite: move what is in the folder aside first.
 
     Returns:
         task -> cell -> `horizon`, in steps, 0 where no length was solved, and `at_N`, the error at each length. The row
@@ -78,7 +81,8 @@ def horizon(out: str | Path, cells: Sequence[str], plan: Plan, *, resamples: int
         raise UserError("--cells names no recurrence")
     for cell in cells:
         that_speaks(named_cell(cell, 1, width=plan.width))
-    keep_plan(out, {**asdict(plan), "tasks": list(plan.tasks), "lengths": list(plan.lengths)} | {"seeds": None})
+    kept = {**asdict(plan), "tasks": list(plan.tasks), "lengths": list(plan.lengths), "seeds": None}
+    keep_plan(out, kept, overwrite=overwrite)
     jobs = [(task, cell, plan.seed + number) for number in range(plan.seeds) for task in plan.tasks for cell in cells]
     _learn_all([job for job in jobs if not _kept(out, *job).is_file()], out, plan)
     errors = {job: read_json(_kept(out, *job))["errors"] for job in jobs}

@@ -22,6 +22,7 @@ from vlrnn.probes.gender_words import GENDERS
 from vlrnn.progress import track
 from vlrnn.studies.attackers import ATTACKERS, Captions, attack
 from vlrnn.studies.masked_captions import MASK, Masked
+from vlrnn.studies.plans import keep_plan
 
 TEST, VALIDATION = 0.25, 0.15
 """The shares of the images that an attacker guesses, and that say when it has learnt enough."""
@@ -95,6 +96,7 @@ def leakage(
     notes: Sequence[str] = (),
     resamples: int = 1000,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> Finding:
     """Attack with several seeds. A seed that is in the folder, of the same captions, is not attacked again.
 
@@ -105,6 +107,7 @@ def leakage(
         settings, notes: told on.
         resamples: of the bootstrap over seeds and images.
         seed: the first; also of the bootstrap.
+        overwrite: move what is in the folder aside first.
 
     Returns:
         of each attacker, in percent: `LIC_M` and `LIC_D`, the mean confidence in guesses that are right (0 where
@@ -116,6 +119,7 @@ def leakage(
         UserError: the folder has results of other captions.
     """
     digest = hashlib.sha256(json.dumps([asdict(image) for image in images]).encode()).hexdigest()
+    keep_plan(Path(out), {"captions": digest}, overwrite=overwrite)
     runs = {}
     for each in track(range(seed, seed + seeds), "attacking", unit="seeds"):
         path = Path(out) / f"seed-{each}.json"
@@ -123,7 +127,7 @@ def leakage(
             write_json(path, {"captions": digest, **attack_once(images, each)})
         runs[each] = read_json(path)
         if not isinstance(runs[each], dict) or runs[each].get("captions") != digest:
-            raise UserError(f"{path}: made from other captions; choose another --out, or remove it")
+            raise UserError(f"{path}: made from other captions; remove it")
     scores, spread = {}, {}
     for name in ATTACKERS:
         found = _guessed(list(runs.values()), images, name)

@@ -18,6 +18,7 @@ from vlrnn.progress import say, track
 from vlrnn.report.page import write_report
 from vlrnn.runs import choose_split
 from vlrnn.studies import scene_recipes
+from vlrnn.studies.plans import keep_plan
 from vlrnn.studies.quickstart_probes import PROBES, run_probe
 from vlrnn.studies.scene_recipes import SIDE, Recipe
 from vlrnn.studies.training import pretrain_cnn, train_and_test, two_processes
@@ -31,40 +32,52 @@ RECIPES = {
 
 
 def quickstart(
-    out: str | Path, *, train: int = 8000, val: int = 200, test: int = 1000, seed: int = 0
+    out: str | Path, *, train: int = 8000, val: int = 200, test: int = 1000, seed: int = 0, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Run it all into a folder.
+    """Run it all into a folder. What is there of an earlier call with the same settings is not made again.
 
     Args:
         out: the folder; gets `scenes/`, `cnn.safetensors`, the run folders `captioning/`, `generative_vqa/` and
             `classifier_vqa/`, each with its `-blind/`, `metrics.json` and `report.html`.
         train, val, test: how many scenes.
         seed: of everything.
+        overwrite: move what is in the folder aside first.
 
     Returns:
         what is in `metrics.json`.
+
+    Raises:
+        UserError: the folder holds something else.
     """
     out = Path(out)
     began = time.monotonic()
+    keep_plan(out, {"train": train, "val": val, "test": test, "seed": seed}, overwrite=overwrite)
     say("1/4 scenes, captions of them, and questions")
-    make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE)
+    if not (out / "scenes" / "captions" / "dataset.json").is_file():  # which is written last
+        make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE)
     say("2/4 a small CNN; over it a captioner and two answerers, each also without the image")
     cnn = out / "cnn.safetensors"
     recipes = {name: recipe(out, cnn, seed) for name, recipe in RECIPES.items()}
     blind = {f"{name}-blind": scene_recipes.without_image(recipe) for name, recipe in recipes.items()}
     with two_processes() as pool:
-        pretraining = pool.submit(pretrain_cnn, out / "scenes", cnn, seed)
+        pretraining = None if cnn.is_file() else pool.submit(pretrain_cnn, out / "scenes", cnn, seed)
         # The blind ones need no CNN. The longest first, that no core is idle at the end.
         longest = next(iter(blind))
         runs = {pool.submit(_train_and_test, out / longest, blind.pop(longest)): longest}
-        accuracy, seconds = pretraining.result()
-        say(f"    cnn: {accuracy:.1%} of the objects of scenes that it has not seen told right; {seconds:.0f} s")
+        if pretraining:
+            accuracy, seconds = pretraining.result()
+            say(f"    cnn: {accuracy:.1%} of the objects of scenes that it has not seen told right; {seconds:.0f} s")
         runs |= {pool.submit(_train_and_test, out / name, recipe): name for name, recipe in (recipes | blind).items()}
         for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
             say(f"    {runs[run]}: trained and scored in {run.result()[1]:.0f} s")
         found = {name: run.result() for run, name in runs.items()}
         say("3/4 probes: whether they look, what they make up, what they know of themselves")
-        probes = [pool.submit(run_probe, out, run, name, seed) for run, names in PROBES.items() for name in names]
+        probes = [
+            pool.submit(run_probe, out, run, name, seed)
+            for run, names in PROBES.items()
+            for name in names
+            if not (out / run / "probes" / f"{name}.json").is_file()
+        ]
         for probe in track(as_completed(probes), "probing", total=len(probes), unit="probes"):
             probe.result()
     metrics: dict[str, Any] = {

@@ -60,7 +60,9 @@ class Plan:
         return list(dict.fromkeys([*self.cells, BESIDE]))
 
 
-def recurrences(out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: int = 5) -> Finding:
+def recurrences(
+    out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: int = 5, overwrite: bool = False
+) -> Finding:
     """Run it all into a folder. Models that are there are not trained again, and one that was interrupted goes on.
 
     Args:
@@ -68,6 +70,7 @@ def recurrences(out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: 
         plan: what is trained.
         resamples: of the bootstrap over images.
         repeats: how often each is timed.
+        overwrite: move what is in the folder aside first.
 
     Returns:
         of each cell the score, CIDEr or accuracy, the mean over its seeds; `difference`, what it is above that of the
@@ -82,7 +85,7 @@ def recurrences(out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: 
     if not places:
         raise UserError(f"{', '.join(plan.configs)}: names no recurrence whose place another could take")
     overlays = {cell: _overlay(cell, places) for cell in plan.all_cells}
-    keep_plan(out, {"recipe": recipe, "flags": list(plan.flags), "seed": plan.seed})
+    keep_plan(out, {"recipe": recipe, "flags": list(plan.flags), "seed": plan.seed}, overwrite=overwrite)
     jobs = [(_run(out, cell, seed), overlays[cell], seed) for seed in _seeds(plan) for cell in plan.all_cells]
     _train_all([job for job in jobs if not is_scored(job[0])], plan)
     say("timing them side by side")

@@ -83,13 +83,14 @@ class _Sweep(NamedTuple):
         return self.out / "runs" / f"trial-{number:03d}"
 
 
-def sweep(out: str | Path, plan: Plan) -> Finding:
+def sweep(out: str | Path, plan: Plan, *, overwrite: bool = False) -> Finding:
     """Run it all into a folder. Trials that are there are not run again, one that was interrupted goes on, and more of
     them may be asked for later: they are those that would have come if all had been asked for at once.
 
     Args:
         out: the folder; gets `runs/trial-NNN`, run folders all, and `best.yaml`, the best settings as an overlay.
         plan: what is tried.
+        overwrite: move what is in the folder aside first.
 
     Returns:
         of each trial its score on val, the best first, and that of the `best` by itself. `details.trials` has the
@@ -102,7 +103,7 @@ def sweep(out: str | Path, plan: Plan) -> Finding:
     recipe = whole_recipe([*_configs(plan), *plan.flags])
     space = read_space(plan.keys, recipe)
     told = {"keys": list(plan.keys), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
-    keep_plan(Path(out), {"recipe": merged(plan.configs), **told})
+    keep_plan(Path(out), {"recipe": merged(plan.configs), **told}, overwrite=overwrite)
     task = find_task(recipe["model"]["class_path"])
     the = _Sweep(Path(out), plan, space, task.headline, task.best)
     return _found(the, list(track(_run_all(the), "sweep", total=the.last, unit="trials")))

@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import yaml
 
-from vlrnn.files import replacing
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, read_text, replacing, write_json
 from vlrnn.studies.pretraining import pretrain
 from vlrnn.studies.scene_recipes import CNN, Recipe
 from vlrnn.tasks.recipe import run_recipe
+from vlrnn.tasks.run_start import contents
 from vlrnn.workers import workers
 
 
@@ -40,7 +43,7 @@ def pretrain_cnn(scenes: Path, out: Path, seed: int, epochs: int = 3) -> tuple[f
 
 def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None = None) -> float:
     """Train by a recipe, and score the best checkpoint; the run folder has all of it, and in `output.txt` what was
-    printed.
+    printed. What is there by the same recipe is not done again, and training that was interrupted goes on.
 
     Args:
         run: the run folder.
@@ -50,16 +53,35 @@ def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None 
 
     Returns:
         the seconds it took.
+
+    Raises:
+        UserError: the folder holds a run by another recipe.
     """
     began = time.monotonic()
     recipe["trainer"]["default_root_dir"] = str(run)
-    path = run / "recipe.yaml"
+    tests = tests or {run: Path(recipe["data"]["root"])}
+    path, done = run / "recipe.yaml", run / "seconds.json"
+    if contents(run):
+        before = yaml.safe_load(read_text(path)) if path.is_file() else None
+        if _without_places(before) != _without_places(recipe):
+            raise UserError(f"{run}: holds {contents(run)} by another recipe; choose another --out, or --overwrite it")
+    if done.is_file() and all((into / "metrics.json").is_file() for into in tests):
+        return float(read_json(done))
     with replacing(path) as file:
         yaml.safe_dump(recipe, file, sort_keys=False)
     best = ["--config", str(path), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
     # Two at a time would write through each other.
-    with (run / "output.txt").open("w", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
-        run_recipe("fit", ["--config", str(path)])
-        for into, root in (tests or {run: Path(recipe["data"]["root"])}).items():
+    with (run / "output.txt").open("a", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
+        run_recipe("fit", ["--config", str(path), "--ckpt_path", "last"])
+        for into, root in tests.items():
             run_recipe("test", [*best, "--data.root", str(root), "--trainer.default_root_dir", str(into)])
-    return round(time.monotonic() - began, 1)
+    seconds = round(time.monotonic() - began, 1)
+    write_json(done, seconds)
+    return seconds
+
+
+def _without_places(tree: Any) -> Any:
+    """A recipe without where files lie, for the folder of a study may have another name by now."""
+    if isinstance(tree, dict):
+        return {key: _without_places(value) for key, value in tree.items()}
+    return None if isinstance(tree, str) and "/" in tree else tree

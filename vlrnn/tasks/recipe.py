@@ -27,7 +27,6 @@ from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.text_stream import TextStream
 from vlrnn.errors import UserError
 from vlrnn.progress import is_told
-from vlrnn.runs import result_files
 from vlrnn.tasks.base import Task
 from vlrnn.tasks.checkpoint import AnyPart, load_part
 from vlrnn.tasks.faults import as_told
@@ -255,8 +254,8 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
                 auto_configure_optimizers=False,
             )
     except NothingToDo as reason:
-        if told := str(reason):  # of the first process
-            print(told, file=sys.stderr)
+        if line := str(reason):  # of the first process
+            print(line, file=sys.stderr)
         return
     except SystemExit as leaving:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> Finding:
         arguments.seed,
         arguments.epochs,
     )
-    finding = dose_response(arguments.out, plan, resamples=arguments.resamples)
+    finding = dose_response(arguments.out, plan, resamples=arguments.resamples, overwrite=arguments.overwrite)
     picture = arguments.out / "dose-response.png"
     save_dose_response(picture, finding.scores, finding.settings)
     print_line(f"drawn: {picture}")

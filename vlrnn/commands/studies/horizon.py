@@ -28,7 +28,8 @@ def run(arguments: argparse.Namespace) -> Finding:
 
     names = ("tasks", "lengths", "seeds", "steps", "rows", "width", "lr", "seed")
     plan = Plan(**{name: getattr(arguments, name) for name in names})
-    finding = horizon(arguments.out, split_cells(arguments.cells), plan, resamples=arguments.resamples)
+    more = {"resamples": arguments.resamples, "overwrite": arguments.overwrite}
+    finding = horizon(arguments.out, split_cells(arguments.cells), plan, **more)
     picture = arguments.out / "horizon.png"
     save_horizon(picture, finding.scores, finding.settings)
     print_line(f"drawn: {picture}")

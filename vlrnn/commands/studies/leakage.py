@@ -37,4 +37,5 @@ def run(arguments: argparse.Namespace) -> Finding:
         notes=notes,
         resamples=arguments.resamples,
         seed=arguments.seed,
+        overwrite=arguments.overwrite,
     )

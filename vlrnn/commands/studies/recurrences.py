@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> Finding:
 
     cells = split_cells(arguments.cells)
     plan = Plan(arguments.config, cells, arguments.seeds, arguments.flags, arguments.seed)
-    finding = recurrences(arguments.out, plan, resamples=arguments.resamples)
+    finding = recurrences(arguments.out, plan, resamples=arguments.resamples, overwrite=arguments.overwrite)
     save_recurrences(arguments.out / "recurrences.png", finding.scores, finding.settings)
     write_table(arguments.out / "recurrences.csv", finding.scores, finding.details["seeds"])
     print_line(f"drawn: {arguments.out / 'recurrences.png'}; as a table: {arguments.out / 'recurrences.csv'}")

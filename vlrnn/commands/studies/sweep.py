@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.studies.sweep import Plan, sweep
 
     given = {name: getattr(arguments, name) for name in ("trials", "flags", "sampler", "seed")}
-    finding = sweep(arguments.out, Plan(arguments.config, arguments.key, **given))
+    finding = sweep(arguments.out, Plan(arguments.config, arguments.key, **given), overwrite=arguments.overwrite)
     save_sweep(arguments.out / "sweep.png", finding.details, finding.settings)
     write_trials(arguments.out / "sweep.csv", finding.details, finding.settings)
     print_line(f"drawn: {arguments.out / 'sweep.png'}; as a table: {arguments.out / 'sweep.csv'}")
