@@ -16,7 +16,7 @@ from vlrnn.metrics.comparison import compare
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.records import AttentionMaps, Example, Prediction, write_dataset, write_records
 from vlrnn.report.content import Report, Section, build
-from vlrnn.report.page import cell, whisker
+from vlrnn.report.page import cell, whisker, write_report
 
 SIZE = 40
 NAMES = ("dog", "cat", "bus", "cup")
@@ -75,6 +75,17 @@ def section(*folders: Path, examples: int = 1000) -> Section:
     report, _ = build(folders, [], examples)
     (found,) = report.sections
     return found
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softmax probability", "score"])
+def test_the_scores_of_answers_are_named(tmp_path: Path, name: str) -> None:
+    """In all three files; those of older predictions, which do not say what they are, are just scores."""
+    settings = {} if name == "score" else {"score": name}
+    run = run_of(tmp_path / "run", asked(), texts_for(asked(), 3), score=0.75, settings=settings)
+    page, text, data = write_report([run], tmp_path / "page.html")
+    assert f", {name} 0.750" in text.read_text()
+    assert f'"score_name": "{name}"' in page.read_text()
+    assert f'"score_name": "{name}"' in data.read_text()
 
 
 def test_breakdowns_are_means_of_what_is_alike(tmp_path: Path) -> None:
