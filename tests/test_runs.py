@@ -19,7 +19,6 @@ from vlrnn.runs import (
     not_shown,
     predictions_file,
     read_splits,
-    result_files,
     write_predictions,
     write_scores,
 )
@@ -211,17 +210,6 @@ def test_broken_results_do_not_hinder_new_ones(tmp_path: Path) -> None:
         choose_split(tmp_path)
     evaluate(tmp_path, "test", "new")
     assert model_of(tmp_path) == "new"
-
-
-def test_all_of_them_can_be_removed(tmp_path: Path) -> None:
-    evaluate(tmp_path, "val", "val", attends=True)
-    evaluate(tmp_path, "test", "test")
-    evaluate(tmp_path, "test", "challenge", scored=False)
-    assert len(result_files(tmp_path)) == 2 + 3 + 2 + 2
-    for path in result_files(tmp_path):
-        path.unlink()
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert read_splits(tmp_path) == {}
 
 
 def test_baselines_are_those_of_the_same_split(tmp_path: Path) -> None:
