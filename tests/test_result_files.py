@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vlrnn import cli
-from vlrnn.commands.caption import _write as write_captions
+from vlrnn.commands.caption_file import CaptionFile
 from vlrnn.errors import UserError
 from vlrnn.interchange import match, read_answers, read_predictions, read_questions, read_references
 from vlrnn.records import Id, Prediction
@@ -129,7 +129,7 @@ def test_many_files_of_one_name_are_matched_in_linear_time() -> None:
 
 # What `vlrnn caption --out` writes, and forms of others, on the command line.
 
-CAPTIONS = {"photos/a.jpg": "a man on a horse", "photos/b.jpg": '=two dogs, "playing"', "photos/-c.jpg": "a bus"}
+CAPTIONS = {"photos/a.jpg": "a man on a horse", "photos/b.jpg": '=two dogs, "playing"', "-c.jpg": "a bus"}
 REFERENCES = {1: ["A man rides a horse."], 2: ["Two dogs play."], 3: ["A red bus."]}
 NAMES = dict(zip(REFERENCES, ("a.jpg", "b.jpg", "-c.jpg"), strict=True))
 
@@ -170,7 +170,12 @@ def records() -> list[Prediction]:
 
 
 def our_own(path: Path) -> Path:
-    write_captions(path, records())
+    with CaptionFile(path, resume=False, overwrite=True) as file:
+        keys = [(str(each.id), 0) for each in records()]
+        file.begin({}, keys)
+        for key, each in zip(keys, records(), strict=True):
+            file.add(key, each)
+        file.finish(keys)
     return path
 
 

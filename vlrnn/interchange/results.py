@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from vlrnn.errors import UserError
-from vlrnn.files import parse_json, read_json_lines, read_text
+from vlrnn.files import parse_json, plain_cell, read_json_lines, read_text
 from vlrnn.interchange.matching import name_some
 from vlrnn.records import Id, Prediction, as_record
 
 _DELIMITERS = ",;\t|"
 _MARKUP = re.compile(r"</?[a-z]\w{0,20}/?>|<\|.{0,40}?\|>|\[(?:CLS|SEP|PAD|EOS|BOS|UNK|MASK|INST)\]", re.IGNORECASE)
-_FORMULA = tuple("=+-@\t\r")
 
 
 @dataclass(frozen=True)
@@ -168,14 +167,9 @@ def _rows(path: Path, fields: Mapping[str, str]) -> Iterator[tuple[str, dict[str
             elif cells:
                 if len(cells) != len(columns):
                     raise UserError(f"{place}: has {len(cells)} cells; the first line names {len(columns)} columns")
-                yield place, dict(zip(columns, map(_plain, cells), strict=True))
+                yield place, dict(zip(columns, map(plain_cell, cells), strict=True))
     except csv.Error as fault:
         raise UserError(f"{path}:{reader.line_num}: not CSV: {fault}") from None
-
-
-def _plain(cell: str) -> str:
-    """A cell without the apostrophe that keeps a spreadsheet from taking it for a formula."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA else cell
 
 
 def _number(cell: Any, name: str, place: str) -> float | None:
