@@ -34,7 +34,7 @@ _READ = re.compile(
 )
 _FILE = f"{_API}/file="
 _UPLOAD = f"{_API}/upload"
-_CALL = re.compile(rf"{_API}/(queue/join|call/\w+|cancel|reset)/?")
+_CALL = re.compile(rf"{_API}/(queue/join|call/\w+|run/\w+|cancel|reset)/?")  # run: gradio refuses what is to queue
 
 
 class Refusal(NamedTuple):
