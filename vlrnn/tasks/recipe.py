@@ -45,16 +45,16 @@ from vlrnn.text.vocabulary import Vocabulary
 class RecipeCLI(LightningCLI):
     """LightningCLI with the run folder of vlrnn: `--trainer.default_root_dir` holds all that a run leaves."""
 
-    def __init__(self, *args: Any, held: ExitStack, **more: Any) -> None:
+    def __init__(self, *args: Any, command: str, held: ExitStack, **more: Any) -> None:
+        self._command = command
         self._held = held  # the run folder, until this is closed
         self._start: RunStart | None = None  # of a fit that leaves anything
         super().__init__(*args, **more)
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Those of vlrnn, each with what of Lightning's is no flag."""
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The one that is run, with what of Lightning's is no flag: parsers of all would take longer than many runs."""
         given = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "weights_only"}
-        return dict.fromkeys(("fit", "validate", "test"), given)
+        return {self._command: given}
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -245,6 +245,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
             cli = RecipeCLI(
                 Task,
                 data,
+                command=command,
                 held=held,
                 subclass_mode_model=True,
                 args=[*subcommand, *arguments],
