@@ -221,7 +221,8 @@ def test_mistakes_are_told_in_one_line(
     (workshop.folder / "pickle.ckpt").write_bytes(pickle.dumps(Path("x"), protocol=2))
     monkeypatch.chdir(workshop.folder)
     with warnings.catch_warnings():
-        code = main(["fit", "--config", "recipe.yaml", "--trainer.default_root_dir", str(tmp_path), *arguments])
+        place = ["--trainer.default_root_dir", str(tmp_path), "--quiet"]
+        code = main(["fit", "--config", "recipe.yaml", *place, *arguments])
     assert code == 2
     one_line(capfd.readouterr().err, *words)
 
