@@ -13,7 +13,7 @@ import vlrnn
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
     {"text", "records", "record_ids", "errors", "files", "parts", "progress", "provenance", "kept", "workers"}
-    | {"terminal"},
+    | {"terminal", "onnx_captioner"},
     {"metrics", "nn", "decoding", "interchange", "runs"},
     {"probes", "data"},
     {"tasks"},
@@ -35,6 +35,7 @@ TORCH_FREE = (
     "kept",
     "workers",
     "terminal",
+    "onnx_captioner",
     "metrics",
     "interchange",
     "runs",

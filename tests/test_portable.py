@@ -2,29 +2,35 @@
 
 import builtins
 import json
-import runpy
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_images import tall_png
+from test_predictor import odd_images
+from torch import Tensor
 
 from vlrnn.cli import main
-from vlrnn.decoding.search import Decoding
+from vlrnn.decoding.search import Decoding, Step, search
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
 from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.nn.recurrence import GRU, LSTM, RNN
+from vlrnn.onnx_captioner import OnnxCaptioner, beam_search
 from vlrnn.predictor import Predictor
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.checkpoint import from_pretrained, load_task, save_pretrained
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra export")
-from vlrnn.portable import agreement, export_captioner
+from vlrnn.portable import export_captioner
 
 DEMO = Path(__file__).parent.parent / "demo" / "caption_onnx.py"
 DECODERS = {
@@ -44,25 +50,85 @@ def captioner(decoder: Decoder, trained: Captioner) -> Captioner:
     return Captioner(trained.vocabulary, encoder, decoder, Decoding(max_new_tokens=9)).eval()
 
 
+def noise(folder: Path, count: int) -> list[Path]:
+    """Images of noise, which says something else of each."""
+    random = np.random.default_rng(0)
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for path in paths:
+        Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def agree(folder: Path, predictor: Predictor, paths: Sequence[Path], **settings: Any) -> None:
+    """The program that was exported gives the captions of the model, all of them, and their scores."""
+    written = OnnxCaptioner(folder)
+    for path in paths:
+        expected = predictor.caption(path, **settings)
+        best, *others = written.captions(path, **settings)
+        assert best.tokens == expected.tokens
+        assert best.score == pytest.approx(expected.score, abs=1e-3)
+        assert [each.score for each in others] == pytest.approx(
+            [each["score"] for each in expected.alternatives], abs=1e-3
+        )
+
+
 @pytest.mark.parametrize(
     "kind", [pytest.param(name, marks=[] if name == "is told once" else pytest.mark.slow) for name in DECODERS]
 )
 def test_onnx_runtime_gives_the_same_captions(kind: str, checkpoints: Any, tmp_path: Path) -> None:
     task = captioner(DECODERS[kind](), load_task(checkpoints.file, Captioner))
     files = export_captioner(task, tmp_path)
-    assert files == ["encoder.onnx", "begin.onnx", "step.onnx", "captioner.json"]
-    images = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
-    for settings in ({}, {"num_beams": 4}):
-        assert agreement(task, tmp_path, images, **settings) == 5
-    assert agreement(task, tmp_path, images[:1]) == 1
+    assert files == ["encoder.onnx", "begin.onnx", "step.onnx", "captioner.json", "caption_onnx.py"]
+    for settings in ({}, {"num_beams": 4, "num_return_sequences": 3}):
+        agree(tmp_path, Predictor(task, "cpu"), noise(tmp_path, 5), **settings)
 
 
-@pytest.mark.slow
-def test_another_model_does_not_agree(checkpoints: Any, tmp_path: Path) -> None:
-    task = load_task(checkpoints.file, Captioner)
-    export_captioner(captioner(DECODERS["attends"](), task), tmp_path)
-    images = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
-    assert agreement(task, tmp_path, images) < 8
+# The search of the program, which has no torch, against vlrnn's.
+
+SETTINGS: dict[str, tuple[Any, ...]] = {
+    "num_beams": (1, 2, 3, 5),
+    "max_new_tokens": (1, 2, 7, 12),
+    "min_new_tokens": (0, 0, 3),
+    "length_penalty": (-1.0, 0.0, 0.5, 1.0, 2.0, 50.0),
+    "early_stopping": (True, False, "never"),
+    "no_repeat_ngram_size": (0, 0, 1, 2, 3),
+}
+
+
+def steps(seed: int, size: int = 11) -> tuple[Step, Tensor]:
+    """A step whose state matters, over so many words, and what it begins with."""
+    torch.manual_seed(seed)
+    embed, turn, out = torch.randn(size, 6), torch.randn(6, 6), torch.randn(6, size) * (1 + seed % 3)
+
+    def step(tokens: Tensor, state: Any, memory: Any) -> tuple[Tensor, Any]:
+        after = torch.tanh(state @ turn + embed[tokens.flatten()])
+        return (after @ out).unflatten(0, tuple(tokens.shape)), after
+
+    return step, torch.randn(1, 6)
+
+
+def test_the_search_without_torch_finds_the_same() -> None:
+    """The texts, their scores and their order, whatever the settings."""
+    random = Random(0)
+    for seed in range(600):
+        settings = {name: random.choice(values) for name, values in SETTINGS.items()}
+        settings["min_new_tokens"] = min(settings["min_new_tokens"], settings["max_new_tokens"] - 1)
+        settings["num_return_sequences"] = random.randint(1, settings["num_beams"])
+        step, state = steps(seed)
+        how: dict[str, Any] = {"bos": 1, "eos": 2, "forbidden": (0, 1, 3)}
+        expected = search(step, state, torch.zeros(1, 1), Decoding(**settings), **how)
+
+        def with_arrays(tokens: np.ndarray, state: list[np.ndarray], step: Step = step) -> Any:
+            scores, after = step(torch.from_numpy(tokens)[None], torch.from_numpy(state[0]), None)
+            return scores[0].numpy(), [after.numpy()]
+
+        found = beam_search(with_arrays, [state.numpy()], settings, **how)
+        lengths = [length for length in expected.lengths[0].tolist() if length]
+        texts = [ids[:length] for ids, length in zip(expected.tokens[0].tolist(), lengths, strict=False)]
+        assert [each.tokens for each in found] == texts, (seed, settings)
+        scales = [len(each.tokens) ** settings["length_penalty"] for each in found]
+        sums = [score * scale for score, scale in zip(expected.scores[0].tolist(), scales, strict=False)]
+        assert [each.score * scale for each, scale in zip(found, scales, strict=True)] == pytest.approx(sums, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -82,42 +148,45 @@ def exported(checkpoints: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-@pytest.mark.parametrize("num_beams", [1, 3])
-def test_numpy_alone_captions(num_beams: int, exported: Path, checkpoints: Any, photos: Path) -> None:
-    paths = sorted(map(str, photos.glob("*.png")))
+@pytest.mark.parametrize("program", ["the exported one", "the demo"])
+def test_numpy_alone_captions_as_vlrnn_does(program: str, exported: Path, checkpoints: Any, tmp_path: Path) -> None:
+    """Images as strangers have them, and every setting; one that cannot be read is told, and the others go on."""
+    paths = list(map(str, odd_images(tmp_path / "odd").values()))
+    tall = tall_png(tmp_path / "tall.png", 1, 70_000)
+    file = str(exported / "caption_onnx.py" if program == "the exported one" else DEMO)
     hidden = "import sys; sys.modules['torch'] = sys.modules['vlrnn'] = None; import runpy; sys.argv = sys.argv[1:]; "
-    command = [sys.executable, "-c", hidden + "runpy.run_path(sys.argv[0], run_name='__main__')", str(DEMO)]
-    done = subprocess.run(
-        [*command, str(exported), *paths, "--num_beams", str(num_beams)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-c", hidden + "runpy.run_path(sys.argv[0], run_name='__main__')", file, str(exported)]
+    settings = {"num_beams": 3, "min_new_tokens": 8, "no_repeat_ngram_size": 1, "num_return_sequences": 2}
+    settings |= {"max_new_tokens": 9, "length_penalty": 0.5, "early_stopping": "never"}
+    flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run([*command, str(tall), *paths, *flags], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == f"'{tall}': 'a side of more than 65,535 pixels; make the image smaller'\n"
     predictor = Predictor.load(checkpoints.file)
-    expected = [predictor.caption(path, num_beams=num_beams) for path in paths]
-    for line, path, prediction in zip(done.stdout.splitlines(), paths, expected, strict=True):
-        assert line == f"{path}: {' '.join(prediction.tokens)} ({prediction.score:.3f})"
-
-
-@pytest.mark.parametrize("early_stopping", [True, False, "never"])
-def test_numpy_searches_as_torch_does(early_stopping: Any, exported: Path, checkpoints: Any, photos: Path) -> None:
-    captioner, predictor = runpy.run_path(str(DEMO))["Captioner"](exported), Predictor.load(checkpoints.file, "cpu")
-    path = photos / "a.png"
-    for width, penalty, least in ((2, 0.0, 0), (3, 2.0, 4), (4, -1.0, 1), (1, 1.0, 1)):
-        changed = {"length_penalty": penalty, "early_stopping": early_stopping, "min_new_tokens": least}
-        expected = predictor.caption(path, num_beams=width, **changed)
-        with Image.open(path) as image:
-            text, score = captioner.caption(image, width, {**captioner.about["decoding"], **changed})
-        assert text == " ".join(expected.tokens)
-        assert score == pytest.approx(expected.score, abs=1e-4)
+    for line, path in zip(done.stdout.splitlines(), paths, strict=True):
+        expected, told = predictor.caption(path, **settings), json.loads(line)
+        assert (told["image"], told["caption"]) == (path, " ".join(expected.tokens))
+        scores = [told["score"], *(each["score"] for each in told["alternatives"])]
+        assert scores == pytest.approx([expected.score, *(each["score"] for each in expected.alternatives)], abs=1e-3)
 
 
 def test_the_command_checks_on_real_files(
-    exported: Path, checkpoints: Any, photos: Path, capsys: pytest.CaptureFixture[str]
+    exported: Path, checkpoints: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    odd_images(tmp_path / "odd")
     arguments = ["export", "--checkpoint", str(checkpoints.file), "--out", str(exported), "--onnx"]
-    assert main([*arguments, "--check", str(photos)]) == 0
-    assert "the same caption for 3 of 3 images" in capsys.readouterr().out
+    assert main([*arguments, "--check", str(tmp_path / "odd")]) == 0
+    assert "the same caption for 8 of 8 images" in capsys.readouterr().out
     about = json.loads((exported / "captioner.json").read_text())
     assert about["words"][:4] == ["<pad>", "<bos>", "<eos>", "<unk>"]
+
+
+def test_another_model_does_not_agree(exported: Path, checkpoints: Any, photos: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("vlrnn.portable.export_captioner", lambda *_, **__: [])  # what was exported stays
+    task = captioner(DECODERS["attends"](), load_task(checkpoints.file, Captioner))
+    monkeypatch.setattr("vlrnn.tasks.checkpoint.load_task", lambda *_: task)
+    arguments = ["export", "--checkpoint", "other", "--out", str(exported), "--onnx", "--check", str(photos)]
+    assert main(arguments) == 1
 
 
 def test_mistakes(checkpoints: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -6,15 +6,15 @@ Three graphs, with the batch B and the hypotheses K left open:
     begin     regions -> memory_0 ..., state_0 ..., each [B, ...]: what does not depend on the words; where to start
     step      tokens [B, K], memory_0 ..., state_0 ... [B, K, ...] -> scores [B, K, V] of the next word, next_0 ...
 
-`captioner.json` beside them has the words, the special tokens, the image size, and how to search. Leaves of a state are
-[B, K, ...] here, where they are [B * K, ...] in vlrnn.nn.
+`captioner.json` beside them has the words, the special tokens, the image size, and how to search; beside those for ONNX
+lies `caption_onnx.py`, a copy of vlrnn.onnx_captioner, which reads them all. Leaves of a state are [B, K, ...] here,
+where they are [B * K, ...] in vlrnn.nn.
 """
 
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,15 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from vlrnn.decoding.search import Decoding, Hypotheses, search
+from vlrnn import onnx_captioner
 from vlrnn.errors import UserError
-from vlrnn.files import read_json, replacing, write_json
+from vlrnn.files import read_text, replacing, write_json
 from vlrnn.nn.decoders import Decoder
 from vlrnn.nn.encoders import Encoder
 from vlrnn.nn.tree import Tree, leaves, map_tree
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
 
-PARTS = ("encoder", "begin", "step")
 _B, _K = Dim("B", min=1, max=4096), Dim("K", min=1, max=256)
 
 
@@ -75,7 +74,8 @@ class _Step(nn.Module):
 
 
 def export_captioner(task: Captioner, folder: str | Path, *, onnx: bool = True) -> list[str]:
-    """Write the three graphs of a captioner, as `.onnx` or as `.pt2`, and `captioner.json`.
+    """Write the three graphs of a captioner, as `.onnx` or as `.pt2`, `captioner.json`, and for ONNX the program that
+    reads them.
 
     Returns:
         the names of the files.
@@ -111,7 +111,12 @@ def export_captioner(task: Captioner, folder: str | Path, *, onnx: bool = True) 
     for name, (module, example, shapes, into, out) in graphs.items():
         _write(folder / f"{name}.{suffix}", module, example, shapes, into, out)
     write_json(folder / "captioner.json", _description(task, encoder, len(held), len(started)))
-    return [*(f"{name}.{suffix}" for name in graphs), "captioner.json"]
+    beside = ["captioner.json"]
+    if onnx:
+        beside.append("caption_onnx.py")
+        with replacing(folder / beside[-1]) as file:
+            file.write(read_text(onnx_captioner.__file__))
+    return [*(f"{name}.{suffix}" for name in graphs), *beside]
 
 
 def _description(task: Captioner, encoder: Encoder, memories: int, states: int) -> dict[str, Any]:
@@ -157,63 +162,3 @@ def _hushed() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-class OnnxCaptioner:
-    """What `export_captioner` wrote, run by ONNX Runtime and searched by vlrnn.decoding: to compare it with its model.
-
-    Args:
-        folder: of the three `.onnx` files and `captioner.json`.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        load = onnxruntime.InferenceSession
-        self._sessions = {
-            name: load(str(Path(folder) / f"{name}.onnx"), options, providers=["CPUExecutionProvider"])
-            for name in PARTS
-        }
-        self.description = read_json(Path(folder) / "captioner.json")
-
-    def _run(self, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
-        session = self._sessions[name]
-        fed = {each.name: tensor.numpy() for each, tensor in zip(session.get_inputs(), inputs, strict=True)}
-        return [torch.from_numpy(each) for each in session.run(None, fed)]
-
-    def search(self, images: Tensor, decoding: Decoding) -> Hypotheses:
-        """Sentences about uint8 images [B, 3, S, S]."""
-        begun = self._run("begin", self._run("encoder", [images]))
-        count = self.description["memories"]
-
-        def step(tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
-            rows = [leaf.unflatten(0, tuple(tokens.shape)) for leaf in leaves(state)]
-            scores, *after = self._run("step", [tokens, *leaves(memory), *rows])
-            return scores, tuple(leaf.flatten(0, 1) for leaf in after)
-
-        memory, state = tuple(begun[:count]), tuple(begun[count:])
-        return search(step, state, memory, decoding, bos=BOS, eos=EOS, forbidden=(PAD, BOS, UNK))
-
-
-def agreement(task: Captioner, folder: str | Path, images: Tensor, **settings: Any) -> int:
-    """Of how many of B images, uint8 [B, 3, S, S], ONNX Runtime gives the caption that the model gives.
-
-    Args:
-        task: that was exported.
-        folder: where to.
-        images: of the model's size.
-        settings: fields of the task's `Decoding` to change; nothing is drawn at random.
-    """
-    decoding = replace(task.decoding, **{"temperature": None, "num_return_sequences": 1, **settings})
-    begin = _Begin(task.encoder.folded(), task.decoder)
-    with torch.no_grad():
-        memory, state = begin.trees(begin.encoder.regions(images))
-        ours = search(task.decoder.step, state, memory, decoding, bos=BOS, eos=EOS, forbidden=(PAD, BOS, UNK))
-    theirs = OnnxCaptioner(folder).search(images, decoding)
-    said = [
-        [ids[:length] for ids, length in zip(each.tokens[:, 0].tolist(), each.lengths[:, 0].tolist(), strict=True)]
-        for each in (ours, theirs)
-    ]
-    return sum(a == b for a, b in zip(*said, strict=True))

@@ -14,8 +14,18 @@ from PIL import Image
 from fuzzing.mutations import TEXTS, bend_bytes, odd_text
 from fuzzing.running import Case
 from fuzzing.world import World
+from vlrnn.data.images import SUFFIXES
 
-FORMATS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif", "PPM": ".ppm"}
+FORMATS = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "WEBP": ".webp",
+    "TIFF": ".tif",
+    "PPM": ".ppm",
+    "MPO": ".mpo",
+}
 OTHERS = ("ICO", "TGA", "PCX", "JPEG2000", "PDF", "EPS", "ICNS", "SGI")
 MODES = {
     "JPEG": ("RGB", "L", "CMYK"),
@@ -25,18 +35,24 @@ MODES = {
     "WEBP": ("RGB", "RGBA"),
     "TIFF": ("RGB", "CMYK", "F", "I", "I;16", "LAB", "YCbCr", "P", "1", "RGBA"),
     "PPM": ("RGB", "L", "1", "I"),
+    "MPO": ("RGB", "L", "CMYK"),
+    "AVIF": ("RGB", "RGBA"),
 }
+if ".avif" in SUFFIXES:  # of this Pillow
+    FORMATS["AVIF"] = ".avif"
+NAMES = ("odd", "ein Bild", "ünï", "-x", "a" * 200, "\x1b[2J\n\u202e", "=1+1")
 
 
 def make(random: Random, world: World, folder: Path) -> Case:
     content, suffix = CONTENTS[random.choice(list(CONTENTS))](random)
     if random.random() < 0.2:
         suffix = random.choice((*FORMATS.values(), ".JPEG", ".txt", ""))
-    path = folder / f"{random.choice(('odd', 'ein Bild', 'ünï', '-x', 'a' * 200))}{suffix}"
+    path = folder / f"{random.choice(NAMES)}{suffix}"
     path.write_bytes(content)
     way = random.random()
     if way < 0.6:
-        flags = ["--json"] if random.random() < 0.3 else ["--out", str(folder / "out" / "said.jsonl")]
+        out = str(folder / "out" / f"said{random.choice(('.jsonl', '.json', '.csv'))}")
+        flags = ["--json"] if random.random() < 0.3 else ["--out", out]
         return Case(["caption", str(path), "--checkpoint", str(world.exported("captioner")), *flags, "--quiet"])
     if way < 0.85:
         checkpoint = str(world.exported(random.choice(("speaker", "classifier"))))
@@ -129,7 +145,7 @@ def _bytes(random: Random) -> tuple[bytes, str]:
 def _bomb(random: Random) -> tuple[bytes, str]:
     """Few bytes that claim to be, or are, very many pixels."""
     width, height = random.choice(
-        ((60_000, 60_000), (2**31 - 1, 2**31 - 1), (0, 5), (100_000, 1), (30_000, 2_900), (1, 65_000))
+        ((60_000, 60_000), (2**31 - 1, 2**31 - 1), (0, 5), (100_000, 1), (30_000, 2_900), (1, 65_000), (1, 89_000_000))
     )
     kind = random.choice(("PNG", "BMP", "PPM", "GIF", "TIFF"))
     if kind == "PNG":

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlrnn.errors import UserError
 from vlrnn.terminal import print_line
@@ -49,15 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(task: "Captioner", folder: str, named: list[str]) -> int:
-    import torch
-
-    from vlrnn.data.images import find_images, open_image, pixels
-    from vlrnn.portable import agreement
+    """Caption images by the model, and by the program that was written, from the files on: pixels, search and all."""
+    from vlrnn.data.images import find_images
+    from vlrnn.onnx_captioner import OnnxCaptioner
+    from vlrnn.predictor import Predictor
 
     paths = [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
-    same = 0
-    for first in range(0, len(paths), 16):
-        some = [torch.from_numpy(pixels(open_image(path), task.encoder.size)) for path in paths[first : first + 16]]
-        same += agreement(task, folder, torch.stack(some))
+    searched: dict[str, Any] = {"temperature": None, "top_k": 0, "top_p": 1.0, "num_return_sequences": 1}
+    captioner, same = OnnxCaptioner(folder), 0
+    for path, ours in zip(paths, Predictor(task, "cpu").captions(paths, **searched), strict=True):
+        if isinstance(ours, UserError):
+            raise ours
+        same += captioner.captions(path, **searched)[0].tokens == ours.tokens
     print_line(f"{folder}: ONNX Runtime gives the same caption for {same} of {len(paths)} images")
     return int(same < len(paths))

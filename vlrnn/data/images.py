@@ -1,5 +1,5 @@
 """Safe decoding of images from strangers: any file, or file within a tar file, becomes 8-bit RGB or a `UserError` that
-names it.
+names it. How the pixels become what they are stands in vlrnn.onnx_captioner, which other programs have, too.
 
 Knows nothing of tensors or models; the encoder owns resizing and normalising.
 """
@@ -12,39 +12,37 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, features
+from PIL import Image
 
 from vlrnn.data.tars import read_within, split_path
 from vlrnn.errors import UserError
 from vlrnn.files import regular_file
+from vlrnn.onnx_captioner import AVIF, FORMATS, LIMITS, Limits, TooLargeError, as_rgb, check_size, opened, pixels
 from vlrnn.progress import note
+
+__all__ = [
+    "FORMATS",
+    "LIMITS",
+    "SUFFIXES",
+    "UNREAD",
+    "ImageLike",
+    "Limits",
+    "check_image",
+    "find_images",
+    "open_image",
+    "pixels",
+    "read_image",
+]
 
 ImageLike = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray | Image.Image
 """An image, in any of the forms that `read_image` takes."""
 
 
-class Limits(NamedTuple):
-    """How large an image may be. Its header tells, so that nothing of a larger one is decoded."""
-
-    side: int
-    pixels: int
-
-
-LIMITS = Limits(side=65_535, pixels=89_478_485)
-"""What an image may have unless others are given: the longest side of a JPEG; and a quarter of a gigabyte as RGB, which
-is where Pillow begins to warn of decompression bombs."""
-
-_AVIF = "avif" in features.modules and features.check_module("avif")  # since Pillow 11.3, where it is built with it
-
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", *(["AVIF"] if _AVIF else []))
-"""The decoders that are tried; that of JPEG reads MPO, too. Pillow has others that start programs (EPS) or that are
-little tested."""
-
 _READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-SUFFIXES = frozenset((*_READ, ".avif") if _AVIF else _READ)
+SUFFIXES = frozenset((*_READ, ".avif") if AVIF else _READ)
 """The endings by which a folder's images are found, whatever their case."""
 
 _CAMERAS = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
@@ -89,9 +87,9 @@ def read_image(
     if isinstance(image, (str, os.PathLike)):
         return open_image(image, limits, min_side)
     if isinstance(image, Image.Image):
-        with _refusing(getattr(image, "filename", "") or name, limits):
-            _check_size(image, limits)
-            return _as_rgb(image)
+        with _refusing(getattr(image, "filename", "") or name):
+            check_size(image, limits)
+            return as_rgb(image)
     if isinstance(image, np.ndarray):
         return read_image(_from_array(image, name), name, limits)
     content = image.read() if hasattr(image, "read") else image
@@ -183,42 +181,28 @@ def _decoded(source: str | IO[bytes], name: str, limits: Limits, min_side: int |
     with _opened(source, name, limits) as image:
         if min_side is not None:
             image.draft(None, (min_side, min_side))
-        return _as_rgb(image)
+        return as_rgb(image)
 
 
 @contextmanager
 def _opened(source: str | IO[bytes], name: str, limits: Limits) -> Iterator[Image.Image]:
-    """Open a file, and turn whatever goes wrong while it is decoded into a UserError."""
-    with _refusing(name, limits), Image.open(source, formats=FORMATS) as image:
-        _check_size(image, limits)
+    with _refusing(name), opened(source, limits) as image:
         yield image
 
 
 @contextmanager
-def _refusing(name: str, limits: Limits) -> Iterator[None]:
-    mend = "make the image smaller"
+def _refusing(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong while an image is decoded into a UserError."""
     try:
         yield
-    except _TooLongError:
-        raise UserError(f"{name}: a side of more than {limits.side:,} pixels; {mend}") from None
-    except Image.DecompressionBombError:
-        raise UserError(f"{name}: more than {limits.pixels:,} pixels; {mend}") from None
+    except TooLargeError as fault:
+        raise UserError(f"{name}: {fault}") from None
     except Image.UnidentifiedImageError:
         formats = ", ".join(FORMATS)
         raise UserError(f"{name}: not an image of a known format ({formats}); convert it to JPEG or PNG") from None
     except Exception as fault:  # what a decoder raises on broken bytes is not documented, and varied
-        raise UserError(f"{name}: cannot be decoded: {_reason(fault)}") from None
-
-
-class _TooLongError(Exception):
-    pass
-
-
-def _check_size(image: Image.Image, limits: Limits) -> None:
-    if max(image.size) > limits.side:
-        raise _TooLongError
-    if image.width * image.height > limits.pixels:
-        raise Image.DecompressionBombError
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+        raise UserError(f"{name}: cannot be decoded: {reason}") from None
 
 
 def _source(path: str | os.PathLike[str]) -> str | IO[bytes]:
@@ -240,48 +224,3 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
         found = f"{array.dtype} {list(array.shape)}"
         raise UserError(f"{name}: an array of {found} is not taken for an image; give uint8 [height, width, 3]")
     return Image.fromarray(array.reshape(shape))
-
-
-def _reason(fault: Exception) -> str:
-    return " ".join(str(fault).split()) or type(fault).__name__
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    return _to_rgb(_upright(image))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a picture with broken EXIF data is still a picture
-        return image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _grey_to_8_bits(image).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale integer greys by their 16 bits and floats by their unit range, or by what is there."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 65535:
-        black, white = low, high
-    elif image.mode != "F":
-        black, white = 0.0, 65535.0
-    else:
-        black, white = 0.0, 1.0 if high <= 1 else 255.0 if high <= 255 else high
-    scaled = (values - black) * (255.0 / max(white - black, 1e-12))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
-
-
-def pixels(image: Image.Image, size: int) -> np.ndarray:
-    """An RGB image as uint8 [3, size, size]: squeezed to a square, so that no border is lost."""
-    return np.array(image.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)

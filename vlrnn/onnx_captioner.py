@@ -1,0 +1,308 @@
+"""Captions from an exported captioner, with ONNX Runtime, numpy and Pillow alone: no torch, and nothing else of vlrnn.
+
+`vlrnn export --onnx` copies this file into the folder that it writes, where it runs by itself:
+
+    python captioner/caption_onnx.py captioner photo.jpg --num_beams 3
+
+Images become pixels here for all of vlrnn (vlrnn.data.images adds the errors), and the search is vlrnn.decoding.search
+for one image: so captions and scores are those of the model that was exported.
+
+Shapes: K live hypotheses, t tokens, V words.
+"""
+
+import argparse
+import json
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, features
+
+# Images.
+
+
+class Limits(NamedTuple):
+    """How large an image may be. Its header tells, so that nothing of a larger one is decoded."""
+
+    side: int
+    pixels: int
+
+
+LIMITS = Limits(side=65_535, pixels=89_478_485)
+"""What an image may have unless others are given: the longest side of a JPEG; and a quarter of a gigabyte as RGB, which
+is where Pillow begins to warn of decompression bombs."""
+
+AVIF = "avif" in features.modules and features.check_module("avif")  # since Pillow 11.3, where it is built with it
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", *(["AVIF"] if AVIF else []))
+"""The decoders that are tried; that of JPEG reads MPO, too. Pillow has others that start programs (EPS) or that are
+little tested."""
+
+
+class TooLargeError(ValueError):
+    """An image beyond the limits."""
+
+
+@contextmanager
+def opened(source: str | IO[bytes], limits: Limits = LIMITS) -> Iterator[Image.Image]:
+    """Open an image file; of its content only the header is read.
+
+    Raises:
+        TooLargeError: it is beyond the limits.
+        Exception: it is no image; which one is up to Pillow.
+    """
+    try:
+        image = Image.open(source, formats=FORMATS)
+    except Image.DecompressionBombError:  # beyond what Pillow opens
+        raise TooLargeError(f"more than {limits.pixels:,} pixels; make the image smaller") from None
+    with image:
+        check_size(image, limits)
+        yield image
+
+
+def check_size(image: Image.Image, limits: Limits) -> None:
+    """Make sure that an image is within the limits.
+
+    Raises:
+        TooLargeError: it is not.
+    """
+    if max(image.size) > limits.side:
+        raise TooLargeError(f"a side of more than {limits.side:,} pixels; make the image smaller")
+    if image.width * image.height > limits.pixels:
+        raise TooLargeError(f"more than {limits.pixels:,} pixels; make the image smaller")
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An image as a person sees it: turned as its EXIF data say, alpha on white, deep greys scaled to 8 bits."""
+    image.load()
+    with suppress(Exception):  # a picture with broken EXIF data is still a picture
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _grey_to_8_bits(image).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey_to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale integer greys by their 16 bits and floats by their unit range, or by what is there."""
+    values = np.asarray(image)
+    if image.mode != "F" and values.min() >= 0 and values.max() <= 65535:
+        table = np.rint(np.arange(65536) * (255.0 / 65535))  # much quicker, and in less memory
+        return Image.fromarray(table.astype(np.uint8)[values])
+    values = np.nan_to_num(values.astype(np.float64))
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 65535:
+        black, white = low, high
+    else:
+        black, white = 0.0, 1.0 if high <= 1 else 255.0 if high <= 255 else high
+    scaled = (values - black) * (255.0 / max(white - black, 1e-12))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def pixels(image: Image.Image, size: int) -> np.ndarray:
+    """An RGB image as uint8 [3, size, size]: squeezed to a square, so that no border is lost."""
+    return np.array(image.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+
+
+# The search.
+
+
+class Found(NamedTuple):
+    """A sentence that has finished: its `tokens`, the `<eos>` counted where there is one; its `score`, the sum of log p
+    over the length to the penalty; and its `rank`, which orders as the score does, whatever the penalty."""
+
+    tokens: list[int]
+    score: float
+    rank: float
+
+
+Step = Callable[[np.ndarray, list[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
+"""Tokens [K] and a state of leaves [K, ...] -> scores [K, V] of the next word, and the next state."""
+
+
+def beam_search(
+    step: Step, state: list[np.ndarray], settings: Mapping[str, Any], bos: int, eos: int, forbidden: Sequence[int]
+) -> list[Found]:
+    """The best sentences about one image, as `vlrnn.decoding.search` finds them.
+
+    Args:
+        step: scores the next word.
+        state: leaves [1, ...], before the first word.
+        settings: of decoding, by their names in vlrnn.
+        bos, eos: the tokens that open and close a sentence.
+        forbidden: tokens that are never said.
+
+    Returns:
+        up to `num_return_sequences`, the best first.
+    """
+    width, longest, penalty = settings["num_beams"], settings["max_new_tokens"], settings["length_penalty"]
+    tokens, sums, pool = np.full((1, 1), bos), np.zeros(1), list[Found]()
+    for length in range(1, longest + 1):
+        scores, state = step(tokens[:, -1], state)
+        reached = (sums[:, None] + _allowed(scores, tokens[:, 1:], settings, eos, forbidden)).ravel()
+        best = np.argsort(-reached, kind="stable")[: 2 * width]
+        best = best[reached[best] > -np.inf]
+        parents, words = np.divmod(best, scores.shape[1])
+        ends = (words == eos) | (length == longest)
+        for place in np.flatnonzero(ends[:width]):
+            said, total = [*tokens[parents[place], 1:].tolist(), int(words[place])], float(reached[best[place]])
+            pool.append(Found(said, total / length**penalty, _rank(total, length, penalty)))
+        pool = sorted(pool, key=lambda each: -each.rank)[:width]
+        live = np.flatnonzero(~ends)[:width]
+        if not live.size or _is_done(reached[best[live[0]]], length, pool, settings):
+            break
+        tokens, sums = np.column_stack([tokens[parents[live]], words[live]]), reached[best[live]]
+        state = [leaf[parents[live]] for leaf in state]
+    if not pool:
+        raise ValueError("the model's scores are no numbers: its training has diverged")
+    return pool[: settings["num_return_sequences"]]
+
+
+def _allowed(
+    scores: np.ndarray, said: np.ndarray, settings: Mapping[str, Any], eos: int, forbidden: Sequence[int]
+) -> np.ndarray:
+    """Log probabilities [K, V] of what may follow `said` [K, t]; minus infinity elsewhere."""
+    scores = scores.astype(np.float64)
+    log_probs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    ending, size = log_probs[:, eos].copy(), settings["no_repeat_ngram_size"]
+    log_probs[:, list(forbidden)] = -np.inf
+    if said.shape[1] < settings["min_new_tokens"]:
+        log_probs[:, eos] = -np.inf
+    if size:
+        for row, words in enumerate(said.tolist()):
+            last = words[len(words) - size + 1 :]
+            starts = range(len(words) - size + 1)
+            again = [words[start + size - 1] for start in starts if words[start : start + size - 1] == last]
+            log_probs[row, again] = -np.inf
+    stuck = np.isneginf(log_probs.max(1))  # nothing left to say: end
+    log_probs[stuck, eos] = ending[stuck]
+    return log_probs
+
+
+def _rank(total: float, length: int, penalty: float) -> float:
+    return penalty * math.log(length) - (math.log(-total) if total < 0 else -math.inf)
+
+
+def _is_done(best: float, length: int, pool: Sequence[Found], settings: Mapping[str, Any]) -> bool:
+    """Whether the pool is full and need not be bettered by what lives, which comes to `best`."""
+    if len(pool) < settings["num_beams"]:
+        return False
+    if settings["num_beams"] == 1 or settings["early_stopping"] is True:
+        return True
+    far = settings["early_stopping"] == "never" and settings["length_penalty"] > 0
+    return _rank(best, settings["max_new_tokens"] if far else length, settings["length_penalty"]) <= pool[-1].rank
+
+
+# The captioner.
+
+
+class Caption(NamedTuple):
+    """The words of a caption, and what the search ranked it by."""
+
+    tokens: tuple[str, ...]
+    score: float
+
+
+class OnnxCaptioner:
+    """The three graphs of a folder: `encoder.onnx`, `begin.onnx`, `step.onnx`, as `captioner.json` describes them."""
+
+    def __init__(self, folder: str | Path) -> None:
+        import onnxruntime  # here, as vlrnn.data reads images where it is not installed
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        folder, load = Path(folder), partial(onnxruntime.InferenceSession, providers=["CPUExecutionProvider"])
+        self.about = json.loads((folder / "captioner.json").read_text(encoding="utf-8"))
+        self._graphs = {name: load(str(folder / f"{name}.onnx"), options) for name in ("encoder", "begin", "step")}
+
+    def _run(self, name: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        graph = self._graphs[name]
+        fed = {each.name: array for each, array in zip(graph.get_inputs(), inputs, strict=True)}
+        found: list[np.ndarray] = graph.run(None, fed)
+        return found
+
+    def captions(self, path: str | Path, **settings: Any) -> list[Caption]:
+        """The best captions of an image file.
+
+        Args:
+            path: the file.
+            settings: of decoding, that are to differ from the model's own. Nothing is drawn at random: a temperature
+                of the model's own is left out.
+
+        Raises:
+            Exception: it is no image; which one is up to Pillow.
+        """
+        settings = {**self.about["decoding"], **settings}
+        special = self.about["special"]
+        with opened(str(path)) as image:
+            batch = np.ascontiguousarray(pixels(as_rgb(image), self.about["image_size"])[None])
+        begun = self._run("begin", self._run("encoder", [batch]))
+        memory, state = begun[: self.about["memories"]], begun[self.about["memories"] :]
+
+        def step(tokens: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+            scores, *after = self._run("step", [tokens[None], *memory, *(leaf[None] for leaf in state)])
+            return scores[0], [leaf[0] for leaf in after]
+
+        forbidden = [special[name] for name in ("pad", "bos", "unk")]
+        found = beam_search(step, state, settings, special["bos"], special["eos"], forbidden)
+        words = self.about["words"]
+        return [Caption(tuple(words[id] for id in each.tokens if id != special["eos"]), each.score) for each in found]
+
+
+_LEAST = {
+    "num_beams": 1,
+    "max_new_tokens": 1,
+    "min_new_tokens": 0,
+    "no_repeat_ngram_size": 0,
+    "num_return_sequences": 1,
+}
+_STOPS = {"true": True, "false": False, "never": "never"}
+
+
+def _whole(least: int, text: str) -> int:
+    if int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Caption images, a JSON object for each; returns the exit code, 2 where one could not be read."""
+    parser = argparse.ArgumentParser(description="Caption images by ONNX Runtime, without torch.")
+    parser.add_argument("folder", type=Path, help="that vlrnn export --onnx wrote")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    for name, least in _LEAST.items():
+        parser.add_argument(f"--{name}", type=partial(_whole, least))
+    parser.add_argument("--length_penalty", type=float)
+    parser.add_argument("--early_stopping", type=_STOPS.__getitem__, help="true, false or never")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    folder, images = given.pop("folder"), given.pop("images")
+    warnings.simplefilter("ignore")  # Pillow's, of EXIF data that is broken, say
+    captioner, code = OnnxCaptioner(folder), 0
+    join = ("" if captioner.about.get("tokenizer") == "characters" else " ").join
+    for path in images:
+        try:
+            if not path.is_file():  # a pipe into which nobody writes would never open
+                raise ValueError("no such file")
+            best, *others = captioner.captions(path, **given)
+        except Exception as fault:  # what a decoder raises on broken bytes is not documented, and varied
+            print(f"{str(path)!a}: {str(fault)!a}", file=sys.stderr)
+            code = 2
+            continue
+        told = {"image": str(path), "caption": join(best.tokens), "score": best.score}
+        if others:
+            told["alternatives"] = [{"caption": join(each.tokens), "score": each.score} for each in others]
+        print(json.dumps(told), flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
