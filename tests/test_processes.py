@@ -228,16 +228,14 @@ def test_where_the_first_may_not_have_the_folder_all_end(
 ) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
     launched = [(shop.command("fit", *TWO), {})] if isinstance(started, str) else started(shop, TWO)
-    with alone(shop.run_folder, pytest.fail):
+    with alone(shop.run_folder, pytest.fail), ExitStack() as stack:
         running = [
-            subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, **place})
-            for command, place in launched
+            stack.enter_context(
+                forked.Popen(command, cwd=tmp_path, stderr=forked.PIPE, env={**os.environ, **environment})
+            )
+            for command, environment in launched
         ]
-        try:
-            said = [each.communicate(timeout=120)[1] for each in running]
-        finally:
-            for each in running:
-                each.kill()
+        said = [each.communicate()[1] for each in running]
     assert [each.returncode for each in running] == [2] * len(running)
     assert all("another vlrnn fit trains in it" in each for each in said)
     assert list(shop.run_folder.iterdir()) == []
@@ -250,7 +248,7 @@ def test_two_processes_replace_a_run_by_its_own_recipe(classifier_file: Path, da
     assert shop.run("fit", *TWO, "--trainer.max_epochs", "1").returncode == 0
     again = [sys.executable, "-m", "vlrnn", "fit", "--config", "run/config.yaml"]
     for flags, code in (([], 2), (["--overwrite"], 0), (["--ckpt_path", "last"], 0)):
-        done = subprocess.run([*again, *flags], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = forked.run([*again, *flags], cwd=tmp_path, capture_output=True)
         assert done.returncode == code, done.stderr
     assert "training is at its end" in done.stderr
     assert (tmp_path / "run.old-1" / "checkpoints" / "best.ckpt").is_file()

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from vlrnn.files import alone
-from vlrnn.tasks.run_start import contents
+from vlrnn.tasks.run_start import RunStart, contents
 
 Fit = Callable[..., int]
 
@@ -47,7 +47,9 @@ def states(path: Path, kind: str) -> dict[str, Any]:
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
-    return capsys.readouterr().err.strip()
+    """What was printed on stderr, but for what every training says of its data."""
+    lines = capsys.readouterr().err.strip().splitlines()
+    return "\n".join(line for line in lines if not line.startswith("vocabulary: "))
 
 
 # Beginning.
@@ -179,6 +181,22 @@ def test_two_do_not_train_in_one_folder(run: Path, fit: Fit, capsys: pytest.Capt
             assert "another vlrnn fit trains in it" in line
     assert snapshot(run) == before
     assert fit(run, "--ckpt_path", "last", "--trainer.max_epochs", "3") == 0
+
+
+def test_what_another_trained_meanwhile_is_not_trained_over(
+    trained: Path, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the data were made ready, which can take long."""
+    hold = RunStart.hold
+
+    def late(self: RunStart, trainer: Any) -> None:
+        shutil.copytree(trained, tmp_path / "run")
+        hold(self, trainer)
+
+    monkeypatch.setattr(RunStart, "hold", late)
+    assert fit(tmp_path / "run") == 2
+    assert "holds a trained model" in told(capsys)
+    assert snapshot(tmp_path / "run") == snapshot(trained)
 
 
 def test_what_a_kill_left_is_cleared(run: Path, fit: Fit) -> None:

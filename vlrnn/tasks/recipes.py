@@ -68,7 +68,7 @@ def plain_recipe(parser: LightningArgumentParser, config: Namespace) -> tuple[di
     none: a callback's function, say. Whoever uses the file has their defaults."""
     left_out: list[str] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # jsonargparse calls it otherwise from 4.49 on
+        warnings.simplefilter("ignore")  # of what is left out; and jsonargparse calls it otherwise from 4.49 on
         recipe = yaml.safe_load(parser.dump(config, skip_none=False))
     return _plain(recipe, "", left_out), left_out
 

@@ -148,6 +148,7 @@ class RunStart(Callback):
     def __init__(self, run: Path, held: ExitStack, recipe: Mapping[str, Any], *, begins: bool, overwrite: bool) -> None:
         self._run, self._held, self._recipe = run, held, recipe
         self._begins, self._overwrite = begins, overwrite
+        self._before = contents(run)
         self._refused = ""
 
     def hold(self, trainer: pl.Trainer) -> None:
@@ -170,11 +171,13 @@ class RunStart(Callback):
 
         def setup_environment() -> None:
             find_each_other()
+            if trainer.is_global_zero and not self._refused:
+                try:
+                    self._prepare()
+                except UserError as fault:
+                    self._refused = str(fault)
             if refused := trainer.strategy.broadcast(self._refused):
                 raise UserError(refused)
-            if trainer.is_global_zero:
-                self._prepare()
-            trainer.strategy.barrier()
 
         trainer.strategy.setup_environment = setup_environment  # type: ignore[method-assign]
 
@@ -188,6 +191,8 @@ class RunStart(Callback):
         self._held.enter_context(alone(self._run, refuse))
 
     def _prepare(self) -> None:
+        if not self._overwrite and contents(self._run) != self._before:
+            raise UserError(refusal(self._run))  # another one trained there while this one made its data ready
         if self._overwrite and contents(self._run):
             if Path.cwd().is_relative_to(os.path.realpath(self._run)):
                 raise UserError(f"{self._run}: cannot be moved aside from within it; start in another folder")
