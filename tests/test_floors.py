@@ -13,7 +13,7 @@ import vlrnn
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
     {"text", "records", "record_ids", "errors", "files", "parts", "progress", "provenance", "kept", "workers"}
-    | {"terminal", "onnx_captioner"},
+    | {"terminal", "onnx_captioner", "yaml_text"},
     {"metrics", "nn", "decoding", "interchange", "runs"},
     {"probes", "data"},
     {"tasks"},
@@ -36,6 +36,7 @@ TORCH_FREE = (
     "workers",
     "terminal",
     "onnx_captioner",
+    "yaml_text",
     "metrics",
     "interchange",
     "runs",

@@ -61,6 +61,9 @@ def read_text(path: str | Path) -> str:
         raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
 
 
+DEEPEST = 100
+"""Lists and mappings within each other in a file; whoever goes through them need not fear for more."""
+
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # written as an escape; the other half may stand behind it
 
 
@@ -69,7 +72,8 @@ def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], An
     something else of every object, as in `json.loads`.
 
     Raises:
-        UserError: the text is no JSON (names the line and column), or an object has a key twice.
+        UserError: the text is no JSON (names the line and column), an object has a key twice, or it is nested more than
+            100 deep.
     """
 
     def made(pairs: list[tuple[str, Any]]) -> Any:
@@ -81,6 +85,8 @@ def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], An
 
     try:
         value = json.JSONDecoder(object_pairs_hook=made).decode(text)
+        if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+            raise RecursionError
         if _HALF_CHARACTER.search(text):  # which no file can hold
             json.dumps(value, ensure_ascii=False, default=repr).encode()
         return value
@@ -95,6 +101,14 @@ def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], An
         raise UserError(f"{place}: holds half a character, {half}; repair the text there") from None
     except ValueError:  # what Python refuses to read
         raise UserError(f"{place}: holds a number of thousands of digits") from None
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, (dict, list))]:
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+        depth += 1
+    return depth
 
 
 def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:

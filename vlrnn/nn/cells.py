@@ -80,7 +80,7 @@ def _made(part: dict[str, Any]) -> Recurrence:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:  # a word
+    except (ValueError, RecursionError):  # a word
         return text
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.records import AttentionMaps, Prediction, RecordFile
 from vlrnn.runs import choose_split, not_shown, read_result
+from vlrnn.yaml_text import read_yaml
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,7 @@ def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        config = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as fault:
-        mark = getattr(fault, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not YAML; it is what vlrnn fit wrote, or remove it") from None
+    config = read_yaml(path)
     return config if isinstance(config, dict) else {}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from vlrnn.errors import UserError
-from vlrnn.files import read_text
 from vlrnn.tasks.recipe import run_recipe
+from vlrnn.yaml_text import read_yaml
 
 Place = tuple[str, ...]
 """The keys that lead to something in a recipe."""
@@ -23,10 +23,7 @@ def merged(configs: Sequence[str]) -> dict[str, Any]:
     """
     recipe: dict[str, Any] = {}
     for path in configs:
-        try:
-            read = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as fault:
-            raise UserError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
+        read = read_yaml(path)
         if not isinstance(read, dict):
             raise UserError(f"{path}: not a recipe: expected keys and values")
         recipe = over(recipe, read)

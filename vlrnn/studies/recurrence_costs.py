@@ -11,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from vlrnn.data.batches import Batch, collate
-from vlrnn.files import read_text
 from vlrnn.instruments.encoded import encoded
 from vlrnn.nn.recurrence import Recurrence
 from vlrnn.nn.tree import leaves
@@ -22,6 +20,7 @@ from vlrnn.predictor import Predictor
 from vlrnn.report.run import load_run
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import PAD
+from vlrnn.yaml_text import read_yaml
 
 _IMAGES = 32  # in a batch
 
@@ -75,7 +74,7 @@ class _Timed:
         predictor = Predictor.load(run / "checkpoints" / "best.ckpt")
         self.task, self.device = predictor.task, predictor.device
         data, split = load_run(run).scored_on or ("", "")
-        cache = yaml.safe_load(read_text(run / "config.yaml"))["data"]["cache"]
+        cache = read_yaml(run / "config.yaml")["data"]["cache"]
         cache = cache or run.parent.parent / "cache"  # which all share, as they see alike
         shown = opened.enter_context(encoded(predictor, data, split, cache, captions=None))
         self.batch = collate(next(iter(islice(shown.batches(_IMAGES, "a batch"), 1)))).to(self.device)

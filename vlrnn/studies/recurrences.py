@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from vlrnn.errors import UserError
-from vlrnn.files import read_text, replacing
+from vlrnn.files import replacing
 from vlrnn.metrics.by_image import MeansByImage
 from vlrnn.nn.cells import cell_part, file_name, named_cell
 from vlrnn.probes.finding import Finding
@@ -28,6 +28,7 @@ from vlrnn.studies.plans import keep_plan
 from vlrnn.studies.recurrence_costs import costs
 from vlrnn.studies.training import two_processes
 from vlrnn.tasks.recipe import run_recipe
+from vlrnn.yaml_text import read_yaml
 
 BESIDE = "causal-self-attention"
 """What the recurrences are compared with, whichever they are."""
@@ -149,7 +150,7 @@ def train(run: Path, plan: Plan, overlay: Mapping[str, Any], seed: int) -> None:
     with (run / "output.txt").open("w", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
         run_recipe("fit", [*configs, *plan.flags, *into, "--ckpt_path", "last"])
         config = run / "config.yaml"
-        root = Path(yaml.safe_load(read_text(config))["data"]["root"])
+        root = Path(read_yaml(config)["data"]["root"])
         command = "test" if (root / "test.jsonl").is_file() else "validate"
         run_recipe(command, ["--config", str(config), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")])
 

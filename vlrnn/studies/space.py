@@ -145,7 +145,7 @@ def _choice(name: str, values: Sequence[Plain], parts: Mapping[Plain, Mapping[st
 def _value(text: str) -> Plain:
     try:
         value = json.loads(text)
-    except ValueError:  # a word
+    except (ValueError, RecursionError):  # a word
         return text
     return text if isinstance(value, (dict, list)) else value
 

@@ -9,12 +9,23 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
 
 from vlrnn.errors import UserError
-from vlrnn.files import read_text
 from vlrnn.tasks.base import Task
+from vlrnn.yaml_text import check_yaml, read_yaml
+
+_load = get_loader("yaml")
+
+
+def _load_checked(text: str) -> Any:
+    """As jsonargparse reads files and the values of flags, which may be as short, and stand for as much."""
+    check_yaml(text, "a value of the recipe")
+    return _load(text)
+
+
+set_loader("yaml", _load_checked, (yaml.YAMLError,))
 
 
 def read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
@@ -22,13 +33,7 @@ def read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
     recipes = []
     for name, value in flags(arguments):
         if name in ("--config", "-c"):
-            try:
-                recipe = yaml.safe_load(read_text(value))
-            except yaml.MarkedYAMLError as fault:
-                line = fault.problem_mark.line + 1 if fault.problem_mark else 1
-                raise UserError(f"{value}:{line}: not YAML: {fault.problem}") from None
-            except yaml.YAMLError as fault:
-                raise UserError(f"{value}: not YAML: {' '.join(str(fault).split())}") from None
+            recipe = read_yaml(value)
             if not isinstance(recipe, dict):
                 raise UserError(f"{value}: not a recipe: expected keys and values")
             recipes.append(recipe)

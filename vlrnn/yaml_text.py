@@ -1,0 +1,62 @@
+"""YAML that people write: read so that an error names file and line, and refused where little text stands for very
+much. Knows nothing of what it means."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlrnn.errors import UserError
+from vlrnn.files import DEEPEST, read_text
+
+_MOST_COPIES = 100_000  # values that aliases stand for
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The value in a YAML file, of plain data.
+
+    Raises:
+        UserError: the file cannot be read, holds no YAML, or as `check_yaml` says; names file and line.
+    """
+    text = read_text(path)
+    try:
+        check_yaml(text, str(path))
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as fault:
+        line = f":{fault.problem_mark.line + 1}" if fault.problem_mark else ""
+        raise UserError(f"{path}{line}: not YAML: {fault.problem}") from None
+    except (yaml.YAMLError, ValueError) as fault:  # of what looks like a date or a number, say, and is none
+        raise UserError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
+
+
+def check_yaml(text: str, place: str) -> None:
+    """Check, without building anything, that YAML is not nested more than 100 deep, and that its aliases do not stand
+    for more than 100,000 values: aliases of aliases multiply ("billion laughs").
+
+    Raises:
+        UserError: it is, or they do.
+        yaml.YAMLError: it is no YAML.
+    """
+    sizes: dict[str | None, int] = {}  # of what an anchor names, with all that aliases in it stand for
+    nodes: list[tuple[str | None, int]] = []  # that are under way: anchor, values before it
+    values = copies = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        values += 1
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            nodes.append((event.anchor, values))
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            anchor, before = nodes.pop()
+            if anchor is not None:
+                sizes[anchor] = values - before
+        elif isinstance(event, yaml.ScalarEvent) and event.anchor is not None:
+            sizes[event.anchor] = 1
+        elif isinstance(event, yaml.AliasEvent):
+            if any(anchor == event.anchor for anchor, _ in nodes):
+                raise UserError(f"{place}: what &{event.anchor} names holds itself; write it out")
+            values += sizes.get(event.anchor, 0)
+            copies += sizes.get(event.anchor, 0)
+        if len(nodes) > DEEPEST:
+            raise UserError(f"{place}: nested too deeply")
+        if copies > _MOST_COPIES:
+            raise UserError(f"{place}: its aliases stand for more than {_MOST_COPIES:,} values; write them out")
