@@ -227,3 +227,131 @@ def test_the_speed_is_told(
     told = capfd.readouterr().err
     assert "features of squares: 12 images encoded in" in told
     assert told.rstrip().endswith("/s")
+
+
+# Damage.
+
+
+def flipped(path: Path) -> None:
+    """A bit of the last row's numbers."""
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def rewritten(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    return lambda path: np.save(path, change(np.load(path)))
+
+
+MAPS: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "by a byte": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "too long": lambda path: path.write_bytes(path.read_bytes() + b"more"),
+    "empty": lambda path: path.write_bytes(b""),
+    "no array": lambda path: path.write_bytes(b"this is no array at all"),
+    "gone": Path.unlink,
+    "rows missing": rewritten(lambda regions: regions[:-1]),
+    "other shape": rewritten(lambda regions: regions[:, :, :-1]),
+    "other type": rewritten(lambda regions: regions.astype(np.float32)),
+    "other order": rewritten(np.asfortranarray),
+    "objects": lambda path: np.save(path, np.array([{"a": 1}] * 12, object), allow_pickle=True),
+    "header": lambda path: path.write_bytes(path.read_bytes().replace(b"'descr'", b"'\xff\xff('")),
+}
+INDICES: dict[str, Callable[[Path], object]] = {
+    "index truncated": lambda path: os.truncate(path, 20),
+    "index empty": lambda path: path.write_bytes(b""),
+    "index of nothing": lambda path: path.write_text("[]"),
+    "index without checksums": lambda path: path.write_text('{"shape": [12]}'),
+    "index with fewer": lambda path: path.write_text('{"checksums": [1]}'),
+    "index with others": lambda path: path.write_text('{"checksums": ["a", null, {}]}'),
+}
+
+
+def settled(folder: Path) -> bool:
+    return sorted(path.name for path in folder.iterdir()) == ["index.json", "regions.npy"]
+
+
+@pytest.mark.parametrize("damage", [*MAPS, *INDICES])
+def test_a_damaged_cache_is_made_anew(
+    damage: str,
+    classifier_file: Path,
+    images: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(features, "_BLOCK", 4)
+    seen: list[int] = []
+    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    whole = {name: cache[name].copy() for name in images}
+    if damage in MAPS:
+        MAPS[damage](cache.folder / "regions.npy")
+    else:
+        INDICES[damage](cache.folder / "index.json")
+    capsys.readouterr()
+    again = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    assert sum(seen) == 24
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == f"features of train: {cache.folder} is damaged; they are computed anew"
+    for name, regions in whole.items():
+        np.testing.assert_array_equal(again[name], regions)
+    assert settled(cache.folder)
+    open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    assert sum(seen) == 24
+
+
+def test_of_a_block_that_has_changed_the_rows_are_made_anew(
+    classifier_file: Path,
+    images: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(features, "_BLOCK", 5)  # 5 + 5 + 2 rows
+    seen: list[int] = []
+    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    whole = {name: cache[name].copy() for name in images}
+    flipped(cache.folder / "regions.npy")
+    capsys.readouterr()
+    again = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    assert seen == [12, 2]
+    assert f"{cache.folder} is damaged; 2 of 12 images are computed anew" in capsys.readouterr().err
+    for name, regions in whole.items():
+        np.testing.assert_array_equal(again[name], regions)
+    assert settled(cache.folder)
+
+
+@pytest.mark.parametrize("damage", list(MAPS))
+@pytest.mark.parametrize("name", ["regions.npy", "done.npy"])
+def test_what_is_half_made_and_damaged_is_made_from_the_start(
+    damage: str,
+    name: str,
+    classifier_file: Path,
+    images: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if name == "done.npy" and damage in ("other shape", "other order"):
+        pytest.skip("it has one dimension")
+    monkeypatch.setattr(features, "_BATCH", 2)
+    seen: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(tmp_path / "cache", "train", counting(classifier_file, seen, until=6), images)
+    (folder,) = (tmp_path / "cache").iterdir()
+    MAPS[damage](folder / name)
+    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    assert sum(seen) == 6 + 12
+    assert settled(folder)
+    whole = open_cache(tmp_path / "whole", "train", counting(classifier_file, []), images)
+    for image in images:
+        np.testing.assert_array_equal(cache[image], whole[image])
+
+
+def test_processes_of_a_training_verify_it_once(
+    encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_cache(tmp_path, "train", encoder, images)
+    calls: list[int] = []
+    monkeypatch.setattr(features, "_checksums", lambda regions: calls.append(1) or [])
+    open_cache(tmp_path, "train", encoder, images, verify=False)
+    assert not calls

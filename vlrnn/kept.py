@@ -1,16 +1,17 @@
 """What was learnt by going through a large file once, kept beside it, so that later starts need not.
 
 It lies in the folder `.index` beside the file, under a name with a digest of the file's size, time and inode and of the
-version of vlrnn. So what is stale is never read, and it goes when its successor comes. Where nothing can be written,
-nothing is kept, and all works as well, more slowly. Knows nothing of what the files mean.
+version of vlrnn. So what is stale is never read, and it goes when its successor comes. It opens with a digest of
+itself, so that what is damaged is found and made anew. Where nothing can be written, nothing is kept, and all works as
+well, more slowly. Knows nothing of what the files mean.
 """
 
 import functools
 import glob
 import hashlib
-import zipfile
+import io
+import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +19,13 @@ import numpy as np
 
 import vlrnn
 from vlrnn.errors import UserError
-from vlrnn.files import read_json, replacing, write_json
+from vlrnn.files import replacing
 from vlrnn.progress import say
 
 Value = TypeVar("Value")
 Arrays = Mapping[str, np.ndarray]
+
+_DIGEST = 16  # bytes
 
 
 def kept_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
@@ -36,36 +39,55 @@ def kept_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
     Raises:
         UserError: the file cannot be read.
     """
-    return _kept(path, f"{what}.npz", make, _load, _save)
+    return _kept(path, f"{what}.arrays", make, _to_arrays, _from_arrays)
 
 
 def kept_json(path: Path, what: str, make: Callable[[], Any]) -> Any:
     """The plain data that `make` returns, kept as `kept_arrays` keeps arrays."""
-    return _kept(path, f"{what}.json", make, read_json, write_json)
+    return _kept(path, f"{what}.data", make, json.loads, lambda value: json.dumps(value).encode())
 
 
 def _kept(
     path: Path,
     name: str,
     make: Callable[[], Value],
-    load: Callable[[Path], Value],
-    save: Callable[[Path, Value], None],
+    load: Callable[[bytes], Value],
+    dump: Callable[[Value], bytes],
 ) -> Value:
     folder, fresh = path.parent / ".index", f"{path.name}.{_stamp(path)}."
     place = folder / (fresh + name)
-    # What cannot be read is no better than none.
-    with suppress(UserError, OSError, ValueError, EOFError, zipfile.BadZipFile):
-        if place.is_file():
-            return load(place)
+    if (content := _read(place)) is not None:
+        return load(content)
     value = make()
     try:
-        save(place, value)
+        _write(place, dump(value))
         for each in folder.glob(f"{glob.escape(path.name)}.*"):
             if not each.name.startswith(fresh):
                 each.unlink(missing_ok=True)
     except (UserError, OSError):
         _tell(folder)
     return value
+
+
+def _read(place: Path) -> bytes | None:
+    """What was written; None where it is not there, or not as it was written."""
+    try:
+        content = place.read_bytes()
+    except OSError:
+        return None
+    if content[:_DIGEST] != _digest(content[_DIGEST:]):
+        say(f"{place}: damaged; it is made anew")
+        return None
+    return content[_DIGEST:]
+
+
+def _write(place: Path, content: bytes) -> None:
+    with replacing(place, binary=True) as file:
+        file.write(_digest(content) + content)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST).digest()
 
 
 def _stamp(path: Path) -> str:
@@ -77,14 +99,15 @@ def _stamp(path: Path) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _load(place: Path) -> Arrays:
-    with np.load(place) as held:
+def _to_arrays(content: bytes) -> Arrays:
+    with np.load(io.BytesIO(content)) as held:
         return dict(held)
 
 
-def _save(place: Path, arrays: Arrays) -> None:
-    with replacing(place, binary=True) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # whose flags come behind the arrays
+def _from_arrays(arrays: Arrays) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # whose flags come behind the arrays
+    return file.getvalue()
 
 
 @functools.cache

@@ -185,9 +185,9 @@ class VisionLanguageData(pl.LightningDataModule):
         return self.image_root / image
 
     def make_cache(
-        self, encoder: Encoder, splits: Sequence[str], device: torch.device | str = "cpu"
+        self, encoder: Encoder, splits: Sequence[str], device: torch.device | str = "cpu", verify: bool = True
     ) -> dict[str, FeatureCache]:
-        """Make the encoder outputs of splits, or find them made.
+        """Make the encoder outputs of splits, or find them made; `verify` as `open_cache` takes it.
 
         Raises:
             UserError: no cache folder is set, or as `open_cache` says.
@@ -207,6 +207,7 @@ class VisionLanguageData(pl.LightningDataModule):
                 device=device,
                 bf16=self.bf16,
                 compiled=self.compiled,
+                verify=verify,
             )
         return caches
 
@@ -220,7 +221,8 @@ class VisionLanguageData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         self._check()
-        self._caches = self.make_cache(self._encoder(), self._used()) if self.cache is not None else {}
+        # What `prepare_data` verified just now need not be once more, by every process.
+        self._caches = {} if self.cache is None else self.make_cache(self._encoder(), self._used(), verify=False)
 
     def _check(self) -> None:
         for split in self._used():

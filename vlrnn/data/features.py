@@ -1,7 +1,8 @@
 """The cache of a frozen encoder's regions: a float16 memory map on disk, one row for an image, made once.
 
 A cache lives in a folder whose name is a digest of all that its numbers depend on: the encoder's arguments and weights,
-and the names, sizes and times of the image files. So a stale one is never opened; it is only never found.
+and the names, sizes and times of the image files. So a stale one is never opened; it is only never found. `index.json`
+has a checksum (CRC-32) of each block of rows; blocks that have changed on the disk are computed anew.
 """
 
 import hashlib
@@ -9,9 +10,10 @@ import json
 import math
 import os
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,11 +23,12 @@ from torch.utils.data import DataLoader, Dataset
 from vlrnn.data.images import open_image, pixels
 from vlrnn.data.tars import stamp
 from vlrnn.errors import UserError
-from vlrnn.files import alone, replacing, write_json
+from vlrnn.files import alone, read_json, replacing, write_json
 from vlrnn.nn.encoders import Encoder
 from vlrnn.progress import progress, say, span
 
 _BATCH = 32
+_BLOCK = 32  # rows under one checksum
 
 
 class FeatureCache:
@@ -65,8 +68,10 @@ def open_cache(
     device: torch.device | str = "cpu",
     bf16: bool = False,
     compiled: bool = False,
+    verify: bool = True,
 ) -> FeatureCache:
-    """Open the cache of these images under this encoder, making it first where it is not there yet.
+    """Open the cache of these images under this encoder, making it first where it is not there yet, and what is damaged
+    of it anew.
 
     Making tells of its progress. When it is interrupted, what is done is kept, and the next call goes on from there.
     Of several processes that need the same cache one makes it, and the others wait.
@@ -79,6 +84,7 @@ def open_cache(
         num_workers: processes that decode images.
         device: where to run the encoder.
         bf16, compiled: how, as `Encoder.folded` takes them; bfloat16 makes other numbers, and so a cache of its own.
+        verify: read all of a finished cache once, and compare its checksums.
 
     Raises:
         UserError: the encoder learns, or an image cannot be read.
@@ -86,10 +92,12 @@ def open_cache(
     if not encoder.frozen:
         raise UserError("data.cache: the encoder learns, so its outputs change; set data.cache to null")
     folder = Path(root) / f"{name}-{_key(encoder, images)}{'-bf16' if bf16 else ''}"
-    whole = folder / "index.json"
-    if not whole.is_file():
+    shape = (len(images), encoder.count, encoder.width)
+    if _damage(folder, shape, verify) is not None:
         with alone(folder, lambda: say(f"features of {name}: another process makes them; waiting for it")):
-            if not whole.is_file():
+            damage = _damage(folder, shape, verify)  # another process may have made it meanwhile
+            if damage is not None:
+                _clear(folder, name, damage)
                 folded = encoder.to(device).eval().folded(bf16, compiled)
                 _make(folder, name, folded, images, num_workers, torch.device(device))
     return FeatureCache(folder, tuple(images))
@@ -100,6 +108,60 @@ def _key(encoder: Encoder, images: Mapping[str, Path]) -> str:
     for image, path in images.items():
         digest.update(json.dumps([image, *stamp(path)]).encode())
     return digest.hexdigest()[:20]
+
+
+def _open_array(path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["r", "r+"] = "r") -> np.memmap | None:
+    """A map of an array on the disk; None where there is none, or a damaged or other one."""
+    try:
+        found = open_memmap(path, mode="r")  # where files that are too short are not made longer
+    except Exception:  # what is raised on broken bytes is not documented, and varied
+        return None
+    whole = path.stat().st_size == found.offset + found.nbytes
+    if not whole or found.dtype != dtype or found.shape != shape or not found.flags.c_contiguous:
+        return None
+    return found if mode == "r" else open_memmap(path, mode=mode)
+
+
+def _checksums(regions: np.ndarray) -> list[int]:
+    """Of each block of rows."""
+    return [zlib.crc32(regions[start : start + _BLOCK]) for start in range(0, len(regions), _BLOCK)]
+
+
+def _damage(folder: Path, shape: tuple[int, ...], verify: bool) -> np.ndarray | None:
+    """The rows of a cache that are not as they were made, [images]; None where it is whole."""
+    everything = np.ones(shape[0], np.bool_)
+    if not (folder / "index.json").is_file():
+        return everything
+    try:
+        index = read_json(folder / "index.json")
+    except UserError:
+        return everything
+    regions = _open_array(folder / "regions.npy", np.float16, shape)
+    written = index.get("checksums") if isinstance(index, dict) else None
+    if regions is None or not isinstance(written, list) or len(written) != -(-len(regions) // _BLOCK):
+        return everything
+    if not verify:
+        return None
+    differ = [one != other for one, other in zip(written, _checksums(regions), strict=True)]
+    return np.repeat(differ, _BLOCK)[: len(regions)] if any(differ) else None
+
+
+def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
+    """Leave of a damaged cache what is whole, as if making it had been interrupted."""
+    if not (folder / "index.json").is_file():
+        return
+    if damage.all():
+        (folder / "regions.npy").unlink(missing_ok=True)
+        say(f"features of {name}: {folder} is damaged; they are computed anew")
+    else:
+        _save(folder / "done.npy", ~damage)
+        say(f"features of {name}: {folder} is damaged; {damage.sum()} of {len(damage)} images are computed anew")
+    (folder / "index.json").unlink()
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with replacing(path, binary=True) as file:
+        np.save(file, array)
 
 
 class _Pixels(Dataset[torch.Tensor]):
@@ -142,12 +204,14 @@ def _make(
 ) -> None:
     shape = (len(images), encoder.count, encoder.width)
     done_path, regions_path = folder / "done.npy", folder / "regions.npy"
-    if done_path.is_file() and regions_path.is_file():
-        regions, done = open_memmap(regions_path, mode="r+"), open_memmap(done_path, mode="r+")
-    else:
+    regions, done = (
+        _open_array(regions_path, np.float16, shape, "r+"),
+        _open_array(done_path, np.bool_, shape[:1], "r+"),
+    )
+    if regions is None or done is None:
+        done_path.unlink(missing_ok=True)
         regions = _new_map(regions_path, shape)
-        with replacing(done_path, binary=True) as file:  # which stands only beside a map that is whole
-            np.save(file, np.zeros(len(images), np.bool_))
+        _save(done_path, np.zeros(len(images), np.bool_))  # which stands only beside a map that is whole
         done = open_memmap(done_path, mode="r+")
     left = np.flatnonzero(~done)
     paths = list(images.values())
@@ -179,6 +243,6 @@ def _make(
     say(f"features of {name}: {len(left):,} images encoded in {span(seconds)}, {speed:.1f}/s")
     regions.flush()
     # Written last: its presence says that the cache is whole.
-    settings = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}
-    write_json(folder / "index.json", settings)
+    made = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}
+    write_json(folder / "index.json", {**made, "checksums": _checksums(regions)})
     done_path.unlink(missing_ok=True)  # where there are no locks, another process may have made the same cache
