@@ -25,6 +25,7 @@ from vlrnn.nn.context import Context
 from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
 from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.nn.recurrence import LSTM
+from vlrnn.nn.weights import digest
 from vlrnn.parts import describe
 from vlrnn.records import AttentionMaps, Example, Prediction, RecordFile, open_split
 from vlrnn.tasks.base import Task
@@ -297,6 +298,8 @@ def edited(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """The checkpoint with its description changed."""
     checkpoint = torch.load(path, weights_only=True)
     change(checkpoint)
+    if checkpoint["vlrnn"]:
+        checkpoint["vlrnn"]["digest"] = digest(checkpoint["state_dict"])
     torch.save(checkpoint, path)
     return path
 
@@ -422,7 +425,8 @@ def test_folders_that_are_no_models(saved: tuple[Captioner, dict[str, Path]], tm
     (folder / "config.json").write_text(config)
     (folder / "model.safetensors").write_bytes(b"nothing")
     refused("safetensors")
-    save_file({name: each for name, each in weights.items() if "score" not in name}, folder / "model.safetensors")
+    less = {name: each for name, each in weights.items() if "score" not in name}
+    save_file(less, folder / "model.safetensors", {"digest": digest(less)})
     refused("do not fit")
     (folder / "model.safetensors").unlink()
     refused("no model.safetensors")

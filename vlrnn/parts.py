@@ -6,8 +6,9 @@ are. Knows nothing of what the parts do.
 
 import importlib
 import inspect
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -62,6 +63,39 @@ def describe(value: Any) -> Any:
     if isinstance(value, _PLAIN):
         return value
     raise TypeError(f"a part was built with a {type(value).__name__}, which no checkpoint can describe")
+
+
+_DEEPEST = 100  # levels of a description; parts are nested in each other a few times
+
+
+def check_plain(description: Any, place: str) -> None:
+    """Check that what was read is what `describe` returns: a tree of plain values, and of finite numbers.
+
+    Args:
+        description: of a part, or what holds one.
+        place: the file, for errors.
+
+    Raises:
+        UserError: a list or mapping stands in two places or within itself, or too deep; or a value is none of JSON.
+    """
+    level, seen = [description], set[int]()
+    for _ in range(_DEEPEST):
+        level = [each for value in level for each in _below(value, seen, place)]
+        if not level:
+            return
+    raise UserError(f"{place}: its description is nested too deeply; it was not written by vlrnn")
+
+
+def _below(value: Any, seen: set[int], place: str) -> Iterable[Any]:
+    """What is in a list or mapping; nothing is in any other value."""
+    if type(value) in (list, dict):
+        if id(value) in seen:
+            raise UserError(f"{place}: its description holds itself, or a part twice; it was not written by vlrnn")
+        seen.add(id(value))
+        return value if isinstance(value, list) else [*value, *value.values()]
+    if type(value) not in _PLAIN or (isinstance(value, float) and not math.isfinite(value)):
+        raise UserError(f"{place}: its description holds {value!r:.60}, which none does; it was not written by vlrnn")
+    return ()
 
 
 def rebuild(description: Any, expected: type[Kind], place: str) -> Kind:

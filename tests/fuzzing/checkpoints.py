@@ -6,7 +6,8 @@ import pickle
 import shutil
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from fuzzing.mutations import bend, bend_bytes, odd_text, odd_value
 from fuzzing.running import Case
 from fuzzing.world import MODELS, World
+from vlrnn.nn.weights import digest
 
 
 def make(random: Random, world: World, folder: Path) -> Case:
@@ -132,6 +134,8 @@ def _other_description(random: Random, path: Path) -> None:
 def _other_weights(random: Random, path: Path) -> None:
     checkpoint = torch.load(path, weights_only=True)
     _change_weights(random, checkpoint["state_dict"])
+    if random.random() < 0.7:  # forged, and not only damaged
+        checkpoint["vlrnn"]["digest"] = _digest(checkpoint["state_dict"])
     torch.save(checkpoint, path)
 
 
@@ -168,12 +172,51 @@ def _described(random: Random, told: dict[str, Any]) -> Any:
         paths = sorted({each for each in text.split('"') if each.startswith("vlrnn.")})
         others = [*paths, "os.system", "vlrnn.tasks.recipe.run_recipe", "vlrnn.nn.encoders.Encoder", "builtins.exec"]
         return json.loads(text.replace(f'"{random.choice(paths)}"', f'"{random.choice(others)}"'))
+    if kind == 2:
+        _absurd(random, told)
+        return told
     for _ in range(random.choice((1, 1, 2))):
         told = bend(random, told)
     return told
 
 
-def _change_weights(random: Random, weights: dict[str, Any]) -> None:
+def _absurd(random: Random, told: dict[str, Any]) -> None:
+    """A number without sense, or a part within itself."""
+    holders, left = [], [told["task"]["arguments"]]
+    while left:
+        each = left.pop()
+        holders.append(each)
+        left += [inner for inner in each.values() if isinstance(inner, dict)]
+    chosen = random.choice([each for each in holders if each])
+    numbers = (8192, 10**6, 10**9, 10**30, float("nan"), float("inf"), -1)
+    chosen[random.choice(list(chosen))] = random.choice(holders if random.random() < 0.2 else numbers)
+
+
+ODD: dict[str, Callable[[Tensor], Tensor]] = {
+    "half": lambda each: each.half(),
+    "double": lambda each: each.double(),
+    "bfloat16": lambda each: each.bfloat16(),
+    "integers": lambda each: each.long(),
+    "bytes": lambda each: each.byte(),
+    "booleans": lambda each: each.bool(),
+    "complex": lambda each: each.to(torch.complex64),
+    "expanded": lambda each: each.flatten()[:1].expand(each.numel()).view(each.shape),
+    "expanded without end": lambda each: each.flatten()[0].expand(10**6, 10**6),
+    "sparse": lambda each: each.to_sparse() if each.dim() else each.expand(3).to_sparse(),
+    "meta": lambda each: each.to("meta"),
+    "quantised": lambda each: torch.quantize_per_tensor(each.float(), 0.1, 0, torch.qint8),
+}
+STORED = ("half", "double", "bfloat16", "integers", "bytes", "booleans")  # that a safetensors file can hold
+
+
+def _digest(weights: dict[str, Any]) -> str:
+    try:
+        return digest(weights)
+    except Exception:  # of what has no bytes
+        return "none"
+
+
+def _change_weights(random: Random, weights: dict[str, Any], odd: Sequence[str] = tuple(ODD)) -> None:
     name = random.choice(list(weights))
     there: Tensor = weights[name]
     kind = random.randrange(7)
@@ -190,8 +233,7 @@ def _change_weights(random: Random, weights: dict[str, Any]) -> None:
         )
         weights[name] = random.choice(shapes).clone()
     elif kind == 3:
-        types = (torch.float16, torch.float64, torch.int64, torch.bool, torch.bfloat16)
-        weights[name] = there.to(random.choice(types))
+        weights[name] = ODD[random.choice(odd)](there)
     elif kind == 4:
         weights[name] = torch.full_like(
             there, random.choice((float("nan"), float("inf"), 1e30, 0.0)) if there.is_floating_point() else 0
@@ -223,11 +265,14 @@ def _spoil_folder(random: Random, folder: Path) -> None:
     config, weights = folder / "config.json", folder / "model.safetensors"
     kind = random.randrange(7)
     if kind < 3:
-        config.write_text(json.dumps(_described(random, json.loads(config.read_text()))))
+        described = _described(random, json.loads(config.read_text()))
+        with suppress(ValueError):  # what is within itself is no JSON
+            config.write_text(json.dumps(described))
     elif kind == 3:
         found = dict(load_file(weights))
-        _change_weights(random, found)
-        save_file({name: each.contiguous() for name, each in found.items()}, weights)
+        _change_weights(random, found, STORED)
+        found = {name: each.contiguous() for name, each in found.items()}
+        save_file(found, weights, {"digest": _digest(found)} if random.random() < 0.7 else None)
     elif kind == 4:
         _bent(random, random.choice((config, weights)))
     elif kind == 5:

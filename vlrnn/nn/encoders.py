@@ -4,6 +4,7 @@ import copy
 import hashlib
 import math
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,15 +12,18 @@ from typing import Any, Self
 import torch
 import torchvision
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+from torch import Tensor, nn
 
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.nn.folding import FoldedTrunk
+from vlrnn.nn.trunks import channels_last, cut
+from vlrnn.nn.weights import check_archive, check_weights
 from vlrnn.parts import Part
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "size": 224}
+
+_LARGEST = 1024  # pixels; the largest that torchvision's weights were made for is 600
 
 
 class Encoder(Part, nn.Module):
@@ -116,8 +120,11 @@ class CNNEncoder(Encoder):
             raise UserError(f"encoder: torchvision.models has no classifier {name!r}")
         state, transform = _load_weights(name, weights)
         self.size = size or transform["size"]
-        self.trunk, self.width, self.count = _cut(name, self.size, regions_from)
+        if not 1 <= self.size <= _LARGEST:
+            raise UserError(f"encoder: size must be 1 to {_LARGEST:,} pixels, not {self.size:,}")
+        self.trunk, self.width, self.count = cut(name, self.size, regions_from)
         if state is not None:
+            check_weights(state, f"encoder: {weights}")
             _fill(self.trunk, state, f"{weights}", name)
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
         if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
@@ -193,64 +200,8 @@ class NoImage(Encoder):
 def _as_regions(output: Tensor) -> Tensor:
     """A map [B, D, h, w], or [B, h, w, D] as Swin has it, or patches [B, N, D] -> regions [B, N, D]."""
     if output.dim() == 4:
-        return output.flatten(1, 2) if _channels_last(output.shape) else output.flatten(2).transpose(1, 2)
+        return output.flatten(1, 2) if channels_last(output.shape) else output.flatten(2).transpose(1, 2)
     return output
-
-
-def _channels_last(shape: Sequence[int]) -> bool:
-    """Whether a map has its channels behind: images are square, and so is every map of them."""
-    return shape[2] != shape[3]
-
-
-def _cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, int]:
-    """Build a classifier and keep what makes the last feature map, or that of a block: (trunk, D, N)."""
-    model = torchvision.models.get_model(name, weights=None, **_quiet_init(name))
-    trunk = fx.symbolic_trace(model.eval())
-    trunk.eval()
-    try:
-        with torch.no_grad():
-            model(torch.zeros(1, 3, size, size))  # what goes wrong here, ShapeProp would print with a traceback
-            ShapeProp(trunk).propagate(torch.zeros(1, 3, size, size))
-    except Exception as fault:
-        reason = " ".join(str(fault).split())
-        raise UserError(f"encoder: {name} takes no images of {size} x {size} pixels: {reason}") from None
-    nodes = [node for node in trunk.graph.nodes if node.op != "placeholder" and _holds_regions(node)]
-    if block is not None:
-        nodes = [node for node in nodes if any(path == block for path, _ in node.meta["nn_module_stack"].values())]
-        if not nodes:
-            blocks = ", ".join(name for name, _ in model.named_children())
-            raise UserError(f"encoder: {name} has no block {block!r} that leaves a grid; it consists of {blocks}")
-    if not nodes:
-        raise UserError(f"encoder: {name} leaves no grid of regions at {size} x {size} pixels; give a larger size")
-    last = nodes[-1]
-    shape = last.meta["tensor_meta"].shape
-    if len(shape) == 3 and hasattr(model, "class_token"):  # the first "patch" of a vision transformer is no patch
-        with trunk.graph.inserting_after(last):
-            last = trunk.graph.call_function(torch.narrow, (last, 1, 1, shape[1] - 1))
-        shape = (1, shape[1] - 1, shape[2])
-    output = next(node for node in trunk.graph.nodes if node.op == "output")
-    output.args = (last,)
-    trunk.graph.eliminate_dead_code()
-    trunk.delete_all_unused_submodules()
-    trunk.recompile()
-    for module in trunk.modules():
-        module.training = False
-    trunk.to(memory_format=torch.channels_last)
-    if len(shape) == 4:
-        return (trunk, shape[3], shape[1] * shape[2]) if _channels_last(shape) else (trunk, shape[1], shape[2] ** 2)
-    return trunk, shape[2], shape[1]
-
-
-def _quiet_init(name: str) -> dict[str, Any]:
-    """Arguments that spare the two Inceptions a slow initialisation with a warning, and their auxiliary heads."""
-    return {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
-
-
-def _holds_regions(node: fx.Node) -> bool:
-    shape: Sequence[int] = getattr(node.meta.get("tensor_meta"), "shape", ())
-    if len(shape) == 4:  # with one channel it is a vector that was turned, as ConvNeXt does for its last norm
-        return shape[0] == 1 and shape[1] > 1 and shape[2] * shape[3] > 1
-    return len(shape) == 3 and shape[0] == 1 and shape[1] > 1
 
 
 def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
@@ -274,6 +225,8 @@ def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | N
             ) from None
     if Path(weights).suffix == ".safetensors":
         return _read_safetensors(weights)
+    if zipfile.is_zipfile(weights):  # else older than that form of torch's
+        check_archive(weights)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words

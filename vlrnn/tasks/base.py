@@ -19,6 +19,7 @@ from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
 from vlrnn.nn.encoders import Encoder
+from vlrnn.nn.weights import digest, outlines
 from vlrnn.parts import Part, describe
 from vlrnn.progress import note
 from vlrnn.provenance import provenance
@@ -275,15 +276,15 @@ class Task(Part, pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._guard.check(self.global_step, self)  # nothing that has diverged is kept
         checkpoint["epoch_loss"] = self._add_latest()
-        checkpoint["vlrnn"] = {"format": FORMAT, "task": describe(self)}
+        saved = digest(checkpoint["state_dict"])  # which may not be ours: callbacks have put averaged weights there
+        checkpoint["vlrnn"] = {"format": FORMAT, "task": describe(self), "digest": saved}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model, or of other words, before they are filled in."""
         ours, theirs = describe(self), checkpoint["vlrnn"]["task"]
         refuse_other_task(ours["class"], theirs.get("class"))
         refuse_other_parts(ours["arguments"], theirs["arguments"])
-        expected = {name: each.shape for name, each in self.state_dict().items()}
-        found = {name: each.shape for name, each in checkpoint["state_dict"].items()}
+        expected, found = outlines(self.state_dict()), outlines(checkpoint["state_dict"])
         if expected != found:
             odd = next(name for name in {**expected, **found} if expected.get(name) != found.get(name))
             raise UserError(

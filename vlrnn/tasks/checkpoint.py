@@ -1,25 +1,35 @@
 """Checkpoints: from a trained task to one file or folder, and back, without unpickling anything.
 
 Two forms hold the same: the `.ckpt` of training (torch, read with `weights_only=True`), and the folder of
-`save_pretrained` (`model.safetensors` and `config.json`). Both carry the description of the task (vlrnn.parts) and its
-weights.
+`save_pretrained` (`model.safetensors` and `config.json`). Both carry the description of the task (vlrnn.parts), its
+weights, and a digest of these, which is checked whenever they are loaded.
 """
 
+import json
 import pickle
 import re
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 import vlrnn
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
-from vlrnn.parts import Part, describe, rebuild
+from vlrnn.nn.weights import check_archive, check_weights, digest, outlines
+from vlrnn.parts import Part, check_plain, describe, rebuild
 from vlrnn.tasks.base import FORMAT, Task
 from vlrnn.tasks.matching import refuse_other_task
 
@@ -48,12 +58,22 @@ def save_pretrained(task: Task, folder: str | Path) -> None:
     folder = Path(folder)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.state_dict().items()}
     with replacing(folder / "model.safetensors", binary=True) as file:
-        file.write(save(weights, metadata={"format": "pt"}))
+        file.write(_in_order(save(weights, metadata={"format": "pt", "digest": digest(weights)})))
     write_json(folder / "config.json", {"format": FORMAT, "task": describe(task)})
     if not (folder / "README.md").exists():
         kind = type(task).__name__
         with replacing(folder / "README.md") as file:
             file.write(_CARD.format(kind=kind, tag="visual-question-answering" if "VQA" in kind else "image-to-text"))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order, which the library leaves to chance: the same model makes the same
+    file."""
+    end = 8 + int.from_bytes(content[:8], "little")  # of the header, filled up with spaces
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(end - 8) + content[end:]
 
 
 def from_pretrained(name: str | Path, expected: type[AnyTask], revision: str | None = None) -> AnyTask:
@@ -88,17 +108,56 @@ def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
     """Load a task from a `.ckpt` file or from a folder of `save_pretrained`, on the CPU, in evaluation mode.
 
     Raises:
-        UserError: no checkpoint, one that holds pickled objects, or one that describes anything but a task of this
-            kind.
+        UserError: no checkpoint, one that is damaged or holds pickled objects, or one that describes anything but a
+            task of this kind, or one that its weights are not of.
     """
     checkpoint = read_checkpoint(path)
-    task = rebuild(checkpoint["vlrnn"]["task"], expected, str(path))
-    try:
-        task.load_state_dict(checkpoint["state_dict"])
-    except Exception as fault:  # whatever stands where tensors should
-        reason = " ".join(str(fault).split())
-        raise UserError(f"{path}: the weights do not fit the model that it describes: {reason[:200]}") from None
+    description, weights = checkpoint["vlrnn"]["task"], checkpoint["state_dict"]
+    _refuse_other_sizes(description, weights, expected, path)
+    task = rebuild(description, expected, str(path))
+    task.load_state_dict(weights)
     return task.eval()
+
+
+_SPARE = 10_000  # modules and parameters beyond those in the file: the largest classifier that is cut has some 3,000
+
+
+def _refuse_other_sizes(
+    description: Any, weights: Mapping[str, Tensor], expected: type[Task], path: str | Path
+) -> None:
+    """Refuse a description that the weights are not of, before any memory is asked for: it is built once without any
+    (on torch's meta device), and of no more parts than the file has weights for."""
+    with torch.device("meta"), _at_most(len(weights) + _SPARE):
+        outline = rebuild(description, expected, str(path))
+    wanted, found = outlines(outline.state_dict()), outlines(weights)
+    for name in {**wanted, **found}:
+        if wanted.get(name) != found.get(name):
+            there, here = (_outline(each.get(name)) for each in (found, wanted))
+            raise UserError(
+                f"{path}: the weights do not fit the model that it describes: {name} is {there}, where the model has "
+                f"{here}"
+            )
+
+
+def _outline(outline: tuple[tuple[int, ...], str] | None) -> str:
+    return "missing" if outline is None else f"{list(outline[0])} of {outline[1]}"
+
+
+@contextmanager
+def _at_most(limit: int) -> Iterator[None]:
+    """Let so many modules and parameters be built and no more, whatever number of layers is asked for."""
+    numbers = count()
+
+    def refuse(*_: Any) -> None:
+        if next(numbers) > limit:
+            raise UserError("it would have many more parts than the file has weights")
+
+    hooks = [register_module_module_registration_hook(refuse), register_module_parameter_registration_hook(refuse)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def load_part(path: str | Path, task: type[Task], name: str, expected: type[AnyPart]) -> AnyPart | None:
@@ -108,7 +167,7 @@ def load_part(path: str | Path, task: type[Task], name: str, expected: type[AnyP
     Raises:
         UserError: no checkpoint, or one of another task.
     """
-    description = read_checkpoint(path)["vlrnn"]["task"]
+    description = _read(path)["vlrnn"]["task"]
     refuse_other_task(f"{task.__module__}.{task.__qualname__}", description.get("class"))
     part = description["arguments"].get(name)
     return None if part is None else rebuild(part, expected, str(path))
@@ -119,28 +178,39 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     `state_dict`; and of a file what training goes on from. Only plain data and tensors are read.
 
     Raises:
-        UserError: no checkpoint of this version of vlrnn, one that holds pickled objects, or one whose weights are not
-            all numbers.
+        UserError: no checkpoint of this version of vlrnn, one that holds pickled objects, one that is damaged, or one
+            whose weights are not all numbers.
     """
+    checkpoint = _read(path)
+    weights, saved = checkpoint["state_dict"], checkpoint["vlrnn"].get("digest")
+    check_weights(weights, path)
+    if saved is None:
+        raise UserError(f"{path}: has no digest of its weights: it is damaged, or of an older vlrnn; train again")
+    if digest(weights) != saved:
+        raise UserError(
+            f"{path}: its weights are not those that were saved, by their digest: it is damaged, or was changed by "
+            "another program; take another copy"
+        )
+    return checkpoint
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    """A checkpoint whose description is one; its weights may be anything."""
     checkpoint = _read_folder(Path(path)) if Path(path).is_dir() else _read_file(path)
     if not isinstance(checkpoint, dict) or not {"vlrnn", "state_dict"} <= checkpoint.keys():
         raise UserError(f"{path}: not a checkpoint of vlrnn: it has no description of a model")
     _check_description(checkpoint["vlrnn"], path)
-    _check_weights(checkpoint["state_dict"], path)
     return checkpoint
 
 
 def _read_file(path: str | Path) -> Any:
+    check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as fault:
-        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
     except pickle.UnpicklingError:
-        raise UserError(
-            f"{path}: no checkpoint, or one that holds pickled objects, which could run code when loaded; refused"
-        ) from None
+        raise UserError(f"{path}: holds pickled objects, which could run code when loaded; refused") from None
     except Exception as fault:  # torch raises what its zip reader raises
         reason = " ".join(str(fault).split())
         raise UserError(f"{path}: not a checkpoint: {reason[:120]}") from None
@@ -155,17 +225,11 @@ def _check_description(description: Any, path: str | Path) -> None:
             f"{path}: of format {form}, which another version of vlrnn writes; this one, {vlrnn.__version__}, reads "
             f"format {FORMAT}"
         )
+    check_plain(description, str(path))
     _refuse_foreign_weights(description, path)
     task = description.get("task")
     if not isinstance(task, dict) or not isinstance(task.get("arguments"), dict):
         raise UserError(f"{path}: describes no task; it was not written by vlrnn")
-
-
-def _check_weights(weights: Any, path: str | Path) -> None:
-    if not isinstance(weights, dict) or not all(isinstance(each, torch.Tensor) for each in weights.values()):
-        raise UserError(f"{path}: holds something else than weights; it was not written by vlrnn")
-    if odd := next((name for name, each in weights.items() if not each.isfinite().all()), None):
-        raise UserError(f"{path}: {odd} is not all numbers: it is damaged; take another checkpoint")
 
 
 def _refuse_foreign_weights(description: Any, path: str | Path) -> None:
@@ -181,13 +245,15 @@ def _read_folder(folder: Path) -> dict[str, Any]:
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: not a model folder: it has no {name}")
+    description, path = read_json(folder / "config.json"), folder / "model.safetensors"
     try:
-        weights = load_file(folder / "model.safetensors")
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            saved = (file.metadata() or {}).get("digest")
     except SafetensorError as fault:
-        raise UserError(f"{folder / 'model.safetensors'}: not a safetensors file: {fault}") from None
-    # Lightning asks every checkpoint for the version that wrote it.
+        raise UserError(f"{path}: not a safetensors file: {fault}") from None
     return {
-        "vlrnn": read_json(folder / "config.json"),
+        "vlrnn": {**description, "digest": saved} if isinstance(description, dict) else description,
         "state_dict": weights,
-        "pytorch-lightning_version": pl.__version__,
+        "pytorch-lightning_version": pl.__version__,  # which Lightning asks every checkpoint for
     }

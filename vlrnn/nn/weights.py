@@ -1,0 +1,101 @@
+"""Weights in files: whether they are what was written, and weights at all. Knows no model.
+
+Torch reads an archive without its checksums, takes any tensor for weights, and converts types in silence.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_TYPES = (*_FLOATS, torch.int64, torch.bool)  # of weights, counters and masks
+
+
+def check_archive(path: str | Path) -> None:
+    """Check a file of `torch.save` by the archive's own checksums (CRC-32 of each member).
+
+    Raises:
+        UserError: it cannot be read, is no such archive, or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            packed = any(each.compress_type != zipfile.ZIP_STORED for each in members)  # as torch never writes them
+            if packed or sum(each.file_size for each in members) > Path(path).stat().st_size:
+                raise zipfile.BadZipFile("its members are larger than the file")
+            damaged = archive.testzip()
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    except Exception as fault:  # what is raised on broken bytes is not documented, and varied
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+        raise UserError(f"{path}: not a checkpoint, or a damaged one: {reason[:120]}") from None
+    if damaged is not None:
+        raise UserError(f"{path}: damaged: the checksum of its member {damaged!r} differs; take another copy")
+
+
+def check_weights(weights: Any, place: str | Path) -> None:
+    """Check that weights are dense tensors on the CPU that take no more memory than what was read, and all finite.
+
+    Args:
+        weights: whatever was read where weights should be.
+        place: the file, for errors.
+
+    Raises:
+        UserError: they are something else; names the first.
+    """
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and type(each) in (Tensor, nn.Parameter) for name, each in weights.items()
+    ):
+        raise UserError(f"{place}: holds something else than weights")
+    for name, each in weights.items():
+        if flaw := _flaw(each):
+            raise UserError(f"{place}: {name} is {flaw}, which no weights are")
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in weights.values()}
+    if sum(each.nbytes for each in weights.values()) > sum(storages.values()):
+        raise UserError(f"{place}: its weights share their memory, which none do")
+    for name, each in weights.items():
+        # Beyond the range of float32 they would become infinite as they are filled in.
+        if not (each.float() if each.dtype == torch.float64 else each).isfinite().all():
+            raise UserError(f"{place}: {name} is not all numbers: it is damaged; take another copy")
+
+
+def _flaw(tensor: Tensor) -> str:
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "sparse"
+    if tensor.device.type != "cpu":
+        return f"of the device {tensor.device.type}"
+    if tensor.dtype not in _TYPES:
+        return f"of the type {str(tensor.dtype).removeprefix('torch.')}"
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    if tensor.nbytes > tensor.untyped_storage().nbytes() or any(size > 1 and not step for size, step in steps):
+        return "expanded"
+    return ""
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """A digest (SHA-256) of the names, types, shapes and bytes of weights, whatever their order, device and layout in
+    memory."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(errors="backslashreplace"))
+        found.update(tensor.flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def outlines(weights: Mapping[str, Tensor]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The shape of each tensor and its type, where all floating-point types are one: those are converted as weights are
+    filled in, so that a checkpoint of another precision can be used."""
+    return {
+        name: (tuple(each.shape), "float" if each.dtype in _FLOATS else str(each.dtype).removeprefix("torch."))
+        for name, each in weights.items()
+    }
