@@ -188,10 +188,10 @@ class NoImage(Encoder):
         super().__init__()
 
     def encode(self, images: Tensor) -> Tensor:
-        return images.new_zeros(len(images), 1, 1, dtype=torch.float)
+        return images.new_zeros(len(images), 1, 1, dtype=torch.get_default_dtype())
 
     def context(self, regions: Tensor) -> Context:
-        regions = regions.float()
+        regions = regions.to(torch.get_default_dtype())
         corner = regions.new_zeros(len(regions), 1, 2)
         whole = torch.cat([corner, corner + 1], -1)
         return Context(regions, torch.ones_like(regions[..., 0], dtype=torch.bool), regions[:, 0], whole)

@@ -112,6 +112,11 @@ class Task(Part, pl.LightningModule):
 
     # Training.
 
+    def setup(self, stage: str) -> None:
+        # Lightning would go through all that batches hold, which it cannot do with records, to convert what the encoder
+        # converts itself.
+        self.trainer.precision_plugin.convert_input = lambda batch: batch
+
     def on_train_start(self) -> None:
         norms = [each for each in self.modules() if isinstance(each, _BatchNorm) and each.training]
         if self.trainer.world_size > 1 and not all(isinstance(each, nn.SyncBatchNorm) for each in norms):
