@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -101,6 +101,10 @@ class VisionLanguageData(pl.LightningDataModule):
         self.compiled = compiled
         self.overfit = overfit
         self._images_of: dict[str, SplitImages] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Processes that load examples are sent it with what they load, without the Trainer, which cannot be sent."""
+        return {**self.__dict__, "trainer": None}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
