@@ -125,14 +125,14 @@ def batch() -> Any:
     return Batch(None, torch.zeros(2, 1, 1), tokens, torch.tensor([0, 1, 1]), examples)
 
 
-def move(task: Task) -> None:
-    """As `task.to(GPU)`, which fake tensors do not support."""
+def move(task: Task, device: torch.device = GPU) -> None:
+    """As `task.to(device)`, which fake tensors do not support."""
     for module in task.modules():
         for name, each in module._parameters.items():
-            module._parameters[name] = None if each is None else nn.Parameter(each.detach().to(GPU))
+            module._parameters[name] = None if each is None else nn.Parameter(each.detach().to(device))
         for name, buffer in module._buffers.items():
-            module._buffers[name] = None if buffer is None else buffer.to(GPU)
-    task._device = GPU
+            module._buffers[name] = None if buffer is None else buffer.to(device)
+    task._device = device
 
 
 @pytest.mark.parametrize("what", list(TASKS))

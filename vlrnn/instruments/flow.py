@@ -86,7 +86,7 @@ def jacobian(step: Step, x: Tensor, state: Tree) -> Tensor:
 
 def largest_singular_value(matrix: Tensor) -> float:
     """By how much a matrix [S, S] stretches what it stretches most."""
-    return float(torch.linalg.matrix_norm(matrix.double(), 2))
+    return float(torch.linalg.matrix_norm(matrix.cpu().double(), 2))
 
 
 def _followed(leaf: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def _flat(tree: Tree) -> Tensor:
 
 def _size(gradients: Sequence[Tensor | None]) -> Tensor:
     """The norm of gradients together; those that are not there are zero."""
-    there = [torch.linalg.vector_norm(each.detach().flatten()).double() for each in gradients if each is not None]
+    there = [torch.linalg.vector_norm(each.detach().flatten()).cpu().double() for each in gradients if each is not None]
     return torch.linalg.vector_norm(torch.stack(there)) if there else torch.zeros((), dtype=torch.float64)
 
 

@@ -53,7 +53,7 @@ class Task(Part, pl.LightningModule):
         self._since_step = torch.zeros(2)  # the loss's total and its words
         self._epoch_loss = [0.0, 0.0]  # the same, of the steps of the epoch but the latest
         self._latest: list[Tensor] = []  # of these steps: a GPU is not waited for at each
-        self._validation = torch.zeros(2, dtype=torch.double)  # the same, of a validation
+        self._validation = torch.zeros(2, dtype=torch.double)  # of a validation; on the CPU, which has doubles
         self._guard = LossGuard()
         self._predictions: dict[Id, Prediction] = {}
         self._attention: dict[Id, AttentionMaps] = {}
@@ -200,16 +200,16 @@ class Task(Part, pl.LightningModule):
         batch = self.seen(batch)
         self._collect(batch)
         loss = self.loss(batch)
-        self._validation = self._validation.to(self.device) + torch.stack([loss.total, loss.words])
+        self._validation = self._validation + torch.stack([loss.total, loss.words]).cpu()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         self._collect(self.seen(batch))
 
     def on_validation_epoch_end(self) -> None:
-        total, words = self._over_processes(self._validation)
+        total, words = self._over_processes(self._validation.float().to(self.device))
         self._validation = torch.zeros_like(self._validation)
         if words:
-            self.log("val/loss", (total / words).float(), sync_dist=True, batch_size=1)
+            self.log("val/loss", total / words, sync_dist=True, batch_size=1)
         self._evaluate("val", keep=self.trainer.state.fn == "validate")
 
     def on_test_epoch_end(self) -> None:

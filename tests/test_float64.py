@@ -1,0 +1,139 @@
+"""No number of 64 bits on a device: Apple's GPUs have none.
+
+There need be no such device: wrapped tensors say that they are on another one, and are computed with on the CPU.
+"""
+
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from test_waiting import TASKS, batch, move
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from vlrnn.data.text_stream import TextBatch
+from vlrnn.tasks.base import Task
+from vlrnn.tasks.caption_metric import CaptionMetric
+
+GPU = torch.device("meta")  # which every build of torch knows
+DOUBLE = (torch.float64, torch.complex128)
+
+
+class There(Tensor):
+    """A tensor that says that it is elsewhere; `here` has its numbers."""
+
+    here: Tensor
+
+    @staticmethod
+    def __new__(cls, here: Tensor) -> "There":
+        shape = {"strides": here.stride(), "storage_offset": here.storage_offset()}
+        made = Tensor._make_wrapper_subclass(cls, here.shape, **shape, dtype=here.dtype, device=GPU)
+        made.here = here
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotImplementedError(f"{function} beside the mode")
+
+
+class Pretended(TorchDispatchMode):
+    """A GPU whose numbers have 32 bits at most."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, There)]
+        device = kwargs.get("device")
+        there = bool(given) if device is None else torch.device(device).type == GPU.type
+        if device is not None:
+            kwargs["device"] = torch.device("cpu")
+        args, kwargs = tree_map_only(There, lambda each: each.here, (args, kwargs))
+        found = function(*args, **kwargs)
+        if not there:
+            return found
+        known = {id(each.here): each for each in given}  # what was changed in place stays what it was
+        return tree_map_only(Tensor, lambda each: known.get(id(each)) or self._there(each, function), found)
+
+    def _there(self, each: Tensor, function: Any) -> There:
+        assert each.dtype not in DOUBLE, f"{function} makes {each.dtype} on a device"
+        return There(each)
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    with warnings.catch_warnings(action="ignore"), Pretended():
+        yield
+
+
+@pytest.fixture(params=list(TASKS))
+def task(request: pytest.FixtureRequest, gpu: None, monkeypatch: pytest.MonkeyPatch) -> Task:
+    """A task there, with as much of a Trainer as it asks for; `logged` holds what it logs."""
+    made: Any = TASKS[request.param]()
+    move(made, GPU)
+    made.logged = {}
+    monkeypatch.setattr(Task, "global_step", 0)
+    monkeypatch.setattr(Task, "log", lambda self, name, value, **_: self.logged.update({name: value}))
+    made._trainer = SimpleNamespace(
+        world_size=1,
+        accumulate_grad_batches=1,
+        sanity_checking=False,
+        is_global_zero=False,  # which writes nothing
+        default_root_dir=".",
+        state=SimpleNamespace(fn="validate"),
+    )
+    return made
+
+
+def words(task: Task) -> Any:
+    found = batch()
+    return TextBatch(found.tokens, True, found.examples) if type(task).__name__ == "LanguageModel" else found
+
+
+@torch.no_grad()
+def test_validation_and_test(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses, their sums over a validation, what is predicted, and what is logged."""
+    monkeypatch.setattr(type(task), "score", lambda *_: {"scores": {task.headline: 0.5}, "settings": {}})
+    task.eval()
+    for _ in range(2):
+        task.validation_step(words(task).to(GPU), 0)
+    task.on_validation_epoch_end()
+    assert task.logged["val/loss"].device == GPU
+    assert all(each.dtype not in DOUBLE for each in task.logged.values() if isinstance(each, Tensor))
+    task.test_step(words(task).to(GPU), 0)
+    assert task._predictions
+
+
+def test_a_step_of_training(task: Any) -> None:
+    task.train()
+    with torch.no_grad():  # going back is no other: it has the types of going forth
+        task.training_step(words(task).to(GPU), 0)
+        for each in task.parameters():
+            each.grad = torch.zeros_like(each)
+        task.on_before_optimizer_step(None)
+    assert task.logged["train/loss"].device == GPU
+
+
+def test_caption_metric(gpu: None) -> None:
+    metric = CaptionMetric({1: ["a b"], 2: ["b c"]})
+    metric._device = GPU
+    metric.update({1: "a b", 2: "b"})
+    assert all(each.device.type == "cpu" for each in metric.compute().values())
+
+
+def test_who_makes_such_numbers_there_is_found(gpu: None) -> None:
+    there = torch.ones(3).to(GPU)
+    assert there.sum().item() == 3
+    assert there.cpu().double().dtype == torch.float64
+    ways = [
+        lambda: there.double(),
+        lambda: torch.zeros(2, dtype=torch.float64, device=GPU),
+        lambda: torch.zeros(2, dtype=torch.float64).to(GPU),
+        lambda: there.sum(dtype=torch.float64),
+        lambda: there.new_zeros(2, dtype=torch.float64),
+    ]
+    for make in ways:
+        with pytest.raises(AssertionError, match="float64 on a device"):
+            make()
