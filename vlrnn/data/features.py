@@ -124,7 +124,7 @@ def _open_array(path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["
 
 def _checksums(regions: np.ndarray) -> list[int]:
     """Of each block of rows."""
-    return [zlib.crc32(regions[start : start + _BLOCK]) for start in range(0, len(regions), _BLOCK)]
+    return [zlib.crc32(regions[start : start + _BLOCK].data) for start in range(0, len(regions), _BLOCK)]
 
 
 def _damage(folder: Path, shape: tuple[int, ...], verify: bool) -> np.ndarray | None:

@@ -115,7 +115,7 @@ class Task(Part, pl.LightningModule):
     def setup(self, stage: str) -> None:
         # Lightning would go through all that batches hold, which it cannot do with records, to convert what the encoder
         # converts itself.
-        self.trainer.precision_plugin.convert_input = lambda batch: batch
+        self.trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
 
     def on_train_start(self) -> None:
         norms = [each for each in self.modules() if isinstance(each, _BatchNorm) and each.training]
