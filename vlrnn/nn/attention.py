@@ -14,7 +14,9 @@ _HIDDEN = 2**19  # numbers that a processor's cache holds
 def as_multiplied(values: Tensor) -> Tensor:
     """Values in the type that autocast multiplies them in, where it is on: it would cast them anew at every step."""
     device = values.device.type
-    return values.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else values
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return values.to(torch.get_autocast_dtype(device))
+    return values
 
 
 class Attention(Part, nn.Module):
