@@ -55,7 +55,9 @@ class Pretended(TorchDispatchMode):
         if not there:
             return found
         known = {id(each.here): each for each in given}  # what was changed in place stays what it was
-        return tree_map_only(Tensor, lambda each: known.get(id(each)) or self._there(each, function), found)
+        return tree_map_only(
+            Tensor, lambda each: known[id(each)] if id(each) in known else self._there(each, function), found
+        )
 
     def _there(self, each: Tensor, function: Any) -> There:
         assert each.dtype not in DOUBLE, f"{function} makes {each.dtype} on a device"
