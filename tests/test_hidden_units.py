@@ -16,7 +16,7 @@ from conftest import Checkpoints
 from every_cell import CELLS, LONG_MEMORY
 from numpy.typing import NDArray
 from PIL import Image
-from test_vqa_tasks import of_cell
+from test_vqa_tasks import MAKERS
 
 from vlrnn.cli import main
 from vlrnn.data.images import open_image, pixels
@@ -496,7 +496,7 @@ def others(
     """What can be named on the command line, good and bad."""
     folder = tmp_path_factory.mktemp("others")
     (folder / "short.txt").write_text("two words " * 102 + "end")
-    save_pretrained(of_cell("classifier", "gru"), folder / "classifier")
+    save_pretrained(MAKERS["majority"](), folder / "classifier")
     return {
         "speaker": str(speaker),
         "text": str(text),
