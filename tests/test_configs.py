@@ -41,7 +41,7 @@ def test_no_recipe_says_nothing_of_an_image(capsys: pytest.CaptureFixture[str]) 
     """An empty caption is a short one, and would win where nothing is sure."""
     captioning = [path for path in RECIPES if "Captioner" in path.read_text()]
     assert len(captioning) == 3
-    found = [merged(capsys, path)["model"]["init_args"]["decoding"] for path in captioning]
+    found = [merged(capsys, path)["model"]["init_args"]["decoding"]["init_args"] for path in captioning]
     found.append(scene_recipes.captioning(Path(), Path(), 0)["model"]["init_args"]["decoding"])
     assert [each["min_new_tokens"] for each in found] == [1, 1, 1, 1]
 
@@ -53,7 +53,7 @@ def test_when_searches_stop_and_when_training_does(told: str, meant: Any, capsys
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(RECIPES[0]), *flags])
     read = yaml.safe_load(capsys.readouterr().out)
-    assert read["model"]["init_args"]["decoding"]["early_stopping"] == meant
+    assert read["model"]["init_args"]["decoding"]["init_args"]["early_stopping"] == meant
     assert read["early_stopping"]["patience"] == 7
 
 

@@ -44,6 +44,7 @@ OTHER_KEYS = (
     "no_such_key",
     "model.init_args.decoding.num_beams",
     "model.init_args.decoding.max_new_tokens",
+    "model.init_args.decoding.early_stopping",
     "model.init_args.decoding.length_penalty",
     "model.init_args.decoding.temperature",
     "model.init_args.decoding.top_p",
