@@ -1,6 +1,7 @@
 """What strangers may send to the demo page's server: asked by plain HTTP, over models that are made up."""
 
 import io
+import json
 import os
 import socket
 import stat
@@ -218,7 +219,6 @@ def test_names_are_allowed_by_option() -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "run/caption"),
         ("POST", "api/caption"),
         ("POST", "call/v2/caption"),
         ("POST", "component_server"),
@@ -238,6 +238,18 @@ def test_names_are_allowed_by_option() -> None:
 def test_what_the_page_does_not_need_is_closed(server: Server, method: str, path: str) -> None:
     url = os.path.normpath(f"/gradio_api/{path}") if path.startswith("..") else f"/gradio_api/{path}"
     assert server.request(method, url, "{}" if method != "GET" else None).status == 404
+
+
+def test_nobody_passes_those_who_wait(server: Server) -> None:
+    """Gradio has a route beside the queue, by which examples are loaded; what asks the models is refused there."""
+    functions = json.loads(server.request("GET", "/config").body)["dependencies"]
+    numbers = {each["api_name"]: each["id"] for each in functions}
+    server.opened.clear()
+    for endpoint, arguments in ENDPOINTS.items():
+        content = {"data": [{"path": server.uploaded(png())}, *arguments]}
+        assert server.post(f"run/{endpoint}", content).status == 404
+        assert server.post("run/predict", {**content, "fn_index": numbers[endpoint]}).status == 404
+    assert server.opened == []
 
 
 def test_errors_tell_nothing_of_the_server(server: Server) -> None:
