@@ -4,7 +4,6 @@ How an answer comes about: the encoder turns the image into a context; the recur
 the question looks at the image; what was asked and what was seen are fused, and score every answer.
 """
 
-from functools import cache
 from typing import cast
 
 import torch
@@ -83,7 +82,7 @@ class ClassifierVQA(Choosing):
         self.prior = None if prior is None else Shares(prior, answers)
         # Only training asks for the prior, and it finds it in its data.
         self.arguments |= {"prior": None}
-        self._targets_of = cache(self._targets_of_answers)
+        self._known_targets: dict[tuple[str, ...], list[tuple[int, int, float]]] = {}
 
     def guess(self, batch: Batch) -> list[Guess]:
         """What each member makes of the questions of a batch."""
@@ -119,6 +118,9 @@ class ClassifierVQA(Choosing):
         prior = None if self.prior is None else self.prior.of([each.question_type for each in examples])
         return Targets(counts, values, prior)
 
-    def _targets_of_answers(self, answers: tuple[str, ...]) -> list[tuple[int, int, float]]:
-        counts = self.answers.counts(map(canonical, answers))
-        return [(id, count, worth(count, len(answers))) for id, count in counts.items()]
+    def _targets_of(self, answers: tuple[str, ...]) -> list[tuple[int, int, float]]:
+        """The id, count and worth of each answer of a question; questions come again in every epoch."""
+        if answers not in self._known_targets:
+            counts = self.answers.counts(map(canonical, answers))
+            self._known_targets[answers] = [(id, count, worth(count, len(answers))) for id, count in counts.items()]
+        return self._known_targets[answers]
