@@ -18,6 +18,7 @@ from vlrnn.data.images import ImageLike, pixels, read_image
 from vlrnn.decoding.search import Decoding
 from vlrnn.errors import UserError
 from vlrnn.nn.context import Context
+from vlrnn.nn.weights import digest
 from vlrnn.parts import describe
 from vlrnn.records import Example, Prediction
 from vlrnn.tasks.base import Task
@@ -82,11 +83,7 @@ class Predictor:
 
     def fingerprint(self) -> str:
         """A digest of the model: of its description and its weights."""
-        digest = hashlib.sha256(repr(describe(self.task)).encode())
-        for name, tensor in sorted(self.task.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return hashlib.sha256(f"{describe(self.task)} {digest(self.task.state_dict())}".encode()).hexdigest()
 
     def decoding(self, **settings: Any) -> Decoding:
         """The model's own decoding settings, changed where `settings` says (`num_beams=5`, ...)."""
