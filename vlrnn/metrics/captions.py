@@ -92,7 +92,8 @@ class CaptionScorer:
         others = None if corpus is None else _words_of_groups(_tokenize_groups(corpus, tokenizer))
         self._table = ReferenceTable(_words_of_groups(self.references), others)
         self._cider = CiderD(self._table)
-        self._notes = _notes(chain.from_iterable(self.references), "references")
+        texts = chain.from_iterable(references.values())
+        self._notes = _notes(texts, chain.from_iterable(self.references), "references")
         self._settings = {
             "tokenizer": tokenizer.description,
             "n": len(self.ids),
@@ -121,7 +122,7 @@ class CaptionScorer:
         totals = BleuStatistics(*(each.sum(axis=0) for each in statistics))
         corpus = dict(zip(BLEU_NAMES, map(float, bleu(*totals)), strict=True))
         corpus |= {name: float(per_image[name].mean()) for name in ("ROUGE_L", "CIDEr")}
-        notes = (*_notes(tokens, "predictions"), *self._notes)
+        notes = (*_notes([predictions[id] for id in self.ids], tokens, "predictions"), *self._notes)
         return CaptionScores(self.ids, corpus, per_image, statistics, self._settings, tokens, notes)
 
 
@@ -161,10 +162,11 @@ def _words_of_groups(groups: list[list[list[str]]]) -> list[list[Tokens]]:
     return [list(map(_words, group)) for group in groups]
 
 
-def _notes(texts: Iterable[Tokens], name: str) -> list[str]:
+def _notes(captions: Iterable[str], tokens: Iterable[Tokens], name: str) -> list[str]:
     """What is cut of texts that are longer than any caption."""
-    lengths, words = zip(*((len(text), max(map(len, text), default=0)) for text in texts), strict=True)
-    cut, split = sum(length > LONGEST for length in lengths), sum(word >= LONGEST_TOKEN for word in words)
+    long = [each for caption, each in zip(captions, tokens, strict=True) if len(caption) >= LONGEST_TOKEN]
+    cut = sum(len(each) > LONGEST for each in long)
+    split = sum(max(map(len, each), default=0) >= LONGEST_TOKEN for each in long)
     notes = [f"ROUGE_L: of {cut} {name} only the first {LONGEST:,} tokens are compared"] if cut else []
     if split:
         notes.append(f"{split} {name} hold words of {LONGEST_TOKEN:,} characters and more, which are cut into several")

@@ -25,8 +25,7 @@ def rouge_l(prediction: Tokens, references: Sequence[Tokens]) -> float:
         prediction: its tokens.
         references: the tokens of each reference, at least one.
     """
-    words = prediction[:LONGEST] or [""]
-    texts = [reference[:LONGEST] or [""] for reference in references]
+    words, *texts = [(text[:LONGEST] if len(text) > LONGEST else text) or [""] for text in (prediction, *references)]
     common = longest_common_subsequences(words, texts)
     precision = max(common) / len(words)
     recall = max(length / len(text) for length, text in zip(common, texts, strict=True))
@@ -42,6 +41,8 @@ def longest_common_subsequences(words: Tokens, texts: Sequence[Tokens]) -> list[
     text, an addition per word. Some texts lie side by side in one integer, a guard bit behind each catches
     its carry; all of them in one, and building it would take time by the square of their number.
     """
+    if sum(map(len, texts)) <= _BLOCK_BITS:
+        return _common(words, texts)
     lengths: list[int] = []
     first = bits = 0
     for place, text in enumerate(texts):

@@ -24,6 +24,8 @@ LONGEST_TOKEN = 1000
 """Characters that rules see at once, what must follow a token included. A rule that goes on in search of an `@`, at
 each place anew, would take time by the square of a text's length; a longer token is cut into several."""
 
+_MATCHERS = [(rule.pattern.match, rule.finish) for rule in RULES]  # they are called some thousand times a caption
+
 # What stands between spaces is tokenized by itself, and remembered, unless a rule could look over the space
 # behind it: numbers, tags, addresses, the periods of single letters and of some abbreviations.
 _LOOKS_FURTHER = re.compile(
@@ -83,10 +85,11 @@ def _lex(text: str, next_line: str = "") -> Iterator[str]:
     place = 0
     while place < len(text):
         longest, end, finish = place, place + 1, None
-        for rule in RULES:
-            match = rule.pattern.match(shapes, place, place + LONGEST_TOKEN)
+        limit = place + LONGEST_TOKEN
+        for match_at, finish_rule in _MATCHERS:
+            match = match_at(shapes, place, limit)
             if match and match.end() > longest:
-                longest, end, finish = match.end(), match.end(match.lastindex or 0), rule.finish
+                longest, end, finish = match.end(), match.end(match.lastindex or 0), finish_rule
         if finish:
             yield finish(text[place:end])
         place = end
