@@ -181,6 +181,7 @@ def test_it_is_used_from_a_script(address: str, picture: Path) -> None:
     answer, history = client.predict(given, question="is there a square?", api_name="/ask")
     assert answer["label"] in ("yes", "no", "red")
     assert history["data"][0][0] == "is there a square?"
+    assert "(sigmoid " in history["data"][0][1]
     named = client.predict(given, text="a square", api_name="/objects")
     assert named["data"][0][0] == "square"
 

@@ -19,6 +19,7 @@ from vlrnn.predictor import Predictor
 from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
 from vlrnn.records import Prediction
 from vlrnn.report.attention import veiled, within
+from vlrnn.text.percent import percent
 
 HEADS = {"generative": "generative head", "classifier": "classifier head"}
 """The models that answer questions, and their titles."""
@@ -141,7 +142,7 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
     if not isinstance(place, int) or not 0 <= place < len(words):
         return None, ""
     read = models.captioner.reread(picture, words)
-    line = f"“{words[place]}”: probability {math.exp(read.log_probs[place]):.1%}"
+    line = f"“{words[place]}”: probability {percent(math.exp(read.log_probs[place]))}"
     if read.attention is None:
         return None, f"{line}; this decoder does not attend"
     if read.gates is not None:
@@ -165,19 +166,19 @@ def objects(models: Models, picture: Image.Image, text: Any) -> list[list[str]]:
         replies = [head.answer(picture, question).text for head in models.heads.values()]
         doubtful = each.doubtful or "no" in replies
         reading = "may be invented" if doubtful else "seen"
-        rows.append([each.object, f"{each.image:.1%}", f"{each.blank:.1%}", ", ".join(replies) or "-", reading])
+        rows.append([each.object, percent(each.image), percent(each.blank), ", ".join(replies) or "-", reading])
     return rows
 
 
 def answers(models: Models, picture: Image.Image, question: Any) -> tuple[list[dict[str, float]], list[str]]:
-    """Of each head its answers with their probabilities; and the row of the history.
+    """Of each head its answers with their scores; and the row of the history, which names what these are.
 
     Raises:
         UserError: the question is too long, or has no words.
     """
     question = _short(question, MAX_QUESTION, "a question")
     replies = [head.answer(picture, question) for head in models.heads.values()]
-    row = [question, *(f"{reply.text or NOTHING} ({reply.score or 0:.0%})" for reply in replies)]
+    row = [question, *(f"{each.text or NOTHING} ({each.score_name} {percent(each.score or 0)})" for each in replies)]
     return list(map(_probabilities, replies)), row
 
 

@@ -18,6 +18,9 @@ MAX_HISTORY = 50
 STYLE = "footer {display: none !important} .said textarea {font-size: 1.2rem; font-weight: 600}"
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "models", "concurrency_limit": 1}
 
+_SCORES = {"generative": "sequence probability", "classifier": "sigmoid or softmax of each answer"}
+"""What the scores of a head's answers are; the history says of each answer which."""
+
 _INVENTED = """How likely the words of each object are given this picture, and given a grey one. An object that the grey
 picture makes as likely, or that is less likely than not, *may be invented*; so may be one that a head denies. A high
 probability is no proof that it is there."""
@@ -91,7 +94,7 @@ def _caption_part(ask: Ask, picture: gr.Image) -> None:
         count = _slider("count", 3, 1, "hypotheses")
     button = gr.Button("caption", variant="primary")
     text = gr.Textbox(label="caption", interactive=False, elem_classes="said")
-    rows = _table(["hypothesis", "score"], ["75%", "25%"])
+    rows = _table(["hypothesis", "log probability / length^penalty"], ["70%", "30%"])
     words = gr.Radio([], label="where it looked: choose a word", visible=False)
     status = gr.Textbox(show_label=False, interactive=False, container=False, placeholder="how sure it was")
     map_ = gr.Image(label="where it looked", interactive=False, buttons=[])
@@ -120,7 +123,7 @@ def _question_part(ask: Ask, heads: Sequence[str], picture: gr.Image) -> None:
     question = gr.Textbox(label="question", placeholder="what color is the star?", max_length=MAX_QUESTION)
     button = gr.Button("ask", variant="primary")
     with gr.Row():
-        labels = [gr.Label(label=HEADS[name], num_top_classes=4) for name in heads]
+        labels = [gr.Label(label=f"{HEADS[name]}: {_SCORES[name]}", num_top_classes=4) for name in heads]
     headers = ["question", *(HEADS[name] for name in heads)]
     history = _table(headers, ["40%", *(f"{60 // len(labels)}%" for _ in labels)], label="asked of this picture")
     given, shown = [picture, question, asked], [*labels, history, asked]
