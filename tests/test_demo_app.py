@@ -118,7 +118,7 @@ def test_a_picture_is_captioned_and_asked_about(page: Any, picture: Path) -> Non
     page.wait_for_function("[...document.querySelectorAll('input, textarea')].some((e) => /probability/.test(e.value))")
     press(page, "which objects may be invented?")
     cell(page, "square").wait_for()
-    assert is_in_sight(page, "score")
+    assert is_in_sight(page, "log probability / length^penalty")
     assert is_in_sight(page, "reading")
     question = page.get_by_label("question", exact=True)
     question.fill("is there a square?")

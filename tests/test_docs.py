@@ -270,7 +270,7 @@ def test_the_cell_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytes
             test_decoders.test_teacher_forcing_is_step_by_step(decoder, "new")
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm-2"])
+@pytest.mark.parametrize("cell", ["gru", "fused"])
 def test_the_decoder_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
     merge = contributed["Merge"]
     monkeypatch.setitem(test_decoders.DECODERS, "new", lambda cell: merge(cell, embedding=test_decoders.E))

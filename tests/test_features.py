@@ -321,8 +321,13 @@ def test_of_a_block_that_has_changed_the_rows_are_made_anew(
     assert settled(cache.folder)
 
 
-@pytest.mark.parametrize("damage", list(MAPS))
-@pytest.mark.parametrize("name", ["regions.npy", "done.npy"])
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        *((damage, "regions.npy") for damage in MAPS),
+        *((damage, "done.npy") for damage in MAPS if damage not in ("other shape", "other order")),  # one dimension
+    ],
+)
 def test_what_is_half_made_and_damaged_is_made_from_the_start(
     damage: str,
     name: str,
@@ -331,8 +336,6 @@ def test_what_is_half_made_and_damaged_is_made_from_the_start(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if name == "done.npy" and damage in ("other shape", "other order"):
-        pytest.skip("it has one dimension")
     monkeypatch.setattr(features, "_BATCH", 2)
     seen: list[int] = []
     with pytest.raises(KeyboardInterrupt):

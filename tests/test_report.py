@@ -328,7 +328,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "data that is no folder": ("metrics.json", '{"scores": {}, "settings": {"data": 5}}', "'data' must be a text"),
     "a probe without cases": ("probes/truth.json", '{"scores": {}, "settings": {}, "cases": [1]}', "'cases'"),
     "a probe of text": ("probes/truth.json", '{"scores": {}, "settings": {}, "notes": "x"}', "'notes' must be a list"),
-    "a recipe that is none": ("config.yaml", "model: [", "config.yaml:1"),
+    "a recipe that is none": ("config.yaml", "model: [1,\n  2: {", "config.yaml:3: not YAML"),
     "maps that are none": ("attention.jsonl", '{"id": 1, "peaks": "x"}', "attention.jsonl:1"),
     "a log of words": ("log.csv", "step,val/loss\n1,2.0\n2,much\n", "log.csv:3"),
     "a log without steps": ("log.csv", "epoch,val/loss\n1,2.0\n", "log.csv:2"),

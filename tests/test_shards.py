@@ -139,7 +139,7 @@ def test_every_example_comes_once_in_an_epoch_whatever_the_processes(
     came = []
     for rank in range(2):
         torch.manual_seed(3)  # which processes that train together agree on
-        sampler = (OneOrder if shuffled else EachOnce)(data, 2, rank)  # type: ignore[arg-type]
+        sampler = OneOrder(data, 2, rank, 5) if shuffled else EachOnce(data, 2, rank)  # type: ignore[arg-type]
         loader: DataLoader[Batch] = DataLoader(data, 5, sampler=sampler, num_workers=2, collate_fn=collate)  # type: ignore[arg-type]
         share = [example.id for batch in loader for example in batch.examples]
         assert len(share) == 12

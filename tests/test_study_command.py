@@ -30,7 +30,7 @@ def test_a_study_shows_and_writes_what_it_finds(
     found = json.loads((out / "metrics.json").read_text())
     assert found["scores"]["lstm"]["LIC_M"]["value"] == pytest.approx(70)
     assert found["settings"]["seeds"] == [3, 4]
-    assert {path.name for path in out.iterdir()} == {"metrics.json", "seed-3.json", "seed-4.json"}
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "plan.json", "seed-3.json", "seed-4.json"}
     told = capsys.readouterr().out
     assert " 70 " in told
     assert "a <gender> and a dog" in told

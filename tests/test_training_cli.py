@@ -188,11 +188,11 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["optimization must be Optimization, not null"],
     ),
     "no such recipe": (["--config", "absent.yaml"], ["absent.yaml"]),
-    "a recipe that is none": (["--config", "broken.yaml"], ["broken.yaml:2: not YAML"]),
+    "a recipe that is none": (["--config", "broken.yaml"], ["broken.yaml:3: not YAML"]),
     "a recipe of nothing": (["--config", "empty.yaml"], ["empty.yaml"]),
     "a recipe of bytes": (["--config=pickle.ckpt"], ["pickle.ckpt"]),
     "a truncated checkpoint": (["--ckpt_path", "half.ckpt"], ["half.ckpt"]),
-    "a pickle to go on from": (["--ckpt_path", "pickle.ckpt"], ["pickle.ckpt", "refused"]),
+    "a pickle to go on from": (["--ckpt_path", "pickle.ckpt"], ["pickle.ckpt: not a checkpoint"]),
     "a checkpoint of which something is missing": (
         ["--ckpt_path", "strange.ckpt", "--trainer.max_epochs", "3"],
         ["broken"],
@@ -289,7 +289,7 @@ def test_an_unreadable_image_is_named(make_dataset: Callable[..., Path], classif
     folder = make_dataset(tmp_path / "squares")
     (folder / "images" / "red_top.png").write_bytes(b"no image")
     shop = Workshop(tmp_path, classifier_file, folder)
-    done = shop.run("fit", "--data.cache", "null", "--data.num_workers", "1")
+    done = shop.run("fit", "--data.cache", "null", "--data.num_workers", "1", "--quiet")
     assert done.returncode == 2
     one_line(done.stderr, "red_top.png")
     quiet(done)

@@ -280,7 +280,7 @@ def test_what_does_not_fit_together_is_told_in_one_line(
 
     assert "another model" in refused("test", "--model.init_args.members", "2")
     assert "holds captions, where GenerativeVQA is for questions" in refused(
-        "fit", "--data.root", str(questions.parent / "captions")
+        "fit", "--data.root", str(questions.parent / "captions"), "--trainer.default_root_dir", str(tmp_path / "other")
     )
     told = refused("test", "--data.root", str(tmp_path / "twice"))
     assert f"id {one.id!r} stands twice in {tmp_path / 'twice'}/test.jsonl" in told

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vlrnn.commands.study import add_overwrite, of_one_process
+from vlrnn.commands.out_folder import add_overwrite, of_one_process
 from vlrnn.terminal import printable
 
 SHOWN = {

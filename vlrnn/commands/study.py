@@ -2,15 +2,12 @@
 
 import argparse
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from vlrnn.commands.out_folder import add_overwrite, of_one_process
 from vlrnn.commands.probe import check_numbers, show
 from vlrnn.commands.run_predictions import resolve_runs, with_split
-from vlrnn.errors import UserError
-from vlrnn.files import alone
 
 STUDIES = ("dose-response", "horizon", "leakage", "recurrences", "sweep")
 
@@ -32,32 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         add_overwrite(each)
         each.set_defaults(study=study.run)
-
-
-def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """The flag of what has a folder of its own."""
-    parser.add_argument(
-        "--overwrite", action="store_true", help="begin anew; what is in the folder is moved to NAME.old-N first"
-    )
-
-
-@contextmanager
-def of_one_process(out: Path) -> Iterator[None]:
-    """Have the folder for this process alone; it goes where nothing came of it.
-
-    Raises:
-        UserError: another one works in it.
-    """
-
-    def refuse() -> None:
-        raise UserError(f"{out}: another process works in it; wait for it, or choose another --out")
-
-    with alone(out, refuse):
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                out.rmdir()  # which only one that is empty lets be done
 
 
 def run(arguments: argparse.Namespace) -> None:

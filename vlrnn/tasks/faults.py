@@ -1,6 +1,7 @@
 """Which faults of a run are to be told to its user in one line, and how: a recipe or a checkpoint that says what nobody
 can do, and processes that are lost."""
 
+import re
 import sys
 import traceback
 
@@ -66,5 +67,6 @@ def _lost_another(fault: Exception) -> bool:
 
 
 def _lost_worker(fault: Exception) -> bool:
-    """Whether a process that loads examples was ended from outside."""
-    return isinstance(fault, RuntimeError) and str(fault).startswith("DataLoader worker (pid")
+    """Whether a process that loads examples was ended from outside. torch raises that from a signal, within whatever is
+    at work then, which may wrap it."""
+    return re.search(r"DataLoader worker \(pid.{1,60}(killed by signal|exited unexpectedly)", str(fault)) is not None
