@@ -10,6 +10,7 @@ first time and its index is built, and once when that is there.
 import argparse
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -37,7 +38,7 @@ model:
         attention: {class_path: vlrnn.nn.attention.SoftAttention, init_args: {width: 32}}
         embedding: 32
 data: {batch_size: 32, min_count: 1}
-trainer: {accelerator: cpu, max_steps: 1, limit_val_batches: 0, logger: false, enable_model_summary: false}
+trainer: {accelerator: cpu, max_steps: 1, limit_val_batches: 1, logger: false, enable_model_summary: false}
 """
 
 
@@ -93,7 +94,7 @@ def first_batch(folder: str) -> dict[str, float]:
     flags = {
         "config": f"{folder}/recipe.yaml",
         "data.root": folder,
-        "trainer.default_root_dir": f"{folder}/run",
+        "trainer.default_root_dir": f"{folder}/run-{os.getpid()}",
         "trainer.callbacks+": "watching.Watch",
     }
     run_recipe("fit", [word for name, value in flags.items() for word in (f"--{name}", value)])

@@ -1,5 +1,6 @@
 """The dose-response study: its plan, its tests, and what it measures of runs that are there."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,12 +148,12 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         f"{task}-bias-{bias}-seed-0" for task in ("captioning", "classifier_vqa") for bias in (0, 1)
     }
     kept = runs / "captioning-bias-0-seed-0" / "metrics.json"
-    stopped = runs / "classifier_vqa-bias-1-seed-0" / "polls" / "metrics.json"
+    stopped = runs / "classifier_vqa-bias-1-seed-0" / "polls"
     before = kept.stat().st_mtime_ns
-    stopped.unlink()
+    shutil.rmtree(stopped)
     again = dose_response(tmp_path, plan)
     assert kept.stat().st_mtime_ns == before
-    assert stopped.exists()
+    assert (stopped / "metrics.json").exists()
     assert again.scores == first.scores
     assert again.cases == first.cases
     assert len(again.cases) <= 10
