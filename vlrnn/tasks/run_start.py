@@ -164,7 +164,8 @@ class RunStart(Callback):
                 self._lock()
             except UserError as fault:
                 environment = getattr(trainer.strategy, "cluster_environment", None)
-                if trainer.world_size == 1 or not (environment and environment.creates_processes_externally):
+                others = trainer.num_nodes > 1 or (environment and environment.creates_processes_externally)
+                if trainer.world_size == 1 or not others:
                     raise
                 self._refused = str(fault)
         find_each_other = trainer.strategy.setup_environment
