@@ -160,6 +160,7 @@ def test_it_goes_on_by_the_same_settings_alone(small: Path, tmp_path: Path, caps
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # beside other tests it takes longer than any other
 def test_at_full_size_it_says_what_there_is(tmp_path: Path) -> None:
     """85 % of the captions of unseen scenes are right in everything; on pairs of colour and shape that were never shown
     the share is lower, and told; without the image there is nothing to say."""

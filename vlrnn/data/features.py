@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -148,15 +149,23 @@ def _damage(folder: Path, shape: tuple[int, ...], verify: bool) -> np.ndarray | 
 
 def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
     """Leave of a damaged cache what is whole, as if making it had been interrupted."""
-    if not (folder / "index.json").is_file():
+    if not (folder / "index.json").exists():
         return
     if damage.all():
-        (folder / "regions.npy").unlink(missing_ok=True)
+        _remove(folder / "regions.npy")
         say(f"features of {name}: {folder} is damaged; they are computed anew")
     else:
         _save(folder / "done.npy", ~damage)
         say(f"features of {name}: {folder} is damaged; {damage.sum()} of {len(damage)} images are computed anew")
-    (folder / "index.json").unlink()
+    _remove(folder / "index.json")
+
+
+def _remove(path: Path) -> None:
+    """Remove what is there, be it a file, a folder or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -209,7 +218,8 @@ def _make(
         _open_array(done_path, np.bool_, shape[:1], "r+"),
     )
     if regions is None or done is None:
-        done_path.unlink(missing_ok=True)
+        _remove(done_path)
+        _remove(regions_path)
         regions = _new_map(regions_path, shape)
         _save(done_path, np.zeros(len(images), np.bool_))  # which stands only beside a map that is whole
         done = open_memmap(done_path, mode="r+")
