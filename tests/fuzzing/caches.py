@@ -19,8 +19,9 @@ def make(random: Random, world: World, folder: Path) -> Case:
     shutil.copytree(world.cache, cache)
     files = sorted(each for each in cache.rglob("*") if each.is_file())
     for _ in range(random.choice((1, 1, 2))):
-        path = random.choice(files)
-        DAMAGES[random.choice(list(DAMAGES))](random, path)
+        path, damage = random.choice(files), DAMAGES[random.choice(list(DAMAGES))]
+        if path.is_file():
+            damage(random, path)
     data = ["--data.cache", str(cache), "--trainer.default_root_dir", "run"]
     dry = ["--trainer.fast_dev_run", "1", "--trainer.enable_model_summary", "false"]
     command = ["cache"] if random.random() < 0.3 else ["fit", *dry]
