@@ -66,9 +66,9 @@ def agree(folder: Path, predictor: Predictor, paths: Sequence[Path], **settings:
         expected = predictor.caption(path, **settings)
         best, *others = written.captions(path, **settings)
         assert best.tokens == expected.tokens
-        assert best.score == pytest.approx(expected.score, abs=1e-3)
+        assert best.score == pytest.approx(expected.score, abs=3e-3)
         assert [each.score for each in others] == pytest.approx(
-            [each["score"] for each in expected.alternatives], abs=1e-3
+            [each["score"] for each in expected.alternatives], abs=3e-3
         )
 
 
