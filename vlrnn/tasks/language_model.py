@@ -94,7 +94,6 @@ class LanguageModel(Task):
     def validation_step(self, batch: TextBatch, batch_index: int) -> None:  # type: ignore[override]
         """As all tasks', but that predicting is to know the loss: the text is read once."""
         log_probs = [each for said in self._collect(batch) for each in said.log_probs]  # type: ignore[arg-type]
-        self._validation = self._validation.to(self.device)
         self._validation += self._validation.new_tensor([-sum(log_probs), len(log_probs)])
 
     def test_step(self, batch: TextBatch, batch_index: int) -> None:  # type: ignore[override]
