@@ -13,7 +13,7 @@ import vlrnn
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
     {"text", "records", "record_ids", "errors", "files", "parts", "progress", "provenance", "kept", "workers"}
-    | {"terminal", "onnx_captioner", "yaml_text"},
+    | {"terminal", "onnx_captioner", "yaml_text", "csv_text"},
     {"metrics", "nn", "decoding", "interchange", "runs"},
     {"probes", "data"},
     {"tasks"},
@@ -37,6 +37,7 @@ TORCH_FREE = (
     "terminal",
     "onnx_captioner",
     "yaml_text",
+    "csv_text",
     "metrics",
     "interchange",
     "runs",

@@ -1,20 +1,18 @@
 """Files of predictions, in every form that has an id and a text: our own, official ones, tables. Knows neither captions
 nor answers."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vlrnn.csv_text import read_csv
 from vlrnn.errors import UserError
 from vlrnn.files import parse_json, plain_cell, read_json_lines, read_text
 from vlrnn.interchange.matching import name_some
 from vlrnn.records import Id, Prediction, as_record
 
-_DELIMITERS = ",;\t|"
 _MARKUP = re.compile(r"</?[a-z]\w{0,20}/?>|<\|.{0,40}?\|>|\[(?:CLS|SEP|PAD|EOS|BOS|UNK|MASK|INST)\]", re.IGNORECASE)
 
 
@@ -107,7 +105,10 @@ def _objects(path: Path, form: ResultForm) -> Iterator[tuple[str, Any]]:
         yield from read_json_lines(path)  # whatever it is called
         return
     value = parse_json(text, str(path)) if first else []
-    if isinstance(value, dict) and value.keys().isdisjoint((*form.ids, *form.texts)):
+    fields = value.keys() if isinstance(value, dict) else set()
+    if fields & set(form.ids) and fields & set(form.texts):
+        yield str(path), value  # a single line
+    elif isinstance(value, dict) and fields.isdisjoint((*form.ids, *form.texts)):
         for id, given in value.items():
             place = f"{path}: {id!r}"
             texts = texts_of(given, place, form.texts[0])
@@ -137,7 +138,10 @@ def _prediction(entry: Any, place: str, form: ResultForm) -> Prediction:
 
 def _of_table(path: Path, form: ResultForm) -> list[Prediction]:
     predictions: list[Prediction] = []
-    for place, row in _rows(path, {name.lower(): name for name in (*form.ids, *form.texts)}):
+    known = {name.lower(): name for name in (*form.ids, *form.texts)}
+    rows = read_csv(path, known.values(), named=lambda columns: [known.get(name, name) for name in columns])
+    for place, cells in rows:
+        row = {name: plain_cell(cell) for name, cell in cells.items()}
         one = _prediction(row, place, form)
         score = _number(row.get("score"), "score", place)
         if _number(row.get("rank"), "rank", place) in (None, 1):
@@ -149,27 +153,6 @@ def _of_table(path: Path, form: ResultForm) -> list[Prediction]:
         else:
             raise UserError(f"{place}: rank {row['rank']} of {one.id!r} stands behind no rank 1 of it")
     return predictions
-
-
-def _rows(path: Path, fields: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Place and cells of each line; columns are read in any case, and called as `fields` spells them."""
-    text = read_text(path)
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header.count), strict=True)
-    columns: list[str] = []
-    try:
-        for cells in reader:
-            place = f"{path}:{reader.line_num}"
-            if not columns:
-                columns = [fields.get(name, name) for name in (cell.strip().lower() for cell in cells)]
-                if len(set(columns)) < len(columns):
-                    raise UserError(f"{place}: two columns have one name; the first line must name the columns")
-            elif cells:
-                if len(cells) != len(columns):
-                    raise UserError(f"{place}: has {len(cells)} cells; the first line names {len(columns)} columns")
-                yield place, dict(zip(columns, map(plain_cell, cells), strict=True))
-    except csv.Error as fault:
-        raise UserError(f"{path}:{reader.line_num}: not CSV: {fault}") from None
 
 
 def _number(cell: Any, name: str, place: str) -> float | None:

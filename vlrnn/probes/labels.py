@@ -1,8 +1,6 @@
 """Which attributes and tasks are true of which image, and which a model said: tables of people's own, and what captions
 name. Knows no measure."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vlrnn.csv_text import read_csv
 from vlrnn.errors import UserError
-from vlrnn.files import parse_json, read_json, read_text
+from vlrnn.files import read_json, read_json_lines
 from vlrnn.interchange import References, match, read_predictions, read_references
 from vlrnn.metrics.bootstrap import Floats
 from vlrnn.probes.gender_words import GenderWords, find_people
@@ -94,29 +93,26 @@ def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]
 
 def _entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What is said of each image, and where."""
-    if path.suffix == ".csv":
-        rows = csv.DictReader(io.StringIO(read_text(path)))
-        for row in rows:
-            yield f"{path}:{rows.line_num}", {name: _cell(name, cell) for name, cell in row.items()}
+    if path.suffix.lower() == ".csv":
+        known = ("id", *_TRUE, *_SAID)
+        for place, row in read_csv(path, known):
+            yield place, {name: _cell(name, cell) for name, cell in row.items()}
         return
-    if path.suffix == ".jsonl":
-        lines = enumerate(read_text(path).splitlines(), 1)
-        entries = ((f"{path}:{number}", parse_json(line, f"{path}:{number}")) for number, line in lines)
+    if path.suffix.lower() == ".jsonl":
+        entries = read_json_lines(path)
     else:
         value = read_json(path)
         if not isinstance(value, list):
             raise UserError(f"{path}: expected a list of images, found {type(value).__name__}")
-        entries = ((f"{path}: entry {number}", entry) for number, entry in enumerate(value))
+        entries = iter([(f"{path}: entry {number}", entry) for number, entry in enumerate(value)])
     for place, entry in entries:
         if not isinstance(entry, dict):
             raise UserError(f"{place}: expected an object with 'id', 'attributes' and 'tasks'")
         yield place, entry
 
 
-def _cell(name: str | None, cell: Any) -> Any:
-    if name not in (*_TRUE, *_SAID) or not isinstance(cell, str):
-        return cell
-    return [each.strip() for each in cell.split(";") if each.strip()]
+def _cell(name: str, cell: str) -> str | list[str]:
+    return [each.strip() for each in cell.split(";") if each.strip()] if name in (*_TRUE, *_SAID) else cell
 
 
 def _names(values: Mapping[str, Any], name: str, place: str) -> frozenset[str]:
