@@ -15,9 +15,11 @@ from vlrnn.files import (
     is_aside,
     move_aside,
     parse_json,
+    plain_cell,
     read_json,
     read_text,
     replacing,
+    spreadsheet_cell,
     write_json,
 )
 
@@ -209,3 +211,11 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="cannot be written"):
         write_json(tmp_path / "folder", 1)
+
+
+@pytest.mark.parametrize("sign", list("=+-@\uff1d\uff0b\uff0d\uff20\t\r\n"))
+def test_a_cell_that_begins_a_formula_is_defused_and_read_again(sign: str) -> None:
+    for text in (f"{sign}1+1", f"'{sign}1", f"''{sign}", "'tis", "a=1", "", "'"):
+        cell = spreadsheet_cell(text)
+        assert not cell.startswith(sign)
+        assert plain_cell(cell) == text

@@ -248,6 +248,32 @@ def test_an_id_that_two_photographs_have_is_refused(tmp_path: Path) -> None:
         read_references(path)
 
 
+@pytest.mark.parametrize("kind", ["COCO", "prepared captions", "VQA", "prepared questions"])
+def test_a_number_and_the_same_as_text_are_one_id(kind: str, tmp_path: Path) -> None:
+    """Results have either, so that nobody could tell which of the two is meant."""
+    ids: list[Any] = [1, 2, "1"]
+    record = {"image": "a.png", "question": "Is it?", "answers": ["yes"]}
+    annotations = [{"image_id": id, "question_id": id, "caption": "x", "answers": TEN} for id in ids]
+    coco = {"images": [{"id": id, "file_name": f"{id!r}.png"} for id in ids], "annotations": annotations}
+    if kind.startswith("prepared"):
+        path = tmp_path / "r.jsonl"
+        records = [{"id": id, "image_id": id, "image": f"{id!r}.png"} for id in ids]
+        more: dict[str, Any] = {"captions": ["x"]} if "captions" in kind else record
+        path.write_text("".join(json.dumps({**each, **more}) + "\n" for each in records))
+    else:
+        path = dump(tmp_path / "r.json", coco if kind == "COCO" else {"annotations": annotations})
+    read: Any = read_questions if kind in ("VQA", "prepared questions") else read_references
+    with pytest.raises(UserError, match="'1' stands beside 1, which is the same id"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_a_single_result_is_a_file_of_one(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"p{suffix}"
+    path.write_text('{"image_id": 1, "caption": "x"}')
+    assert [(each.id, each.text) for each in read_predictions(path)] == [(1, "x")]
+
+
 TEN = [{"answer": "yes", "answer_confidence": "yes"}] * 7 + [{"answer": "no", "answer_confidence": "maybe"}] * 3
 VQA: dict[str, tuple[Any, Any]] = {
     "VizWiz": (

@@ -148,18 +148,18 @@ def write_json(path: str | Path, value: Any) -> None:
         file.write("\n")
 
 
-_FORMULA = tuple("=+-@\t\r")
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")  # the signs in their full width, too
 
 
 def spreadsheet_cell(value: Any) -> Any:
     """What stands in a cell of a table: a text from outside behind an apostrophe where a spreadsheet would take it for
     a formula, and run it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) else value
 
 
 def plain_cell(cell: str) -> str:
     """The text that `spreadsheet_cell` made a cell of."""
-    return cell[1:] if cell.startswith("'") and cell.startswith(_FORMULA, 1) else cell
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.interchange.matching import Matched, Missing, match, name_some
 from vlrnn.interchange.results import ResultForm, id_of, read_results
+from vlrnn.record_ids import check_each_once
 from vlrnn.records import Example, Id, Prediction, RecordFile
 
 _RESULTS = ResultForm(
@@ -110,6 +111,7 @@ def _read(path: Path) -> Questions:
         questions[example.id] = example
     if not questions:
         raise UserError(f"{path}: holds no questions")
+    check_each_once(questions, list(questions).__getitem__, str(path))
     return questions
 
 

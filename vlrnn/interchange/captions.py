@@ -9,6 +9,7 @@ from typing import Any
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
 from vlrnn.interchange.results import ResultForm, id_of, read_results, texts_of
+from vlrnn.record_ids import check_each_once
 from vlrnn.records import Example, Id, Prediction, RecordFile, as_id
 
 _RESULTS = ResultForm(
@@ -86,6 +87,7 @@ def _group(pairs: Iterable[tuple[Id, Sequence[str]]], files: Mapping[Id, str], p
     kept = {id: captions for id, captions in references.items() if captions}
     if not kept:
         raise UserError(f"{path}: holds no captions")
+    check_each_once(kept, list(kept).__getitem__, str(path))
     return References(kept, files, notes)
 
 
