@@ -1,13 +1,16 @@
 """Text from outside on a terminal: escaped, whole, in every encoding."""
 
+import ast
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vlrnn
 from vlrnn.cli import main
 from vlrnn.errors import UserError
 from vlrnn.terminal import escaping_streams, print_json, print_line, printable
@@ -56,3 +59,18 @@ def test_every_command_writes_what_stdout_lacks_with_escapes(monkeypatch: pytest
     monkeypatch.setattr("vlrnn.commands.report.run", lambda arguments: print("Größe", *arguments.runs))
     assert main(["report", "猫", "--out", "page.html"]) == 0
     assert content.getvalue() == b"Gr\\xf6\\xdfe \\u732b\n"
+
+
+PACKAGE = Path(vlrnn.__file__).parent
+
+
+def test_all_that_is_printed_is_made_printable() -> None:
+    """By `vlrnn.terminal`; `print` is for our own words alone, which are constants. The other that may print runs where
+    there is no vlrnn, and prints JSON."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).as_posix() in ("terminal.py", "onnx_captioner.py"):
+            continue
+        for call in filter(lambda each: isinstance(each, ast.Call), ast.walk(ast.parse(path.read_text()))):
+            assert isinstance(call, ast.Call)
+            if isinstance(call.func, ast.Name) and call.func.id == "print":
+                assert all(isinstance(each, ast.Constant) for each in call.args), f"{path}:{call.lineno}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+import vlrnn
 from vlrnn.cli import main
 from vlrnn.errors import UserError
 from vlrnn.files import parse_json
@@ -117,6 +118,15 @@ def test_every_reader_of_yaml(reader: str, kind: str, folder: Path, capsys: pyte
     (folder / "good.yaml").write_text(yaml.safe_dump({"data": {"root": "x"}, "model": {"class_path": TASK}}))
     text, word = BAD[kind]
     refused(READERS[reader](text), word, capsys)
+
+
+def test_no_file_is_read_around_them() -> None:
+    """What `yaml` itself reads is text that was just made, by a parser that dumps its settings."""
+    package, made_here = Path(vlrnn.__file__).parent, ("yaml_text.py", "tasks/recipes.py", "studies/overlays.py")
+    for path in package.rglob("*.py"):
+        if path.relative_to(package).as_posix() not in made_here:
+            assert "yaml.safe_load" not in path.read_text(), path
+            assert "yaml.load" not in path.read_text(), path
 
 
 # JSON.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import vlrnn
 from vlrnn.errors import Parser, UserError, told_of_files
 from vlrnn.progress import quiet_if_asked
-from vlrnn.terminal import escaping_streams
+from vlrnn.terminal import escaping_streams, print_line
 
 COMMANDS = {
     "quickstart": "make synthetic data, train, score and report, in minutes",
@@ -51,7 +51,7 @@ def _main(arguments: Sequence[str]) -> int:
         finally:
             sys.stdout.flush()  # a pipe that is broken shall be found so here, and not when Python ends
     except UserError as fault:
-        print(f"{f'vlrnn {name}'.strip()}: {fault}", file=sys.stderr)
+        print_line(f"{f'vlrnn {name}'.strip()}: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

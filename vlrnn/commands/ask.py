@@ -32,6 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
             print_line(f"vlrnn ask: {told}", file=sys.stderr)
         apart = ", of each answer by itself: they need not add up to 100 %" if answer.score_name == "sigmoid" else ""
         print_line(f"{question}: {answer.text}")
-        print(f"  {answer.score_name}{apart}")
+        print_line(f"  {answer.score_name}{apart}")
         for each in ({"text": answer.text, "score": answer.score}, *answer.alternatives):
             print_line(f"  {percent(each['score']):>8}  {each['text']}")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from vlrnn.commands.out_folder import add_overwrite, of_one_process
-from vlrnn.terminal import printable
+from vlrnn.terminal import print_line
 
 SHOWN = {
     "captioning": ("right", "right_held_out", "CIDEr", "Bleu_4"),
@@ -35,18 +35,24 @@ def run(arguments: argparse.Namespace) -> None:
         metrics = quickstart(out, **sizes, seed=arguments.seed, overwrite=arguments.overwrite)
     for title, scores in SHOWN.items():
         found = metrics[title]
-        print(f"\n{title:<36}{'':<26}without the image")
+        print()
+        print_line(f"{title:<36}{'':<26}without the image")
         for name in scores:
-            print(f"{name:<36}{format_score(found['scores'].get(name)):<26}{format_score(found['blind'].get(name))}")
-    out = printable(str(arguments.out))
+            print_line(
+                f"{name:<36}{format_score(found['scores'].get(name)):<26}{format_score(found['blind'].get(name))}"
+            )
     vlrnn = sys.argv[0] if Path(sys.argv[0]).name == "vlrnn" else f"{sys.executable} -m vlrnn"
     other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.recurrence.GRU"
-    print(f"\nIt took {metrics['seconds']:.0f} seconds. What is there, and what to do next:\n")
-    print(f"  look      open {out}/report.html")
+    print()
+    print_line(f"It took {metrics['seconds']:.0f} seconds. What is there, and what to do next:")
+    print()
+    print_line(f"  look      open {out}/report.html")
     picture = f"{out}/scenes/images/test-000001.png"
     checkpoint = f"--checkpoint {out}/{{}}/checkpoints/best.ckpt"
-    print(f"  caption   {vlrnn} caption {picture} {checkpoint.format('captioning')} --explain looked.png")
-    print(f"  ask       {vlrnn} ask {picture} 'how many objects are there?' {checkpoint.format('generative_vqa')}")
-    print(f"  try       {sys.executable} demo/app.py --quickstart {out}    (in the browser; needs the extra demo)")
-    print(f"  change    {vlrnn} fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru")
-    print(f"  yours     {sys.executable} data_prep/folder.py --help    (then start from configs/flickr8k.yaml)")
+    print_line(f"  caption   {vlrnn} caption {picture} {checkpoint.format('captioning')} --explain looked.png")
+    print_line(f"  ask       {vlrnn} ask {picture} 'how many objects are there?' {checkpoint.format('generative_vqa')}")
+    print_line(f"  try       {sys.executable} demo/app.py --quickstart {out}    (in the browser; needs the extra demo)")
+    print_line(
+        f"  change    {vlrnn} fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru"
+    )
+    print_line(f"  yours     {sys.executable} data_prep/folder.py --help    (then start from configs/flickr8k.yaml)")

@@ -253,7 +253,7 @@ def _console(notes: Sequence[str]) -> "Console":
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)  # what stands between two colons is a name
     for note in notes:
         console.print(f"note: {escape(printable(note))}", soft_wrap=True)
     return console

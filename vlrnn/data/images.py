@@ -92,7 +92,8 @@ def read_image(
             return as_rgb(image)
     if isinstance(image, np.ndarray):
         return read_image(_from_array(image, name), name, limits)
-    content = image.read() if hasattr(image, "read") else image
+    with _refusing(name):  # a file that is closed, say
+        content = image.read() if hasattr(image, "read") else image
     if isinstance(content, str):
         raise UserError(f"{name}: a file that is open as text; open it with 'rb'")
     if not isinstance(content, (bytes, bytearray, memoryview)):

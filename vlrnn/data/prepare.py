@@ -74,7 +74,7 @@ def script(
         ):
             work(parser.parse_args(arguments))
     except UserError as fault:
-        print(f"{parser.prog}: {fault}", file=sys.stderr)
+        print_line(f"{parser.prog}: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -150,9 +150,11 @@ def publish(
     )
     for split, examples in cleaned.items():
         if not examples:
-            print(f"{split}: nothing is left, not written")
+            print_line(f"{split}: nothing is left, not written")
     for split, counts in description["counts"].items():
-        print(f"{split}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if what != "examples"))
+        print_line(
+            f"{split}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if what != "examples")
+        )
     for line in dropped.lines():
         print_line(line)
     texts = (

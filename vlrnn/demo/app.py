@@ -16,6 +16,7 @@ from vlrnn.demo.models import HEADS, checkpoints, prepare
 from vlrnn.demo.uploads import UploadFolder, upload_folder
 from vlrnn.demo.worker import Worker
 from vlrnn.errors import Parser, UserError
+from vlrnn.terminal import print_line
 
 MAX_SECONDS = 30.0
 """What a request may take."""
@@ -35,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 closing(Worker(prepare, options, MAX_SECONDS)) as worker,
                 serving(asking(worker, uploads), names, uploads, options) as blocks,
             ):
-                print(f"open {blocks.local_url} (Ctrl-C ends it)", flush=True)
+                print_line(f"open {blocks.local_url} (Ctrl-C ends it)")
                 blocks.block_thread()
     except UserError as fault:
-        print(f"demo: {fault}", file=sys.stderr)
+        print_line(f"demo: {fault}", file=sys.stderr)
         return 2
     return 0
 

@@ -12,12 +12,13 @@ import torch
 import yaml
 
 from vlrnn.errors import UserError
-from vlrnn.files import read_json, read_text, replacing, write_json
+from vlrnn.files import read_json, replacing, write_json
 from vlrnn.studies.pretraining import pretrain
 from vlrnn.studies.scene_recipes import CNN, Recipe
 from vlrnn.tasks.recipe import run_recipe
 from vlrnn.tasks.run_start import contents
 from vlrnn.workers import workers
+from vlrnn.yaml_text import read_yaml
 
 
 def two_processes() -> AbstractContextManager[ProcessPoolExecutor]:
@@ -62,7 +63,7 @@ def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None 
     tests = tests or {run: Path(recipe["data"]["root"])}
     path, done = run / "recipe.yaml", run / "seconds.json"
     if contents(run):
-        before = yaml.safe_load(read_text(path)) if path.is_file() else None
+        before = read_yaml(path) if path.is_file() else None
         if _without_places(before) != _without_places(recipe):
             raise UserError(f"{run}: holds {contents(run)} by another recipe; choose another --out, or --overwrite it")
     if done.is_file() and all((into / "metrics.json").is_file() for into in tests):

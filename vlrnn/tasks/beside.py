@@ -41,7 +41,7 @@ def print_beside(run: Path, result: Mapping[str, Any]) -> None:
     """Print the scores of a run beside those of its baselines; nothing where there are none."""
     beside = {path.name: scores for path, scores in baselines(run, result["settings"]).items()}
     if beside:
-        Console().print(_table({run.name: result["scores"], **beside}, result["settings"]["split"]))
+        Console(emoji=False).print(_table({run.name: result["scores"], **beside}, result["settings"]["split"]))
 
 
 def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:
@@ -57,6 +57,8 @@ def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:
 
 
 def _cell(score: Any) -> str:
-    if not isinstance(score, Mapping) or not {"value", "low", "high"} <= score.keys():
+    numbers = [score.get(name) if isinstance(score, Mapping) else None for name in ("value", "low", "high")]
+    if not all(isinstance(number, int | float) for number in numbers):
         return "-"
-    return f"{score['value']:.3f} \\[{score['low']:.3f}, {score['high']:.3f}]"
+    value, low, high = numbers
+    return f"{value:.3f} \\[{low:.3f}, {high:.3f}]"

@@ -37,6 +37,7 @@ from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, cluster, loggers
 from vlrnn.tasks.run_start import NothingToDo, RunStart, starting_point
 from vlrnn.tasks.trainer_options import refuse_options
+from vlrnn.terminal import print_line
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.units import Units
 from vlrnn.text.vocabulary import Vocabulary
@@ -257,7 +258,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
             )
     except NothingToDo as reason:
         if line := str(reason):  # of the first process
-            print(line, file=sys.stderr)
+            print_line(line, file=sys.stderr)
         return
     except SystemExit as leaving:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import yaml
 from pytorch_lightning.callbacks import Callback, EarlyStopping, Timer
 
 from vlrnn.errors import UserError
-from vlrnn.files import alone, aside, clear_unfinished, move_aside, read_text
+from vlrnn.files import alone, aside, clear_unfinished, move_aside
 from vlrnn.tasks.checkpoint import read_checkpoint
+from vlrnn.terminal import print_line
+from vlrnn.yaml_text import read_yaml
 
 _MODEL = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
 _RESULTS = ("metrics.json", "predictions.jsonl", "splits/*/*", "probes/*.json")
@@ -197,7 +198,7 @@ class RunStart(Callback):
         if self._overwrite and contents(self._run):
             if Path.cwd().is_relative_to(os.path.realpath(self._run)):
                 raise UserError(f"{self._run}: cannot be moved aside from within it; start in another folder")
-            print(f"{self._run}: the run that was there is in {move_aside(self._run)} now", file=sys.stderr)
+            print_line(f"{self._run}: the run that was there is in {move_aside(self._run)} now", file=sys.stderr)
             self._lock()
         clear_unfinished([self._run, self._run / "checkpoints", self._run / "probes", *self._run.glob("splits/*")])
         if self._begins:
@@ -212,6 +213,6 @@ class RunStart(Callback):
             raise NothingToDo(f"{path}: training {reason}" if trainer.is_global_zero else "")
         config = path.parent.parent / "config.yaml"  # of its run
         if trainer.is_global_zero and config.is_file():
-            changes = list(_changes(yaml.safe_load(read_text(config)), self._recipe))
+            changes = list(_changes(read_yaml(config), self._recipe))
             if changes:
-                print(f"going on from {path} by another recipe: {', '.join(changes)}", file=sys.stderr)
+                print_line(f"going on from {path} by another recipe: {', '.join(changes)}", file=sys.stderr)
