@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -300,9 +301,14 @@ def test_images_are_uint8(make: Callable[[], Encoder], dtype: torch.dtype) -> No
     encoder = make().eval()
     for twin in (encoder, encoder.folded()):
         for give in (twin, twin.regions):
-            with pytest.raises(UserError, match=f"uint8 tensors .* not {str(dtype)[6:]}; .*torch.uint8"):
+            with pytest.raises(UserError, match=rf"uint8 tensors .* not {str(dtype)[6:]} \[.*torch.uint8"):
                 give(torch.ones(1, 3, 64, 64).to(dtype))
             assert give(torch.ones(1, 3, 64, 64, dtype=torch.uint8)) is not None
+            for shape in ((1, 64, 64, 3), (3, 64, 64), (1, 1, 64, 64)):
+                with pytest.raises(UserError, match=rf"uint8 tensors .* not uint8 \[{', '.join(map(str, shape))}\]"):
+                    give(torch.ones(shape, dtype=torch.uint8))
+            with pytest.raises(UserError, match=r"uint8 tensors .* not of type ndarray"):
+                give(np.ones((1, 3, 64, 64), np.uint8))
 
 
 # Quick.

@@ -303,7 +303,7 @@ def test_symbols_that_training_never_showed_are_told(best: str, capsys: pytest.C
         (["--out", "said.csv"], "end the name in .txt, .json or .jsonl"),
         (["--num_beams", "0"], "num_beams must be a whole number from 1 to 1,000, not 0"),
         (["--top_k", "3"], "give a temperature with them"),
-        (["--seed", "-1"], "seed must be from 0"),
+        (["--seed", "-1"], "seed must be a whole number from 0"),
         (["--device", "nowhere"], "device nowhere: cannot be used"),
     ],
 )

@@ -133,6 +133,8 @@ def test_an_image_is_taken_in_any_form(predictor: Predictor, photos: Path) -> No
 
 
 def test_what_is_no_image_is_refused_in_one_line(predictor: Predictor) -> None:
+    closed = io.BytesIO()
+    closed.close()
     bad: list[Any] = [
         torch.zeros(3, 32, 32, dtype=torch.uint8),
         np.zeros((3, 32, 32), np.uint8),
@@ -141,15 +143,21 @@ def test_what_is_no_image_is_refused_in_one_line(predictor: Predictor) -> None:
         ["a.png"],
         b"text",
         "https://example.org/a.png",
+        closed,
     ]
     for image in bad:
-        with pytest.raises(UserError, match=r"give (a file|uint8)|known format|nothing is fetched"):
+        with pytest.raises(UserError, match=r"give (a file|uint8)|known format|nothing is fetched|closed file"):
             predictor.caption(image)
     told = [str(each) for each in predictor.captions(bad[:3])]
     assert [line.partition(":")[0] for line in told] == ["image 1", "image 2", "image 3"]
 
 
-@pytest.mark.parametrize("one", ["a.png", Path("a.png"), b"content", io.BytesIO(), Image.new("RGB", (8, 8)), None])
+CONTENT = b"content"
+ONE_IMAGE = ["a.png", Path("a.png"), io.BytesIO(), Image.new("RGB", (8, 8)), None]
+ONE_IMAGE += [CONTENT, bytearray(CONTENT), memoryview(CONTENT)]
+
+
+@pytest.mark.parametrize("one", ONE_IMAGE)
 def test_one_image_in_place_of_many_is_refused_at_once(predictor: Predictor, one: Any) -> None:
     with pytest.raises(UserError, match="captions takes a list of images, not a"):
         predictor.captions(one)
@@ -231,6 +239,7 @@ def test_settings_change_one_call_alone(predictor: Predictor, photos: Path) -> N
         ({"num_beams": "5"}, "num_beams must be a whole number from 1 to 1,000, not '5'"),
         ({"max_new_tokens": 10**9}, "max_new_tokens must be a whole number from 1 to 100,000, not 1000000000"),
         ({"early_stopping": "soon"}, "early_stopping must be true, false or \"never\", not 'soon'"),
+        *(({"seed": seed}, "seed must be a whole number from 0 ") for seed in ("1", 1.5, None, True, -1, 2**63)),
     ],
     ids=str,
 )
@@ -251,8 +260,9 @@ def test_who_asks_for_a_temperature_wants_no_beams(checkpoints: Any) -> None:
 def test_mistakes_are_told(predictor: Predictor, checkpoints: Any, photos: Path) -> None:
     with pytest.raises(UserError, match="num_return_sequences"):
         predictor.caption(photos / "a.png", num_return_sequences=2)
-    with pytest.raises(UserError, match="batch_size"):
-        list(predictor.captions([photos / "a.png"], batch_size=0))
+    for size in (0, "4", 2.5, None):
+        with pytest.raises(UserError, match="batch_size must be a whole number from 1 "):
+            predictor.captions([photos / "a.png"], batch_size=size)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="beams"):
         predictor.caption(photos / "a.png", beams=3)
     for device in ("nonsense", "cuda:99"):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -188,6 +189,14 @@ def test_an_archive_that_is_packed_is_refused(file: Saved) -> None:
         for name, content in members.items():
             archive.writestr(name, content)
     file.refused("larger than the file")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path), Path.mkdir])
+def test_what_is_no_file_is_refused_unread(make: Callable[[Path], None], tmp_path: Path) -> None:
+    """To open a pipe would wait for ever, and a device has no end."""
+    make(path := tmp_path / "model.ckpt")
+    with pytest.raises(UserError, match=r"no regular file|not a model folder"):
+        load_task(path, Captioner)
 
 
 # All that write.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,9 +122,9 @@ class Predictor:
         Raises:
             UserError: the settings contradict each other, or `images` is one image.
         """
-        if batch_size < 1:
-            raise UserError(f"batch_size must be at least 1, not {batch_size}")
-        one = isinstance(images, (str, bytes, os.PathLike, Image.Image)) or hasattr(images, "read")
+        _check_whole("batch_size", batch_size, 1)
+        one = isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
+        one = one or hasattr(images, "read")
         if one or not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim < 4):
             raise UserError(f"captions takes a list of images, not a {type(images).__name__}; caption takes one image")
         self._generator(seed, first)
@@ -259,8 +260,7 @@ class Predictor:
 
     def _generator(self, seed: int, first: int = 0) -> torch.Generator:
         """Of random numbers of its own for each seed, and each number of images that come before."""
-        if not 0 <= seed < 2**63:
-            raise UserError(f"seed must be from 0 to {2**63 - 1}, not {seed}")
+        _check_whole("seed", seed, 0)
         own = int(np.random.SeedSequence((seed, first)).generate_state(1, np.uint64)[0])
         return torch.Generator(self.device).manual_seed(own >> 1)
 
@@ -275,6 +275,11 @@ class Predictor:
     @torch.no_grad()
     def _see(self, images: list[np.ndarray]) -> Context:
         return self._encoder(torch.from_numpy(np.stack(images)).to(self.device))
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**63:
+        raise UserError(f"{name} must be a whole number from {least} to 2^63 - 1, not {value!r:.60}")
 
 
 def _changed(decoding: Decoding, settings: dict[str, Any]) -> Decoding:

@@ -47,10 +47,15 @@ class Encoder(Part, nn.Module):
         """The regions [B, N, D] of uint8 images [B, 3, S, S]; this is what the feature cache keeps.
 
         Raises:
-            UserError: the images are not uint8. Floats in 0..1, as many libraries give them, would all be near black.
+            UserError: the images are of another type or shape. Floats in 0..1, as many libraries give them, would all
+                be near black.
         """
-        if images.dtype != torch.uint8:
-            found = str(images.dtype).removeprefix("torch.")
+        if isinstance(images, Tensor):
+            found = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+            right = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == 3
+        else:
+            found, right = f"of type {type(images).__name__}", False
+        if not right:
             raise UserError(
                 f"encoder: images are uint8 tensors [B, 3, S, S] with values in 0..255, not {found}; of floats in 0..1 "
                 "make (images * 255).round().to(torch.uint8)"

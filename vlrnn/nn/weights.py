@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
+from vlrnn.files import regular_file
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _TYPES = (*_FLOATS, torch.int64, torch.bool)  # of weights, counters and masks
@@ -24,11 +25,12 @@ def check_archive(path: str | Path) -> None:
     Raises:
         UserError: it cannot be read, is no such archive, or is damaged.
     """
+    size = regular_file(path).st_size
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             packed = any(each.compress_type != zipfile.ZIP_STORED for each in members)  # as torch never writes them
-            if packed or sum(each.file_size for each in members) > Path(path).stat().st_size:
+            if packed or sum(each.file_size for each in members) > size:
                 raise zipfile.BadZipFile("its members are larger than the file")
             damaged = archive.testzip()
     except OSError as fault:
