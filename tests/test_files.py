@@ -102,7 +102,7 @@ def test_the_old_file_is_seen_until_the_end(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
     """And nothing else: no file that is being written, and none that is somebody's own."""
-    kept = [tmp_path / name for name in (".hidden", ".last.ckpt.old", "last.ckpt", "last.ckpt.abcd0123")]
+    kept = [tmp_path / name for name in (".hidden", ".env.template", ".last.ckpt.old", "last.ckpt", "a.unfinished")]
     for path in kept:
         path.write_text("")
     program = "import os, sys; from vlrnn.files import replacing\nwith replacing(sys.argv[1]): os.kill(os.getpid(), 9)"

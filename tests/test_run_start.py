@@ -200,10 +200,13 @@ def test_what_another_trained_meanwhile_is_not_trained_over(
 
 
 def test_what_a_kill_left_is_cleared(run: Path, fit: Fit) -> None:
-    for name in ("checkpoints/.last.ckpt.abcd1234", ".log.csv.abcd1234"):
+    """And nothing else, in a folder that may be that of a whole project."""
+    (run / ".env.template").write_text("own")
+    for name in ("checkpoints/.last.ckpt.abcd1234.unfinished", ".log.csv.abcd1234.unfinished"):
         (run / name).write_text("half")
     assert fit(run, "--ckpt_path", "last", "--trainer.max_epochs", "3") == 0
     assert not [name for name in snapshot(run) if ".abcd1234" in name]
+    assert (run / ".env.template").read_text() == "own"
 
 
 # Going on.

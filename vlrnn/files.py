@@ -162,6 +162,9 @@ def plain_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
+_UNFINISHED = ".unfinished"  # how names end that only we give
+
+
 @contextmanager
 def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file for writing that takes its name only when all is written: readers see the old one or the new one.
@@ -177,12 +180,12 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(EISDIR, "a folder of this name is there")
-        handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, unfinished = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
     except OSError as fault:
         raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from None
     try:
         with os.fdopen(handle, "wb" if binary else "w", encoding=None if binary else "utf-8") as file:
-            _lock(handle)  # so that `clear_unfinished` leaves it
+            lock(handle)  # so that `clear_unfinished` leaves it
             yield file
         os.chmod(unfinished, 0o666 & ~_umask())
         os.replace(unfinished, path)
@@ -194,21 +197,18 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
         raise
 
 
-_UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `replacing` calls them
-
-
 def clear_unfinished(folders: Iterable[Path]) -> None:
     """Remove what `replacing` left in these folders when it was killed; a file that is still being written stays, where
     the system has locks."""
     for folder in folders:
-        for path in folder.glob(".*") if fcntl is not None else ():
-            if _UNFINISHED.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+        for path in folder.glob(f".*{_UNFINISHED}") if fcntl is not None else ():
+            if path.is_file() and not path.is_symlink():
                 try:
                     handle = os.open(path, os.O_RDONLY)
                 except OSError:  # finished meanwhile, or somebody else's
                     continue
                 try:
-                    if _lock(handle):
+                    if lock(handle):
                         path.unlink(missing_ok=True)
                 finally:
                     os.close(handle)
@@ -281,7 +281,7 @@ def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
         raise UserError(f"{folder}: cannot be written: {fault.strerror or fault}") from None
     _held.add(handle)
     try:
-        if not _lock(handle):
+        if not lock(handle):
             waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -291,7 +291,7 @@ def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
             os.close(handle)
 
 
-def _lock(handle: int) -> bool:
+def lock(handle: int) -> bool:
     """Lock an open file or folder until it is closed; False where another process has it, or another opening."""
     if fcntl is not None:
         try:
