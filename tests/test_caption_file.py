@@ -112,9 +112,11 @@ def test_a_kill_leaves_what_was_computed(many: Path, checkpoints: Any, tmp_path:
     assert first.startswith(f"{many}/a.png: ")
     assert not out.exists()
     assert len((tmp_path / "out.json.partial").read_text().splitlines()) >= 2
+    (tmp_path / ".out.json.abcd1234.unfinished").write_text("of a kill while the file was written")
     told = caption(many, *flags, out, "--resume")
     assert told.code == 0
     assert all(not line.startswith(f"{many}/a.png: ") for line in told.out)
+    assert list(tmp_path.glob(".*")) == []
     assert out.read_bytes() == whole.read_bytes()
 
 
@@ -135,11 +137,69 @@ def test_results_are_never_replaced_unasked(
     assert out.read_text() == "earlier\n"
     told = caption(photos, "--out", out, checkpoint=absent)
     assert (told.code, told.out, len(told.err)) == (2, [], 1)
-    assert "out.jsonl.partial beside it holds results of a run that was interrupted; --resume goes on" in told.err[0]
+    assert "out.jsonl.partial beside it holds results of a run that is under way, or was interrupted; --resume goes on" in told.err[0]
     assert caption(photos, "--out", out, "--resume").code == 0
     assert len(out.read_text().splitlines()) == 3
     assert caption(photos, "--out", out, "--overwrite").code == 0
     assert {path.name for path in tmp_path.glob("out*")} == {"out.jsonl"}
+
+
+@pytest.mark.parametrize("flags", [(), ("--resume",), ("--overwrite",)])
+def test_two_do_not_write_one_file(
+    caption: Caption, photos: Path, tmp_path: Path, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of them is there first, and though both began at the same time."""
+    out, begin = tmp_path / "out.json", CaptionFile.begin
+    caption(photos, "--out", tmp_path / "whole.json")
+
+    def another_first(self: CaptionFile, *given: Any) -> None:
+        with CaptionFile(out, resume=False, overwrite=False) as other:
+            begin(other, *given)
+            with monkeypatch.context() as within:
+                within.setattr(CaptionFile, "begin", begin)
+                assert caption(photos, "--out", out, *flags).code == 2
+            before = other.partial.read_bytes()
+            try:
+                begin(self, *given)
+            finally:
+                assert other.partial.read_bytes() == before
+
+    with monkeypatch.context() as within:
+        within.setattr(CaptionFile, "begin", another_first)
+        told = caption(photos, "--out", out, *flags)
+    assert told == (
+        2,
+        [],
+        [f"vlrnn caption: --out {out}: another process writes it; wait for it, or name another file"],
+    )
+    assert [path.name for path in tmp_path.glob("out*")] == []
+    assert caption(photos, "--out", out, *flags).code == 0
+    assert out.read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+def test_what_came_meanwhile_is_not_replaced(
+    caption: Caption, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, begin = tmp_path / "out.json", CaptionFile.begin
+
+    def late(self: CaptionFile, *given: Any) -> None:
+        out.write_text("of another")
+        begin(self, *given)
+
+    monkeypatch.setattr(CaptionFile, "begin", late)
+    assert "is there already" in caption(photos, "--out", out).err[0]
+    assert out.read_text() == "of another"
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.json"]
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused_ahead_of_the_work(
+    caption: Caption, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    out.mkdir()
+    for flags in ((), ("--resume",), ("--overwrite",)):
+        told = caption(photos, "--out", out, *flags)
+        assert told == (2, [], [f"vlrnn caption: --out {out}: a folder of this name is there; name another file"])
 
 
 @pytest.mark.parametrize("change", ["setting", "model", "images", "damage", "no text"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlrnn.errors import UserError
-from vlrnn.files import parse_json, read_text, replacing, spreadsheet_cell, write_json
+from vlrnn.files import clear_unfinished, lock, parse_json, read_text, replacing, spreadsheet_cell, write_json
 from vlrnn.records import Prediction, parse_record, to_line, write_records
 
 Key = tuple[str, int]
@@ -45,19 +45,15 @@ class CaptionFile:
     def __init__(self, path: Path, *, resume: bool, overwrite: bool) -> None:
         if path.suffix not in (".csv", ".json", ".jsonl"):
             raise UserError(f"--out {path}: end the name in .csv, .json or .jsonl")
+        if path.is_dir():
+            raise UserError(f"--out {path}: a folder of this name is there; name another file")
         self.path, self.partial = path, path.with_name(f"{path.name}.partial")
-        self._goes_on = resume and self.partial.exists()
-        self.is_finished = resume and not self._goes_on and path.exists()
+        self._resume, self._overwrite = resume, overwrite
+        self.is_finished = resume and path.exists() and not self.partial.exists()
         self.found: dict[Key, Prediction] = {}
-        self._handle: int | None = None
-        if not resume and not overwrite:
-            if self.partial.exists():
-                raise UserError(
-                    f"--out {path}: {self.partial.name} beside it holds results of a run that was interrupted; "
-                    "--resume goes on from them, --overwrite begins anew"
-                )
-            if path.exists():
-                raise UserError(f"--out {path}: is there already; --overwrite replaces it, or name another file")
+        self._handle: int | None = None  # of the partial file, which it has for itself
+        self._begun = False
+        self._refuse_what_is_there()
 
     def begin(self, run: Mapping[str, Any], images: Sequence[Key]) -> None:
         """Open the partial file, and read what it holds into `found`.
@@ -67,18 +63,37 @@ class CaptionFile:
             images: that are to be captioned.
 
         Raises:
-            UserError: it is damaged, or of another run or other images; or it cannot be written.
+            UserError: it is damaged, or of another run or other images; another process writes it; or it cannot be
+                written.
         """
-        end = self._read(run, images) if self._goes_on else 0
         try:
             self.partial.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self.partial, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-            os.ftruncate(self._handle, end)
-            os.lseek(self._handle, end, os.SEEK_SET)
+            handle = os.open(self.partial, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as fault:
             raise UserError(f"{self.partial}: cannot be written: {fault.strerror or fault}") from None
+        if not lock(handle):
+            os.close(handle)
+            raise UserError(f"--out {self.path}: another process writes it; wait for it, or name another file")
+        self._handle = handle
+        self._refuse_what_is_there()  # which may have come meanwhile
+        clear_unfinished([self.path.parent])
+        end = self._read(run, images) if self._resume else 0
+        os.ftruncate(handle, end)
+        os.lseek(handle, end, os.SEEK_SET)
+        self._begun = True
         if not end:
             self._append(json.dumps(dict(run), ensure_ascii=False))
+
+    def _refuse_what_is_there(self) -> None:
+        if self._resume or self._overwrite:
+            return
+        if self.partial.exists() and self.partial.stat().st_size:
+            raise UserError(
+                f"--out {self.path}: {self.partial.name} beside it holds results of a run that is under way, or was "
+                "interrupted; --resume goes on from them, --overwrite begins anew"
+            )
+        if self.path.exists():
+            raise UserError(f"--out {self.path}: is there already; --overwrite replaces it, or name another file")
 
     def add(self, key: Key, prediction: Prediction) -> None:
         """Keep a result."""
@@ -97,8 +112,9 @@ class CaptionFile:
 
     def __exit__(self, *_: object) -> None:
         if self._handle is not None:
+            nothing = not self.found if self._begun else not os.fstat(self._handle).st_size
             os.close(self._handle)
-            if not self.found:
+            if nothing:
                 self.partial.unlink(missing_ok=True)
 
     def _append(self, line: str) -> None:
