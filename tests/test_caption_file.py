@@ -137,7 +137,10 @@ def test_results_are_never_replaced_unasked(
     assert out.read_text() == "earlier\n"
     told = caption(photos, "--out", out, checkpoint=absent)
     assert (told.code, told.out, len(told.err)) == (2, [], 1)
-    assert "out.jsonl.partial beside it holds results of a run that is under way, or was interrupted; --resume goes on" in told.err[0]
+    assert (
+        "out.jsonl.partial beside it holds results of a run that is under way, or was interrupted; --resume goes on"
+        in told.err[0]
+    )
     assert caption(photos, "--out", out, "--resume").code == 0
     assert len(out.read_text().splitlines()) == 3
     assert caption(photos, "--out", out, "--overwrite").code == 0

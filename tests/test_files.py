@@ -1,7 +1,6 @@
 """Reading and writing: errors name file and line, and no file is ever left half done."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 
 from vlrnn.errors import UserError
 from vlrnn.files import (
-    alone,
     clear_unfinished,
     is_aside,
     move_aside,
@@ -142,47 +140,6 @@ def test_what_cannot_be_moved_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     assert move_aside(Path("run")) == Path("run.old-1")
-
-
-class RefusedError(Exception):
-    pass
-
-
-def refuse() -> None:
-    raise RefusedError
-
-
-def test_a_folder_is_had_alone(tmp_path: Path) -> None:
-    with alone(tmp_path / "run", refuse):
-        with pytest.raises(RefusedError), alone(tmp_path / "run", refuse):
-            pass
-        with alone(tmp_path / "other", refuse):
-            pass
-    with alone(tmp_path / "run", refuse):
-        pass
-
-
-def test_a_child_does_not_hold_the_folder_of_a_parent_that_was_killed(tmp_path: Path) -> None:
-    program = "\n".join(
-        [
-            "import os, sys, time; from pathlib import Path; from vlrnn.files import alone",
-            "with alone(Path(sys.argv[1]), sys.exit):",
-            "    if os.fork() == 0:",
-            "        print(os.getpid(), flush=True)",
-            "        os.kill(os.getppid(), 9)",
-            "    time.sleep(600)",
-        ]
-    )
-    done = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True)
-    assert done.stdout
-    child = int(done.stdout.readline())
-    try:
-        assert done.wait(60) == -signal.SIGKILL
-        with alone(tmp_path, refuse):
-            os.kill(child, 0)  # which is there still
-    finally:
-        os.kill(child, signal.SIGKILL)
-        done.stdout.close()
 
 
 def test_json_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:

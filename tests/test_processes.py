@@ -18,7 +18,8 @@ import torch
 import yaml
 from test_training_cli import Workshop, wait_for
 
-from vlrnn.files import alone, read_json
+from vlrnn.files import read_json
+from vlrnn.locks import alone
 from vlrnn.records import Prediction, RecordFile
 
 ENCODER = "model.init_args.encoder.init_args"

@@ -14,7 +14,7 @@ from vlrnn.data.images import pixels
 from vlrnn.data.scene_pictures import render
 from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, sample_scene
 from vlrnn.data.synthetic import make_scenes
-from vlrnn.files import alone
+from vlrnn.locks import alone
 from vlrnn.nn.encoders import CNNEncoder
 from vlrnn.predictor import Predictor
 from vlrnn.records import open_split

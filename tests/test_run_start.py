@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from vlrnn.files import alone
+from vlrnn.locks import alone
 from vlrnn.tasks.run_start import RunStart, contents
 
 Fit = Callable[..., int]

@@ -15,12 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vlrnn.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # not of Unix
-    fcntl = None  # type: ignore[assignment]
-
+from vlrnn.locks import LOCKS, lock
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a path that was made of one, the second stroke is lost
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
@@ -201,7 +196,7 @@ def clear_unfinished(folders: Iterable[Path]) -> None:
     """Remove what `replacing` left in these folders when it was killed; a file that is still being written stays, where
     the system has locks."""
     for folder in folders:
-        for path in folder.glob(f".*{_UNFINISHED}") if fcntl is not None else ():
+        for path in folder.glob(f".*{_UNFINISHED}") if LOCKS else ():
             if path.is_file() and not path.is_symlink():
                 try:
                     handle = os.open(path, os.O_RDONLY)
@@ -248,59 +243,6 @@ def _refusal(fault: BaseException | None) -> OSError | None:
     while fault is not None and not isinstance(fault, (OSError, UserError)):
         fault = fault.__context__
     return fault if isinstance(fault, OSError) else None
-
-
-_held: set[int] = set()  # the folders' handles
-
-
-def _release_in_child() -> None:
-    """A forked process holds what its parent does; one that loads examples, say, outlives a parent that is killed by
-    seconds."""
-    for handle in _held:
-        os.close(handle)
-    _held.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_release_in_child)
-
-
-@contextmanager
-def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Let no other process be within such a block of the same folder, which is made when absent; whoever comes later
-    calls `waiting`, and waits, unless that raises. What ends, even by a kill, is within no more. Where the system or
-    the disk has no such locks, as some network disks have none, nobody waits.
-
-    Raises:
-        UserError: the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as fault:
-        raise UserError(f"{folder}: cannot be written: {fault.strerror or fault}") from None
-    _held.add(handle)
-    try:
-        if not lock(handle):
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        if handle in _held:
-            _held.remove(handle)
-            os.close(handle)
-
-
-def lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; False where another process has it, or another opening."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a disk without locks
-            pass
-    return True
 
 
 def _umask() -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlrnn.errors import UserError
-from vlrnn.files import clear_unfinished, lock, parse_json, read_text, replacing, spreadsheet_cell, write_json
+from vlrnn.files import clear_unfinished, parse_json, read_text, replacing, spreadsheet_cell, write_json
+from vlrnn.locks import lock
 from vlrnn.records import Prediction, parse_record, to_line, write_records
 
 Key = tuple[str, int]

@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 from vlrnn.data.images import open_image, pixels
 from vlrnn.data.tars import stamp
 from vlrnn.errors import UserError
-from vlrnn.files import alone, read_json, replacing, write_json
+from vlrnn.files import read_json, replacing, write_json
+from vlrnn.locks import alone
 from vlrnn.nn.encoders import Encoder
 from vlrnn.progress import progress, say, span
 

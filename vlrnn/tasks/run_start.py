@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, EarlyStopping, Timer
 
 from vlrnn.errors import UserError
-from vlrnn.files import alone, aside, clear_unfinished, move_aside
+from vlrnn.files import aside, clear_unfinished, move_aside
+from vlrnn.locks import alone
 from vlrnn.tasks.checkpoint import read_checkpoint
 from vlrnn.terminal import print_line
 from vlrnn.yaml_text import read_yaml
