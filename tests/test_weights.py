@@ -140,6 +140,31 @@ def test_a_byte_that_changes_is_found_or_changes_nothing(saved: Saved) -> None:
     assert found > 50
 
 
+def test_what_is_cut_off_is_told_to_be_incomplete(saved: Saved) -> None:
+    """Wherever it is cut, at either end."""
+    place = saved.path if saved.path.is_file() else saved.path / "model.safetensors"
+    content = place.read_bytes()
+    places = range(1, len(content), len(content) // 25)
+    cut = [each for at in places for each in (content[:at], content[at:])]
+    for each in (*cut, content[:-1], b"", bytes(100)):
+        place.write_bytes(each)
+        saved.refused("damaged or incomplete")
+
+
+def test_damage_of_what_an_archive_says_of_itself_is_told_as_such(file: Saved) -> None:
+    """At its end, where it says where its parts are: not as a file that cannot be read."""
+    content = file.path.read_bytes()
+    told = []
+    for at in range(len(content) - 100, len(content)):
+        file.path.write_bytes(content[:at] + bytes([content[at] ^ 128]) + content[at + 1 :])
+        try:
+            load_task(file.path, Captioner)
+        except UserError as fault:
+            told.append(str(fault))
+    assert len(told) > 20
+    assert all("damaged" in each for each in told)
+
+
 def test_a_weight_that_changes_on_the_disk_is_told(saved: Saved) -> None:
     place = saved.path if saved.path.is_file() else saved.path / "model.safetensors"
     content = place.read_bytes()

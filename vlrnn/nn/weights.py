@@ -7,7 +7,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,19 +27,25 @@ def check_archive(path: str | Path) -> None:
     """
     size = regular_file(path).st_size
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            packed = any(each.compress_type != zipfile.ZIP_STORED for each in members)  # as torch never writes them
-            if packed or sum(each.file_size for each in members) > size:
-                raise zipfile.BadZipFile("its members are larger than the file")
-            damaged = archive.testzip()
-    except OSError as fault:
-        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+        with Path(path).open("rb") as file:
+            damaged = _damaged_member(file, size)
+    except PermissionError as fault:
+        raise UserError(f"{path}: cannot be read: {fault.strerror}") from None
     except Exception as fault:  # what is raised on broken bytes is not documented, and varied
         reason = " ".join(str(fault).split()) or type(fault).__name__
-        raise UserError(f"{path}: not a checkpoint, or a damaged one: {reason[:120]}") from None
+        raise UserError(f"{path}: not a checkpoint, or a damaged or incomplete one: {reason[:120]}") from None
     if damaged is not None:
         raise UserError(f"{path}: damaged: the checksum of its member {damaged!r} differs; take another copy")
+
+
+def _damaged_member(file: IO[bytes], size: int) -> str | None:
+    """The first member of an archive of so many bytes whose checksum differs."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        packed = any(each.compress_type != zipfile.ZIP_STORED for each in members)  # as torch never writes them
+        if packed or sum(each.file_size for each in members) > size:
+            raise zipfile.BadZipFile("its members are larger than the file")
+        return archive.testzip()
 
 
 def check_weights(weights: Any, place: str | Path) -> None:

@@ -213,7 +213,7 @@ def _read_file(path: str | Path) -> Any:
         raise UserError(f"{path}: holds pickled objects, which could run code when loaded; refused") from None
     except Exception as fault:  # torch raises what its zip reader raises
         reason = " ".join(str(fault).split())
-        raise UserError(f"{path}: not a checkpoint: {reason[:120]}") from None
+        raise UserError(f"{path}: not a checkpoint, or a damaged one: {reason[:120]}") from None
 
 
 def _check_description(description: Any, path: str | Path) -> None:
@@ -251,7 +251,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             saved = (file.metadata() or {}).get("digest")
     except SafetensorError as fault:
-        raise UserError(f"{path}: not a safetensors file: {fault}") from None
+        raise UserError(f"{path}: not a safetensors file, or a damaged or incomplete one: {fault}") from None
     return {
         "vlrnn": {**description, "digest": saved} if isinstance(description, dict) else description,
         "state_dict": weights,
