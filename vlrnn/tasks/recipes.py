@@ -4,6 +4,7 @@ depend."""
 import importlib
 import warnings
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from itertools import zip_longest
 from typing import Any
 
@@ -26,6 +27,8 @@ def _load_checked(text: str) -> Any:
 
 
 set_loader("yaml", _load_checked, (yaml.YAMLError,))
+# The default of an option may be a member of an enumeration, as a Timer's interval is; what is written is its value.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 def read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
