@@ -14,7 +14,7 @@ from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.features import FeatureCache, open_cache
 from vlrnn.data.resumable import ResumableLoader
 from vlrnn.data.samplers import EachOnce, OneOrder
-from vlrnn.data.split_images import SplitImages
+from vlrnn.data.split_images import SplitImages, check_scored
 from vlrnn.data.word_counts import count_words, summarise_texts
 from vlrnn.errors import UserError
 from vlrnn.kept import kept_json
@@ -230,13 +230,11 @@ class VisionLanguageData(pl.LightningDataModule):
 
     def _check(self) -> None:
         for split in self._used():
-            count = len(self._examples(split))
             if split != "train":  # whose ids were looked at as its words were counted
                 self._images(split)
-            if split != "train" and count < (1 if self.asks else 2):
-                least = "a question" if self.asks else "two images"
-                place = f"{self.root / split}.jsonl" if self.overfit is None or split == "test" else "--overfit"
-                raise UserError(f"{place}: scores take {least} at least; there are {count}")
+                mine = self.overfit is None or split == "test"
+                place = f"{self.root / split}.jsonl" if mine else "--overfit"
+                check_scored(self._examples(split), self.asks, place, chooses="train" in self._used())
 
     def _used(self) -> tuple[str, ...]:
         """The splits that the Trainer is about to use."""

@@ -1,10 +1,12 @@
-"""Which images a split has, and which of them each example is about; memory holds a number per example, no name."""
+"""Which images a split has, and which of them each example is about; memory holds a number per example, no name. And
+whether it can be scored."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from vlrnn.errors import UserError
 from vlrnn.kept import kept_arrays
 from vlrnn.progress import track
 from vlrnn.record_ids import Id, check_each_once
@@ -55,3 +57,29 @@ def _number(examples: Sequence[Example], gone_through: Iterable[Example], where:
     check_each_once(ids(), lambda place: examples[place].id, where)
     of_example = np.array(found, np.int64)
     return {"of_example": of_example, "first": np.unique(of_example, return_index=True)[1]}
+
+
+def check_scored(examples: Sequence[Example], asks: bool, place: str, *, chooses: bool) -> None:
+    """See that a split can be scored, ahead of hours of work.
+
+    Args:
+        examples: of the split.
+        asks: whether they are questions.
+        place: the file of the split, for errors.
+        chooses: whether its scores choose the best model; else its captions or answers may be kept from us.
+
+    Raises:
+        UserError: there are too few; or they are to choose, and no question has an answer, or an image no caption.
+    """
+    count, least = len(examples), 1 if asks else 2
+    if count < least:
+        raise UserError(f"{place}: scores take {'a question' if asks else 'two images'} at least; there are {count}")
+    if not chooses:
+        return
+    if asks:
+        bare = [] if any(each.answers for each in examples) else ["none of its questions has answers"]
+    else:
+        bare = [f"{each.id!r} has no captions" for each in examples if not each.captions]
+    if bare:
+        more = f", nor have {len(bare) - 1} more" if len(bare) > 1 else ""
+        raise UserError(f"{place}: {bare[0]}{more}; fit chooses the best model by the scores of this split")
