@@ -21,12 +21,12 @@ from vlrnn.runs import choose_split
 from vlrnn.tasks.captioning import Captioner
 
 
-def score(run: Path, command: str, checkpoint: Path, data: Path) -> None:
+def score(run: Path, command: str, checkpoint: Path, data: Path, overfit: int | None = None, **options: Any) -> None:
     """What `vlrnn validate` and `vlrnn test` do."""
     task = Predictor.load(checkpoint, "cpu").task
-    trainer = pl.Trainer(accelerator="cpu", default_root_dir=run, logger=False, enable_progress_bar=False)
+    trainer = pl.Trainer(accelerator="cpu", default_root_dir=run, logger=False, enable_progress_bar=False, **options)
     with warnings.catch_warnings(action="ignore"):
-        getattr(trainer, command)(task, datamodule=VisionLanguageData(str(data)), verbose=False)
+        getattr(trainer, command)(task, datamodule=VisionLanguageData(str(data), overfit=overfit), verbose=False)
 
 
 def without_captions(data: Path, folder: Path, which: Sequence[int] = (0, 1)) -> Path:
@@ -78,6 +78,47 @@ def test_captions_that_cannot_be_scored_are_there(secret: Path, dataset: Path) -
     assert choose_split(secret, "test").not_scored == "the split has no captions"
     assert json.loads((secret / "metrics.json").read_text())["settings"]["split"] == "val"
     assert choose_split(secret).split == "val"
+
+
+def test_trying_out_leaves_nothing(checkpoints: Any, run: Path, dataset: Path, tmp_path: Path) -> None:
+    for folder in (Path(shutil.copytree(run, tmp_path / "run")), tmp_path / "new"):
+        before = {path: path.read_bytes() for path in folder.rglob("*.json*")}
+        for command in ("validate", "test"):
+            score(folder, command, checkpoints.file, dataset, fast_dev_run=True)
+        assert {path: path.read_bytes() for path in folder.rglob("*.json*")} == before
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "part"),
+    [
+        ("validate", {"limit_val_batches": 1}, "its first batches (--trainer.limit_val_batches 1)"),
+        ("test", {"overfit": 4}, ""),
+        ("test", {"limit_test_batches": 1}, "its first batches (--trainer.limit_test_batches 1)"),
+        ("validate", {"overfit": 4}, "the first 4 of train (--overfit)"),
+        ("validate", {"limit_test_batches": 1}, ""),
+    ],
+)
+def test_scores_of_a_part_say_so(
+    checkpoints: Any,
+    dataset: Path,
+    tmp_path: Path,
+    command: str,
+    options: dict[str, Any],
+    part: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And do not stand beside those of the whole."""
+    run, baseline = tmp_path / "run", tmp_path / "run-blind"
+    score(baseline, command, checkpoints.file, dataset)
+    capsys.readouterr()
+    score(run, command, checkpoints.file, dataset, **options)
+    split = {"validate": "val", "test": "test"}[command]
+    told = capsys.readouterr().out
+    assert (f"{split}: only a part of it is scored: {part}\n" in told) == bool(part)
+    assert ("beside its baselines" in told) != bool(part)
+    assert json.loads((run / "metrics.json").read_text())["settings"].get("part", "") == part
+    _, section = report(run, tmp_path)
+    assert section["runs"][0]["facts"]["data"].endswith(f"; only a part: {part}" if part else " examples")
 
 
 def refuse(*_: Any) -> None:

@@ -34,8 +34,12 @@ REFUSED: dict[str, tuple[list[str], str]] = {
             ("overfit_batches", "0.5"),
             ("reload_dataloaders_every_n_epochs", "1"),
             ("limit_predict_batches", "1"),
+            ("gradient_clip_val", "-1"),
+            ("max_epochs", "0"),
+            ("max_steps", "0"),
             ("limit_train_batches", "0"),
             ("limit_val_batches", "0"),
+            ("limit_test_batches", "0"),
             ("model_registry", "name"),
             ("use_distributed_sampler", "false"),
             ("strategy", "ddp_spawn"),
@@ -162,6 +166,36 @@ def test_what_a_recipe_cannot_hold_is_told(fit: Fit, tmp_path: Path, capsys: pyt
     text = (tmp_path / "config.yaml").read_text()
     assert "Unable" not in text
     assert yaml.safe_load(text)["trainer"]["callbacks"][0]["init_args"]["swa_lrs"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--trainer.val_check_interval", "7"), "trainer: `val_check_interval` (7) must be"),
+        (("--trainer.max_epochs", "-1"), "trainer.max_epochs or max_steps must be set"),
+        (("--early_stopping.monitor", "val/none"), "early_stopping.monitor val/none: no score; there are train/loss, "),
+        (("--checkpoint.monitor", "val/none"), "could not find the monitored key"),
+    ],
+)
+def test_what_only_training_can_find_wrong_is_told(
+    flags: tuple[str, ...], words: str, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(str(tmp_path), *flags) == 2
+    line = told(capsys)
+    assert line.count("\n") == 0
+    assert words in line
+
+
+def test_early_stopping_waits_for_its_first_validation(fit: Fit, tmp_path: Path) -> None:
+    assert fit(str(tmp_path), "--trainer.check_val_every_n_epoch", "2") == 0
+
+
+def test_a_member_of_an_enumeration_is_written_as_its_value(fit: Fit, tmp_path: Path) -> None:
+    """As a Timer's interval is one, by default."""
+    assert fit(str(tmp_path / "run"), f"{_CALLBACK}Timer", "--trainer.callbacks.duration", "00:00:01:00") == 0
+    config = tmp_path / "run" / "config.yaml"
+    assert yaml.safe_load(config.read_text())["trainer"]["callbacks"][0]["init_args"]["interval"] == "step"
+    assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path / "again")]) == 0
 
 
 def test_a_checkpoint_callback_of_ones_own_stands_beside(fit: Fit, tmp_path: Path) -> None:

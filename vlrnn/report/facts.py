@@ -60,7 +60,8 @@ def _data(run: Run) -> str:
     except UserError:
         name = folder
     count = f", {len(run.predictions):,} examples" if run.predictions else ""
-    return f"{name}, {split}{count}"
+    part = f"; only a part: {run.settings['part']}" if run.settings.get("part") else ""
+    return f"{name}, {split}{count}{part}"
 
 
 def _other_splits(run: Run) -> str:

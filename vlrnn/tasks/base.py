@@ -22,7 +22,6 @@ from vlrnn.nn.encoders import Encoder
 from vlrnn.nn.weights import digest, outlines
 from vlrnn.parts import Part, describe
 from vlrnn.progress import note
-from vlrnn.provenance import provenance
 from vlrnn.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.runs import write_predictions, write_scores
 from vlrnn.tasks.beside import print_beside
@@ -30,6 +29,7 @@ from vlrnn.tasks.guard import LossGuard
 from vlrnn.tasks.matching import refuse_other_parts, refuse_other_task
 from vlrnn.tasks.objectives import Loss
 from vlrnn.tasks.optimization import Optimization
+from vlrnn.tasks.origin import origin_of
 from vlrnn.tasks.speaking import Distributions
 from vlrnn.terminal import print_line
 
@@ -172,7 +172,10 @@ class Task(Part, pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimization.optimizer(self, self.encoder)
-        steps = self.trainer.estimated_stepping_batches
+        try:
+            steps = self.trainer.estimated_stepping_batches
+        except ValueError as fault:  # of how often is validated: Lightning looks at that only now
+            raise UserError(f"trainer: {' '.join(str(fault).split())}") from None
         if not math.isfinite(steps):
             raise UserError("trainer.max_epochs or max_steps must be set: the learning rate falls to zero at the end")
         schedule = self.optimization.schedule(optimizer, int(steps))
@@ -210,20 +213,23 @@ class Task(Part, pl.LightningModule):
         self._validation = torch.zeros_like(self._validation)
         if words:
             self.log("val/loss", total / words, sync_dist=True, batch_size=1)
-        self._evaluate("val", keep=self.trainer.state.fn == "validate")
+        self._evaluate("val")
 
     def on_test_epoch_end(self) -> None:
-        self._evaluate("test", keep=True)
+        self._evaluate("test")
 
-    def _evaluate(self, split: str, keep: bool) -> None:
-        """Score what all processes predicted; where it is to be kept, into the run folder, predictions ahead of scores,
-        for these may fail, or take long."""
+    def _evaluate(self, split: str) -> None:
+        """Score what all processes predicted; but while it learns, or is tried out, it is kept in the run folder,
+        predictions ahead of scores, for these may fail, or take long."""
         predictions, attention, examples = self._gather()
         if self.trainer.sanity_checking:
             return
         run = Path(self.trainer.default_root_dir)
-        origin = self._origin(split) if keep and self.trainer.is_global_zero else None
+        keep = self.trainer.state.fn != "fit" and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
+        origin = origin_of(self.trainer, split) if keep and self.trainer.is_global_zero else None
         if origin:
+            if part := origin["settings"].get("part"):
+                print_line(f"{split}: only a part of it is scored: {part}")
             write_predictions(run, split, origin, list(predictions.values()), attention)
         place = f"its predictions are in {run}/splits/{split}/predictions.jsonl"
         try:
@@ -242,14 +248,6 @@ class Task(Part, pl.LightningModule):
                 print_beside(run, result)
             else:
                 print_line(f"{split}: not scored: {result['settings']['not_computed']}; {place}")
-
-    def _origin(self, split: str) -> dict[str, Any]:
-        """Of what, and by what, results are: `{"settings": {...}, "provenance": {...}}`."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        # From Python, a Trainer may be given loaders without a data module.
-        place = {} if data is None else data.place
-        made = {**provenance(), "checkpoint": str(self.trainer.ckpt_path or ""), "device": str(self.device)}
-        return {"settings": {"split": split, **place}, "provenance": made}
 
     def _gather(self) -> tuple[dict[Id, Prediction], list[AttentionMaps], dict[Id, Example]]:
         """What all processes predicted since this was called last, merged by id, with its examples, in one order."""

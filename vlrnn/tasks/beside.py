@@ -32,8 +32,10 @@ def baselines(run: Path, settings: Mapping[str, Any]) -> dict[Path, Mapping[str,
             results = read_splits(folder).get(str(settings.get("split", "")))
         except UserError:  # not ours, or of another time: it is only not told of
             continue
-        if results and results.metrics["scores"] and results.metrics["settings"].get("data") == settings.get("data"):
-            found[folder] = results.metrics["scores"]
+        if results and results.metrics["scores"]:
+            theirs = results.metrics["settings"]
+            if all(theirs.get(name) == settings.get(name) for name in ("data", "part")):
+                found[folder] = results.metrics["scores"]
     return found
 
 

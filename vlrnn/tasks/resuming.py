@@ -98,6 +98,15 @@ class Checkpoints(ModelCheckpoint):
         if self._asked:
             raise KeyboardInterrupt
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        scores = sorted(trainer.callback_metrics)
+        validated = any(each.startswith("val/") for each in scores)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            # Which waits for its score in silence, for a run may end ahead of its first validation.
+            if isinstance(callback, EarlyStopping) and validated and callback.monitor not in scores:
+                raise UserError(f"early_stopping.monitor {callback.monitor}: no score; there are {', '.join(scores)}")
+
     def _before_batch(self, trainer: pl.Trainer) -> None:
         loop = trainer.fit_loop.epoch_loop
         if self._found is not None and self._loader is not None:

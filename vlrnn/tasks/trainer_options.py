@@ -22,6 +22,8 @@ _STRATEGIES = (
 )
 """How the names of those begin that are refused."""
 
+_NOTHING = "0 leaves nothing to learn; vlrnn validate scores a model"
+
 _REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "accumulate_grad_batches": (lambda value: value < 1, "must be at least 1"),
     "enable_checkpointing": (
@@ -34,8 +36,12 @@ _REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "limit_predict_batches": (lambda value: value is not None, "vlrnn has no predict; test writes the predictions"),
     "model_registry": (lambda value: value is not None, "vlrnn export writes a model for the hub"),
     "use_distributed_sampler": (lambda value: value is False, "each process has a share of its own in any case"),
-    "limit_train_batches": (lambda value: value == 0, "0 leaves nothing to learn; vlrnn validate scores a model"),
+    "limit_train_batches": (lambda value: value == 0, _NOTHING),
     "limit_val_batches": (lambda value: value == 0, "0 leaves nothing to choose the best model by"),
+    "limit_test_batches": (lambda value: value == 0, "0 leaves nothing to score"),
+    "max_epochs": (lambda value: value == 0, _NOTHING),
+    "max_steps": (lambda value: value == 0, _NOTHING),
+    "gradient_clip_val": (lambda value: value is not None and value < 0, "must not be negative; null clips nothing"),
     "strategy": (
         lambda value: _class_name(value).startswith(_STRATEGIES),
         "auto or ddp: each process holds the whole model, and is started anew",
