@@ -1,8 +1,10 @@
 """How fit begins: no model and no result is lost, whatever the folder holds and however it is spelled."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import pytest
 import torch
 import yaml
 
+from vlrnn.cli import main
+from vlrnn.files import read_json
 from vlrnn.locks import alone
+from vlrnn.records import open_split, write_dataset
 from vlrnn.tasks.run_start import RunStart, contents
 
 Fit = Callable[..., int]
+OWN = "--trainer.callbacks+=pytorch_lightning.callbacks."
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +148,45 @@ def test_a_run_is_not_moved_from_within(
     assert (run / "checkpoints" / "best.ckpt").is_file()
 
 
+@pytest.mark.parametrize("key", ["data.root", "data.image_root", "trainer.callbacks.dirpath"])
+def test_what_training_reads_is_not_moved_aside(
+    key: str, run: Path, fit: Fit, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what it writes there is."""
+    shutil.copytree(dataset, run / "data")
+    own = (f"{OWN}ModelCheckpoint", "--trainer.callbacks.filename", "own") if "callbacks" in key else ()
+    reads = key.startswith("data")
+    assert fit(run, "--overwrite", *own, f"--{key}", str(run / "data" if reads else run / "own")) == (2 if reads else 0)
+    assert (f"run: cannot be moved aside, for {key} ({run}/data) lies in it" in told(capsys)) == reads
+    assert Path("run.old-1").exists() != reads
+
+
+@pytest.mark.parametrize("named", ["absent.ckpt", "best", "https://example.org/a.ckpt", "s3://bucket/a.ckpt", "pipe"])
+def test_a_checkpoint_that_is_not_there_is_told_at_once(
+    named: str, run: Path, fit: Fit, small_recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As itself, and a URL as such."""
+    os.mkfifo("pipe")
+    shutil.rmtree(run)
+    path = "run/checkpoints/best.ckpt" if named == "best" else named
+    reason = {"h": "a URL", "s": "a URL", "p": "a named pipe"}.get(named[0], "no such file")
+    for command in ("fit", "validate", "test"):
+        flags = ["--config", str(small_recipe), "--trainer.default_root_dir", "run", "--ckpt_path", named]
+        assert main([command, *flags]) == 2
+        assert capsys.readouterr().err.startswith(f"vlrnn {command}: {path}: {reason}")
+    assert not run.exists()
+
+
+def test_the_checkpoints_of_a_run_have_names(run: Path, fit: Fit, small_recipe: Path) -> None:
+    for command in ("validate", "test"):
+        for named in ("best", "last"):
+            flags = ["--config", str(small_recipe), "--trainer.default_root_dir", "run", "--ckpt_path", named]
+            assert main([command, *flags]) == 0
+            made = read_json(run / "metrics.json")["provenance"]["checkpoint"]
+            assert made == f"run/checkpoints/{named}.ckpt"
+    assert fit(run, "--ckpt_path", "best", "--trainer.max_epochs", "3") == 0
+
+
 def test_a_dry_run_touches_nothing(run: Path, fit: Fit) -> None:
     before = snapshot(run)
     with alone(run, pytest.fail):
@@ -207,6 +252,30 @@ def test_what_a_kill_left_is_cleared(run: Path, fit: Fit) -> None:
     assert fit(run, "--ckpt_path", "last", "--trainer.max_epochs", "3") == 0
     assert not [name for name in snapshot(run) if ".abcd1234" in name]
     assert (run / ".env.template").read_text() == "own"
+
+
+KEPT_FROM_US = {
+    "none of val": ((0, 1), "'blue-top' has no captions, nor have 1 more; fit chooses the best model"),
+    "one of val": ((1,), "'white-left' has no captions; fit chooses the best model"),
+}
+
+
+@pytest.mark.parametrize("kept", list(KEPT_FROM_US))
+def test_what_cannot_choose_a_model_is_told_ahead_of_training(
+    kept: str, dataset: Path, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare, words = KEPT_FROM_US[kept]
+    splits = {split: list(open_split(dataset, split)) for split in ("train", "val")}
+    for place in bare:
+        splits["val"][place] = replace(splits["val"][place], captions=())
+    shutil.copytree(dataset / "images", tmp_path / "data" / "images")
+    write_dataset(tmp_path / "data", splits, name="a challenge", source="", licence="")
+    assert fit(tmp_path / "run", "--data.root", str(tmp_path / "data")) == 2
+    line = told(capsys)
+    assert line.count("\n") == 0
+    assert f"{tmp_path}/data/val.jsonl: {words}" in line
+    assert not (tmp_path / "run" / "log.csv").exists()
+    assert fit(tmp_path / "run", "--data.root", str(tmp_path / "data"), "--overfit", "4") == 0
 
 
 # Going on.
@@ -315,6 +384,46 @@ def test_nothing_is_told_where_nothing_changed(run: Path, fit: Fit, capsys: pyte
     torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
     assert fit(run, "--ckpt_path", "last") == 0
     assert "going on" not in told(capsys)
+
+
+OWN_PATIENCE = (f"{OWN}EarlyStopping", "--trainer.callbacks.monitor", "val/loss", "--trainer.callbacks.patience")
+OWN_TIME = (f"{OWN}Timer", "--trainer.callbacks.duration")
+
+
+@pytest.mark.parametrize(
+    ("flags", "ended", "more", "reason"),
+    [
+        (
+            OWN_PATIENCE,
+            "1",
+            "9",
+            "val/loss was no better than .* in 1 valid.*; .* its EarlyStopping a larger patience",
+        ),
+        (OWN_TIME, "00:00:01:00", "00:00:02:00", "has had its time; to go on, give its Timer a longer duration"),
+    ],
+)
+def test_callbacks_of_ones_own_end_a_run_by_the_recipe_of_today(
+    flags: Sequence[str],
+    ended: str,
+    more: str,
+    reason: str,
+    fit: Fit,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    flags = ("--model.init_args.optimization.lr", "0", *flags)
+    assert fit(tmp_path, *flags, ended) == 0
+    checkpoint = torch.load(last, weights_only=True)
+    if "Timer" in checkpoint["callbacks"]:
+        checkpoint["callbacks"]["Timer"]["time_elapsed"]["train"] = 90.0
+        torch.save(checkpoint, last)
+    told(capsys)
+    go_on = ("--ckpt_path", "last", "--trainer.max_epochs", "4")
+    assert fit(tmp_path, *flags, ended, *go_on) == 0
+    assert re.search(reason, told(capsys))
+    assert fit(tmp_path, *flags, more, *go_on) == 0
+    assert torch.load(last, weights_only=True)["epoch"] == 4
 
 
 OVER = {

@@ -35,7 +35,7 @@ from vlrnn.tasks.question_answering import QuestionAnswering
 from vlrnn.tasks.recipes import data_class, find_task, plain_recipe, read_recipes
 from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, cluster, loggers
-from vlrnn.tasks.run_start import NothingToDo, RunStart, starting_point
+from vlrnn.tasks.run_start import NothingToDo, RunStart, checkpoint_of, starting_point
 from vlrnn.tasks.trainer_options import refuse_options
 from vlrnn.terminal import print_line
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
@@ -193,7 +193,7 @@ class RecipeCLI(LightningCLI):
         best = run / "checkpoints" / "best.ckpt"
         if named is None and not best.is_file():
             raise UserError(f"no checkpoint to score: name one with --ckpt_path (there is no {best})")
-        return named or str(best)
+        return checkpoint_of(run, named or "best")
 
 
 def _hush() -> None:

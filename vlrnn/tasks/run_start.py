@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, EarlyStopping, Timer
 
 from vlrnn.errors import UserError
-from vlrnn.files import aside, clear_unfinished, move_aside
+from vlrnn.files import aside, clear_unfinished, move_aside, regular_file
 from vlrnn.locks import alone
 from vlrnn.tasks.checkpoint import read_checkpoint
 from vlrnn.terminal import print_line
@@ -45,12 +45,20 @@ class NothingToDo(Exception):  # noqa: N818 (no error)
     """A run is over, by the recipe that it is to go on with; says why, and what would let it go on."""
 
 
+def checkpoint_of(run: Path, named: str) -> str:
+    """The checkpoint that is named, by its path, or as `best` or `last` of the run."""
+    return str(run / "checkpoints" / f"{named}.ckpt") if named in ("best", "last") else named
+
+
 def starting_point(run: Path, named: str | None, overwrite: bool) -> str | None:
     """The checkpoint to go on from: the one that is named; of `last` that of the run, or none where there is none yet.
 
     Raises:
-        UserError: the folder holds a model or results that would be lost.
+        UserError: the folder holds a model or results that would be lost; or what is named is not there.
     """
+    named = named if named in (None, "last") else checkpoint_of(run, named)
+    if named not in (None, "last") and not Path(named).is_dir():
+        regular_file(named)
     last = run / "checkpoints" / "last.ckpt"
     if overwrite:
         if named == "last" or (named and _within(run, named)):
@@ -85,30 +93,31 @@ def _ended_early(run: Path) -> bool:
 # Going on.
 
 
-def _finished(checkpoint: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """Why a recipe has nothing left to do from a checkpoint, and what would let it go on; else the empty string."""
+def _finished(checkpoint: Mapping[str, Any], recipe: Mapping[str, Any], callbacks: Iterable[Callback]) -> str:
+    """Why a recipe, of which these are the callbacks, has nothing left to do from a checkpoint, and what would let it
+    go on; else the empty string."""
     trainer, stopping = recipe["trainer"], recipe["early_stopping"]
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     steps = checkpoint["global_step"]
     for done, name, word in ((epochs, "max_epochs", "epoch"), (steps, "max_steps", "step")):
         if trainer[name] is not None and 0 <= trainer[name] <= done:
             return f"is at its end, at {word} {done} of {trainer[name]}; to go on, give a larger --trainer.{name}"
-    if trainer["max_time"] is not None:
-        spent = checkpoint["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0)
-        if spent >= (Timer(trainer["max_time"]).time_remaining() or 0):
-            return "has had its time; to go on, give a longer --trainer.max_time"
+    states = [(each, checkpoint["callbacks"].get(each.state_key)) for each in callbacks]
+    for callback, state in states:
+        limit = callback.time_remaining() if isinstance(callback, Timer) else None
+        if state and limit is not None and state["time_elapsed"]["train"] >= limit:
+            mend = "a longer --trainer.max_time" if trainer["max_time"] else "its Timer a longer duration"
+            return f"has had its time; to go on, give {mend}"
     if epochs < (trainer["min_epochs"] or 0) or steps < (trainer["min_steps"] or 0):
         return ""
-    ours = EarlyStopping(stopping["monitor"], mode=stopping["mode"]).state_key
-    for key, state in checkpoint["callbacks"].items():
-        if key.startswith("EarlyStopping"):
-            patience = stopping["patience"] if key == ours else state["patience"]
-            if state["wait_count"] >= patience:
-                monitor = f"{stopping['monitor']} was" if key == ours else "its score was"
-                return (
-                    f"stopped early, after epoch {epochs}: {monitor} no better than {float(state['best_score']):.4g} "
-                    f"in {state['wait_count']} validations; to go on, give a larger --early_stopping.patience"
-                )
+    for callback, state in states:
+        if isinstance(callback, EarlyStopping) and state and state["wait_count"] >= callback.patience:
+            ours = (callback.monitor, callback.mode) == (stopping["monitor"], stopping["mode"])
+            mend = "a larger --early_stopping.patience" if ours else "its EarlyStopping a larger patience"
+            return (
+                f"stopped early, after epoch {epochs}: {callback.monitor} was no better than "
+                f"{float(state['best_score']):.4g} in {state['wait_count']} validations; to go on, give {mend}"
+            )
     return ""
 
 
@@ -132,6 +141,15 @@ def _word(value: Any) -> str:
 
 
 # The folder.
+
+
+def _read_from(recipe: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
+    """The keys of a recipe that name what is read, and lies in a folder, and their values."""
+    for name, value in _leaves(recipe):
+        path = isinstance(value, str) and ("/" in value or name == "data.root") and os.path.exists(value)
+        written = name in ("trainer.default_root_dir", "data.cache")
+        if path and not written and _within(run, value):
+            yield name, value
 
 
 class RunStart(Callback):
@@ -199,6 +217,11 @@ class RunStart(Callback):
         if self._overwrite and contents(self._run):
             if Path.cwd().is_relative_to(os.path.realpath(self._run)):
                 raise UserError(f"{self._run}: cannot be moved aside from within it; start in another folder")
+            for name, path in _read_from(self._recipe, self._run):
+                raise UserError(
+                    f"{self._run}: cannot be moved aside, for {name} ({path}) lies in it; move that out first, or "
+                    "choose another --trainer.default_root_dir"
+                )
             print_line(f"{self._run}: the run that was there is in {move_aside(self._run)} now", file=sys.stderr)
             self._lock()
         clear_unfinished([self._run, self._run / "checkpoints", self._run / "probes", *self._run.glob("splits/*")])
@@ -210,7 +233,7 @@ class RunStart(Callback):
     ) -> None:
         """At this point the checkpoint is known to be one of the recipe's model."""
         path = Path(str(trainer.ckpt_path))
-        if reason := _finished(checkpoint, self._recipe):
+        if reason := _finished(checkpoint, self._recipe, trainer.callbacks):  # type: ignore[attr-defined]
             raise NothingToDo(f"{path}: training {reason}" if trainer.is_global_zero else "")
         config = path.parent.parent / "config.yaml"  # of its run
         if trainer.is_global_zero and config.is_file():
