@@ -1,5 +1,8 @@
 """The demo scripts: they run, as a person would run them."""
 
+import io
+import math
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -8,6 +11,9 @@ from typing import Any
 import forked
 import pytest
 from PIL import Image
+
+from vlrnn.predictor import Predictor
+from vlrnn.records import Prediction
 
 CAPTION = Path(__file__).parents[1] / "demo" / "caption.py"
 
@@ -25,10 +31,9 @@ def test_caption_for_real(checkpoints: Any, photos: Path, tmp_path: Path) -> Non
     done = forked.run([*command, "--picture", "looked.png"], cwd=tmp_path, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     caption, *rest = done.stdout.splitlines()
-    words = [line.split() for line in rest if line.startswith("    ")]
+    words = [re.fullmatch(r" +(?:< |> )?\d+\.\d %  (.+)", line) for line in rest if line.startswith("  ")]
     assert "red" in caption
-    assert [word for _, word in words if word.isalpha()] == caption.lower().rstrip(".").split()
-    assert all(0 < float(share.rstrip("%")) <= 100 for share, _ in words)
+    assert [word and word[1] for word in words] == caption.lower().rstrip(".").split()
     assert [line.partition(":")[0] for line in rest if ":" in line] == ["or", "or", "at random"]
     assert rest[-1] == "open looked.png"
     with Image.open(tmp_path / "looked.png") as picture:
@@ -63,3 +68,28 @@ def test_caption_tells_mistakes(
         assert told[0].startswith("caption: ")
         assert word in told[0]
     assert not looked.exists()
+
+
+class _Hostile:
+    """A model of somebody's who would have the terminal do something, and who is not sure at all."""
+
+    def caption(self, image: str, **settings: Any) -> Prediction:
+        evil = "\x1b]0;owned\x07"
+        return Prediction(
+            1, 1, f"{evil} 猫", tokens=(evil,), log_probs=(math.log(1e-9),), alternatives=({"text": evil},)
+        )
+
+    def attention(self, image: str, tokens: Any) -> None:
+        return None
+
+
+def test_caption_shows_what_a_stranger_wrote_with_escapes(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Predictor, "load", lambda path: _Hostile())
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content := io.BytesIO(), "ascii"))
+    assert run(monkeypatch, photos / "a.png", "--checkpoint", "evil.ckpt") == 0
+    sys.stdout.flush()
+    evil = r"\x1b]0;owned\x07"
+    told = content.getvalue().decode().splitlines()
+    assert told == [rf"{evil} \u732b", f"   < 0.1 %  {evil}", f"or: {evil}", rf"at random: {evil} \u732b"]

@@ -2,6 +2,8 @@
 
 import builtins
 import json
+import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from test_images import tall_png
 from test_predictor import odd_images
 from torch import Tensor
 
+from vlrnn import onnx_captioner
 from vlrnn.cli import main
 from vlrnn.decoding.search import Decoding, Step, search
 from vlrnn.errors import UserError
@@ -168,6 +171,46 @@ def test_numpy_alone_captions_as_vlrnn_does(program: str, exported: Path, checkp
         assert (told["image"], told["caption"]) == (path, " ".join(expected.tokens))
         scores = [told["score"], *(each["score"] for each in told["alternatives"])]
         assert scores == pytest.approx([expected.score, *(each["score"] for each in expected.alternatives)], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [*filter("early_stopping".__ne__, SETTINGS), "num_return_sequences"])
+def test_settings_have_the_bounds_of_vlrnn(name: str, exported: Path, checkpoints: Any) -> None:
+    written, own = OnnxCaptioner(exported), Predictor.load(checkpoints.file)
+    for value in (-51, -50, -1, 0, 1, 2, 29, 30, 50, 51, 1000, 1001, 100_000, 100_001, math.nan, math.inf):
+        if isinstance(value, float) and name != "length_penalty":
+            continue  # the flags take whole numbers alone
+        for more in ({}, {"num_beams": 40}, {"max_new_tokens": 40}):
+            try:
+                own.decoding(**{**more, name: value})
+            except UserError:
+                with pytest.raises(ValueError, match="must be from"):
+                    written.settings(**{**more, name: value})
+            else:
+                assert written.settings(**{**more, name: value})[name] == value
+
+
+def test_a_model_that_draws_is_searched(exported: Path) -> None:
+    written = OnnxCaptioner(exported)
+    drawing = {"temperature": 1.0, "top_k": 5, "num_beams": 1, "num_return_sequences": 3}
+    written.about["decoding"] |= drawing
+    assert written.settings()["num_return_sequences"] == 1
+    assert written.settings(num_beams=4, num_return_sequences=3)["num_return_sequences"] == 3
+
+
+@pytest.mark.parametrize(
+    ("folder", "flags"),
+    [("absent", []), ("empty", []), ("broken", []), ("", ["--num_beams", "0"]), ("", ["--length_penalty", "nan"])],
+)
+def test_its_mistakes_are_one_line(
+    folder: str, flags: list[str], exported: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    shutil.copytree(exported, tmp_path / "broken")
+    (tmp_path / "broken" / "step.onnx").write_bytes(b"broken")
+    assert onnx_captioner.main([str(tmp_path / folder if folder else exported), "a.png", *flags]) == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
 
 
 def test_the_command_checks_on_real_files(

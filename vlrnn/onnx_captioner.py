@@ -230,19 +230,36 @@ class OnnxCaptioner:
         found: list[np.ndarray] = graph.run(None, fed)
         return found
 
+    def settings(self, **changed: Any) -> dict[str, Any]:
+        """The model's own settings of decoding, changed where `changed` says. Nothing is drawn at random: where the
+        model does, the likeliest caption is searched for.
+
+        Raises:
+            ValueError: one is out of its bounds.
+        """
+        own = self.about["decoding"]
+        settings = {**own, **({"num_return_sequences": 1} if own["temperature"] else {}), **changed}
+        of_two = {
+            "min_new_tokens": (0, settings["max_new_tokens"] - 1),
+            "num_return_sequences": (1, settings["num_beams"]),
+        }
+        for name, (least, most) in {**_BOUNDS, **of_two}.items():
+            if not least <= settings[name] <= most:  # not a number is in no bounds, either
+                raise ValueError(f"{name} must be from {least:,} to {most:,}, not {settings[name]}")
+        return settings
+
     def captions(self, path: str | Path, **settings: Any) -> list[Caption]:
         """The best captions of an image file.
 
         Args:
             path: the file.
-            settings: of decoding, that are to differ from the model's own. Nothing is drawn at random: a temperature
-                of the model's own is left out.
+            settings: of decoding, that are to differ from the model's own.
 
         Raises:
+            ValueError: as `settings`.
             Exception: it is no image; which one is up to Pillow.
         """
-        settings = {**self.about["decoding"], **settings}
-        special = self.about["special"]
+        settings, special = self.settings(**settings), self.about["special"]
         with opened(str(path)) as image:
             batch = np.ascontiguousarray(pixels(as_rgb(image), self.about["image_size"])[None])
         begun = self._run("begin", self._run("encoder", [batch]))
@@ -258,20 +275,15 @@ class OnnxCaptioner:
         return [Caption(tuple(words[id] for id in each.tokens if id != special["eos"]), each.score) for each in found]
 
 
-_LEAST = {
-    "num_beams": 1,
-    "max_new_tokens": 1,
-    "min_new_tokens": 0,
-    "no_repeat_ngram_size": 0,
-    "num_return_sequences": 1,
+_BOUNDS = {
+    "num_beams": (1, 1_000),
+    "max_new_tokens": (1, 100_000),
+    "no_repeat_ngram_size": (0, 100_000),
+    "length_penalty": (-50, 50),
 }
+"""The least and the greatest value of settings, as vlrnn.decoding.search has them."""
+
 _STOPS = {"true": True, "false": False, "never": "never"}
-
-
-def _whole(least: int, text: str) -> int:
-    if int(text) < least:
-        raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
-    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -279,14 +291,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Caption images by ONNX Runtime, without torch.")
     parser.add_argument("folder", type=Path, help="that vlrnn export --onnx wrote")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    for name, least in _LEAST.items():
-        parser.add_argument(f"--{name}", type=partial(_whole, least))
-    parser.add_argument("--length_penalty", type=float)
+    for name in (*_BOUNDS, "min_new_tokens", "num_return_sequences"):
+        parser.add_argument(f"--{name}", type=float if name == "length_penalty" else int)
     parser.add_argument("--early_stopping", type=_STOPS.__getitem__, help="true, false or never")
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     folder, images = given.pop("folder"), given.pop("images")
     warnings.simplefilter("ignore")  # Pillow's, of EXIF data that is broken, say
-    captioner, code = OnnxCaptioner(folder), 0
+    try:
+        captioner, code = OnnxCaptioner(folder), 0
+        captioner.settings(**given)
+    except Exception as fault:  # what onnxruntime raises is not documented, and varied
+        print(f"{str(folder)!a}: {str(fault)!a}", file=sys.stderr)
+        return 2
     join = ("" if captioner.about.get("tokenizer") == "characters" else " ").join
     for path in images:
         try:

@@ -50,12 +50,11 @@ class Encoder(Part, nn.Module):
             UserError: the images are of another type or shape. Floats in 0..1, as many libraries give them, would all
                 be near black.
         """
-        if isinstance(images, Tensor):
-            found = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
-            right = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == 3
-        else:
-            found, right = f"of type {type(images).__name__}", False
-        if not right:
+        is_tensor = isinstance(images, Tensor)
+        if not (is_tensor and images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == 3):
+            found = f"of type {type(images).__name__}"
+            if is_tensor:
+                found = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
             raise UserError(
                 f"encoder: images are uint8 tensors [B, 3, S, S] with values in 0..255, not {found}; of floats in 0..1 "
                 "make (images * 255).round().to(torch.uint8)"
