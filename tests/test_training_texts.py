@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from test_datamodule import attached
 
 from vlrnn.data.datamodule import VisionLanguageData
@@ -116,6 +117,27 @@ def test_no_end_is_taught_behind_a_cut(
         "1 of 2 captions are longer than 4 words and are cut there, where no end is taught: raise data.max_length to "
         "learn them whole"
     ])  # fmt: skip
+
+
+def test_long_questions_are_read_no_further_in_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As others are asked they are read whole."""
+    (tmp_path / "dataset.json").write_text(json.dumps({"name": "by hand"}))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    record = {"image": "a.png", "image_id": "a", "answers": ["yes"]}
+    for split in ("train", "val"):
+        asked = [{"id": split + text, "question": text, **record} for text in ("a b c d", "a b c d e f g h i")]
+        (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in asked))
+    data = VisionLanguageData(str(tmp_path), max_question_length=4)
+    told = lines(data, capsys)[1:]
+    assert told == [
+        "1 of 2 questions are longer than 4 words and are read no further: raise data.max_question_length to read them "
+        "whole"
+    ]
+    words = data.vocabulary.encode("abcdefghi")
+    (train,), (val,) = data.train_dataloader(), data.val_dataloader()
+    assert train.tokens.tolist() == [words[:4]] * 2
+    assert val.tokens.tolist() == [words[:4] + [PAD] * 5, words]
+    assert lines(VisionLanguageData(str(tmp_path)), capsys)[1:] == []
 
 
 @pytest.mark.parametrize("nothing", ["...", "nan", "", " ", "\N{GRINNING FACE}"])

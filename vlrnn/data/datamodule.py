@@ -44,6 +44,7 @@ class VisionLanguageData(pl.LightningDataModule):
         min_count: words that occur less often in the training captions, or questions and answers, are `<unk>`; null: 1,
             and one more for every 2,000 captions or questions, up to 5.
         max_length: words of a training caption; what lies behind is cut off, and no end is taught there.
+        max_question_length: words of a training question; what lies behind is not read.
         max_answers: how many answers, the most frequent, a classifier chooses from; null: all.
         min_answer_count: how many training questions such an answer must be the majority's for.
         cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
@@ -63,6 +64,7 @@ class VisionLanguageData(pl.LightningDataModule):
         tokenizer: Literal["words", "characters"] = "words",
         min_count: int | None = None,
         max_length: int = 30,
+        max_question_length: int = 500,
         max_answers: int | None = None,
         min_answer_count: int = 1,
         cache: str | None = None,
@@ -78,6 +80,7 @@ class VisionLanguageData(pl.LightningDataModule):
             "captions_per_image": captions_per_image,
             "min_count": min_count,
             "max_length": max_length,
+            "max_question_length": max_question_length,
             "max_answers": max_answers,
             "min_answer_count": min_answer_count,
         }
@@ -93,6 +96,7 @@ class VisionLanguageData(pl.LightningDataModule):
         self.tokenizer = caption_tokenizer(tokenizer)
         self.min_count = min_count
         self.max_length = max_length
+        self.max_question_length = max_question_length
         self.max_answers = max_answers
         self.min_answer_count = min_answer_count
         self.cache = cache
@@ -141,13 +145,14 @@ class VisionLanguageData(pl.LightningDataModule):
         examples = open_split(self.root, "train")
         found = kept_json(
             examples.path,
-            f"counts.{self.tokenizer.name}",
+            f"texts.{self.tokenizer.name}",
             lambda: count_words(examples, self.tokenizer, str(examples.path)),
         )
         answers = {kind: Counter(counts) for kind, counts in found["answers"].items()}
         min_count = self.min_count or min(_MIN_COUNT, 1 + found["texts"]["all"] // _TEXTS)
         vocabulary = Vocabulary.of(found["words"], min_count, self.tokenizer.name)
-        lines = summarise_texts(found, vocabulary, min_count, self.max_length, str(examples.path))
+        longest = {"caption": self.max_length, "question": self.max_question_length}
+        lines = summarise_texts(found, vocabulary, min_count, longest, str(examples.path))
         return vocabulary, answers, lines
 
     @cached_property
@@ -259,8 +264,8 @@ class VisionLanguageData(pl.LightningDataModule):
         return [BOS, *ids[: self.max_length], *([EOS] if len(ids) <= self.max_length else ())]
 
     def encode_question(self, question: str) -> list[int]:
-        """A question as ids."""
-        return self.vocabulary.encode_text(question)
+        """A training question as ids; what lies behind a cut is not read."""
+        return self.vocabulary.encode_text(question)[: self.max_question_length]
 
     def loader(self, split: str) -> DataLoader[Batch]:
         """Batches of a split; those of train are shuffled."""
@@ -268,7 +273,8 @@ class VisionLanguageData(pl.LightningDataModule):
         more = {"locate": self.locate, "size": self._encoder().size, "cache": self._caches.get(split)}
         data: CaptionedImages | QuestionedImages
         if self.asks:
-            data = QuestionedImages(examples, self._images(split).of_example, encode=self.encode_question, **more)
+            encode = self.encode_question if split == "train" else self.vocabulary.encode_text
+            data = QuestionedImages(examples, self._images(split).of_example, encode=encode, **more)
         else:
             captions = self.captions_per_image if split == "train" else None
             data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)

@@ -29,15 +29,20 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
 
     Returns:
         `words`, of captions, or of questions and their answers: word -> count; `answers`: question type (`""` where
-        there is none) -> answer that most annotators gave -> count; `lengths`, of captions: words -> count, the keys as
-        text; and `texts`: how many captions and questions there are, `all`, the captions of no word, `wordless`, and
-        those of either that are `unspaced`. All in the order in which they come first.
+        there is none) -> answer that most annotators gave -> count; `lengths`, of each `caption` and each `question`:
+        words -> count, the keys as text; and `texts`: how many captions and questions there are, `all`, the captions of
+        no word, `wordless`, and those of either that are `unspaced`. All in the order in which they come first.
 
     Raises:
         UserError: an id stands twice.
     """
     answers: dict[str, Counter[str]] = {}
-    words, lengths, texts = Counter[str](), Counter[str](), Counter[str](all=0, wordless=0, unspaced=0)
+    words, texts = Counter[str](), Counter[str](all=0, wordless=0, unspaced=0)
+    lengths = {"caption": Counter[str](), "question": Counter[str]()}
+
+    def count(kind: str, text: str) -> None:
+        words.update(tokens := tokenizer.tokenize(text))
+        lengths[kind][str(len(tokens))] += 1
 
     def ids() -> Iterator[int | str]:
         for example in track(examples, "words of train", unit="examples"):
@@ -46,11 +51,10 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
                 if is_wordless(caption):
                     texts["wordless"] += 1
                 else:
-                    words.update(tokens := tokenizer.tokenize(caption))
-                    lengths[str(len(tokens))] += 1
+                    count("caption", caption)
             if example.question is not None:
                 texts["unspaced"] += is_unspaced(example.question)
-                words.update(tokenizer.tokenize(example.question))
+                count("question", example.question)
             texts["all"] += len(example.captions) + (example.question is not None)
             if example.answers:
                 canon = list(map(canonical, example.answers))
@@ -65,7 +69,11 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
 
 
 def summarise_texts(
-    counts: Mapping[str, Mapping[str, Any]], vocabulary: Vocabulary, min_count: int, max_length: int, where: str
+    counts: Mapping[str, Mapping[str, Any]],
+    vocabulary: Vocabulary,
+    min_count: int,
+    longest: Mapping[str, int],
+    where: str,
 ) -> list[str]:
     """A summary of the texts of a training split, a line each: how much of them the vocabulary covers, what is
     cut and left out, and whether the tokenizer suits them.
@@ -74,7 +82,7 @@ def summarise_texts(
         counts: as `count_words` returns it.
         vocabulary: of it.
         min_count: by which the vocabulary was made.
-        max_length: of captions, in words.
+        longest: words of a `caption` and of a `question`, behind which they are cut.
         where: the split, for errors.
 
     Raises:
@@ -91,11 +99,16 @@ def summarise_texts(
     if min_count > 1 and (share < _LEAST_SHARE or size < _LEAST_SIZE):
         line += f"; those that occur less than {min_count} times are unknown: lower data.min_count"
     lines = [line]
-    captions = sum(counts["lengths"].values()) + texts["wordless"]
-    if cut := sum(count for length, count in counts["lengths"].items() if int(length) > max_length):
+    captions = sum(counts["lengths"]["caption"].values()) + texts["wordless"]
+    if cut := _longer(counts["lengths"]["caption"], longest["caption"]):
         lines.append(
-            f"{cut:,} of {captions:,} captions are longer than {max_length} {unit} and are cut there, where no end is "
-            "taught: raise data.max_length to learn them whole"
+            f"{cut:,} of {captions:,} captions are longer than {longest['caption']} {unit} and are cut there, where no "
+            "end is taught: raise data.max_length to learn them whole"
+        )
+    if cut := _longer(counts["lengths"]["question"], longest["question"]):
+        lines.append(
+            f"{cut:,} of {sum(counts['lengths']['question'].values()):,} questions are longer than "
+            f"{longest['question']} {unit} and are read no further: raise data.max_question_length to read them whole"
         )
     if texts["wordless"]:
         lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word: nothing is learnt of them")
@@ -104,3 +117,8 @@ def summarise_texts(
         if warning := warn_of_unspaced(texts["unspaced"], texts["all"], "captions or questions", hint):
             lines.append(f"warning: {warning}")
     return lines
+
+
+def _longer(lengths: Mapping[str, int], longest: int) -> int:
+    """How many texts are longer, by their lengths -> counts."""
+    return sum(count for length, count in lengths.items() if int(length) > longest)
