@@ -182,6 +182,18 @@ def test_endless_texts_take_linear_time(unit: str) -> None:
     assert seconds(10_000, "b") < 9 * short
 
 
+def test_detokenizing_endless_texts_takes_linear_time() -> None:
+    """Also where no spelling gives the tokens back, as a model may say them in any order, and all ways are tried."""
+
+    def seconds(times: int) -> float:
+        start = time.process_time()
+        assert detokenize(["don", "'s", "n't", "a.", "'re"] * times)
+        return time.process_time() - start
+
+    short = seconds(10)
+    assert seconds(40) < 9 * short
+
+
 def test_words_of_any_length_keep_all_their_characters() -> None:
     assert "".join(tokenize("a" * 2500)) == "a" * 2500
     assert len(tokenize("http://" + "b" * 2500)[0]) == LONGEST_TOKEN

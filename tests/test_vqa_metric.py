@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vlrnn.errors import UserError
 from vlrnn.metrics.vqa import AnswerScores, compare_answers, score_answers
+from vlrnn.metrics.wups import WordNet
 from vlrnn.records import Example
 from vlrnn.text.answers import PROTOCOLS, clean, normalise, without_punctuation
 
@@ -65,6 +66,14 @@ def test_the_order_of_annotators_does_not_matter(said: str, answers: list[str], 
     shuffled = random.sample(answers, len(answers))
     one, other = (compared([said], [question(1, *each)]).corpus["overall",] for each in (answers, shuffled))
     assert one == other
+
+
+def test_what_normalising_would_change_stands_in_the_results_of_training_too() -> None:
+    (note,) = score_answers(
+        {1: "red", 2: "blue"}, {each.id: each for each in (question(1, "red."), question(2, "blue"))}
+    )["notes"]
+    assert note.startswith("overall is 50.00, and under --protocol normalized 100.00")
+    assert score_answers({1: "red"}, {1: question(1, "red")})["notes"] == []
 
 
 def test_of_a_single_annotator_it_is_whether_the_two_agree() -> None:
@@ -152,6 +161,38 @@ def test_many_types_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.keys() == parts.keys()
     for path, samples in whole.items():
         np.testing.assert_array_equal(samples, parts[path])
+
+
+def test_any_number_of_types_takes_memory_by_the_questions() -> None:
+    """As where each has a type of its own; a mask for each type would be gigabytes."""
+    asked = [question(number, "yes", image=number // 4, question_type=f"type {number}") for number in range(2000)]
+    scores = compared(["yes", "no"] * 1000, asked)
+    assert sum(len(part.members) for part in scores._parts.values()) == 3 * len(asked)
+    found = scores.with_intervals(20)
+    assert len(found["per_question_type"]) == 2000
+    assert found["per_question_type"]["type 1"] == {"value": 0, "low": 0, "high": 0, "n": 1}
+    assert found["arithmetic_mean_per_question_type"]["value"] == 50
+
+
+def test_of_answers_of_very_many_things_the_first_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlrnn.metrics.vqa.MOST_THINGS", 10)
+
+    class Counted(WordNet):
+        compared = 0
+
+        def __init__(self) -> None:
+            pass
+
+        def similarity(self, one: str, other: str) -> float:
+            self.compared += 1
+            return 0.5
+
+    wordnet = Counted()
+    many = ", ".join(f"thing {number}" for number in range(11))
+    scores = compare_answers({1: many}, {1: question(1, many + ", more")}, wordnet=wordnet)
+    assert wordnet.compared <= 2 * 10 * 10
+    assert scores.notes == ("WUPS: of 1 questions only the first 10 things are compared",)
+    assert compare_answers({1: "a, b"}, {1: question(1, "a")}, wordnet=wordnet).notes == ()
 
 
 def test_a_type_that_no_resample_holds_has_its_value_as_interval() -> None:

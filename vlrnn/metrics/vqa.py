@@ -30,14 +30,20 @@ Path = tuple[str, ...]
 _CELLS = 1 << 25
 """The bootstrap takes so many types at once that its table has about so many numbers, 256 MB."""
 
+MOST_THINGS = 1000
+"""The things of an answer that WUPS compares. To compare two answers takes time by the product of their numbers."""
+
+_MUCH = 1.0
+"""Percentage points by which another protocol has to differ to be told of."""
+
 
 @dataclass(frozen=True)
 class Part:
-    """Questions that a score is the mean of."""
+    """Questions that a score is the mean of, by their places; at least one."""
 
     path: Path
-    values: Floats  # [questions], percent
-    members: NDArray[np.bool_]  # [questions]
+    values: Floats  # [members], percent
+    members: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class AnswerScores:
 
     `ids` are the questions; `per_question` has for each [questions] its scores in percent; `types` the types of each,
     None where it has none; `clusters` [questions] which image each is about, numbered: resampling goes by image, as
-    questions about one image are not independent. `settings` says what was scored and how.
+    questions about one image are not independent. `settings` says what was scored and how; `notes`, one line each, what
+    was cut.
     """
 
     ids: tuple[Id, ...]
@@ -54,6 +61,7 @@ class AnswerScores:
     types: Mapping[str, Sequence[str | None]] = field(repr=False)
     clusters: NDArray[np.int64] = field(repr=False)
     settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,15 +69,15 @@ class AnswerScores:
     @cached_property
     def corpus(self) -> dict[Path, float]:
         """Every score over all questions, in percent."""
-        sums = np.array([[[part.values[part.members].sum(), part.members.sum()] for part in self._parts]])
+        sums = np.array([[[part.values.sum(), len(part.members)] for part in self._parts.values()]])
         return {path: float(values[0]) for path, values in self._scores(sums).items()}
 
     def resampled(self, resamples: int = 1000, seed: int = 0) -> dict[Path, Floats]:
         """Every score on each resampled set of images [resamples]; nan where a set has no question of a type."""
         images = int(self.clusters.max()) + 1
-        resampler = Resampler(images, resamples, seed)
+        resampler, parts = Resampler(images, resamples, seed), list(self._parts.values())
         step = max(1, _CELLS // (2 * images))
-        blocks = (self._parts[first : first + step] for first in range(0, len(self._parts), step))
+        blocks = (parts[first : first + step] for first in range(0, len(parts), step))
         return self._scores(np.concatenate([resampler.sums(self._table(block, images)) for block in blocks], axis=1))
 
     def with_intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
@@ -97,24 +105,27 @@ class AnswerScores:
         return _nested(differences)
 
     @cached_property
-    def _parts(self) -> list[Part]:
-        everything = np.ones(len(self), bool)
+    def _parts(self) -> dict[Path, Part]:
         accuracy = self.per_question["accuracy"]
+        everything = np.arange(len(self))
         parts = [Part(("overall",), accuracy, everything)]
         parts += [Part((name,), values, everything) for name, values in self.per_question.items() if name != "accuracy"]
         for kind in TYPES:
-            names = sorted({name for name in self.types[kind] if name is not None})
-            places = {name: place for place, name in enumerate(names)}
-            of = np.array([-1 if name is None else places[name] for name in self.types[kind]])
-            parts += [Part((f"per_{kind}", name), accuracy, of == place) for place, name in enumerate(names)]
-        return parts
+            members: dict[str, list[int]] = {}
+            for place, name in enumerate(self.types[kind]):
+                if name is not None:
+                    members.setdefault(name, []).append(place)
+            parts += [
+                Part((f"per_{kind}", name), accuracy[those], np.array(those)) for name, those in sorted(members.items())
+            ]
+        return {part.path: part for part in parts}
 
     def _table(self, parts: Sequence[Part], images: int) -> Floats:
         """The sum of the scores and the number of questions of each image: [images, parts, 2]."""
         table = np.empty((images, len(parts), 2))
         for place, part in enumerate(parts):
             clusters = self.clusters[part.members]
-            table[:, place, 0] = np.bincount(clusters, part.values[part.members], images)
+            table[:, place, 0] = np.bincount(clusters, part.values, images)
             table[:, place, 1] = np.bincount(clusters, minlength=images)
         return table
 
@@ -122,7 +133,7 @@ class AnswerScores:
         """The scores [sets] of sets of questions, from their sums [sets, parts, 2]."""
         with np.errstate(divide="ignore", invalid="ignore"):
             means = sums[..., 0] / sums[..., 1]
-            scores = {part.path: means[:, place] for place, part in enumerate(self._parts)}
+            scores = {path: means[:, place] for place, path in enumerate(self._parts)}
             for kind in TYPES:
                 of_types = [values for path, values in scores.items() if path[0] == f"per_{kind}"]
                 if of_types:
@@ -136,7 +147,7 @@ class AnswerScores:
         if path[0].startswith(("arithmetic", "harmonic")):
             kind = path[0].partition("_per_")[2]
             return sum(name is not None for name in self.types[kind])
-        return next(int(part.members.sum()) for part in self._parts if part.path == path)
+        return len(self._parts[path].members)
 
 
 def compare_answers(
@@ -166,13 +177,16 @@ def compare_answers(
     seen_as = PROTOCOLS[protocol]
     names = ("accuracy", "exact_match", *(WUPS_NAMES if wordnet else ()))
     per_question: dict[str, list[float]] = {name: [] for name in names}
+    cut = 0
     for id, example in examples.items():
         per_question["accuracy"].append(_accuracy(predictions[id], example, seen_as))
         said, right = items(predictions[id]), items(majority(example.answers))
         per_question["exact_match"].append(100.0 * (set(said) == set(right)))
         if wordnet:
+            cut += max(len(said), len(right)) > MOST_THINGS
             for name, threshold in WUPS_NAMES.items():
-                per_question[name].append(100 * wordnet.wups(said, right, threshold))
+                likeness = wordnet.wups(said[:MOST_THINGS], right[:MOST_THINGS], threshold)
+                per_question[name].append(100 * likeness)
     annotators = [len(example.answers) for example in examples.values()]
     # In an order of their own, so that the intervals do not hang on the order of the questions.
     images = sorted({each.image_id for each in examples.values()}, key=str)
@@ -189,6 +203,7 @@ def compare_answers(
             "images": len(clusters),
             "annotators": {"least": min(annotators), "most": max(annotators)},
         },
+        notes=(f"WUPS: of {cut} questions only the first {MOST_THINGS:,} things are compared",) if cut else (),
     )
 
 
@@ -210,14 +225,29 @@ def score_answers(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The contents of a metrics.json: `{"scores": {...}, "settings": {...}}`, see `compare_answers` and
-    `AnswerScores.with_intervals`."""
+    """The contents of a metrics.json: `{"scores": {...}, "settings": {...}, "notes": [...]}`, see `compare_answers`,
+    `AnswerScores.with_intervals` and `note_protocol`."""
     scores = compare_answers(predictions, examples, protocol, wordnet)
     bootstrap = {"resamples": resamples, "seed": seed, "level": 0.95}
     return {
         "scores": scores.with_intervals(resamples, seed),
         "settings": {**scores.settings, "bootstrap": bootstrap},
+        "notes": [*scores.notes, *note_protocol(predictions, examples, scores)],
     }
+
+
+def note_protocol(predictions: Mapping[Id, str], examples: Mapping[Id, Example], scores: AnswerScores) -> list[str]:
+    """A note where normalising both sides would change the accuracy much, which its protocol does not do."""
+    protocol, overall = scores.settings["protocol"], scores.corpus["overall",]
+    reached = float(accuracies(predictions, examples, "normalized").mean())
+    if abs(reached - overall) < _MUCH:
+        return []
+    alike = sum(len(set(example.answers)) == 1 for example in examples.values())
+    return [
+        f"overall is {overall:.2f}, and under --protocol normalized {reached:.2f}: it normalises both sides also "
+        f"where all annotators wrote the same, as of {alike} of these {len(examples)} questions, which {protocol} "
+        "does not (red. is not red)"
+    ]
 
 
 def _check(predictions: Mapping[Id, str], examples: Mapping[Id, Example]) -> None:

@@ -20,13 +20,10 @@ from vlrnn.interchange import (
 )
 from vlrnn.metrics.bootstrap import Floats
 from vlrnn.metrics.evaluation import decoding
-from vlrnn.metrics.vqa import WUPS_NAMES, accuracies, compare_answers
+from vlrnn.metrics.vqa import WUPS_NAMES, compare_answers, note_protocol
 from vlrnn.metrics.wups import WordNet
 from vlrnn.records import Example, Id
 from vlrnn.text.answers import DEFAULT_PROTOCOL
-
-_MUCH = 1.0
-"""Percentage points by which another protocol has to differ to be told of."""
 
 
 @dataclass
@@ -123,7 +120,8 @@ def evaluate_answers(
     notes = matched.notes + (theirs.notes if theirs else [])
     if scores.settings["annotators"]["least"] == 1:
         notes.append("of a question with a single annotator the accuracy is whether the two answers are equal")
-    notes += _notes(_texts(matched), matched.references, protocol, scores.corpus["overall",])
+    notes += [*scores.notes, *note_markup(_texts(matched))]
+    notes += note_protocol(_texts(matched), matched.references, scores)
     result = AnswerEvaluation(
         scores=scores.with_intervals(resamples, seed),
         settings={
@@ -142,20 +140,6 @@ def evaluate_answers(
         result.comparison = scores.less(others, resamples, seed)
         result.settings["compared_with"] = str(other)
     return result
-
-
-def _notes(answers: Mapping[Id, str], asked: Mapping[Id, Example], protocol: str, overall: float) -> list[str]:
-    """What of the answers a score under this protocol does not show."""
-    notes = note_markup(answers)
-    reached = float(accuracies(answers, asked, "normalized").mean())
-    if abs(reached - overall) >= _MUCH:
-        alike = sum(len(set(example.answers)) == 1 for example in asked.values())
-        notes.append(
-            f"overall is {overall:.2f}, and under --protocol normalized {reached:.2f}: it normalises both sides also "
-            f"where all annotators wrote the same, as of {alike} of these {len(asked)} questions, which {protocol} "
-            "does not (red. is not red)"
-        )
-    return notes
 
 
 def _texts(matched: Matched[Example]) -> dict[Id, str]:

@@ -244,6 +244,8 @@ class Task(Part, pl.LightningModule):
         if origin:
             result = {**result, **origin, "settings": {**origin["settings"], **result["settings"]}}
             write_scores(run, split, result)
+            for line in result.get("notes", ()):
+                note(line)
             if result["scores"]:
                 print_beside(run, result)
             else:

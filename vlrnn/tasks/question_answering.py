@@ -68,8 +68,8 @@ class QuestionAnswering(Task):
         say(f"a set of {len(self.answers):,} answers; with it {told} can be reached")
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
-        """VQA accuracy in percent: overall, per answer type, per question type; nothing for a split whose answers
-        are kept from us."""
+        """VQA accuracy in percent: overall, per answer type, per question type, and notes on what it does not show;
+        nothing for a split whose answers are kept from us."""
         if not any(example.answers for example in examples.values()):
             return {"scores": {}, "settings": {"n": len(examples), "not_computed": "the split has no answers"}}
         return score_answers({id: prediction.text for id, prediction in predictions.items()}, examples)

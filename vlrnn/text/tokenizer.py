@@ -110,6 +110,9 @@ _JOINTS = [
 ]
 
 
+_STRETCH = 25  # tokens
+
+
 def detokenize(tokens: Sequence[str]) -> str:
     """A readable caption of tokens: clitics, brackets and money are joined again, punctuation stays lost.
 
@@ -124,7 +127,9 @@ def detokenize(tokens: Sequence[str]) -> str:
     for text in (readable, plain):
         if tokenize(text) == wanted:
             return text
-    spelled = _spell(wanted)
+    # Each word is tried with all before it: of long texts, those of its stretch.
+    stretches = (wanted[first : first + _STRETCH] for first in range(0, len(wanted), _STRETCH))
+    spelled = " , ".join(map(_spell, stretches))
     return spelled if tokenize(spelled) == wanted else readable
 
 
