@@ -13,7 +13,7 @@ import vlrnn
 ROOT = Path(vlrnn.__file__).parent
 FLOORS = [
     {"text", "records", "record_ids", "errors", "files", "parts", "progress", "provenance", "kept", "workers"}
-    | {"terminal", "onnx_captioner", "yaml_text", "csv_text"},
+    | {"terminal", "onnx_captioner", "yaml_text", "csv_text", "locks"},
     {"metrics", "nn", "decoding", "interchange", "runs"},
     {"probes", "data"},
     {"tasks"},
@@ -38,6 +38,7 @@ TORCH_FREE = (
     "onnx_captioner",
     "yaml_text",
     "csv_text",
+    "locks",
     "metrics",
     "interchange",
     "runs",
