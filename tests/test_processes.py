@@ -22,6 +22,9 @@ from vlrnn.files import read_json
 from vlrnn.locks import alone
 from vlrnn.records import Prediction, RecordFile
 
+Launched = list[tuple[list[str], dict[str, str]]]
+"""Commands, each with what it adds to the environment."""
+
 ENCODER = "model.init_args.encoder.init_args"
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 # Examples in the same order; no word is dropped at random.
@@ -48,18 +51,16 @@ def see_anew(shop: Workshop) -> None:
 def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, tmp_path: Path) -> None:
     """Where they do not divide the images evenly, and where the encoder learns; and one goes on where two have been."""
     logs, scores, said = [], [], []
-    for folder, flags in ((tmp_path / "one", ()), (tmp_path / "two", (*TWO, "--data.batch_size", "2"))):
+    for folder, many in ((tmp_path / "one", False), (tmp_path / "two", True)):
         folder.mkdir()
         shop = Workshop(folder, classifier_file, odd)
         see_anew(shop)
         for command in ("fit", "validate"):
-            done = shop.run(command, *LOSS, *flags)
-            assert done.returncode == 0, done.stderr
-            assert "batch norm" not in done.stderr
+            told = train_two(shop, command, *LOSS, "--data.batch_size", "2") if many else train(shop, command, *LOSS)
+            assert "batch norm" not in told
         scores.append(read_json(shop.run_folder / "metrics.json"))
         said.append({each.id: each.text for each in RecordFile(shop.run_folder / "predictions.jsonl", Prediction)})
-        done = shop.run("fit", *LOSS, "--trainer.max_epochs", "4", "--ckpt_path", "last")
-        assert done.returncode == 0, done.stderr
+        train(shop, "fit", *LOSS, "--trainer.max_epochs", "4", "--ckpt_path", "last")
         logs.append(shop.log())
     for name, count in (("train/loss", 12 + 4), ("val/loss", 4), ("val/CIDEr", 4)):
         one, two = ([float(row[name]) for row in log if row.get(name)] for log in logs)
@@ -72,9 +73,8 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
 def test_batch_norm_of_each_process_is_told(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
     learns = ("--data.cache", "null", f"--{ENCODER}.trainable_from", "features.12")
-    done = shop.run("fit", *TWO, *learns, "--trainer.max_epochs", "1")
-    assert done.returncode == 0, done.stderr
-    assert len([line for line in done.stderr.splitlines() if "--trainer.sync_batchnorm true" in line]) == 1
+    told = train_two(shop, "fit", *learns, "--trainer.max_epochs", "1")
+    assert len([line for line in told.splitlines() if "--trainer.sync_batchnorm true" in line]) == 1
 
 
 SLURM = {
@@ -89,28 +89,47 @@ SLURM = {
 """What a task of `srun` finds in its environment, beside its number."""
 
 
-def of_a_cluster(shop: Workshop, arguments: tuple[str, ...]) -> list[tuple[list[str], dict[str, str]]]:
-    tasks = ({**SLURM, "SLURM_PROCID": number, "SLURM_LOCALID": number} for number in "01")
-    return [(shop.command("fit", *arguments), task) for task in tasks]
+def of_a_cluster(shop: Workshop, arguments: tuple[str, ...], name: str = "fit") -> Launched:
+    place = {**SLURM, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    tasks = ({**place, "SLURM_PROCID": number, "SLURM_LOCALID": number} for number in "01")
+    return [(shop.command(name, *arguments), task) for task in tasks]
 
 
-def ended(launched: list[tuple[list[str], dict[str, str]]], folder: Path) -> list[int]:
-    """Run all of these at once; their exit codes."""
+@contextmanager
+def all_of(launched: Launched, folder: Path) -> Iterator[list[forked.Popen]]:
+    """These, running at once."""
     with ExitStack() as stack:
-        running = [
-            stack.enter_context(forked.Popen(command, cwd=folder, env={**os.environ, **environment}))
+        yield [
+            stack.enter_context(
+                forked.Popen(
+                    command, cwd=folder, stderr=forked.PIPE, env={**os.environ, "COLUMNS": "200", **environment}
+                )
+            )
             for command, environment in launched
         ]
-        return [each.wait() for each in running]
 
 
-def of_torchrun(shop: Workshop, arguments: tuple[str, ...]) -> list[tuple[list[str], dict[str, str]]]:
+def train(shop: Workshop, name: str, *arguments: str) -> str:
+    done = shop.run(name, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def train_two(shop: Workshop, name: str, *arguments: str) -> str:
+    """As `train` by two processes, which start at once, and what both wrote to stderr."""
+    with all_of(of_a_cluster(shop, (*arguments, *TWO), name), shop.folder) as running:
+        told = [each.communicate()[1] for each in running]
+        assert [each.returncode for each in running] == [0, 0], told
+    return "".join(told)
+
+
+def of_torchrun(shop: Workshop, arguments: tuple[str, ...]) -> Launched:
     _, *command = shop.command("fit", *arguments)
     launch = ["--nproc-per-node", "2", "--master-port", str(free_port())]
     return [([sys.executable, "-m", "torch.distributed.run", *launch, *command], {})]
 
 
-def of_two_machines(shop: Workshop, arguments: tuple[str, ...]) -> list[tuple[list[str], dict[str, str]]]:
+def of_two_machines(shop: Workshop, arguments: tuple[str, ...]) -> Launched:
     """Both of them this one."""
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     command = shop.command("fit", *arguments, "--trainer.devices", "1", "--trainer.num_nodes", "2")
@@ -134,8 +153,10 @@ def test_processes_that_others_start_find_each_other(
         folder.mkdir()
         shop = Workshop(folder, classifier_file, dataset)
         arguments = (*TWO, *LOSS, "--data.batch_size", "2", "--trainer.max_epochs", "2")
-        launched = started(shop, arguments) if folder.name == "theirs" else [(shop.command("fit", *arguments), {})]
-        assert ended(launched, folder) == [0] * len(launched)
+        launched = started(shop, arguments) if folder.name == "theirs" else by_lightning(shop, arguments)
+        with all_of(launched, folder) as running:
+            told = [each.communicate()[1] for each in running]
+            assert [each.returncode for each in running] == [0] * len(running), told
         logs.append([row["train/loss"] for row in shop.log() if row["train/loss"]])
     assert len(logs[0]) == 4 + 2  # of steps and of epochs
     assert logs[0] == logs[1]
@@ -143,30 +164,33 @@ def test_processes_that_others_start_find_each_other(
 
 def test_the_cache_is_built_once(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
-    done = shop.run("fit", *TWO, "--trainer.max_epochs", "1")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("features of train") == 1
+    told = train_two(shop, "fit", "--trainer.max_epochs", "1")
+    assert told.count("features of train") == 1
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+def by_lightning(shop: Workshop, arguments: tuple[str, ...]) -> Launched:
+    """The first, which starts the other."""
+    return [(shop.command("fit", *arguments), {})]
+
+
+FOREVER = ("--trainer.max_epochs", "100000", "--early_stopping.patience", "100000")
+
+
 @contextmanager
-def two_that_train(shop: Workshop, *more: str) -> Iterator[tuple[forked.Popen, int]]:
-    """The first of two processes that train for ever, which has started the second, and that one's id."""
-    first = forked.Popen(
-        shop.command("fit", *TWO, "--trainer.max_epochs", "100000", "--early_stopping.patience", "100000", *more),
-        cwd=shop.folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        stderr=forked.PIPE,
-        stdout=forked.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        wait_for(shop.run_folder / "checkpoints" / "last.ckpt", first)
-        children = subprocess.run(["pgrep", "-P", str(first.pid), "-f", "vlrnn"], capture_output=True, text=True)
-        yield first, int(children.stdout)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(first.pid, signal.SIGKILL)
+def two_that_train(shop: Workshop, started: Any = of_a_cluster) -> Iterator[tuple[list[forked.Popen], list[int]]]:
+    """The processes that were started of two that train for ever and have written a checkpoint, and the ids of both."""
+    with all_of(started(shop, (*TWO, *FOREVER)), shop.folder) as running:
+        wait_for(shop.run_folder / "checkpoints" / "last.ckpt", running[0])
+        ids = [each.pid for each in running]
+        if len(ids) == 1:
+            children = subprocess.run(["pgrep", "-P", str(ids[0]), "-f", "vlrnn"], capture_output=True, text=True)
+            ids.append(int(children.stdout))
+        try:
+            yield running, ids
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(ids[1], signal.SIGKILL)
 
 
 def ends(process: int) -> None:
@@ -177,13 +201,18 @@ def ends(process: int) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_dies_ends_the_others(rank: int, classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rank", "started"),
+    [(0, of_a_cluster), (1, of_a_cluster), pytest.param(0, by_lightning, marks=pytest.mark.slow)],
+)
+def test_a_rank_that_dies_ends_the_others(
+    rank: int, started: Any, classifier_file: Path, dataset: Path, tmp_path: Path
+) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
-    with two_that_train(shop) as (first, second):
-        os.kill((first.pid, second)[rank], signal.SIGKILL)
-        _, told = first.communicate()
-        ends(second)
+    with two_that_train(shop, started) as (running, ids):
+        os.kill(ids[rank], signal.SIGKILL)
+        told = "".join(each.communicate()[1] for each in running)
+        ends(ids[1])
     assert "Traceback" not in told
     assert "another process of this training has ended" in told
 
@@ -191,30 +220,32 @@ def test_a_rank_that_dies_ends_the_others(rank: int, classifier_file: Path, data
 def test_a_job_that_is_to_end_leaves_its_last_checkpoint(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     """And no other: Lightning's would lie within a step, and be taken for newer from then on."""
     shop = Workshop(tmp_path, classifier_file, dataset)
-    forever = ("--trainer.max_epochs", "100000", "--early_stopping.patience", "100000")
-    with ExitStack() as stack:
-        tasks = [
-            stack.enter_context(forked.Popen(command, cwd=tmp_path, env={**os.environ, **environment}))
-            for command, environment in of_a_cluster(shop, (*TWO, *forever))
-        ]
-        wait_for(shop.run_folder / "checkpoints" / "last.ckpt", tasks[0])
-        for task in tasks:
+    with two_that_train(shop) as (running, _):
+        for task in running:
             task.send_signal(signal.SIGUSR1)
-        assert [task.wait() for task in tasks] == [130, 130]
+        told = [task.communicate()[1] for task in running]
+        assert [task.returncode for task in running] == [130, 130], told
     assert {path.name for path in shop.run_folder.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
 
 
-@pytest.mark.parametrize(("rank", "number"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("rank", "number", "started"),
+    [
+        (0, signal.SIGINT, of_a_cluster),
+        (1, signal.SIGTERM, of_a_cluster),
+        pytest.param(0, signal.SIGINT, by_lightning, marks=pytest.mark.slow),
+    ],
+)
 def test_where_one_is_asked_to_end_all_do(
-    rank: int, number: signal.Signals, classifier_file: Path, dataset: Path, tmp_path: Path
+    rank: int, number: signal.Signals, started: Any, classifier_file: Path, dataset: Path, tmp_path: Path
 ) -> None:
     """At the same step, which one process that is interrupted cannot choose alone: the others wait for it."""
     shop = Workshop(tmp_path, classifier_file, dataset)
-    with two_that_train(shop) as (first, second):
-        os.kill((first.pid, second)[rank], number)
-        _, told = first.communicate()
-        ends(second)
-    assert first.returncode == 130
+    with two_that_train(shop, started) as (running, ids):
+        os.kill(ids[rank], number)
+        told = "".join(each.communicate()[1] for each in running)
+        ends(ids[1])
+    assert [each.returncode for each in running] == [130] * len(running)
     assert "Traceback" not in told
     assert "to go on: vlrnn fit" in told
     last = torch.load(shop.run_folder / "checkpoints" / "last.ckpt", weights_only=True)
@@ -223,22 +254,15 @@ def test_where_one_is_asked_to_end_all_do(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("started", ["by Lightning", of_a_cluster, of_two_machines])
+@pytest.mark.parametrize("started", [by_lightning, of_a_cluster, of_two_machines])
 def test_where_the_first_may_not_have_the_folder_all_end(
     started: Any, classifier_file: Path, dataset: Path, tmp_path: Path
 ) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
-    launched = [(shop.command("fit", *TWO), {})] if isinstance(started, str) else started(shop, TWO)
-    with alone(shop.run_folder, pytest.fail), ExitStack() as stack:
-        running = [
-            stack.enter_context(
-                forked.Popen(command, cwd=tmp_path, stderr=forked.PIPE, env={**os.environ, **environment})
-            )
-            for command, environment in launched
-        ]
-        said = [each.communicate()[1] for each in running]
+    with alone(shop.run_folder, pytest.fail), all_of(started(shop, TWO), tmp_path) as running:
+        told = [each.communicate()[1] for each in running]
     assert [each.returncode for each in running] == [2] * len(running)
-    assert all("another vlrnn fit trains in it" in each for each in said)
+    assert all("another vlrnn fit trains in it" in each for each in told)
     assert list(shop.run_folder.iterdir()) == []
 
 
