@@ -17,10 +17,10 @@ Constraint = Callable[[Tensor, Tensor], Tensor]
 
 def never(tokens: Sequence[int]) -> Constraint:
     """Forbid tokens at every place."""
-    forbidden = list(tokens)
 
     def apply(log_probs: Tensor, said: Tensor) -> Tensor:
-        log_probs[:, forbidden] = -torch.inf
+        for token in tokens:  # filling the columns of a few costs a fraction of what a list of indices does
+            log_probs[:, token] = -torch.inf
         return log_probs
 
     return apply

@@ -202,7 +202,7 @@ def _best(log_probs: Tensor, sums: Tensor) -> Candidates:
     """The 2K continuations that an item's sums are highest with, from whichever parents: among them are K that do not
     end, for each parent ends in one way."""
     _, width, size = log_probs.shape
-    best, flat = (log_probs + sums[..., None]).flatten(1).topk(min(2, size) * width)
+    best, flat = log_probs.add_(sums[..., None]).flatten(1).topk(min(2, size) * width)
     return Candidates(flat // size, flat % size, best)
 
 

@@ -21,6 +21,7 @@ from vlrnn.nn.layout import Grid, fill_up, stack_steps
 from vlrnn.nn.recurrence import Recurrence, that_speaks
 from vlrnn.nn.regions import RegionMap
 from vlrnn.nn.tree import Tree, leaves, map_tree, select
+from vlrnn.nn.word_scores import WordScores
 from vlrnn.parts import Part
 
 
@@ -172,7 +173,7 @@ class ShowAndTell(Decoder):
         self.image = nn.Linear(context_width + question_width, self.embedding_width)
         self.recurrence.build(self.embedding_width)
         self.question = nn.Linear(question_width, self.recurrence.width) if question_width else None
-        self.score = nn.Linear(self.recurrence.width, vocabulary_size)
+        self.score = WordScores(self.recurrence.width, vocabulary_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         return self
 
@@ -269,7 +270,7 @@ class ShowAttendTell(Decoder):
             self.first_input = nn.Linear(width + question_width, self.embedding_width + width)
         self.from_state = nn.Linear(hidden, self.embedding_width)
         self.from_seen = nn.Linear(width, self.embedding_width, bias=False)
-        self.score = nn.Linear(self.embedding_width, vocabulary_size)
+        self.score = WordScores(self.embedding_width, vocabulary_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         return self
 

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from vlrnn.errors import UserError
 from vlrnn.nn.recurrence import Recurrence, that_speaks
 from vlrnn.nn.tree import Tree, leaves
+from vlrnn.nn.word_scores import WordScores
 from vlrnn.parts import Part
 
 
@@ -46,7 +47,7 @@ class StreamDecoder(Part, nn.Module):
         self.embedding = nn.Embedding(vocabulary_size, self.embedding_width)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.recurrence.build(self.embedding_width)
-        self.score = nn.Linear(self.recurrence.width, vocabulary_size)
+        self.score = WordScores(self.recurrence.width, vocabulary_size)
         return self
 
     def initial_state(self, batch_size: int) -> Tree:
