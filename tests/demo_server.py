@@ -1,4 +1,4 @@
-"""The demo page's server, run within a test: over models that are made up, and asked by plain HTTP."""
+"""The demo page's server, run within a test, and asked by plain HTTP."""
 
 import http.client
 import json
@@ -99,13 +99,14 @@ class _Predictor:
         return SimpleNamespace(log_probs=np.full(len(words) + 1, -1.0), attention=np.ones((len(words), 4)), gates=None)
 
 
+MADE_UP = Models(_Predictor(), {"classifier": _Predictor()}, lambda words: [])  # type: ignore[arg-type, dict-item]
+
+
 @contextmanager
-def served(*arguments: str) -> Iterator[Server]:
-    """A server with this command line."""
+def served(*arguments: str, models: Models = MADE_UP) -> Iterator[Server]:
+    """A server with this command line, whose models work in this process."""
     opened: list[Path] = []
     connected: list[Any] = []
-    models = Models(_Predictor(), {"classifier": _Predictor()}, lambda words: [])  # type: ignore[arg-type, dict-item]
-
     working = threading.Event()
     working.set()
 

@@ -4,11 +4,13 @@ import csv
 import json
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import forked
 import pytest
+from quick import quick
 from test_caption_command import Caption, caption, cut
 
 from vlrnn.cli import main
@@ -57,8 +59,9 @@ def many(photos: Path) -> Path:
     return photos
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize(
+    ("kind", "suffix"), quick(product(KINDS, [".csv", ".json", ".jsonl"]), ("searched", ".json"), ("drawn", ".csv"))
+)
 def test_a_run_that_is_gone_on_gives_the_file_of_one(
     caption: Caption, many: Path, tmp_path: Path, kind: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from every_cell import KINDS
+from quick import quick
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -82,22 +83,17 @@ def train(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: Any)
     return trainer
 
 
-@pytest.mark.parametrize(
-    "decoder",
-    [
-        pytest.param(attending, id="show-attend-tell"),
-        *(
-            pytest.param(lambda make=make: ShowAndTell(make(32), embedding=24, dropout=0.0), id=f"show-and-tell-{name}")
-            for name, make in KINDS.items()
-        ),
-    ],
-)
-def test_eight_examples_learnt_by_heart(
-    dataset: Path, classifier_file: Path, tmp_path: Path, decoder: Callable[[], Decoder]
-) -> None:
+DECODERS: dict[str, Callable[[], Decoder]] = {
+    "show-attend-tell": attending,
+    **{name: lambda make=make: ShowAndTell(make(32), embedding=24, dropout=0.0) for name, make in KINDS.items()},
+}
+
+
+@pytest.mark.parametrize("kind", quick(DECODERS, "show-attend-tell", "stacked"))
+def test_eight_examples_learnt_by_heart(dataset: Path, classifier_file: Path, tmp_path: Path, kind: str) -> None:
     examples, vocabulary = examples_of(dataset)
     examples = [Example(each.id, each.image_id, each.image, each.captions[:1]) for each in examples]
-    task = make(vocabulary, classifier_file, decoder(), optimization=FAST)
+    task = make(vocabulary, classifier_file, DECODERS[kind](), optimization=FAST)
     batch = collate(items_of(dataset, examples, vocabulary))
     regions = torch.randn(8, task.encoder.count, task.encoder.width).half()  # as the feature cache has them
     batch = batch._replace(images=None, regions=regions)

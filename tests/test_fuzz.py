@@ -30,12 +30,17 @@ KINDS: dict[str, Make] = {
     "caches": caches.make,
     "runs": runs.make,
 }
-FEW = 12
-MANY = 375
-"""Of each kind that is not slow: 3,200 in all."""
+TRAINED = ("caches", "runs")
+"""Kinds of which each case trains a model."""
 
-SLOW = {"caches": 100, "runs": 100}
-"""Of those that train each time."""
+
+def few(kind: str) -> int:
+    return 4 if kind in TRAINED else 12
+
+
+def many(kind: str) -> int:
+    """Of all kinds together 3,200."""
+    return 100 if kind in TRAINED else 375
 
 
 def numbers(count: int) -> list[int]:
@@ -45,7 +50,7 @@ def numbers(count: int) -> list[int]:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_bad_input(kind: str, world: World, tmp_path: Path) -> None:
-    outcomes = [judge(kind, number, KINDS[kind], world, tmp_path) for number in numbers(FEW)]
+    outcomes = [judge(kind, number, KINDS[kind], world, tmp_path) for number in numbers(few(kind))]
     assert_faultless(outcomes)
     assert {outcome.code for outcome in outcomes} <= {0, 2}
 
@@ -55,7 +60,7 @@ def test_bad_input(kind: str, world: World, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_many_bad_inputs(kind: str, world: World, tmp_path: Path) -> None:
     began = time.monotonic()
-    count = int(os.environ.get("VLRNN_FUZZ_COUNT", SLOW.get(kind, MANY)))
+    count = int(os.environ.get("VLRNN_FUZZ_COUNT", many(kind)))
     outcomes = [judge(kind, number, KINDS[kind], world, tmp_path) for number in numbers(count)]
     assert_faultless(outcomes)
     codes = Counter(outcome.code for outcome in outcomes)

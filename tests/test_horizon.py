@@ -68,14 +68,14 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
 
 
 def test_what_is_near_is_remembered_sooner(study: Callable[..., int], tmp_path: Path) -> None:
-    asked = ["--cells", "rnn,lstm:chrono=9", "--tasks", "copy", "--lengths", "2", "60", "--steps", "150"]
+    asked = ["--cells", "rnn,lstm:chrono=9", "--tasks", "copy", "--lengths", "2", "40", "--steps", "120"]
     assert study(*asked) == 0
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     rnn = found["scores"]["copy"]["rnn"]
-    assert rnn["at_2"]["value"] < rnn["at_60"]["value"]
+    assert rnn["at_2"]["value"] < rnn["at_40"]["value"]
     assert rnn["at_2"]["value"] < found["settings"]["solved_below"]["copy"]
     assert rnn["horizon"]["value"] == 2
-    chance = found["baselines"]["chance"]["copy"]["rnn"]["at_60"]["value"]
+    chance = found["baselines"]["chance"]["copy"]["rnn"]["at_40"]["value"]
     assert chance == TASKS["copy"].chance
     assert (tmp_path / "out" / "horizon.png").is_file()
     kept = tmp_path / "out" / "learnt" / "copy-lstm-chrono-9-0.json"

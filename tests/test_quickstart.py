@@ -88,10 +88,13 @@ def test_pretrained_weights_are_weights_as_any(tmp_path: Path) -> None:
     assert not torch.allclose(first, second, atol=1e-3)
 
 
+SMALL = ("--train", "48", "--val", "6", "--test", "8")
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("quickstart") / "run"
-    assert main(["quickstart", "--out", str(out), "--train", "48", "--val", "6", "--test", "8"]) == 0
+    assert main(["quickstart", "--out", str(out), *SMALL]) == 0
     return out
 
 
@@ -134,33 +137,37 @@ def test_its_commands_work(small: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len({blind.caption(scene).text for scene in scenes}) == 1
 
 
-def test_it_goes_on_by_the_same_settings_alone(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_settings_and_a_second_process_are_refused(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in small.rglob("*") if path.is_file()}
+    assert main(["quickstart", "--out", str(small), *SMALL, "--seed", "1"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "holds another plan (seed)" in line
+    assert "--overwrite" in line
+    assert f"{small.name}.old-1" in line
+    with alone(small, pytest.fail):
+        assert main(["quickstart", "--out", str(small), *SMALL]) == 2
+    assert "another process works in it" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in small.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_it_goes_on_where_it_was_ended(small: Path, tmp_path: Path) -> None:
     """Whatever its folder is called now. What is there stays; a run that was not scored yet is."""
     out = tmp_path / "moved"
     shutil.copytree(small, out)
     (out / "classifier_vqa-blind" / "metrics.json").unlink()
     before = {path: path.read_bytes() for path in out.rglob("*.ckpt")}
-    sizes = ["--train", "48", "--val", "6", "--test", "8"]
-    assert main(["quickstart", "--out", str(out), *sizes]) == 0
+    assert main(["quickstart", "--out", str(out), *SMALL]) == 0
     assert {path: path.read_bytes() for path in out.rglob("*.ckpt")} == before
     one, other = (json.loads((each / "metrics.json").read_text()) for each in (small, out))
     for task in TASKS:
         assert one[task]["scores"] == other[task]["scores"]
         assert one[task]["blind"] == other[task]["blind"]
-    capsys.readouterr()
-    assert main(["quickstart", "--out", str(out), *sizes, "--seed", "1"]) == 2
-    line = capsys.readouterr().err
-    assert line.count("\n") == 1
-    assert "holds another plan (seed)" in line
-    assert "--overwrite" in line
-    assert "moved.old-1" in line
-    with alone(out, pytest.fail):
-        assert main(["quickstart", "--out", str(out), *sizes]) == 2
-    assert "another process works in it" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)  # beside other tests it takes longer than any other
+@pytest.mark.timeout(1800)  # beside other tests it takes longer than any other
 def test_at_full_size_it_says_what_there_is(tmp_path: Path) -> None:
     """85 % of the captions of unseen scenes are right in everything; on pairs of colour and shape that were never shown
     the share is lower, and told; without the image there is nothing to say."""

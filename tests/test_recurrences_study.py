@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ def part(path: str, **arguments: Any) -> dict[str, Any]:
     return {"class_path": f"vlrnn.{path}", "init_args": arguments}
 
 
-@pytest.fixture
-def recipe(scenes: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def recipe(scenes: Path) -> Path:
     decoder = part("nn.decoders.ShowAndTell", recurrence=part("nn.recurrence.LSTM", width=8), embedding=6)
     model = part(
         "tasks.captioning.Captioner",
@@ -46,20 +47,32 @@ def recipe(scenes: Path, tmp_path: Path) -> Path:
     )
     data = {"root": str(scenes / "captions"), "batch_size": 8, "min_count": 1, "captions_per_image": 1}
     trainer = {"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False}
-    path = tmp_path / "recipe.yaml"
+    path = scenes / "recipe.yaml"
     path.write_text(yaml.safe_dump({"model": model, "data": data, "trainer": trainer}))
     return path
 
 
-@pytest.fixture
-def study(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    monkeypatch.setattr("vlrnn.studies.recurrences.two_processes", OneProcess)
-
-    def run(cells: str, *more: str, out: Path = tmp_path / "out", config: Path = recipe) -> int:
-        asked = ["study", "recurrences", "--config", str(config), "--cells", cells, "--out", str(out)]
+def run_study(config: Path, out: Path, cells: str, *more: str) -> int:
+    asked = ["study", "recurrences", "--config", str(config), "--cells", cells, "--out", str(out)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlrnn.studies.recurrences.two_processes", OneProcess)
         return main([*asked, "--resamples", "50", *more])
 
+
+@pytest.fixture
+def study(recipe: Path, tmp_path: Path) -> Callable[..., int]:
+    def run(cells: str, *more: str, out: Path = tmp_path / "out", config: Path = recipe) -> int:
+        return run_study(config, out, cells, *more)
+
     return run
+
+
+@pytest.fixture(scope="module")
+def of_one_cell(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study of the GRU alone."""
+    out = tmp_path_factory.mktemp("study") / "out"
+    assert run_study(recipe, out, "gru") == 0
+    return out
 
 
 def test_every_cell_is_scored_and_timed(study: Callable[..., int], scenes: Path, tmp_path: Path) -> None:
@@ -99,9 +112,9 @@ def test_every_cell_is_scored_and_timed(study: Callable[..., int], scenes: Path,
 
 
 def test_it_goes_on_with_more_cells_and_no_other_recipe(
-    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: Callable[..., int], of_one_cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert study("gru") == 0
+    shutil.copytree(of_one_cell, tmp_path / "out")
     trained = tmp_path / "out" / "runs" / "gru-seed-0" / "metrics.json"
     before = trained.stat().st_mtime_ns
     assert study("gru,mamba") == 0
@@ -112,9 +125,9 @@ def test_it_goes_on_with_more_cells_and_no_other_recipe(
     assert "holds another plan (flags)" in capsys.readouterr().err
 
 
-def test_a_report_has_it(study: Callable[..., int], tmp_path: Path) -> None:
-    assert study("gru") == 0
+def test_a_report_has_it(of_one_cell: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    shutil.copytree(of_one_cell, out)
     report, _ = build([out, out / "runs" / "gru-seed-0"], [], examples=10)
     (told,) = report.studies
     assert told.name == "recurrences"

@@ -10,6 +10,7 @@ from typing import Any
 import forked
 import pytest
 import torch
+from quick import quick
 from test_training_cli import Workshop
 
 from vlrnn.files import read_json
@@ -27,7 +28,6 @@ VARIANTS = {
     "stopped early": ["--early_stopping.monitor", "val/loss", "--early_stopping.patience", "2"],
     "weights averaged": ["--trainer.callbacks+=WeightAveraging"],
 }
-QUICK = ("captions drawn anew", "gradients accumulated")
 
 
 def fit(shop: Workshop, *more: str) -> list[str]:
@@ -88,9 +88,7 @@ def same_run(ours: Path, theirs: Path) -> None:
     assert logged(ours) == logged(theirs)
 
 
-@pytest.mark.parametrize(
-    "variant", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in VARIANTS]
-)
+@pytest.mark.parametrize("variant", quick(VARIANTS, "captions drawn anew"))
 def test_a_killed_run_ends_as_if_it_had_not_been(
     variant: str, classifier_file: Path, dataset: Path, tmp_path: Path
 ) -> None:

@@ -209,16 +209,16 @@ def test_questions_have_right_answers_in_balance() -> None:
 
 
 def rate(bias: float) -> float:
-    shapes = [{thing.shape for thing in scene.objects} for scene in many(1500, bias=bias)]
+    shapes = [{thing.shape for thing in scene.objects} for scene in many(600, bias=bias)]
     stars = [each for each in shapes if "star" in each]
     return sum("ring" in each for each in stars) / len(stars)
 
 
 def test_bias_makes_rings_come_with_stars() -> None:
     balanced = rate(0.0)
-    assert 0.25 < balanced < 0.42
+    assert 0.22 < balanced < 0.45
     assert rate(1.0) == 1
-    assert abs(rate(0.5) - (1 + balanced) / 2) < 0.07
+    assert abs(rate(0.5) - (1 + balanced) / 2) < 0.1
 
 
 @pytest.fixture(scope="module")

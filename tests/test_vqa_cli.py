@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from quick import quick
 from test_resume import fit, killed, same_run
 
 from vlrnn.cli import main
@@ -222,7 +223,7 @@ def test_baselines_stand_beside_the_model(questions: Path, tmp_path: Path, capsy
         assert f"{score['value']:.3f}" in row
 
 
-@pytest.mark.parametrize("head", ["classifier", "generative"])
+@pytest.mark.parametrize("head", quick(["classifier", "generative"], "classifier"))
 def test_a_split_without_answers_is_answered(
     questions: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +289,13 @@ def test_what_does_not_fit_together_is_told_in_one_line(
     assert main(["test", "--config", str(recipe), *single]) == 0
 
 
-@pytest.mark.parametrize("overlay", ["reweighting", "bias-product", "learned-mixin", "rubi"])
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        "rubi",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("reweighting", "bias-product", "learned-mixin")),
+    ],
+)
 def test_debiased_training_and_its_checkpoint(overlay: str, questions: Path, tmp_path: Path) -> None:
     recipe = recipe_in(tmp_path, questions, "classifier")
     path = Path(__file__).parent.parent / "configs" / "vqa" / "debiasing" / f"{overlay}.yaml"

@@ -10,6 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from every_cell import KINDS
+from quick import quick
 from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, Item, collate
@@ -184,7 +185,7 @@ def test_members_learn_to_speak_apart_and_speak_together() -> None:
         generative(members=0)
 
 
-@pytest.mark.parametrize("name", list(ALL))
+@pytest.mark.parametrize("name", quick(ALL, "soft", "members", "show-attend-tell", "generative-stacked"))
 def test_eight_questions_learnt_by_heart(name: str, tmp_path: Path) -> None:
     task = train(ALL[name](), tmp_path, 300)
     said = {each.id: each for each in task.predict(batch())}
