@@ -197,6 +197,20 @@ def test_mistakes_are_told_in_one_line(
     assert complaint in told.err
 
 
+def test_the_process_of_the_page_imports_no_torch() -> None:
+    """Which would double the time until the page is there: only the process of the models needs it."""
+    code = f"""
+import sys
+from vlrnn.demo.app import asking, checkpoints, command_line, prepare, serving
+from vlrnn.demo.uploads import upload_folder
+options = command_line(["--quickstart", "run", "--port", "{free_port()}"])
+with upload_folder() as uploads, serving(asking(print, uploads), list(checkpoints(options)), uploads, options):
+    print(sorted({{"torch", "torchvision", "pytorch_lightning", "matplotlib"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_models_of_another_kind_or_absent_are_told_of(checkpoints: Any) -> None:
     with pytest.raises(UserError, match="answers no questions"):
         load(command_line(["--classifier", str(checkpoints.plain)]))

@@ -1,4 +1,10 @@
-"""What the page asks of models, each within limits that hold whoever asks. Knows no page and no network."""
+"""What the page asks of models, each within limits that hold whoever asks. Knows no page and no network.
+
+The page's process imports this, too, and has no models: what is slow to import, torch above all, is imported where the
+models are.
+"""
+
+from __future__ import annotations
 
 import argparse
 import math
@@ -6,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
@@ -14,12 +20,12 @@ from vlrnn.data.images import Limits, open_image
 from vlrnn.data.scene_pictures import render
 from vlrnn.data.scenes import sample_scene
 from vlrnn.errors import UserError
-from vlrnn.instruments.support import support
-from vlrnn.predictor import Predictor
 from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
 from vlrnn.records import Prediction
-from vlrnn.report.attention import veiled, within
 from vlrnn.text.percent import percent
+
+if TYPE_CHECKING:
+    from vlrnn.predictor import Predictor
 
 HEADS = {"generative": "generative head", "classifier": "classifier head"}
 """The models that answer questions, and their titles."""
@@ -61,6 +67,8 @@ def load(options: argparse.Namespace) -> Models:
     Raises:
         UserError: one cannot be loaded, or is of another kind.
     """
+    from vlrnn.predictor import Predictor
+
     models = {name: Predictor.load(path, options.device) for name, path in checkpoints(options).items()}
     for name, model in models.items():  # each is run once, so that one of another kind is refused now
         blank = render(sample_scene(Random(0)))
@@ -137,6 +145,8 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
     Raises:
         UserError: the caption is too long.
     """
+    from vlrnn.report.attention import veiled, within
+
     assert models.captioner is not None
     words = models.captioner.tokenizer.tokenize(_short(text, MAX_CAPTION, "a caption"))
     if not isinstance(place, int) or not 0 <= place < len(words):
@@ -156,6 +166,8 @@ def objects(models: Models, picture: Image.Image, text: Any) -> list[list[str]]:
     Raises:
         UserError: the caption is too long, or which words name objects is not known.
     """
+    from vlrnn.instruments.support import support
+
     assert models.captioner is not None
     if models.find is None:
         raise UserError("which words name objects is not known; start with --objects")
