@@ -109,14 +109,13 @@ def test_the_search_without_torch_finds_the_same() -> None:
         settings["min_new_tokens"] = min(settings["min_new_tokens"], settings["max_new_tokens"] - 1)
         settings["num_return_sequences"] = random.randint(1, settings["num_beams"])
         step, state = steps(seed)
-        how: dict[str, Any] = {"bos": 1, "eos": 2, "forbidden": (0, 1, 3)}
-        expected = search(step, state, torch.zeros(1, 1), Decoding(**settings), **how)
+        expected = search(step, state, torch.zeros(1, 1), Decoding(**settings), bos=1, eos=2, forbidden=(0, 1, 3))
 
         def with_arrays(tokens: np.ndarray, state: list[np.ndarray], step: Step = step) -> Any:
             scores, after = step(torch.from_numpy(tokens)[None], torch.from_numpy(state[0]), None)
             return scores[0].numpy(), [after.numpy()]
 
-        found = beam_search(with_arrays, [state.numpy()], settings, **how)
+        found = beam_search(with_arrays, [state.numpy()], settings, {"pad": 0, "bos": 1, "eos": 2, "unk": 3})
         lengths = [length for length in expected.lengths[0].tolist() if length]
         texts = [ids[:length] for ids, length in zip(expected.tokens[0].tolist(), lengths, strict=False)]
         assert [each.tokens for each in found] == texts, (seed, settings)
@@ -203,7 +202,14 @@ def test_a_model_that_draws_is_searched(exported: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "flags"),
-    [("absent", []), ("empty", []), ("broken", []), ("", ["--num_beams", "0"]), ("", ["--length_penalty", "nan"])],
+    [
+        ("absent", []),
+        ("empty", []),
+        ("broken", []),
+        ("", ["--num_beams", "0"]),
+        ("", ["--length_penalty", "nan"]),
+        ("", ["--early_stopping", "maybe"]),
+    ],
 )
 def test_its_mistakes_are_one_line(
     folder: str, flags: list[str], exported: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -215,6 +221,34 @@ def test_its_mistakes_are_one_line(
     told = capfd.readouterr()
     assert told.out == ""
     assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["folder"],
+        ["folder", "a.png", "--num_beams", "x"],
+        ["folder", "a.png", "--num_beams"],
+        ["folder", "a.png", "--no\nsuch\x1b[1m"],
+    ],
+)
+def test_its_mistaken_arguments_are_one_line(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        onnx_captioner.main(arguments)
+    assert left.value.code == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert told.err.endswith("\n")
+    assert told.err[:-1].isprintable()
+
+
+@pytest.mark.parametrize("value", [True, False, "never"])
+def test_its_flag_of_when_to_stop(value: bool | str, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(OnnxCaptioner, "captions", lambda _, path, **settings: given.append(settings) or [])
+    onnx_captioner.main([str(exported), __file__, "--early_stopping", str(value).lower()])
+    assert given == [{"early_stopping": value}]
 
 
 def test_the_command_checks_on_real_files(export: Exported) -> None:

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, NoReturn
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageOps, features
 
 # Images.
@@ -67,11 +68,7 @@ def opened(source: str | IO[bytes], limits: Limits = LIMITS) -> Iterator[Image.I
 
 
 def check_size(image: Image.Image, limits: Limits) -> None:
-    """Make sure that an image is within the limits.
-
-    Raises:
-        TooLargeError: it is not.
-    """
+    """Refuse an image beyond the limits, by a `TooLargeError`."""
     if max(image.size) > limits.side:
         raise TooLargeError(f"a side of more than {limits.side:,} pixels; make the image smaller")
     if image.width * image.height > limits.pixels:
@@ -125,34 +122,31 @@ class Found(NamedTuple):
     rank: float
 
 
+Settings = Mapping[str, Any]
+"""Of decoding, by their names in vlrnn."""
+
 Step = Callable[[np.ndarray, list[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
 """Tokens [K] and a state of leaves [K, ...] -> scores [K, V] of the next word, and the next state."""
 
 
-def beam_search(
-    step: Step, state: list[np.ndarray], settings: Mapping[str, Any], bos: int, eos: int, forbidden: Sequence[int]
-) -> list[Found]:
-    """The best sentences about one image, as `vlrnn.decoding.search` finds them.
+def beam_search(step: Step, state: list[np.ndarray], settings: Settings, special: Mapping[str, int]) -> list[Found]:
+    """The best sentences about one image, up to `num_return_sequences`, as `vlrnn.decoding.search` finds them.
 
     Args:
         step: scores the next word.
         state: leaves [1, ...], before the first word.
-        settings: of decoding, by their names in vlrnn.
-        bos, eos: the tokens that open and close a sentence.
-        forbidden: tokens that are never said.
-
-    Returns:
-        up to `num_return_sequences`, the best first.
+        settings: how.
+        special: `bos` and `eos`, the tokens that open and close a sentence, and those that are never said.
     """
     width, longest, penalty = settings["num_beams"], settings["max_new_tokens"], settings["length_penalty"]
-    tokens, sums, pool = np.full((1, 1), bos), np.zeros(1), list[Found]()
+    tokens, sums, pool = np.full((1, 1), special["bos"]), np.zeros(1), list[Found]()
     for length in range(1, longest + 1):
         scores, state = step(tokens[:, -1], state)
-        reached = (sums[:, None] + _allowed(scores, tokens[:, 1:], settings, eos, forbidden)).ravel()
+        reached = (sums[:, None] + _allowed(scores, tokens[:, 1:], settings, special)).ravel()
         best = np.argsort(-reached, kind="stable")[: 2 * width]
         best = best[reached[best] > -np.inf]
         parents, words = np.divmod(best, scores.shape[1])
-        ends = (words == eos) | (length == longest)
+        ends = (words == special["eos"]) | (length == longest)
         for place in np.flatnonzero(ends[:width]):
             said, total = [*tokens[parents[place], 1:].tolist(), int(words[place])], float(reached[best[place]])
             pool.append(Found(said, total / length**penalty, _rank(total, length, penalty)))
@@ -167,22 +161,18 @@ def beam_search(
     return pool[: settings["num_return_sequences"]]
 
 
-def _allowed(
-    scores: np.ndarray, said: np.ndarray, settings: Mapping[str, Any], eos: int, forbidden: Sequence[int]
-) -> np.ndarray:
+def _allowed(scores: np.ndarray, said: np.ndarray, settings: Settings, special: Mapping[str, int]) -> np.ndarray:
     """Log probabilities [K, V] of what may follow `said` [K, t]; minus infinity elsewhere."""
-    scores = scores.astype(np.float64)
+    scores, eos = scores.astype(np.float64), special["eos"]
     log_probs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
     ending, size = log_probs[:, eos].copy(), settings["no_repeat_ngram_size"]
-    log_probs[:, list(forbidden)] = -np.inf
+    log_probs[:, [token for token in special.values() if token != eos]] = -np.inf
     if said.shape[1] < settings["min_new_tokens"]:
         log_probs[:, eos] = -np.inf
-    if size:
-        for row, words in enumerate(said.tolist()):
-            last = words[len(words) - size + 1 :]
-            starts = range(len(words) - size + 1)
-            again = [words[start + size - 1] for start in starts if words[start : start + size - 1] == last]
-            log_probs[row, again] = -np.inf
+    if 0 < size <= said.shape[1]:
+        ngrams, last = sliding_window_view(said, size, axis=1), said[:, None, said.shape[1] - size + 1 :]
+        rows, starts = np.nonzero((ngrams[..., :-1] == last).all(-1))
+        log_probs[rows, ngrams[rows, starts, -1]] = -np.inf
     stuck = np.isneginf(log_probs.max(1))  # nothing left to say: end
     log_probs[stuck, eos] = ending[stuck]
     return log_probs
@@ -192,7 +182,7 @@ def _rank(total: float, length: int, penalty: float) -> float:
     return penalty * math.log(length) - (math.log(-total) if total < 0 else -math.inf)
 
 
-def _is_done(best: float, length: int, pool: Sequence[Found], settings: Mapping[str, Any]) -> bool:
+def _is_done(best: float, length: int, pool: Sequence[Found], settings: Settings) -> bool:
     """Whether the pool is full and need not be bettered by what lives, which comes to `best`."""
     if len(pool) < settings["num_beams"]:
         return False
@@ -224,11 +214,9 @@ class OnnxCaptioner:
         self.about = json.loads((folder / "captioner.json").read_text(encoding="utf-8"))
         self._graphs = {name: load(str(folder / f"{name}.onnx"), options) for name in ("encoder", "begin", "step")}
 
-    def _run(self, name: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _run(self, name: str, *inputs: np.ndarray) -> list[np.ndarray]:
         graph = self._graphs[name]
-        fed = {each.name: array for each, array in zip(graph.get_inputs(), inputs, strict=True)}
-        found: list[np.ndarray] = graph.run(None, fed)
-        return found
+        return list(graph.run(None, {each.name: array for each, array in zip(graph.get_inputs(), inputs, strict=True)}))
 
     def settings(self, **changed: Any) -> dict[str, Any]:
         """The model's own settings of decoding, changed where `changed` says. Nothing is drawn at random: where the
@@ -239,62 +227,59 @@ class OnnxCaptioner:
         """
         own = self.about["decoding"]
         settings = {**own, **({"num_return_sequences": 1} if own["temperature"] else {}), **changed}
-        of_two = {
+        bounds = {  # those of vlrnn.decoding.search
+            "num_beams": (1, 1_000),
+            "max_new_tokens": (1, 100_000),
             "min_new_tokens": (0, settings["max_new_tokens"] - 1),
+            "no_repeat_ngram_size": (0, 100_000),
+            "length_penalty": (-50, 50),
             "num_return_sequences": (1, settings["num_beams"]),
         }
-        for name, (least, most) in {**_BOUNDS, **of_two}.items():
+        for name, (least, most) in bounds.items():
             if not least <= settings[name] <= most:  # not a number is in no bounds, either
                 raise ValueError(f"{name} must be from {least:,} to {most:,}, not {settings[name]}")
+        if settings["early_stopping"] not in (True, False, "never"):
+            raise ValueError(f"early_stopping must be true, false or never, not {settings['early_stopping']}")
         return settings
 
     def captions(self, path: str | Path, **settings: Any) -> list[Caption]:
-        """The best captions of an image file.
-
-        Args:
-            path: the file.
-            settings: of decoding, that are to differ from the model's own.
+        """The best captions of an image file, by `settings`.
 
         Raises:
             ValueError: as `settings`.
             Exception: it is no image; which one is up to Pillow.
         """
-        settings, special = self.settings(**settings), self.about["special"]
+        words, special, settings = self.about["words"], self.about["special"], self.settings(**settings)
         with opened(str(path)) as image:
             batch = np.ascontiguousarray(pixels(as_rgb(image), self.about["image_size"])[None])
-        begun = self._run("begin", self._run("encoder", [batch]))
+        begun = self._run("begin", *self._run("encoder", batch))
         memory, state = begun[: self.about["memories"]], begun[self.about["memories"] :]
 
         def step(tokens: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-            scores, *after = self._run("step", [tokens[None], *memory, *(leaf[None] for leaf in state)])
+            scores, *after = self._run("step", tokens[None], *memory, *(leaf[None] for leaf in state))
             return scores[0], [leaf[0] for leaf in after]
 
-        forbidden = [special[name] for name in ("pad", "bos", "unk")]
-        found = beam_search(step, state, settings, special["bos"], special["eos"], forbidden)
-        words = self.about["words"]
+        found = beam_search(step, state, settings, special)
         return [Caption(tuple(words[id] for id in each.tokens if id != special["eos"]), each.score) for each in found]
 
 
-_BOUNDS = {
-    "num_beams": (1, 1_000),
-    "max_new_tokens": (1, 100_000),
-    "no_repeat_ngram_size": (0, 100_000),
-    "length_penalty": (-50, 50),
-}
-"""The least and the greatest value of settings, as vlrnn.decoding.search has them."""
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
 
-_STOPS = {"true": True, "false": False, "never": "never"}
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message!a}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Caption images, a JSON object for each; returns the exit code, 2 where one could not be read."""
-    parser = argparse.ArgumentParser(description="Caption images by ONNX Runtime, without torch.")
+    parser = _Parser(description="Caption images by ONNX Runtime, without torch.", argument_default=argparse.SUPPRESS)
     parser.add_argument("folder", type=Path, help="that vlrnn export --onnx wrote")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    for name in (*_BOUNDS, "min_new_tokens", "num_return_sequences"):
-        parser.add_argument(f"--{name}", type=float if name == "length_penalty" else int)
-    parser.add_argument("--early_stopping", type=_STOPS.__getitem__, help="true, false or never")
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    for name in ("num_beams", "max_new_tokens", "min_new_tokens", "no_repeat_ngram_size", "num_return_sequences"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--length_penalty", type=float)
+    parser.add_argument("--early_stopping", type=lambda text: {"true": True, "false": False}.get(text, text))
+    given = vars(parser.parse_args(arguments))
     folder, images = given.pop("folder"), given.pop("images")
     warnings.simplefilter("ignore")  # Pillow's, of EXIF data that is broken, say
     try:
