@@ -13,6 +13,7 @@ from test_run_start import Fit, told
 
 from vlrnn.cli import main
 from vlrnn.tasks.base import Task
+from vlrnn.tasks.trainer_options import watch_score
 
 _CALLBACK = "--trainer.callbacks+=pytorch_lightning.callbacks."
 
@@ -47,6 +48,18 @@ REFUSED: dict[str, tuple[list[str], str]] = {
             ("strategy", "fsdp"),
             ("strategy", "deepspeed_stage_2"),
         )
+    },
+    **{
+        f"min_{unit}": ([f"--trainer.min_{unit}", "3", f"--trainer.max_{unit}", "2"], f"trainer.max_{unit}, 2")
+        for unit in ("epochs", "steps")
+    },
+    **{
+        f"{callback}.mode, monitor {monitor}": (
+            [f"--{callback}.mode", "min", f"--{callback}.monitor", monitor],
+            f"{callback}.mode min: of val/CIDEr, which is watched, max is the better",
+        )
+        for callback in ("checkpoint", "early_stopping")
+        for monitor in ("", "val/CIDEr")
     },
     **{
         name: ([f"{_CALLBACK}{name}", *arguments], f"trainer.callbacks {name}: ")
@@ -184,6 +197,23 @@ def test_what_only_training_can_find_wrong_is_told(
     line = told(capsys)
     assert line.count("\n") == 0
     assert words in line
+
+
+@pytest.mark.parametrize("callback", ["checkpoint", "early_stopping"])
+@pytest.mark.parametrize(
+    ("given", "watched"),
+    [
+        ({}, ("val/bits", "min")),
+        ({"mode": "min"}, ("val/bits", "min")),
+        ({"monitor": "val/bits"}, ("val/bits", "min")),
+        ({"monitor": "val/loss", "mode": "min"}, ("val/loss", "min")),
+        ({"monitor": "val/BLEU-4"}, ("val/BLEU-4", "max")),
+    ],
+)
+def test_which_score_is_watched(callback: str, given: dict[str, str], watched: tuple[str, str]) -> None:
+    settings = {"monitor": "", "mode": "", **given}
+    watch_score(callback, settings, "val/bits", "min")
+    assert (settings["monitor"], settings["mode"]) == watched
 
 
 def test_early_stopping_waits_for_its_first_validation(fit: Fit, tmp_path: Path) -> None:

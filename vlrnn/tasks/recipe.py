@@ -36,7 +36,7 @@ from vlrnn.tasks.recipes import data_class, find_task, plain_recipe, read_recipe
 from vlrnn.tasks.resuming import Checkpoints
 from vlrnn.tasks.run_folder import LastWord, PlainCheckpoints, RunConfig, cluster, loggers
 from vlrnn.tasks.run_start import NothingToDo, RunStart, checkpoint_of, starting_point
-from vlrnn.tasks.trainer_options import refuse_options
+from vlrnn.tasks.trainer_options import refuse_options, watch_score
 from vlrnn.terminal import print_line
 from vlrnn.text.answer_set import AnswerPrior, AnswerSet
 from vlrnn.text.units import Units
@@ -82,7 +82,7 @@ class RecipeCLI(LightningCLI):
         parser.set_defaults(
             {
                 "early_stopping.monitor": "",
-                "early_stopping.mode": "max",
+                "early_stopping.mode": "",
                 "early_stopping.patience": 5,
                 "early_stopping.strict": False,  # a run may end ahead of its first validation
                 "seed_everything": 0,
@@ -169,9 +169,7 @@ class RecipeCLI(LightningCLI):
         self._task = find_task(settings["model"]["class_path"])
         refuse_options(settings["trainer"])
         for callback in ("checkpoint", "early_stopping"):
-            if not settings[callback]["monitor"]:
-                settings[callback]["monitor"] = f"val/{self._task.headline}"
-                settings[callback]["mode"] = self._task.best
+            watch_score(callback, settings[callback], f"val/{self._task.headline}", self._task.best)
         run = Path(settings["trainer"]["default_root_dir"])
         if self.subcommand == "fit":
             self._begin(run, settings)

@@ -33,8 +33,8 @@ class Checkpoints(ModelCheckpoint):
     has a best of its own.
 
     Args:
-        monitor: the score by which the best is chosen.
-        mode: `max` or `min`, the better.
+        monitor: the score by which the best is chosen; in a recipe, left out, the task's own.
+        mode: `max` or `min`, the better; left out, what the task's own score says, of another score `max`.
         last_every_n_steps: how often `last.ckpt` is written within an epoch; it also is at the end of each.
         verbose: tell of each best.
     """
@@ -42,7 +42,7 @@ class Checkpoints(ModelCheckpoint):
     def __init__(
         self,
         monitor: str = "",
-        mode: Literal["max", "min"] = "max",
+        mode: Literal["max", "min", ""] = "",
         last_every_n_steps: int = 1000,
         verbose: bool = False,
     ) -> None:
@@ -51,7 +51,7 @@ class Checkpoints(ModelCheckpoint):
         super().__init__(
             filename="best",
             monitor=monitor,
-            mode=mode,
+            mode=mode or "max",
             verbose=verbose,
             auto_insert_metric_name=False,
             enable_version_counter=False,

@@ -2,7 +2,7 @@
 they do."""
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from pytorch_lightning import callbacks
@@ -72,9 +72,35 @@ def refuse_options(trainer: Mapping[str, Any]) -> None:
     for name, (refused, reason) in _REFUSED.items():
         if name in trainer and refused(trainer[name]):
             raise UserError(f"trainer.{name} {_class_name(trainer[name])}: {reason}")
+    for unit in ("epochs", "steps"):
+        least, most = trainer[f"min_{unit}"] or 0, trainer[f"max_{unit}"]
+        if most is not None and 0 <= most < least:
+            raise UserError(f"trainer.min_{unit} {least}: is more than trainer.max_{unit}, {most}")
     given = trainer["callbacks"]
     for each in given if isinstance(given, Iterable) else [given]:
         _refuse_callback(each)
+
+
+def watch_score(callback: str, settings: MutableMapping[str, Any], own: str, best: str) -> None:
+    """Set the score that a callback watches to the task's own, where no other is named, and which is the better.
+
+    Args:
+        callback: its name, for errors.
+        settings: of it; `monitor` and `mode` are empty where they are left out.
+        own: the task's own score.
+        best: `max` or `min`, its better.
+
+    Raises:
+        UserError: the task's own score is said to be the better the worse it is.
+    """
+    settings["monitor"] = settings["monitor"] or own
+    mode = best if settings["monitor"] == own else settings["mode"] or "max"
+    if settings["mode"] not in ("", mode):
+        raise UserError(
+            f"{callback}.mode {settings['mode']}: of {own}, which is watched, {mode} is the better; "
+            f"another score is named by {callback}.monitor"
+        )
+    settings["mode"] = mode
 
 
 def _refuse_callback(callback: Any) -> None:
