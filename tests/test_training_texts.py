@@ -140,6 +140,19 @@ def test_long_questions_are_read_no_further_in_training(tmp_path: Path, capsys: 
     assert lines(VisionLanguageData(str(tmp_path)), capsys)[1:] == []
 
 
+def test_long_answers_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each annotator's; what of them is learnt stands in tests/test_vqa_tasks.py."""
+    (tmp_path / "dataset.json").write_text(json.dumps({"name": "by hand"}))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    record = {"image": "a.png", "image_id": "a", "question": "what is it", "answers": ["yes yes yes"] * 2 + ["no no"]}
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps({"id": split, **record}))
+    for longest, told in ((1, "3 of 3 answers are longer than 1 "), (2, "2 of 3 answers are longer than 2 "), (3, "")):
+        line = f"{told}words, and a decoder learns no more of them: raise data.max_answer_length to learn them whole"
+        data = VisionLanguageData(str(tmp_path), max_answer_length=longest)
+        assert lines(data, capsys)[1:] == ([line] if told else [])
+
+
 @pytest.mark.parametrize("nothing", ["...", "nan", "", " ", "\N{GRINNING FACE}"])
 def test_nothing_is_learnt_of_a_caption_of_no_word(
     nothing: str, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]

@@ -69,7 +69,7 @@ def recipe_in(folder: Path, questions: Path, head: str) -> Path:
 @pytest.mark.parametrize("head", ["classifier", "generative"])
 def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, run = recipe_in(tmp_path, questions, head), tmp_path / "run"
-    assert main(["fit", "--config", str(recipe)]) == 0
+    assert main(["fit", "--config", str(recipe), "--data.max_answer_length", "7"]) == 0
     told = re.search(r"a set of 12 answers; with it ([\d.]+) % on train, [\d.]+ % on val", capsys.readouterr().err)
     assert told is not None
     assert 0 < float(told[1]) < 100
@@ -89,6 +89,7 @@ def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest
         assert len(RecordFile(run / "predictions.jsonl", Prediction)) == count
     task = load_task(run / "checkpoints" / "best.ckpt", QuestionAnswering)
     assert len(task.answers) == 12
+    assert task.arguments.get("max_answer_length") == (7 if head == "generative" else None)
     assert "color" in task.vocabulary
     asked(run / "checkpoints" / "best.ckpt", questions, capsys)
     report = tmp_path / "report.html"

@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -107,6 +108,15 @@ def of_kind(kind: str) -> QuestionAnswering:
     make = KINDS[kind]
     decoder = ShowAndTell(make(32), embedding=24, dropout=0.0)
     return GenerativeVQA(VOCABULARY, ANSWERS, **parts(make(24)), decoder=decoder, sampled=False, optimization=FAST)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("words", "learnt"), [(1, 2), (3, 4), (4, 5), (5, 4), (100_000, 4)])
+def test_no_more_than_the_beginning_of_a_long_answer_is_learnt(words: int, learnt: int) -> None:
+    """With its end where it is whole, and none behind a cut."""
+    long = tuple(replace(each, answers=("yes " * words,)) for each in EXAMPLES[:2])
+    asked = batch()._replace(examples=long, tokens=batch().tokens[:2], image_of=torch.zeros(2, dtype=torch.long))
+    loss = generative(max_answer_length=4).loss(asked)
+    assert float(loss.words) == 2 * learnt
 
 
 MAKERS: dict[str, Callable[[], QuestionAnswering]] = {

@@ -29,6 +29,13 @@ from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary
 _MIN_COUNT, _TEXTS = 5, 2000
 """Where none is set, `min_count` of large data sets, and with how many captions or questions more it rises by one."""
 
+_LONGEST = {"caption": "max_length", "question": "max_question_length", "answer": "max_answer_length"}
+"""Kind of text -> the setting of how many words of it are learnt."""
+
+_COUNTS = ("batch_size", "captions_per_image", "min_count", "max_answers", "min_answer_count", "overfit")
+_LEAST = {**dict.fromkeys([*_COUNTS, *_LONGEST.values()], 1), "num_workers": 0}
+"""What settings are at least, where they are given."""
+
 
 class VisionLanguageData(pl.LightningDataModule):
     """A prepared data set, for training, validation and test. What the encoder wants (size of images, cache) it reads
@@ -45,6 +52,7 @@ class VisionLanguageData(pl.LightningDataModule):
             and one more for every 2,000 captions or questions, up to 5.
         max_length: words of a training caption; what lies behind is cut off, and no end is taught there.
         max_question_length: words of a training question; what lies behind is not read.
+        max_answer_length: words of an answer that a decoder learns; it learns no more of it, and no end there.
         max_answers: how many answers, the most frequent, a classifier chooses from; null: all.
         min_answer_count: how many training questions such an answer must be the majority's for.
         cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
@@ -65,6 +73,7 @@ class VisionLanguageData(pl.LightningDataModule):
         min_count: int | None = None,
         max_length: int = 30,
         max_question_length: int = 500,
+        max_answer_length: int = 500,
         max_answers: int | None = None,
         min_answer_count: int = 1,
         cache: str | None = None,
@@ -74,29 +83,14 @@ class VisionLanguageData(pl.LightningDataModule):
         overfit: int | None = None,
     ) -> None:
         super().__init__()
-        at_least_one = {
-            "overfit": overfit,
-            "batch_size": batch_size,
-            "captions_per_image": captions_per_image,
-            "min_count": min_count,
-            "max_length": max_length,
-            "max_question_length": max_question_length,
-            "max_answers": max_answers,
-            "min_answer_count": min_answer_count,
-        }
-        for name, value in at_least_one.items():
-            if value is not None and value < 1:
-                raise UserError(f"data.{name} must be at least 1, not {value}")
-        if num_workers < 0:
-            raise UserError(f"data.num_workers must not be negative, not {num_workers}")
         self.root = Path(root)
-        self.image_root = Path(image_root) if image_root else self.root / describe_dataset(root).get("image_root", ".")
         self.batch_size = batch_size
         self.captions_per_image = captions_per_image
         self.tokenizer = caption_tokenizer(tokenizer)
         self.min_count = min_count
         self.max_length = max_length
         self.max_question_length = max_question_length
+        self.max_answer_length = max_answer_length
         self.max_answers = max_answers
         self.min_answer_count = min_answer_count
         self.cache = cache
@@ -104,6 +98,10 @@ class VisionLanguageData(pl.LightningDataModule):
         self.bf16 = bf16
         self.compiled = compiled
         self.overfit = overfit
+        for name, least in _LEAST.items():
+            if (value := getattr(self, name)) is not None and value < least:
+                raise UserError(f"data.{name} must be at least {least}, not {value}")
+        self.image_root = Path(image_root) if image_root else self.root / describe_dataset(root).get("image_root", ".")
         self._images_of: dict[str, SplitImages] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -145,13 +143,13 @@ class VisionLanguageData(pl.LightningDataModule):
         examples = open_split(self.root, "train")
         found = kept_json(
             examples.path,
-            f"texts.{self.tokenizer.name}",
+            f"words.{self.tokenizer.name}",
             lambda: count_words(examples, self.tokenizer, str(examples.path)),
         )
         answers = {kind: Counter(counts) for kind, counts in found["answers"].items()}
         min_count = self.min_count or min(_MIN_COUNT, 1 + found["texts"]["all"] // _TEXTS)
         vocabulary = Vocabulary.of(found["words"], min_count, self.tokenizer.name)
-        longest = {"caption": self.max_length, "question": self.max_question_length}
+        longest = {kind: getattr(self, setting) for kind, setting in _LONGEST.items()}
         lines = summarise_texts(found, vocabulary, min_count, longest, str(examples.path))
         return vocabulary, answers, lines
 

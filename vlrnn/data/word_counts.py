@@ -29,16 +29,17 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
 
     Returns:
         `words`, of captions, or of questions and their answers: word -> count; `answers`: question type (`""` where
-        there is none) -> answer that most annotators gave -> count; `lengths`, of each `caption` and each `question`:
-        words -> count, the keys as text; and `texts`: how many captions and questions there are, `all`, the captions of
-        no word, `wordless`, and those of either that are `unspaced`. All in the order in which they come first.
+        there is none) -> answer that most annotators gave -> count; `lengths`, of each `caption`, `question` and
+        `answer`: words -> count, the keys as text; and `texts`: how many captions and questions there are, `all`, the
+        captions of no word, `wordless`, and those of either that are `unspaced`. All in the order in which they come
+        first.
 
     Raises:
         UserError: an id stands twice.
     """
     answers: dict[str, Counter[str]] = {}
     words, texts = Counter[str](), Counter[str](all=0, wordless=0, unspaced=0)
-    lengths = {"caption": Counter[str](), "question": Counter[str]()}
+    lengths = {kind: Counter[str]() for kind in ("caption", "question", "answer")}
 
     def count(kind: str, text: str) -> None:
         words.update(tokens := tokenizer.tokenize(text))
@@ -58,8 +59,9 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
             texts["all"] += len(example.captions) + (example.question is not None)
             if example.answers:
                 canon = list(map(canonical, example.answers))
-                for answer in dict.fromkeys(canon):
-                    words.update(spell(answer, tokenizer))
+                for answer, times in Counter(canon).items():
+                    words.update(spelled := spell(answer, tokenizer))
+                    lengths["answer"][str(len(spelled))] += times
                 if right := majority(canon):  # of `a` nothing is left
                     answers.setdefault(example.question_type or "", Counter())[right] += 1
             yield example.id
@@ -82,7 +84,7 @@ def summarise_texts(
         counts: as `count_words` returns it.
         vocabulary: of it.
         min_count: by which the vocabulary was made.
-        longest: words of a `caption` and of a `question`, behind which they are cut.
+        longest: words of a `caption`, a `question` and an `answer`, behind which they are cut.
         where: the split, for errors.
 
     Raises:
@@ -109,6 +111,11 @@ def summarise_texts(
         lines.append(
             f"{cut:,} of {sum(counts['lengths']['question'].values()):,} questions are longer than "
             f"{longest['question']} {unit} and are read no further: raise data.max_question_length to read them whole"
+        )
+    if cut := _longer(counts["lengths"]["answer"], longest["answer"]):
+        lines.append(
+            f"{cut:,} of {sum(counts['lengths']['answer'].values()):,} answers are longer than {longest['answer']} "
+            f"{unit}, and a decoder learns no more of them: raise data.max_answer_length to learn them whole"
         )
     if texts["wordless"]:
         lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word: nothing is learnt of them")

@@ -63,6 +63,7 @@ class GenerativeVQA(QuestionAnswering):
         loss: what training minimises.
         members: how many, alike but for the random numbers that they begin with, are trained side by side and speak
             together (see `vlrnn.nn.ensemble`).
+        max_answer_length: words of an answer that are learnt; behind a cut no end is taught.
         optimization: how.
     """
 
@@ -79,6 +80,7 @@ class GenerativeVQA(QuestionAnswering):
         sampled: bool = True,
         loss: WordLoss = WordLoss(),  # noqa: B008 (frozen, as the last)
         members: int = 1,
+        max_answer_length: int = 500,
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
         super().__init__(vocabulary, answers, encoder, optimization)
@@ -90,6 +92,7 @@ class GenerativeVQA(QuestionAnswering):
         self.answering = answering or FreeAnswers()
         self.sampled = sampled
         self.word_loss = loss
+        self.max_answer_length = max_answer_length
 
     @property
     def decoder(self) -> Ensemble:
@@ -127,7 +130,8 @@ class GenerativeVQA(QuestionAnswering):
             answer = canonical(example.answers[int(torch.randint(len(example.answers), ()))])
         else:
             answer = majority(list(map(canonical, example.answers)))
-        return torch.tensor([BOS, *encode_answer(self.vocabulary, answer)])
+        ids = encode_answer(self.vocabulary, answer)
+        return torch.tensor([BOS, *(ids if len(ids) <= self.max_answer_length + 1 else ids[: self.max_answer_length])])
 
     def predict(self, batch: Batch) -> list[Prediction]:
         found = self.answering(self.decoder, self.vocabulary, self.answers, self.asked(batch))

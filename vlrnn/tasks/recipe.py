@@ -77,6 +77,7 @@ class RecipeCLI(LightningCLI):
         parser.link_arguments("data", "model.init_args.units", self._units, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.prior", self._prior, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.max_answer_length", self._answer_length, apply_on="instantiate")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
@@ -135,6 +136,10 @@ class RecipeCLI(LightningCLI):
         if self.subcommand in ("validate", "test"):
             return self._known("prior", AnswerPrior)
         return data.prior
+
+    def _answer_length(self, data: VisionLanguageData | TextStream) -> int | None:
+        """How far a decoder learns answers."""
+        return None if isinstance(data, TextStream) else data.max_answer_length
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
