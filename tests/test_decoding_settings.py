@@ -55,6 +55,10 @@ from vlrnn.errors import UserError
         {"num_beams": 10**30},
         {"max_new_tokens": 10**9},
         {"max_new_tokens": 10, "min_new_tokens": 10**9},
+        {"max_new_tokens": 100_000, "num_beams": 1_000},
+        {"max_new_tokens": 1_001, "num_beams": 1_000},
+        {"max_new_tokens": 100_000, "num_beams": 11},
+        {"max_new_tokens": 1_001, "temperature": 1.0, "num_return_sequences": 1_000},
         {"no_repeat_ngram_size": 10**9},
         {"temperature": 1.0, "num_return_sequences": 10**6},
         {"temperature": 1.0, "top_k": 10**30},
@@ -73,7 +77,14 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "right",
-    [{"length_penalty": 50}, {"early_stopping": True}, {"early_stopping": "never"}, {"temperature": 1}],
+    [
+        {"length_penalty": 50},
+        {"early_stopping": True},
+        {"early_stopping": "never"},
+        {"temperature": 1},
+        {"num_beams": 1_000, "max_new_tokens": 1_000},
+        {"num_beams": 10, "max_new_tokens": 100_000},
+    ],
     ids=str,
 )
 def test_what_is_allowed(right: dict[str, Any]) -> None:

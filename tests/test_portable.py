@@ -182,7 +182,7 @@ def test_settings_have_the_bounds_of_vlrnn(name: str, exported: Path, checkpoint
     for value in (-51, -50, -1, 0, 1, 2, 29, 30, 50, 51, 1000, 1001, 100_000, 100_001, math.nan, math.inf):
         if isinstance(value, float) and name != "length_penalty":
             continue  # the flags take whole numbers alone
-        for more in ({}, {"num_beams": 40}, {"max_new_tokens": 40}):
+        for more in ({}, {"num_beams": 40}, {"max_new_tokens": 40}, {"max_new_tokens": 1_001}):
             try:
                 own.decoding(**{**more, name: value})
             except UserError:

@@ -229,7 +229,7 @@ class OnnxCaptioner:
         settings = {**own, **({"num_return_sequences": 1} if own["temperature"] else {}), **changed}
         bounds = {  # those of vlrnn.decoding.search
             "num_beams": (1, 1_000),
-            "max_new_tokens": (1, 100_000),
+            "max_new_tokens": (1, min(100_000, 1_000_000 // max(1, settings["num_beams"]))),
             "min_new_tokens": (0, settings["max_new_tokens"] - 1),
             "no_repeat_ngram_size": (0, 100_000),
             "length_penalty": (-50, 50),

@@ -37,6 +37,9 @@ _RANGES = {
 }
 """What a setting is at least and at most: a search of more would ask for more memory or time than there is."""
 
+_MAX_TOKENS = 1_000_000
+"""Of all hypotheses about an item together."""
+
 
 @dataclass(frozen=True)
 class Decoding(Part):
@@ -44,7 +47,8 @@ class Decoding(Part):
 
     Attributes:
         num_beams: K, how many hypotheses live at a time, up to 1,000; 1 is greedy search.
-        max_new_tokens: the most tokens of a sentence, `<eos>` counted; up to 100,000.
+        max_new_tokens: the most tokens of a sentence, `<eos>` counted; up to 100,000, and of all hypotheses about an
+            item together up to 1,000,000.
         min_new_tokens: how many tokens must stand before `<eos>`.
         length_penalty: the exponent of the length that sums of log p are divided by, from -50 to 50; 0 compares the
             sums.
@@ -89,6 +93,11 @@ class Decoding(Part):
                 )
         elif self.num_beams > 1:
             raise UserError("a temperature draws at random, num_beams searches: give one of the two")
+        name = "num_beams" if self.temperature is None else "num_return_sequences"
+        if (width := getattr(self, name)) * self.max_new_tokens > _MAX_TOKENS:
+            raise UserError(
+                f"{name} ({width:,}) times max_new_tokens ({self.max_new_tokens:,}) must not exceed {_MAX_TOKENS:,}"
+            )
 
     def _check(self, name: str, value: Any, hint: Any) -> None:
         if name == "early_stopping":
