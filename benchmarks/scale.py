@@ -119,7 +119,7 @@ def main() -> None:
         print(json.dumps(first_batch(arguments.of)))
         return
     figures: dict[str, Any] = {}
-    for size in [50, 100] if arguments.quick else arguments.sizes:
+    for size in [50] if arguments.quick else arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder) / "data"
             make(data, size)

@@ -2,11 +2,10 @@
 business."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -27,13 +26,7 @@ QUICK = (
 @pytest.mark.parametrize("name", QUICK)
 def test_benchmarks_run(name: str, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    done = subprocess.run(
-        [sys.executable, BENCHMARKS / f"{name}.py", "--quick", "--out", out],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = forked.run([sys.executable, BENCHMARKS / f"{name}.py", "--quick", "--out", out], capture_output=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
     assert found["settings"]["quick"] is True
