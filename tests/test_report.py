@@ -20,6 +20,7 @@ from vlrnn.cli import main
 from vlrnn.files import write_json
 from vlrnn.records import Example, Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.report.page import format_score
+from vlrnn.report.run import load_run
 
 LOG = "epoch,step,train/loss,val/loss,val/CIDEr\n0,1,3.0,,\n0,2,,2.5,0.25\n1,3,2.0,,\n1,4,,1.5,0.75\n"
 
@@ -303,6 +304,17 @@ def test_pictures_name_every_run(report: Callable[..., Page], dataset: Path, tmp
     for told in ("> _run<", ">运行<", ">$a$ and $b$<", "long-1<", "long-2<"):
         assert told in drawing
     assert 20 * "long" not in drawing
+
+
+@pytest.mark.parametrize(
+    ("steps", "drawn"), [("0,1,3.0,\n0,2,1.0,\n", [(1, 3.0), (2, 1.0)]), ("", [(2, 2.0), (4, 1.5)])]
+)
+def test_losses_of_steps_and_of_epochs_are_no_one_curve(
+    steps: str, drawn: list[tuple[int, float]], dataset: Path, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", dataset)
+    (run / "log.csv").write_text(f"epoch,step,train/loss,train/seconds\n{steps}0,2,2.0,9\n1,4,1.5,9\n")
+    assert load_run(run).log["train/loss"] == drawn
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (99, 2)])

@@ -108,12 +108,14 @@ def _read_log(path: Path) -> dict[str, list[tuple[int, float]]]:
     if not path.is_file():
         return {}
     columns: dict[str, list[tuple[int, float]]] = {}
+    means: list[tuple[int, float]] = []  # of the training loss over an epoch: drawn where no step was logged
     rows = csv.DictReader(read_text(path).splitlines())
     try:
         for row in rows:
             for name, value in row.items():
                 if value and name not in ("step", "epoch"):
-                    columns.setdefault(name, []).append((int(row["step"]), float(value)))
+                    mean = name == "train/loss" and row.get("train/seconds")
+                    (means if mean else columns.setdefault(name, [])).append((int(row["step"]), float(value)))
     except (KeyError, TypeError, ValueError, csv.Error):
         raise UserError(f"{path}:{rows.line_num}: not a row of numbers with a step; remove the line") from None
-    return columns
+    return {"train/loss": means, **columns} if means else columns
