@@ -55,11 +55,11 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     },
     **{
         f"{callback}.mode, monitor {monitor}": (
-            [f"--{callback}.mode", "min", f"--{callback}.monitor", monitor],
-            f"{callback}.mode min: of val/CIDEr, which is watched, max is the better",
+            [f"--{callback}.mode", mode, f"--{callback}.monitor", monitor],
+            f"{callback}.mode {mode}: of {monitor or 'val/CIDEr'}, which is watched, ",
         )
         for callback in ("checkpoint", "early_stopping")
-        for monitor in ("", "val/CIDEr")
+        for monitor, mode in (("", "min"), ("val/CIDEr", "min"), ("val/loss", "max"))
     },
     **{
         name: ([f"{_CALLBACK}{name}", *arguments], f"trainer.callbacks {name}: ")
@@ -206,7 +206,8 @@ def test_what_only_training_can_find_wrong_is_told(
         ({}, ("val/bits", "min")),
         ({"mode": "min"}, ("val/bits", "min")),
         ({"monitor": "val/bits"}, ("val/bits", "min")),
-        ({"monitor": "val/loss", "mode": "min"}, ("val/loss", "min")),
+        ({"monitor": "val/loss"}, ("val/loss", "min")),
+        ({"monitor": "val/BLEU-4", "mode": "min"}, ("val/BLEU-4", "min")),
         ({"monitor": "val/BLEU-4"}, ("val/BLEU-4", "max")),
     ],
 )

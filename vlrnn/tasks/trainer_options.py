@@ -82,7 +82,8 @@ def refuse_options(trainer: Mapping[str, Any]) -> None:
 
 
 def watch_score(callback: str, settings: MutableMapping[str, Any], own: str, best: str) -> None:
-    """Set the score that a callback watches to the task's own, where no other is named, and which is the better.
+    """Set the score that a callback watches to the task's own, where no other is named, and which is the better: the
+    lower of losses.
 
     Args:
         callback: its name, for errors.
@@ -91,13 +92,14 @@ def watch_score(callback: str, settings: MutableMapping[str, Any], own: str, bes
         best: `max` or `min`, its better.
 
     Raises:
-        UserError: the task's own score is said to be the better the worse it is.
+        UserError: `mode` says that a loss, or the task's own score, is the better the worse it is.
     """
     settings["monitor"] = settings["monitor"] or own
-    mode = best if settings["monitor"] == own else settings["mode"] or "max"
+    watched = settings["monitor"]
+    mode = best if watched == own else "min" if watched.endswith("loss") else settings["mode"] or "max"
     if settings["mode"] not in ("", mode):
         raise UserError(
-            f"{callback}.mode {settings['mode']}: of {own}, which is watched, {mode} is the better; "
+            f"{callback}.mode {settings['mode']}: of {watched}, which is watched, {mode} is the better; "
             f"another score is named by {callback}.monitor"
         )
     settings["mode"] = mode
