@@ -4,6 +4,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
+
+STUDIES = ("dose_response", "horizon", "quickstart", "recurrences", "sweep")
+
+
+def in_one_process(patch: pytest.MonkeyPatch) -> None:
+    """Let all studies train in this process: another takes seconds to begin."""
+    for name in STUDIES:
+        patch.setattr(f"vlrnn.studies.{name}.two_processes", OneProcess)
+
 
 class OneProcess:
     def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":

@@ -406,7 +406,7 @@ def test_checkpoints_that_are_none(caption: Caption, checkpoints: Any, photos: P
     config = (foreign / "config.json").read_text()
     (foreign / "config.json").write_text(config.replace("vlrnn.nn.recurrence.LSTM", "subprocess.Popen"))
     words = {
-        "absent.ckpt": "No such file",
+        "absent.ckpt": "no such file",
         "text.ckpt": "",
         "pickle.ckpt": "",
         "zip.ckpt": "refused",

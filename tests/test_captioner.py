@@ -322,7 +322,7 @@ def test_files_that_are_no_checkpoints(saved: tuple[Captioner, dict[str, Path]],
         assert "\n" not in str(told.value)
         assert not ran.exists()
 
-    refused(tmp_path / "absent.ckpt", "No such file")
+    refused(tmp_path / "absent.ckpt", "no such file")
     for name, bytes_ in {
         "empty": b"",
         "text": b"this is no checkpoint\n",

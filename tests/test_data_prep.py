@@ -368,6 +368,7 @@ def test_run_as_a_program(flickr8k: Path, tmp_path: Path) -> None:
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.slow
 def test_real_flickr8k(real_data: Path, script: Script) -> None:
     assert script.run("flickr8k", real_data / "flickr8k") == 0
     counts = describe_dataset(script.out)["counts"]

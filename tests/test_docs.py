@@ -15,6 +15,7 @@ import test_recurrence
 import torch
 from data_scripts import make_images, write
 from docs_workshop import ROOT, blocks, commands, furnish
+from one_process import in_one_process
 
 from vlrnn.cli import COMMANDS, main
 from vlrnn.data.synthetic import make_scenes
@@ -72,6 +73,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, classifier_file: Path) ->
     (folder / "weights.safetensors").symlink_to(classifier_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        in_one_process(patch)
         assert main(["quickstart", *QUICK]) == 0
     make_scenes(folder / "data/scenes", train=200, val=8, test=40, image_size=64, workers=1)
     shutil.copytree(folder / "runs/quickstart/captioning", folder / "runs/mine")
@@ -82,6 +84,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, classifier_file: Path) ->
 @pytest.fixture
 def there(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(workshop)
+    in_one_process(monkeypatch)
     for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
         monkeypatch.delenv(name, raising=False)
     return workshop

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from one_process import in_one_process
 
 from vlrnn.data.scenes import Scene, SceneObject
 from vlrnn.errors import UserError
@@ -140,7 +141,8 @@ def test_a_folder_holds_one_plan(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_one_process(monkeypatch)
     plan = Plan(biases=(0.0, 1.0), seeds=1, train=60, test=30)
     first = dose_response(tmp_path, plan)
     runs = tmp_path / "runs"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from quick import quick
 
 from vlrnn.data import features
 from vlrnn.data.features import FeatureCache, open_cache
@@ -271,7 +272,10 @@ def settled(folder: Path) -> bool:
     return sorted(path.name for path in folder.iterdir()) == ["index.json", "regions.npy"]
 
 
-@pytest.mark.parametrize("damage", [*MAPS, *INDICES])
+@pytest.mark.parametrize(
+    "damage",
+    quick([*MAPS, *INDICES], "truncated", "empty", "other shape", "objects", "index truncated", "index with others"),
+)
 def test_a_damaged_cache_is_made_anew(
     damage: str,
     classifier_file: Path,

@@ -91,6 +91,7 @@ def task(request: pytest.FixtureRequest, gpu: None, monkeypatch: pytest.MonkeyPa
         world_size=1,
         accumulate_grad_batches=1,
         sanity_checking=False,
+        fast_dev_run=False,
         is_global_zero=False,  # which writes nothing
         default_root_dir=".",
         state=SimpleNamespace(fn="validate"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from one_process import OneProcess
+from one_process import in_one_process
 
 from vlrnn.cli import main
 from vlrnn.errors import UserError
@@ -58,7 +58,7 @@ def test_the_horizon_is_the_end_of_what_was_solved_without_a_gap() -> None:
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    monkeypatch.setattr("vlrnn.studies.horizon.two_processes", OneProcess)
+    in_one_process(monkeypatch)
 
     def run(*arguments: str) -> int:
         asked = ["study", "horizon", "--out", str(tmp_path / "out"), "--width", "24", "--rows", "32", "--seeds", "1"]

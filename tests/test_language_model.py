@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from test_processes import train_two
 from test_resume import killed, same_run
 from test_training_cli import Workshop, one_line, quiet
 
@@ -205,12 +206,8 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(workshop: TextWorkshop, tmp_path: Path) -> None:
     flags = ["--trainer.max_epochs", "1", "--model.init_args.decoder.init_args.dropout", "0"]
-    for name, more in {
-        "one": [],
-        "two": ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "2"],
-    }.items():
-        done = workshop.run("fit", *flags, *more, "--trainer.default_root_dir", str(tmp_path / name))
-        assert done.returncode == 0, done.stderr
+    workshop.here("fit", *flags, "--trainer.default_root_dir", str(tmp_path / "one"))
+    train_two(workshop, "fit", *flags, "--data.batch_size", "2", "--trainer.default_root_dir", str(tmp_path / "two"))
     one, two = (
         load_task(tmp_path / name / "checkpoints" / "last.ckpt", LanguageModel).state_dict() for name in ("one", "two")
     )

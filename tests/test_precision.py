@@ -27,7 +27,7 @@ def run(command: str, model: str, precision: str, world: Any, run: Path, *more: 
     return main([command, "--config", str(world.recipe(model)), *flags, "--quiet"])
 
 
-@pytest.mark.parametrize("precision", quick(KNOWN, *(each for each in KNOWN if not each.startswith("16"))))
+@pytest.mark.parametrize("precision", quick(KNOWN, *MODELS, *REFUSED, "32-true"))
 @pytest.mark.filterwarnings("ignore")
 def test_it_works_or_is_refused(precision: str, world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = MODELS.get(precision, "captioner")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from one_process import in_one_process
 
 from vlrnn.cli import main
 from vlrnn.data.images import pixels
@@ -94,7 +95,9 @@ SMALL = ("--train", "48", "--val", "6", "--test", "8")
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("quickstart") / "run"
-    assert main(["quickstart", "--out", str(out), *SMALL]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        in_one_process(patch)
+        assert main(["quickstart", "--out", str(out), *SMALL]) == 0
     return out
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from one_process import OneProcess
+from one_process import in_one_process
 
 from vlrnn.cli import main
 from vlrnn.data.synthetic import make_scenes
@@ -55,7 +55,7 @@ def recipe(scenes: Path) -> Path:
 def run_study(config: Path, out: Path, cells: str, *more: str) -> int:
     asked = ["study", "recurrences", "--config", str(config), "--cells", cells, "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vlrnn.studies.recurrences.two_processes", OneProcess)
+        in_one_process(patch)
         return main([*asked, "--resamples", "50", *more])
 
 

@@ -54,7 +54,9 @@ def killed(shop: Workshop, arguments: list[str], *, kills: int, seed: int) -> li
     }
     environment = {**os.environ, "COLUMNS": "200"}
     command = [sys.executable, KILLING]
-    done = forked.run(command, input=json.dumps(plan), cwd=shop.folder, env=environment, capture_output=True)
+    done = forked.run(
+        command, input=json.dumps(plan), cwd=shop.folder, env=environment, capture_output=True, timeout=550
+    )
     assert done.returncode == 0, done.stderr
     return [shop.folder / f"killed-{number}" for number in range(int(done.stdout.splitlines()[-1]))]
 

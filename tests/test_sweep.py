@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from one_process import OneProcess
+from one_process import in_one_process
 
 from vlrnn.cli import main
 from vlrnn.data.synthetic import make_scenes
@@ -193,7 +193,7 @@ KEYS = ("model.optimization.lr=log:1e-3..1e-1", "model.decoder.dropout=0.0..0.5"
 
 @pytest.fixture
 def study(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    monkeypatch.setattr("vlrnn.studies.sweep.two_processes", OneProcess)
+    in_one_process(monkeypatch)
 
     def run(*more: str, keys: Sequence[str] = KEYS, out: Path = tmp_path / "out", config: Path = recipe) -> int:
         told = [word for key in keys for word in ("--key", key)]
