@@ -158,6 +158,9 @@ class RecipeCLI(LightningCLI):
         plugins += cluster(plugins)
         return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, **kwargs)
 
+    def _add_instantiators(self) -> None:
+        """None: Lightning's write the whole recipe out for `save_hyperparameters`, which no task of ours calls."""
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning looks here for options in the checkpoint, where ours keep none."""
 

@@ -77,7 +77,7 @@ def plain_recipe(parser: LightningArgumentParser, config: Namespace) -> tuple[di
     left_out: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is left out; and jsonargparse calls it otherwise from 4.49 on
-        recipe = yaml.safe_load(parser.dump(config, skip_none=False))
+        recipe = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
     return _plain(recipe, "", left_out), left_out
 
 
