@@ -8,6 +8,8 @@ import pytest
 
 def quick(cases: Iterable[Any], *often: Any) -> list[Any]:
     """All cases, for `pytest.mark.parametrize`, of which those that are not `often` are marked slow."""
+    cases = list(cases)
+    assert all(case in cases for case in often)
     return [case if case in often else pytest.param(*_values(case), marks=pytest.mark.slow) for case in cases]
 
 

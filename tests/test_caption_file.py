@@ -44,6 +44,7 @@ def test_cells_that_begin_a_formula_are_defused(
 # Going on.
 
 
+SUFFIXES = (".csv", ".json", ".jsonl")
 KINDS = {
     "searched": ("--num_beams", 2, "--num_return_sequences", 2, "--batch_size", 2),
     "drawn": ("--temperature", 3.0, "--seed", 7, "--batch_size", 2),
@@ -59,9 +60,7 @@ def many(photos: Path) -> Path:
     return photos
 
 
-@pytest.mark.parametrize(
-    ("kind", "suffix"), quick(product(KINDS, [".csv", ".json", ".jsonl"]), ("searched", ".json"), ("drawn", ".csv"))
-)
+@pytest.mark.parametrize(("kind", "suffix"), quick(product(KINDS, SUFFIXES), ("searched", ".json"), ("drawn", ".csv")))
 def test_a_run_that_is_gone_on_gives_the_file_of_one(
     caption: Caption, many: Path, tmp_path: Path, kind: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +207,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused_ahead_of_the_work(
         assert told == (2, [], [f"vlrnn caption: --out {out}: a folder of this name is there; name another file"])
 
 
-@pytest.mark.parametrize("change", ["setting", "model", "images", "damage", "no text"])
+@pytest.mark.parametrize("change", quick(["setting", "model", "images", "damage", "no text"], "setting", "damage"))
 def test_only_the_same_run_is_gone_on(
     caption: Caption, photos: Path, tmp_path: Path, checkpoints: Any, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,8 +258,12 @@ def test_going_on_is_of_a_file(caption: Caption, photos: Path) -> None:
 # Scoring what was written.
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
-@pytest.mark.parametrize("references", ["file names", "numbers"])
+@pytest.mark.parametrize(
+    ("references", "suffix"),
+    quick(
+        product(["file names", "numbers"], [".csv", ".json", ".jsonl"]), ("file names", ".csv"), ("numbers", ".jsonl")
+    ),
+)
 def test_what_was_written_is_scored(
     caption: Caption, photos: Path, tmp_path: Path, suffix: str, references: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

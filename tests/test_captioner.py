@@ -5,6 +5,7 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
 }
 
 
-@pytest.mark.parametrize("kind", quick(DECODERS, "show-attend-tell", "stacked"))
+@pytest.mark.parametrize("kind", quick(DECODERS, "show-attend-tell"))
 def test_eight_examples_learnt_by_heart(dataset: Path, classifier_file: Path, tmp_path: Path, kind: str) -> None:
     examples, vocabulary = examples_of(dataset)
     examples = [Example(each.id, each.image_id, each.image, each.captions[:1]) for each in examples]
@@ -139,8 +140,9 @@ def stepped(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: An
     return parameters(task)
 
 
-@pytest.mark.parametrize("clip", [None, 0.1])
-@pytest.mark.parametrize("trainable_from", [None, "features.12"])
+@pytest.mark.parametrize(
+    ("trainable_from", "clip"), quick(product([None, "features.12"], [None, 0.1]), ("features.12", 0.1))
+)
 def test_accumulated_halves_are_the_batch(
     dataset: Path, classifier_file: Path, tmp_path: Path, clip: float | None, trainable_from: str | None
 ) -> None:

@@ -58,7 +58,7 @@ def test_when_searches_stop_and_when_training_does(told: str, meant: Any, capsys
     assert read["early_stopping"]["patience"] == 7
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("overlay", quick(OVERLAYS, *OVERLAYS[::4]), ids=lambda path: path.stem)
 def test_overlays(overlay: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What an overlay says holds, and what the class that it replaces was told is gone."""
     asks = CONFIGS / "vqa" in overlay.parents
@@ -124,7 +124,7 @@ def test_overlays_train(overlay: Path, scenes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "overlays", [[], *([each] for each in CELLS)], ids=lambda paths: "".join(p.stem for p in paths)
+    "overlays", quick([[], *([each] for each in CELLS)], []), ids=lambda paths: "".join(p.stem for p in paths)
 )
 def test_language_models_train(overlays: list[Path], tmp_path: Path) -> None:
     """The cells of captioners, in the same place of the recipe."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from demo_server import free_port, served
+from quick import quick
 
 from vlrnn.demo.app import command_line, main
 from vlrnn.demo.models import load
@@ -57,7 +58,7 @@ def picture(dataset: Path) -> Path:
     return dataset / example.image
 
 
-@pytest.fixture(params=[1280, 390], ids=["desk", "phone"])
+@pytest.fixture(params=[1280])
 def page(chromium: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     """The open page, which may ask nobody but this machine."""
     context = chromium.new_context(viewport={"width": request.param, "height": 900})
@@ -95,6 +96,7 @@ def uploaded(page: Any) -> Any:
     return page.get_by_label("Remove Image").or_(page.get_by_role("button", name="Clear")).first
 
 
+@pytest.mark.parametrize("page", quick([1280, 390], 1280), ids=["desk", "phone"], indirect=True)
 def test_a_picture_is_captioned_and_asked_about(page: Any, picture: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(picture)
     uploaded(page).wait_for()
@@ -120,7 +122,6 @@ def test_a_picture_is_captioned_and_asked_about(page: Any, picture: Path) -> Non
     assert cell(page, "is there a square?").is_visible()  # what was asked before stays
 
 
-@pytest.mark.parametrize("page", [1280], ids=["desk"], indirect=True)
 @pytest.mark.parametrize("after", ["nothing", "an example"])
 def test_a_bad_file_is_told_and_the_page_lives_on(page: Any, picture: Path, tmp_path: Path, after: str) -> None:
     if after == "an example":
@@ -144,7 +145,6 @@ def test_a_bad_file_is_told_and_the_page_lives_on(page: Any, picture: Path, tmp_
     page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
 
 
-@pytest.mark.parametrize("page", [1280], ids=["desk"], indirect=True)
 def test_an_example_is_taken(page: Any) -> None:
     examples = page.locator("button:has(img)")
     examples.nth(5).wait_for()
@@ -220,6 +220,7 @@ def test_models_of_another_kind_or_absent_are_told_of(checkpoints: Any) -> None:
         load(command_line(["--quickstart", "nowhere"]))
 
 
+@pytest.mark.slow
 def test_the_end_removes_what_was_uploaded(checkpoints: Any, picture: Path) -> None:
     """By SIGTERM, too; and the process of the models ends."""
     from gradio_client import Client, handle_file

@@ -325,12 +325,14 @@ def test_of_a_block_that_has_changed_the_rows_are_made_anew(
     assert settled(cache.folder)
 
 
+HALF_MADE = [
+    *((damage, "regions.npy") for damage in MAPS),
+    *((damage, "done.npy") for damage in MAPS if damage not in ("other shape", "other order")),  # one dimension
+]
+
+
 @pytest.mark.parametrize(
-    ("damage", "name"),
-    [
-        *((damage, "regions.npy") for damage in MAPS),
-        *((damage, "done.npy") for damage in MAPS if damage not in ("other shape", "other order")),  # one dimension
-    ],
+    ("damage", "name"), quick(HALF_MADE, ("truncated", "regions.npy"), ("objects", "regions.npy"), ("gone", "done.npy"))
 )
 def test_what_is_half_made_and_damaged_is_made_from_the_start(
     damage: str,

@@ -35,7 +35,7 @@ TRAINED = ("caches", "runs")
 
 
 def few(kind: str) -> int:
-    return 4 if kind in TRAINED else 12
+    return 3 if kind in TRAINED else 8
 
 
 def many(kind: str) -> int:

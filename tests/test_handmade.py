@@ -54,6 +54,7 @@ def test_gradient_descent_finds_a_twin(name: str) -> None:
     assert unlearnt > 1000
 
 
+@pytest.mark.slow
 def test_the_demo_tells_of_both(capsys: pytest.CaptureFixture[str]) -> None:
     assert DEMO["main"]([]) == 0
     told: Any = capsys.readouterr().out.splitlines()

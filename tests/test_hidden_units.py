@@ -16,6 +16,7 @@ from conftest import Checkpoints
 from every_cell import CELLS, LONG_MEMORY
 from numpy.typing import NDArray
 from PIL import Image
+from quick import quick
 from test_vqa_tasks import MAKERS
 
 from vlrnn.cli import main
@@ -335,7 +336,7 @@ def test_words_are_heard_too(text: Path) -> None:
     assert {"inside_quotes", "noun_just_said"} <= found.scores.keys()
 
 
-@pytest.mark.parametrize("batch", [2, 32])
+@pytest.mark.parametrize("batch", quick([2, 32], 32))
 def test_captions_are_heard_as_they_are_said(
     checkpoints: Checkpoints, captions: Path, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,6 +257,7 @@ def test_units_are_told_apart() -> None:
 SMALL = ["--depth", "3", "--width", "4", "--draws", "2", "--learning_steps", "2", "--resamples", "10"]
 
 
+@pytest.mark.slow
 def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = ["--initialisations", "zero", "kaiming", "--nonlinearities", "linear", "relu"]
     files = ["--out", str(tmp_path / "i.json"), "--picture", str(tmp_path / "i.svg")]

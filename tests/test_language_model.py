@@ -85,6 +85,7 @@ def best(workshop: TextWorkshop) -> str:
 # A run.
 
 
+@pytest.mark.slow
 def test_fit_chooses_the_lowest(workshop: TextWorkshop, best: str) -> None:
     rows = workshop.log()
     assert {"train/loss", "val/loss", "val/bits_per_character", "val/perplexity", "val/unseen"} <= rows[0].keys()
@@ -163,6 +164,7 @@ def test_of_words(workshop: TextWorkshop, tmp_path: Path) -> None:
     assert metrics["scores"]["perplexity"]["value"] == pytest.approx(2**bits)
 
 
+@pytest.mark.slow
 def test_memory_and_time_can_be_traded(workshop: TextWorkshop, tmp_path: Path) -> None:
     """Without dropout, whose draws fall otherwise, the same is learnt."""
     decoder = "--model.init_args.decoder.init_args"

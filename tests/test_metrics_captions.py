@@ -126,7 +126,7 @@ def test_captions_without_words_score_nothing_and_break_nothing() -> None:
 
 def test_one_image_with_many_references_takes_linear_time() -> None:
     """By the square of their number it would take hours."""
-    many = [f"a man rides board {number}" for number in range(30_000)]
+    many = [f"a man rides board {number}" for number in range(10_000)]
     scores = score_captions({1: many[7], 2: "two dogs"}, {1: many, 2: ["two dogs play"]})
     assert scores.per_image["ROUGE_L"][0] == 1
     assert scores.per_image["Bleu_4"][0] == pytest.approx(1)

@@ -154,6 +154,7 @@ def exported(export: Exported) -> Path:
     return export.folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["the exported one", "the demo"])
 def test_numpy_alone_captions_as_vlrnn_does(program: str, exported: Path, checkpoints: Any, tmp_path: Path) -> None:
     """Images as strangers have them, and every setting; one that cannot be read is told, and the others go on."""
@@ -176,6 +177,7 @@ def test_numpy_alone_captions_as_vlrnn_does(program: str, exported: Path, checkp
         assert scores == pytest.approx([expected.score, *(each["score"] for each in expected.alternatives)], abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*filter("early_stopping".__ne__, SETTINGS), "num_return_sequences"])
 def test_settings_have_the_bounds_of_vlrnn(name: str, exported: Path, checkpoints: Any) -> None:
     written, own = OnnxCaptioner(exported), Predictor.load(checkpoints.file)
@@ -192,6 +194,7 @@ def test_settings_have_the_bounds_of_vlrnn(name: str, exported: Path, checkpoint
                 assert written.settings(**{**more, name: value})[name] == value
 
 
+@pytest.mark.slow
 def test_a_model_that_draws_is_searched(exported: Path) -> None:
     written = OnnxCaptioner(exported)
     drawing = {"temperature": 1.0, "top_k": 5, "num_beams": 1, "num_return_sequences": 3}
@@ -200,6 +203,7 @@ def test_a_model_that_draws_is_searched(exported: Path) -> None:
     assert written.settings(num_beams=4, num_return_sequences=3)["num_return_sequences"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "flags"),
     [
@@ -243,6 +247,7 @@ def test_its_mistaken_arguments_are_one_line(arguments: list[str], capfd: pytest
     assert told.err[:-1].isprintable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [True, False, "never"])
 def test_its_flag_of_when_to_stop(value: bool | str, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
@@ -251,12 +256,14 @@ def test_its_flag_of_when_to_stop(value: bool | str, exported: Path, monkeypatch
     assert given == [{"early_stopping": value}]
 
 
+@pytest.mark.slow
 def test_the_command_checks_on_real_files(export: Exported) -> None:
     assert "the same caption for 8 of 8 images" in export.printed
     about = json.loads((export.folder / "captioner.json").read_text())
     assert about["words"][:4] == ["<pad>", "<bos>", "<eos>", "<unk>"]
 
 
+@pytest.mark.slow
 def test_another_model_does_not_agree(exported: Path, checkpoints: Any, photos: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("vlrnn.portable.export_captioner", lambda *_, **__: [])  # what was exported stays
     task = captioner(DECODERS["attends"](), load_task(checkpoints.file, Captioner))

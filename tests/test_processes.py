@@ -16,6 +16,7 @@ import forked
 import pytest
 import torch
 import yaml
+from quick import quick
 from test_training_cli import Workshop, wait_for
 
 from vlrnn.files import read_json
@@ -70,6 +71,7 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
     assert scores[0]["scores"] == scores[1]["scores"]
 
 
+@pytest.mark.slow
 def test_batch_norm_of_each_process_is_told(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
     learns = ("--data.cache", "null", f"--{ENCODER}.trainable_from", "features.12")
@@ -203,7 +205,7 @@ def ends(process: int) -> None:
 
 @pytest.mark.parametrize(
     ("rank", "started"),
-    [(0, of_a_cluster), (1, of_a_cluster), pytest.param(0, by_lightning, marks=pytest.mark.slow)],
+    quick([(0, of_a_cluster), (1, of_a_cluster), (0, by_lightning)], (1, of_a_cluster)),
 )
 def test_a_rank_that_dies_ends_the_others(
     rank: int, started: Any, classifier_file: Path, dataset: Path, tmp_path: Path
@@ -217,6 +219,7 @@ def test_a_rank_that_dies_ends_the_others(
     assert "another process of this training has ended" in told
 
 
+@pytest.mark.slow
 def test_a_job_that_is_to_end_leaves_its_last_checkpoint(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     """And no other: Lightning's would lie within a step, and be taken for newer from then on."""
     shop = Workshop(tmp_path, classifier_file, dataset)
@@ -230,11 +233,10 @@ def test_a_job_that_is_to_end_leaves_its_last_checkpoint(classifier_file: Path, 
 
 @pytest.mark.parametrize(
     ("rank", "number", "started"),
-    [
+    quick(
+        [(0, signal.SIGINT, of_a_cluster), (1, signal.SIGTERM, of_a_cluster), (0, signal.SIGINT, by_lightning)],
         (0, signal.SIGINT, of_a_cluster),
-        (1, signal.SIGTERM, of_a_cluster),
-        pytest.param(0, signal.SIGINT, by_lightning, marks=pytest.mark.slow),
-    ],
+    ),
 )
 def test_where_one_is_asked_to_end_all_do(
     rank: int, number: signal.Signals, started: Any, classifier_file: Path, dataset: Path, tmp_path: Path

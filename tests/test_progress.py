@@ -9,6 +9,7 @@ from typing import Any
 
 import forked
 import pytest
+from quick import quick
 
 from vlrnn import progress as progress_module
 from vlrnn.progress import Lines, progress, quiet_if_asked, span, track
@@ -149,7 +150,7 @@ def commands(checkpoints: Any, dataset: Path, photos: Path, tmp_path: Path) -> d
     }
 
 
-@pytest.mark.parametrize("name", ["preparing", "captioning", "probing"])
+@pytest.mark.parametrize("name", quick(["preparing", "captioning", "probing"], "captioning"))
 def test_results_do_not_hang_on_progress(commands: dict[str, list[str]], name: str) -> None:
     """A bar with the rate stands on a terminal, and none with --quiet; what is said on stdout is the same."""
     code, out, bar = run(commands[name], terminal=True)

@@ -111,6 +111,7 @@ def test_every_cell_is_scored_and_timed(study: Callable[..., int], scenes: Path,
     assert (out / "recurrences.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_it_goes_on_with_more_cells_and_no_other_recipe(
     study: Callable[..., int], of_one_cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

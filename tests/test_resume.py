@@ -10,7 +10,6 @@ from typing import Any
 import forked
 import pytest
 import torch
-from quick import quick
 from test_training_cli import Workshop
 
 from vlrnn.files import read_json
@@ -90,7 +89,8 @@ def same_run(ours: Path, theirs: Path) -> None:
     assert logged(ours) == logged(theirs)
 
 
-@pytest.mark.parametrize("variant", quick(VARIANTS, "captions drawn anew"))
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_killed_run_ends_as_if_it_had_not_been(
     variant: str, classifier_file: Path, dataset: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from quick import quick
 
 from vlrnn.cli import main
 from vlrnn.files import read_json
@@ -161,7 +162,9 @@ def test_what_training_reads_is_not_moved_aside(
     assert Path("run.old-1").exists() != reads
 
 
-@pytest.mark.parametrize("named", ["absent.ckpt", "best", "https://example.org/a.ckpt", "s3://bucket/a.ckpt", "pipe"])
+@pytest.mark.parametrize(
+    "named", quick(["absent.ckpt", "best", "https://example.org/a.ckpt", "s3://bucket/a.ckpt", "pipe"], "best", "pipe")
+)
 def test_a_checkpoint_that_is_not_there_is_told_at_once(
     named: str, run: Path, fit: Fit, small_recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,7 +303,7 @@ SPELLINGS: dict[str, Callable[[Path], str]] = {
 }
 
 
-@pytest.mark.parametrize("spelling", list(SPELLINGS))
+@pytest.mark.parametrize("spelling", quick(SPELLINGS, "through a link"))
 def test_a_worse_model_does_not_replace_the_best(spelling: str, run: Path, fit: Fit) -> None:
     """However its folder is called. The best is given a score here that no model has."""
     best = run / "checkpoints" / "best.ckpt"

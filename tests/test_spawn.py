@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from quick import quick
 from test_datamodule import attached
 from test_waiting import ANSWERS, WORDS, questions
 from torch.utils.data import DataLoader
@@ -79,7 +80,9 @@ def same(one: Any, other: Any) -> None:
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs
 
 
-@pytest.mark.parametrize(("method", "kind"), [("spawn", "captions"), ("forkserver", "vqa")])
+@pytest.mark.parametrize(
+    ("method", "kind"), quick([("spawn", "captions"), ("forkserver", "vqa")], ("spawn", "captions"))
+)
 def test_an_epoch(method: str, kind: str, scenes: Path, encoder: CNNEncoder, tmp_path: Path) -> None:
     epochs = []
     for workers in (0, 1):

@@ -239,6 +239,7 @@ def trials(out: Path) -> list[dict[str, Any]]:
     return json.loads((out / "metrics.json").read_text())["details"]["trials"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_as_if_it_had_not_ended(
     study: Callable[..., int], runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from quick import quick
 from test_run_start import Fit, told
 
 from vlrnn.cli import main
@@ -120,7 +121,7 @@ def plain(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.mark.parametrize("option", list(WORK))
+@pytest.mark.parametrize("option", quick(WORK, "accumulate_grad_batches", "StochasticWeightAveraging"))
 def test_what_is_accepted_works(
     option: str,
     fit: Fit,

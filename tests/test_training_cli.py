@@ -255,6 +255,7 @@ def test_a_checkpoint_is_scored_on_other_data(workshop: Any, make_dataset: Calla
     assert json.loads((run / "metrics.json").read_text())["scores"]["CIDEr"]["n"] == 4
 
 
+@pytest.mark.slow
 def test_a_few_examples_are_learnt_by_heart(workshop: Any, tmp_path: Path) -> None:
     """Validation is on those of train, so that its scores say whether they are."""
     rate = "--model.init_args.optimization.lr", "0.03", "--model.init_args.decoder.init_args.dropout", "0"

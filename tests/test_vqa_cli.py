@@ -66,7 +66,7 @@ def recipe_in(folder: Path, questions: Path, head: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("head", ["classifier", "generative"])
+@pytest.mark.parametrize("head", quick(["classifier", "generative"], "generative"))
 def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, run = recipe_in(tmp_path, questions, head), tmp_path / "run"
     assert main(["fit", "--config", str(recipe), "--data.max_answer_length", "7"]) == 0

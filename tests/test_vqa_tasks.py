@@ -195,7 +195,7 @@ def test_members_learn_to_speak_apart_and_speak_together() -> None:
         generative(members=0)
 
 
-@pytest.mark.parametrize("name", quick(ALL, "soft", "members", "show-attend-tell", "generative-stacked"))
+@pytest.mark.parametrize("name", quick(ALL, "soft", "generative-stacked"))
 def test_eight_questions_learnt_by_heart(name: str, tmp_path: Path) -> None:
     task = train(ALL[name](), tmp_path, 300)
     said = {each.id: each for each in task.predict(batch())}
