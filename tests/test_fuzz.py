@@ -66,7 +66,8 @@ def test_many_bad_inputs(kind: str, world: World, tmp_path: Path) -> None:
     told = f"{kind:<12}{codes[2]:>6} refused{codes[0]:>6} taken"
     print(f"\n{told}, seed {running.SEED}, {time.monotonic() - began:.0f} seconds")
     assert codes[0]
-    assert codes[2] >= (0 if kind == "caches" else len(outcomes) // 50)  # else it was no bad input
+    rare = {"caches": 0, "captions": len(outcomes) // 100}  # most texts are captions
+    assert codes[2] >= rare.get(kind, len(outcomes) // 50)  # else it was no bad input
 
 
 def assert_faultless(outcomes: list[Outcome]) -> None:
