@@ -16,9 +16,8 @@ class WordScores(nn.Linear):
     """
 
     def forward(self, vectors: Tensor) -> Tensor:
-        rows = vectors.numel() // vectors.shape[-1]
+        flat = vectors.reshape(-1, self.in_features)
         plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or vectors.device.type != "cpu"
-        if plain or rows > _FEW_ROWS:
+        if plain or len(flat) > _FEW_ROWS:
             return super().forward(vectors)
-        flat = vectors.reshape(rows, -1)
-        return torch.addmm(self.bias[:, None], self.weight, flat.T).T.reshape(*vectors.shape[:-1], -1)
+        return torch.addmm(self.bias[:, None], self.weight, flat.T).T.reshape(*vectors.shape[:-1], self.out_features)
