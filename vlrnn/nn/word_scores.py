@@ -10,9 +10,8 @@ _FEW_ROWS = 8
 class WordScores(nn.Linear):
     """`nn.Linear` [..., E] -> [..., V] that is fast for the few rows of a beam search for one image.
 
-    BLAS multiplies few rows x by a large matrix as W x^T in about half the time of x W^T, because it reads W row by row
-    in the first form (10,000 words, 512 wide, five rows on one core: 3.7 ms against 6.6 ms). Gradients, compiled
-    programs and exports use the plain form.
+    On a CPU, few rows x times a large matrix take less time as W x^T than as x W^T, the same product
+    (`benchmarks/beam_search.py`, one image). Gradients, compiled programs and exports use the plain form.
     """
 
     def forward(self, vectors: Tensor) -> Tensor:
