@@ -34,7 +34,7 @@ class Checkpoints(ModelCheckpoint):
 
     Args:
         monitor: the score by which the best is chosen; in a recipe, left out, the task's own.
-        mode: `max` or `min`, the better; left out, what the task's own score says, of another score `max`.
+        mode: `max` or `min`, the better; left out, what the task's own score says, of a loss `min`, of others `max`.
         last_every_n_steps: how often `last.ckpt` is written within an epoch; it also is at the end of each.
         verbose: tell of each best.
     """
