@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from one_process import in_one_process
+from snapshots import check_snapshot, folder_lines
 
 from vlrnn.cli import main
 from vlrnn.data.images import pixels
@@ -125,6 +126,13 @@ def test_it_leaves_what_it_promises(small: Path) -> None:
             assert f"<h4>{name}: {run}</h4>" in page
     assert (small / "report.md").is_file()
     assert len(json.loads((small / "report.json").read_text())["sections"]) == 2
+
+
+def test_its_files_are_as_they_were(small: Path) -> None:
+    """The keys of its own results, and the names of all that it leaves; those of runs are in `test_contract`."""
+    lines = folder_lines(small, "quickstart", names_only=["*/*/*", "*/report.json"])
+    left_out = ("/images/", "/cache/", "/tensorboard/")  # named by number, by arguments of the encoder, by time
+    check_snapshot("quickstart", [line for line in lines if not any(each in line for each in left_out)])
 
 
 def test_its_commands_work(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
