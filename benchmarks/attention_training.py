@@ -11,8 +11,8 @@ from literal import Literal, captions, decoder_of
 from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor
 
-from vlrnn.nn.context import Context
-from vlrnn.tasks.objectives import WordLoss
+from vlrnn.nn.encoders.base import Context
+from vlrnn.training.objectives.cross_entropy import WordLoss
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from literal import Literal, decoder_of, same
 from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor
 
-from vlrnn.decoding.search import Decoding, search
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import ShowAttendTell
+from vlrnn.generation.search import Decoding, search
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.encoders.base import Context
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
 
 

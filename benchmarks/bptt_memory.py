@@ -23,9 +23,9 @@ def measure(way: str, length: int, device: str) -> tuple[float, float]:
     """The memory that a pass over a stream takes, in MiB, and its seconds."""
     import torch
 
-    from vlrnn.nn.recurrence import LSTM
-    from vlrnn.nn.stream import StreamDecoder
-    from vlrnn.nn.tree import map_tree
+    from vlrnn.nn.batching import map_tree
+    from vlrnn.nn.decoders.language_model import StreamDecoder
+    from vlrnn.nn.recurrent.rnn import LSTM
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -16,10 +16,10 @@ from beam_search import found
 from literal import captions, decoder_of
 from side_by_side import arguments_of, begin, in_turns, keep
 
+from vlrnn.data.records import Id
 from vlrnn.metrics import CaptionScorer
-from vlrnn.nn.context import Context
-from vlrnn.records import Id
-from vlrnn.tasks.objectives import WordLoss
+from vlrnn.nn.encoders.base import Context
+from vlrnn.training.objectives.cross_entropy import WordLoss
 
 
 def curve(name: str, ways: Mapping[int, Callable[[], Any]], repeats: int) -> dict[str, Any]:

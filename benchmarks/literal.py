@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.decoders import ShowAttendTell
-from vlrnn.nn.recurrence import LSTM
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
 
 

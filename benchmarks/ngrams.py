@@ -7,9 +7,9 @@ test as a language model's data are. A language model is to be better.
 import argparse
 from collections.abc import Sequence
 
-from vlrnn.data.text_stream import TextStream
-from vlrnn.metrics.text import ngram_bits
-from vlrnn.text.units import Characters, Words
+from vlrnn.data.text_datamodule import TextStream
+from vlrnn.metrics.perplexity import ngram_bits
+from vlrnn.text.lm_tokenizers import Characters, Words
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,9 +16,10 @@ import torch
 from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor, nn
 
-from vlrnn.nn.cells import named_cell
-from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
-from vlrnn.nn.tree import Tree, leaves
+from vlrnn.nn.batching import Tree, leaves
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
+from vlrnn.nn.recurrent.spec import named_cell
 
 CELLS = (
     "rnn",

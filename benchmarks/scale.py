@@ -22,20 +22,20 @@ from typing import Any
 
 from side_by_side import arguments_of, keep
 
-from vlrnn.records import Example, write_dataset
+from vlrnn.data.records import Example, write_dataset
 
 PER_SHARD = 100_000
 WORDS = ("a", "the", "red", "blue", "small", "large", "dog", "cat", "horse", "bus", "sits", "runs", "stands", "waits")
 RECIPE = """
 model:
-  class_path: vlrnn.tasks.captioning.Captioner
+  class_path: vlrnn.tasks.Captioner
   init_args:
-    encoder: {class_path: vlrnn.nn.encoders.CNNEncoder, init_args: {name: shufflenet_v2_x0_5, size: 32}}
+    encoder: {class_path: vlrnn.nn.CNNEncoder, init_args: {name: shufflenet_v2_x0_5, size: 32}}
     decoder:
-      class_path: vlrnn.nn.decoders.ShowAttendTell
+      class_path: vlrnn.nn.ShowAttendTell
       init_args:
-        recurrence: {class_path: vlrnn.nn.recurrence.LSTM, init_args: {width: 32}}
-        attention: {class_path: vlrnn.nn.attention.SoftAttention, init_args: {width: 32}}
+        recurrence: {class_path: vlrnn.nn.LSTM, init_args: {width: 32}}
+        attention: {class_path: vlrnn.nn.SoftAttention, init_args: {width: 32}}
         embedding: 32
 data: {batch_size: 32, min_count: 1}
 trainer: {accelerator: cpu, max_steps: 1, limit_val_batches: 1, logger: false, enable_model_summary: false}
@@ -77,7 +77,7 @@ def first_batch(folder: str) -> dict[str, float]:
     import pytorch_lightning as pl
     import torch
 
-    from vlrnn.tasks.recipe import run_recipe
+    from vlrnn.training.cli import run_recipe
 
     torch.set_num_threads(1)
     began, found = time.monotonic(), dict[str, float]()

@@ -21,7 +21,8 @@ NAMES = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr")
 def ours(references: str, predictions: str) -> dict[str, float]:
     """Times in seconds and scores by vlrnn."""
     start = time.perf_counter()
-    from vlrnn.interchange import match, read_predictions, read_references
+    from vlrnn.data.formats.captions import read_predictions, read_references
+    from vlrnn.data.matching import match
     from vlrnn.metrics import CaptionScorer
 
     matched = match(read_predictions(predictions), read_references(references), "skip")

@@ -17,19 +17,19 @@ from typing import Any
 import pytorch_lightning as pl
 from side_by_side import arguments_of, begin, keep
 
-from vlrnn.data.synthetic import make_scenes
-from vlrnn.tasks.recipe import run_recipe
+from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.training.cli import run_recipe
 
 RECIPE = """
 model:
-  class_path: vlrnn.tasks.captioning.Captioner
+  class_path: vlrnn.tasks.Captioner
   init_args:
-    encoder: {class_path: vlrnn.nn.encoders.CNNEncoder, init_args: {name: shufflenet_v2_x0_5, size: 64}}
+    encoder: {class_path: vlrnn.nn.CNNEncoder, init_args: {name: shufflenet_v2_x0_5, size: 64}}
     decoder:
-      class_path: vlrnn.nn.decoders.ShowAttendTell
+      class_path: vlrnn.nn.ShowAttendTell
       init_args:
-        recurrence: {class_path: vlrnn.nn.recurrence.LSTM, init_args: {width: 32}}
-        attention: {class_path: vlrnn.nn.attention.SoftAttention, init_args: {width: 32}}
+        recurrence: {class_path: vlrnn.nn.LSTM, init_args: {width: 32}}
+        attention: {class_path: vlrnn.nn.SoftAttention, init_args: {width: 32}}
         embedding: 32
 data: {batch_size: 4, min_count: 1}
 trainer: {accelerator: cpu, max_epochs: 1000000, check_val_every_n_epoch: 50, enable_model_summary: false}

@@ -13,12 +13,11 @@ from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor, nn
 
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.context import Context
+from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.glimpses import Glimpses
-from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU
-from vlrnn.nn.understanding import Understanding
+from vlrnn.nn.question_encoder import QuestionEncoder
+from vlrnn.nn.question_image import Glimpses, Understanding
+from vlrnn.nn.recurrent.rnn import GRU
 
 
 def main() -> None:

@@ -24,10 +24,10 @@ from PIL import Image
 from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import nn
 
-from vlrnn.decoding.search import Decoding
+from vlrnn.generation.search import Decoding
+from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics import CaptionScorer
-from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.predictor import Predictor
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import EOS, Vocabulary
 

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.coco import name_by_files, read_coco
-from vlrnn.data.karpathy import read_karpathy
-from vlrnn.data.prepare import SPLIT_NAMES, Dropped, Splits, publish, script, script_parser
+from vlrnn.data.formats.base import SPLIT_NAMES, Dropped, Splits
+from vlrnn.data.formats.coco import name_by_files, read_coco
+from vlrnn.data.formats.karpathy import read_karpathy
+from vlrnn.data.prepare.base import publish, script, script_parser
+from vlrnn.data.records import SPLITS
 from vlrnn.errors import UserError
-from vlrnn.records import SPLITS
 from vlrnn.terminal import print_line
 
 COCO_SOURCE = "Lin et al., ECCV 2014; Chen et al., arXiv 1504.00325"

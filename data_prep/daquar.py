@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.daquar import read_daquar
+from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.daquar import read_daquar
 from vlrnn.data.images import find_images
-from vlrnn.data.prepare import Dropped, Splits, find_first, publish, script, script_parser
-from vlrnn.data.splitting import add_dev_options, cut_dev, cut_fold
+from vlrnn.data.prepare.base import find_first, publish, script, script_parser
+from vlrnn.data.records import Example
+from vlrnn.data.splits import add_dev_options, cut_dev, cut_fold
 from vlrnn.errors import UserError
-from vlrnn.records import Example
 from vlrnn.terminal import print_line
 
 _IMAGE_FOLDERS = ("images", "nyu_depth_images")

@@ -4,9 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from vlrnn.data.easy_vqa import read_easy_vqa
-from vlrnn.data.prepare import Dropped, publish, script, script_parser
-from vlrnn.data.splitting import add_dev_options, cut_dev
+from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.easy_vqa import read_easy_vqa
+from vlrnn.data.prepare.base import publish, script, script_parser
+from vlrnn.data.splits import add_dev_options, cut_dev
 from vlrnn.files import read_text
 from vlrnn.terminal import print_line
 

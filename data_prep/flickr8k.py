@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from vlrnn.data.flickr import prepare_flickr
-from vlrnn.data.prepare import script, script_parser
+from vlrnn.data.prepare.base import script, script_parser
+from vlrnn.data.prepare.flickr import prepare_flickr
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from vlrnn.data.caption_table import read_captions
-from vlrnn.data.folder import folder_script
+from vlrnn.data.formats.table import read_captions
+from vlrnn.data.prepare.folder import folder_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:

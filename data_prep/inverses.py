@@ -7,10 +7,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from vlrnn.data.inverses import with_inverses
-from vlrnn.data.prepare import Dropped, publish, script, script_parser
+from vlrnn.data.formats.base import Dropped
+from vlrnn.data.prepare.base import publish, script, script_parser
+from vlrnn.data.records import describe_dataset, open_split
+from vlrnn.data.synthetic.questions import with_inverses
 from vlrnn.errors import UserError
-from vlrnn.records import describe_dataset, open_split
 
 
 def main(argv: Sequence[str] | None = None) -> int:

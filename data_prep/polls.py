@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.prepare import script
+from vlrnn.data.prepare.base import script
 from vlrnn.errors import Parser, UserError
-from vlrnn.probes.object_sets import read_object_sets
-from vlrnn.probes.polls import make_polls, write_polls
+from vlrnn.probes.object_annotations import read_object_sets
+from vlrnn.probes.pope_questions import make_polls, write_polls
 from vlrnn.terminal import print_line
 
 

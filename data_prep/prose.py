@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.prepare import script
-from vlrnn.data.scene_prose import paragraphs
+from vlrnn.data.prepare.base import script
+from vlrnn.data.synthetic.dataset import paragraphs
 from vlrnn.errors import Parser, UserError
 from vlrnn.files import replacing
 from vlrnn.terminal import print_line

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.prepare import script
+from vlrnn.data.prepare.base import script
 from vlrnn.data.shards import write_shards
 from vlrnn.errors import Parser
 from vlrnn.terminal import print_line

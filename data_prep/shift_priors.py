@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.prepare import Dropped, Splits, publish, script, script_parser
-from vlrnn.data.shifting import draw_order, shift
-from vlrnn.data.splitting import cut_dev, dev_share
+from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.prepare.base import publish, script, script_parser
+from vlrnn.data.prior_shift import draw_order, shift
+from vlrnn.data.records import SPLITS, describe_dataset, open_split
+from vlrnn.data.splits import cut_dev, dev_share
 from vlrnn.errors import UserError
-from vlrnn.records import SPLITS, describe_dataset, open_split
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.prepare import script
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.prepare.base import script
+from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.errors import Parser
 from vlrnn.terminal import print_line
 

@@ -4,11 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from vlrnn.data.prepare import Dropped, publish, script
-from vlrnn.data.splitting import add_dev_options, cut_dev
-from vlrnn.data.vqa import LICENCE, find_photographs, find_vqa_file, read_vqa, vqa_parser
+from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.vqa import LICENCE, read_vqa
+from vlrnn.data.prepare.base import publish, script
+from vlrnn.data.prepare.vqa import find_photographs, find_vqa_file, vqa_parser
+from vlrnn.data.records import Example
+from vlrnn.data.splits import add_dev_options, cut_dev
 from vlrnn.errors import UserError
-from vlrnn.records import Example
 from vlrnn.terminal import print_line
 
 

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.prepare import Dropped, Splits, publish, script
-from vlrnn.data.vqa import LICENCE, find_photographs, find_vqa_file, read_vqa, vqa_parser
+from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.vqa import LICENCE, read_vqa
+from vlrnn.data.prepare.base import publish, script
+from vlrnn.data.prepare.vqa import find_photographs, find_vqa_file, vqa_parser
+from vlrnn.data.records import Example
 from vlrnn.errors import UserError
-from vlrnn.records import Example
 from vlrnn.terminal import print_line
 
 TESTS = ("test2015", "test-dev2015")

@@ -8,10 +8,9 @@ import sys
 
 from vlrnn.data.images import open_image
 from vlrnn.errors import Parser, UserError
-from vlrnn.predictor import Predictor
-from vlrnn.report.attention import save_attention
-from vlrnn.terminal import escaping_streams, print_line
-from vlrnn.text.percent import percent
+from vlrnn.inference.predictor import Predictor
+from vlrnn.report.attention_figure import save_attention
+from vlrnn.terminal import escaping_streams, percent, print_line
 
 
 def main() -> int:

@@ -14,16 +14,16 @@ import pytorch_lightning as pl
 from PIL import Image
 
 from vlrnn import Captioner, CNNEncoder, Decoding, DotAttention, Predictor, ShowAttendTell, VisionLanguageData
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.records import Prediction, open_split, write_records
+from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.metrics import CaptionScorer
-from vlrnn.metrics.comparison import compare
-from vlrnn.nn.recurrence import LSTM
+from vlrnn.metrics.captions import compare
+from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.probes.chair import probe_chair
-from vlrnn.records import Prediction, open_split, write_records
-from vlrnn.report.attention import save_attention
+from vlrnn.report.attention_figure import save_attention
 from vlrnn.studies.pretraining import pretrain
-from vlrnn.tasks.checkpoint import save_pretrained
-from vlrnn.tasks.optimization import Optimization
+from vlrnn.training.checkpoint import save_pretrained
+from vlrnn.training.optimization import Optimization
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlrnn.cli import main
-from vlrnn.records import Example, open_split, write_dataset
+from vlrnn.data.records import Example, open_split, write_dataset
 
 torch.set_num_threads(1)  # tensors here are too small for more to help
 settings.register_profile("quick", max_examples=40, deadline=None)
@@ -120,13 +120,13 @@ def dataset(make_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPath
 
 SMALL_RECIPE: dict[str, Any] = {
     "model": {
-        "class_path": "vlrnn.tasks.captioning.Captioner",
+        "class_path": "vlrnn.tasks.Captioner",
         "init_args": {
-            "encoder": {"class_path": "vlrnn.nn.encoders.NoImage"},
+            "encoder": {"class_path": "vlrnn.nn.NoImage"},
             "decoder": {
-                "class_path": "vlrnn.nn.decoders.ShowAndTell",
+                "class_path": "vlrnn.nn.ShowAndTell",
                 "init_args": {
-                    "recurrence": {"class_path": "vlrnn.nn.recurrence.GRU", "init_args": {"width": 8}},
+                    "recurrence": {"class_path": "vlrnn.nn.GRU", "init_args": {"width": 8}},
                     "embedding": 8,
                 },
             },
@@ -195,16 +195,18 @@ def checkpoints(
 
     from vlrnn.data.batches import Item, collate
     from vlrnn.data.images import open_image, pixels
-    from vlrnn.decoding.search import Decoding
+    from vlrnn.generation.search import Decoding
     from vlrnn.nn.attention import SoftAttention
-    from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
-    from vlrnn.nn.encoders import CNNEncoder
-    from vlrnn.nn.recurrence import GRU, LSTM
+    from vlrnn.nn.decoders.base import Decoder
+    from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+    from vlrnn.nn.decoders.show_tell import ShowAndTell
+    from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+    from vlrnn.nn.recurrent.rnn import GRU, LSTM
     from vlrnn.tasks.captioning import Captioner
-    from vlrnn.tasks.checkpoint import save_pretrained
-    from vlrnn.tasks.optimization import Optimization
-    from vlrnn.text.tokenizer import tokenize
+    from vlrnn.text.ptb_tokenizer import tokenize
     from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
+    from vlrnn.training.checkpoint import save_pretrained
+    from vlrnn.training.optimization import Optimization
 
     made, saved = tmp_path_factory.mktemp("gone"), tmp_path_factory.mktemp("checkpoints")
     data, weights = make_dataset(made / "data", sizes=(12, 0, 0)), made / "weights.safetensors"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vlrnn.records import Example, open_split
+from vlrnn.data.records import Example, open_split
 
 SCRIPTS = Path(__file__).parent.parent / "data_prep"
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlrnn.data.records import Prediction
 from vlrnn.demo.app import asking, command_line, serving
 from vlrnn.demo.models import Models, reply
 from vlrnn.demo.uploads import UploadFolder, upload_folder
-from vlrnn.records import Prediction
 
 ENDPOINTS: dict[str, list[Any]] = {
     "caption": [5, 0, 10, 0, 1, 1],

@@ -5,13 +5,14 @@ recurrences find each)."""
 
 from collections.abc import Callable
 
-from vlrnn.nn.gated import CoupledLSTM, LayerNormLSTM, PeepholeLSTM
-from vlrnn.nn.linear_cells import LRU, RGLRU, MinGRU, MinLSTM
-from vlrnn.nn.mamba import Mamba
-from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
-from vlrnn.nn.rwkv import RWKV
-from vlrnn.nn.self_attention import CausalSelfAttention
-from vlrnn.nn.stacks import HighwayStack, ResidualStack
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.causal_attention import CausalSelfAttention
+from vlrnn.nn.recurrent.linear import LRU, RGLRU, MinGRU, MinLSTM
+from vlrnn.nn.recurrent.lstm_variants import CoupledLSTM, LayerNormLSTM, PeepholeLSTM
+from vlrnn.nn.recurrent.mamba import Mamba
+from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
+from vlrnn.nn.recurrent.rwkv import RWKV
+from vlrnn.nn.recurrent.wrappers import HighwayStack, ResidualStack
 
 Make = Callable[..., Recurrence]
 

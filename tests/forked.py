@@ -26,7 +26,13 @@ PATIENCE = 300
 
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["vlrnn.tasks.recipe", "vlrnn.commands.caption", "vlrnn.commands.ask", "vlrnn.predictor", "torchvision.models"]
+    [
+        "vlrnn.training.cli",
+        "vlrnn.commands.caption",
+        "vlrnn.commands.ask",
+        "vlrnn.inference.predictor",
+        "torchvision.models",
+    ]
 )
 
 

@@ -20,8 +20,8 @@ import yaml
 
 from vlrnn.cli import main
 from vlrnn.files import read_json
-from vlrnn.tasks.checkpoint import read_checkpoint
-from vlrnn.tasks.recipe import run_recipe  # noqa: F401 (imported once, for all children)
+from vlrnn.training.checkpoint import read_checkpoint
+from vlrnn.training.cli import run_recipe  # noqa: F401 (imported once, for all children)
 
 
 def begin(arguments: Sequence[str], log: Path) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-STUDIES = ("dose_response", "horizon", "quickstart", "recurrences", "sweep")
+STUDIES = ("cells.horizon", "dose_response", "quickstart", "recurrences", "sweep")
 
 
 def in_one_process(patch: pytest.MonkeyPatch) -> None:

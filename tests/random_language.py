@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlrnn.decoding.search import Decoding, Hypotheses, search
-from vlrnn.nn.tree import Tree
+from vlrnn.generation.search import Decoding, Hypotheses, search
+from vlrnn.nn.batching import Tree
 
 BOS, EOS, V = 1, 2, 5
 TABLE = 997

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vlrnn.cli import main
-from vlrnn.metrics.bootstrap import Floats
+from vlrnn.metrics.statistics import Floats
 from vlrnn.probes.amplification import amplify, bias_of, count, probe_amplification, total
 from vlrnn.probes.gender_words import GenderWords
 from vlrnn.probes.labels import LabelledImage, Labels, Named, named_in
-from vlrnn.probes.object_spans import PhraseTable
+from vlrnn.probes.object_mentions import PhraseTable
 
 
 def labels(attributes: Any, tasks: Any) -> Labels:

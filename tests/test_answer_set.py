@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.errors import UserError
-from vlrnn.text.answer_set import AnswerPrior, AnswerSet, majority, worth
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet, majority, worth
 
 
 @given(count=st.integers(0, 10), annotators=st.integers(2, 10))

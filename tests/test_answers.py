@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrnn.text.answers import PROTOCOLS, canonical, clean, items, normalise, read, spell, without_punctuation
+from vlrnn.text.vqa_normalization import PROTOCOLS, canonical, clean, items, normalise, read, spell, without_punctuation
 
 MARKS = ';/[]"{}()=+\\_-><@`,?!'
 TEXTS = st.text(st.sampled_from([*MARKS, *".,'\n\t aAthedonw10²"]), max_size=24)

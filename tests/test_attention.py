@@ -7,9 +7,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlrnn.nn.attention import Attention, DotAttention, SoftAttention
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import ShowAttendTell
-from vlrnn.nn.recurrence import GRU
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.recurrent.rnn import GRU
 
 B, K, N, D, Q, A = 3, 2, 5, 7, 6, 4
 EVERY = pytest.mark.parametrize("make", [SoftAttention, DotAttention])

@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 
 import vlrnn
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.predictor import Predictor
+from vlrnn.data.records import AttentionMaps, Prediction, RecordFile, open_split
+from vlrnn.inference.predictor import Predictor
 from vlrnn.provenance import provenance
-from vlrnn.records import AttentionMaps, Prediction, RecordFile, open_split
 
 
 def run_of(checkpoint: Path, data: Path, run: Path) -> Path:

@@ -13,16 +13,16 @@ from conftest import COLOURS, Checkpoints
 
 from vlrnn.cli import main
 from vlrnn.data.images import open_image, pixels
+from vlrnn.data.records import open_split, write_records
 from vlrnn.errors import UserError
-from vlrnn.instruments.attribution import Named, _named, _spread, attribution
-from vlrnn.instruments.encoded import encoded
+from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.decoders import ShowAttendTell
-from vlrnn.nn.encoders import NoImage
-from vlrnn.nn.recurrence import GRU
-from vlrnn.predictor import Predictor
-from vlrnn.probes.object_spans import Span
-from vlrnn.records import open_split, write_records
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.recurrent.rnn import GRU
+from vlrnn.probes.model.attribution import Named, _named, _spread, attribution
+from vlrnn.probes.model.encoded_split import encoded
+from vlrnn.probes.object_mentions import Span
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
 

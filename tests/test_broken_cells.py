@@ -11,9 +11,10 @@ import test_recurrence as laws
 import torch
 from torch import Tensor
 
-from vlrnn.nn.gated import PeepholeLSTM
-from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
-from vlrnn.nn.tree import Tree, map_tree
+from vlrnn.nn.batching import Tree, map_tree
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.lstm_variants import PeepholeLSTM
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
 
 
 class StepIsAnother(GRU):

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.cli import main
-from vlrnn.metrics.bootstrap import Floats
-from vlrnn.probes.confidence import BINS, RISKS, Judged, fit_temperature, tempered
-from vlrnn.records import Example, Prediction, write_records
+from vlrnn.data.records import Example, Prediction, write_records
+from vlrnn.metrics.statistics import Floats
+from vlrnn.probes.calibration import BINS, RISKS, Judged, fit_temperature, tempered
 
 ANSWERS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.33, 0.5, 0.99, 1.0]), st.sampled_from([0.0, 0.3, 1.0])),

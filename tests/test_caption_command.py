@@ -21,7 +21,7 @@ from PIL import Image
 from quick import quick
 
 from vlrnn.cli import main
-from vlrnn.records import Prediction, RecordFile
+from vlrnn.data.records import Prediction, RecordFile
 
 
 class Told(NamedTuple):
@@ -405,7 +405,7 @@ def test_checkpoints_that_are_none(caption: Caption, checkpoints: Any, photos: P
     foreign = tmp_path / "foreign"
     shutil.copytree(checkpoints.folder, foreign)
     config = (foreign / "config.json").read_text()
-    (foreign / "config.json").write_text(config.replace("vlrnn.nn.recurrence.LSTM", "subprocess.Popen"))
+    (foreign / "config.json").write_text(config.replace("vlrnn.nn.LSTM", "subprocess.Popen"))
     words = {
         "absent.ckpt": "no such file",
         "text.ckpt": "",

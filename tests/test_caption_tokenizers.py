@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.cli import main
+from vlrnn.config import describe, rebuild
+from vlrnn.data.records import Example, write_dataset
 from vlrnn.errors import UserError
+from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.captions import CaptionScorer
-from vlrnn.parts import describe, rebuild
-from vlrnn.predictor import Predictor
-from vlrnn.records import Example, write_dataset
-from vlrnn.text.answers import canonical, read, spell
 from vlrnn.text.caption_tokenizers import CAPTION_TOKENIZERS, caption_tokenizer, described_tokenizer
 from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.text.vqa_normalization import canonical, read, spell
 
 CHARACTERS = CAPTION_TOKENIZERS["characters"]
 SAYINGS = ("一个红色的方块在左边。", "左边有一个红色方块", "右边有一个绿色方块。", "一个绿色的方块在右边")
@@ -101,8 +101,8 @@ def sayings(tmp_path: Path) -> Callable[..., Path]:
 
 
 DECODER = {
-    "class_path": "vlrnn.nn.decoders.ShowAndTell",
-    "init_args": {"recurrence": {"class_path": "vlrnn.nn.recurrence.LSTM", "init_args": {"width": 16}}, "embedding": 8},
+    "class_path": "vlrnn.nn.ShowAndTell",
+    "init_args": {"recurrence": {"class_path": "vlrnn.nn.LSTM", "init_args": {"width": 16}}, "embedding": 8},
 }
 
 
@@ -124,9 +124,9 @@ def recipe(folder: Path, data: Path, model: dict[str, Any], **more: Any) -> Path
 
 
 def captioner() -> dict[str, Any]:
-    parts = {"encoder": {"class_path": "vlrnn.nn.encoders.NoImage"}, "decoder": DECODER}
+    parts = {"encoder": {"class_path": "vlrnn.nn.NoImage"}, "decoder": DECODER}
     parts["decoding"] = {"max_new_tokens": 6, "min_new_tokens": 3}
-    return {"class_path": "vlrnn.tasks.captioning.Captioner", "init_args": parts}
+    return {"class_path": "vlrnn.tasks.Captioner", "init_args": parts}
 
 
 def test_captions_of_characters(
@@ -178,21 +178,21 @@ def test_questions_of_characters(
     head: str, sayings: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = sayings(asks=True)
-    recurrence = {"class_path": "vlrnn.nn.recurrence.GRU", "init_args": {"width": 8}}
+    recurrence = {"class_path": "vlrnn.nn.GRU", "init_args": {"width": 8}}
     parts: dict[str, Any] = {
-        "encoder": {"class_path": "vlrnn.nn.encoders.NoImage"},
+        "encoder": {"class_path": "vlrnn.nn.NoImage"},
         "question_encoder": {
-            "class_path": "vlrnn.nn.questions.QuestionEncoder",
+            "class_path": "vlrnn.nn.QuestionEncoder",
             "init_args": {"recurrence": recurrence, "embedding": 8},
         },
-        "look": {"class_path": "vlrnn.nn.glimpses.WholeImage"},
-        "fusion": {"class_path": "vlrnn.nn.fusion.Concatenation", "init_args": {"width": 8}},
+        "look": {"class_path": "vlrnn.nn.WholeImage"},
+        "fusion": {"class_path": "vlrnn.nn.Concatenation", "init_args": {"width": 8}},
     }
     name = "classifier_vqa.ClassifierVQA"
     if head == "generative":
         name = "generative_vqa.GenerativeVQA"
         parts["decoder"] = DECODER
-        parts["answering"] = {"class_path": "vlrnn.tasks.spoken_answers.ConstrainedAnswers"}
+        parts["answering"] = {"class_path": "vlrnn.generation.ConstrainedAnswers"}
     model = {"class_path": f"vlrnn.tasks.{name}", "init_args": parts}
     path = recipe(tmp_path, data, model, tokenizer="characters")
     assert main(["fit", "--config", str(path)]) == 0

@@ -18,25 +18,27 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from vlrnn.config import describe
 from vlrnn.data.batches import Batch, Item, collate
 from vlrnn.data.images import open_image, pixels
-from vlrnn.decoding.search import Decoding
+from vlrnn.data.records import AttentionMaps, Example, Prediction, RecordFile, open_split
 from vlrnn.errors import UserError
+from vlrnn.generation.search import Decoding
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
-from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.nn.recurrence import LSTM
+from vlrnn.nn.decoders.base import Decoder
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.nn.weights import digest
-from vlrnn.parts import describe
-from vlrnn.records import AttentionMaps, Example, Prediction, RecordFile, open_split
-from vlrnn.tasks.base import Task
 from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.checkpoint import load_task, save_pretrained
-from vlrnn.tasks.objectives import WordLoss
-from vlrnn.tasks.optimization import Optimization
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
+from vlrnn.training.checkpoint import load_task, save_pretrained
+from vlrnn.training.module import Task
+from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.optimization import Optimization
 
 CLASSIFIER = "mobilenet_v3_small"
 FAST = Optimization(lr=1e-2, weight_decay=0.0, warmup=0.1)
@@ -341,7 +343,7 @@ def test_files_that_are_no_checkpoints(saved: tuple[Captioner, dict[str, Path]],
     refused(tmp_path / "other", "no description")
     torch.save([1], tmp_path / "list")
     refused(tmp_path / "list")
-    torch.save({"state_dict": 3, "vlrnn": {"format": 1, "task": describe(saved[0])}}, tmp_path / "number")
+    torch.save({"state_dict": 3, "vlrnn": {"format": 2, "task": describe(saved[0])}}, tmp_path / "number")
     refused(tmp_path / "number")
 
 
@@ -363,12 +365,12 @@ LSTM_HERE = [*TASK, "arguments", "decoder", "arguments", "recurrence"]
         (TASK, None),
         ([*TASK, "class"], "os.system"),
         ([*TASK, "class"], "vlrnn.cli.main"),
-        ([*TASK, "class"], "vlrnn.tasks.base.Task"),
-        ([*TASK, "class"], "vlrnn.nn.encoders.CNNEncoder"),
+        ([*TASK, "class"], "vlrnn.training.Task"),
+        ([*TASK, "class"], "vlrnn.nn.CNNEncoder"),
         ([*LSTM_HERE, "class"], "subprocess.Popen"),
-        ([*LSTM_HERE, "class"], "vlrnn.nn.attention.SoftAttention"),
-        ([*LSTM_HERE, "class"], "vlrnn.nn.recurrence.Recurrence"),
-        ([*LSTM_HERE, "class"], "vlrnn.nn.recurrence.GRU"),
+        ([*LSTM_HERE, "class"], "vlrnn.nn.SoftAttention"),
+        ([*LSTM_HERE, "class"], "vlrnn.nn.Recurrence"),
+        ([*LSTM_HERE, "class"], "vlrnn.nn.GRU"),
         ([*LSTM_HERE, "arguments", "width"], 33),
         ([*LSTM_HERE, "arguments", "width"], "wide"),
         ([*LSTM_HERE, "arguments", "command"], "ls"),
@@ -416,10 +418,10 @@ def test_folders_that_are_no_models(saved: tuple[Captioner, dict[str, Path]], tm
     refused("not JSON")
     (folder / "config.json").write_text("[]")
     refused("not a checkpoint")
-    (folder / "config.json").write_text(config.replace("vlrnn.nn.recurrence.LSTM", "os.path.LSTM"))
+    (folder / "config.json").write_text(config.replace("vlrnn.nn.LSTM", "os.path.LSTM"))
     refused("refused")
-    (folder / "config.json").write_text(json.dumps({"format": 2, "task": {}}))
-    refused("version")
+    (folder / "config.json").write_text(json.dumps({"format": 1, "task": {}}))
+    refused("format 1.*train the model again")
     (folder / "config.json").write_text(config)
     (folder / "model.safetensors").write_bytes(b"nothing")
     refused("safetensors")

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlrnn.errors import UserError
-from vlrnn.nn.gated import CoupledLSTM, LayerNormLSTM, PeepholeLSTM
-from vlrnn.nn.layered import Layer, Layered
-from vlrnn.nn.linear_cells import LRU, RGLRU, MinGRU, MinLSTM
-from vlrnn.nn.linear_scan import linear_scan
-from vlrnn.nn.mamba import Mamba
-from vlrnn.nn.recurrence import GRU, LSTM
-from vlrnn.nn.rwkv import RWKV
-from vlrnn.nn.self_attention import CausalSelfAttention
-from vlrnn.nn.stacks import HighwayStack, ResidualStack
+from vlrnn.nn.recurrent.base import Layer, Layered
+from vlrnn.nn.recurrent.causal_attention import CausalSelfAttention
+from vlrnn.nn.recurrent.linear import LRU, RGLRU, MinGRU, MinLSTM
+from vlrnn.nn.recurrent.linear_scan import linear_scan
+from vlrnn.nn.recurrent.lstm_variants import CoupledLSTM, LayerNormLSTM, PeepholeLSTM
+from vlrnn.nn.recurrent.mamba import Mamba
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
+from vlrnn.nn.recurrent.rwkv import RWKV
+from vlrnn.nn.recurrent.wrappers import HighwayStack, ResidualStack
 
 T, I, D = 41, 3, 6  # noqa: E741
 
@@ -253,7 +253,7 @@ def test_it_is_what_the_paper_says(cell: str) -> None:
 def test_the_scan_is_the_loop(dtype: torch.dtype, time: int, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """And so are its gradients, those of a first state that is zero, a that is zero, negative or large too; in parts
     side by side, and one by one as where a step is large."""
-    monkeypatch.setattr("vlrnn.nn.linear_scan._LARGE", 0 if large else 100)
+    monkeypatch.setattr("vlrnn.nn.recurrent.linear_scan._LARGE", 0 if large else 100)
     a, b = torch.randn(2, time, 3, dtype=dtype), torch.randn(2, time, 3, dtype=dtype)
     a[0, time // 2], a[1, 0] = 0, 3
     first = torch.randn(2, 3, dtype=dtype)
@@ -307,7 +307,7 @@ def test_mambas_chunks_are_one_text(lengths: torch.Tensor | None, monkeypatch: p
     cell, xs = Mamba(8, memory=4).build(5).double(), torch.randn(3, 11, 5, dtype=torch.double)
     found = []
     for size in (4, 100):
-        monkeypatch.setattr("vlrnn.nn.mamba._CHUNK", size)
+        monkeypatch.setattr("vlrnn.nn.recurrent.mamba._CHUNK", size)
         ys, state = cell.scan(xs, cell.initial_state(3), lengths)
         found.append((ys, *state, *torch.autograd.grad(ys.square().sum(), list(cell.parameters()))))
     for one, other in zip(*found, strict=True):

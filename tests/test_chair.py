@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from nltk.tokenize import word_tokenize
 
 from vlrnn.cli import main
-from vlrnn.metrics.bootstrap import Resampler
+from vlrnn.data.records import Example, write_records
+from vlrnn.metrics.statistics import Resampler, spearman
 from vlrnn.probes.chair import _correlations, chair
-from vlrnn.probes.object_sets import read_object_sets
-from vlrnn.probes.objects import mentions, nltk_tokens
-from vlrnn.probes.ranks import spearman
-from vlrnn.records import Example, write_records
+from vlrnn.probes.object_annotations import read_object_sets
+from vlrnn.probes.object_mentions import mentions, nltk_tokens
 
 TABLE = "dog, puppy\ncat, kitten\nbus, minibus\ntoilet\nchair, seat\n"
 SAID = {1: "A dog and a puppy.", 2: "Two cats on a bus", 3: "Nothing here", 4: "kitten"}

@@ -8,8 +8,7 @@ import yaml
 from quick import quick
 
 from vlrnn.cli import main
-from vlrnn.data.scene_prose import paragraphs
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.synthetic.dataset import make_scenes, paragraphs
 from vlrnn.studies import scene_recipes
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -9,10 +9,10 @@ import pytest
 from data_scripts import Script
 
 from vlrnn.cli import main
-from vlrnn.data.inverses import with_inverses
-from vlrnn.data.scenes import Scene, relation_holds
-from vlrnn.data.synthetic import make_scenes
-from vlrnn.records import Example, Prediction, open_split, write_records
+from vlrnn.data.records import Example, Prediction, open_split, write_records
+from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.data.synthetic.questions import with_inverses
+from vlrnn.data.synthetic.scenes import Scene, relation_holds
 
 
 def question(id: str, answer: str, **attributes: str) -> Example:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vlrnn.decoding.constraints import never, no_repeat_ngram, not_before, one_of
+from vlrnn.generation.logits_processors import never, no_repeat_ngram, not_before, one_of
 
 V = 5
 said = st.integers(1, 4).flatmap(

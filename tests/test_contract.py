@@ -13,7 +13,7 @@ from fuzzing.world import World
 from snapshots import check_snapshot, folder_lines
 
 from vlrnn.cli import COMMANDS, main
-from vlrnn.records import Prediction, RecordFile, write_records
+from vlrnn.data.records import Prediction, RecordFile, write_records
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = [*sorted((ROOT / "data_prep").glob("*.py")), ROOT / "demo" / "app.py"]

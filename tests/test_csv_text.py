@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from vlrnn.csv_text import read_csv
-from vlrnn.data.caption_table import read_captions
-from vlrnn.data.image_names import ImageFolder
-from vlrnn.data.question_table import read_questions
+from vlrnn.data.formats.answers import read_answers
+from vlrnn.data.formats.captions import read_predictions
+from vlrnn.data.formats.image_names import ImageFolder
+from vlrnn.data.formats.table import read_captions, read_questions
 from vlrnn.errors import UserError
-from vlrnn.interchange import read_predictions
-from vlrnn.interchange.answers import read_answers
 from vlrnn.probes.labels import read_labels
 
 Rows = Sequence[Sequence[str]]

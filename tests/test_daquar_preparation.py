@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from data_scripts import Script, make_images, write
 
-from vlrnn.data.daquar import plain_question, question_type
-from vlrnn.records import Example, describe_dataset, open_split
+from vlrnn.data.formats.daquar import plain_question, question_type
+from vlrnn.data.records import Example, describe_dataset, open_split
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from data_scripts import SCRIPTS, Script, cut_short, make_images, write
 
 from vlrnn.data.images import open_image
-from vlrnn.records import describe_dataset, open_split
+from vlrnn.data.records import describe_dataset, open_split
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from torch import nn
 from vlrnn.data.batches import CaptionedImages, Item, collate
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.images import open_image, pixels
+from vlrnn.data.records import Example, open_split, write_dataset
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.records import Example, open_split, write_dataset
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
 
 

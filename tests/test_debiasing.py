@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from vlrnn.errors import UserError
-from vlrnn.tasks.answer_losses import Guess, LogitLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
-from vlrnn.tasks.debiasing import BiasProduct, Debiased, LearnedMixin, Reweighting, RUBi
+from vlrnn.training.objectives.answers import Guess, LogitLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
+from vlrnn.training.objectives.debiasing import BiasProduct, Debiased, LearnedMixin, Reweighting, RUBi
 
 Q, F, A = 5, 4, 3
 LOSSES = {"reweighting": Reweighting, "bias-product": BiasProduct, "learned-mixin": LearnedMixin, "rubi": RUBi}

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from vlrnn.nn.attention import DotAttention, SoftAttention
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
-from vlrnn.nn.ensemble import Ensemble
-from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
-from vlrnn.nn.tree import map_tree, select
+from vlrnn.nn.batching import map_tree, select
+from vlrnn.nn.decoders.base import Decoder
+from vlrnn.nn.decoders.ensemble import Ensemble
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
 
 B, K, T, N, D, H, E, A, V = 4, 3, 6, 5, 7, 6, 8, 4, 11
 

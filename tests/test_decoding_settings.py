@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from vlrnn.decoding.search import Decoding
 from vlrnn.errors import UserError
+from vlrnn.generation.search import Decoding
 
 
 @pytest.mark.parametrize(

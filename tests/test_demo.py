@@ -12,8 +12,8 @@ import forked
 import pytest
 from PIL import Image
 
-from vlrnn.predictor import Predictor
-from vlrnn.records import Prediction
+from vlrnn.data.records import Prediction
+from vlrnn.inference.predictor import Predictor
 
 CAPTION = Path(__file__).parents[1] / "demo" / "caption.py"
 

@@ -12,19 +12,19 @@ import torch
 from demo_server import free_port, served
 from quick import quick
 
+from vlrnn.data.records import open_split
 from vlrnn.demo.app import command_line, main
 from vlrnn.demo.models import load
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 from vlrnn.nn.fusion import Product
-from vlrnn.nn.glimpses import WholeImage
-from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU
-from vlrnn.records import open_split
-from vlrnn.tasks.checkpoint import save_pretrained
+from vlrnn.nn.question_encoder import QuestionEncoder
+from vlrnn.nn.question_image import WholeImage
+from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.text.answer_set import AnswerSet
+from vlrnn.text.answer_vocabulary import AnswerSet
 from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.training.checkpoint import save_pretrained
 
 pytest.importorskip("gradio", reason="needs gradio, of the extra demo")
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from vlrnn.cli import main
-from vlrnn.data.features import open_cache
+from vlrnn.data.feature_cache import open_cache
 from vlrnn.errors import UserError, told_of_files
 from vlrnn.files import replacing
-from vlrnn.nn.encoders import NoImage
-from vlrnn.tasks.run_log import RunLog
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.training.run_log import RunLog
 
 DATA_PREP = Path(__file__).parent.parent / "data_prep"
 

@@ -18,8 +18,8 @@ from docs_workshop import ROOT, blocks, commands, furnish
 from one_process import in_one_process
 
 from vlrnn.cli import COMMANDS, main
-from vlrnn.data.synthetic import make_scenes
-from vlrnn.records import Prediction, write_records
+from vlrnn.data.records import Prediction, write_records
+from vlrnn.data.synthetic.dataset import make_scenes
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 RECORDED = "docs/results.md"  # tells what was run to measure, for hours on real data
@@ -242,7 +242,7 @@ def test_python_of_the_readme(there: Path) -> None:
 
 
 def test_python_of_the_metrics() -> None:
-    from vlrnn.records import Example
+    from vlrnn.data.records import Example
 
     examples = {1: Example(1, 1, "1.jpg", question="what?", answers=("dog",) * 3)}
     names = {"examples": examples, "example": examples[1], "ours": {1: "dog"}, "theirs": {1: "cat"}}

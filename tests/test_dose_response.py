@@ -10,14 +10,13 @@ import pytest
 import yaml
 from one_process import in_one_process
 
-from vlrnn.data.scenes import Scene, SceneObject
+from vlrnn.data.records import Example, Prediction, open_split, write_records
+from vlrnn.data.synthetic.scenes import Scene, SceneObject
 from vlrnn.errors import UserError
-from vlrnn.metrics.bootstrap import Resampler
-from vlrnn.records import Example, Prediction, open_split, write_records
+from vlrnn.metrics.statistics import Resampler
 from vlrnn.studies.dose_measures import Measured, measure_answers, measure_captions, objects_told, scene_of, tempts
 from vlrnn.studies.dose_response import Plan, dose_response, make_tests
-from vlrnn.studies.plans import keep_plan
-from vlrnn.studies.training import train_and_test
+from vlrnn.studies.jobs import keep_plan, train_and_test
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from random_language import Table, V, same, sentences
 from torch import Tensor
 
-from vlrnn.decoding.search import Decoding, search
-from vlrnn.nn.tree import Tree
+from vlrnn.generation.search import Decoding, search
+from vlrnn.nn.batching import Tree
 
 
 def test_a_seed_gives_the_same_again() -> None:

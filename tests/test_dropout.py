@@ -15,7 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.cli import main
-from vlrnn.instruments.dropout import (
+from vlrnn.nn.attention import DotAttention, RegionMap
+from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mutan, Product
+from vlrnn.nn.question_encoder import Mean, QuestionEncoder
+from vlrnn.nn.recurrent.base import Layered, Recurrence
+from vlrnn.nn.recurrent.rnn import GRU
+from vlrnn.nn.recurrent.wrappers import ResidualStack
+from vlrnn.nn.sequence_classifier import SequenceClassifier
+from vlrnn.report.charts import probe_picture
+from vlrnn.report.sections import Probed
+from vlrnn.studies.cells.dropout import (
     CONVENTIONS,
     NONLINEARITIES,
     Plan,
@@ -25,20 +38,6 @@ from vlrnn.instruments.dropout import (
     dropout,
     mean_behind,
 )
-from vlrnn.nn.attention import DotAttention
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import ShowAndTell, ShowAttendTell
-from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mutan, Product
-from vlrnn.nn.layered import Layered
-from vlrnn.nn.pooling import Mean
-from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU, Recurrence
-from vlrnn.nn.regions import RegionMap
-from vlrnn.nn.sequence_classifier import SequenceClassifier
-from vlrnn.nn.stacks import ResidualStack
-from vlrnn.nn.stream import StreamDecoder
-from vlrnn.report.charts import probe_picture
-from vlrnn.report.probed import Probed
 
 P, D = 0.3, 8
 

@@ -14,9 +14,11 @@ from quick import quick
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from vlrnn.config import describe, rebuild
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders import CNNEncoder, Encoder, NoImage
-from vlrnn.parts import describe, rebuild
+from vlrnn.nn.encoders.base import Encoder
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 
 CLASSIFIER = "mobilenet_v3_small"
 
@@ -316,7 +318,9 @@ def test_images_are_uint8(make: Callable[[], Encoder], dtype: torch.dtype) -> No
 
 
 def test_bf16_is_near(classifier_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlrnn.nn.folding.has_bf16", lambda device: True)  # imitated, where it is not there
+    monkeypatch.setattr(
+        "vlrnn.nn.encoders.inference_backbone.has_bf16", lambda device: True
+    )  # imitated, where it is not there
     encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
     images = photographs()
     exact, near = encoder(images).regions, encoder.folded(bf16=True)(images).regions
@@ -328,7 +332,7 @@ def test_bf16_is_near(classifier_file: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_without_bf16_float32_is_used_and_told(
     classifier_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vlrnn.nn.folding.has_bf16", lambda device: False)
+    monkeypatch.setattr("vlrnn.nn.encoders.inference_backbone.has_bf16", lambda device: False)
     encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
     images = photographs()
     assert torch.equal(encoder.folded(bf16=True)(images).regions, encoder.folded()(images).regions)

@@ -15,12 +15,12 @@ import pytest
 import torch
 from quick import quick
 
-from vlrnn.data import features
-from vlrnn.data.features import FeatureCache, open_cache
+from vlrnn.data import feature_cache as features
+from vlrnn.data.feature_cache import FeatureCache, open_cache
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
-from vlrnn.nn.context import Context
-from vlrnn.nn.encoders import CNNEncoder
+from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 
 CLASSIFIER = "mobilenet_v3_small"
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from vlrnn.data.text_stream import TextBatch
-from vlrnn.records import Example
-from vlrnn.tasks.base import Task
+from vlrnn.data.records import Example
+from vlrnn.data.text_datamodule import TextBatch
+from vlrnn.training.module import Task
 
 ATEN = torch.ops.aten
 GPU = torch.device("meta")  # which every build of torch knows

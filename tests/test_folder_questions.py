@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from data_scripts import Script, make_images, write
 
-from vlrnn.records import Example
+from vlrnn.data.records import Example
 
 
 @pytest.fixture

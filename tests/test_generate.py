@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlrnn.decoding.constraints import one_of
-from vlrnn.decoding.search import Decoding, Hypotheses, search
-from vlrnn.nn.tree import Tree
+from vlrnn.generation.logits_processors import one_of
+from vlrnn.generation.search import Decoding, Hypotheses, search
+from vlrnn.nn.batching import Tree
 
 transformers = pytest.importorskip("transformers", reason="needs transformers, of the extra dev")
 

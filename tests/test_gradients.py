@@ -13,11 +13,11 @@ from torch import Tensor
 
 from vlrnn.cli import main
 from vlrnn.errors import UserError
-from vlrnn.instruments.flow import flow, jacobian, largest_singular_value
-from vlrnn.instruments.gradients import Plan, gradients, recurrent_matrices, set_radius
-from vlrnn.nn.recurrence import LSTM, RNN
-from vlrnn.nn.tree import leaves, map_tree
+from vlrnn.nn.batching import leaves, map_tree
+from vlrnn.nn.recurrent.rnn import LSTM, RNN
 from vlrnn.probes.finding import Finding
+from vlrnn.studies.cells.gradient_flow import flow, jacobian, largest_singular_value
+from vlrnn.studies.cells.gradients import Plan, gradients, recurrent_matrices, set_radius
 
 B, T, I, D = 3, 6, 4, 6  # noqa: E741
 

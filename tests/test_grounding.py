@@ -14,26 +14,27 @@ from quick import quick
 
 from vlrnn.cli import main
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.synthetic import make_scenes
-from vlrnn.instruments.encoded import encoded
-from vlrnn.instruments.grounding import grounding
-from vlrnn.instruments.replies import divergence, replies
-from vlrnn.nn.decoders import ShowAndTell
-from vlrnn.nn.encoders import CNNEncoder, Encoder, NoImage
+from vlrnn.data.records import Prediction, open_split, write_dataset, write_records
+from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.generation.answer_decoding import RankedAnswers
+from vlrnn.generation.generate import Distributions
+from vlrnn.inference.predictor import Predictor
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.base import Encoder
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.glimpses import WholeImage
-from vlrnn.nn.questions import NoQuestion, QuestionEncoder, Reader
-from vlrnn.nn.recurrence import GRU
-from vlrnn.predictor import Predictor
-from vlrnn.records import Prediction, open_split, write_dataset, write_records
-from vlrnn.tasks.base import Task
+from vlrnn.nn.question_encoder import NoQuestion, QuestionEncoder, Reader
+from vlrnn.nn.question_image import WholeImage
+from vlrnn.nn.recurrent.rnn import GRU
+from vlrnn.probes.model.encoded_split import divergence, encoded, replies
+from vlrnn.probes.model.grounding import grounding
 from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.checkpoint import save_pretrained
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.generative_vqa import GenerativeVQA
-from vlrnn.tasks.prior_vqa import PriorVQA
-from vlrnn.tasks.speaking import Distributions
-from vlrnn.tasks.spoken_answers import RankedAnswers
+from vlrnn.tasks.vqa import PriorVQA
+from vlrnn.training.checkpoint import save_pretrained
+from vlrnn.training.module import Task
 
 IMAGE_VIEWS = ("blank_image", "other_image", "mean_feature")
 

@@ -21,19 +21,20 @@ from test_vqa_tasks import MAKERS
 
 from vlrnn.cli import main
 from vlrnn.data.images import open_image, pixels
-from vlrnn.data.scene_prose import paragraphs
+from vlrnn.data.records import open_split, write_records
+from vlrnn.data.synthetic.dataset import paragraphs
 from vlrnn.errors import UserError
-from vlrnn.instruments.activations import Heard, Listening, Passage, hear_captions, hear_text
-from vlrnn.instruments.hidden_units import hidden_units
-from vlrnn.metrics.bootstrap import Resampler
-from vlrnn.nn.decoders import ShowAndTell
-from vlrnn.nn.encoders import NoImage
-from vlrnn.nn.ensemble import Ensemble
-from vlrnn.nn.recurrence import GRU, LSTM, RNN
-from vlrnn.nn.stream import StreamDecoder
-from vlrnn.predictor import Predictor
+from vlrnn.inference.predictor import Predictor
+from vlrnn.metrics.statistics import Resampler
+from vlrnn.nn.decoders.ensemble import Ensemble
+from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
 from vlrnn.probes.detection import Part, detect
-from vlrnn.probes.object_spans import PhraseTable
+from vlrnn.probes.model.activations import Heard, Listening, Passage, hear_captions, hear_text
+from vlrnn.probes.model.hidden_units import hidden_units
+from vlrnn.probes.object_mentions import PhraseTable
 from vlrnn.probes.text_properties import (
     Property,
     at_units,
@@ -45,16 +46,15 @@ from vlrnn.probes.text_properties import (
     properties,
     word_position,
 )
-from vlrnn.records import open_split, write_records
 from vlrnn.report.charts import probe_picture
-from vlrnn.report.hidden_units import save_page
-from vlrnn.report.probed import Probed
+from vlrnn.report.sections import Probed
+from vlrnn.report.unit_pages import save_page
 from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.checkpoint import save_pretrained
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.tokenizer import tokenize
-from vlrnn.text.units import Characters, Units, Words
+from vlrnn.text.lm_tokenizers import Characters, Units, Words
+from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, Vocabulary
+from vlrnn.training.checkpoint import save_pretrained
 
 TEXT = "".join(f"{each}\n" for each in paragraphs(16, seed=7))
 
@@ -341,7 +341,7 @@ def test_captions_are_heard_as_they_are_said(
     checkpoints: Checkpoints, captions: Path, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against the decoder's own steps, on pixels; of each image all captions."""
-    monkeypatch.setattr("vlrnn.instruments.activations._BATCH", batch)
+    monkeypatch.setattr("vlrnn.probes.model.activations._BATCH", batch)
     predictor = Predictor.load(checkpoints.file, "cpu")
     heard = hear_captions(predictor, captions, "test")
     task: Any = predictor.task

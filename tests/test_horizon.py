@@ -12,8 +12,7 @@ from one_process import in_one_process
 from vlrnn.cli import main
 from vlrnn.errors import UserError
 from vlrnn.report.content import build
-from vlrnn.studies.horizon import Plan, _reached
-from vlrnn.studies.memory_tasks import TASKS, Adding, Copying
+from vlrnn.studies.cells.horizon import TASKS, Adding, Copying, Plan, _reached
 
 
 def test_what_is_to_be_copied() -> None:

@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 from vlrnn.cli import main
 from vlrnn.errors import UserError
-from vlrnn.instruments.initialisation import (
+from vlrnn.nn.recurrent.rnn import RNN
+from vlrnn.probes.finding import Finding
+from vlrnn.report.charts import probe_picture
+from vlrnn.report.sections import Probed
+from vlrnn.studies.cells.initialisation import (
     INITIALISATIONS,
     NONLINEARITIES,
     WAYS,
@@ -24,11 +28,7 @@ from vlrnn.instruments.initialisation import (
     in_theory,
     initialisation,
 )
-from vlrnn.instruments.small_tasks import HIDDEN, INPUTS, TASKS, WHERE, Learnt, distinct_units, learn
-from vlrnn.nn.recurrence import RNN
-from vlrnn.probes.finding import Finding
-from vlrnn.report.charts import probe_picture
-from vlrnn.report.probed import Probed
+from vlrnn.studies.cells.small_tasks import HIDDEN, INPUTS, TASKS, WHERE, Learnt, distinct_units, learn
 
 B, D, K = 4, 6, 5
 

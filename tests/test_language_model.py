@@ -14,38 +14,38 @@ from test_resume import killed, same_run
 from test_training_cli import Workshop, one_line, quiet
 
 from vlrnn.cli import main
-from vlrnn.data.scene_prose import NAMES, paragraphs
-from vlrnn.data.text_stream import TextBatch
-from vlrnn.decoding.search import Decoding
+from vlrnn.config import describe
+from vlrnn.data.records import Prediction, RecordFile
+from vlrnn.data.synthetic.dataset import NAMES, paragraphs
+from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.errors import UserError
-from vlrnn.metrics.text import ngram_bits
-from vlrnn.nn.recurrence import GRU, LSTM
-from vlrnn.nn.stream import StreamDecoder
-from vlrnn.parts import describe
-from vlrnn.predictor import Predictor
-from vlrnn.records import Prediction, RecordFile
-from vlrnn.tasks.checkpoint import load_task, save_pretrained
+from vlrnn.generation.search import Decoding
+from vlrnn.inference.predictor import Predictor
+from vlrnn.metrics.perplexity import ngram_bits
+from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.units import Characters, Words
+from vlrnn.text.lm_tokenizers import Characters, Words
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from vlrnn.training.checkpoint import load_task, save_pretrained
 
 ROOT = Path(__file__).parents[1]
 RECIPE = """
 model:
-  class_path: vlrnn.tasks.language_model.LanguageModel
+  class_path: vlrnn.tasks.LanguageModel
   init_args:
     decoder:
-      class_path: vlrnn.nn.stream.StreamDecoder
+      class_path: vlrnn.nn.StreamDecoder
       init_args:
         recurrence:
-          class_path: vlrnn.nn.recurrence.LSTM
+          class_path: vlrnn.nn.LSTM
           init_args: {width: 32}
         embedding: 16
         dropout: 0.1
     decoding: {max_new_tokens: 12}
     continued: 2
     optimization: {lr: 1.0e-2}
-data: {units: vlrnn.text.units.Characters, batch_size: 4, window: 32}
+data: {units: vlrnn.text.Characters, batch_size: 4, window: 32}
 trainer: {accelerator: cpu, max_epochs: 2, log_every_n_steps: 1}
 """
 
@@ -127,7 +127,7 @@ def test_test_writes_the_text_as_it_was_foreseen(workshop: TextWorkshop, best: s
 def test_what_is_scored_has_the_units_of_the_checkpoint(workshop: TextWorkshop, tmp_path: Path) -> None:
     """Whatever the recipe says now, and on any other text; what training never showed is told of, and unlikely."""
     (tmp_path / "other.txt").write_text("Ünlike ÄÖ what was shown.\n" * 400)
-    flags = ["--data.root", str(tmp_path / "other.txt"), "--data.units", "vlrnn.text.units.Words"]
+    flags = ["--data.root", str(tmp_path / "other.txt"), "--data.units", "vlrnn.text.Words"]
     flags += [
         "--trainer.default_root_dir",
         str(tmp_path),
@@ -152,7 +152,7 @@ def test_a_report_shows_it(workshop: TextWorkshop, tmp_path: Path) -> None:
 
 
 def test_of_words(workshop: TextWorkshop, tmp_path: Path) -> None:
-    flags = ("--data.units", "vlrnn.text.units.Words", "--data.window", "null", "--data.min_count", "2")
+    flags = ("--data.units", "vlrnn.text.Words", "--data.window", "null", "--data.min_count", "2")
     for command in ("fit", "test"):
         workshop.here(command, *flags, "--trainer.default_root_dir", str(tmp_path))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -335,7 +335,7 @@ def test_models_are_asked_for_what_they_do(
 MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "no such text": (["--data.root", "absent.txt"], ["absent.txt", "cannot be read"]),
     "a text too short": (["--data.batch_size", "64", "--data.window", "512"], ["text.txt", "less than 64 x 512"]),
-    "units that are none": (["--data.units", "vlrnn.text.units.Syllables"], ["Syllables"]),
+    "units that are none": (["--data.units", "vlrnn.text.lm_tokenizers.Syllables"], ["Syllables"]),
     "a key of pictures": (["--data.captions_per_image", "2"], ["captions_per_image"]),
     "no units": (["--data.units", "null"], ["units"]),
     "a recurrence that is none": (["--model.init_args.decoder.init_args.recurrence", "NoSuchCell"], ["NoSuchCell"]),
@@ -362,8 +362,8 @@ def test_mistakes_are_told_in_one_line(
     ("change", "told"),
     [
         (["--model.init_args.decoder.init_args.recurrence.init_args.width", "16"], "another decoder"),
-        (["--model.init_args.decoder.init_args.recurrence", "vlrnn.nn.recurrence.GRU"], "another decoder"),
-        (["--data.units", "vlrnn.text.units.Words"], "another vocabulary"),
+        (["--model.init_args.decoder.init_args.recurrence", "vlrnn.nn.GRU"], "another decoder"),
+        (["--data.units", "vlrnn.text.Words"], "another vocabulary"),
     ],
 )
 def test_another_model_is_not_gone_on_with(

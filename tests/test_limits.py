@@ -17,14 +17,14 @@ LIMITS = {
     "median of function lines": 10,
     "90th percentile of function lines": 22,
     "longest function": 94,  # shall be 60
-    "longest file": 314,  # shall be 300
-    "files under 40 lines": 25,  # shall be 15
-    "files": 277,  # shall be 220
-    "lines of vlrnn": 31_812,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 32_794,
+    "longest file": 309,  # shall be 300
+    "files under 40 lines": 21,  # shall be 15
+    "files": 258,  # shall be 220
+    "lines of vlrnn": 31_640,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 32_630,
     "names with a forbidden word": 732,  # shall be 0
-    "metaphors in docstrings": 736,  # shall be 40
-    "metaphors in docstrings of networks and training": 240,  # shall be 0
+    "metaphors in docstrings": 666,  # shall be 40
+    "metaphors in docstrings of networks and training": 219,  # shall be 0
     "public class names used twice": 7,  # shall be 0
 }
 """The highest numbers that pass. Lines of functions count their docstrings; faces, `__init__` and `__main__`, are no
@@ -41,7 +41,7 @@ FORBIDDEN_WORDS, FORBIDDEN_NAMES = set(_WORDS.split()), set(_NAMES.split())
 FORBIDDEN_SIZES = {"width", "layers", "embedding"}
 """As integer arguments of networks."""
 ALLOWED_NAMES = {"ShowAndTell", "ShowAttendTell", "num_glimpses"}
-STRICT_PARTS = ("nn", "decoding", "generation", "training", "tasks")
+STRICT_PARTS = ("nn", "generation", "training", "tasks")
 """Where docstrings shall have no metaphor at all."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

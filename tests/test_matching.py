@@ -8,14 +8,16 @@ import torch
 from test_training_cli import Workshop
 
 from vlrnn.cli import main
+from vlrnn.config import Part, describe
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
-from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.nn.recurrence import GRU, LSTM
-from vlrnn.parts import Part, describe
-from vlrnn.tasks.matching import refuse_other_parts, refuse_other_task
+from vlrnn.nn.decoders.base import Decoder
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.training.compatibility import refuse_other_parts, refuse_other_task
 
 
 def attends(width: int = 8, layers: int = 1, cell: type = LSTM) -> Decoder:
@@ -66,7 +68,7 @@ def test_what_learns_may_be_another() -> None:
 
 def test_another_task_is_named() -> None:
     with pytest.raises(UserError, match="is of a Captioner, where the recipe has a ClassifierVQA"):
-        refuse_other_task("vlrnn.tasks.classifier_vqa.ClassifierVQA", "vlrnn.tasks.captioning.Captioner")
+        refuse_other_task("vlrnn.tasks.ClassifierVQA", "vlrnn.tasks.Captioner")
 
 
 def test_on_the_command_line(

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from vlrnn.errors import UserError
-from vlrnn.metrics import CaptionScorer, bootstrap, score_captions
-from vlrnn.metrics.bootstrap import Ratio, Resampler, distance_interval, interval, p_value, ratios
-from vlrnn.metrics.comparison import compare
+from vlrnn.metrics import CaptionScorer, score_captions
+from vlrnn.metrics import statistics as bootstrap
+from vlrnn.metrics.captions import compare
+from vlrnn.metrics.statistics import Ratio, Resampler, distance_interval, interval, p_value, ratios
 
 WORDS = ["a", "man", "dog", "rides", "the", "red", "on", "big", "board", "surf"]
 

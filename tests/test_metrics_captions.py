@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nltk.translate.bleu_score import corpus_bleu
 
+from vlrnn.data.formats.captions import read_predictions, read_references
+from vlrnn.data.matching import match
 from vlrnn.errors import UserError
-from vlrnn.interchange import match, read_predictions, read_references
 from vlrnn.metrics import CaptionScorer, score_captions
 
 DATA = os.environ.get("VLRNN_DATA")

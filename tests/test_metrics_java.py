@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlrnn.interchange import read_predictions, read_references
-from vlrnn.metrics import CaptionScorer, java
-from vlrnn.metrics.bootstrap import Resampler
-from vlrnn.metrics.java import NotComputedError, meteor, spice
+from vlrnn.data.formats.captions import read_predictions, read_references
+from vlrnn.metrics import CaptionScorer
+from vlrnn.metrics import meteor_spice as java
+from vlrnn.metrics.meteor_spice import NotComputedError, meteor, spice
+from vlrnn.metrics.statistics import Resampler
 
 DATA = os.environ.get("VLRNN_DATA")
 needs_java = pytest.mark.skipif(

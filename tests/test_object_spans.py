@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlrnn.data.records import Example, write_dataset
 from vlrnn.errors import UserError
-from vlrnn.probes.object_spans import PhraseTable, Span, object_names, phrases
-from vlrnn.records import Example, write_dataset
+from vlrnn.probes.object_mentions import PhraseTable, Span, object_names, phrases
 
 WORDS = st.lists(st.sampled_from(["hot", "dog", "dogs", "red", "bus", "a"]), max_size=12)
 TABLE = PhraseTable({"dog": "dog", "hot dog": "hot dog", "puppy": "dog", "bus": "bus", "red bus": "red bus"})

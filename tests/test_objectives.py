@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlrnn.nn.decoders import Decoder, Said
-from vlrnn.tasks.objectives import WordLoss
+from vlrnn.nn.decoders.base import Decoder, Said
 from vlrnn.text.vocabulary import PAD
+from vlrnn.training.objectives.cross_entropy import WordLoss
 
 M, T, N, V, D = 3, 5, 4, 7, 6
 

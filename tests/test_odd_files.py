@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vlrnn.errors import UserError
-from vlrnn.metrics.evaluation import evaluate_captions
+from vlrnn.metrics.caption_evaluation import evaluate_captions
 from vlrnn.metrics.vqa_evaluation import evaluate_answers
 
 IDS = (1, 2, 3)

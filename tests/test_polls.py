@@ -13,19 +13,19 @@ from conftest import COLOURS, PLACES, Checkpoints, picture
 from vlrnn.cli import main
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
-from vlrnn.instruments import polls as model
-from vlrnn.instruments.polls import answer, caption, likely
-from vlrnn.nn.encoders import NoImage
+from vlrnn.inference.predictor import Predictor
+from vlrnn.nn.encoders.blind import NoImage
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.glimpses import WholeImage
-from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU
-from vlrnn.predictor import Predictor
+from vlrnn.nn.question_encoder import QuestionEncoder
+from vlrnn.nn.question_image import WholeImage
+from vlrnn.nn.recurrent.rnn import GRU
+from vlrnn.probes.model import pope as model
+from vlrnn.probes.model.pope import answer, caption, likely
 from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.checkpoint import save_pretrained
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.text.answer_set import AnswerSet
+from vlrnn.text.answer_vocabulary import AnswerSet
 from vlrnn.text.vocabulary import BOS, Vocabulary
+from vlrnn.training.checkpoint import save_pretrained
 
 IMAGES = [f"{colour}_{place}.png" for colour in COLOURS for place in PLACES]
 

@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlrnn.nn.pooling import Last, Max, Mean, Pooling
-from vlrnn.nn.recurrence import GRU, LSTM, RNN, Recurrence
+from vlrnn.config import describe, rebuild
+from vlrnn.nn.question_encoder import Last, Max, Mean, Pooling
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
 from vlrnn.nn.sequence_classifier import SequenceClassifier
-from vlrnn.parts import describe, rebuild
 
 B, T, I, D, A = 5, 7, 3, 6, 4  # noqa: E741
 LENGTHS = torch.tensor([7, 2, 0, 4, 1])

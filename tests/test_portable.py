@@ -20,21 +20,23 @@ from test_images import tall_png
 from test_predictor import odd_images
 from torch import Tensor
 
-from vlrnn import onnx_captioner
 from vlrnn.cli import main
-from vlrnn.decoding.search import Decoding, Step, search
 from vlrnn.errors import UserError
+from vlrnn.generation.search import Decoding, Step, search
+from vlrnn.inference import onnx_captioner
+from vlrnn.inference.onnx_captioner import OnnxCaptioner, beam_search
+from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.attention import DotAttention, SoftAttention
-from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
-from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.nn.recurrence import GRU, LSTM, RNN
-from vlrnn.onnx_captioner import OnnxCaptioner, beam_search
-from vlrnn.predictor import Predictor
+from vlrnn.nn.decoders.base import Decoder
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
 from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.checkpoint import from_pretrained, load_task, save_pretrained
+from vlrnn.training.checkpoint import from_pretrained, load_task, save_pretrained
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra export")
-from vlrnn.portable import export_captioner
+from vlrnn.inference.export import export_captioner
 
 DEMO = Path(__file__).parent.parent / "demo" / "caption_onnx.py"
 DECODERS = {
@@ -265,9 +267,9 @@ def test_the_command_checks_on_real_files(export: Exported) -> None:
 
 @pytest.mark.slow
 def test_another_model_does_not_agree(exported: Path, checkpoints: Any, photos: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("vlrnn.portable.export_captioner", lambda *_, **__: [])  # what was exported stays
+    monkeypatch.setattr("vlrnn.inference.export.export_captioner", lambda *_, **__: [])  # what was exported stays
     task = captioner(DECODERS["attends"](), load_task(checkpoints.file, Captioner))
-    monkeypatch.setattr("vlrnn.tasks.checkpoint.load_task", lambda *_: task)
+    monkeypatch.setattr("vlrnn.training.checkpoint.load_task", lambda *_: task)
     arguments = ["export", "--checkpoint", "other", "--out", str(exported), "--onnx", "--check", str(photos)]
     assert main(arguments) == 1
 
@@ -276,7 +278,7 @@ def test_mistakes(checkpoints: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     arguments = ["export", "--checkpoint", str(checkpoints.file), "--out", str(tmp_path)]
     assert main([*arguments, "--check", "photo.jpg"]) == 2
     assert "--onnx" in capsys.readouterr().err
-    monkeypatch.setattr("vlrnn.portable.find_spec", lambda name: None)
+    monkeypatch.setattr("vlrnn.inference.export.find_spec", lambda name: None)
     assert main([*arguments, "--onnx"]) == 2
     assert "pip install 'vlrnn[export]'" in capsys.readouterr().err
 

@@ -10,8 +10,8 @@ from lightning_fabric.plugins.precision.precision import _PRECISION_INPUT
 from quick import quick
 
 from vlrnn.cli import main
-from vlrnn.tasks.base import Task
-from vlrnn.tasks.checkpoint import load_task
+from vlrnn.training.checkpoint import load_task
+from vlrnn.training.module import Task
 
 KNOWN = sorted({value for kind in get_args(_PRECISION_INPUT) for value in get_args(kind) if "-" in str(value)})
 REFUSED = {"transformer-engine": "transformer", "transformer-engine-float16": "transformer"}

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from vlrnn.data.images import open_image
+from vlrnn.data.records import Prediction
 from vlrnn.errors import UserError
-from vlrnn.predictor import Predictor
-from vlrnn.records import Prediction
-from vlrnn.report.attention import save_attention
+from vlrnn.inference.predictor import Predictor
+from vlrnn.report.attention_figure import save_attention
 
 
 @pytest.fixture(scope="module")

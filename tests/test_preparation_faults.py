@@ -11,7 +11,7 @@ import pytest
 from data_scripts import Script, make_images, write
 from PIL import Image
 
-from vlrnn.records import open_split
+from vlrnn.data.records import open_split
 
 CANNED = "Quality issues are too severe to recognize visual content."
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.cli import main
+from vlrnn.data.records import Example, Prediction, write_records
 from vlrnn.probes.priors import Shift, count_answers
-from vlrnn.records import Example, Prediction, write_records
 
 
 def asked(answers: str, kind: str = "what") -> list[Example]:

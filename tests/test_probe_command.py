@@ -7,9 +7,9 @@ import pytest
 
 from vlrnn.cli import main
 from vlrnn.commands.probe import show
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.records import Prediction, open_split, write_records
+from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.probes.finding import Finding
-from vlrnn.records import Prediction, open_split, write_records
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vlrnn.config import describe, rebuild
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import DotAttention, SoftAttention
-from vlrnn.nn.context import Context
+from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mutan, Product
-from vlrnn.nn.glimpses import Glimpses, Look, WholeImage
-from vlrnn.nn.pooling import Max, Mean, Pooling
-from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU, Recurrence
-from vlrnn.parts import describe, rebuild
+from vlrnn.nn.question_encoder import Max, Mean, Pooling, QuestionEncoder
+from vlrnn.nn.question_image import Glimpses, Look, WholeImage
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.rnn import GRU
 
 WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "what", "is", "this", "red")
 M, Q, D, B, N = 5, 6, 7, 3, 4

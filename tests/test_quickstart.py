@@ -13,15 +13,15 @@ from snapshots import check_snapshot, folder_lines
 
 from vlrnn.cli import main
 from vlrnn.data.images import pixels
-from vlrnn.data.scene_pictures import render
-from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, sample_scene
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.records import open_split
+from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.data.synthetic.rendering import render
+from vlrnn.data.synthetic.scenes import COLOURS, GROUNDS, SHAPES, SIZES, sample_scene
+from vlrnn.inference.predictor import Predictor
 from vlrnn.locks import alone
-from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.predictor import Predictor
-from vlrnn.records import open_split
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 from vlrnn.studies.pretraining import load_scenes, pretrain, vary
-from vlrnn.studies.quickstart_probes import PROBES
+from vlrnn.studies.quickstart import PROBES
 
 CNN: dict[str, Any] = {"name": "resnet18", "size": 64, "regions_from": "layer2"}
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrnn.errors import UserError
-from vlrnn.records import (
+from vlrnn.data.records import (
     Example,
     Prediction,
     RecordFile,
@@ -22,6 +21,7 @@ from vlrnn.records import (
     write_dataset,
     write_records,
 )
+from vlrnn.errors import UserError
 
 text = st.text(max_size=12)
 ids = st.one_of(st.integers(-5, 2**40), st.text(min_size=1, max_size=8))

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.errors import UserError
-from vlrnn.nn.bidirectional import Bidirectional
-from vlrnn.nn.decoders import ShowAndTell
-from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
+from vlrnn.nn.batching import Tree, leaves, map_tree
+from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
+from vlrnn.nn.recurrent.wrappers import Bidirectional, ResidualStack
 from vlrnn.nn.sequence_classifier import SequenceClassifier
-from vlrnn.nn.stacks import ResidualStack
-from vlrnn.nn.stream import StreamDecoder
-from vlrnn.nn.tree import Tree, leaves, map_tree
 
 B, T, I, D = 5, 7, 3, 6  # noqa: E741
 

@@ -13,14 +13,14 @@ import yaml
 from one_process import in_one_process
 
 from vlrnn.cli import main
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.records import open_split
+from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.errors import UserError
-from vlrnn.nn.cells import cell_part, named_cell, split_cells
-from vlrnn.nn.gated import LayerNormLSTM
-from vlrnn.nn.mamba import Mamba
-from vlrnn.nn.recurrence import GRU, RNN
-from vlrnn.nn.stacks import ResidualStack
-from vlrnn.records import open_split
+from vlrnn.nn.recurrent.lstm_variants import LayerNormLSTM
+from vlrnn.nn.recurrent.mamba import Mamba
+from vlrnn.nn.recurrent.rnn import GRU, RNN
+from vlrnn.nn.recurrent.spec import cell_part, named_cell, split_cells
+from vlrnn.nn.recurrent.wrappers import ResidualStack
 from vlrnn.report.content import build
 from vlrnn.report.page import write_report
 
@@ -38,10 +38,10 @@ def part(path: str, **arguments: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def recipe(scenes: Path) -> Path:
-    decoder = part("nn.decoders.ShowAndTell", recurrence=part("nn.recurrence.LSTM", width=8), embedding=6)
+    decoder = part("nn.ShowAndTell", recurrence=part("nn.LSTM", width=8), embedding=6)
     model = part(
-        "tasks.captioning.Captioner",
-        encoder=part("nn.encoders.NoImage"),
+        "tasks.Captioner",
+        encoder=part("nn.NoImage"),
         decoder=decoder,
         decoding={"max_new_tokens": 12},
     )
@@ -101,7 +101,7 @@ def test_every_cell_is_scored_and_timed(study: Callable[..., int], scenes: Path,
     config = yaml.safe_load((out / "runs" / "lstm-forget_bias-3-seed-1" / "config.yaml").read_text())
     assert config["seed_everything"] == 1
     told = config["model"]["init_args"]["decoder"]["init_args"]["recurrence"]
-    assert told["class_path"] == "vlrnn.nn.recurrence.LSTM"
+    assert told["class_path"] == "vlrnn.nn.LSTM"
     assert (told["init_args"]["width"], told["init_args"]["forget_bias"]) == (8, 3)
     with (out / "recurrences.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -182,13 +182,13 @@ def test_a_recipe_without_a_recurrence_is_refused(
 
 @pytest.mark.slow
 def test_questions_may_be_read_both_ways(study: Callable[..., int], scenes: Path, tmp_path: Path) -> None:
-    reading = part("nn.questions.QuestionEncoder", recurrence=part("nn.recurrence.LSTM", width=8), embedding=6)
+    reading = part("nn.QuestionEncoder", recurrence=part("nn.LSTM", width=8), embedding=6)
     model = part(
-        "tasks.classifier_vqa.ClassifierVQA",
-        encoder=part("nn.encoders.NoImage"),
+        "tasks.ClassifierVQA",
+        encoder=part("nn.NoImage"),
         question_encoder=reading,
-        look=part("nn.glimpses.WholeImage"),
-        fusion=part("nn.fusion.Concatenation", width=8),
+        look=part("nn.WholeImage"),
+        fusion=part("nn.Concatenation", width=8),
     )
     data = {"root": str(scenes / "vqa"), "batch_size": 8, "min_count": 1}
     trainer = {"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False}
@@ -203,7 +203,7 @@ def test_questions_may_be_read_both_ways(study: Callable[..., int], scenes: Path
 def test_cells_have_names() -> None:
     assert isinstance(named_cell("layer-norm-lstm", 3, width=4), LayerNormLSTM)
     assert isinstance(named_cell("LayerNormLSTM", 3, width=4), LayerNormLSTM)
-    relu = named_cell("vlrnn.nn.recurrence.RNN:nonlinearity=relu,layers=2", 3, width=4, layers=5)
+    relu = named_cell("vlrnn.nn.RNN:nonlinearity=relu,layers=2", 3, width=4, layers=5)
     assert isinstance(relu, RNN)
     assert (relu.nonlinearity, relu.layers, relu.width) == ("relu", 2, 4)
     stack = named_cell("residual-stack:cell=mamba,layers=3", 3, width=4)
@@ -215,7 +215,7 @@ def test_cells_have_names() -> None:
     assert (given.cells[0].width, given.cells[0].layers, given.cells[0].dropout) == (4, 1, 0.0)
     xs = torch.randn(2, 5, 3)
     assert stack.scan(xs, stack.initial_state(2))[0].shape == (2, 5, 4)
-    assert cell_part("gru", width=4) == {"class_path": "vlrnn.nn.recurrence.GRU", "init_args": {"width": 4}}
+    assert cell_part("gru", width=4) == {"class_path": "vlrnn.nn.GRU", "init_args": {"width": 4}}
     assert split_cells(" rnn, gru:width=3,layers=2 ,residual-stack:cell=mamba,layers=3,lstm,") == [
         "rnn",
         "gru:width=3,layers=2",

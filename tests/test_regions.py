@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from vlrnn.errors import UserError
-from vlrnn.nn.attention import DotAttention
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import ShowAttendTell
-from vlrnn.nn.recurrence import LSTM
-from vlrnn.nn.regions import RegionMap
+from vlrnn.nn.attention import DotAttention, RegionMap
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.recurrent.rnn import LSTM
 
 N, D, R = 3, 5, 6
 BOXES = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.5, 0.5, 1.0]]])

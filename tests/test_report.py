@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from vlrnn.cli import main
+from vlrnn.data.records import Example, Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.files import write_json
-from vlrnn.records import Example, Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.report.page import format_score
 from vlrnn.report.run import load_run
 
@@ -120,8 +120,8 @@ def test_the_page_shows_the_run(report: Callable[..., Page], dataset: Path, tmp_
     folder = make_run(tmp_path / "run", dataset)
     metrics = json.loads((folder / "metrics.json").read_text())
     write_json(folder / "metrics.json", metrics | {"provenance": {"commit": "abc123", "torch": "9.9", "device": "cpu"}})
-    recipe = "seed_everything: 7\nmodel:\n  class_path: vlrnn.tasks.captioning.Captioner\n  init_args:\n"
-    recipe += "    decoder:\n      class_path: vlrnn.nn.decoders.ShowAndTell\n      init_args: {embedding: 64}\n"
+    recipe = "seed_everything: 7\nmodel:\n  class_path: vlrnn.tasks.Captioner\n  init_args:\n"
+    recipe += "    decoder:\n      class_path: vlrnn.nn.ShowAndTell\n      init_args: {embedding: 64}\n"
     (folder / "config.yaml").write_text(recipe)
     page = report(folder)
     assert page.row("CIDEr") == ["0.500 [0.250, 0.750]"]

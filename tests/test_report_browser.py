@@ -11,8 +11,8 @@ import pytest
 from test_report import ATTACK, attacked, make_run
 
 from vlrnn.cli import main
+from vlrnn.data.records import AttentionMaps, Example, Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.files import write_json
-from vlrnn.records import AttentionMaps, Example, Prediction, RecordFile, open_split, write_dataset, write_records
 
 LOADED = "[...document.querySelectorAll('.browser img')].every((each) => each.naturalWidth > 0)"
 

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vlrnn.data.records import AttentionMaps, Example, Prediction, write_dataset, write_records
 from vlrnn.errors import UserError
 from vlrnn.files import write_json
-from vlrnn.metrics.captions import CaptionScorer
-from vlrnn.metrics.comparison import compare
+from vlrnn.metrics.captions import CaptionScorer, compare
 from vlrnn.metrics.vqa import compare_answers
-from vlrnn.records import AttentionMaps, Example, Prediction, write_dataset, write_records
 from vlrnn.report.content import Report, Section, build
 from vlrnn.report.page import cell, whisker, write_report
 

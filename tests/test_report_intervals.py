@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from vlrnn.cli import main
 from vlrnn.files import write_json
-from vlrnn.report.charts import probe_picture
-from vlrnn.report.intervals import intervals
-from vlrnn.report.probed import Probed, ProbeRow
+from vlrnn.report.charts import intervals, probe_picture
+from vlrnn.report.sections import Probed, ProbeRow
 
 
 def score(value: float, low: float, high: float) -> dict[str, float]:

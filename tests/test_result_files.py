@@ -11,9 +11,11 @@ import pytest
 
 from vlrnn import cli
 from vlrnn.commands.caption_file import CaptionFile
+from vlrnn.data.formats.answers import read_answers, read_questions
+from vlrnn.data.formats.captions import read_predictions, read_references
+from vlrnn.data.matching import match
+from vlrnn.data.records import Id, Prediction
 from vlrnn.errors import UserError
-from vlrnn.interchange import match, read_answers, read_predictions, read_questions, read_references
-from vlrnn.records import Id, Prediction
 
 FILES = {7: "val2014/COCO_val2014_000000000007.jpg", 12: "val2014/COCO_val2014_000000000012.jpg"}
 

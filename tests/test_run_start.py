@@ -14,10 +14,10 @@ import yaml
 from quick import quick
 
 from vlrnn.cli import main
+from vlrnn.data.records import open_split, write_dataset
 from vlrnn.files import read_json
 from vlrnn.locks import alone
-from vlrnn.records import open_split, write_dataset
-from vlrnn.tasks.run_start import RunStart, contents
+from vlrnn.training.run_start import RunStart, contents
 
 Fit = Callable[..., int]
 OWN = "--trainer.callbacks+=pytorch_lightning.callbacks."

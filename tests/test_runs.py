@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from vlrnn.data.records import AttentionMaps, Prediction, RecordFile, write_records
 from vlrnn.errors import UserError
 from vlrnn.files import write_json
-from vlrnn.records import AttentionMaps, Prediction, RecordFile, write_records
 from vlrnn.runs import (
     choose_split,
     is_scored,
@@ -22,7 +22,7 @@ from vlrnn.runs import (
     write_predictions,
     write_scores,
 )
-from vlrnn.tasks.beside import baselines
+from vlrnn.training.baselines import baselines
 
 
 def predict(run: Path, split: str, name: str, attends: bool = False) -> None:

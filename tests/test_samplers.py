@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from vlrnn.data.resumable import ResumableLoader, fold_in_rank
-from vlrnn.data.samplers import OneOrder
+from vlrnn.data.loaders import OneOrder, ResumableLoader, fold_in_rank
 from vlrnn.errors import UserError
 
 

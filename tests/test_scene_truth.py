@@ -6,12 +6,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vlrnn.data.scene_language import PHRASES, captions
-from vlrnn.data.scenes import COLOURS, INVERSE, SHAPES, SIZES, Scene, SceneObject, sample_scene
+from vlrnn.data.records import Example
+from vlrnn.data.synthetic.captions import PHRASES, captions
+from vlrnn.data.synthetic.scenes import COLOURS, INVERSE, SHAPES, SIZES, Scene, SceneObject, sample_scene
 from vlrnn.errors import UserError
 from vlrnn.probes.scene_truth import judge, scene_truth
-from vlrnn.records import Example
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.ptb_tokenizer import tokenize
 
 SCENES = st.builds(lambda seed, held_out: sample_scene(Random(seed), held_out=held_out), st.integers(), st.booleans())
 SCENE = Scene(

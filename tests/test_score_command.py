@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vlrnn import cli
-from vlrnn.interchange import read_references
+from vlrnn.data.formats.captions import read_references
 from vlrnn.metrics import score_captions
 
 REFERENCES = {

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from vlrnn.cli import main
-from vlrnn.predictor import Predictor
-from vlrnn.records import Prediction
-from vlrnn.tasks.answer_losses import LINKS, AnswerLoss, LogitLoss, MajorityAnswer, SampledAnswer, SoftAnswers
-from vlrnn.tasks.debiasing import BiasProduct, Debiased, LearnedMixin, Reweighting, RUBi
-from vlrnn.text.percent import percent
+from vlrnn.data.records import Prediction
+from vlrnn.inference.predictor import Predictor
+from vlrnn.terminal import percent
+from vlrnn.training.objectives.answers import LINKS, AnswerLoss, LogitLoss, MajorityAnswer, SampledAnswer, SoftAnswers
+from vlrnn.training.objectives.debiasing import BiasProduct, Debiased, LearnedMixin, Reweighting, RUBi
 
 INNER = [SoftAnswers, MajorityAnswer, SampledAnswer]
 AROUND: list[type[Debiased]] = [Reweighting, BiasProduct, LearnedMixin, RUBi]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.test_wups import TREE, write_database
 from vlrnn import cli
-from vlrnn.interchange import read_answers, read_questions
+from vlrnn.data.formats.answers import read_answers, read_questions
 
 QUESTIONS = {
     10: (1, "Is it red?", "yes/no", "is it", ["yes"] * 8 + ["no"] * 2),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from random_language import BOS, EOS, Table, V, allowed, brute_force, same, sentences
 from torch import Tensor
 
-from vlrnn.decoding.search import Decoding, search
-from vlrnn.nn.tree import Tree
+from vlrnn.generation.search import Decoding, search
+from vlrnn.nn.batching import Tree
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1, 2.0, -1])

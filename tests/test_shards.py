@@ -19,20 +19,21 @@ from data_scripts import Script
 from test_datamodule import attached
 from torch.utils.data import DataLoader
 
-from vlrnn import kept
-from vlrnn.data import tars
+from vlrnn import sidecar_cache as kept
+from vlrnn.data import shards as tars
 from vlrnn.data.batches import Batch, collate
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.features import open_cache
+from vlrnn.data.feature_cache import open_cache
 from vlrnn.data.images import open_image
-from vlrnn.data.samplers import EachOnce, OneOrder
+from vlrnn.data.loaders import EachOnce, OneOrder
+from vlrnn.data.records import open_split
 from vlrnn.data.shards import write_shards
-from vlrnn.data.split_images import SplitImages
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.split_index import SplitImages
+from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.errors import UserError
-from vlrnn.kept import kept_arrays, kept_json
-from vlrnn.nn.encoders import CNNEncoder, NoImage
-from vlrnn.records import open_split
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.sidecar_cache import kept_arrays, kept_json
 
 SMALL = 0.0003
 """MiB: a shard holds two or three pictures."""
@@ -389,5 +390,5 @@ def test_a_split_is_gone_through_once(
     def read(*_: Any) -> Any:
         raise AssertionError("the split is gone through again")
 
-    monkeypatch.setattr("vlrnn.records.RecordFile.__iter__", read)
+    monkeypatch.setattr("vlrnn.data.records.RecordFile.__iter__", read)
     assert known() == first

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from data_scripts import Script, make_images
 
-from vlrnn.records import Example, Id, describe_dataset, open_split, write_dataset, write_records
+from vlrnn.data.records import Example, Id, describe_dataset, open_split, write_dataset, write_records
 
 
 def yes_no(folder: Path, per_split: int = 400) -> None:

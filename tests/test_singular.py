@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vlrnn.probes.singular import singular
+from vlrnn.probes.object_mentions import singular
 
 
 @pytest.mark.parametrize(

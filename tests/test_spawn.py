@@ -15,19 +15,19 @@ from test_waiting import ANSWERS, WORDS, questions
 from torch.utils.data import DataLoader
 
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.features import _Pixels
-from vlrnn.data.synthetic import make_scenes
-from vlrnn.data.text_stream import TextStream
+from vlrnn.data.feature_cache import _Pixels
+from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.data.text_datamodule import TextStream
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.decoders import ShowAttendTell
-from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.nn.recurrence import LSTM
-from vlrnn.nn.stream import StreamDecoder
-from vlrnn.tasks.base import Task
+from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.units import Characters
+from vlrnn.text.lm_tokenizers import Characters
+from vlrnn.training.module import Task
 
 
 @pytest.fixture(scope="module")

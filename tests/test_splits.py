@@ -13,10 +13,10 @@ import pytorch_lightning as pl
 
 from vlrnn.cli import main
 from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.records import Prediction, RecordFile, open_split, write_dataset
 from vlrnn.errors import UserError
 from vlrnn.files import write_json
-from vlrnn.predictor import Predictor
-from vlrnn.records import Prediction, RecordFile, open_split, write_dataset
+from vlrnn.inference.predictor import Predictor
 from vlrnn.runs import choose_split
 from vlrnn.tasks.captioning import Captioner
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlrnn.decoding.search import Decoding, search
 from vlrnn.errors import UserError
-from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
-from vlrnn.nn.stream import StreamDecoder
-from vlrnn.nn.tree import Tree, leaves, map_tree
+from vlrnn.generation.search import Decoding, search
+from vlrnn.nn.batching import Tree, leaves, map_tree
+from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
 
 B, T, V = 3, 24, 9
 

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from vlrnn.data.images import open_image
-from vlrnn.instruments.support import Support, support
-from vlrnn.predictor import Predictor
-from vlrnn.probes.object_spans import PhraseTable
-from vlrnn.records import open_split
-from vlrnn.report.attention import veiled
+from vlrnn.data.records import open_split
+from vlrnn.inference.predictor import Predictor
+from vlrnn.probes.model.attribution import Support, support
+from vlrnn.probes.object_mentions import PhraseTable
+from vlrnn.report.attention_figure import veiled
 
 FIND = PhraseTable({"square": "square", "white square": "square", "top": "top"}).find
 

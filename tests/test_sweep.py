@@ -14,16 +14,25 @@ import yaml
 from one_process import in_one_process
 
 from vlrnn.cli import main
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.errors import UserError
 from vlrnn.files import write_json
-from vlrnn.nn.cells import cell_part
+from vlrnn.nn.recurrent.spec import cell_part
 from vlrnn.report.content import build
-from vlrnn.report.coordinates import axis_of
 from vlrnn.report.page import write_report
-from vlrnn.report.sweep import draw_sweep
-from vlrnn.studies.proposals import Tried, propose
-from vlrnn.studies.space import Choice, Range, Space, combinations, read_space, recipe_of, short_names
+from vlrnn.report.parallel_coordinates import axis_of
+from vlrnn.report.study_plots import draw_sweep
+from vlrnn.studies.search_space import (
+    Choice,
+    Range,
+    Space,
+    Tried,
+    combinations,
+    propose,
+    read_space,
+    recipe_of,
+    short_names,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,10 +43,10 @@ def part(path: str, **arguments: Any) -> dict[str, Any]:
 
 # The notation.
 
-DECODER = part("nn.decoders.ShowAndTell", recurrence=part("nn.recurrence.LSTM", width=8), embedding=6, dropout=0.5)
-MOVED = part("tasks.optimization.Optimization", lr=1e-3)
+DECODER = part("nn.ShowAndTell", recurrence=part("nn.LSTM", width=8), embedding=6, dropout=0.5)
+MOVED = part("training.Optimization", lr=1e-3)
 WHOLE = {
-    "model": part("tasks.captioning.Captioner", decoder=DECODER, optimization=MOVED),
+    "model": part("tasks.Captioner", decoder=DECODER, optimization=MOVED),
     "trainer": {"max_epochs": 1, "accelerator": None},
 }
 
@@ -77,12 +86,12 @@ def test_settings_become_an_overlay() -> None:
     assert isinstance(swept[1].values, Choice)
     assert swept[1].values.parts["gru"] == cell_part("gru", width=8)
     overlay = recipe_of(swept, dict(zip(names, (32, "lstm:forget_bias=3,layers=2", 2), strict=True)))
-    recurrence = part("nn.recurrence.LSTM", width=32, forget_bias=3, layers=2)
+    recurrence = part("nn.LSTM", width=32, forget_bias=3, layers=2)
     decoder = {"init_args": {"recurrence": recurrence}}
     assert overlay == {"model": {"init_args": {"decoder": decoder}}, "trainer": {"max_epochs": 2}}
-    (key,) = space("model.decoder=vlrnn.nn.decoders.ShowAndTell,vlrnn.nn.decoders.ShowAttendTell")
-    told = recipe_of([key], {key.name: "vlrnn.nn.decoders.ShowAttendTell"})
-    assert told == {"model": {"init_args": {"decoder": {"class_path": "vlrnn.nn.decoders.ShowAttendTell"}}}}
+    (key,) = space("model.decoder=vlrnn.nn.ShowAndTell,vlrnn.nn.ShowAttendTell")
+    told = recipe_of([key], {key.name: "vlrnn.nn.ShowAttendTell"})
+    assert told == {"model": {"init_args": {"decoder": {"class_path": "vlrnn.nn.ShowAttendTell"}}}}
 
 
 def test_names_are_as_short_as_they_can_be_told_apart() -> None:
@@ -173,10 +182,10 @@ def test_trials_are_learnt_from() -> None:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    decoder = part("nn.decoders.ShowAndTell", recurrence=part("nn.recurrence.LSTM", width=8), embedding=6)
+    decoder = part("nn.ShowAndTell", recurrence=part("nn.LSTM", width=8), embedding=6)
     model = part(
-        "tasks.captioning.Captioner",
-        encoder=part("nn.encoders.NoImage"),
+        "tasks.Captioner",
+        encoder=part("nn.NoImage"),
         decoder=decoder,
         decoding={"max_new_tokens": 12},
         optimization={"lr": 0.01},

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrnn.data.scene_language import PHRASES, captions, read_caption
-from vlrnn.data.scene_pictures import PAINTS, render
-from vlrnn.data.scene_questions import ask
-from vlrnn.data.scenes import (
+from vlrnn.data.records import RecordFile, open_split
+from vlrnn.data.synthetic.captions import PHRASES, captions, read_caption
+from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.data.synthetic.questions import ask
+from vlrnn.data.synthetic.rendering import PAINTS, render
+from vlrnn.data.synthetic.scenes import (
     CLEAR_CUT,
     COLOURS,
     GROUNDS,
@@ -27,9 +29,7 @@ from vlrnn.data.scenes import (
     relation,
     sample_scene,
 )
-from vlrnn.data.synthetic import make_scenes
 from vlrnn.errors import UserError
-from vlrnn.records import RecordFile, open_split
 
 SCENES = st.builds(lambda seed, held_out: sample_scene(Random(seed), held_out=held_out), st.integers(), st.booleans())
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from vlrnn.metrics.text import ngram_bits, score_text
-from vlrnn.records import Prediction
+from vlrnn.data.records import Prediction
+from vlrnn.metrics.perplexity import ngram_bits, score_text
 
 
 def passage(text: str, *log_probs: float) -> Prediction:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from vlrnn.data.text_stream import PASSAGE, TextStream, Windows
+from vlrnn.data.text_datamodule import PASSAGE, TextStream, Windows
 from vlrnn.errors import UserError
-from vlrnn.text.units import Characters, Units, Words
+from vlrnn.text.lm_tokenizers import Characters, Units, Words
 from vlrnn.text.vocabulary import BOS, UNK
 
 LINES = [f"Line {number} has {number % 7} words, or so.\n" for number in range(600)]

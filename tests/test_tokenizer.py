@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.golden.build import java_tokenize, sentences
 from tests.golden.corpora import EVERY, corpora, digests
-from vlrnn.text.tokenizer import LONGEST_TOKEN, detokenize, tokenize, tokenize_all
+from vlrnn.text.ptb_tokenizer import LONGEST_TOKEN, detokenize, tokenize, tokenize_all
 
 GOLDEN = Path(__file__).parent / "golden"
 DATA = os.environ.get("VLRNN_DATA")
@@ -203,5 +203,5 @@ def test_text_imports_no_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, vlrnn.text.tokenizer, vlrnn.metrics.evaluation; assert 'torch' not in sys.modules"
+    code = "import sys, vlrnn.text.ptb_tokenizer, vlrnn.metrics.caption_evaluation; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,8 +13,8 @@ from quick import quick
 from test_run_start import Fit, told
 
 from vlrnn.cli import main
-from vlrnn.tasks.base import Task
-from vlrnn.tasks.trainer_options import watch_score
+from vlrnn.training.module import Task
+from vlrnn.training.trainer_options import watch_score
 
 _CALLBACK = "--trainer.callbacks+=pytorch_lightning.callbacks."
 

@@ -20,25 +20,25 @@ import yaml
 from quick import quick
 
 from vlrnn.cli import main
-from vlrnn.records import Prediction, RecordFile
+from vlrnn.data.records import Prediction, RecordFile
 from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.checkpoint import load_task
+from vlrnn.training.checkpoint import load_task
 
 RECIPE = """
 model:
-  class_path: vlrnn.tasks.captioning.Captioner
+  class_path: vlrnn.tasks.Captioner
   init_args:
     encoder:
-      class_path: vlrnn.nn.encoders.CNNEncoder
+      class_path: vlrnn.nn.CNNEncoder
       init_args: {name: mobilenet_v3_small, size: 64}
     decoder:
-      class_path: vlrnn.nn.decoders.ShowAttendTell
+      class_path: vlrnn.nn.ShowAttendTell
       init_args:
         recurrence:
-          class_path: vlrnn.nn.recurrence.LSTM
+          class_path: vlrnn.nn.LSTM
           init_args: {width: 16}
         attention:
-          class_path: vlrnn.nn.attention.SoftAttention
+          class_path: vlrnn.nn.SoftAttention
           init_args: {width: 8}
         embedding: 16
     decoding: {max_new_tokens: 8}

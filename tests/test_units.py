@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrnn.parts import describe, rebuild
-from vlrnn.text.units import Characters, Units, Words
+from vlrnn.config import describe, rebuild
+from vlrnn.text.lm_tokenizers import Characters, Units, Words
 
 every_unit = pytest.mark.parametrize("kind", [Characters, Words])
 

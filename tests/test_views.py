@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.data.batches import Item
-from vlrnn.data.views import alike, derangement, exchanged, first_words, shuffled_words
+from vlrnn.data.perturbations import alike, derangement, exchanged, first_words, shuffled_words
+from vlrnn.data.records import Example
 from vlrnn.errors import UserError
-from vlrnn.records import Example
 
 IDS = st.sets(st.integers(0, 99) | st.text(max_size=3), min_size=2, max_size=12)
 ROWS = st.lists(st.lists(st.integers(1, 9), max_size=8), min_size=1, max_size=4)

@@ -18,31 +18,31 @@ from test_resume import fit, killed, same_run
 from vlrnn.cli import main
 from vlrnn.data.batches import QuestionedImages
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.split_images import SplitImages
-from vlrnn.data.synthetic import make_scenes
+from vlrnn.data.records import Prediction, RecordFile, open_split, write_dataset, write_records
+from vlrnn.data.split_index import SplitImages
+from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.errors import UserError
-from vlrnn.records import Prediction, RecordFile, open_split, write_dataset, write_records
-from vlrnn.tasks.checkpoint import load_task
-from vlrnn.tasks.question_answering import QuestionAnswering
+from vlrnn.tasks.vqa import QuestionAnswering
+from vlrnn.training.checkpoint import load_task
 
 RECIPE = """
 model:
-  class_path: vlrnn.tasks.classifier_vqa.ClassifierVQA
+  class_path: vlrnn.tasks.ClassifierVQA
   init_args:
-    encoder: {class_path: vlrnn.nn.encoders.NoImage}
+    encoder: {class_path: vlrnn.nn.NoImage}
     question_encoder:
-      class_path: vlrnn.nn.questions.QuestionEncoder
+      class_path: vlrnn.nn.QuestionEncoder
       init_args:
-        recurrence: {class_path: vlrnn.nn.recurrence.GRU, init_args: {width: 8}}
+        recurrence: {class_path: vlrnn.nn.GRU, init_args: {width: 8}}
         embedding: 8
-    look: {class_path: vlrnn.nn.glimpses.WholeImage}
-    fusion: {class_path: vlrnn.nn.fusion.Concatenation, init_args: {width: 8}}
+    look: {class_path: vlrnn.nn.WholeImage}
+    fusion: {class_path: vlrnn.nn.Concatenation, init_args: {width: 8}}
 data: {batch_size: 4, min_count: 1, max_answers: 12}
 trainer: {accelerator: cpu, max_epochs: 1, enable_progress_bar: false, enable_model_summary: false}
 """
 DECODER = {
-    "class_path": "vlrnn.nn.decoders.ShowAndTell",
-    "init_args": {"recurrence": {"class_path": "vlrnn.nn.recurrence.LSTM", "init_args": {"width": 8}}, "embedding": 8},
+    "class_path": "vlrnn.nn.ShowAndTell",
+    "init_args": {"recurrence": {"class_path": "vlrnn.nn.LSTM", "init_args": {"width": 8}}, "embedding": 8},
 }
 
 
@@ -56,9 +56,9 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe_in(folder: Path, questions: Path, head: str) -> Path:
     recipe: dict[str, Any] = yaml.safe_load(RECIPE)
     if head == "generative":
-        recipe["model"]["class_path"] = "vlrnn.tasks.generative_vqa.GenerativeVQA"
+        recipe["model"]["class_path"] = "vlrnn.tasks.GenerativeVQA"
         recipe["model"]["init_args"]["decoder"] = DECODER
-        recipe["model"]["init_args"]["answering"] = {"class_path": "vlrnn.tasks.spoken_answers.ConstrainedAnswers"}
+        recipe["model"]["init_args"]["answering"] = {"class_path": "vlrnn.generation.ConstrainedAnswers"}
     recipe["data"]["root"] = str(questions)
     recipe["trainer"]["default_root_dir"] = str(folder / "run")
     path = folder / "recipe.yaml"
@@ -97,7 +97,7 @@ def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest
 
 
 DRAWN = {
-    "classifier": ["--model.init_args.loss", "vlrnn.tasks.answer_losses.SampledAnswer"],
+    "classifier": ["--model.init_args.loss", "vlrnn.training.SampledAnswer"],
     "generative": ["--model.init_args.sampled", "true"],
 }
 """Learning from an annotator's answer that is drawn anew each time."""

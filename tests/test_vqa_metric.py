@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.metrics.vqa import AnswerScores, compare_answers, score_answers
 from vlrnn.metrics.wups import WordNet
-from vlrnn.records import Example
-from vlrnn.text.answers import PROTOCOLS, clean, normalise, without_punctuation
+from vlrnn.text.vqa_normalization import PROTOCOLS, clean, normalise, without_punctuation
 
 PROTOCOL_KEYS = {"official-2021": "official_2021", "official-2017": "official_pre2021"}
 WORDS = st.sampled_from(["cat", "a cat", "Cat.", "two", "2", "none", "dog", "dont", "don't", "", "the"])

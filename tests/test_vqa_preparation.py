@@ -8,7 +8,7 @@ import pytest
 from data_scripts import Script, cut_short, make_images, write
 
 from vlrnn.data.images import open_image
-from vlrnn.records import Example, describe_dataset, write_dataset
+from vlrnn.data.records import Example, describe_dataset, write_dataset
 
 
 def asked(id: int, image: int, question: str = "What is it?") -> dict[str, Any]:

@@ -15,28 +15,31 @@ from quick import quick
 from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, Item, collate
-from vlrnn.decoding.search import Decoding
+from vlrnn.data.records import Example
 from vlrnn.errors import UserError
+from vlrnn.generation.answer_decoding import Answering, ConstrainedAnswers, FreeAnswers, RankedAnswers, encode_answer
+from vlrnn.generation.search import Decoding
 from vlrnn.nn.attention import DotAttention
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import Decoder, ShowAndTell, ShowAttendTell
-from vlrnn.nn.encoders import NoImage
+from vlrnn.nn.decoders.base import Decoder
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.encoders.blind import NoImage
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.glimpses import Glimpses
-from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import GRU, LSTM, Recurrence
-from vlrnn.records import Example
-from vlrnn.tasks.answer_losses import AnswerLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
-from vlrnn.tasks.checkpoint import load_task, save_pretrained
+from vlrnn.nn.question_encoder import QuestionEncoder
+from vlrnn.nn.question_image import Glimpses
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.generative_vqa import GenerativeVQA
-from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.question_answering import QuestionAnswering
-from vlrnn.tasks.spoken_answers import Answering, ConstrainedAnswers, FreeAnswers, RankedAnswers, encode_answer
-from vlrnn.text.answer_set import AnswerSet, majority
-from vlrnn.text.answers import canonical, spell
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.tasks.vqa import QuestionAnswering
+from vlrnn.text.answer_vocabulary import AnswerSet, majority
+from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import EOS, Vocabulary
+from vlrnn.text.vqa_normalization import canonical, spell
+from vlrnn.training.checkpoint import load_task, save_pretrained
+from vlrnn.training.objectives.answers import AnswerLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
+from vlrnn.training.optimization import Optimization
 
 FAST = Optimization(lr=5e-3, weight_decay=0.0, warmup=0.1)
 ASKED = [

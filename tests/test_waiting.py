@@ -17,30 +17,29 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from vlrnn.data.batches import Batch
-from vlrnn.data.text_stream import TextBatch
+from vlrnn.data.records import Example
+from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.bidirectional import Bidirectional
-from vlrnn.nn.decoders import ShowAttendTell
-from vlrnn.nn.encoders import NoImage
+from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.encoders.blind import NoImage
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.glimpses import Glimpses
-from vlrnn.nn.linear_cells import MinGRU
-from vlrnn.nn.pooling import Max
-from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import LSTM
-from vlrnn.nn.stream import StreamDecoder
-from vlrnn.records import Example
-from vlrnn.tasks.answer_losses import MajorityAnswer, SoftAnswers
-from vlrnn.tasks.base import Task
+from vlrnn.nn.question_encoder import Max, QuestionEncoder
+from vlrnn.nn.question_image import Glimpses
+from vlrnn.nn.recurrent.linear import MinGRU
+from vlrnn.nn.recurrent.rnn import LSTM
+from vlrnn.nn.recurrent.wrappers import Bidirectional
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.tasks.debiasing import BiasProduct, LearnedMixin, Reweighting, RUBi
 from vlrnn.tasks.generative_vqa import GenerativeVQA
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.tasks.objectives import WordLoss
-from vlrnn.text.answer_set import AnswerPrior, AnswerSet
-from vlrnn.text.units import Characters
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet
+from vlrnn.text.lm_tokenizers import Characters
 from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.training.module import Task
+from vlrnn.training.objectives.answers import MajorityAnswer, SoftAnswers
+from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.objectives.debiasing import BiasProduct, LearnedMixin, Reweighting, RUBi
 
 WORDS = Vocabulary(list("abcdefgh"))
 ANSWERS = AnswerSet(("a", "b", "c"))

@@ -24,16 +24,16 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch
+from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.decoders import ShowAttendTell
-from vlrnn.nn.encoders import NoImage
-from vlrnn.nn.recurrence import LSTM
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.nn.weights import digest
-from vlrnn.records import Example
 from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.checkpoint import load_task, read_checkpoint, save_pretrained
 from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.training.checkpoint import load_task, read_checkpoint, save_pretrained
 
 WORDS = Vocabulary(list("abcdefgh"))
 RECURRENCE = ("decoder", "recurrence")
@@ -378,7 +378,7 @@ ABSURD: dict[str, Callable[[dict[str, Any]], Any]] = {
     "layers": lambda arguments: inner({"task": {"arguments": arguments}}, *RECURRENCE).update(layers=10**9),
     "layers of another kind": lambda arguments: arguments["decoder"]["arguments"].update(
         recurrence={
-            "class": "vlrnn.nn.stacks.ResidualStack",
+            "class": "vlrnn.nn.ResidualStack",
             "arguments": {"cell": arguments["decoder"]["arguments"]["recurrence"], "layers": 10**9},
         }
     ),

@@ -11,7 +11,7 @@ import pytest
 from forked import PATIENCE
 
 from vlrnn.errors import UserError
-from vlrnn.workers import workers
+from vlrnn.processes import workers
 
 PROGRAM = """
 import os, time

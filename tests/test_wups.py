@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.metrics.wups import WordNet
-from vlrnn.records import Example
 
 DEBIAN = Path("/usr/share/wordnet")
 LICENCE = "  1 This stands for the licence, which is indented.  \n"

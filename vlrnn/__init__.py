@@ -1,49 +1,36 @@
 """Image captioning and visual question answering with recurrent networks."""
 
-import importlib
-from typing import Any
+from vlrnn.lazy_names import lazy_names
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "Captioner": "tasks.captioning",
-    "CNNEncoder": "nn.encoders",
-    "Decoding": "decoding.search",
+    "CNNEncoder": "nn.encoders.torchvision_cnn",
+    "Decoding": "generation.search",
     "DotAttention": "nn.attention",
-    "Example": "records",
-    "GRU": "nn.recurrence",
-    "LSTM": "nn.recurrence",
+    "Example": "data.records",
+    "GRU": "nn.recurrent.rnn",
+    "LSTM": "nn.recurrent.rnn",
     "LanguageModel": "tasks.language_model",
-    "NoImage": "nn.encoders",
-    "Prediction": "records",
-    "Predictor": "predictor",
-    "RNN": "nn.recurrence",
-    "ShowAndTell": "nn.decoders",
+    "NoImage": "nn.encoders.blind",
+    "Prediction": "data.records",
+    "Predictor": "inference.predictor",
+    "RNN": "nn.recurrent.rnn",
+    "ShowAndTell": "nn.decoders.show_tell",
     "SequenceClassifier": "nn.sequence_classifier",
-    "ShowAttendTell": "nn.decoders",
+    "ShowAttendTell": "nn.decoders.show_attend_tell",
     "SoftAttention": "nn.attention",
-    "StreamDecoder": "nn.stream",
-    "TextStream": "data.text_stream",
+    "StreamDecoder": "nn.decoders.language_model",
+    "TextStream": "data.text_datamodule",
     "UserError": "errors",
     "VisionLanguageData": "data.datamodule",
     "Vocabulary": "text.vocabulary",
-    "from_pretrained": "tasks.checkpoint",
-    "save_pretrained": "tasks.checkpoint",
+    "from_pretrained": "training.checkpoint",
+    "save_pretrained": "training.checkpoint",
     "score_answers": "metrics",
     "score_captions": "metrics",
-    "tokenize": "text.tokenizer",
+    "tokenize": "text.ptb_tokenizer",
 }
-"""Public name -> its module, imported when the name is first asked for: torch is slow to import, and scoring needs
-none."""
 
-__all__ = ["__version__", *_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'vlrnn' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"vlrnn.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

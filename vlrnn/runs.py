@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vlrnn.data.records import AttentionMaps, Prediction, write_records
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
-from vlrnn.records import AttentionMaps, Prediction, write_records
 
 PREFERRED = ("test", "val", "train")
 """The order in which splits are read where none is named."""

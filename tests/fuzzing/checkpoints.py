@@ -104,7 +104,7 @@ def _other_torch(random: Random, path: Path) -> None:
         lambda: [1, 2, 3],
         lambda: None,
         lambda: {"vlrnn": None, "state_dict": None},
-        lambda: {"vlrnn": {"format": 1, "task": {}}, "state_dict": {}},
+        lambda: {"vlrnn": {"format": 2, "task": {}}, "state_dict": {}},
         lambda: {0: torch.zeros(2), "vlrnn": []},
         lambda: {"model": {"weight": torch.zeros(2)}, "epoch": 3, "optimizer": {}},
     )
@@ -166,11 +166,11 @@ def _described(random: Random, told: dict[str, Any]) -> Any:
     """A description of another version, of other parts, or of none."""
     kind = random.randrange(6)
     if kind == 0:
-        return {**told, "format": random.choice((0, 2, 99, "1", None, 1.5, [1]))}
+        return {**told, "format": random.choice((0, 1, 99, "2", None, 1.5, [1]))}
     if kind == 1:
         text = json.dumps(told)
         paths = sorted({each for each in text.split('"') if each.startswith("vlrnn.")})
-        others = [*paths, "os.system", "vlrnn.tasks.recipe.run_recipe", "vlrnn.nn.encoders.Encoder", "builtins.exec"]
+        others = [*paths, "os.system", "vlrnn.training.cli.run_recipe", "vlrnn.nn.Encoder", "builtins.exec"]
         return json.loads(text.replace(f'"{random.choice(paths)}"', f'"{random.choice(others)}"'))
     if kind == 2:
         _absurd(random, told)

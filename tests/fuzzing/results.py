@@ -11,7 +11,7 @@ from typing import Any
 from fuzzing.mutations import bend, odd_text, spoil
 from fuzzing.running import Case
 from fuzzing.world import World
-from vlrnn.records import Example, open_split
+from vlrnn.data.records import Example, open_split
 
 _ENDS = ("</s>", "<eos>", "!", ".", '"', "<|im_end|>", "\x1b[31m")
 

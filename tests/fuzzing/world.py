@@ -12,28 +12,28 @@ from typing import Any
 import yaml
 
 from vlrnn.cli import main
-from vlrnn.data.synthetic import make_scenes
-from vlrnn.records import Example, Prediction, open_split, write_records
+from vlrnn.data.records import Example, Prediction, open_split, write_records
+from vlrnn.data.synthetic.dataset import make_scenes
 
 ENCODER = {"name": "squeezenet1_1", "weights": None, "size": 32, "regions_from": "features.3"}
-LSTM = {"class_path": "vlrnn.nn.recurrence.LSTM", "init_args": {"width": 8}}
-ATTENTION = {"class_path": "vlrnn.nn.attention.SoftAttention", "init_args": {"width": 8}}
+LSTM = {"class_path": "vlrnn.nn.LSTM", "init_args": {"width": 8}}
+ATTENTION = {"class_path": "vlrnn.nn.SoftAttention", "init_args": {"width": 8}}
 SPOKEN = {
-    "class_path": "vlrnn.nn.decoders.ShowAttendTell",
+    "class_path": "vlrnn.nn.ShowAttendTell",
     "init_args": {"recurrence": LSTM, "attention": ATTENTION, "embedding": 8},
 }
 ASKED = {
     "question_encoder": {
-        "class_path": "vlrnn.nn.questions.QuestionEncoder",
+        "class_path": "vlrnn.nn.QuestionEncoder",
         "init_args": {"recurrence": LSTM, "embedding": 8},
     },
-    "look": {"class_path": "vlrnn.nn.glimpses.Glimpses", "init_args": {"attention": ATTENTION}},
-    "fusion": {"class_path": "vlrnn.nn.fusion.LowRankBilinear", "init_args": {"width": 8, "rank": 8}},
+    "look": {"class_path": "vlrnn.nn.Glimpses", "init_args": {"attention": ATTENTION}},
+    "fusion": {"class_path": "vlrnn.nn.LowRankBilinear", "init_args": {"width": 8, "rank": 8}},
 }
 MODELS = {
-    "captioner": ("vlrnn.tasks.captioning.Captioner", {"decoder": SPOKEN, "decoding": {"max_new_tokens": 6}}),
-    "speaker": ("vlrnn.tasks.generative_vqa.GenerativeVQA", {**ASKED, "decoder": SPOKEN}),
-    "classifier": ("vlrnn.tasks.classifier_vqa.ClassifierVQA", ASKED),
+    "captioner": ("vlrnn.tasks.Captioner", {"decoder": SPOKEN, "decoding": {"max_new_tokens": 6}}),
+    "speaker": ("vlrnn.tasks.GenerativeVQA", {**ASKED, "decoder": SPOKEN}),
+    "classifier": ("vlrnn.tasks.ClassifierVQA", ASKED),
 }
 
 
@@ -143,7 +143,7 @@ class World:
 
 
 def encoder() -> dict[str, Any]:
-    return {"class_path": "vlrnn.nn.encoders.CNNEncoder", "init_args": ENCODER}
+    return {"class_path": "vlrnn.nn.CNNEncoder", "init_args": ENCODER}
 
 
 def run(command: str, *arguments: Any) -> None:

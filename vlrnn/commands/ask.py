@@ -4,8 +4,7 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from vlrnn.terminal import print_json, print_line
-from vlrnn.text.percent import percent
+from vlrnn.terminal import percent, print_json, print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Answer all questions; words that the model does not know are told of."""
-    from vlrnn.predictor import Predictor
+    from vlrnn.inference.predictor import Predictor
 
     predictor = Predictor.load(arguments.checkpoint, arguments.device)
     found = predictor.answers(arguments.image, arguments.questions)

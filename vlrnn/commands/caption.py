@@ -15,8 +15,8 @@ from vlrnn.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from vlrnn.commands.caption_file import CaptionFile, Key
-    from vlrnn.predictor import Predictor
-    from vlrnn.records import Prediction
+    from vlrnn.data.records import Prediction
+    from vlrnn.inference.predictor import Predictor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, file: "CaptionFile | None") -> int:
     from vlrnn.commands.caption_file import keys
-    from vlrnn.predictor import Predictor, image_name
+    from vlrnn.inference.predictor import Predictor, image_name
 
     paths = _images(arguments.images)
     if arguments.explain and len(paths) != 1:
@@ -136,7 +136,7 @@ def _show(prediction: "Prediction", as_json: bool) -> None:
 
 def _explain(picture: str, predictor: "Predictor", image: Path, prediction: "Prediction") -> None:
     from vlrnn.data.images import open_image
-    from vlrnn.report.attention import save_attention
+    from vlrnn.report.attention_figure import save_attention
 
     weights = predictor.attention(image, prediction.tokens)
     if weights is None:

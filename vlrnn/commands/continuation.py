@@ -12,7 +12,7 @@ from vlrnn.files import replacing, write_json
 from vlrnn.terminal import print_json, print_line
 
 if TYPE_CHECKING:
-    from vlrnn.records import Prediction
+    from vlrnn.data.records import Prediction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out) if arguments.out else None
     if out and out.suffix not in (".txt", ".json", ".jsonl"):
         raise UserError(f"--out {out}: end the name in .txt, .json or .jsonl")
-    from vlrnn.predictor import Predictor
+    from vlrnn.inference.predictor import Predictor
 
     predictor = Predictor.load(arguments.checkpoint, arguments.device)
     if strange := predictor.unknown_units(arguments.text):
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _write(path: Path, said: "Prediction", text: str) -> None:
-    from vlrnn.records import write_records
+    from vlrnn.data.records import write_records
 
     if path.suffix == ".jsonl":
         write_records(path, [said])

@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         the exit code: 1 when ONNX Runtime gives another caption than the model.
     """
-    from vlrnn.tasks.base import Task
     from vlrnn.tasks.captioning import Captioner
-    from vlrnn.tasks.checkpoint import load_task, save_pretrained
+    from vlrnn.training.checkpoint import load_task, save_pretrained
+    from vlrnn.training.module import Task
 
     if arguments.check and not arguments.onnx:
         raise UserError("--check compares with ONNX Runtime: give --onnx with it")
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     save_pretrained(task, arguments.out)
     files = ["model.safetensors", "config.json"]
     if isinstance(task, Captioner):
-        from vlrnn.portable import export_captioner
+        from vlrnn.inference.export import export_captioner
 
         for name in wanted:
             files += [file for file in export_captioner(task, arguments.out, onnx=name == "onnx") if file not in files]
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(task: "Captioner", folder: str, named: list[str]) -> int:
     """Caption images by the model, and by the program that was written, from the files on: pixels, search and all."""
     from vlrnn.data.images import find_images
-    from vlrnn.onnx_captioner import OnnxCaptioner
-    from vlrnn.predictor import Predictor
+    from vlrnn.inference.onnx_captioner import OnnxCaptioner
+    from vlrnn.inference.predictor import Predictor
 
     paths = [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
     searched: dict[str, Any] = {"temperature": None, "top_k": 0, "top_p": 1.0, "num_return_sequences": 1}

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
                 f"{name:<36}{format_score(found['scores'].get(name)):<26}{format_score(found['blind'].get(name))}"
             )
     vlrnn = sys.argv[0] if Path(sys.argv[0]).name == "vlrnn" else f"{sys.executable} -m vlrnn"
-    other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.recurrence.GRU"
+    other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.GRU"
     print()
     print_line(f"It took {metrics['seconds']:.0f} seconds. What is there, and what to do next:")
     print()

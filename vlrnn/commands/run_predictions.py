@@ -4,9 +4,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from vlrnn.data.records import SPLITS
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
-from vlrnn.records import SPLITS
 
 
 def add_predictions(parser: argparse.ArgumentParser, file: str, required: bool = True) -> None:

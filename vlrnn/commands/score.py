@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from vlrnn.metrics.evaluation import Evaluation
+    from vlrnn.metrics.caption_evaluation import Evaluation
     from vlrnn.metrics.vqa_evaluation import AnswerEvaluation
 
 _SHARES = ("distinct_captions", "novel", "empty", "ends_badly", "repeated_word", "repeated_trigram")
@@ -81,7 +81,7 @@ def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_answer_arguments(parser: argparse.ArgumentParser) -> None:
     # numpy is not wanted for --help.
-    from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
+    from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
 
     add = parser.add_argument
     add(
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _score_captions(arguments: argparse.Namespace) -> None:
     # numpy is not wanted for --help.
-    from vlrnn.metrics.evaluation import evaluate_captions
+    from vlrnn.metrics.caption_evaluation import evaluate_captions
     from vlrnn.text.caption_tokenizers import caption_tokenizer
 
     evaluation = evaluate_captions(
@@ -197,7 +197,7 @@ def _score_table(evaluation: "Evaluation") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    from vlrnn.metrics.evaluation import ORDER
+    from vlrnn.metrics.caption_evaluation import ORDER
 
     settings = evaluation.settings
     table = Table(title=f"{settings['n']} images", title_justify="left")
@@ -232,7 +232,7 @@ def _health_table(evaluation: "Evaluation") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    from vlrnn.metrics.evaluation import ORDER
+    from vlrnn.metrics.caption_evaluation import ORDER
 
     table = Table(title="health", title_justify="left")
     table.add_column("measure")

@@ -5,6 +5,6 @@ from collections.abc import Sequence
 
 def run(command: str, arguments: Sequence[str]) -> None:
     """Run one of the four."""
-    from vlrnn.tasks.recipe import run_recipe
+    from vlrnn.training.cli import run_recipe
 
     run_recipe(command, arguments)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vlrnn.data.features import FeatureCache
+from vlrnn.data.feature_cache import FeatureCache
 from vlrnn.data.images import open_image, pixels
-from vlrnn.records import Example
+from vlrnn.data.records import Example
 from vlrnn.text.vocabulary import PAD
 
 

@@ -11,17 +11,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
-from vlrnn.data.features import FeatureCache, open_cache
-from vlrnn.data.resumable import ResumableLoader
-from vlrnn.data.samplers import EachOnce, OneOrder
-from vlrnn.data.split_images import SplitImages, check_scored
-from vlrnn.data.word_counts import count_words, summarise_texts
+from vlrnn.data.feature_cache import FeatureCache, open_cache
+from vlrnn.data.loaders import EachOnce, OneOrder, ResumableLoader
+from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
+from vlrnn.data.split_index import SplitImages, check_scored, count_words, summarise_texts
 from vlrnn.errors import UserError
-from vlrnn.kept import kept_json
-from vlrnn.nn.encoders import Encoder
+from vlrnn.nn.encoders.base import Encoder
 from vlrnn.progress import say
-from vlrnn.records import SPLITS, Example, describe_dataset, open_split
-from vlrnn.text.answer_set import AnswerPrior, AnswerSet
+from vlrnn.sidecar_cache import kept_json
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet
 from vlrnn.text.caption_tokenizers import caption_tokenizer
 from vlrnn.text.text_checks import is_wordless
 from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary

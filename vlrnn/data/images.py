@@ -1,5 +1,5 @@
 """Safe decoding of images from strangers: any file, or file within a tar file, becomes 8-bit RGB or a `UserError` that
-names it. How the pixels become what they are stands in vlrnn.onnx_captioner, which other programs have, too.
+names it. How the pixels become what they are stands in vlrnn.inference.onnx_captioner, which other programs have, too.
 
 Knows nothing of tensors or models; the encoder owns resizing and normalising.
 """
@@ -17,10 +17,20 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from vlrnn.data.tars import read_within, split_path
+from vlrnn.data.shards import read_within, split_path
 from vlrnn.errors import UserError
 from vlrnn.files import regular_file
-from vlrnn.onnx_captioner import AVIF, FORMATS, LIMITS, Limits, TooLargeError, as_rgb, check_size, opened, pixels
+from vlrnn.inference.onnx_captioner import (
+    AVIF,
+    FORMATS,
+    LIMITS,
+    Limits,
+    TooLargeError,
+    as_rgb,
+    check_size,
+    opened,
+    pixels,
+)
 from vlrnn.progress import note
 
 __all__ = [

@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from vlrnn.data.scene_pictures import render
-from vlrnn.data.scenes import sample_scene
+from vlrnn.data.synthetic.rendering import render
+from vlrnn.data.synthetic.scenes import sample_scene
 from vlrnn.demo.models import HEADS, checkpoints, prepare
 from vlrnn.demo.uploads import UploadFolder, upload_folder
 from vlrnn.demo.worker import Worker

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from PIL import Image
 
 from vlrnn.data.images import Limits, open_image
-from vlrnn.data.scene_pictures import render
-from vlrnn.data.scenes import sample_scene
+from vlrnn.data.records import Prediction
+from vlrnn.data.synthetic.rendering import render
+from vlrnn.data.synthetic.scenes import sample_scene
 from vlrnn.errors import UserError
-from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
-from vlrnn.records import Prediction
-from vlrnn.text.percent import percent
+from vlrnn.probes.object_mentions import PhraseTable, object_names, phrases
+from vlrnn.terminal import percent
 
 if TYPE_CHECKING:
-    from vlrnn.predictor import Predictor
+    from vlrnn.inference.predictor import Predictor
 
 HEADS = {"generative": "generative head", "classifier": "classifier head"}
 """The models that answer questions, and their titles."""
@@ -67,7 +67,7 @@ def load(options: argparse.Namespace) -> Models:
     Raises:
         UserError: one cannot be loaded, or is of another kind.
     """
-    from vlrnn.predictor import Predictor
+    from vlrnn.inference.predictor import Predictor
 
     models = {name: Predictor.load(path, options.device) for name, path in checkpoints(options).items()}
     for name, model in models.items():  # each is run once, so that one of another kind is refused now
@@ -145,7 +145,7 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
     Raises:
         UserError: the caption is too long.
     """
-    from vlrnn.report.attention import veiled, within
+    from vlrnn.report.attention_figure import veiled, within
 
     assert models.captioner is not None
     words = models.captioner.tokenizer.tokenize(_short(text, MAX_CAPTION, "a caption"))
@@ -166,7 +166,7 @@ def objects(models: Models, picture: Image.Image, text: Any) -> list[list[str]]:
     Raises:
         UserError: the caption is too long, or which words name objects is not known.
     """
-    from vlrnn.instruments.support import support
+    from vlrnn.probes.model.attribution import support
 
     assert models.captioner is not None
     if models.find is None:

@@ -1,4 +1,4 @@
-"""Scores of captions: BLEU-1..4, ROUGE-L and CIDEr-D together, over references that are counted once."""
+"""Scores of captions: BLEU-1..4, ROUGE-L and CIDEr-D together, two systems compared."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlrnn.data.records import Id
 from vlrnn.errors import UserError
 from vlrnn.metrics.bleu import BLEU_NAMES, BleuStatistics, bleu, bleu_statistics
-from vlrnn.metrics.bootstrap import Resampler, interval
 from vlrnn.metrics.cider import CiderD
 from vlrnn.metrics.references import ReferenceTable, Tokens
 from vlrnn.metrics.rouge import LONGEST, rouge_l
-from vlrnn.records import Id
+from vlrnn.metrics.statistics import Resampler, difference, interval
 from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
-from vlrnn.text.tokenizer import LONGEST_TOKEN
+from vlrnn.text.ptb_tokenizer import LONGEST_TOKEN
 
 
 @dataclass(frozen=True)
@@ -177,3 +177,26 @@ def _words(tokens: Tokens) -> Tokens:
     """The words that BLEU and CIDEr see. A token may hold a no-break space (`2 1/2` is one token), which the
     official scorer takes for a space there, though not in ROUGE-L."""
     return " ".join(tokens).split() if any("\u00a0" in token for token in tokens) else tokens
+
+
+def compare(
+    first: CaptionScores, second: CaptionScores, resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, float | int]]:
+    """The first system's scores less the second's, by the paired bootstrap: both are resampled on the same
+    sets of images.
+
+    Returns:
+        name -> `{"value", "low", "high", "n", "p"}`: the difference, its 95 % interval, and the two-sided p
+        value of there being none.
+
+    Raises:
+        UserError: the two were not scored on the same images.
+    """
+    if first.ids != second.ids:
+        raise UserError("the two sets of predictions were not scored on the same images")
+    resampler = Resampler(len(first), resamples, seed)
+    samples, others = first.resampled(resampler), second.resampled(resampler)
+    return {
+        name: difference(value - second.corpus[name], samples[name] - others[name], len(first))
+        for name, value in first.corpus.items()
+    }

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
-from vlrnn.metrics.bootstrap import Floats, Resampler, interval
-from vlrnn.metrics.comparison import difference
+from vlrnn.metrics.statistics import Floats, Resampler, difference, interval
 from vlrnn.metrics.wups import WordNet
-from vlrnn.records import Example, Id
-from vlrnn.text.answer_set import majority, worth
-from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, items
+from vlrnn.text.answer_vocabulary import majority, worth
+from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, items
 
 TYPES = ("answer_type", "question_type")
 WUPS_NAMES = {f"WUPS_{threshold}": threshold for threshold in (0.9, 0.0)}
@@ -165,7 +164,7 @@ def compare_answers(
     Args:
         predictions: question id -> answer.
         examples: question id -> the question with its annotators' answers, for the very same questions.
-        protocol: a name of `vlrnn.text.answers.PROTOCOLS`.
+        protocol: a name of `vlrnn.text.vqa_normalization.PROTOCOLS`.
         wordnet: for WUPS, which is left out without.
 
     Raises:

@@ -6,24 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlrnn.data.formats.answers import match_answers, read_questions, write_answers
+from vlrnn.data.formats.results import note_markup
+from vlrnn.data.matching import GO_ON, Matched, Missing, in_common
+from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
-from vlrnn.interchange import (
-    GO_ON,
-    Matched,
-    Missing,
-    in_common,
-    match_answers,
-    note_markup,
-    read_questions,
-    write_answers,
-)
-from vlrnn.metrics.bootstrap import Floats
-from vlrnn.metrics.evaluation import decoding
+from vlrnn.metrics.caption_evaluation import decoding
+from vlrnn.metrics.statistics import Floats
 from vlrnn.metrics.vqa import WUPS_NAMES, compare_answers, note_protocol
 from vlrnn.metrics.wups import WordNet
-from vlrnn.records import Example, Id
-from vlrnn.text.answers import DEFAULT_PROTOCOL
+from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL
 
 
 @dataclass
@@ -75,11 +68,11 @@ def evaluate_answers(
     """Score a file of answers.
 
     Args:
-        references, predictions: the files, of any form that `vlrnn.interchange` reads.
+        references, predictions: the files, of any form that `vlrnn.data.formats` reads.
         other: predictions of another system, to be compared in pairs on the same questions.
         questions: the official questions that go with official annotations.
-        missing: what becomes of ids that do not match, see `vlrnn.interchange.match`.
-        protocol: a name of `vlrnn.text.answers.PROTOCOLS`.
+        missing: what becomes of ids that do not match, see `vlrnn.data.matching.match`.
+        protocol: a name of `vlrnn.text.vqa_normalization.PROTOCOLS`.
         wordnet: the folder of a WordNet database, for WUPS.
         official: where to write the predictions as the challenge server takes them. With it the references need no
             answers, as those of a test split have none; nothing is scored then.

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vlrnn.config import Part
 from vlrnn.errors import UserError
-from vlrnn.parts import Part
 
 
 class Fusion(Part, nn.Module):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vlrnn.nn.recurrence import RNN
+from vlrnn.nn.recurrent.rnn import RNN
 
 
 class Detector(nn.Module):

@@ -6,9 +6,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from vlrnn.nn.pooling import Pooling
-from vlrnn.nn.recurrence import Recurrence, that_speaks
-from vlrnn.parts import Part
+from vlrnn.config import Part
+from vlrnn.nn.question_encoder import Pooling
+from vlrnn.nn.recurrent.base import Recurrence, that_speaks
 
 
 class SequenceClassifier(Part, nn.Module):

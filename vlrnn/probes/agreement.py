@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlrnn.metrics.bootstrap import Ratio
-from vlrnn.records import Example, Id
+from vlrnn.data.records import Example, Id
+from vlrnn.metrics.statistics import Ratio
 
 LARGEST = 4
 """The consensus score is told of up to so many paraphrases at once."""

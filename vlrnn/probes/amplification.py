@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vlrnn.data.matching import name_some
+from vlrnn.data.records import Id
 from vlrnn.errors import UserError
-from vlrnn.interchange.matching import name_some
-from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.labels import LabelledImage, Labels, Named, tabulate
-from vlrnn.records import Id
 
 Values = dict[str, Floats]
 """Of each measure, `A_to_T`, `T_to_A` and `bias_amplification`, its values."""

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from vlrnn.interchange import References, match, read_predictions, read_references
-from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, interval, ratios
+from vlrnn.data.formats.base import References
+from vlrnn.data.formats.captions import read_predictions, read_references
+from vlrnn.data.matching import match
+from vlrnn.data.records import Id
+from vlrnn.metrics.statistics import Floats, Ratio, Resampler, interval, ratios, spearman
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.object_sets import ObjectSets, read_object_sets
-from vlrnn.probes.objects import Mentions, mentions, unread
-from vlrnn.probes.ranks import spearman
-from vlrnn.records import Id
+from vlrnn.probes.object_annotations import ObjectSets, read_object_sets
+from vlrnn.probes.object_mentions import Mentions, mentions, unread
 
 SHUFFLES = 5
 """How often captions are given to images by chance, for the ceiling of the prior."""
@@ -107,7 +108,7 @@ def probe_chair(
             counts as there too.
         references: human captions; by default those of the examples, where `objects` are such.
         training: which objects are in which training image, to hold rates against their frequency.
-        synonyms, double_words, mode: how captions are read, see `vlrnn.probes.objects.mentions`.
+        synonyms, double_words, mode: how captions are read, see `vlrnn.probes.object_mentions.mentions`.
         resamples, seed: of the bootstrap over images; the seed also of what is shuffled.
 
     Raises:

@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlrnn.data.formats.answers import match_answers, read_answered
+from vlrnn.data.matching import name_some
+from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
-from vlrnn.interchange import match_answers, read_answered
-from vlrnn.interchange.matching import name_some
-from vlrnn.metrics.bootstrap import Resampler, ratios
+from vlrnn.metrics.statistics import Resampler, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.agreement import LARGEST, Answered, Compared, agreement, complementary, keeps, pairwise, paraphrases
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.records import Example, Id
-from vlrnn.text.answers import DEFAULT_PROTOCOL, canonical
+from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical
 
 OPPOSITE, SAME, PAIR = "opposite_of", "same_as", "pair"
 """The `attributes` of an example that name another question's id."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.metrics.statistics import Floats, Resampler, interval
 
 Flags = NDArray[np.bool_]
 

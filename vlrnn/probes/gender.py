@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.interchange import References, match, read_predictions, read_references
-from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.data.formats.base import References
+from vlrnn.data.formats.captions import read_predictions, read_references
+from vlrnn.data.matching import match
+from vlrnn.data.records import Id
+from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, read_people
-from vlrnn.records import Id
 
 OUTCOMES = ("correct", "wrong", "neutral")
 GROUPS = {"woman": "women", "man": "men"}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
 
+from vlrnn.data.formats.base import References
+from vlrnn.data.matching import name_some
+from vlrnn.data.records import Id, as_id
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
-from vlrnn.interchange import References
-from vlrnn.interchange.matching import name_some
-from vlrnn.records import Id, as_id
 
 Gender = Literal["woman", "man"]
 GENDERS: tuple[Gender, ...] = get_args(Gender)

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlrnn.csv_text import read_csv
+from vlrnn.data.formats.base import References
+from vlrnn.data.formats.captions import read_predictions, read_references
+from vlrnn.data.matching import match
+from vlrnn.data.records import Id
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, read_json_lines
-from vlrnn.interchange import References, match, read_predictions, read_references
-from vlrnn.metrics.bootstrap import Floats
+from vlrnn.metrics.statistics import Floats
 from vlrnn.probes.gender_words import GenderWords, find_people
-from vlrnn.probes.object_sets import read_object_sets
-from vlrnn.probes.object_spans import PhraseTable, phrases
-from vlrnn.records import Id
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.probes.object_annotations import read_object_sets
+from vlrnn.probes.object_mentions import PhraseTable, phrases
+from vlrnn.text.ptb_tokenizer import tokenize
 
 
 class Named(NamedTuple):
@@ -162,7 +164,7 @@ def read_caption_labels(
         references: human captions.
         women, men: an image id on each line; see `find_people`.
         words: that name women and men; by default the published lists.
-        synonyms: what objects are called, see `vlrnn.probes.object_spans.phrases`; by default only by their
+        synonyms: what objects are called, see `vlrnn.probes.object_mentions.phrases`; by default only by their
             names, in singular and plural.
 
     Raises:

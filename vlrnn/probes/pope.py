@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vlrnn.data.formats.captions import read_predictions
+from vlrnn.data.matching import match, name_some
+from vlrnn.data.records import Id, as_id
 from vlrnn.errors import UserError
-from vlrnn.interchange import match, read_predictions
-from vlrnn.interchange.matching import name_some
-from vlrnn.metrics.bootstrap import Ratio, Resampler, ratios
+from vlrnn.metrics.statistics import Ratio, Resampler, ratios
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.object_sets import ObjectSets
-from vlrnn.probes.objects import Mentions
-from vlrnn.probes.polls import Question, read_lines
-from vlrnn.records import Id, as_id
+from vlrnn.probes.object_annotations import ObjectSets
+from vlrnn.probes.object_mentions import Mentions
+from vlrnn.probes.pope_questions import Question, read_lines
 
 FREQUENT = 0.05
 """The blind row says yes to objects that are in a larger share of images than this."""

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlrnn.data.formats.answers import match_answers, read_answered
+from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
-from vlrnn.interchange import match_answers, read_answered
-from vlrnn.metrics.bootstrap import Floats, Ratio, Resampler, distance_interval, ratios
+from vlrnn.metrics.statistics import Floats, Ratio, Resampler, distance_interval, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.records import Example, Id
-from vlrnn.text.answer_set import AnswerPrior, majority
-from vlrnn.text.answers import DEFAULT_PROTOCOL, canonical
+from vlrnn.text.answer_vocabulary import AnswerPrior, majority
+from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical
 
 Counts = Mapping[str, Counter[str]]
 """Question type -> how often which answer is right."""

@@ -1,7 +1,7 @@
 """Whether a caption of a synthetic scene is true, judged against the scene itself and not against references.
 
 A caption is read back by the grammar that the references were made with. What is not of the grammar is not
-right. Relations are judged on the actual centres, by `vlrnn.data.scenes.relation_holds`: where the grammar's
+right. Relations are judged on the actual centres, by `vlrnn.data.synthetic.scenes.relation_holds`: where the grammar's
 own chain puts an object it has one right relation; a model may name objects in another order, and of a
 diagonal pair may say either relation that is plain to see.
 """
@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vlrnn.data.scene_language import Claims, read_caption
-from vlrnn.data.scenes import Scene, relation_holds
+from vlrnn.data.formats.captions import read_predictions
+from vlrnn.data.matching import match
+from vlrnn.data.records import Example, RecordFile
+from vlrnn.data.synthetic.captions import Claims, read_caption
+from vlrnn.data.synthetic.scenes import Scene, relation_holds
 from vlrnn.errors import UserError
-from vlrnn.interchange import match, read_predictions
-from vlrnn.metrics.bootstrap import Ratio, Resampler, ratios
+from vlrnn.metrics.statistics import Ratio, Resampler, ratios
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.records import Example, RecordFile
 
 
 @dataclass(frozen=True)

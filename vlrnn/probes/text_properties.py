@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vlrnn.errors import UserError
 from vlrnn.probes.gender_words import read_words
-from vlrnn.probes.object_spans import PhraseTable
+from vlrnn.probes.object_mentions import PhraseTable
 
 Values = NDArray[Any]
 """True or false, or a number, of each place."""

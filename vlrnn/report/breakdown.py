@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.metrics.by_image import MeansByImage
-from vlrnn.records import Example
+from vlrnn.data.records import Example
+from vlrnn.metrics.statistics import MeansByImage
 from vlrnn.report.group import Group
 
 _MOST = 20  # rows of a breakdown

@@ -13,10 +13,9 @@ from vlrnn.report.breakdown import Breakdown, breakdowns
 from vlrnn.report.facts import facts
 from vlrnn.report.group import Group, group_runs
 from vlrnn.report.items import Pictures, Shown, shown
-from vlrnn.report.probed import Probed, probed
 from vlrnn.report.run import Run, load_run
-from vlrnn.report.studied import Studied, load_study
-from vlrnn.tasks.beside import baselines
+from vlrnn.report.sections import Probed, Studied, load_study, probed
+from vlrnn.training.baselines import baselines
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 matplotlib, no runs."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -87,3 +87,9 @@ def plain(name: str) -> str:
     if len(name) > _LONG:
         name = f"{name[: _LONG // 3]}…{name[-_LONG // 2 :]}"
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def number(score: Any) -> float | None:
+    """The value of a score, which may be a plain number or one with an interval; None of anything else."""
+    value = score.get("value") if isinstance(score, Mapping) else score
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

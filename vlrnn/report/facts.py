@@ -5,8 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from vlrnn.data.records import describe_dataset
 from vlrnn.errors import UserError
-from vlrnn.records import describe_dataset
 from vlrnn.report.run import Run
 
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from vlrnn.data.records import Example, Id, Prediction, open_split
 from vlrnn.errors import UserError
-from vlrnn.metrics.bootstrap import Floats
-from vlrnn.metrics.captions import CaptionScorer, CaptionScores
-from vlrnn.metrics.comparison import compare
+from vlrnn.metrics.captions import CaptionScorer, CaptionScores, compare
+from vlrnn.metrics.statistics import Floats
 from vlrnn.metrics.vqa import AnswerScores, compare_answers
-from vlrnn.records import Example, Id, Prediction, open_split
 from vlrnn.report.run import Run
-from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
 from vlrnn.text.caption_tokenizers import described_tokenizer
+from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.errors import UserError
-from vlrnn.probes.objects import Mentions, mentions
-from vlrnn.records import AttentionMaps, Example, Id, Prediction
+from vlrnn.probes.object_mentions import Mentions, mentions
 from vlrnn.report.group import Group
 
 GALLERY = 8

@@ -1,23 +1,29 @@
-"""A report, written: one HTML file that needs nothing else, and the same content as Markdown and JSON beside it."""
+"""Writes a report: one self-contained HTML file with thumbnails, and the same content as Markdown and JSON."""
 
+import base64
+import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
+from vlrnn.data.images import open_image
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
+from vlrnn.progress import track
 from vlrnn.report.charts import curves, parallel_coordinates, probe_picture
 from vlrnn.report.content import Section, build
-from vlrnn.report.probed import number
-from vlrnn.report.studied import study_picture
-from vlrnn.report.thumbnails import thumbnails
+from vlrnn.report.drawing import number
+from vlrnn.report.sections import study_picture
 
 _LARGE = 1000  # what is told without decimals
 _HUGE = 1e300  # no score; a whole number of JSON can be too large to be written as a decimal
@@ -147,3 +153,21 @@ def cell(text: Any) -> str:
 
 def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+
+
+def thumbnails(paths: Sequence[Path], side: int) -> Iterator[str]:
+    """The data address of each picture, its longer side `side` pixels at most; empty where there is no picture."""
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside of Python's lock
+        made = pool.map(partial(thumbnail, side=side), paths)
+        yield from track(made, "pictures", total=len(paths), unit="images")
+
+
+def thumbnail(path: Path, side: int) -> str:
+    try:
+        image = open_image(path)
+    except UserError:
+        return ""
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    held = io.BytesIO()
+    image.save(held, "WEBP", quality=70)
+    return f"data:image/webp;base64,{base64.b64encode(held.getvalue()).decode()}"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlrnn.data.records import AttentionMaps, Prediction, RecordFile
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
-from vlrnn.records import AttentionMaps, Prediction, RecordFile
 from vlrnn.runs import choose_split, not_shown, read_result
 from vlrnn.yaml_text import read_yaml
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from vlrnn.metrics.bootstrap import Floats
-from vlrnn.nn.questions import QuestionEncoder
-from vlrnn.nn.recurrence import LSTM
+from vlrnn.metrics.statistics import Floats
+from vlrnn.nn.question_encoder import QuestionEncoder
+from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
 
 EPOCHS, PATIENCE, BATCH_SIZE = 40, 5, 64

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vlrnn.data.scenes import BIASED_KINDS, COLOURS, SHAPES, Scene
-from vlrnn.metrics.bootstrap import Floats, Resampler
+from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split
+from vlrnn.data.synthetic.scenes import BIASED_KINDS, COLOURS, SHAPES, Scene
+from vlrnn.metrics.statistics import Floats, Resampler
 from vlrnn.probes.scene_truth import judge
-from vlrnn.records import Example, Id, Prediction, RecordFile, open_split
 from vlrnn.runs import predictions_file
 
 CAUSE, EFFECT = BIASED_KINDS

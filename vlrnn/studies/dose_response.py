@@ -1,10 +1,11 @@
 """Dose and response: how much models make up, and how much they still look, the more surely rings come with stars in
 what they learn from.
 
-A causal measurement, since the bias is set and not found: the same scenes, but for the dial of `vlrnn.data.synthetic`,
-train the quickstart's captioner and classifier over one frozen CNN, which was pretrained without any bias. All are
-tested on the same balanced scenes, on the same scenes with somebody else's pictures, and by a poll: how many rings are
-where a star is and none of them? The control is another shape, which the dial does not touch.
+A causal measurement, since the bias is set and not found: the same scenes, but for the dial of
+`vlrnn.data.synthetic.dataset`, train the quickstart's captioner and classifier over one frozen CNN, which was
+pretrained without any bias. All are tested on the same balanced scenes, on the same scenes with somebody else's
+pictures, and by a poll: how many rings are where a star is and none of them? The control is another shape, which the
+dial does not touch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,28 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from vlrnn.data.scene_questions import ANNOTATORS, how_many
-from vlrnn.data.synthetic import make_scenes
-from vlrnn.data.views import derangement
+from vlrnn.data.perturbations import derangement
+from vlrnn.data.records import Example, open_split, write_dataset
+from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.data.synthetic.questions import ANNOTATORS, how_many
 from vlrnn.errors import UserError
-from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.progress import say, track
-from vlrnn.records import Example, open_split, write_dataset
 from vlrnn.runs import is_scored
 from vlrnn.studies import scene_recipes
-from vlrnn.studies.dose_measures import (
-    CAUSE,
-    CONTROL,
-    EFFECT,
-    measure_answers,
-    measure_captions,
-    scene_of,
-    tempts,
-)
-from vlrnn.studies.plans import keep_plan
+from vlrnn.studies.dose_measures import CAUSE, CONTROL, EFFECT, measure_answers, measure_captions, scene_of, tempts
+from vlrnn.studies.jobs import keep_plan, pretrain_cnn, train_and_test, two_processes
 from vlrnn.studies.scene_recipes import SIDE, Recipe
-from vlrnn.studies.training import pretrain_cnn, train_and_test, two_processes
 
 RECIPES = {"captioning": scene_recipes.captioning, "classifier_vqa": scene_recipes.classifier_vqa}
 

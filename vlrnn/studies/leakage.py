@@ -16,13 +16,13 @@ import numpy as np
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
-from vlrnn.metrics.bootstrap import Floats, Resampler, interval
+from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.gender_words import GENDERS
 from vlrnn.progress import track
 from vlrnn.studies.attackers import ATTACKERS, Captions, attack
+from vlrnn.studies.jobs import keep_plan
 from vlrnn.studies.masked_captions import MASK, Masked
-from vlrnn.studies.plans import keep_plan
 
 TEST, VALIDATION = 0.25, 0.15
 """The shares of the images that an attacker guesses, and that say when it has learnt enough."""

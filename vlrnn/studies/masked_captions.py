@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlrnn.data.formats.captions import read_predictions, read_references
+from vlrnn.data.matching import match
+from vlrnn.data.records import Id
 from vlrnn.errors import UserError
-from vlrnn.interchange import match, read_predictions, read_references
 from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, find_people
-from vlrnn.records import Id
-from vlrnn.text.tokenizer import tokenize
+from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import SPECIAL, UNK
 
 MASK = "<gender>"

@@ -17,10 +17,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vlrnn.data.images import open_image, pixels
-from vlrnn.data.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene
+from vlrnn.data.records import open_split
+from vlrnn.data.synthetic.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene
 from vlrnn.files import replacing
-from vlrnn.nn.encoders import CNNEncoder
-from vlrnn.records import open_split
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 
 _KINDS = (COLOURS, SHAPES, tuple(SIZES))
 _BATCH = 32

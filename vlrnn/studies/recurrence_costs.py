@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from vlrnn.data.batches import Batch, collate
-from vlrnn.instruments.encoded import encoded
-from vlrnn.nn.recurrence import Recurrence
-from vlrnn.nn.tree import leaves
-from vlrnn.predictor import Predictor
+from vlrnn.inference.predictor import Predictor
+from vlrnn.nn.batching import leaves
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.report.run import load_run
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import PAD

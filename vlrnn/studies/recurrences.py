@@ -16,18 +16,17 @@ import yaml
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
-from vlrnn.metrics.by_image import MeansByImage
-from vlrnn.nn.cells import cell_part, file_name, named_cell
+from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.nn.recurrent.spec import cell_part, file_name, named_cell
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import say, track
 from vlrnn.report.group import Group, group_runs
 from vlrnn.report.run import load_run
 from vlrnn.runs import is_scored
-from vlrnn.studies.overlays import Place, merged, over, overlay
-from vlrnn.studies.plans import keep_plan
+from vlrnn.studies.jobs import keep_plan, two_processes
 from vlrnn.studies.recurrence_costs import costs
-from vlrnn.studies.training import two_processes
-from vlrnn.tasks.recipe import run_recipe
+from vlrnn.training.cli import run_recipe
+from vlrnn.training.recipes import Place, merged, over, overlay
 from vlrnn.yaml_text import read_yaml
 
 BESIDE = "causal-self-attention"
@@ -37,8 +36,8 @@ BESIDE = "causal-self-attention"
 @dataclass(frozen=True)
 class Plan:
     """What is trained: the recipe of `configs`, a later one over those before it, and of `flags` over them, with each
-    of the `cells` (see `vlrnn.nn.cells`) in the place of the recipe's recurrences, with their width, and `seeds` times.
-    The first cell is the one that others are held against."""
+    of the `cells` (see `vlrnn.nn.recurrent.spec`) in the place of the recipe's recurrences, with their width, and
+    `seeds` times. The first cell is the one that others are held against."""
 
     configs: Sequence[str]
     cells: Sequence[str]

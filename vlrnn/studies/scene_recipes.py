@@ -20,9 +20,9 @@ CNN: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "size": SIDE, "regions_from
 def captioning(folder: Path, cnn: Path, seed: int) -> Recipe:
     """Show, attend and tell."""
     decoder = _part(
-        "nn.decoders.ShowAttendTell",
+        "nn.ShowAttendTell",
         recurrence=_lstm(),
-        attention=_part("nn.attention.DotAttention", width=64),
+        attention=_part("nn.DotAttention", width=64),
         embedding=64,
         region_width=64,
         frequencies=4,
@@ -30,7 +30,7 @@ def captioning(folder: Path, cnn: Path, seed: int) -> Recipe:
         dropout=0.1,
     )
     model = _part(
-        "tasks.captioning.Captioner",
+        "tasks.Captioner",
         encoder=_encoder(cnn),
         decoder=decoder,
         decoding={"max_new_tokens": 40, "min_new_tokens": 1},
@@ -43,9 +43,9 @@ def captioning(folder: Path, cnn: Path, seed: int) -> Recipe:
 def classifier_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
     """A choice among all answers."""
     model = _part(
-        "tasks.classifier_vqa.ClassifierVQA",
+        "tasks.ClassifierVQA",
         **_understanding(cnn),
-        loss=_part("tasks.answer_losses.MajorityAnswer"),
+        loss=_part("training.MajorityAnswer"),
         optimization={"lr": 4e-3},
     )
     return _recipe(folder, seed, "vqa", model, {"batch_size": 16}, epochs=1)
@@ -54,9 +54,9 @@ def classifier_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
 def generative_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
     """Answers in words."""
     model = _part(
-        "tasks.generative_vqa.GenerativeVQA",
+        "tasks.GenerativeVQA",
         **_understanding(cnn),
-        decoder=_part("nn.decoders.ShowAndTell", recurrence=_lstm(), embedding=64, dropout=0.0),
+        decoder=_part("nn.ShowAndTell", recurrence=_lstm(), embedding=64, dropout=0.0),
         optimization={"lr": 4e-3},
     )
     return _recipe(folder, seed, "vqa", model, {"batch_size": 16}, epochs=1)
@@ -65,7 +65,7 @@ def generative_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
 def without_image(recipe: Recipe) -> Recipe:
     """The same recipe blind: it is what the language alone gives away."""
     blind: Recipe = json.loads(json.dumps(recipe))
-    blind["model"]["init_args"]["encoder"] = _part("nn.encoders.NoImage")
+    blind["model"]["init_args"]["encoder"] = _part("nn.NoImage")
     return blind
 
 
@@ -73,25 +73,25 @@ def _understanding(cnn: Path) -> Recipe:
     """What both heads share: how a question is read, what it looks at, and how the two come together."""
     return {
         "encoder": _encoder(cnn),
-        "question_encoder": _part("nn.questions.QuestionEncoder", recurrence=_lstm(), embedding=64, norm=True),
+        "question_encoder": _part("nn.QuestionEncoder", recurrence=_lstm(), embedding=64, norm=True),
         "look": _part(
-            "nn.glimpses.Glimpses",
-            attention=_part("nn.attention.SoftAttention", width=64),
+            "nn.Glimpses",
+            attention=_part("nn.SoftAttention", width=64),
             count=2,
             region_width=128,
             frequencies=4,
             pooled=True,
         ),
-        "fusion": _part("nn.fusion.LowRankBilinear", width=256, rank=512),
+        "fusion": _part("nn.LowRankBilinear", width=256, rank=512),
     }
 
 
 def _encoder(cnn: Path) -> Recipe:
-    return _part("nn.encoders.CNNEncoder", **CNN, weights=str(cnn))
+    return _part("nn.CNNEncoder", **CNN, weights=str(cnn))
 
 
 def _lstm() -> Recipe:
-    return _part("nn.recurrence.LSTM", width=128)
+    return _part("nn.LSTM", width=128)
 
 
 def _part(path: str, **arguments: Any) -> Recipe:

@@ -22,12 +22,21 @@ from vlrnn.probes.finding import Finding
 from vlrnn.progress import say, track
 from vlrnn.report.run import load_run
 from vlrnn.runs import choose_split
-from vlrnn.studies.overlays import merged, whole_recipe
-from vlrnn.studies.plans import keep_plan
-from vlrnn.studies.proposals import Sampler, Tried, need_optuna, propose
-from vlrnn.studies.space import Plain, Space, combinations, read_space, recipe_of, short_names
-from vlrnn.studies.training import two_processes
-from vlrnn.tasks.recipe import find_task, run_recipe
+from vlrnn.studies.jobs import keep_plan, two_processes
+from vlrnn.studies.search_space import (
+    Plain,
+    Sampler,
+    Space,
+    Tried,
+    combinations,
+    need_optuna,
+    propose,
+    read_space,
+    recipe_of,
+    short_names,
+)
+from vlrnn.training.cli import find_task, run_recipe, whole_recipe
+from vlrnn.training.recipes import merged
 
 _TOGETHER = 2
 """So many trials are proposed and tried at a time. The next come when all of them are done, however long each takes:
@@ -37,8 +46,8 @@ what is proposed must not hang on how fast a machine is."""
 @dataclass(frozen=True)
 class Plan:
     """What is tried: the recipe of `configs`, a later one over those before it, and of `flags` over them, and over all
-    the settings of `keys` (see `vlrnn.studies.space`), of `trials` proposals of the `sampler`. All trials have the same
-    seed."""
+    the settings of `keys` (see `vlrnn.studies.search_space`), of `trials` proposals of the `sampler`. All trials
+    have the same seed."""
 
     configs: Sequence[str]
     keys: Sequence[str]

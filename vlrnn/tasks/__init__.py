@@ -1,1 +1,18 @@
-"""The Lightning modules: what is trained, and how it is scored."""
+"""Tasks: what is trained, validated and used, each a LightningModule.
+
+Recipes and checkpoints name a class by this package: `vlrnn.tasks.Captioner`.
+"""
+
+from vlrnn.lazy_names import lazy_names
+
+_MODULES = {
+    "Captioner": "captioning",
+    "Choosing": "vqa",
+    "ClassifierVQA": "classifier_vqa",
+    "GenerativeVQA": "generative_vqa",
+    "LanguageModel": "language_model",
+    "PriorVQA": "vqa",
+    "QuestionAnswering": "vqa",
+}
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

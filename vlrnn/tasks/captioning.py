@@ -2,7 +2,7 @@
 
 How a caption comes about: the encoder turns the image into a context; the decoder prepares its memory of it, and where
 to start; the search asks the decoder's step for one word after the other; the vocabulary turns ids into words (the
-last three in vlrnn.tasks.speaking).
+last three in vlrnn.generation.generate).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from typing import Any
 import torch
 
 from vlrnn.data.batches import Batch
-from vlrnn.decoding.search import Decoding
+from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
+from vlrnn.generation.generate import Distributions, Utterance, as_prediction, attention_maps, distributions, speak
+from vlrnn.generation.search import Decoding
 from vlrnn.metrics import CaptionScorer
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import Decoder
-from vlrnn.nn.encoders import Encoder
-from vlrnn.records import AttentionMaps, Example, Id, Prediction
-from vlrnn.tasks.base import Task
-from vlrnn.tasks.objectives import Loss, WordLoss
-from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.speaking import Distributions, Utterance, as_prediction, attention_maps, distributions, speak
+from vlrnn.nn.decoders.base import Decoder
+from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.training.module import Task
+from vlrnn.training.objectives.base import Loss
+from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.optimization import Optimization
 
 
 class Captioner(Task):

@@ -10,21 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
-from vlrnn.nn.context import Context
-from vlrnn.nn.encoders import Encoder
+from vlrnn.data.records import Example
+from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.nn.fusion import Fusion
-from vlrnn.nn.glimpses import Look
-from vlrnn.nn.questions import Reader
-from vlrnn.nn.understanding import Understanding
-from vlrnn.records import Example
-from vlrnn.tasks.answer_losses import LINKS, AnswerLoss, Guess, SoftAnswers, Targets
-from vlrnn.tasks.objectives import Loss
-from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.prior_vqa import Shares
-from vlrnn.tasks.question_answering import Choosing, alike
-from vlrnn.text.answer_set import AnswerPrior, AnswerSet, worth
-from vlrnn.text.answers import canonical
+from vlrnn.nn.question_encoder import Reader
+from vlrnn.nn.question_image import Look, Understanding
+from vlrnn.tasks.vqa import Choosing, Shares, alike
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet, worth
 from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.text.vqa_normalization import canonical
+from vlrnn.training.objectives.answers import LINKS, AnswerLoss, Guess, SoftAnswers, Targets
+from vlrnn.training.objectives.base import Loss
+from vlrnn.training.optimization import Optimization
 
 
 class _Member(nn.Module):
@@ -54,7 +51,7 @@ class ClassifierVQA(Choosing):
         fusion: brings the two together.
         loss: what training minimises; it is built here.
         prior: how often which answer is right in training, for losses that keep it from being learnt (see
-            `vlrnn.tasks.debiasing`).
+            `vlrnn.training.objectives.debiasing`).
         members: how many classifiers, alike but for the random numbers that they begin with, are trained side by side;
             their probabilities are averaged (a deep ensemble, Lakshminarayanan, Pritzel, Blundell 2017, section 2.4).
         optimization: how.

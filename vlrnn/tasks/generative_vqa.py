@@ -13,24 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
-from vlrnn.nn.context import Context
-from vlrnn.nn.decoders import Decoder
-from vlrnn.nn.encoders import Encoder
-from vlrnn.nn.ensemble import Ensemble
+from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
+from vlrnn.generation.answer_decoding import Answering, FreeAnswers, encode_answer
+from vlrnn.generation.generate import Distributions, as_prediction, attention_maps, distributions
+from vlrnn.nn.batching import select
+from vlrnn.nn.decoders.base import Decoder
+from vlrnn.nn.decoders.ensemble import Ensemble
+from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.nn.fusion import Fusion
-from vlrnn.nn.glimpses import Look
-from vlrnn.nn.questions import Reader
-from vlrnn.nn.tree import select
-from vlrnn.nn.understanding import Understanding
-from vlrnn.records import AttentionMaps, Example, Id, Prediction
-from vlrnn.tasks.objectives import Loss, WordLoss
-from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.question_answering import QuestionAnswering, alike
-from vlrnn.tasks.speaking import Distributions, as_prediction, attention_maps, distributions
-from vlrnn.tasks.spoken_answers import Answering, FreeAnswers, encode_answer
-from vlrnn.text.answer_set import AnswerSet, majority
-from vlrnn.text.answers import canonical
+from vlrnn.nn.question_encoder import Reader
+from vlrnn.nn.question_image import Look, Understanding
+from vlrnn.tasks.vqa import QuestionAnswering, alike
+from vlrnn.text.answer_vocabulary import AnswerSet, majority
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
+from vlrnn.text.vqa_normalization import canonical
+from vlrnn.training.objectives.base import Loss
+from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.optimization import Optimization
 
 
 class _Member(nn.Module):
@@ -62,7 +61,7 @@ class GenerativeVQA(QuestionAnswering):
         sampled: train on an annotator's answer, drawn anew each time; otherwise on that of most annotators.
         loss: what training minimises.
         members: how many, alike but for the random numbers that they begin with, are trained side by side and speak
-            together (see `vlrnn.nn.ensemble`).
+            together (see `vlrnn.nn.decoders.ensemble`).
         max_answer_length: words of an answer that are learnt; behind a cut no end is taught.
         optimization: how.
     """

@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlrnn.data.text_stream import PASSAGE, TextBatch, TextStream
-from vlrnn.decoding.search import Decoding, search
+from vlrnn.data.records import Example, Id, Prediction
+from vlrnn.data.text_datamodule import PASSAGE, TextBatch, TextStream
 from vlrnn.errors import UserError
-from vlrnn.metrics.bootstrap import Ratio, Resampler, ratios
-from vlrnn.metrics.text import score_text
-from vlrnn.nn.encoders import NoImage
-from vlrnn.nn.stream import StreamDecoder
-from vlrnn.nn.tree import Tree, leaves, map_tree
-from vlrnn.records import Example, Id, Prediction
-from vlrnn.tasks.base import Task
-from vlrnn.tasks.objectives import Loss
-from vlrnn.tasks.optimization import Optimization
-from vlrnn.tasks.speaking import Utterance
-from vlrnn.text.units import Units
+from vlrnn.generation.generate import Utterance
+from vlrnn.generation.search import Decoding, search
+from vlrnn.metrics.perplexity import score_text
+from vlrnn.metrics.statistics import Ratio, Resampler, ratios
+from vlrnn.nn.batching import Tree, leaves, map_tree
+from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.text.lm_tokenizers import Units
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from vlrnn.training.module import Task
+from vlrnn.training.objectives.base import Loss
+from vlrnn.training.optimization import Optimization
 
 
 class LanguageModel(Task):

@@ -1,1 +1,17 @@
-"""Strings: tokenizing, vocabularies, answers. Never torch."""
+"""Strings: tokenizers, vocabularies, answer normalisation. Never torch.
+
+Recipes and checkpoints name a class by this package: `vlrnn.text.Vocabulary`.
+"""
+
+from vlrnn.lazy_names import lazy_names
+
+_MODULES = {
+    "AnswerPrior": "answer_vocabulary",
+    "AnswerSet": "answer_vocabulary",
+    "Characters": "lm_tokenizers",
+    "Units": "lm_tokenizers",
+    "Vocabulary": "vocabulary",
+    "Words": "lm_tokenizers",
+}
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

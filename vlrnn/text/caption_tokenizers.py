@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 
 from vlrnn.errors import UserError
-from vlrnn.text.tokenizer import TOKENIZER_NAME, detokenize, tokenize, tokenize_all
-from vlrnn.text.units import Characters
+from vlrnn.text.lm_tokenizers import Characters
+from vlrnn.text.ptb_tokenizer import TOKENIZER_NAME, detokenize, tokenize, tokenize_all
 
 
 class CaptionTokenizer:
@@ -36,7 +36,7 @@ class CaptionTokenizer:
 
 
 class CaptionWordTokenizer(CaptionTokenizer):
-    """The words of the official caption scorer, to models and to scores (see `vlrnn.text.tokenizer`)."""
+    """The words of the official caption scorer, to models and to scores (see `vlrnn.text.ptb_tokenizer`)."""
 
     name = unit = "words"
     description = TOKENIZER_NAME

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from vlrnn.config import Part
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
-from vlrnn.parts import Part
 from vlrnn.text.caption_tokenizers import caption_tokenizer
 
 PAD, BOS, EOS, UNK = range(4)

@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.instruments.attribution import attribution
-    from vlrnn.predictor import Predictor
-    from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
+    from vlrnn.inference.predictor import Predictor
+    from vlrnn.probes.model.attribution import attribution
+    from vlrnn.probes.object_mentions import PhraseTable, object_names, phrases
 
     table = PhraseTable(phrases(object_names(arguments.data), arguments.synonyms))
     return attribution(

@@ -10,7 +10,7 @@ PURPOSE = "is a model that answers questions as often right as it is sure, and s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     # numpy is not wanted for --help.
-    from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
+    from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
 
     add = parser.add_argument
     add_predictions(parser, "predictions.jsonl, with the score of each answer")

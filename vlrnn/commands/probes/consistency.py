@@ -10,7 +10,7 @@ PURPOSE = "does a model contradict itself over paraphrases, inverses and pairs, 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     # numpy is not wanted for --help.
-    from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
+    from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
 
     add = parser.add_argument
     add_predictions(parser, "predictions.jsonl, or VQA results")

@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.instruments.dropout import Plan, dropout
+    from vlrnn.report.cell_plots import save_dropout
     from vlrnn.report.drawing import picture_file
-    from vlrnn.report.dropped import save_dropout
+    from vlrnn.studies.cells.dropout import Plan, dropout
 
     if arguments.picture:
         picture_file(arguments.picture)

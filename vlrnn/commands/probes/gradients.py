@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.instruments.gradients import Plan, gradients
-    from vlrnn.nn.cells import split_cells
+    from vlrnn.nn.recurrent.spec import split_cells
+    from vlrnn.report.cell_plots import save_flow
     from vlrnn.report.drawing import picture_file
-    from vlrnn.report.flow import save_flow
+    from vlrnn.studies.cells.gradients import Plan, gradients
 
     if arguments.picture:
         picture_file(arguments.picture)

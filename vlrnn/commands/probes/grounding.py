@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.instruments.grounding import grounding
-    from vlrnn.predictor import Predictor
+    from vlrnn.inference.predictor import Predictor
+    from vlrnn.probes.model.grounding import grounding
 
     return grounding(
         Predictor.load(arguments.checkpoint, arguments.device),

@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.instruments.initialisation import Plan, initialisation
+    from vlrnn.report.cell_plots import save_scales
     from vlrnn.report.drawing import picture_file
-    from vlrnn.report.scales import save_scales
+    from vlrnn.studies.cells.initialisation import Plan, initialisation
 
     if arguments.picture:
         picture_file(arguments.picture)

@@ -12,7 +12,7 @@ from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
 
 if TYPE_CHECKING:
-    from vlrnn.probes.objects import Mentions
+    from vlrnn.probes.object_mentions import Mentions
     from vlrnn.probes.pope import Polls, Reply
 
 PURPOSE = "does a model, asked or listened to, say that things are in the picture which are not?"
@@ -59,10 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.probes.object_sets import read_object_sets
-    from vlrnn.probes.objects import mentions, unread
-    from vlrnn.probes.polls import read_poll
+    from vlrnn.probes.object_annotations import read_object_sets
+    from vlrnn.probes.object_mentions import mentions, unread
     from vlrnn.probes.pope import mentioned, read_captions, read_replies, score_polls
+    from vlrnn.probes.pope_questions import read_poll
 
     polls = {Path(path).stem: read_poll(path) for path in arguments.questions}
     if len(polls) < len(arguments.questions):
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> Finding:
 
 def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "dict[str, list[Reply]]":
     """The replies of a model: a head of VQA is asked, a captioner listened to."""
-    from vlrnn.interchange.matching import name_some
+    from vlrnn.data.matching import name_some
 
     every = [question for each in polls.values() for question in each]
     folder = Path(arguments.images or Path(arguments.questions[0]).parent)
@@ -103,8 +103,8 @@ def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "
             "give --images, the folder that has them"
         )
     # Only now: they take seconds to import.
-    from vlrnn.instruments import polls as model
-    from vlrnn.predictor import Predictor
+    from vlrnn.inference.predictor import Predictor
+    from vlrnn.probes.model import pope as model
     from vlrnn.probes.pope import Reply, parse_reply
     from vlrnn.tasks.captioning import Captioner
 

@@ -10,7 +10,7 @@ PURPOSE = "are the answers of test as those of train, and is a model right about
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     # numpy is not wanted for --help.
-    from vlrnn.text.answers import DEFAULT_PROTOCOL, PROTOCOLS
+    from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
 
     add = parser.add_argument
     add("--train", required=True, metavar="REF", help="prepared .jsonl, or official VQA annotations")

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.probes.text_properties import check_names
     from vlrnn.report.drawing import picture_file
-    from vlrnn.report.hidden_units import page_file, save_heat, save_page
+    from vlrnn.report.unit_pages import page_file, save_heat, save_page
 
     if arguments.limit < 1:
         raise UserError(f"--limit must be at least 1, not {arguments.limit}")
@@ -59,10 +59,10 @@ def run(arguments: argparse.Namespace) -> Finding:
 
 
 def _find(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.instruments.activations import hear_captions, hear_text
-    from vlrnn.instruments.hidden_units import hidden_units
-    from vlrnn.predictor import Predictor
-    from vlrnn.probes.object_spans import PhraseTable, object_names, phrases
+    from vlrnn.inference.predictor import Predictor
+    from vlrnn.probes.model.activations import hear_captions, hear_text
+    from vlrnn.probes.model.hidden_units import hidden_units
+    from vlrnn.probes.object_mentions import PhraseTable, object_names, phrases
     from vlrnn.probes.text_properties import PROPERTIES, noun_table, properties
 
     names = object_names(arguments.data) if arguments.data else set()

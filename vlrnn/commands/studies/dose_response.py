@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.report.dose_response import save_dose_response
+    from vlrnn.report.study_plots import save_dose_response
     from vlrnn.studies.dose_response import Plan, dose_response
 
     plan = Plan(

@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.nn.cells import split_cells
-    from vlrnn.report.horizon import save_horizon
-    from vlrnn.studies.horizon import Plan, horizon
+    from vlrnn.nn.recurrent.spec import split_cells
+    from vlrnn.report.cell_plots import save_horizon
+    from vlrnn.studies.cells.horizon import Plan, horizon
 
     names = ("tasks", "lengths", "seeds", "steps", "rows", "width", "lr", "seed")
     plan = Plan(**{name: getattr(arguments, name) for name in names})

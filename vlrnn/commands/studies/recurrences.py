@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.nn.cells import split_cells
-    from vlrnn.report.recurrences import save_recurrences, write_table
+    from vlrnn.nn.recurrent.spec import split_cells
+    from vlrnn.report.study_plots import save_recurrences, write_table
     from vlrnn.studies.recurrences import Plan, recurrences
 
     cells = split_cells(arguments.cells)

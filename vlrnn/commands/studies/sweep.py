@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Finding:
-    from vlrnn.report.sweep import save_sweep, write_trials
+    from vlrnn.report.study_plots import save_sweep, write_trials
     from vlrnn.studies.sweep import Plan, sweep
 
     given = {name: getattr(arguments, name) for name in ("trials", "flags", "sampler", "seed")}

@@ -1,0 +1,187 @@
+"""Parts remember how they were built, so that a checkpoint can build them again without unpickling anything.
+
+A part's description is plain data, `{"class": "vlrnn.nn.LSTM", "arguments": {...}}`, nested as the parts
+are. Knows nothing of what the parts do.
+"""
+
+import importlib
+import inspect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from vlrnn.errors import UserError
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_PLAIN = (str, int, float, bool, type(None))
+_PACKAGES = ("vlrnn.text", "vlrnn.nn", "vlrnn.generation", "vlrnn.training", "vlrnn.tasks")
+"""Whose public classes a checkpoint may name."""
+
+
+class Part:
+    """A base class whose instances keep the arguments that they were made with, defaults filled in, in `arguments`."""
+
+    arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        bound = signature.bind_partial(self, *args, **kwargs)
+        bound.apply_defaults()
+        # The first is the part itself; a class without an __init__ has no more than what stands for any others.
+        _, *named = [name for name, each in signature.parameters.items() if each.kind not in _VARIADIC]
+        arguments = {name: bound.arguments[name] for name in named if name in bound.arguments}
+        if nothing := [name for name, value in arguments.items() if value is None]:
+            _refuse_nothing(cls, nothing)
+        object.__setattr__(self, "arguments", arguments)
+        return self
+
+
+def _refuse_nothing(part_class: type[Part], names: Sequence[str]) -> None:
+    """See that no other part is missing: recipes can get `null` past the parser where it has no place."""
+    hints = get_type_hints(part_class.__init__)
+    for name in names:
+        able = _alternatives(hints.get(name))
+        wanted = [each.__name__ for each in able if issubclass(each, Part)]
+        if wanted and type(None) not in able:
+            raise UserError(f"{part_class.__name__}: {name} must be {' or '.join(wanted)}, not null")
+
+
+Kind = TypeVar("Kind", bound=Part)
+
+
+def public_path(part_class: type) -> str:
+    """The dotted name of a class, through the package that publishes it (`vlrnn.nn.LSTM`), so that its file can move;
+    through its module where no package does."""
+    name = part_class.__qualname__
+    for package in _PACKAGES:
+        if part_class.__module__.startswith(f"{package}.") and _published(package, name) is part_class:
+            return f"{package}.{name}"
+    return f"{part_class.__module__}.{name}"
+
+
+def _published(package: str, name: str) -> Any:
+    """What a package publishes by a name; None if nothing."""
+    module = importlib.import_module(package)
+    return getattr(module, name) if name in module.__all__ else None
+
+
+def describe(value: Any) -> Any:
+    """The description of a part, of plain values, and of lists and mappings of them."""
+    if isinstance(value, Part):
+        return {"class": public_path(type(value)), "arguments": describe(value.arguments)}
+    if isinstance(value, Mapping):
+        return {key: describe(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(each) for each in value]
+    if isinstance(value, _PLAIN):
+        return value
+    raise TypeError(f"a part was built with a {type(value).__name__}, which no checkpoint can describe")
+
+
+_DEEPEST = 100  # levels of a description; parts are nested in each other a few times
+
+
+def check_plain(description: Any, place: str) -> None:
+    """Check that what was read is what `describe` returns: a tree of plain values, and of finite numbers.
+
+    Args:
+        description: of a part, or what holds one.
+        place: the file, for errors.
+
+    Raises:
+        UserError: a list or mapping stands in two places or within itself, or too deep; or a value is none of JSON.
+    """
+    level, seen = [description], set[int]()
+    for _ in range(_DEEPEST):
+        level = [each for value in level for each in _below(value, seen, place)]
+        if not level:
+            return
+    raise UserError(f"{place}: its description is nested too deeply; it was not written by vlrnn")
+
+
+def _below(value: Any, seen: set[int], place: str) -> Iterable[Any]:
+    """What is in a list or mapping; nothing is in any other value."""
+    if type(value) in (list, dict):
+        if id(value) in seen:
+            raise UserError(f"{place}: its description holds itself, or a part twice; it was not written by vlrnn")
+        seen.add(id(value))
+        return value if isinstance(value, list) else [*value, *value.values()]
+    if type(value) not in _PLAIN or (isinstance(value, float) and not math.isfinite(value)):
+        raise UserError(f"{place}: its description holds {value!r:.60}, which none does; it was not written by vlrnn")
+    return ()
+
+
+def rebuild(description: Any, expected: type[Kind], place: str) -> Kind:
+    """Build the part that `describe` described.
+
+    Only classes that stand in vlrnn's own modules and derive from the base that is expected in their place are built;
+    the base of an argument is the one that its type hint names.
+
+    Args:
+        description: what `describe` returned.
+        expected: the base class.
+        place: the file, for errors.
+
+    Raises:
+        UserError: no description, a class from elsewhere or of another base, or arguments that do not fit.
+    """
+    if not isinstance(description, dict) or description.keys() != {"class", "arguments"}:
+        raise UserError(f"{place}: does not describe a {expected.__name__}; it was not written by vlrnn")
+    path, described = description["class"], description["arguments"]
+    part_class = _find_class(path, expected, place)
+    if not isinstance(described, dict):
+        raise UserError(f"{place}: gives the class {path!r} no arguments; it was not written by vlrnn")
+    hints = get_type_hints(part_class.__init__)
+    arguments = {}
+    for name, value in described.items():
+        able = _alternatives(hints.get(name))
+        bases = [each for each in able if issubclass(each, Part)]
+        if bases and not (value is None and type(None) in able):
+            value = rebuild(value, bases[0], place)
+        elif isinstance(value, dict) and "class" in value:
+            raise UserError(f"{place}: names a class for {name!r} of {path!r}, which takes none; refused")
+        if not fits(value, hints.get(name, Any)):
+            raise UserError(f"{place}: {value!r:.60} is no {name!r} for {path!r}; it was not written by vlrnn")
+        arguments[name] = value
+    try:
+        return part_class(**arguments)
+    except Exception as fault:  # these are a stranger's arguments: they may be anything
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+        raise UserError(f"{place}: cannot build {path!r}: {reason}") from None
+
+
+def _find_class(path: Any, expected: type[Kind], place: str) -> type[Kind]:
+    refusal = UserError(f"{place}: names the class {path!r}, which is no {expected.__name__} of vlrnn; refused")
+    if not isinstance(path, str):
+        raise refusal
+    package, _, name = path.rpartition(".")
+    found = _published(package, name) if package in _PACKAGES else None
+    if not (isinstance(found, type) and issubclass(found, expected)):
+        raise refusal
+    return found
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value that was read is what a type hint of plain values wants; other hints are not judged."""
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in _PLAIN:
+        return isinstance(value, hint)
+    origin, members = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, member) for member in members)
+    if origin is Literal:
+        return value in members
+    if origin in (list, tuple, Sequence):
+        return isinstance(value, (list, tuple)) and all(fits(each, members[0]) for each in value)
+    return True
+
+
+def _alternatives(hint: Any) -> list[type]:
+    """The classes that a type hint names: itself, or the members of a union."""
+    members = getattr(hint, "__args__", ()) or (hint,)
+    return [member for member in members if isinstance(member, type)]

@@ -1,0 +1,259 @@
+"""The cache of a frozen encoder's regions: a float16 memory map on disk, one row for an image, made once.
+
+A cache lives in a folder whose name is a digest of all that its numbers depend on: the encoder's arguments and weights,
+and the names, sizes and times of the image files. So a stale one is never opened; it is only never found. `index.json`
+has a checksum (CRC-32) of each block of rows; blocks that have changed on the disk are computed anew.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from torch.utils.data import DataLoader, Dataset
+
+from vlrnn.data.images import open_image, pixels
+from vlrnn.data.shards import stamp
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, replacing, write_json
+from vlrnn.locks import alone
+from vlrnn.nn.encoders.base import Encoder
+from vlrnn.progress import progress, say, span
+
+_BATCH = 32
+_BLOCK = 32  # rows under one checksum
+
+
+class FeatureCache:
+    """Regions of images, read from disk as they are asked for. Each worker process that it is sent to opens the map for
+    itself.
+
+    Args:
+        folder: of the finished cache.
+        images: the names of the images, in the order of the rows.
+    """
+
+    def __init__(self, folder: Path, images: Sequence[str]) -> None:
+        self.folder = folder
+        self._rows = {image: row for row, image in enumerate(images)}
+        self._map: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, image: str) -> np.ndarray:
+        """The regions [N, D] of an image, float16."""
+        if self._map is None:
+            self._map = np.load(self.folder / "regions.npy", mmap_mode="r")
+        return self._map[self._rows[image]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}
+
+
+def open_cache(
+    root: str | Path,
+    name: str,
+    encoder: Encoder,
+    images: Mapping[str, Path],
+    *,
+    num_workers: int = 0,
+    device: torch.device | str = "cpu",
+    bf16: bool = False,
+    compiled: bool = False,
+    verify: bool = True,
+) -> FeatureCache:
+    """Open the cache of these images under this encoder, making it first where it is not there yet, and what is damaged
+    of it anew.
+
+    Making tells of its progress. When it is interrupted, what is done is kept, and the next call goes on from there.
+    Of several processes that need the same cache one makes it, and the others wait.
+
+    Args:
+        root: the folder that holds all caches.
+        name: the split, or whatever tells a person what it is.
+        encoder: frozen.
+        images: image name -> file.
+        num_workers: processes that decode images.
+        device: where to run the encoder.
+        bf16, compiled: how, as `Encoder.folded` takes them; bfloat16 makes other numbers, and so a cache of its own.
+        verify: read all of a finished cache once, and compare its checksums.
+
+    Raises:
+        UserError: the encoder learns, or an image cannot be read.
+    """
+    if not encoder.frozen:
+        raise UserError("data.cache: the encoder learns, so its outputs change; set data.cache to null")
+    folder = Path(root) / f"{name}-{_key(encoder, images)}{'-bf16' if bf16 else ''}"
+    shape = (len(images), encoder.count, encoder.width)
+    if _damage(folder, shape, verify) is not None:
+        with alone(folder, lambda: say(f"features of {name}: another process makes them; waiting for it")):
+            damage = _damage(folder, shape, verify)  # another process may have made it meanwhile
+            if damage is not None:
+                _clear(folder, name, damage)
+                folded = encoder.to(device).eval().folded(bf16, compiled)
+                _make(folder, name, folded, images, num_workers, torch.device(device))
+    return FeatureCache(folder, tuple(images))
+
+
+def _key(encoder: Encoder, images: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256(encoder.fingerprint().encode())
+    for image, path in images.items():
+        digest.update(json.dumps([image, *stamp(path)]).encode())
+    return digest.hexdigest()[:20]
+
+
+def _open_array(path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["r", "r+"] = "r") -> np.memmap | None:
+    """A map of an array on the disk; None where there is none, or a damaged or other one."""
+    try:
+        found = open_memmap(path, mode="r")  # where files that are too short are not made longer
+    except Exception:  # what is raised on broken bytes is not documented, and varied
+        return None
+    whole = path.stat().st_size == found.offset + found.nbytes
+    if not whole or found.dtype != dtype or found.shape != shape or not found.flags.c_contiguous:
+        return None
+    return found if mode == "r" else open_memmap(path, mode=mode)
+
+
+def _checksums(regions: np.ndarray) -> list[int]:
+    """Of each block of rows."""
+    return [zlib.crc32(regions[start : start + _BLOCK].data) for start in range(0, len(regions), _BLOCK)]
+
+
+def _damage(folder: Path, shape: tuple[int, ...], verify: bool) -> np.ndarray | None:
+    """The rows of a cache that are not as they were made, [images]; None where it is whole."""
+    everything = np.ones(shape[0], np.bool_)
+    if not (folder / "index.json").is_file():
+        return everything
+    try:
+        index = read_json(folder / "index.json")
+    except UserError:
+        return everything
+    regions = _open_array(folder / "regions.npy", np.float16, shape)
+    written = index.get("checksums") if isinstance(index, dict) else None
+    if regions is None or not isinstance(written, list) or len(written) != -(-len(regions) // _BLOCK):
+        return everything
+    if not verify:
+        return None
+    differ = [one != other for one, other in zip(written, _checksums(regions), strict=True)]
+    return np.repeat(differ, _BLOCK)[: len(regions)] if any(differ) else None
+
+
+def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
+    """Leave of a damaged cache what is whole, as if making it had been interrupted."""
+    if not (folder / "index.json").exists():
+        return
+    if damage.all():
+        _remove(folder / "regions.npy")
+        say(f"features of {name}: {folder} is damaged; they are computed anew")
+    else:
+        _save(folder / "done.npy", ~damage)
+        say(f"features of {name}: {folder} is damaged; {damage.sum()} of {len(damage)} images are computed anew")
+    _remove(folder / "index.json")
+
+
+def _remove(path: Path) -> None:
+    """Remove what is there, be it a file, a folder or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with replacing(path, binary=True) as file:
+        np.save(file, array)
+
+
+class _Pixels(Dataset[torch.Tensor]):
+    def __init__(self, paths: Sequence[Path], size: int) -> None:
+        self.paths = paths
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(pixels(open_image(self.paths[index]), self.size))
+
+
+def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A map of float16 with all of its place on the disk: where that was missing later, when rows are written, the
+    process would be ended by a signal.
+
+    Raises:
+        UserError: it cannot be written there, or the disk has no room for it.
+    """
+    size = 2 * math.prod(shape)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        regions = open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # not everywhere
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, regions.offset + size)
+    except OSError as fault:
+        if path.is_file():
+            path.unlink()
+        raise UserError(
+            f"{path}: cannot be written: {fault.strerror or fault}; it takes {size / 2**20:,.1f} MiB"
+        ) from None
+    return regions
+
+
+def _make(
+    folder: Path, name: str, encoder: Encoder, images: Mapping[str, Path], num_workers: int, device: torch.device
+) -> None:
+    shape = (len(images), encoder.count, encoder.width)
+    done_path, regions_path = folder / "done.npy", folder / "regions.npy"
+    regions, done = (
+        _open_array(regions_path, np.float16, shape, "r+"),
+        _open_array(done_path, np.bool_, shape[:1], "r+"),
+    )
+    if regions is None or done is None:
+        _remove(done_path)
+        _remove(regions_path)
+        regions = _new_map(regions_path, shape)
+        _save(done_path, np.zeros(len(images), np.bool_))  # which stands only beside a map that is whole
+        done = open_memmap(done_path, mode="r+")
+    left = np.flatnonzero(~done)
+    paths = list(images.values())
+    loader = DataLoader(
+        _Pixels([paths[row] for row in left], encoder.size),
+        _BATCH,
+        num_workers=num_workers,
+        generator=torch.Generator(),  # training draws the same numbers, whether or not its cache is there
+    )
+    began, at = time.monotonic(), 0
+    with progress(f"features of {name}", len(images), "images", done=len(images) - len(left)) as advance:
+        try:
+            for batch in loader:
+                with torch.inference_mode():
+                    encoded = encoder.regions(batch.to(device)).half().cpu().numpy()
+                if not np.isfinite(encoded).all():
+                    raise UserError(
+                        f"{folder}: the encoder's outputs leave the range of float16; set data.cache to null"
+                    )
+                rows = left[at : at + len(batch)]
+                regions[rows], at = encoded, at + len(batch)
+                done[rows] = True
+                advance(len(batch))
+        except KeyboardInterrupt:
+            say(f"interrupted; {done.sum()} images are kept, and the same command goes on from there")
+            raise
+    seconds = time.monotonic() - began
+    speed = len(left) / max(seconds, 1e-6)
+    say(f"features of {name}: {len(left):,} images encoded in {span(seconds)}, {speed:.1f}/s")
+    regions.flush()
+    # Written last: its presence says that the cache is whole.
+    made = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}
+    write_json(folder / "index.json", {**made, "checksums": _checksums(regions)})
+    done_path.unlink(missing_ok=True)  # where there are no locks, another process may have made the same cache

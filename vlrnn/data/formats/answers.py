@@ -1,0 +1,181 @@
+"""Questions and answers: the official files of VQA and VQA-CP, VizWiz, TextVQA and GQA, besides our own `.jsonl`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vlrnn.data.formats.results import ResultForm, id_of, read_results
+from vlrnn.data.matching import Matched, Missing, match, name_some
+from vlrnn.data.record_ids import check_each_once
+from vlrnn.data.records import Example, Id, Prediction, RecordFile
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, write_json
+
+_RESULTS = ResultForm(
+    ids=("question_id", "questionId", "image"),
+    texts=("answer", "prediction"),
+    what="answer",
+    file='a VQA result file: [{"question_id": ..., "answer": ...}, ...]',
+)
+
+Questions = dict[Id, Example]
+"""Question id -> the question with its answers. `image` is empty where the file names none, and `image_id` the
+question's own id."""
+
+
+def read_questions(path: str | Path, questions: str | Path | None = None) -> Questions:
+    """The questions of a file, with their answers where it has them.
+
+    Args:
+        path: a prepared `.jsonl`; official annotations; or official questions, which have no answers. VizWiz, which has
+            one question for each image, calls it by the image's file; GQA's type is the structural one.
+        questions: the official questions that the annotations belong to; brings their words, and is checked.
+
+    Raises:
+        UserError: the file is none of these; an id stands twice; answers are missing; annotations are for other
+            questions, or of other images, than the questions. Names the file and the item.
+    """
+    found = _read(Path(path))
+    if questions is None:
+        return found
+    asked = _read(Path(questions))
+    for some, all_, wrong in (
+        (found, asked, f"{path}: for {{}} of its questions there is none in {questions}: {{}}"),
+        (asked, found, f"{questions}: for {{}} of its questions there is none in {path}: {{}}"),
+    ):
+        if strangers := [id for id in some if id not in all_]:
+            raise UserError(wrong.format(len(strangers), name_some(strangers)))
+    for id, example in found.items():
+        if example.image_id != asked[id].image_id:
+            ours, theirs = example.image_id, asked[id].image_id
+            raise UserError(f"{path}: question {id!r} is about image {ours!r}, but about {theirs!r} in {questions}")
+    return {id: replace(example, question=asked[id].question) for id, example in found.items()}
+
+
+def read_answered(path: str | Path) -> Questions:
+    """As `read_questions`, of a file whose questions all have answers.
+
+    Raises:
+        UserError: also, when one has none.
+    """
+    found = read_questions(path)
+    if bare := [id for id, example in found.items() if not example.answers]:
+        raise UserError(f"{path}: {len(bare)} of {len(found)} questions have no answers: {name_some(bare)}")
+    return found
+
+
+def match_answers(
+    path: str | Path, asked: Mapping[Id, Example], missing: Missing = "error", mend: str = "there must be one for each"
+) -> Matched[Example]:
+    """Questions and the predictions of a file, brought together; see `match`.
+
+    Raises:
+        UserError: the file is wrong, ids do not match, or a prediction is about another image than its question.
+    """
+    matched = match(read_answers(path), asked, missing, str(path), by="id", mend=mend)
+    for id, prediction in matched.predictions.items():
+        about, right = prediction.image_id, asked[id].image_id
+        # Where a file names no image, the question's id stands for it; and 7 may be the image '000007'.
+        told = about != prediction.id and right != id and type(about) is type(right)
+        if told and about != right:
+            raise UserError(
+                f"{path}: the answer to question {id!r} is about image {about!r}, the question about {right!r}"
+            )
+    return matched
+
+
+def read_answers(path: str | Path) -> list[Prediction]:
+    """Predicted answers, in the order of the file.
+
+    Args:
+        path: a `.jsonl` of Predictions, or official results, a list or lines of `{"question_id", "answer"}`; of VizWiz
+            `{"image", "answer"}`, of GQA `{"questionId", "prediction"}`.
+
+    Raises:
+        UserError: the file is none of these, or holds nothing, or an answer that is no text; names the place.
+    """
+    return read_results(path, _RESULTS)
+
+
+def write_answers(path: str | Path, predictions: Mapping[Id, Prediction]) -> None:
+    """Write the official result file, as the challenge server takes it: question id -> prediction."""
+    write_json(path, [{"question_id": id, "answer": prediction.text} for id, prediction in predictions.items()])
+
+
+def _read(path: Path) -> Questions:
+    questions: Questions = {}
+    for example in _records(path) if path.suffix == ".jsonl" else _entries(path):
+        if example.id in questions:
+            raise UserError(f"{path}: question {example.id!r} stands twice")
+        questions[example.id] = example
+    if not questions:
+        raise UserError(f"{path}: holds no questions")
+    check_each_once(questions, list(questions).__getitem__, str(path))
+    return questions
+
+
+def _records(path: Path) -> Iterator[Example]:
+    for example in RecordFile(path, Example):
+        if example.question is None:
+            raise UserError(f"{path}: {example.id!r} has no question")
+        yield example
+
+
+def _entries(path: Path) -> Iterator[Example]:
+    shared: dict[str, str] = {}
+
+    def answer_alone(value: dict[str, Any]) -> Any:
+        """Two million objects for few different answers would take gigabytes. What is asked has an answer, too."""
+        answer = value.get("answer")
+        if not isinstance(answer, str) or "question_id" in value or "question" in value or "image" in value:
+            return value
+        return shared.setdefault(answer, answer)
+
+    value = read_json(path, object_hook=answer_alone)
+    if isinstance(value, dict):
+        value = next((value[name] for name in ("annotations", "questions", "data") if name in value), value)
+    if isinstance(value, dict) and value and all(map(_of_gqa, value.values())):
+        value = [{"question_id": id, **entry} for id, entry in value.items()]
+    if not isinstance(value, list):  # VQA-CP's and VizWiz's files are the bare list
+        raise UserError(
+            f"{path}: no questions: expected a prepared .jsonl, or official JSON of VQA (with 'annotations' or "
+            "'questions'), VizWiz, TextVQA (with 'data') or GQA"
+        )
+    for number, entry in enumerate(value):
+        yield _example(entry, f"{path}: entry {number}")
+
+
+def _of_gqa(entry: Any) -> bool:
+    return isinstance(entry, dict) and "question" in entry and "imageId" in entry
+
+
+def _example(entry: Any, place: str) -> Example:
+    """An annotation or a question of an official file."""
+    if not isinstance(entry, dict):
+        raise UserError(f"{place}: expected an object with 'question_id', found {type(entry).__name__}")
+    id = id_of(entry, ("question_id", "image") if "question" in entry else ("question_id",), place)
+    answers = [entry["answer"]] if _of_gqa(entry) and "answer" in entry else entry.get("answers", ())
+    if not answers and ("answers" in entry or "question" not in entry):
+        raise UserError(f"{place}: question {id!r} has no answers")
+    if not (isinstance(answers, (list, tuple)) and all(isinstance(answer, str) for answer in answers)):
+        raise UserError(f"{place}: 'answers' of question {id!r} are no list of objects with an 'answer' that is text")
+    image_names = [name for name in ("image_id", "imageId", "image") if name in entry]
+    if isinstance(types := entry.get("types"), dict):  # of GQA
+        entry = {"question_type": types.get("structural"), **entry}
+    return Example(
+        id=id,
+        image_id=id_of(entry, image_names, place) if image_names else id,
+        image="",
+        question=_text_or_none(entry, "question", id, place),
+        answers=tuple(answers),
+        question_type=_text_or_none(entry, "question_type", id, place),
+        answer_type=_text_or_none(entry, "answer_type", id, place),
+    )
+
+
+def _text_or_none(entry: Mapping[str, Any], name: str, id: Id, place: str) -> str | None:
+    value = entry.get(name)
+    if not isinstance(value, str | None):
+        raise UserError(f"{place}: the {name} of question {id!r} is a {type(value).__name__}, not a text")
+    return value

@@ -1,0 +1,87 @@
+"""DAQUAR's raw files: a question on a line and its answer on the next; the question names its image (`what is on
+the desk in the image3 ?`), and the answer may be a set (`book, scissor, papers`).
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlrnn.data.formats.base import Dropped
+from vlrnn.data.records import Example
+from vlrnn.errors import UserError
+from vlrnn.files import read_text
+from vlrnn.text.vqa_normalization import normalise
+
+_NAME = re.compile(r"\bimage\d+\b")
+_WHERE = re.compile(r"\s*\b(?:in|on)\s+(?:(?:the|this)\s+)?image\d+\b")
+_ARTICLE = re.compile(r"\b(the|this)\s+image\d+\b")
+_COUNT = re.compile(r"how many\b")
+_COLOUR = re.compile(r"(?:\S+ ){1,3}colou?rs?\b")
+
+
+def read_daquar(path: Path, split: str, images: Sequence[Path], listed: Path | None, dropped: Dropped) -> list[Example]:
+    """The examples of one file of questions, in its order.
+
+    The id is the split and the number of the pair. An answer is one text, normalised as those of VQA (`garbage_bin` is
+    `garbage bin`): of a set, the members with ", " between them, in the order of the alphabet, for a set has none of
+    its own, and a model would take two orders for two answers.
+
+    Args:
+        path: `qa.train.txt`, say.
+        split: the name of the split, for the ids.
+        images: files of images, of this split at least (`image3.jpg`, or `.png`).
+        listed: the list of the split's images (`train_images.txt`), where there is one.
+        dropped: questions about images that are not listed, and listed images without a question, are added.
+
+    Raises:
+        UserError: a file cannot be read, a question names no image, an answer does, or the last question has none;
+            names file and line.
+    """
+    files = {image.stem: image.name for image in images}
+    names = dict.fromkeys(read_text(listed).split()) if listed else None
+    asked: set[str] = set()
+    examples = []
+    lines = read_text(path).rstrip("\n").split("\n")
+    for number in range(1, len(lines), 2):
+        question, answer = lines[number - 1 : number + 1]
+        if not (named := _NAME.findall(question)):
+            raise UserError(f"{path}:{number}: a question must name its image (in the image3 ?): {question[:60]!r}")
+        if _NAME.search(answer):
+            raise UserError(f"{path}:{number + 1}: an answer is to stand here, not a question: {answer[:60]!r}")
+        image = named[-1]
+        asked.add(image)
+        if names is not None and image not in names:
+            dropped.add(f"question about an image that is not in {listed}", f"line {number}")
+            continue
+        text = plain_question(question)
+        examples.append(
+            Example(
+                id=f"{split}-{(number + 1) // 2}",
+                image_id=image,
+                image=files.get(image, f"{image}.jpg"),
+                question=text,
+                answers=(", ".join(sorted({*filter(None, map(normalise, answer.split(",")))})),),
+                question_type=question_type(text),
+            )
+        )
+    if len(lines) % 2:
+        raise UserError(f"{path}:{len(lines)}: there is no answer to the last question")
+    for name in names or ():
+        if name not in asked:
+            dropped.add("image without a question", name)
+    return examples
+
+
+def plain_question(question: str) -> str:
+    """The question without the name of its image, for whoever sees the image: "in the image3" goes, and
+    "on the left side of the image3" becomes "on the left side of the image"."""
+    text = _ARTICLE.sub(r"\1 image", _WHERE.sub("", question))
+    return " ".join(_NAME.sub("", text).replace("?", "").split()) + "?"
+
+
+def question_type(question: str) -> str:
+    """`number` when it opens with "how many", `color` when the second to fourth word is colour or color, or the plural,
+    else `object`: colours, numbers and objects are what DAQUAR asks for (Malinowski and Fritz 2014)."""
+    if _COUNT.match(question):
+        return "number"
+    return "color" if _COLOUR.match(question) else "object"

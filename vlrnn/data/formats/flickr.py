@@ -1,0 +1,82 @@
+"""The official files of Flickr8k and Flickr30k: a token file of captions, and a list for each split.
+
+A line of the token file is `NAME.jpg#NUMBER`, a tab or spaces, and the caption; a line of a split list is a
+file name, with its suffix or without.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.records import Example
+from vlrnn.errors import UserError
+from vlrnn.files import read_text
+
+STRAY_KEY = "2258277193_586949ec62.jpg.1"
+"""Flickr8k's token file has captions of an image by this name, which the data set does not have."""
+
+_TOKEN_LINE = re.compile(r"(\S.*?)#\d+(?:\s+(.*))?")
+
+
+def read_tokens(path: Path) -> dict[str, list[str]]:
+    """Image name -> its captions, in the order of the file.
+
+    Raises:
+        UserError: the file cannot be read, or a line is not of the format; names file and line.
+    """
+    captions: dict[str, list[str]] = {}
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        match = _TOKEN_LINE.fullmatch(line)
+        if match is None:
+            raise UserError(f"{path}:{number}: not of the form NAME.jpg#NUMBER<tab>CAPTION: {line[:60]!r}")
+        captions.setdefault(match[1], []).append(match[2] or "")
+    return captions
+
+
+def read_split_list(path: Path) -> list[str]:
+    """The file names of a split, `.jpg` added where it lacks.
+
+    Raises:
+        UserError: the file cannot be read, or names an image twice.
+    """
+    names: dict[str, int] = {}
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not (name := line.strip()):
+            continue
+        name = name if name.lower().endswith(".jpg") else f"{name}.jpg"
+        if name in names:
+            raise UserError(f"{path}:{number}: {name} stands in line {names[name]} already")
+        names[name] = number
+    return list(names)
+
+
+def read_flickr(tokens: Path, split_lists: Mapping[str, Path], dropped: Dropped) -> Splits:
+    """The examples of each split, before the images are looked at.
+
+    Args:
+        tokens: the token file.
+        split_lists: split -> its list.
+        dropped: captions whose image is in no list, and listed images without captions, are added.
+
+    Raises:
+        UserError: a file cannot be read or is not of its format, or an image stands in two lists.
+    """
+    captions = read_tokens(tokens)
+    home: dict[str, str] = {}
+    splits: Splits = {}
+    for split, path in split_lists.items():
+        splits[split] = []
+        for name in read_split_list(path):
+            if name in home:
+                raise UserError(f"{path}: {name} stands in two splits, {home[name]} and {split}; mend the split lists")
+            home[name] = split
+            splits[split].append(Example(id=name, image_id=name, image=name, captions=tuple(captions.get(name, ()))))
+    for name in captions:
+        if name == STRAY_KEY:
+            dropped.add("known stray key of Flickr8k, an image that does not exist", name)
+        elif name not in home:
+            dropped.add("image in no split list", name)
+    return splits

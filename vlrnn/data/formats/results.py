@@ -1,0 +1,164 @@
+"""Files of predictions, in every form that has an id and a text: our own, official ones, tables. Knows neither captions
+nor answers."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vlrnn.csv_text import read_csv
+from vlrnn.data.matching import name_some
+from vlrnn.data.records import Id, Prediction, as_record
+from vlrnn.errors import UserError
+from vlrnn.files import parse_json, plain_cell, read_json_lines, read_text
+
+_MARKUP = re.compile(r"</?[a-z]\w{0,20}/?>|<\|.{0,40}?\|>|\[(?:CLS|SEP|PAD|EOS|BOS|UNK|MASK|INST)\]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ResultForm:
+    """What official results are.
+
+    Attributes:
+        ids: the fields that may hold the id; the first one that is there counts.
+        texts: the fields that may hold the text.
+        what: what a text is called in errors: `caption`.
+        file: what an official file is, for errors.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    what: str
+    file: str
+
+
+def read_results(path: str | Path, form: ResultForm) -> list[Prediction]:
+    """Predictions, in the order of the file.
+
+    Args:
+        path: an object on each line (`.jsonl`); JSON, a list of such, or an object id -> text, or id -> a list of one;
+            or a table (`.csv`, `.tsv`) whose first line names the columns. An object is a Prediction, or as `form`
+            says. In a table with the column `rank`, what stands behind rank 1 are the alternatives.
+        form: what official results are.
+
+    Raises:
+        UserError: the file is none of these, or holds nothing, or an entry lacks its id or text; names the place.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        predictions = _of_table(path, form)
+    else:
+        predictions = [_prediction(entry, place, form) for place, entry in _objects(path, form)]
+    if not predictions:
+        raise UserError(f"{path}: holds no predictions")
+    return predictions
+
+
+def texts_of(value: Any, place: str, what: str) -> list[str]:
+    """The texts of an image or a question in a dictionary: a text, a list of texts, or of objects that have one.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    listed = value if isinstance(value, list) else [value]
+    found = [each.get(what) if isinstance(each, dict) else each for each in listed]
+    texts = [text for text in found if isinstance(text, str)]
+    if len(texts) < len(found):
+        raise UserError(f"{place}: expected a {what}, a list of texts, or of objects with a {what!r} that is text")
+    return texts
+
+
+def note_markup(texts: Mapping[Id, str]) -> list[str]:
+    """A note where predictions hold the marks of a model's tokenizer (`</s>`), which count as words."""
+    if not (marked := [id for id, text in texts.items() if _MARKUP.search(text)]):
+        return []
+    return [
+        f"{len(marked)} predictions hold markup such as {_MARKUP.findall(texts[marked[0]])[0]}, which counts as words: "
+        f"{name_some(marked)}; leave it out when decoding"
+    ]
+
+
+def id_of(entry: Mapping[str, Any], names: Sequence[str], place: str) -> Id:
+    """The id of an entry: of the first of these fields that it has.
+
+    Raises:
+        UserError: it has none of them, or what is no id.
+    """
+    name = next((name for name in names if name in entry), names[0])
+    id = entry.get(name)
+    if not isinstance(id, (int, str)) or isinstance(id, bool):
+        if name not in entry:
+            raise UserError(f"{place}: the field {name!r} is missing")
+        raise UserError(f"{place}: {name!r} is a {type(id).__name__}, not a number or text")
+    return id
+
+
+def _objects(path: Path, form: ResultForm) -> Iterator[tuple[str, Any]]:
+    """Place and value of each entry of JSON."""
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        yield from read_json_lines(path)
+        return
+    text = read_text(path)
+    first, _, rest = text.strip().partition("\n")
+    if first.startswith("{") and first.rstrip().endswith("}") and rest:
+        yield from read_json_lines(path)  # whatever it is called
+        return
+    value = parse_json(text, str(path)) if first else []
+    fields = value.keys() if isinstance(value, dict) else set()
+    if fields & set(form.ids) and fields & set(form.texts):
+        yield str(path), value  # a single line
+    elif isinstance(value, dict) and fields.isdisjoint((*form.ids, *form.texts)):
+        for id, given in value.items():
+            place = f"{path}: {id!r}"
+            texts = texts_of(given, place, form.texts[0])
+            if len(texts) != 1:
+                raise UserError(f"{place}: has {len(texts)} texts, where one {form.what} is expected")
+            yield place, {form.ids[0]: id, form.texts[0]: texts[0]}
+    elif isinstance(value, list):
+        yield from ((f"{path}: result {number}", entry) for number, entry in enumerate(value))
+    else:
+        raise UserError(f"{path}: no predictions: expected a .jsonl, a .csv, or {form.file}")
+
+
+def _prediction(entry: Any, place: str, form: ResultForm) -> Prediction:
+    if not isinstance(entry, dict):
+        raise UserError(f"{place}: expected an object with {form.ids[0]!r}, found {type(entry).__name__}")
+    if "text" in entry and "image_id" in entry and entry.keys().isdisjoint(form.texts):
+        return as_record(Prediction, entry, place)
+    id = id_of(entry, form.ids, place)
+    name = next((name for name in (*form.texts, "text") if name in entry), form.texts[0])
+    text = entry.get(name)
+    if not isinstance(text, str):
+        if name not in entry:
+            raise UserError(f"{place}: the field {name!r} is missing (of {id!r})")
+        raise UserError(f"{place}: the {form.what} of {id!r} is a {type(text).__name__}, not a text")
+    return Prediction(id=id, image_id=id, text=text)
+
+
+def _of_table(path: Path, form: ResultForm) -> list[Prediction]:
+    predictions: list[Prediction] = []
+    known = {name.lower(): name for name in (*form.ids, *form.texts)}
+    rows = read_csv(path, known.values(), named=lambda columns: [known.get(name, name) for name in columns])
+    for place, cells in rows:
+        row = {name: plain_cell(cell) for name, cell in cells.items()}
+        one = _prediction(row, place, form)
+        score = _number(row.get("score"), "score", place)
+        if _number(row.get("rank"), "rank", place) in (None, 1):
+            predictions.append(replace(one, score=score))
+        elif predictions and predictions[-1].id == one.id:
+            last = predictions[-1]
+            other = {"text": one.text, "score": score}
+            predictions[-1] = replace(last, alternatives=(*last.alternatives, other))
+        else:
+            raise UserError(f"{place}: rank {row['rank']} of {one.id!r} stands behind no rank 1 of it")
+    return predictions
+
+
+def _number(cell: Any, name: str, place: str) -> float | None:
+    if not cell:
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        raise UserError(f"{place}: the {name} {cell!r} is no number") from None

@@ -1,0 +1,213 @@
+"""Tables about a folder of images: a CSV or JSON file with an image and captions, or question and answers, per row."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vlrnn.csv_text import read_csv
+from vlrnn.data.formats.base import SPLIT_NAMES, Splits
+from vlrnn.data.formats.image_names import ImageFolder
+from vlrnn.data.records import SPLITS, Example
+from vlrnn.data.splits import draw_splits
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, read_json_lines
+from vlrnn.text.vqa_normalization import canonical
+
+_OTHER_NAMES = {
+    **dict.fromkeys(("file_name", "filename", "image_name"), "image"),
+    **dict.fromkeys(("text", "comment"), "caption"),
+}
+"""What others call the columns -> what we call them: `metadata.jsonl` and `metadata.csv` of Hugging Face's image
+folders, and Kaggle's `results.csv` of Flickr30k."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a CSV or an entry of a JSON: where it stands, for errors, the image, the split if it names one, and
+    `values`, everything that it says by name."""
+
+    place: str
+    image: str
+    split: str | None
+    values: Mapping[str, Any]
+
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """The text of this name, or the list of texts of its plural; None where there is neither.
+
+        Raises:
+            UserError: what is there is no text.
+        """
+        value = self.values.get(f"{name}s", self.values.get(name))
+        if value is None:
+            return None
+        value = [value] if isinstance(value, str) else value
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise UserError(f"{self.place}: {name!r} must be a text, or {name + 's'!r} a list of texts")
+        return tuple(value)
+
+
+def read_table(
+    path: Path, folder: ImageFolder, columns: Sequence[str], of_image: Callable[[Any], Any]
+) -> Iterator[Entry]:
+    """Read a file: `.json`, `.jsonl` (an object on each line), or else a CSV, see `read_csv`.
+
+    Args:
+        path: the file.
+        folder: of the images; names are relative to it, or to the folder of the file.
+        columns: that a CSV must have, besides `image`.
+        of_image: a JSON is a list of objects that name their `image`, or one object with a key for each image; this
+            makes the list of objects about an image out of what stands under its key.
+
+    Raises:
+        UserError: the file is none of these, or has a column or a key twice; names the line or the entry.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        entries = _json_entries(path, of_image)
+    elif suffix == ".jsonl":
+        entries = _json_lines(path)
+    else:
+        needed = ("image", *columns)
+        entries = read_csv(path, needed, needed, _named)
+    for place, values in entries:
+        renamed = {other: values[name] for name, other in _OTHER_NAMES.items() if name in values}
+        values = {**renamed, **values}
+        image = _image(values.get("image"), place, folder, path.parent)
+        yield Entry(place, image, _split(values.get("split"), place), values)
+
+
+def _named(columns: Sequence[str]) -> list[str]:
+    """The names of columns as we call them; another's name stays where ours stands there as well."""
+    return [name if _OTHER_NAMES.get(name, name) in columns else _OTHER_NAMES[name] for name in columns]
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for place, entry in read_json_lines(path):
+        if not isinstance(entry, Mapping):
+            raise UserError(f"{place}: expected an object, found {type(entry).__name__}")
+        yield place, entry
+
+
+def _json_entries(path: Path, of_image: Callable[[Any], Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    value = read_json(path)
+    if isinstance(value, Mapping):
+        for image, told in value.items():
+            yield from _objects(of_image(told), f"{path}: {image!r}", {"image": image})
+    else:
+        yield from _objects(value, f"{path}", {})
+
+
+def _objects(value: Any, place: str, known: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(value, list):
+        raise UserError(f"{place}: expected an object or a list, found {type(value).__name__}")
+    for number, entry in enumerate(value):
+        if not isinstance(entry, Mapping):
+            raise UserError(f"{place}: entry {number}: expected an object, found {type(entry).__name__}")
+        yield f"{place}: entry {number}", {**entry, **known}
+
+
+def _image(name: Any, place: str, folder: ImageFolder, beside: Path) -> str:
+    if not isinstance(name, str):
+        raise UserError(f"{place}: needs an 'image', a text")
+    path = PurePosixPath(folder.find(name, beside))
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise UserError(f"{place}: the image {name!r} is no file within the folder of images")
+    return str(path)
+
+
+def _split(name: Any, place: str) -> str | None:
+    if name is None or name == "":
+        return None
+    if not isinstance(name, str) or name.strip().lower() not in SPLIT_NAMES:
+        raise UserError(f"{place}: the split {name!r} is none of {', '.join(SPLIT_NAMES)}")
+    return SPLIT_NAMES[name.strip().lower()]
+
+
+def read_captions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
+    """The examples of a file of captions, one for each image, in the splits that it says, or else drawn by chance.
+
+    CSV columns: `image`, `caption`, and, if wanted, `split`. JSON: `{"a.jpg": ["caption", ...]}`, or a list
+    of `{"image": ..., "caption": ... or "captions": [...], "split": ...}`; JSON lines are such a list. `file_name` and
+    `text`, as Hugging Face's image folders have them, are other names of `image` and `caption`.
+
+    Args:
+        path: `.json`, `.jsonl`, or else a CSV whose first line names the columns.
+        folder: of the images.
+        shares: of the images that go to train, val and test, when the file does not say.
+        seed: another seed, other splits.
+
+    Raises:
+        UserError: the file is neither (names the line or the entry), only some captions name their split, or shares
+            that do not make a whole.
+    """
+    captions: dict[tuple[str, str | None], list[str]] = {}
+    for entry in read_table(path, folder, ["caption"], lambda captions: [{"captions": captions}]):
+        if (told := entry.texts("caption")) is None:
+            raise UserError(f"{entry.place}: needs a 'caption' or 'captions'")
+        captions.setdefault((entry.image, entry.split), []).extend(told)
+    homes = draw_splits(captions, shares, seed, "captions")
+    splits: Splits = {split: [] for split in SPLITS}
+    for (image, split), texts in captions.items():
+        home = homes[image, split]
+        splits[home].append(Example(id=image, image_id=image, image=image, captions=tuple(texts)))
+    return splits
+
+
+@dataclass
+class _Asked:
+    number: int
+    question_type: str | None
+    answer_type: str | None
+    answers: list[str] = field(default_factory=list)
+
+
+def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
+    """The examples of a file of questions, one for each, in the splits that it says, or else drawn by chance.
+
+    The lines with the same question about the same image are the answers of several annotators. They are normalised, as
+    those of VQA are: where all are the same, its protocols compare them as they stand, and `Yes` is not `yes`. An empty
+    answer is none: a test split may be without answers. Questions are numbered from 1, in the order of the file; the
+    number is the id.
+
+    CSV columns: `image`, `question`, `answer`, and, if wanted, `split`, `question_type` and `answer_type`. JSON: a list
+    of `{"image": ..., "question": ..., "answer": ... or "answers": [...], "split": ...}`, or such lists by image,
+    `{"a.jpg": [{"question": ..., "answer": ...}, ...]}`.
+
+    Args:
+        path: `.json`, `.jsonl`, or else a CSV whose first line names the columns.
+        folder: of the images.
+        shares: of the images that go to train, val and test, when the file does not say.
+        seed: another seed, other splits.
+
+    Raises:
+        UserError: the file is neither (names the line or the entry), only some questions name their split, or shares
+            that do not make a whole.
+    """
+    asked: dict[tuple[str, str | None, str], _Asked] = {}
+    for entry in read_table(path, folder, ["question", "answer"], lambda questions: questions):
+        question = " ".join((_text(entry, "question") or "").split())
+        kinds = _text(entry, "question_type") or None, _text(entry, "answer_type") or None
+        same = asked.setdefault((entry.image, entry.split, question), _Asked(len(asked) + 1, *kinds))
+        same.answers.extend(filter(None, map(canonical, entry.texts("answer") or ())))
+    homes = draw_splits([(image, split) for image, split, _ in asked], shares, seed, "questions")
+    splits: Splits = {split: [] for split in SPLITS}
+    for (image, split, question), same in asked.items():
+        example = Example(
+            id=same.number,
+            image_id=image,
+            image=image,
+            question=question,
+            answers=tuple(same.answers),
+            question_type=same.question_type,
+            answer_type=same.answer_type,
+        )
+        splits[homes[image, split]].append(example)
+    return splits
+
+
+def _text(entry: Entry, name: str) -> str | None:
+    value = entry.values.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"{entry.place}: {name!r} must be a text")
+    return value

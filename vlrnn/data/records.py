@@ -1,0 +1,307 @@
+"""The record format: what every data set is prepared into, and what every model answers in.
+
+A prepared data set is a folder with `dataset.json` and `train.jsonl`, `val.jsonl`, `test.jsonl` where they exist; a
+line is one `Example`. A model's output is `predictions.jsonl`; a line is one `Prediction`, and where it attends, a line
+of `attention.jsonl` is one `AttentionMaps`. Knows nothing of tensors or models.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vlrnn.data.record_ids import Id, check_each_once, check_images
+from vlrnn.errors import UserError
+from vlrnn.files import parse_json, read_json, replacing, write_json
+from vlrnn.sidecar_cache import kept_arrays
+
+SPLITS = ("train", "val", "test")
+
+
+def as_id(text: str) -> Id:
+    """An id of a list, or a key of a JSON object: a number wherever it can be."""
+    text = text.strip()
+    return int(text) if text.isdecimal() and text.isascii() else text
+
+
+@dataclass(frozen=True)
+class Example:
+    """One line of a split: an image with its captions, or a question with its answers.
+
+    `image` is a path relative to the data set's folder (or to `image_root`). `objects` names what is in the picture,
+    where known; `attributes` holds whatever else the source knows.
+    """
+
+    id: Id
+    image_id: Id
+    image: str
+    captions: tuple[str, ...] = ()
+    question: str | None = None
+    answers: tuple[str, ...] = ()
+    question_type: str | None = None
+    answer_type: str | None = None
+    objects: tuple[str, ...] | None = None
+    attributes: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model said about one example.
+
+    `tokens` are the words said (without `<eos>`) and `log_probs` the natural log probability of each and, last, of the
+    `<eos>`, where it was said. `score` is what the search ranked a caption by, and of an answer what `score_name` says;
+    `alternatives` are the other hypotheses, best first, as `{"text", "score"}`. `settings` says how it was decoded.
+    """
+
+    id: Id
+    image_id: Id
+    text: str
+    tokens: tuple[str, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    score: float | None = None
+    alternatives: tuple[Mapping[str, Any], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def score_name(self) -> str:
+        """What `score` is: what the settings say, else that of a search; just `score` where nobody says."""
+        penalty = self.settings.get("length_penalty")
+        searched = "score" if penalty is None else "log probability" + (f" / length^{penalty}" if penalty else "")
+        return str(self.settings.get("score", searched))
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Where a decoder looked as it said the T tokens of the prediction of this `id`, its `<eos>` counted where it was
+    said.
+
+    `peaks` [T] are the largest weights; `maps` is the base64 of T * N bytes, the weights of the regions, row by row of
+    the grid, as shares of their token's peak in 0..255; `gates` [T] say how much of what it saw the decoder let in, in
+    0..1, and are empty where it has no gate.
+    """
+
+    id: Id
+    peaks: tuple[float, ...]
+    maps: str
+    gates: tuple[float, ...] = ()
+
+
+Record = TypeVar("Record", Example, Prediction, AttentionMaps)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _list_of(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and set(map(type, value)).issubset(kinds)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_ID = (lambda value: isinstance(value, (int, str)) and not isinstance(value, bool), "a whole number or text")
+_TEXT = (_text, "a text")
+_TEXTS = (_list_of(str), "a list of texts")
+_OBJECT = (_mapping, "an object")
+_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("id", "image_id"), _ID),
+    **dict.fromkeys(("image", "text", "question", "question_type", "answer_type"), _TEXT),
+    **dict.fromkeys(("captions", "answers", "objects", "tokens"), _TEXTS),
+    **dict.fromkeys(("attributes", "settings"), _OBJECT),
+    "maps": _TEXT,
+    **dict.fromkeys(("log_probs", "peaks", "gates"), (_list_of(int, float), "a list of numbers")),
+    "score": (_number, "a number"),
+    "alternatives": (_list_of(dict), "a list of objects"),
+}
+
+
+# Field -> what it is where a line does not say; MISSING where it must.
+_DEFAULTS: dict[type, dict[str, Any]] = {
+    kind: {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory() for each in fields(kind)
+    }
+    for kind in (Example, Prediction, AttentionMaps)
+}
+
+
+def parse_record(kind: type[Record], line: str, place: str) -> Record:
+    """Read one line as a record; `place` (`file:line`) is named in errors.
+
+    Raises:
+        UserError: no JSON object, a field that is missing, unknown or of the wrong type.
+    """
+    return as_record(kind, parse_json(line, place), place)
+
+
+def as_record(kind: type[Record], record: Any, place: str) -> Record:
+    """A value of JSON as a record; it is used up. `place` and errors as for `parse_record`."""
+    if not isinstance(record, dict):
+        raise UserError(f"{place}: expected a JSON object, found {type(record).__name__}")
+    defaults = _DEFAULTS[kind]
+    for name, default in defaults.items():
+        if name not in record:
+            if default is MISSING:
+                raise UserError(f"{place}: the field {name!r} is missing")
+        elif not (record[name] is default is None or _TYPES[name][0](record[name])):
+            raise UserError(f"{place}: {name!r} must be {_TYPES[name][1]}")
+        elif isinstance(record[name], list):
+            record[name] = tuple(record[name])
+    unknown = record.keys() - defaults.keys()
+    if unknown:
+        raise UserError(f"{place}: unknown field {sorted(unknown)[0]!r}")
+    return kind(**record)
+
+
+def to_line(record: Example | Prediction | AttentionMaps) -> str:
+    """One JSON line; fields that are as by default are left out."""
+    defaults = _DEFAULTS[type(record)]
+    told = {name: value for name, default in defaults.items() if (value := getattr(record, name)) != default}
+    return json.dumps(told, ensure_ascii=False)
+
+
+def write_records(path: str | Path, records: Iterable[Example | Prediction | AttentionMaps]) -> int:
+    """Write records as JSON lines, replacing the file whole; returns how many."""
+    count = 0
+    with replacing(path) as file:
+        for record in records:
+            file.write(to_line(record) + "\n")
+            count += 1
+    return count
+
+
+class RecordFile(Sequence[Record]):
+    """A `.jsonl` file as a sequence that holds only an offset per line (8 bytes), so that memory does not grow with
+    what the lines hold. No file stays open, so that it can be sent to other processes, or be there when one is forked.
+
+    Args:
+        path: the file.
+        kind: of record.
+        keep: the offsets beside the file, for those who open it next.
+    """
+
+    def __init__(self, path: str | Path, kind: type[Record], keep: bool = False) -> None:
+        self.path = Path(path)
+        self.kind: type[Record] = kind
+        self._starts = kept_arrays(self.path, "lines", self._index)["starts"] if keep else self._index()["starts"]
+
+    def _index(self) -> dict[str, np.ndarray]:
+        try:
+            with self.path.open("rb") as file:
+                ends = np.cumsum(np.fromiter(map(len, file), dtype=np.int64))
+        except OSError as fault:
+            raise UserError(f"{self.path}: cannot be read: {fault.strerror or fault}") from None
+        return {"starts": np.concatenate([np.zeros(1, np.int64), ends])}
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        with self.path.open("rb") as file:
+            file.seek(int(self._starts[index]))
+            return self._parse(file.readline(), index)
+
+    def __iter__(self) -> Iterator[Record]:
+        with self.path.open("rb") as file:
+            for index, line in enumerate(file):
+                yield self._parse(line, index)
+
+    def _parse(self, line: bytes, index: int) -> Record:
+        place = f"{self.path}:{index + 1}"
+        try:
+            return parse_record(self.kind, line.decode("utf-8-sig"), place)
+        except UnicodeDecodeError:
+            raise UserError(f"{place}: not UTF-8 text") from None
+
+
+def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
+    """The examples of one split of a prepared data set.
+
+    Raises:
+        UserError: the folder is no prepared data set, or has no such split; says which it has.
+    """
+    folder = Path(folder)
+    describe_dataset(folder)
+    path = folder / f"{split}.jsonl"
+    if not path.is_file():
+        there = [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
+        raise UserError(f"{folder}: has no split {split!r}; it has {', '.join(there) or 'none'}")
+    return RecordFile(path, Example, keep=True)
+
+
+def describe_dataset(folder: str | Path) -> dict[str, Any]:
+    """The contents of `dataset.json`: name, source, licence, counts.
+
+    Raises:
+        UserError: the folder is no prepared data set.
+    """
+    folder = Path(folder)
+    if not (folder / "dataset.json").is_file():
+        raise UserError(f"{folder}: not a prepared data set (no dataset.json); make one with a script of data_prep/")
+    description = read_json(folder / "dataset.json")
+    if not isinstance(description, dict):
+        raise UserError(f"{folder}/dataset.json: expected a JSON object")
+    return description
+
+
+def write_dataset(
+    folder: str | Path,
+    splits: Mapping[str, Sequence[Example]],
+    *,
+    name: str,
+    source: str,
+    licence: str,
+    test_shares_images: bool = False,
+    **more: Any,
+) -> dict[str, Any]:
+    """Write a prepared data set: the split files, then `dataset.json`, which is returned.
+
+    Args:
+        folder: where to; made when absent. Split files of an earlier preparation that are not among `splits` are
+            removed.
+        splits: split name -> examples.
+        name, source, licence: told in `dataset.json`, with `more` behind them.
+        test_shares_images: test may ask about images of train and val, as in VQA-CP, whose splits are by the answers;
+            `dataset.json` then tells of how many. Train and val share none even so.
+
+    Raises:
+        UserError: an image, by its id or its file, stands in two splits; an id stands twice in one, or names two files.
+    """
+    folder = Path(folder)
+    if unknown := next((split for split in splits if split not in SPLITS), None):
+        raise UserError(f"{folder}: a split is one of {', '.join(SPLITS)}, not {unknown!r}")
+    images = {split: [(each.image_id, each.image) for each in examples] for split, examples in splits.items()}
+    shared = check_images(images, test_shares_images)
+    for split, examples in splits.items():
+        ids = [each.id for each in examples]
+        check_each_once(ids, ids.__getitem__, f"the split {split}")
+    counts = {}
+    for split in SPLITS:
+        if split in splits:
+            write_records(folder / f"{split}.jsonl", splits[split])
+            counts[split] = _counts(splits[split])
+        else:
+            (folder / f"{split}.jsonl").unlink(missing_ok=True)
+    description = {"name": name, "source": source, "licence": licence, "counts": counts, **more}
+    if test_shares_images:
+        description["images_shared_with_test"] = len(shared)
+    write_json(folder / "dataset.json", description)
+    return description
+
+
+def _counts(examples: Sequence[Example]) -> dict[str, int]:
+    counts = {"examples": len(examples), "images": len({example.image_id for example in examples})}
+    if questions := sum(example.question is not None for example in examples):
+        return {**counts, "questions": questions, "answers": sum(len(example.answers) for example in examples)}
+    return {**counts, "captions": sum(len(example.captions) for example in examples)}

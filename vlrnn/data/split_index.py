@@ -1,0 +1,207 @@
+"""Index of a split: its images, the image, words and answers of each example; a number per example in memory."""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vlrnn.data.record_ids import Id, check_each_once
+from vlrnn.data.records import Example, RecordFile
+from vlrnn.errors import UserError
+from vlrnn.progress import track
+from vlrnn.sidecar_cache import kept_arrays
+from vlrnn.text.answer_vocabulary import majority
+from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.text_checks import is_unspaced, is_wordless, warn_of_unspaced
+from vlrnn.text.vocabulary import SPECIAL, Vocabulary
+from vlrnn.text.vqa_normalization import canonical, spell
+
+
+class SplitImages(Sequence[str]):
+    """The names of a split's images, each once, numbered in the order in which the examples come to them. A split file
+    is gone through once for it, and never again: what was found is kept beside the file.
+
+    Args:
+        examples: of the split.
+
+    Attributes:
+        of_example: [E], the number of each example's image.
+
+    Raises:
+        UserError: an id stands twice.
+    """
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.examples = examples
+        if isinstance(examples, RecordFile):
+            path, gone_through = examples.path, track(examples, f"images of {examples.path.stem}", unit="examples")
+            found = kept_arrays(path, "images", lambda: _number(examples, gone_through, str(path)))
+        else:
+            found = _number(examples, examples, "the split")
+        self.of_example: np.ndarray = found["of_example"]
+        self._first: np.ndarray = found["first"]
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def __getitem__(self, number: int) -> str:  # type: ignore[override]
+        example: Example = self.examples[int(self._first[number])]
+        return example.image
+
+
+def _number(examples: Sequence[Example], gone_through: Iterable[Example], where: str) -> Mapping[str, np.ndarray]:
+    numbers: dict[str, int] = {}
+    found = array("q")
+
+    def ids() -> Iterator[Id]:
+        for each in gone_through:
+            found.append(numbers.setdefault(each.image, len(numbers)))
+            yield each.id
+
+    check_each_once(ids(), lambda place: examples[place].id, where)
+    of_example = np.array(found, np.int64)
+    return {"of_example": of_example, "first": np.unique(of_example, return_index=True)[1]}
+
+
+def check_scored(examples: Sequence[Example], asks: bool, place: str, *, chooses: bool) -> None:
+    """See that a split can be scored, ahead of hours of work.
+
+    Args:
+        examples: of the split.
+        asks: whether they are questions.
+        place: the file of the split, for errors.
+        chooses: whether its scores choose the best model; else its captions or answers may be kept from us.
+
+    Raises:
+        UserError: there are too few; or they are to choose, and no question has an answer, or an image no caption.
+    """
+    count, least = len(examples), 1 if asks else 2
+    if count < least:
+        raise UserError(f"{place}: scores take {'a question' if asks else 'two images'} at least; there are {count}")
+    if not chooses:
+        return
+    if asks:
+        bare = [] if any(each.answers for each in examples) else ["none of its questions has answers"]
+    else:
+        bare = [f"{each.id!r} has no captions" for each in examples if not each.captions]
+    if bare:
+        more = f", nor have {len(bare) - 1} more" if len(bare) > 1 else ""
+        raise UserError(f"{place}: {bare[0]}{more}; fit chooses the best model by the scores of this split")
+
+
+_LEAST_SHARE, _LEAST_SIZE = 90, 20
+"""Percent of the running words, and words, below which a vocabulary is told to be poor."""
+
+
+def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where: str) -> dict[str, dict[str, Any]]:
+    """Go through a split once.
+
+    Args:
+        examples: of the split.
+        tokenizer: into which words they are cut.
+        where: the split, for errors.
+
+    Returns:
+        `words`, of captions, or of questions and their answers: word -> count; `answers`: question type (`""` where
+        there is none) -> answer that most annotators gave -> count; `lengths`, of each `caption`, `question` and
+        `answer`: words -> count, the keys as text; and `texts`: how many captions and questions there are, `all`, the
+        captions of no word, `wordless`, and those of either that are `unspaced`. All in the order in which they come
+        first.
+
+    Raises:
+        UserError: an id stands twice.
+    """
+    answers: dict[str, Counter[str]] = {}
+    words, texts = Counter[str](), Counter[str](all=0, wordless=0, unspaced=0)
+    lengths = {kind: Counter[str]() for kind in ("caption", "question", "answer")}
+
+    def count(kind: str, text: str) -> None:
+        words.update(tokens := tokenizer.tokenize(text))
+        lengths[kind][str(len(tokens))] += 1
+
+    def ids() -> Iterator[int | str]:
+        for example in track(examples, "words of train", unit="examples"):
+            for caption in example.captions:
+                texts["unspaced"] += is_unspaced(caption)
+                if is_wordless(caption):
+                    texts["wordless"] += 1
+                else:
+                    count("caption", caption)
+            if example.question is not None:
+                texts["unspaced"] += is_unspaced(example.question)
+                count("question", example.question)
+            texts["all"] += len(example.captions) + (example.question is not None)
+            if example.answers:
+                canon = list(map(canonical, example.answers))
+                for answer, times in Counter(canon).items():
+                    words.update(spelled := spell(answer, tokenizer))
+                    lengths["answer"][str(len(spelled))] += times
+                if right := majority(canon):  # of `a` nothing is left
+                    answers.setdefault(example.question_type or "", Counter())[right] += 1
+            yield example.id
+
+    check_each_once(ids(), lambda place: examples[place].id, where)
+    return {"words": words, "answers": answers, "lengths": lengths, "texts": texts}
+
+
+def summarise_texts(
+    counts: Mapping[str, Mapping[str, Any]],
+    vocabulary: Vocabulary,
+    min_count: int,
+    longest: Mapping[str, int],
+    where: str,
+) -> list[str]:
+    """A summary of the texts of a training split, a line each: how much of them the vocabulary covers, what is
+    cut and left out, and whether the tokenizer suits them.
+
+    Args:
+        counts: as `count_words` returns it.
+        vocabulary: of it.
+        min_count: by which the vocabulary was made.
+        longest: words of a `caption`, a `question` and an `answer`, behind which they are cut.
+        where: the split, for errors.
+
+    Raises:
+        UserError: the vocabulary has no word.
+    """
+    unit, texts = vocabulary.tokenizer.unit, counts["texts"]
+    running = sum(counts["words"].values())
+    size = len(vocabulary) - len(SPECIAL)
+    if not size:
+        why = f"none occurs {min_count} times; lower data.min_count" if running else "it holds no text with a word"
+        raise UserError(f"{where}: no {unit} to learn: {why}")
+    share = 100 * sum(count for word, count in counts["words"].items() if word in vocabulary) / running
+    line = f"vocabulary: {size:,} {unit}, {share:.1f} % of running {unit}"
+    if min_count > 1 and (share < _LEAST_SHARE or size < _LEAST_SIZE):
+        line += f"; those that occur less than {min_count} times are unknown: lower data.min_count"
+    lines = [line]
+    captions = sum(counts["lengths"]["caption"].values()) + texts["wordless"]
+    if cut := _longer(counts["lengths"]["caption"], longest["caption"]):
+        lines.append(
+            f"{cut:,} of {captions:,} captions are longer than {longest['caption']} {unit} and are cut there, where no "
+            "end is taught: raise data.max_length to learn them whole"
+        )
+    if cut := _longer(counts["lengths"]["question"], longest["question"]):
+        lines.append(
+            f"{cut:,} of {sum(counts['lengths']['question'].values()):,} questions are longer than "
+            f"{longest['question']} {unit} and are read no further: raise data.max_question_length to read them whole"
+        )
+    if cut := _longer(counts["lengths"]["answer"], longest["answer"]):
+        lines.append(
+            f"{cut:,} of {sum(counts['lengths']['answer'].values()):,} answers are longer than {longest['answer']} "
+            f"{unit}, and a decoder learns no more of them: raise data.max_answer_length to learn them whole"
+        )
+    if texts["wordless"]:
+        lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word: nothing is learnt of them")
+    if vocabulary.tokenizer is WORDS:
+        hint = "set data.tokenizer to characters"
+        if warning := warn_of_unspaced(texts["unspaced"], texts["all"], "captions or questions", hint):
+            lines.append(f"warning: {warning}")
+    return lines
+
+
+def _longer(lengths: Mapping[str, int], longest: int) -> int:
+    """How many texts are longer, by their lengths -> counts."""
+    return sum(count for length, count in lengths.items() if int(length) > longest)

@@ -1,0 +1,1 @@
+"""Scenes of coloured shapes: their rules, pictures, captions and questions."""

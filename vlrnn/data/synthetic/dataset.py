@@ -1,0 +1,219 @@
+"""Synthetic scenes as prepared data sets: pictures, captions, questions and prose, the same for the same seed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from vlrnn.data.records import SPLITS, Example, write_dataset
+from vlrnn.data.synthetic.captions import captions
+from vlrnn.data.synthetic.questions import ANNOTATORS, ask
+from vlrnn.data.synthetic.rendering import render
+from vlrnn.data.synthetic.scenes import BIASED_KINDS, HELD_OUT, Scene, sample_scene
+from vlrnn.errors import UserError
+from vlrnn.files import replacing
+from vlrnn.processes import workers
+from vlrnn.progress import track
+
+HELD_OUT_SHARE = 0.25
+"""The share of val and test scenes with a pair of colour and shape that train never shows."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides a scene, besides its split and its number."""
+
+    seed: int = 0
+    bias: float = 0.0
+    image_size: int = 96
+    max_objects: int = 4
+    questions: int = 5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bias <= 1:
+            raise UserError(f"bias {self.bias} is not between 0 and 1")
+        if not 1 <= self.max_objects <= 4:
+            raise UserError(f"max_objects {self.max_objects} is not between 1 and 4")
+        if self.bias and self.max_objects == 1:
+            raise UserError("a bias needs scenes of two objects or more; raise max_objects")
+        if not 32 <= self.image_size <= 1024:
+            raise UserError(f"image_size {self.image_size} is not between 32 and 1024 pixels")
+
+
+def make_scenes(
+    folder: str | Path,
+    *,
+    train: int = 4000,
+    val: int = 500,
+    test: int = 1000,
+    seed: int = 0,
+    bias: float = 0.0,
+    image_size: int = 96,
+    max_objects: int = 4,
+    questions: int = 5,
+    workers: int = 2,
+) -> dict[str, Any]:
+    """Make scenes: `folder/images`, and two prepared data sets of them, `folder/captions` and `folder/vqa`.
+
+    Every scene is drawn from a seed of its own (`seed`, split, number): it is the same in a larger set, and
+    however many processes make it.
+
+    Args:
+        folder: where to; made when absent.
+        train, val, test: scenes in each split; a split of none is left out.
+        seed: another seed, other scenes.
+        bias: 0 to 1: the probability of making a ring be there where, in train, a star is and a ring is not.
+            Val and test stay as they are.
+        image_size: pixels of a side.
+        max_objects: up to how many objects a scene has, 1 to 4.
+        questions: up to how many questions there are about a scene.
+        workers: processes; with 1, none is started.
+
+    Returns:
+        What `captions/dataset.json` says, with the rates at which the biased kinds occur.
+
+    Raises:
+        UserError: a value out of range, or the folder cannot be written.
+    """
+    recipe = Recipe(seed, bias, image_size, max_objects, questions)
+    counts = {split: count for split, count in zip(SPLITS, (train, val, test), strict=True) if count > 0}
+    if not counts:
+        raise UserError("no scenes to make; ask for at least one in train, val or test")
+    folder = Path(folder)
+    try:
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise UserError(f"{folder}: cannot be written: {fault.strerror or fault}") from None
+    jobs = [(recipe, split, number, folder) for split in counts for number in range(1, counts[split] + 1)]
+    made = _make_all(jobs, workers)
+    captioned: dict[str, list[Example]] = {split: [] for split in counts}
+    asked: dict[str, list[Example]] = {split: [] for split in counts}
+    scenes: dict[str, list[Scene]] = {split: [] for split in counts}
+    for (_, split, number, _), scene in zip(jobs, made, strict=True):
+        captioned[split].append(_captioned(recipe, scene, split, number))
+        asked[split] += _asked(recipe, scene, split, number)
+        scenes[split].append(scene)
+    about: dict[str, Any] = {
+        "source": "vlrnn.data.synthetic.dataset",
+        "licence": "CC0-1.0",
+        "settings": {"seed": seed, "bias": bias, "image_size": image_size, "max_objects": max_objects},
+        "held_out_pairs": [" ".join(pair) for pair in HELD_OUT],
+        "scenes": {split: _rates(scenes[split]) for split in counts},
+    }
+    write_dataset(folder / "vqa", asked, name="synthetic scenes: questions", **about)
+    return write_dataset(folder / "captions", captioned, name="synthetic scenes: captions", **about)
+
+
+Job = tuple[Recipe, str, int, Path]
+
+
+def _make_all(jobs: Sequence[Job], processes: int) -> list[Scene]:
+    if processes <= 1 or len(jobs) < 200:  # starting processes costs more than so few scenes
+        return list(track(map(_make, jobs), "making", total=len(jobs), unit="scenes"))
+    with workers(processes) as pool:
+        made = pool.map(_make, jobs, chunksize=50)
+        return list(track(made, "making", total=len(jobs), unit="scenes"))
+
+
+def _make(job: Job) -> Scene:
+    """Draw one scene and save its picture."""
+    recipe, split, number, folder = job
+    scene = _scene(recipe, split, number)
+    # Little compression: it costs more time than the space is worth.
+    with replacing(folder / "images" / _file(split, number), binary=True) as file:
+        render(scene, recipe.image_size).save(file, "PNG", compress_level=3)
+    return scene
+
+
+def _rng(recipe: Recipe, split: str, number: int, what: str) -> Random:
+    return Random(f"{recipe.seed}/{split}/{number}/{what}")
+
+
+def _scene(recipe: Recipe, split: str, number: int) -> Scene:
+    rng = _rng(recipe, split, number, "scene")
+    held_out = split != "train" and rng.random() < HELD_OUT_SHARE
+    bias = recipe.bias if split == "train" else 0.0
+    return sample_scene(rng, held_out=held_out, bias=bias, max_objects=recipe.max_objects)
+
+
+def _file(split: str, number: int) -> str:
+    return f"{_name(split, number)}.png"
+
+
+def _name(split: str, number: int) -> str:
+    return f"{split}-{number:06d}"
+
+
+def _captioned(recipe: Recipe, scene: Scene, split: str, number: int) -> Example:
+    return Example(
+        id=_name(split, number),
+        image_id=_name(split, number),
+        image=f"../images/{_file(split, number)}",
+        captions=captions(scene, _rng(recipe, split, number, "captions")),
+        objects=tuple(thing.name for thing in scene.objects),
+        attributes={"held_out": scene.held_out, "scene": scene.to_dict()},
+    )
+
+
+def _asked(recipe: Recipe, scene: Scene, split: str, number: int) -> list[Example]:
+    rng = _rng(recipe, split, number, "questions")
+    return [
+        Example(
+            id=f"{_name(split, number)}-{place}",
+            image_id=_name(split, number),
+            image=f"../images/{_file(split, number)}",
+            question=asked.text,
+            answers=(asked.answer,) * ANNOTATORS,
+            question_type=asked.kind,
+            answer_type=asked.answer_type,
+            objects=tuple(thing.name for thing in scene.objects),
+            attributes={"held_out": scene.held_out},
+        )
+        for place, asked in enumerate(ask(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1)
+    ]
+
+
+def _rates(scenes: Sequence[Scene]) -> dict[str, Any]:
+    """How many scenes, and the shares with held-out pairs and with the biased kinds, alone and together."""
+    cause, effect = BIASED_KINDS
+    shapes = [{thing.shape for thing in scene.objects} for scene in scenes]
+    causes = [each for each in shapes if cause in each]
+    return {
+        "scenes": len(scenes),
+        "held_out": _share(sum(scene.held_out for scene in scenes), len(scenes)),
+        f"with_{cause}": _share(len(causes), len(scenes)),
+        f"with_{effect}": _share(sum(effect in each for each in shapes), len(scenes)),
+        f"{effect}_where_{cause}": _share(sum(effect in each for each in causes), len(causes)),
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Zoe", "Max")
+
+_QUESTIONS = 3  # of a paragraph, at most
+
+
+def paragraphs(count: int, seed: int = 0) -> Iterator[str]:
+    """So many paragraphs; the first of them are the same however many there are."""
+    for number in range(count):
+        yield paragraph(Random(f"{seed} prose {number}"))
+
+
+def paragraph(rng: Random) -> str:
+    """One paragraph, of a scene that is drawn."""
+    scene = sample_scene(rng)
+    teller, asker = rng.sample(NAMES, 2)
+    (caption,) = captions(scene, rng, 1)
+    said = [f"{teller} looks at a picture.", f'"{_capital(caption)}," says {teller}.']
+    for question in ask(scene, rng, rng.randint(1, _QUESTIONS)):
+        said.append(f'"{_capital(question.text)}?" asks {asker}.')
+        said.append(f'"{_capital(question.answer)}," says {teller}.')
+    return " ".join(said)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

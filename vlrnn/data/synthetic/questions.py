@@ -1,0 +1,181 @@
+"""Questions about synthetic scenes, each with its answer, and their inverses.
+
+A question names its objects by colour and shape, and has one right answer. Yes and no are equally frequent.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from random import Random
+
+from vlrnn.data.records import Example
+from vlrnn.data.synthetic.captions import with_article
+from vlrnn.data.synthetic.scenes import COLOURS, HELD_OUT, INVERSE, SHAPES, Scene, SceneObject, relation
+
+ANNOTATORS = 10
+"""How often an answer stands in a record: VQA has ten people's."""
+
+_FROM = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """`kind` is the question type; `answer_type` is `yes/no`, `number` or `other`, as VQA has them."""
+
+    text: str
+    answer: str
+    kind: str
+    answer_type: str
+
+
+def ask(scene: Scene, rng: Random, count: int, *, novel_kinds: bool = False) -> tuple[Question, ...]:
+    """Draw up to `count` questions of different kinds about a scene.
+
+    Args:
+        scene: what is asked about.
+        rng: where chance comes from.
+        count: how many; a scene of one object has questions of fewer kinds (no relation, no side).
+        novel_kinds: whether one may ask for a held-out pair; not in train, where the answer is always no.
+    """
+    kinds = rng.sample(_KINDS, len(_KINDS))
+    asked: list[Question] = []
+    for kind in kinds:
+        if len(asked) < count and (found := kind(scene, rng, novel_kinds)) is not None:
+            asked.append(found)
+    return tuple(asked)
+
+
+def _colour(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
+    thing = _only(scene, rng, lambda thing: thing.shape)
+    if thing is None:
+        return None
+    return Question(f"what color is the {thing.shape}", thing.colour, "color", "other")
+
+
+def _shape(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
+    thing = _only(scene, rng, lambda thing: thing.colour)
+    if thing is None:
+        return None
+    return Question(f"what shape is the {thing.colour} object", thing.shape, "shape", "other")
+
+
+def _only(scene: Scene, rng: Random, key: Callable[[SceneObject], str]) -> SceneObject | None:
+    """An object that is the only one with its key, so that `the` is clear."""
+    keys = [key(thing) for thing in scene.objects]
+    alone = [thing for thing in scene.objects if keys.count(key(thing)) == 1]
+    return rng.choice(alone) if alone else None
+
+
+def _count(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
+    form = rng.randrange(3)
+    if form == 0:
+        return Question("how many objects are there", str(len(scene.objects)), "count", "number")
+    if form == 1:
+        return how_many(rng.choice(SHAPES), scene)
+    colour = rng.choice(COLOURS)
+    number = sum(thing.colour == colour for thing in scene.objects)
+    return Question(f"how many {colour} objects are there", str(number), "count", "number")
+
+
+def how_many(shape: str, scene: Scene) -> Question:
+    """How many of a shape are there?"""
+    plural = f"{shape}es" if shape.endswith("s") else f"{shape}s"
+    number = sum(thing.shape == shape for thing in scene.objects)
+    return Question(f"how many {plural} are there", str(number), "count", "number")
+
+
+def _exists(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
+    there = [thing.pair for thing in scene.objects]
+    if rng.random() < 0.5:
+        (colour, shape), answer = rng.choice(there), "yes"
+    else:
+        absent = [
+            (colour, shape)
+            for colour in COLOURS
+            for shape in SHAPES
+            if (colour, shape) not in there and (novel_kinds or (colour, shape) not in HELD_OUT)
+        ]
+        (colour, shape), answer = rng.choice(absent), "no"
+    return Question(f"is there {with_article(f'{colour} {shape}')}", answer, "exists", "yes/no")
+
+
+def _relation(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
+    """Whether a relation holds; where not, it is the opposite that does, so that either answer is clear."""
+    if (pair := _neighbours(scene, rng)) is None:
+        return None
+    a, b = pair
+    truth = relation(a, b)
+    name, answer = (truth, "yes") if rng.random() < 0.5 else (INVERSE[truth], "no")
+    return Question(f"is the {a.name} {_FROM[name]} the {b.name}", answer, "relation", "yes/no")
+
+
+def _side(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
+    if (pair := _neighbours(scene, rng)) is None:
+        return None
+    a, b = pair
+    return Question(f"where is the {a.name} from the {b.name}", relation(a, b), "side", "other")
+
+
+def _neighbours(scene: Scene, rng: Random) -> list[SceneObject] | None:
+    """Two consecutive objects, whose relation is clear-cut, in either order."""
+    if len(scene.objects) < 2:
+        return None
+    start = rng.randrange(len(scene.objects) - 1)
+    pair = list(scene.objects[start : start + 2])
+    rng.shuffle(pair)
+    return pair
+
+
+def _size(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
+    thing = rng.choice(scene.objects)
+    return Question(f"how big is the {thing.name}", thing.size, "size", "other")
+
+
+def _ground(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
+    return Question("what is the background like", scene.ground, "ground", "other")
+
+
+_KINDS: tuple[Callable[[Scene, Random, bool], Question | None], ...] = (
+    _colour,
+    _shape,
+    _count,
+    _exists,
+    _relation,
+    _side,
+    _size,
+    _ground,
+)
+
+_RELATION = re.compile(r"is the (?P<one>.+?) (?P<name>left|right|above|below)(?P<of> of|) the (?P<other>.+)")
+_OPPOSITE = {"yes": "no", "no": "yes"}
+
+
+def with_inverses(examples: Iterable[Example]) -> list[Example]:
+    """The questions after relations, each with two that follow from it: the inverse relation, whose answer is the
+    opposite, and the inverse relation of the two objects the other way round, whose answer is the same.
+
+    `attributes` of these name the first by `opposite_of` and `same_as`.
+    """
+    found: list[Example] = []
+    for example in examples:
+        asked = _RELATION.fullmatch(example.question or "")
+        if asked is None or not set(example.answers) <= _OPPOSITE.keys():
+            continue
+        inverse = INVERSE[asked["name"]] + (" of" if INVERSE[asked["name"]] in ("left", "right") else "")
+        found += [
+            example,
+            replace(
+                example,
+                id=f"{example.id}-opposite",
+                question=f"is the {asked['one']} {inverse} the {asked['other']}",
+                answers=tuple(_OPPOSITE[answer] for answer in example.answers),
+                attributes={**(example.attributes or {}), "opposite_of": example.id},
+            ),
+            replace(
+                example,
+                id=f"{example.id}-same",
+                question=f"is the {asked['other']} {inverse} the {asked['one']}",
+                attributes={**(example.attributes or {}), "same_as": example.id},
+            ),
+        ]
+    return found

@@ -1,1 +1,0 @@
-"""Search over any step function. Knows no image, no word, no cell."""

@@ -1,0 +1,16 @@
+"""Search over next-token distributions: greedy, beam search, sampling; captions and answers from a decoder.
+
+Recipes and checkpoints name a class by this package: `vlrnn.generation.Decoding`.
+"""
+
+from vlrnn.lazy_names import lazy_names
+
+_MODULES = {
+    "Answering": "answer_decoding",
+    "ConstrainedAnswers": "answer_decoding",
+    "Decoding": "search",
+    "FreeAnswers": "answer_decoding",
+    "RankedAnswers": "answer_decoding",
+}
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

@@ -1,0 +1,1 @@
+"""Trained models: predictions of any task, and exports."""

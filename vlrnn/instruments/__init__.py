@@ -1,1 +1,0 @@
-"""Probes of a loaded model: what it says when it is shown something else. The audits of files are vlrnn.probes."""

@@ -1,0 +1,167 @@
+"""METEOR and SPICE by the official Java programs, where they are there: the extra `java` of the package, and
+a Java runtime.
+
+Nothing is ever downloaded, and nothing that goes wrong in Java is an error: the answer is then why there is
+no score.
+"""
+
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlrnn.metrics.references import Tokens
+from vlrnn.metrics.statistics import Resampler
+
+Floats = NDArray[np.float64]
+
+_PATIENCE = 3600
+"""Seconds after which a Java program is given up."""
+
+
+class NotComputedError(Exception):
+    """Why there is no score, as the table says it: `needs ...`."""
+
+
+@dataclass(frozen=True)
+class JavaScore:
+    """A score of the corpus, of each image [images], and of each resampled set of images [resamples]; all in
+    0..1."""
+
+    value: float
+    per_image: Floats
+    samples: Floats
+
+
+def meteor(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler) -> JavaScore:
+    """METEOR 1.5 for English (Denkowski and Lavie, WMT 2014), from the tokens as the official scorer passes
+    them.
+
+    The corpus score is that of the summed statistics of all images, and so it is on every resampled set.
+
+    Raises:
+        NotComputedError: the program, or Java, is not there, or fails.
+    """
+    jar = _package("METEOR") / "meteor" / "meteor-1.5.jar"
+    command = ["-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
+    segments = []
+    for prediction, texts in zip(predictions, references, strict=True):
+        hypothesis = " ".join(prediction).replace("|||", "").replace("  ", " ")
+        segments.append(" ||| ".join(["SCORE", *map(" ".join, texts), hypothesis]))
+    images = len(segments)
+    with _java(command) as ask:
+        statistics = ask(segments, images)
+        counts = _numbers([line.split() for line in statistics])
+        sums = [f"EVAL ||| {' '.join(map(str, row))}" for row in resampler.sums(counts)]
+        # An EVAL answers with the score of each of its segments, then that of all together.
+        answers = ask(["EVAL ||| " + " ||| ".join(statistics), *sums], images + 1 + 2 * len(sums))
+    values = _numbers(answers)
+    return JavaScore(float(values[images]), values[:images], values[images + 2 :: 2])
+
+
+def _numbers(answers: Sequence[str] | Sequence[Sequence[str]]) -> Floats:
+    try:
+        return np.array(answers, np.float64)
+    except ValueError:
+        raise NotComputedError(f"METEOR answered with what is no number: {str(answers)[:80]}") from None
+
+
+def spice(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler) -> JavaScore:
+    """SPICE 1.0 (Anderson et al., ECCV 2016): the mean F score of scene-graph tuples.
+
+    Raises:
+        NotComputedError: the program, its Stanford models, or Java, is not there, or fails.
+    """
+    home = _package("SPICE") / "spice"
+    if len(list((home / "lib").glob("stanford-corenlp-3.6.0*.jar"))) < 2:
+        raise NotComputedError(f"needs the Stanford CoreNLP 3.6.0 jars in {home.name}/lib of pycocoevalcap")
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered, cache = (Path(folder) / name for name in ("in.json", "out.json", "cache"))
+        cache.mkdir()
+        pairs = zip(predictions, references, strict=True)
+        entries = [
+            {"image_id": place, "test": " ".join(prediction), "refs": [" ".join(text) for text in texts]}
+            for place, (prediction, texts) in enumerate(pairs)
+        ]
+        asked.write_text(json.dumps(entries), encoding="utf-8")
+        options = ["-cache", str(cache), "-out", str(answered), "-subset", "-silent"]
+        with _java(["-Xmx8G", "-jar", str(home / "spice-1.0.jar"), str(asked), *options]):
+            pass
+        try:
+            scores = {each["image_id"]: each["scores"]["All"]["f"] for each in json.loads(answered.read_text("utf-8"))}
+            per_image = np.array([scores[place] for place in range(len(entries))], np.float64)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise NotComputedError("SPICE gave no scores") from None
+    return JavaScore(float(per_image.mean()), per_image, resampler.sums(per_image) / len(per_image))
+
+
+def _package(name: str) -> Path:
+    spec = find_spec("pycocoevalcap")
+    if spec is None or not spec.submodule_search_locations:
+        raise NotComputedError(f"{name} needs the extra 'java': pip install vlrnn[java]")
+    if shutil.which("java") is None:
+        raise NotComputedError(f"{name} needs Java on the PATH")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@contextmanager
+def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]]]:
+    """A running Java program, and the function that asks it: lines of input, and how many lines it is to
+    answer."""
+    command = ["java", "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-Duser.language=en", *arguments]
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints)
+        except OSError as fault:
+            raise NotComputedError(f"Java could not be run: {fault}") from None
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        patience = threading.Timer(_PATIENCE, process.kill)
+        patience.start()
+
+        def failed() -> NotComputedError:
+            complaints.seek(0)
+            first = complaints.read().decode("utf-8", "replace").strip().partition("\n")[0]
+            return NotComputedError(f"the Java program failed: {first or f'exit code {process.poll()}'}")
+
+        def ask(lines: list[str], answers: int) -> list[str]:
+            # Input is written beside the reading: with both pipes full, the two programs would wait for each
+            # other.
+            text = "".join(line.replace("\n", " ") + "\n" for line in lines).encode("utf-8", "replace")
+            writer = threading.Thread(target=_write, args=(stdin, text))
+            writer.start()
+            answered = [line.decode("utf-8", "replace").rstrip("\n") for line in islice(stdout, answers)]
+            writer.join()
+            if len(answered) < answers:
+                process.wait()
+                raise failed()
+            return answered
+
+        try:
+            yield ask
+            stdin.close()
+            if process.wait():
+                raise failed()
+        finally:
+            patience.cancel()
+            process.kill()
+            stdout.close()
+            process.wait()
+
+
+def _write(pipe: IO[bytes], text: bytes) -> None:
+    with suppress(OSError):  # a program that died is found out by its missing answers
+        pipe.write(text)
+        pipe.flush()

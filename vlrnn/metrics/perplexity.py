@@ -1,0 +1,69 @@
+"""How well a running text is foreseen: bits per character, and perplexity. Knows no model, only what probability it
+gave to each unit ahead of it.
+
+Sources: Shannon, Prediction and entropy of printed English, 1951; Jelinek et al. 1977, for perplexity.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vlrnn.data.records import Prediction
+from vlrnn.metrics.statistics import Ratio, Resampler, ratios
+
+
+def score_text(passages: Sequence[Prediction], resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """The scores of a text that was read in passages, each with the `text`, its `tokens` and their `log_probs`.
+
+    `bits_per_character` is the sum of -log2 p over the characters of the text, whatever its units are: so models of
+    words and of characters can be compared. `perplexity` is exp of the mean -log p of a unit: among how many, equally
+    likely, the model might as well have guessed. Intervals are of the bootstrap over passages, which are long against
+    most of what ties the units of a text to each other (blocks: Kunsch 1989).
+    """
+    nats = np.array([-sum(each.log_probs) for each in passages])
+    units = np.array([len(each.log_probs) for each in passages])
+    characters = np.array([len(each.text) for each in passages])
+    parts = {
+        "bits_per_character": Ratio(nats / math.log(2), characters),
+        "perplexity": Ratio(nats, units),
+    }
+    scores = ratios(parts, Resampler(len(passages), resamples, seed))
+    mean = scores["perplexity"]
+    scores["perplexity"] = mean | {name: _exp(mean[name]) for name in ("value", "low", "high")}
+    return scores
+
+
+def _exp(nats: float) -> float:
+    return math.exp(min(nats, 700.0))  # a model that is sure and wrong: what lies beyond, no file can hold
+
+
+def ngram_bits(train: Sequence[str], test: Sequence[str], order: int) -> float:
+    """The bits that an n-gram model, counted on `train`, spends on a unit of `test`: what a language model is to be
+    better than.
+
+    A unit's probability is interpolated with that of the next shorter context by Witten and Bell's weights (1991), down
+    to the uniform one over the units of train and one that it has not.
+
+    Args:
+        train, test: units in their order.
+        order: 1 for the unigram, 2 for the bigram, ...
+    """
+    known = len(set(train)) + 1
+    contexts: list[dict[tuple[str, ...], Counter[str]]] = [{} for _ in range(order)]
+    for length, counts in enumerate(contexts):
+        for place in range(length, len(train)):
+            counts.setdefault(tuple(train[place - length : place]), Counter())[train[place]] += 1
+    totals = [{context: each.total() for context, each in counts.items()} for counts in contexts]
+    bits = 0.0
+    for place, unit in enumerate(test):
+        probability = 1 / known
+        for length in range(min(order, place + 1)):
+            context = tuple(test[place - length : place])
+            if (seen := contexts[length].get(context)) is None:
+                break
+            probability = (seen[unit] + len(seen) * probability) / (totals[length][context] + len(seen))
+        bits -= math.log2(probability)
+    return bits / len(test)

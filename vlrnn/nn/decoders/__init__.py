@@ -1,0 +1,1 @@
+"""Decoders: from image features to words, one paper per file."""

@@ -1,0 +1,87 @@
+"""The interface of encoders: images to region features, and the context of a batch that decoders take."""
+
+import hashlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vlrnn.config import Part
+from vlrnn.errors import UserError
+
+
+class Context(NamedTuple):
+    """The encoder's output, for B images of N regions, D wide.
+
+    `regions` [B, N, D]; `mask` [B, N], true where a region is there; `pooled` [B, D], the mean of the regions that are
+    there; `boxes` [B, N, 4], where known: (x0, y0, x1, y1) as shares of the image's width and height; `question` [B,
+    Q], where one was asked.
+    """
+
+    regions: Tensor
+    mask: Tensor
+    pooled: Tensor
+    boxes: Tensor | None = None
+    question: Tensor | None = None
+
+
+class Encoder(Part, nn.Module):
+    """The interface: uint8 images -> `Context`.
+
+    Attributes:
+        size: images are [B, 3, size, size].
+        width: D of the regions.
+        count: N, how many regions an image has.
+    """
+
+    size: int
+    width: int
+    count: int
+
+    def forward(self, images: Tensor) -> Context:
+        """Encode uint8 images [B, 3, S, S]; raises as `regions` does."""
+        return self.context(self.regions(images))
+
+    def regions(self, images: Tensor) -> Tensor:
+        """The regions [B, N, D] of uint8 images [B, 3, S, S]; this is what the feature cache keeps.
+
+        Raises:
+            UserError: the images are of another type or shape. Floats in 0..1, as many libraries give them, would all
+                be near black.
+        """
+        is_tensor = isinstance(images, Tensor)
+        if not (is_tensor and images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == 3):
+            found = f"of type {type(images).__name__}"
+            if is_tensor:
+                found = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+            raise UserError(
+                f"encoder: images are uint8 tensors [B, 3, S, S] with values in 0..255, not {found}; of floats in 0..1 "
+                "make (images * 255).round().to(torch.uint8)"
+            )
+        return self.encode(images)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The regions [B, N, D] of images [B, 3, S, S] that are uint8 for certain: what an encoder implements."""
+        raise NotImplementedError
+
+    def context(self, regions: Tensor) -> Context:
+        """The context of regions [B, N, D] that `regions` made, now or long ago."""
+        raise NotImplementedError
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing here learns, so that outputs can be cached."""
+        return not any(parameter.requires_grad for parameter in self.parameters())
+
+    def folded(self, bf16: bool = False, compiled: bool = False) -> "Encoder":
+        """An encoder of the same numbers (to rounding) that runs faster and cannot learn; `bf16` and `compiled` as
+        `FoldedTrunk` takes them."""
+        return self
+
+    def fingerprint(self) -> str:
+        """A digest of everything that the regions depend on: arguments, transform and weights."""
+        digest = hashlib.sha256(repr(sorted(self.arguments.items())).encode())
+        for name, tensor in self.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()

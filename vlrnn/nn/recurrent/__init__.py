@@ -1,0 +1,1 @@
+"""Recurrences, one family per file, behind one interface."""

@@ -1,0 +1,167 @@
+"""Recurrences that are linear in their state, h' = a h + b, with a and b functions of the input alone: minGRU, minLSTM,
+RG-LRU, LRU. A known sequence is computed in parallel over time.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+from vlrnn.nn.batching import Tree
+from vlrnn.nn.recurrent.base import Layer, Layered
+from vlrnn.nn.recurrent.linear_scan import last, scan_within
+
+
+class _MinLayer(Layer):
+    """A linear map of the input to some blocks, of which `coefficients` makes a and b; the state is the output."""
+
+    def __init__(self, input_width: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.width = width
+        self.from_input = nn.Linear(input_width, blocks * width)
+
+    def initial(self, batch_size: int) -> Tree:
+        return self.from_input.weight.new_zeros(batch_size, self.width)
+
+    def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        """a and b [..., D] of inputs [..., I]."""
+        raise NotImplementedError
+
+    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+        hs = scan_within(*self.coefficients(xs), state, there)
+        return hs, hs[:, -1]
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        return {"forget": self.coefficients(x)[0]}
+
+
+class _MinGRULayer(_MinLayer):
+    def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        gate, new = self.from_input(xs).chunk(2, -1)
+        return (-gate).sigmoid(), gate.sigmoid() * new
+
+
+class MinGRU(Layered):
+    """A GRU whose gate and candidate no longer look at the state (Feng et al. 2024, section 3.1):
+
+    h' = (1 - z) h + z (W x + w),  z = s(V x + v).
+    """
+
+    def _layer(self, input_width: int) -> Layer:
+        return _MinGRULayer(input_width, self.width, 2)
+
+
+class _MinLSTMLayer(_MinLayer):
+    def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        forget, take, new = self.from_input(xs).chunk(3, -1)
+        # f / (f + i) is s(log f - log i): nothing is divided, however small both are.
+        odds = F.logsigmoid(forget) - F.logsigmoid(take)
+        return odds.sigmoid(), (-odds).sigmoid() * new
+
+
+class MinLSTM(Layered):
+    """An LSTM whose gates and candidate no longer look at the state, and are scaled to sum to one (Feng et al. 2024,
+    section 3.2):
+
+    h' = f / (f + i) h + i / (f + i) (W x + w),  f = s(U x + u),  i = s(V x + v).
+    """
+
+    def _layer(self, input_width: int) -> Layer:
+        return _MinLSTMLayer(input_width, self.width, 3)
+
+
+class _RGLRULayer(_MinLayer):
+    _POWER = 8.0  # c of the paper
+
+    def __init__(self, input_width: int, width: int) -> None:
+        super().__init__(input_width, width, 1)
+        self.gate_maps = nn.Linear(width, 2 * width)
+        stay = torch.empty(width).uniform_(0.9, 0.999)  # a where the gate is open
+        self.slowness = nn.Parameter(-torch.log(torch.expm1(-torch.log(stay) / self._POWER)))
+
+    def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        xs = self.from_input(xs)
+        recurrent, take = self.gate_maps(xs).sigmoid().chunk(2, -1)
+        log_a = -self._POWER * recurrent * F.softplus(-self.slowness)
+        # The root's slope has no bound where a nears 1; there the scale keeps still.
+        return log_a.exp(), (-torch.expm1(2 * log_a)).clamp(min=1e-6).sqrt() * take * xs
+
+
+class RGLRU(Layered):
+    """The real-gated linear recurrent unit (De et al. 2024, Griffin, eq. 1 to 4), of the input mapped to x = W u + w:
+
+    h' = a h + sqrt(1 - a^2) (i x),  a = s(l)^(8 r),  r = s(V x + v),  i = s(U x + u),
+
+    l drawn so that a is within 0.9 and 0.999 where r is 1. What comes in is scaled to keep the size of h.
+    """
+
+    def _layer(self, input_width: int) -> Layer:
+        return _RGLRULayer(input_width, self.width)
+
+
+class _LRULayer(Layer):
+    def __init__(self, input_width: int, width: int, shortest: float, longest: float) -> None:
+        super().__init__()
+        self.width = width
+        size = torch.empty(width).uniform_(shortest**2, longest**2).sqrt()  # |a|, uniform on the ring's area
+        self.log_decay = nn.Parameter(torch.log(-torch.log(size)))
+        self.log_angle = nn.Parameter(torch.log(torch.empty(width).uniform_(1e-3, 2 * math.pi)))
+        self.log_scale = nn.Parameter(0.5 * torch.log1p(-(size**2)))
+        self.from_input = nn.Linear(input_width, 2 * width, bias=False)
+        self.from_state = nn.Linear(2 * width, width, bias=False)
+        self.past = nn.Linear(input_width, width)
+        self.output = nn.Linear(width, 2 * width)
+        nn.init.normal_(self.from_input.weight, std=(2 * input_width) ** -0.5)
+        nn.init.normal_(self.from_state.weight, std=width**-0.5)
+
+    def initial(self, batch_size: int) -> Tree:
+        zeros = self.past.weight.new_zeros(batch_size, self.width)
+        return zeros, torch.stack([zeros, zeros], -1)
+
+    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+        said, h = state
+        a = torch.polar(self._size(), torch.exp(self.log_angle))
+        b = _complex(self.from_input(xs).unflatten(-1, (-1, 2))) * torch.exp(self.log_scale)
+        hs = torch.view_as_real(scan_within(a.expand_as(b), b, _complex(h), there))  # [B, T, D, 2]
+        ys = F.glu(self.output(F.gelu(self.from_state(hs.flatten(2)) + self.past(xs))))
+        return ys, (last(ys, said, there), hs[:, -1])
+
+    def _size(self) -> Tensor:
+        """|a| [D]."""
+        return torch.exp(-torch.exp(self.log_decay))
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        return {"forget": self._size().expand(len(x), -1)}  # whatever is heard
+
+
+def _complex(pairs: Tensor) -> Tensor:
+    return torch.view_as_complex(pairs.contiguous())
+
+
+class LRU(Layered):
+    """The linear recurrent unit (Orvieto et al. 2023, section 3): D complex numbers, each turned and shrunk at its own
+    fixed pace, and read out through a gate.
+
+    h' = a h + g B x,  a = exp(-exp(n) + i exp(t)),  y = glu(W gelu(Re(C h') + P x) + w),
+
+    |a| drawn uniformly on the ring between `shortest` and `longest`, g starting at sqrt(1 - |a|^2).
+
+    Args:
+        width, layers, dropout: as everywhere.
+        shortest, longest: least and greatest |a| at the start, within 0 and 1.
+    """
+
+    open_state = False
+
+    def __init__(
+        self, width: int = 512, layers: int = 1, dropout: float = 0.0, shortest: float = 0.5, longest: float = 0.99
+    ) -> None:
+        super().__init__(width, layers, dropout)
+        if not 0 <= shortest < longest < 1:
+            raise UserError(f"LRU: shortest and longest must be 0 <= shortest < longest < 1, not {shortest}, {longest}")
+        self.shortest, self.longest = shortest, longest
+
+    def _layer(self, input_width: int) -> Layer:
+        return _LRULayer(input_width, self.width, self.shortest, self.longest)

@@ -1,0 +1,144 @@
+"""Relatives of the LSTM that no library has kernels for: step by step, the part of the input computed ahead for all
+steps. Their state is the pair (output h, cell c), each D wide."""
+
+import torch
+from torch import Tensor, nn
+
+from vlrnn.nn.batching import Tree, map_tree
+from vlrnn.nn.recurrent.base import Layer, Layered, draw_weights
+
+State = tuple[Tensor, Tensor]
+
+
+class _GatedLayer(Layer):
+    """W x, of all steps at once, then what a step does with it."""
+
+    def __init__(self, input_width: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.width = width
+        self.from_input = nn.Linear(input_width, blocks * width)
+        self.from_output = nn.Linear(width, blocks * width, bias=False)
+        draw_weights(self.from_input.weight, self.from_output.weight, self.from_input.bias, blocks)
+
+    def project(self, xs: Tensor) -> Tensor:
+        """What the input says to the gates: [..., I] -> [..., blocks * D]."""
+        return self.from_input(xs)
+
+    def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
+        """One step, of projected input [B, blocks * D]: the next state, and how far the gates opened, each [B, D]."""
+        raise NotImplementedError
+
+    def initial(self, batch_size: int) -> Tree:
+        zeros = self.from_output.weight.new_zeros(batch_size, self.width)
+        return zeros, zeros
+
+    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+        ys = []
+        for time, projected in enumerate(self.project(xs).unbind(1)):
+            new, _ = self.advance(projected, state)
+            if there is not None:
+                runs = there[:, time, None]
+                new = map_tree(lambda after, before, runs=runs: torch.where(runs, after, before), new, state)
+            state = new
+            ys.append(state[0])
+        return torch.stack(ys, 1), state
+
+    def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
+        state, _ = self.advance(self.project(x), state)
+        return state[0], state
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        return self.advance(self.project(x), state)[1]
+
+
+class _LongMemory(Layered):
+    def cell_state(self, state: Tree) -> Tensor:
+        return state[1][:, -1]
+
+    def layer_cells(self, state: Tree) -> Tensor:
+        return state[1]
+
+
+class _LayerNormLayer(_GatedLayer):
+    def __init__(self, input_width: int, width: int) -> None:
+        super().__init__(input_width, width, 4)
+        self.from_input.bias = None  # type: ignore[assignment]  # the norm's own does as well
+        self.even_input, self.even_output = nn.LayerNorm(4 * width), nn.LayerNorm(4 * width, bias=False)
+        self.even_cell = nn.LayerNorm(width)
+        nn.init.ones_(self.even_input.bias.data[width : 2 * width])  # the forget gate
+
+    def project(self, xs: Tensor) -> Tensor:
+        return self.even_input(self.from_input(xs))
+
+    def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
+        h, c = state
+        opened, kept, new, said = (projected + self.even_output(self.from_output(h))).chunk(4, -1)
+        opened, kept, said = opened.sigmoid(), kept.sigmoid(), said.sigmoid()
+        c = kept * c + opened * new.tanh()
+        return (said * self.even_cell(c).tanh(), c), {"input": opened, "forget": kept, "output": said}
+
+
+class LayerNormLSTM(_LongMemory):
+    """An LSTM whose sums and cell are normalised over their units (Ba, Kiros, Hinton 2016, eq. 20 to 22):
+
+    (i, f, g, o) = LN(U h) + LN(W x) + b,  c' = s(f) c + s(i) tanh(g),  h' = s(o) tanh(LN(c')),
+
+    s the logistic function; the norm of U h has gains, the other two gains and biases, of which that of f starts at 1.
+    """
+
+    def _layer(self, input_width: int) -> Layer:
+        return _LayerNormLayer(input_width, self.width)
+
+
+class _PeepholeLayer(_GatedLayer):
+    def __init__(self, input_width: int, width: int) -> None:
+        super().__init__(input_width, width, 4)
+        nn.init.ones_(self.from_input.bias.data[width : 2 * width])
+        self.peepholes = nn.Parameter(torch.empty(3, width).uniform_(-0.1, 0.1))
+
+    def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
+        h, c = state
+        opened, kept, new, said = (projected + self.from_output(h)).chunk(4, -1)
+        to_opened, to_kept, to_said = self.peepholes
+        opened, kept = (opened + to_opened * c).sigmoid(), (kept + to_kept * c).sigmoid()
+        c = kept * c + opened * new.tanh()
+        said = (said + to_said * c).sigmoid()
+        return (said * c.tanh(), c), {"input": opened, "forget": kept, "output": said}
+
+
+class PeepholeLSTM(_LongMemory):
+    """An LSTM whose gates see the cell, each unit its own (Gers and Schmidhuber 2000; in the form of Graves 2013, eq. 7
+    to 11):
+
+    i = s(W x + U h + p c),  f likewise,  c' = f c + i tanh(W x + U h),  o = s(W x + U h + p c'),  h' = o tanh(c'),
+
+    where every W, U and p is another, and every sum has a bias, that of f starting at 1.
+    """
+
+    def _layer(self, input_width: int) -> Layer:
+        return _PeepholeLayer(input_width, self.width)
+
+
+class _CoupledLayer(_GatedLayer):
+    def __init__(self, input_width: int, width: int) -> None:
+        super().__init__(input_width, width, 3)
+        nn.init.constant_(self.from_input.bias.data[:width], -1.0)
+
+    def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
+        h, c = state
+        opened, new, said = (projected + self.from_output(h)).chunk(3, -1)
+        opened, said = opened.sigmoid(), said.sigmoid()
+        c = torch.lerp(c, new.tanh(), opened)
+        return (said * c.tanh(), c), {"forget": 1 - opened, "output": said}
+
+
+class CoupledLSTM(_LongMemory):
+    """An LSTM that forgets as much as it takes in (Greff et al. 2017, `CIFG`), a quarter fewer parameters:
+
+    c' = (1 - i) c + i tanh(W x + U h),  h' = o tanh(c'),  i and o = s(W x + U h),
+
+    every sum with a bias, that of i starting at -1.
+    """
+
+    def _layer(self, input_width: int) -> Layer:
+        return _CoupledLayer(input_width, self.width)

@@ -1,0 +1,113 @@
+"""Mamba: a state space whose step, input and output are chosen by what is read."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+from vlrnn.nn.batching import Tree
+from vlrnn.nn.recurrent.base import Layer, Layered
+from vlrnn.nn.recurrent.linear_scan import last, scan_within
+
+_SHORTEST, _LONGEST = 1e-3, 1e-1  # steps at the start
+_CHUNK = 32  # steps that are computed at once: what they need of memory, N numbers for each channel, stays near
+
+
+class _MambaLayer(Layer):
+    def __init__(self, input_width: int, width: int, expand: int, memory: int, window: int) -> None:
+        super().__init__()
+        inner, rank = expand * width, math.ceil(width / 16)
+        self.width, self.memory, self.window, self.rank = width, memory, window, rank
+        self.from_input = nn.Linear(input_width, 2 * inner, bias=False)
+        self.convolution = nn.Conv1d(inner, inner, window, groups=inner)
+        self.choose = nn.Linear(inner, rank + 2 * memory, bias=False)
+        self.step_size = nn.Linear(rank, inner)
+        self.log_decay = nn.Parameter(torch.log(torch.arange(1.0, 1 + memory)).repeat(inner, 1))
+        self.past = nn.Parameter(torch.ones(inner))
+        self.output = nn.Linear(inner, width, bias=False)
+        steps = torch.exp(torch.empty(inner).uniform_(math.log(_SHORTEST), math.log(_LONGEST)))
+        self.step_size.bias.data.copy_(torch.log(torch.expm1(steps)))  # softplus of which is those
+        nn.init.uniform_(self.step_size.weight, -(rank**-0.5), rank**-0.5)
+
+    def initial(self, batch_size: int) -> Tree:
+        new = self.past.new_zeros
+        inner = len(self.past)
+        return new(batch_size, self.width), new(batch_size, self.window - 1, inner), new(batch_size, inner, self.memory)
+
+    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+        said, heard, h = state
+        xs, gate = self.from_input(xs).chunk(2, -1)  # [B, T, E]
+        heard = torch.cat([heard, xs], 1)
+        xs, size, enter, leave = self._choose(heard)
+        chunks = zip(*(each.split(_CHUNK, 1) for each in (size, size * xs, enter, leave)), strict=True)
+        runs = [None] * len(xs.split(_CHUNK, 1)) if there is None else there.split(_CHUNK, 1)
+        ys = []
+        for (size, taken, enter, leave), within in zip(chunks, runs, strict=True):
+            a, b = self._kept(size), taken[..., None] * enter[:, :, None]
+            hs = scan_within(a.flatten(2), b.flatten(2), h.flatten(1), within).view_as(a)
+            ys.append((hs @ leave[..., None])[..., 0])
+            h = hs[:, -1]
+        said_now = self.output((torch.cat(ys, 1) + self.past * xs) * F.silu(gate))
+        return said_now, (last(said_now, said, there), _last_window(heard, self.window - 1, there), h)
+
+    def _choose(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """v and d [B, T, E], B v and C v [B, T, N], of the steps u and of the window before them."""
+        xs = F.silu(self.convolution(heard.transpose(1, 2)).transpose(1, 2))
+        size, enter, leave = self.choose(xs).split([self.rank, self.memory, self.memory], -1)
+        return xs, F.softplus(self.step_size(size)), enter, leave
+
+    def _kept(self, size: Tensor) -> Tensor:
+        """exp(d A) [..., E, N]."""
+        return torch.exp(size[..., None] * -torch.exp(self.log_decay))
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        u, _ = self.from_input(x).chunk(2, -1)
+        _, size, _, _ = self._choose(torch.cat([state[1], u[:, None]], 1))
+        return {"forget": self._kept(size).flatten(1)}
+
+
+def _last_window(heard: Tensor, size: int, there: Tensor | None) -> Tensor:
+    """The last so many inputs [B, size, E] of those that are there; `heard` [B, size + T, E] begins with older ones."""
+    if there is None:
+        return heard[:, heard.shape[1] - size :]
+    places = there.sum(1, keepdim=True) + torch.arange(size, device=heard.device)
+    return heard.gather(1, places[..., None].expand(-1, -1, heard.shape[2]))
+
+
+class Mamba(Layered):
+    """The selective state space S6 and the block around it (Gu and Dao 2023, section 3, algorithm 2, figure 3).
+
+    u and z = W_u x, W_z x;  v = silu(convolution of the last `window` u);  d = softplus(W_d2 W_d1 v + w);
+    h' = exp(d A) h + d (B v) v,  y = W (silu(z) (C v h' + p v)),
+
+    with a memory h of N numbers for each of the E = `expand` * D channels, A negative and diagonal, starting at -1 to
+    -N. The window is part of the state.
+
+    Args:
+        width, layers, dropout: as everywhere.
+        expand: E / D.
+        memory: N.
+        window: of the convolution, in steps.
+    """
+
+    open_state = False
+
+    def __init__(
+        self,
+        width: int = 512,
+        layers: int = 1,
+        dropout: float = 0.0,
+        expand: int = 2,
+        memory: int = 16,
+        window: int = 4,
+    ) -> None:
+        super().__init__(width, layers, dropout)
+        for name, value in (("expand", expand), ("memory", memory), ("window", window - 1)):
+            if value < 1:
+                raise UserError(f"Mamba: {name} must be at least {1 + (name == 'window')}")
+        self.expand, self.memory, self.window = expand, memory, window
+
+    def _layer(self, input_width: int) -> Layer:
+        return _MambaLayer(input_width, self.width, self.expand, self.memory, self.window)

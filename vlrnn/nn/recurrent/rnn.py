@@ -1,0 +1,220 @@
+"""Elman RNN, GRU and LSTM, on the fused kernels of PyTorch."""
+
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from vlrnn.errors import UserError
+from vlrnn.nn.batching import Tree, map_tree
+from vlrnn.nn.recurrent.base import Recurrence, draw_weights, stack_layers
+
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class _Fused(Recurrence):
+    """What `torch.nn.RNN`, `GRU` and `LSTM` share: the fused kernels, their states turned batch first, their
+    initialisation.
+
+    Args:
+        width: D.
+        layers: how many recurrences stand on each other.
+        dropout: share of the outputs between layers that is dropped in training.
+        learned_state: learn the first state instead of starting at zero.
+    """
+
+    blocks: int
+    state_parts: int = 1
+
+    def __init__(self, width: int = 512, layers: int = 1, dropout: float = 0.0, learned_state: bool = False) -> None:
+        super().__init__()
+        self.width = width
+        self.layers = layers
+        self.dropout = dropout if layers > 1 else 0.0  # torch warns of dropout that has no layers to stand between
+        self.first = nn.Parameter(torch.zeros(self.state_parts, layers, width)) if learned_state else None
+
+    def _kernel(self, input_width: int) -> nn.RNNBase:
+        raise NotImplementedError
+
+    def build(self, input_width: int) -> Self:
+        self.kernel = self._kernel(input_width)
+        for layer in range(self.layers):
+            from_input, from_state, bias, other = (getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS)
+            draw_weights(from_input, from_state, bias, self.blocks)
+            nn.init.zeros_(other)  # the two are added
+        return self
+
+    def initial_state(self, batch_size: int) -> Tree:
+        if self.first is None:
+            recurrent = self.kernel.get_parameter("weight_hh_l0")
+            first = recurrent.new_zeros(self.state_parts, self.layers, self.width)
+        else:
+            first = self.first
+        parts = tuple(part.expand(batch_size, -1, -1) for part in first)
+        return parts if self.state_parts > 1 else parts[0]
+
+    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        batch_size, time, _ = xs.shape
+        layer_first = map_tree(lambda leaf: leaf.transpose(0, 1).contiguous(), state)  # [B, L, D] -> [L, B, D]
+        if lengths is None:
+            ys, layer_first = self.kernel(xs, layer_first)
+            return ys, map_tree(lambda leaf: leaf.transpose(0, 1), layer_first)
+        # A packed sequence must have at least one step in every row: rows of length 0 run one and are put back. The
+        # library sorts rows too, but reads the order back off the GPU.
+        steps, order = lengths.clamp(min=1).cpu().sort(descending=True, stable=True)
+        to_sorted, back = (rows.to(xs.device, non_blocking=True) for rows in (order, order.argsort()))
+        packed = pack_padded_sequence(xs.index_select(0, to_sorted), steps, batch_first=True)
+        ys, layer_first = self.kernel(packed, map_tree(lambda leaf: leaf.index_select(1, to_sorted), layer_first))
+        ys = pad_packed_sequence(ys, batch_first=True, total_length=time)[0].index_select(0, back)
+        runs = (lengths > 0).view(batch_size, 1, 1).to(xs.device, non_blocking=True)
+        after = map_tree(
+            lambda new, old: torch.where(runs, new.index_select(1, back).transpose(0, 1), old), layer_first, state
+        )
+        return torch.where(runs, ys, 0.0), after
+
+    def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
+        """One time step by the library's cell kernels, which a scan of length one would pay dearly for on a CPU."""
+        parts = state if self.state_parts > 1 else (state,)
+        after = []
+        for layer in range(self.layers):
+            if layer:
+                x = F.dropout(x, self.dropout, self.training)
+            weights = [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
+            new = self._cell(x, tuple(part[:, layer] for part in parts), weights)
+            after.append(new)
+            x = new[0]
+        stacked = tuple(torch.stack(layers, 1) for layers in zip(*after, strict=True))
+        return x, stacked if self.state_parts > 1 else stacked[0]
+
+    def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        """One step of one layer: x [B, I] and its part of the state, each [B, D], -> the same after it."""
+        raise NotImplementedError
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        parts = state if self.state_parts > 1 else (state,)
+        found = []
+        for layer in range(self.layers):
+            weights = [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
+            before = tuple(part[:, layer] for part in parts)
+            weight_ih, weight_hh, bias_ih, bias_hh = weights
+            found.append(self._gates(F.linear(x, weight_ih, bias_ih) + F.linear(before[0], weight_hh, bias_hh)))
+            x = self._cell(x, before, weights)[0]
+        return stack_layers(found)
+
+    def _gates(self, sums: Tensor) -> dict[str, Tensor]:
+        """The gates [B, D] of a layer, of what goes into all of its nonlinearities, side by side [B, blocks * D]."""
+        return {}
+
+    def cell_state(self, state: Tree) -> Tensor:
+        return state[:, -1]
+
+    def layer_outputs(self, state: Tree) -> Tensor:
+        return state if self.state_parts == 1 else state[0]
+
+
+class RNN(_Fused):
+    """The vanilla recurrence, h' = f(W x + U h + b) (Elman 1990).
+
+    Args:
+        nonlinearity: f, `tanh` or `relu`.
+        width, layers, dropout, learned_state: as everywhere.
+    """
+
+    blocks = 1
+
+    def __init__(
+        self,
+        width: int = 512,
+        layers: int = 1,
+        dropout: float = 0.0,
+        learned_state: bool = False,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+    ) -> None:
+        super().__init__(width, layers, dropout, learned_state)
+        self.nonlinearity = nonlinearity
+
+    def _kernel(self, input_width: int) -> nn.RNNBase:
+        return nn.RNN(input_width, self.width, self.layers, self.nonlinearity, batch_first=True, dropout=self.dropout)
+
+    def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
+        return (cell(x, state[0], *weights),)
+
+
+class GRU(_Fused):
+    """The gated recurrent unit (Cho et al. 2014), in the form whose reset gate acts behind the recurrent matrix."""
+
+    blocks = 3
+
+    def _kernel(self, input_width: int) -> nn.RNNBase:
+        return nn.GRU(input_width, self.width, self.layers, batch_first=True, dropout=self.dropout)
+
+    def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        return (torch.gru_cell(x, state[0], *weights),)
+
+    def _gates(self, sums: Tensor) -> dict[str, Tensor]:
+        reset, kept, _ = sums.sigmoid().chunk(self.blocks, -1)
+        return {"reset": reset, "forget": kept}
+
+
+class LSTM(_Fused):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) with forget gates (Gers et al. 2000):
+
+    (i, f, g, o) = W x + U h + b,  c' = s(f) c + s(i) tanh(g),  h' = s(o) tanh(c').
+
+    Its state is the pair (output h, cell c).
+
+    Args:
+        forget_bias: that of f at the start (1: Jozefowicz et al. 2015). The cell keeps s(b) of itself at each step.
+        chrono: the longest time, in steps, that something is to be remembered for: the bias of f is then drawn as log
+            of what is uniform between 1 and chrono - 1, and that of i is its opposite (Tallec and Ollivier 2018, eq.
+            16). It takes the place of `forget_bias`.
+        width, layers, dropout, learned_state: as everywhere.
+    """
+
+    blocks = 4
+    state_parts = 2
+
+    def __init__(
+        self,
+        width: int = 512,
+        layers: int = 1,
+        dropout: float = 0.0,
+        learned_state: bool = False,
+        forget_bias: float = 1.0,
+        chrono: int | None = None,
+    ) -> None:
+        super().__init__(width, layers, dropout, learned_state)
+        if chrono is not None and chrono < 3:
+            raise UserError(f"LSTM: chrono is a time of 3 steps at least, not {chrono}")
+        self.forget_bias = forget_bias
+        self.chrono = chrono
+
+    def _kernel(self, input_width: int) -> nn.RNNBase:
+        return nn.LSTM(input_width, self.width, self.layers, batch_first=True, dropout=self.dropout)
+
+    def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        return torch.lstm_cell(x, state, *weights)
+
+    def _gates(self, sums: Tensor) -> dict[str, Tensor]:
+        opened, kept, _, said = sums.sigmoid().chunk(self.blocks, -1)
+        return {"input": opened, "forget": kept, "output": said}
+
+    def build(self, input_width: int) -> Self:
+        super().build(input_width)
+        for layer in range(self.layers):
+            taken, kept, *_ = self.kernel.get_parameter(f"bias_ih_l{layer}").data.chunk(self.blocks)
+            if self.chrono is None:
+                kept.fill_(self.forget_bias)
+            else:
+                kept.uniform_(1, self.chrono - 1).log_()
+                taken.copy_(-kept)
+        return self
+
+    def cell_state(self, state: Tree) -> Tensor:
+        return state[1][:, -1]
+
+    def layer_cells(self, state: Tree) -> Tensor:
+        return state[1]

@@ -1,0 +1,103 @@
+"""Recurrences by name, as a command line gives them: `gru`, `LSTM:forget_bias=3`, `residual-stack:cell=mamba,layers=3`.
+
+Knows no cell: all classes that stand in `vlrnn.nn` are found, whoever adds them.
+"""
+
+import inspect
+import json
+import re
+from typing import Any
+
+import vlrnn.nn
+from vlrnn.config import public_path
+from vlrnn.errors import UserError, one_line
+from vlrnn.nn.recurrent.base import Layered, Recurrence
+
+
+def split_cells(text: str) -> list[str]:
+    """The names in a list with commas between them. What has an equals sign and no colon is another setting of the cell
+    before it."""
+    names: list[str] = []
+    for each in filter(None, map(str.strip, text.split(","))):
+        if names and "=" in each and ":" not in each:
+            names[-1] += f",{each}"
+        else:
+            names.append(each)
+    return names
+
+
+def cell_part(name: str, **settings: Any) -> dict[str, Any]:
+    """A recurrence as a recipe has it, `{"class_path", "init_args"}`.
+
+    Args:
+        name: the class by its name, in any case and with or without hyphens, or by its path; behind a colon settings,
+            `name=value`, commas between them. A value may be the name of another cell.
+        settings: such as `width`, of a class that has them, else of the cell that it is made of: `layers` are those
+            of a stack, and not of each cell in it. The name's come first.
+
+    Raises:
+        UserError: there is no such recurrence, or no such setting.
+    """
+    called, _, told = name.partition(":")
+    found = _find(called)
+    takes = inspect.signature(found).parameters
+    inner = {setting: value for setting, value in settings.items() if setting not in takes}
+    given: dict[str, Any] = {}
+    for each in filter(None, told.split(",")):
+        key, equals, value = each.partition("=")
+        if not equals or key not in takes:
+            raise UserError(f"{name}: {key!r} is no setting of {found.__name__}: {', '.join(takes)}")
+        given[key] = cell_part(value, **inner) if key == "cell" else _value(value)
+    arguments = {key: value for key, value in settings.items() if key in takes} | given
+    return {"class_path": public_path(found), "init_args": arguments}
+
+
+def file_name(name: str) -> str:
+    """What files of a cell are called: its name, without what means something to a shell or a file system."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-").lower()
+
+
+def named_cell(name: str, input_width: int, **settings: Any) -> Recurrence:
+    """A recurrence, built for inputs of a width; `name` and `settings` as of `cell_part`.
+
+    Raises:
+        UserError: there is no such recurrence, or it cannot be built so.
+    """
+    part = cell_part(name, **settings)
+    try:
+        return _made(part).build(input_width)
+    except Exception as fault:  # whatever a constructor, or torch, says of such settings
+        raise UserError(f"{name}: cannot be built: {one_line(str(fault), 200)}") from None
+
+
+def _made(part: dict[str, Any]) -> Recurrence:
+    arguments = {key: _made(value) if isinstance(value, dict) else value for key, value in part["init_args"].items()}
+    return _find(part["class_path"])(**arguments)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # a word
+        return text
+
+
+def _find(called: str) -> type[Recurrence]:
+    for name, found in _recurrences().items():
+        if called == public_path(found) or _plain(called) == _plain(name):
+            return found
+    raise UserError(f"{called}: no recurrence; there are {', '.join(sorted(_recurrences()))}")
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
+
+
+def _recurrences() -> dict[str, type[Recurrence]]:
+    """Name -> class, but of those that others are made from."""
+    public = {name: getattr(vlrnn.nn, name) for name in vlrnn.nn.__all__}
+    return {
+        name: found
+        for name, found in public.items()
+        if issubclass(found, Recurrence) and found not in (Recurrence, Layered)
+    }

@@ -1,0 +1,162 @@
+"""Wrappers of recurrences: residual and highway stacks, and both directions of time."""
+
+import copy
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+from vlrnn.nn.batching import Tree, within
+from vlrnn.nn.recurrent.base import Recurrence, stack_layers, that_speaks
+
+
+class _Stack(Recurrence):
+    """Copies of a cell; from the second on, `join` brings together what comes in and what it says.
+
+    Args:
+        cell: any, D wide.
+        layers: how many.
+        dropout: share of what comes in from the second on that is dropped in training.
+    """
+
+    def __init__(self, cell: Recurrence, layers: int = 2, dropout: float = 0.0) -> None:
+        super().__init__()
+        if layers < 2:
+            raise UserError(f"a stack has two layers at least, not {layers}")
+        self.width, self.layers, self.dropout = cell.width, layers, dropout
+        self.causal, self.open_state = cell.causal, cell.open_state
+        self.cells = nn.ModuleList(copy.deepcopy(cell) for _ in range(layers))
+
+    def build(self, input_width: int) -> Self:
+        for depth, cell in enumerate(self._cells()):
+            cell.build(self.width if depth else input_width)
+        return self
+
+    def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
+        """What layer `depth`, 1 or more, hands on: of its input x and its output y, both [..., D]."""
+        raise NotImplementedError
+
+    def initial_state(self, batch_size: int) -> Tree:
+        return tuple(cell.initial_state(batch_size) for cell in self._cells())
+
+    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        after = []
+        for depth, (cell, own) in enumerate(zip(self._cells(), state, strict=True)):
+            given = F.dropout(xs, self.dropout, self.training) if depth else xs
+            ys, new = cell.scan(given, own, lengths)
+            xs = self.join(depth, xs, ys) if depth else ys
+            after.append(new)
+        if lengths is not None:
+            there = within(lengths, xs)
+            xs = xs.where(there[..., None], 0.0)
+        return xs, tuple(after)
+
+    def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
+        after = []
+        for depth, (cell, own) in enumerate(zip(self._cells(), state, strict=True)):
+            given = F.dropout(x, self.dropout, self.training) if depth else x
+            y, new = cell.step(given, own)
+            x = self.join(depth, x, y) if depth else y
+            after.append(new)
+        return x, tuple(after)
+
+    def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
+        found = []
+        for depth, (cell, own) in enumerate(zip(self._cells(), state, strict=True)):
+            found.append({name: each[:, -1] for name, each in cell.gates(x, own).items()})
+            y, _ = cell.step(x, own)
+            x = self.join(depth, x, y) if depth else y
+        return stack_layers(found)
+
+    def _cells(self) -> list[Recurrence]:
+        return list(self.cells)  # type: ignore[arg-type]
+
+    def layer_outputs(self, state: Tree) -> Tensor:
+        said = [cell.layer_outputs(own)[:, -1] for cell, own in zip(self._cells(), state, strict=True)]
+        handed = said[:1]
+        for depth, y in enumerate(said[1:], 1):
+            handed.append(self.join(depth, handed[-1], y))
+        return torch.stack(handed, 1)
+
+    def cell_state(self, state: Tree) -> Tensor:
+        return self._cells()[-1].cell_state(state[-1])
+
+    def layer_cells(self, state: Tree) -> Tensor | None:
+        found = [cell.layer_cells(own) for cell, own in zip(self._cells(), state, strict=True)]
+        return torch.cat([each[:, -1:] for each in found if each is not None], 1) if found[0] is not None else None
+
+
+class ResidualStack(_Stack):
+    """Each layer adds to what came in, y = x + f(x) (He et al. 2016; over recurrences: Wu et al. 2016, section 3.1)."""
+
+    def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class HighwayStack(_Stack):
+    """Each layer decides, number by number, how much of what came in it replaces, y = t f(x) + (1 - t) x with t =
+    s(W x + w), w starting at -1 (Srivastava, Greff, Schmidhuber 2015, eq. 3; over recurrences: Zhang et al. 2016)."""
+
+    def build(self, input_width: int) -> Self:
+        super().build(input_width)
+        self.openings = nn.ModuleList(nn.Linear(self.width, self.width) for _ in range(self.layers - 1))
+        for opening in self.openings:
+            nn.init.constant_(opening.bias, -1.0)  # type: ignore[arg-type]
+        return self
+
+    def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
+        return torch.lerp(x, y, self.openings[depth - 1](x).sigmoid())
+
+
+class Bidirectional(Recurrence):
+    """One copy of a cell reads from the first step to the last, another from the last to the first, and what they say
+    of a step stands side by side (Schuster and Paliwal 1997; Graves and Schmidhuber 2005).
+
+    It has no `step`, and is not its scan in chunks: the end must be there before the beginning can be told.
+
+    Args:
+        cell: any, D / 2 wide.
+    """
+
+    causal = False
+
+    def __init__(self, cell: Recurrence) -> None:
+        super().__init__()
+        if not cell.causal:
+            raise UserError("Bidirectional: the cell reads both ways already")
+        self.width = 2 * cell.width
+        self.forwards, self.backwards = copy.deepcopy(cell), copy.deepcopy(cell)
+
+    def build(self, input_width: int) -> Self:
+        self.forwards.build(input_width)
+        self.backwards.build(input_width)
+        return self
+
+    def initial_state(self, batch_size: int) -> Tree:
+        return self.forwards.initial_state(batch_size), self.backwards.initial_state(batch_size)
+
+    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        there = self.forwards.scan(xs, state[0], lengths)
+        back = self.backwards.scan(_turned(xs, lengths), state[1], lengths)
+        return torch.cat([there[0], _turned(back[0], lengths)], -1), (there[1], back[1])
+
+    def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
+        that_speaks(self)
+        raise AssertionError("it does not speak")
+
+    def layer_outputs(self, state: Tree) -> Tensor:
+        return torch.cat([self.forwards.layer_outputs(state[0]), self.backwards.layer_outputs(state[1])], -1)
+
+    def cell_state(self, state: Tree) -> Tensor:
+        return torch.cat([self.forwards.cell_state(state[0]), self.backwards.cell_state(state[1])], -1)
+
+
+def _turned(xs: Tensor, lengths: Tensor | None) -> Tensor:
+    """The steps of each row [B, T, D] in the other order; what lies past its length stays where it is."""
+    if lengths is None:
+        return xs.flip(1)
+    times, ends = torch.arange(xs.shape[1], device=xs.device), lengths.to(xs.device, non_blocking=True)[:, None]
+    places = torch.where(times < ends, ends - 1 - times, times)
+    return xs.gather(1, places[..., None].expand_as(xs))

@@ -1,0 +1,277 @@
+"""What the hidden units of a model do as it hears a text, or captions: every layer's output and cell, and its gates.
+
+Shapes: B rows, L layers, D width, N units heard in all, S passages, U hidden units.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlrnn.data.batches import Batch, collate
+from vlrnn.data.records import Id
+from vlrnn.data.text_datamodule import PASSAGE
+from vlrnn.errors import UserError
+from vlrnn.files import read_text
+from vlrnn.inference.predictor import Predictor
+from vlrnn.metrics.statistics import Floats
+from vlrnn.nn.batching import Tree, select
+from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.probes.model.encoded_split import encoded
+from vlrnn.progress import track
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.tasks.language_model import LanguageModel
+from vlrnn.text.caption_tokenizers import WORDS
+from vlrnn.text.vocabulary import BOS, UNK
+
+OPEN, CLOSED = 0.9, 0.1
+"""A gate that is above, or below, is saturated (Karpathy, Johnson, Fei-Fei 2016, section 4.2)."""
+
+FEWEST = 4
+"""Passages, or images, that there must be: two to choose units on, two to hold them against."""
+
+_BATCH = 32  # images at a time
+
+
+class Passage(NamedTuple):
+    """What was heard in one piece: the `id` of the passage, or of the caption's example; the number of its `group`, its
+    image or itself; and its `units` as they are written: joined, they are the text."""
+
+    id: Id
+    group: int
+    units: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard, and what the model did.
+
+    Attributes:
+        passages: S of them; places are numbered through them.
+        activations: [N, U], after each unit heard.
+        names: U, of the hidden units: `h1.5` is number 5 (from 0) of what layer 1 says, `c1.5` of its cell.
+        gates: (layer, from 1, and name) -> how many of the gate's numbers were open at each place, and how many were
+            closed, as shares added up over each passage: [S, 2].
+        running: whether the passages are one text, cut.
+        source: what was read, for results.
+        notes: what a reader must know.
+    """
+
+    passages: Sequence[Passage]
+    activations: np.ndarray
+    names: Sequence[str]
+    gates: dict[tuple[int, str], Floats]
+    running: bool
+    source: dict[str, object]
+    notes: Sequence[str]
+
+    @property
+    def pieces(self) -> list[Sequence[str]]:
+        """The units of what was heard without a break: of each caption, or of the whole text."""
+        each_of = [each.units for each in self.passages]
+        return [[unit for units in each_of for unit in units]] if self.running else each_of
+
+
+class Step(NamedTuple):
+    """What a recurrence did at a step: `activations` [B, U], and of each gate the shares [B, L, 2] that were open and
+    closed."""
+
+    activations: Tensor
+    gates: dict[str, Tensor]
+
+
+class Listening(Recurrence):
+    """A recurrence whose steps are kept. It can stand in the place of that which it listens to.
+
+    Args:
+        inner: it.
+    """
+
+    def __init__(self, inner: Recurrence) -> None:
+        super().__init__()
+        self.inner = inner
+        self.width, self.causal, self.open_state = inner.width, inner.causal, inner.open_state
+        self.steps: list[Step] = []
+
+    def initial_state(self, batch_size: int) -> Tree:
+        return self.inner.initial_state(batch_size)
+
+    def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
+        gates = {
+            name: torch.stack([(each > OPEN).float().mean(-1), (each < CLOSED).float().mean(-1)], -1)
+            for name, each in self.inner.gates(x, state).items()
+        }
+        y, state = self.inner.step(x, state)
+        told = [each for each in (self.inner.layer_outputs(state), self.inner.layer_cells(state)) if each is not None]
+        self.steps.append(Step(torch.cat(told, 1).flatten(1), gates))
+        return y, state
+
+    def names(self) -> list[str]:
+        """Of the hidden units, once a step was taken."""
+        state = self.inner.initial_state(1)
+        kinds = "h" if self.inner.layer_cells(state) is None else "hc"
+        layers = range(1, self.inner.layer_outputs(state).shape[1] + 1)
+        return [f"{kind}{layer}.{unit}" for kind in kinds for layer in layers for unit in range(self.width)]
+
+    def taken(self) -> Step:
+        """The steps so far, T of them, as one of [B, T, ...], on the CPU; they are forgotten here.
+
+        Raises:
+            UserError: activations are no numbers.
+        """
+        steps, self.steps = self.steps, []
+        activations = torch.stack([each.activations for each in steps], 1).float().cpu()
+        if not activations.isfinite().all():
+            raise UserError("the model's activations are no numbers: its training has diverged; lower optimization.lr")
+        gates = {name: torch.stack([each.gates[name] for each in steps], 1).cpu() for name in steps[0].gates}
+        return Step(activations, gates)
+
+
+class _Keeper:
+    """Gathers passages and what was done at their places."""
+
+    def __init__(self) -> None:
+        self.passages: list[Passage] = []
+        self.activations: list[np.ndarray] = []
+        self.gates: dict[tuple[int, str], list[np.ndarray]] = {}
+
+    def keep(self, passage: Passage, step: Step, row: int, start: int) -> None:
+        """A passage whose units are the steps [B, T, ...] of a row from `start` on."""
+        places = slice(start, start + len(passage.units))
+        self.passages.append(passage)
+        self.activations.append(step.activations[row, places].numpy())
+        for name, shares in step.gates.items():
+            for layer, each in enumerate(shares[row, places].sum(0), 1):
+                self.gates.setdefault((layer, name), []).append(each.double().numpy())
+
+    @property
+    def count(self) -> int:
+        """Of places so far."""
+        return sum(map(len, self.activations))
+
+    def heard(self, names: Sequence[str], running: bool, source: dict[str, object], notes: Sequence[str]) -> Heard:
+        gates = {key: np.stack(each) for key, each in sorted(self.gates.items())}
+        return Heard(self.passages, np.concatenate(self.activations), names, gates, running, source, notes)
+
+
+@torch.inference_mode()
+def hear_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> Heard:
+    """Have a language model hear a text, from its start on, its state carried through.
+
+    Args:
+        predictor: the model.
+        path: of the text.
+        limit: units that are heard at most.
+
+    Returns:
+        passages of 256 units each, as texts are scored in; what is left over at the end is not in one.
+
+    Raises:
+        UserError: no such text, it is too short, or the model does something else.
+    """
+    model = predictor.task
+    if not isinstance(model, LanguageModel):
+        raise UserError(f"{predictor.name}: hears no texts: it {model.does}; give --data to a captioner")
+    units = model.units.split(read_text(path))
+    count = min(limit, len(units)) // PASSAGE
+    if count < FEWEST:
+        raise UserError(
+            f"{path}: {min(limit, len(units)):,} {model.units.name} are too few to choose hidden units on one half and "
+            f"to hold them against the other: give a longer text, and a --limit of {FEWEST * PASSAGE:,} at least"
+        )
+    ids = model.vocabulary.encode(units[: count * PASSAGE])
+    listening, kept = Listening(model.decoder.recurrence), _Keeper()
+    # `<bos>` is heard before the text, and is no place of it.
+    embedded = model.decoder.embedding(torch.tensor([BOS, *ids], device=predictor.device))
+    _, state = listening.inner.step(embedded[:1], listening.initial_state(1))
+    for number in track(range(count), "passages"):
+        passage = slice(number * PASSAGE, (number + 1) * PASSAGE)
+        for x in embedded[1:][passage].split(1):
+            _, state = listening.step(x, state)
+        name = f"{Path(path).stem}-{passage.start:09}"
+        kept.keep(Passage(name, number, units[passage]), listening.taken(), 0, 0)
+    notes = _strange(ids, model.units.name)
+    if left := len(units) - count * PASSAGE:
+        told = f"the last {left:,} of {len(units):,} {model.units.name} were not heard"
+        notes.append(f"{told} (--limit; what is no whole passage of {PASSAGE})")
+    source = {"text": str(path), "units": model.units.name, "passages": count}
+    return kept.heard(listening.names(), True, source, notes)
+
+
+@torch.inference_mode()
+def hear_captions(
+    predictor: Predictor, folder: str | Path, split: str = "test", limit: int = 20_000, cache: str | Path | None = None
+) -> Heard:
+    """Have a captioner hear the captions of a data set, each about its image, under teacher forcing.
+
+    Args:
+        predictor: the captioner.
+        folder, split: images with their captions.
+        limit: words after which no more images are shown.
+        cache: the folder for encoder outputs; see `vlrnn.probes.model.encoded_split`.
+
+    Returns:
+        a passage for each caption, a group for each image.
+
+    Raises:
+        UserError: too few images, no such data, or the model does something else.
+    """
+    captioner = predictor.task
+    if not isinstance(captioner, Captioner):
+        raise UserError(f"{predictor.name}: hears no captions: it {captioner.does}; a language model hears a --text")
+    recurrence = getattr(captioner.decoder, "recurrence", None)
+    if not isinstance(recurrence, Recurrence):
+        name = type(captioner.decoder).__name__
+        raise UserError(f"{predictor.name}: {name} has no recurrence of its own to look into")
+    kept, groups, ids = _Keeper(), dict[Id, int](), list[int]()
+    tokenize, unit = predictor.tokenizer.tokenize, predictor.tokenizer.unit
+    space = " " if predictor.tokenizer is WORDS else ""
+    listening = Listening(recurrence)
+    with encoded(predictor, folder, split, cache, captions=None) as shown:
+        for items in shown.batches(_BATCH, "captions"):
+            batch = collate(items).to(predictor.device)
+            told = [(example, tokenize(caption)) for example in batch.examples for caption in example.captions]
+            if told and kept.count < limit:
+                step = _say(captioner, batch, listening)
+                for row, (example, words) in enumerate(told):
+                    if words:
+                        group = groups.setdefault(example.image_id, len(groups))
+                        units = [words[0], *(f"{space}{word}" for word in words[1:])]
+                        kept.keep(Passage(example.id, group, units), step, row, 1)
+                        ids += captioner.vocabulary.encode(words)
+    if len(groups) < FEWEST:
+        raise UserError(
+            f"{folder}/{split}.jsonl: {len(groups)} images with captions are too few to choose hidden units on one "
+            f"half and to hold them against the other; give {FEWEST} at least"
+        )
+    notes = _strange(ids, unit)
+    if len(groups) < len(shown.image_of):
+        notes.append(f"the captions of {len(groups):,} of {len(shown.image_of):,} images were heard (--limit)")
+    source = {"data": str(folder), "split": split, "units": unit, "captions": len(kept.passages)}
+    return kept.heard(listening.names(), False, source, notes)
+
+
+def _say(captioner: Captioner, batch: Batch, listening: Listening) -> Step:
+    """The steps [M, T, ...] of captions [M, 1 + T] about images: each word of theirs heard but for the last, `<eos>`.
+    Word by word, where decoders would rather scan: only so each step is there to be listened to."""
+    decoder = captioner.decoder
+    memory = select(decoder.prepare(captioner.see(batch)), batch.image_of)
+    state = decoder.initial_state(memory)
+    inner, decoder.recurrence = decoder.recurrence, listening
+    try:
+        for word in batch.tokens[:, :-1].split(1, 1):
+            _, state = decoder.advance(decoder.embed(word), state, memory)
+    finally:
+        decoder.recurrence = inner
+    return listening.taken()
+
+
+def _strange(ids: Sequence[int], units: str) -> list[str]:
+    """A note where there are units that training never showed."""
+    strange = sum(id == UNK for id in ids)
+    told = f"{strange:,} of {len(ids):,} {units} were never shown in training, and are one and the same to the model"
+    return [told] if strange else []

@@ -1,0 +1,272 @@
+"""Who makes an object up, the language model or the eye? The words of objects in captions, given the captioner's own
+image and given a blank one.
+
+After the language consistency and the image consistency of Rohrbach et al., Object hallucination in image captioning,
+EMNLP 2018. They ask a language model and a classifier; here the captioner itself is asked, given the same words before.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vlrnn.data.batches import collate
+from vlrnn.data.perturbations import alike
+from vlrnn.data.records import Example, Id
+from vlrnn.errors import UserError
+from vlrnn.generation.generate import heard, spelled
+from vlrnn.inference.predictor import ImageLike, Predictor
+from vlrnn.metrics.statistics import Floats, MeansByImage
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.model.encoded_split import EncodedSplit, encoded
+from vlrnn.probes.object_mentions import Span
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.text.vocabulary import EOS, UNK
+
+Finder = Callable[[Sequence[str]], Sequence[Span]]
+"""From the words of a caption to the objects that they name."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """An object that a caption names.
+
+    Attributes:
+        id, image_id: of the example.
+        caption: what was said.
+        words: those that name the object.
+        object: what they name.
+        there: whether it is in the image.
+        image: the natural log probability of the words, given the image and the words before.
+        blank: the same, given a blank image.
+        rank: of the words given the blank image, 1 for the likeliest; of several words that of the least expected.
+        spread: the entropy of the attention as they are said, their mean, as a share of the largest, log N of N
+            regions; None where the decoder does not attend, or there is one region.
+    """
+
+    id: Id
+    image_id: Id
+    caption: str
+    words: str
+    object: str
+    there: bool
+    image: float
+    blank: float
+    rank: int
+    spread: float | None
+
+
+def attribution(
+    predictor: Predictor,
+    folder: str | Path,
+    split: str = "test",
+    *,
+    find: Finder,
+    cache: str | Path | None = None,
+    batch_size: int = 32,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """Of the objects that a captioner names, those that are not there, and beside them, as the control row, those that
+    are.
+
+    Args:
+        predictor: a captioner.
+        folder, split: images with the objects that are in them.
+        find: which objects are named.
+        cache: the folder for encoder outputs; see `vlrnn.probes.model.encoded_split`.
+        batch_size: images that are shown at a time; it changes nothing else.
+        resamples, seed: of the bootstrap over images.
+
+    Returns:
+        `hallucinated`, the share of the objects named that are not there; and of these, as means, each in 0..1:
+        `image_probability` and `blank_probability` of their words, `reciprocal_rank` of them given the blank image,
+        `by_language`, the share that the image makes no likelier than a blank one does, and `attention_entropy`, as a
+        share of the largest; and `raised`, by how many nats the image raises their log probability.
+
+    Raises:
+        UserError: no captioner, or none of the examples says which objects are in its image.
+    """
+    if not isinstance(predictor.task, Captioner):
+        raise UserError(f"{predictor.name}: {predictor.task.does}; attribution is about captions")
+    with encoded(predictor, folder, split, cache) as shown:
+        known = {id: example for id, example in shown.examples.items() if example.objects is not None}
+        if not known:
+            raise UserError(f"{folder}/{split}.jsonl: no example says what is in its image ('objects')")
+        named = [each for each in _named(predictor, shown, find, batch_size) if each.id in known]
+    means = MeansByImage([each.image_id for each in named], resamples, seed)
+    wrong, right = (np.array([each.there == there for each in named], bool) for there in (False, True))
+    share = means.of({"hallucinated": wrong})
+    figures = _figures(named)
+    return Finding(
+        scores=share | means.of(figures, members=wrong),
+        settings={
+            "checkpoint": predictor.name,
+            "data": str(folder),
+            "split": split,
+            "images": len(known),
+            "named": len(named),
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+            "decoding": predictor.task.decoding.describe(),
+        },
+        baselines={"named rightly": means.of(figures, members=right)},
+        cases=_cases([each for each in named if not each.there]),
+        details={"objects": _by_object(named)},
+        not_computed=_not_computed(named, figures),
+        notes=_notes(shown.examples, known),
+    )
+
+
+@torch.inference_mode()
+def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: int) -> Iterator[Named]:
+    """The objects that the captions of a split name."""
+    captioner = predictor.task
+    assert isinstance(captioner, Captioner)
+    for items in split.batches(batch_size, "captions"):
+        batch, blank = (collate(each).to(predictor.device) for each in (items, list(map(alike(split.blank), items))))
+        said = captioner.predict(batch)
+        tokens = spelled(captioner.vocabulary, said).to(predictor.device)
+        seen, unseen = (_Reading.of(captioner, each.regions, tokens) for each in (batch, blank))
+        for row, (example, caption) in enumerate(zip(batch.examples, said, strict=True)):
+            for span in find(caption.tokens):
+                place = (row, slice(span.start, span.stop))
+                yield Named(
+                    id=example.id,
+                    image_id=example.image_id,
+                    caption=caption.text,
+                    words=" ".join(caption.tokens[place[1]]),
+                    object=span.object,
+                    there=span.object in (example.objects or ()),
+                    image=float(seen.log_probs[place].sum()),
+                    blank=float(unseen.log_probs[place].sum()),
+                    rank=int(unseen.ranks[place].max()),
+                    spread=None if seen.spread is None else float(seen.spread[place].mean()),
+                )
+
+
+class _Reading(NamedTuple):
+    """What captions [M, T] reveal as they are read again about images: the `log_probs` [M, T] of their words, their
+    `ranks` [M, T] among all that may be said, and the entropy of the attention, `spread` [M, T], as a share."""
+
+    log_probs: Tensor
+    ranks: Tensor
+    spread: Tensor | None
+
+    @classmethod
+    def of(cls, captioner: Captioner, regions: Tensor | None, tokens: Tensor) -> "_Reading":
+        """Read captions, one about each of the images that have these regions [M, N, D]."""
+        assert regions is not None
+        memory = captioner.decoder.prepare(captioner.encoder.context(regions))
+        said = captioner.decoder.read(heard(tokens), memory, torch.arange(len(tokens), device=tokens.device))
+        possible = captioner.decoder.readout(said.output).float().log_softmax(-1)
+        log_probs = possible.gather(2, tokens[..., None])
+        possible[..., [id for id in range(UNK + 1) if id != EOS]] = -torch.inf  # these are never said
+        ranks = 1 + (possible > log_probs).sum(-1)
+        return cls(log_probs[..., 0], ranks, None if said.attention is None else _spread(said.attention))
+
+
+def _spread(attention: Tensor) -> Tensor | None:
+    """The entropy [...] of weights [..., N] as a share of the largest, log N; None of a single region."""
+    count = attention.shape[-1]
+    return torch.special.entr(attention.float()).sum(-1) / math.log(count) if count > 1 else None
+
+
+def _figures(named: Sequence[Named]) -> dict[str, Floats]:
+    """What is told of objects [named] as means; see `attribution`."""
+    image, blank, rank = (np.array([getattr(each, name) for each in named]) for name in ("image", "blank", "rank"))
+    figures = {
+        "image_probability": np.exp(image),
+        "blank_probability": np.exp(blank),
+        "raised": image - blank,
+        "reciprocal_rank": 1 / rank,
+        "by_language": (image <= blank).astype(np.float64),
+    }
+    spread = [each.spread for each in named if each.spread is not None]
+    return figures | ({"attention_entropy": np.array(spread)} if spread else {})
+
+
+def _cases(invented: Sequence[Named]) -> list[dict[str, Any]]:
+    """Those that the image speaks for least; the language alone says them."""
+    return [
+        {
+            "id": each.id,
+            "caption": each.caption,
+            "object": each.object,
+            "image_probability": round(math.exp(each.image), 4),
+            "blank_probability": round(math.exp(each.blank), 4),
+            "rank": each.rank,
+            "by": "language" if each.image <= each.blank else "eye",
+        }
+        for each in sorted(invented, key=lambda each: each.image - each.blank)[:TELLING]
+    ]
+
+
+def _by_object(named: Sequence[Named]) -> dict[str, dict[str, int]]:
+    """Object -> how often it is named, wrongly, and wrongly where the image makes it no likelier."""
+    found: dict[str, dict[str, int]] = {}
+    for each in sorted(named, key=lambda each: each.object):
+        row = found.setdefault(each.object, {"named": 0, "hallucinated": 0, "by_language": 0})
+        row["named"] += 1
+        row["hallucinated"] += not each.there
+        row["by_language"] += not each.there and each.image <= each.blank
+    return found
+
+
+def _not_computed(named: Sequence[Named], figures: Mapping[str, Floats]) -> dict[str, str]:
+    if not named:
+        return {"hallucinated": "no caption names an object of the table"}
+    if all(each.there for each in named):
+        return dict.fromkeys(figures, "every object named is there")
+    if "attention_entropy" not in figures:
+        return {"attention_entropy": "the decoder does not attend, or there is one region to attend to"}
+    return {}
+
+
+def _notes(examples: Mapping[Id, Example], known: Mapping[Id, Example]) -> list[str]:
+    left = len(examples) - len(known)
+    return [f"{left} of {len(examples)} images are left out: nothing says what is in them"] if left else []
+
+
+_GREY = Image.new("RGB", (64, 64), (128, 128, 128))
+_SURE = 0.5
+
+
+class Support(NamedTuple):
+    """An object that a caption names: the probability of its words, given those before them and the picture, `image`,
+    or a grey one, `blank`."""
+
+    object: str
+    image: float
+    blank: float
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may be made up: the picture makes it no likelier than none does, or it is less likely than not."""
+        return self.image <= self.blank or self.image < _SURE
+
+
+def support(
+    predictor: Predictor, image: ImageLike, words: Sequence[str], find: Callable[[Sequence[str]], Sequence[Span]]
+) -> list[Support]:
+    """The objects that the words of a caption name, from left to right.
+
+    Args:
+        predictor: a captioner.
+        image: what the caption is of.
+        words: of the caption.
+        find: which objects are named.
+
+    Raises:
+        UserError: the file is no image, or the model answers questions.
+    """
+    seen, unseen = (predictor.reread(each, words).log_probs for each in (image, _GREY))
+    return [
+        Support(span.object, *(math.exp(each[span.start : span.stop].sum()) for each in (seen, unseen)))
+        for span in find(words)
+    ]

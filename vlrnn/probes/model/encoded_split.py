@@ -1,0 +1,184 @@
+"""A split whose images are encoded once, and predictions under perturbed images and questions."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vlrnn.data.batches import CaptionedImages, Images, Item, QuestionedImages, collate
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.feature_cache import FeatureCache
+from vlrnn.data.perturbations import View
+from vlrnn.data.records import Example, Id, Prediction, open_split
+from vlrnn.data.split_index import SplitImages
+from vlrnn.errors import UserError
+from vlrnn.generation.generate import Distributions
+from vlrnn.inference.predictor import Predictor
+from vlrnn.progress import track
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.tasks.vqa import QuestionAnswering
+from vlrnn.text.vocabulary import BOS, EOS
+
+_GREY = 128
+
+
+class EncodedSplit:
+    """Examples, and the regions of their images.
+
+    Args:
+        examples: of the split, by id, in its order.
+        items: its images; what is said about each of them is encoded as they are read.
+        cache: the regions of all.
+        blank: [N, D], the regions of an image that is grey all over.
+    """
+
+    def __init__(self, examples: dict[Id, Example], items: Images, cache: FeatureCache, blank: Tensor) -> None:
+        self.examples = examples
+        self.blank = blank
+        self.image_of = {example.image_id: example.image for example in examples.values()}
+        self._items = items
+        self._cache = cache
+
+    def regions(self, image_id: Id) -> Tensor:
+        """The regions [N, D] of an image."""
+        return torch.from_numpy(self._cache[self.image_of[image_id]].copy())
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean regions [N, D], place by place, of all images."""
+        total: np.ndarray = sum(self._cache[image].astype(np.float64) for image in self.image_of.values())  # type: ignore[assignment]
+        return torch.from_numpy(total / len(self.image_of)).to(self.blank.dtype)
+
+    def batches(self, size: int, told: str) -> Iterator[list[Item]]:
+        """The items, some at a time, under a progress bar that is called `told`."""
+        starts = range(0, len(self._items), size)  # type: ignore[arg-type]
+        for start in track(starts, told, unit="batches"):
+            yield [self._items[place] for place in range(start, min(start + size, starts.stop))]
+
+
+@contextmanager
+def encoded(
+    predictor: Predictor,
+    folder: str | Path,
+    split: str,
+    cache: str | Path | None = None,
+    *,
+    captions: int | None = 0,
+) -> Iterator[EncodedSplit]:
+    """A split as a model's encoder sees it, in float16, as training from a cache does.
+
+    Args:
+        predictor: the model.
+        folder: a prepared data set.
+        split: one of its splits.
+        cache: the folder for encoder outputs, that of training, say; by default one that is gone in the end.
+        captions: how many of an image come with it; null: all.
+
+    Raises:
+        UserError: no such data or split, it is not what the model is for, two examples have one id, or an image cannot
+            be read.
+    """
+    encoder = predictor.task.encoder.requires_grad_(False)
+    with TemporaryDirectory() as temporary:
+        data = VisionLanguageData(str(folder), cache=str(cache or temporary))
+        examples = _examples(predictor, data, split)
+        regions = data.make_cache(encoder, [split], predictor.device)[split]
+        items = _items(predictor, data, examples, regions, captions)
+        yield EncodedSplit(examples, items, regions, _blank(predictor))
+
+
+def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dict[Id, Example]:
+    found = list(open_split(data.root, split))
+    if not found:
+        raise UserError(f"{data.root}/{split}.jsonl: holds no examples")
+    if not isinstance(predictor.task, (Captioner, QuestionAnswering)):
+        raise UserError(f"{predictor.name}: sees no images: it {predictor.task.does}")
+    if data.asks != isinstance(predictor.task, QuestionAnswering):
+        holds, does = ("questions", "captions") if data.asks else ("captions", "answers questions")
+        raise UserError(f"{data.root}: holds {holds}, where {predictor.name} {does}")
+    examples = {example.id: example for example in found}
+    if len(examples) < len(found):
+        raise UserError(f"{data.root}/{split}.jsonl: two examples have one id; give each one of its own")
+    return examples
+
+
+def _items(
+    predictor: Predictor,
+    data: VisionLanguageData,
+    examples: dict[Id, Example],
+    regions: FeatureCache,
+    captions: int | None,
+) -> CaptionedImages | QuestionedImages:
+    task, listed = predictor.task, list(examples.values())
+    assert isinstance(task, (Captioner, QuestionAnswering))
+    vocabulary = task.vocabulary
+    more = {"locate": data.locate, "size": task.encoder.size, "cache": regions}
+    if isinstance(task, Captioner):
+        return CaptionedImages(listed, captions, encode=lambda text: [BOS, *vocabulary.encode_text(text), EOS], **more)
+    image_of = SplitImages(listed).of_example
+    return QuestionedImages(listed, image_of, encode=vocabulary.encode_text, **more)
+
+
+@torch.inference_mode()
+def _blank(predictor: Predictor) -> Tensor:
+    """The regions [N, D], float16, of an image that is grey all over."""
+    encoder = predictor.task.encoder
+    image = torch.full((1, 3, encoder.size, encoder.size), _GREY, dtype=torch.uint8, device=predictor.device)
+    return encoder.folded().regions(image)[0].half().cpu()
+
+
+@dataclass(frozen=True)
+class Replies:
+    """What was said under a view, by the ids of examples: the `texts`; and how far in nats (see `divergence`) what
+    could be said is from what could be without the view, summed over the `words` of what was said without, its end
+    counted. An answer that is chosen counts as a word."""
+
+    texts: dict[Id, str] = field(default_factory=dict)
+    divergence: dict[Id, float] = field(default_factory=dict)
+    words: dict[Id, int] = field(default_factory=dict)
+
+
+@torch.inference_mode()
+def replies(
+    predictor: Predictor, split: EncodedSplit, views: Mapping[str, View], batch_size: int = 32
+) -> tuple[dict[Id, Prediction], dict[str, Replies]]:
+    """Show a model the items of a split, as they are and under each view.
+
+    Args:
+        predictor: the model.
+        split: its images are encoded already.
+        views: name -> view.
+        batch_size: images that are shown at a time.
+
+    Returns:
+        the predictions as the split is, by id; and for each view the replies.
+    """
+    task = predictor.task
+    said: dict[Id, Prediction] = {}
+    found = {name: Replies() for name in views}
+    for items in split.batches(batch_size, "views"):
+        batch = collate(items).to(predictor.device)
+        plain = task.predict(batch)
+        said |= {each.id: each for each in plain}
+        possible = task.distributions(batch, plain)
+        words = possible.there.sum(1).tolist()
+        for name, view in views.items():
+            seen = collate(list(map(view, items))).to(predictor.device)
+            apart = divergence(possible, task.distributions(seen, plain)).tolist()
+            for other, nats, count in zip(task.predict(seen), apart, words, strict=True):
+                found[name].texts[other.id] = other.text
+                found[name].divergence[other.id] = nats
+                found[name].words[other.id] = count
+    return said, found
+
+
+def divergence(ours: Distributions, theirs: Distributions) -> Tensor:
+    """The Kullback-Leibler divergence KL(ours || theirs) in nats, summed over the places of each sentence: [M]."""
+    each = F.kl_div(theirs.log_probs, ours.log_probs, reduction="none", log_target=True).sum(-1)
+    return each.masked_fill(~ours.there, 0.0).sum(1).clamp(min=0)  # which rounding may leave below

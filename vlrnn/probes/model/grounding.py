@@ -1,0 +1,227 @@
+"""Does a model look at the picture, and does it hear the question? What it loses where either is taken away.
+
+The ladder of baselines (prior, per question type, question only, image only) is that of Antol et al., VQA, ICCV 2015;
+somebody else's image is from Elliott, Adversarial evaluation of multimodal machine translation, EMNLP 2018; questions
+cut short from Agrawal, Batra, Parikh, Analyzing the behavior of visual question answering models, EMNLP 2016.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.perturbations import View, alike, derangement, exchanged, first_words, shuffled_words
+from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split
+from vlrnn.errors import UserError
+from vlrnn.inference.predictor import Predictor
+from vlrnn.metrics import CaptionScorer
+from vlrnn.metrics.statistics import Floats, MeansByImage
+from vlrnn.metrics.vqa import compare_answers
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.model.encoded_split import EncodedSplit, Replies, encoded, replies
+from vlrnn.runs import predictions_file
+from vlrnn.text.caption_tokenizers import CaptionTokenizer
+
+FULL = "full"
+OTHER = "other_image"
+IMAGE_VIEWS = ("blank_image", OTHER, "mean_feature")
+DRAWN = 3
+"""How often what is drawn at random, who gets whose image and the order of words, is drawn."""
+
+
+Scorer = Callable[[Mapping[Id, str]], dict[str, Floats]]
+"""From id -> text to the score [examples] of each, by its name; nothing where there is nothing to score against."""
+
+
+class Effect(NamedTuple):
+    """What a view did to each example [examples], the mean of its draws: its `score`, by its name, where it can be
+    scored; the share of draws that `changed` what was said; and the `divergence`, summed over words."""
+
+    score: dict[str, Floats]
+    changed: Floats
+    divergence: Floats
+
+
+def grounding(
+    predictor: Predictor,
+    folder: str | Path,
+    split: str = "test",
+    *,
+    baselines: Sequence[str | Path] = (),
+    cache: str | Path | None = None,
+    batch_size: int = 32,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """How much of what a captioner, or either head of VQA, says hangs on the image, and on the question.
+
+    Args:
+        predictor: the model.
+        folder, split: the examples.
+        baselines: folders of runs that were tested on the same examples.
+        cache: the folder for encoder outputs; see `vlrnn.probes.model.encoded_split`.
+        batch_size: images that are shown at a time; it changes nothing else.
+        resamples, seed: of the bootstrap over images; the seed also of what views draw.
+
+    Returns:
+        `full` and each view -> `accuracy` (percent) or `CIDEr` (0..10), and of a view also its `drop` from full,
+        the share of texts that `changed` (0..1), and `kl`: how far, KL(full || view) in nats, a view moves the
+        distribution over answers, or that over the next word along what is said in full, a word's mean.
+
+    Raises:
+        UserError: the data are not what the model is for, or a baseline was tested on others.
+    """
+    with encoded(predictor, folder, split, cache) as shown:
+        examples = shown.examples
+        score, not_computed = _scorer(examples, predictor.tokenizer)
+        rows = {str(run): _predictions(run, split, examples) for run in baselines}
+        views = _views(shown, predictor.tokenizer, seed)
+        draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
+        said, found = replies(predictor, shown, draws, batch_size)
+    texts = {id: said[id].text for id in examples}
+    full = score(texts)
+    effects = {
+        name: _effect(texts, [found[f"{name} {number}"] for number in range(len(drawn))], score)
+        for name, drawn in views.items()
+    }
+    words = np.array([found[f"{OTHER} 0"].words[id] for id in examples])
+    means = MeansByImage([example.image_id for example in examples.values()], resamples, seed)
+    by_type = _by_type(examples, effects, full, means)
+    ladder = _guesses(Path(folder), examples) | rows if full else {}
+    if full and not rows:
+        not_computed["blind"] = "needs runs of the same recipe without the image, or the question (--baseline)"
+    return Finding(
+        scores={FULL: means.of(full)} | {name: _told(effect, full, words, means) for name, effect in effects.items()},
+        settings={
+            "checkpoint": predictor.name,
+            "data": str(folder),
+            "split": split,
+            "n": len(examples),
+            "images": means.count,
+            "draws": {name: len(drawn) for name, drawn in views.items()},
+            "kl": "KL(full || view), nats a word",
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+            "decoding": next(iter(said.values())).settings,
+        },
+        baselines={row: {FULL: means.of(score(each))} for row, each in ladder.items()},
+        cases=_unneeded(examples, texts, full, effects[OTHER]),
+        details={"drop_per_question_type": by_type},
+        not_computed=not_computed,
+        notes=_notes(effects, by_type),
+    )
+
+
+def _views(split: EncodedSplit, tokenizer: CaptionTokenizer, seed: int) -> dict[str, list[View]]:
+    """Name -> the view, as often as it is drawn."""
+    seeds = range(seed, seed + DRAWN)
+    others = [derangement(split.image_of, each) for each in seeds]
+    views = {
+        "blank_image": [alike(split.blank)],
+        OTHER: [exchanged(each, split.regions) for each in others],
+        "mean_feature": [alike(split.mean)],
+    }
+    if any(example.question is not None for example in split.examples.values()):
+        longest = max(len(tokenizer.tokenize(example.question or "")) for example in split.examples.values())
+        cuts = [1 << power for power in range(longest.bit_length()) if 1 << power < longest]
+        views |= {f"first_{count}_words": [first_words(count)] for count in cuts}
+        views["shuffled_words"] = [shuffled_words(each) for each in seeds]
+    return views
+
+
+def _scorer(examples: Mapping[Id, Example], tokenizer: CaptionTokenizer) -> tuple[Scorer, dict[str, str]]:
+    """How texts about examples are scored; or why they are not."""
+    if any(example.captions for example in examples.values()):
+        references = {id: example.captions for id, example in examples.items()}
+        scorer = CaptionScorer(references, tokenizer=tokenizer)
+        return lambda texts: {"CIDEr": scorer.score(texts).per_image["CIDEr"]}, {}
+    if any(example.answers for example in examples.values()):
+        return lambda texts: {"accuracy": compare_answers(texts, examples).per_question["accuracy"]}, {}
+    return lambda texts: {}, {FULL: "the split has neither captions nor answers to score against"}
+
+
+def _effect(texts: Mapping[Id, str], draws: Sequence[Replies], score: Scorer) -> Effect:
+    """The mean of draws of a view, against the texts without it; all in the order of these."""
+    changed = [[each.texts[id] != text for id, text in texts.items()] for each in draws]
+    divergence = [[each.divergence[id] for id in texts] for each in draws]
+    scores = [score(each.texts) for each in draws]
+    means = {name: np.mean([each[name] for each in scores], 0) for name in scores[0]}
+    return Effect(means, np.mean(changed, 0), np.mean(divergence, 0))
+
+
+def _told(
+    effect: Effect, full: dict[str, Floats], words: Floats, means: MeansByImage
+) -> dict[str, dict[str, float | int]]:
+    """The scores of a view."""
+    columns = dict(effect.score)
+    for name, values in effect.score.items():
+        columns["drop"] = full[name] - values
+    return means.of(columns | {"changed": effect.changed}) | means.of({"kl": effect.divergence}, words)
+
+
+def _by_type(
+    examples: Mapping[Id, Example], effects: Mapping[str, Effect], full: dict[str, Floats], means: MeansByImage
+) -> dict[str, Any]:
+    """Question type -> view -> drop: which questions need what."""
+    types = [example.question_type for example in examples.values()]
+    drops = {view: full[name] - values for view, effect in effects.items() for name, values in effect.score.items()}
+    known = sorted({each for each in types if each is not None}) if drops else []
+    return {each: means.of(drops, members=np.array([float(each == other) for other in types])) for each in known}
+
+
+def _predictions(run: str | Path, split: str, examples: Mapping[Id, Example]) -> dict[Id, str]:
+    """What a baseline said of the examples."""
+    path = predictions_file(run, split)
+    said = {each.id: each.text for each in RecordFile(path, Prediction)}
+    lacking, unknown = len(examples.keys() - said.keys()), len(said.keys() - examples.keys())
+    if lacking or unknown:
+        raise UserError(
+            f"{path}: is not about the same examples: {lacking} are missing, {unknown} unknown; run vlrnn test on this "
+            "split with that model"
+        )
+    return said
+
+
+def _guesses(folder: Path, examples: Mapping[Id, Example]) -> dict[str, dict[Id, str]]:
+    """Row -> what is right, or said, most often in the training split, where there is one; also by question type."""
+    data = VisionLanguageData(str(folder))
+    if "train" not in data.splits:
+        return {}
+    if not data.asks:
+        captions = Counter(caption for each in open_split(folder, "train") for caption in each.captions)
+        return {"prior": dict.fromkeys(examples, _commonest(captions))} if captions else {}
+    prior = data.prior
+    by_type = {id: _commonest(prior.of(example.question_type)) for id, example in examples.items()}
+    return {"prior": dict.fromkeys(examples, _commonest(prior.overall)), "prior-per-type": by_type}
+
+
+def _commonest(counts: Mapping[str, int]) -> str:
+    return min(counts, key=lambda text: (-counts[text], text))
+
+
+def _unneeded(
+    examples: Mapping[Id, Example], texts: Mapping[Id, str], full: Mapping[str, Floats], other: Effect
+) -> list[dict[str, Any]]:
+    """What was right, and is said of anybody's image as well: there the image looks unneeded. The least moved first."""
+    found = []
+    for name, score in full.items():
+        same = np.flatnonzero((other.changed == 0) & (score > 0))
+        listed = list(examples.values())
+        for place in same[np.lexsort((other.divergence[same], -score[same]))][:TELLING]:
+            example, kl = listed[place], round(float(other.divergence[place]), 4)
+            asked = {"question": example.question} if example.question is not None else {}
+            told = {"said of any image": texts[example.id], name: round(float(score[place]), 2), "kl": kl}
+            found.append({"id": example.id, **asked, **told})
+    return found
+
+
+def _notes(effects: Mapping[str, Effect], by_type: Mapping[str, Any]) -> list[str]:
+    notes = [f"cases: right, and the same with somebody else's image, all {DRAWN} times: the image looks unneeded"]
+    if not any(effects[name].divergence.any() or effects[name].changed.any() for name in IMAGE_VIEWS):
+        return [*notes, "the model is blind: no view of the image changes anything"]
+    unneeded = [each for each, drops in by_type.items() if drops[OTHER]["low"] <= 0]
+    if unneeded:
+        notes.append(f"question types with no certain drop from somebody else's image: {', '.join(unneeded)}")
+    return notes

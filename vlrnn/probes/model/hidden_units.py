@@ -1,0 +1,251 @@
+"""What do single hidden units tell? Those that detect a property of what was heard, and how far gates open.
+
+After Karpathy, Johnson and Fei-Fei, Visualizing and understanding recurrent networks, ICLR workshop 2016: units that
+know whether a quotation is open, and gates that are saturated. They found units by looking; here units are searched
+for, chosen on one half of what was heard and held against the other.
+
+Shapes: N places, S passages, U hidden units.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vlrnn.errors import UserError
+from vlrnn.metrics.statistics import Ratio, Resampler, ratios, spearman
+from vlrnn.probes.detection import ROLLS, Detection, Unit, detect
+from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.model.activations import CLOSED, OPEN, Heard
+from vlrnn.probes.model.passage_splits import Asked, Half, ask, halves
+from vlrnn.probes.text_properties import Property
+
+SHOWN_UNITS, SHOWN_PLACES = 8, 2000
+"""Of hidden units, and of the text, that pages and pictures are made of."""
+
+LEVELS = "abcdefghijklmnopqrstu"
+"""How activations are written: `k` is the unit's median, `a` the furthest below it, `u` above."""
+
+_LISTED = 5  # of the best units for a property
+
+
+def hidden_units(
+    heard: Heard,
+    properties: Mapping[str, Property],
+    *,
+    units: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """Search for the units that detect properties; count saturated gates.
+
+    Units are chosen on the first half of a text, or on half of the images, drawn, by how far their AUC is from 0.5:
+    below it, their negative detects. A property that is a number holds where it is above its median in that half.
+
+    Args:
+        heard: what was heard, and what the model did.
+        properties: by their names.
+        units: those that pages and pictures show, by their names; `12` is number 12 of what the last layer says. None:
+            the best.
+        settings: what else results tell of how they came about.
+        resamples, seed: of the bootstrap over passages, or images; of what else is drawn.
+
+    Returns:
+        of each property the AUC of its best unit, `held_out`, and `chosen` in the half that it was chosen on; beside
+        it `chance`, 0.5, and `other passages`: the same search for the properties of other passages, on average. Of
+        each layer's gates the share of their numbers that is `open` (> 0.9) and `closed` (< 0.1). `details.detectors`
+        has the best units of each property, `details.heat` what pages and pictures are made of.
+
+    Raises:
+        UserError: there is no such unit.
+    """
+    shown = [_numbered(name, heard.names) for name in units]
+    choose, held = halves(heard, seed)
+    asked, not_computed = ask(heard, properties, choose, held)
+    found = detect(
+        choose.part, held.part, {name: each.flags for name, each in asked.items()}, resamples=resamples, seed=seed
+    )
+    order = sorted(found, key=lambda name: -found[name].held_out["value"])
+    rows = _rows(found, order, shown)
+    scores: dict[str, Any] = {name: {"held_out": each.held_out, "chosen": each.chosen} for name, each in found.items()}
+    gates = _gates(heard, resamples, seed)
+    return Finding(
+        scores=scores | ({"gates": gates} if gates else {}),
+        settings={
+            **(settings or {}),
+            **heard.source,
+            "hidden_units": len(heard.names),
+            "chosen_on": len(choose.places),
+            "held_out": len(held.places),
+            "other_passages": ROLLS,
+            "saturated": {"open": OPEN, "closed": CLOSED},
+            "bootstrap": {
+                "over": "passages" if heard.running else "images",
+                "resamples": resamples,
+                "seed": seed,
+                "level": 0.95,
+            },
+        },
+        baselines=_baselines(found),
+        cases=[_case(heard, held, name, found[name].units[0]) for name in order[:TELLING]],
+        details={
+            "detectors": {name: _detector(heard, held, found[name], asked[name]) for name in order},
+            "heat": _heat(heard, held, rows, found, asked),
+        },
+        not_computed=not_computed,
+        notes=_notes(heard, found, asked),
+    )
+
+
+# Which units.
+
+
+def _numbered(name: str, names: Sequence[str]) -> int:
+    """The number of a hidden unit, by its name."""
+    last = max(int(each[1:].partition(".")[0]) for each in names)
+    full = f"h{last}.{name}" if name.isdigit() else name
+    if full not in names:
+        kinds = dict.fromkeys(each.partition(".")[0] for each in names)
+        width = len(names) // len(kinds)
+        told = ", ".join(f"{kind}.0 to {kind}.{width - 1}" for kind in kinds)
+        raise UserError(f"--units {name}: there is no such hidden unit; there are {told}")
+    return names.index(full)
+
+
+def _rows(found: Mapping[str, Detection], order: Sequence[str], shown: Sequence[int]) -> list[tuple[int, str]]:
+    """The units to show, each with the property that it is shown with, "" for none: those that are wanted with what
+    they detect best, or else the best, each once."""
+    if not shown:
+        best: dict[int, str] = {}
+        for name in order:
+            best.setdefault(found[name].units[0].number, name)
+        return list(best.items())[:SHOWN_UNITS]
+    rows = []
+    for number in shown:
+        chosen = {name: _of(each, number).chosen for name, each in found.items()}
+        rows.append((number, max(chosen, key=lambda name: chosen[name], default="")))
+    return rows
+
+
+def _of(detection: Detection, number: int) -> Unit:
+    return next(each for each in detection.units if each.number == number)
+
+
+# What is told.
+
+
+def _baselines(found: Mapping[str, Detection]) -> dict[str, Any]:
+    if not found:
+        return {}
+    chance = {
+        name: {
+            key: {"value": 0.5, "low": 0.5, "high": 0.5, "n": getattr(each, key)["n"]} for key in ("held_out", "chosen")
+        }
+        for name, each in found.items()
+    }
+    return {"chance": chance, "other passages": {name: each.rolled for name, each in found.items() if each.rolled}}
+
+
+def _gates(heard: Heard, resamples: int, seed: int) -> dict[str, Any]:
+    """Layer and gate -> the shares of its numbers that are open and closed."""
+    count = max(each.group for each in heard.passages) + 1
+    of = np.array([each.group for each in heard.passages])
+    places = np.bincount(of, [len(each.units) for each in heard.passages], count)
+    parts = {
+        (key, told): Ratio(np.bincount(of, shares[:, side], count), places)
+        for key, shares in heard.gates.items()
+        for side, told in enumerate(("open", "closed"))
+    }
+    found: dict[str, Any] = {}
+    for ((layer, gate), told), score in ratios(parts, Resampler(count, resamples, seed)).items():
+        found.setdefault(f"layer {layer}, {gate}", {})[told] = score
+    return found
+
+
+def _detector(heard: Heard, held: Half, detection: Detection, asked: Asked) -> dict[str, Any]:
+    """What is told of a property beside its scores."""
+    best = detection.units[0]
+    told: dict[str, Any] = {
+        "held_out": detection.held_out,
+        "other_passages": detection.rolled.get("chosen"),
+        "share": float(asked.flags[1].mean()),
+        "units": [
+            {"unit": heard.names[each.number], "sign": each.sign, "chosen": each.chosen, "held_out": each.held_out}
+            for each in detection.units[:_LISTED]
+        ],
+    }
+    if asked.threshold is not None:
+        activations = held.part.activations[:, best.number].astype(np.float64)
+        told["above"] = asked.threshold
+        told["rank_correlation"] = spearman(activations, asked.values[1].astype(np.float64))
+    return told
+
+
+def _case(heard: Heard, held: Half, name: str, unit: Unit) -> dict[str, Any]:
+    """Where the best unit for a property is most, and least, of its mind in the half that is held out."""
+    activations = unit.sign * held.part.activations[:, unit.number]
+    high, low = int(activations.argmax()), int(activations.argmin())
+    return {
+        "id": held.passage(high).id,
+        "unit": heard.names[unit.number],
+        "detects": name if unit.sign > 0 else f"not {name}",
+        "held_out": round(unit.held_out, 4),
+        "surest": held.until(high),
+        "least": held.until(low),
+    }
+
+
+def _heat(
+    heard: Heard,
+    held: Half,
+    rows: Sequence[tuple[int, str]],
+    found: Mapping[str, Detection],
+    asked: Mapping[str, Asked],
+) -> dict[str, Any]:
+    """The first passages that are held out, one of an image, and what units did over them: their `levels`, a letter
+    of `LEVELS` for each place, and where the property `holds` that they are shown with."""
+    _, first = np.unique(held.part.groups, return_index=True)  # passages of the same image are much alike
+    shown = first[: max(1, int((np.cumsum(held.part.lengths[first]) <= SHOWN_PLACES).sum()))].tolist()
+    starts = held.part.starts.tolist()
+    spans = [slice(starts[number], starts[number] + len(held.passages[number].units)) for number in shown]
+    places = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+    told = []
+    for number, name in rows:
+        unit = _of(found[name], number) if name else None
+        values = held.part.activations[:, number]
+        median = float(np.median(values))  # cells may be far from zero all the time
+        scale = float(np.quantile(np.abs(values[places] - median), 0.99)) or 1.0
+        shares = np.clip((values - median) / scale, -1, 1).tolist()
+        levels = "".join(LEVELS[round(10 * share) + 10] for share in shares)
+        holds = "".join(map(str, asked[name].flags[1].astype(int).tolist())) if name else ""
+        told.append(
+            {
+                "unit": heard.names[number],
+                "property": name,
+                "sign": unit.sign if unit else 0,
+                "held_out": unit.held_out if unit else None,
+                "median": median,
+                "scale": scale,
+                "levels": [levels[span] for span in spans],
+                "holds": [holds[span] for span in spans],
+            }
+        )
+    passages = [{"id": each.id, "units": _compact(each.units)} for each in (held.passages[number] for number in shown)]
+    return {"passages": passages, "rows": told, "running": heard.running}
+
+
+def _compact(units: Sequence[str]) -> str | list[str]:
+    """Units as a file has them: those of one character as the text that they are."""
+    return "".join(units) if all(len(unit) == 1 for unit in units) else list(units)
+
+
+def _notes(heard: Heard, found: Mapping[str, Detection], asked: Mapping[str, Asked]) -> list[str]:
+    notes = list(heard.notes)
+    if not heard.gates:
+        notes.append("this recurrence has no gates: there are none to count")
+    if numbers := [f"{name} above {each.threshold:g}" for name, each in asked.items() if each.threshold is not None]:
+        notes.append(f"what is a number holds above its median where units are chosen: {', '.join(numbers)}")
+    if alike := [name for name, each in found.items() if not each.rolled]:
+        notes.append(f"no row of other passages, where it is the same at each place: {', '.join(alike)}")
+    return notes

@@ -1,0 +1,101 @@
+"""What was heard, in two halves: one that hidden units are chosen on, and one that they are held against.
+
+Shapes: N places, S passages.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from vlrnn.probes.detection import Flags, Part
+from vlrnn.probes.model.activations import Heard, Passage
+from vlrnn.probes.text_properties import Property, Values, at_units
+
+_EXCERPT = 30  # characters
+
+
+class Half(NamedTuple):
+    """One half of what was heard: its `passages`, the places [N] that they have in the whole, end to end, the
+    `part` that units are measured on, and whether one passage runs on into the next."""
+
+    passages: list[Passage]
+    places: np.ndarray
+    part: Part
+    running: bool
+
+    def passage(self, place: int) -> Passage:
+        """That which a place is in."""
+        return self.passages[self._number(place)]
+
+    def until(self, place: int) -> str:
+        """The last that was heard when a place was."""
+        number = self._number(place)
+        before = self.passages[number - 1].units if number and self.running else ()
+        heard = place - int(self.part.starts[number]) + 1
+        text = "".join([*before, *self.passages[number].units[:heard]])
+        return text[-_EXCERPT:].strip(" ").replace("\n", "↵")
+
+    def _number(self, place: int) -> int:
+        return int(np.searchsorted(self.part.starts, place, side="right")) - 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A property in both halves: its `values`, and where it holds, `flags`; `threshold` is what a number must be above,
+    None of what is true or false."""
+
+    values: tuple[Values, Values]
+    flags: tuple[Flags, Flags]
+    threshold: float | None
+
+
+def halves(heard: Heard, seed: int) -> tuple[Half, Half]:
+    """The first half of a text's passages and the second; or two halves of the images, drawn."""
+    groups = np.unique([each.group for each in heard.passages])
+    if not heard.running:
+        groups = np.random.default_rng(seed).permutation(groups)
+    middle = len(groups) // 2
+    return _half(heard, groups[:middle].tolist()), _half(heard, groups[middle:].tolist())
+
+
+def _half(heard: Heard, groups: Sequence[int]) -> Half:
+    order = {group: place for place, group in enumerate(groups)}
+    mine = [number for number, each in enumerate(heard.passages) if each.group in order]
+    mine.sort(key=lambda number: order[heard.passages[number].group])
+    lengths = np.array([len(each.units) for each in heard.passages])
+    starts = np.cumsum(lengths) - lengths
+    places = np.concatenate([np.arange(starts[number], starts[number] + lengths[number]) for number in mine])
+    passages = [heard.passages[number] for number in mine]
+    part = Part(heard.activations[places], lengths[mine], np.array([order[each.group] for each in passages]))
+    return Half(passages, places, part, heard.running)
+
+
+def ask(
+    heard: Heard, properties: Mapping[str, Property], choose: Half, held: Half
+) -> tuple[dict[str, Asked], dict[str, str]]:
+    """The properties that can be detected; of the others the reason."""
+    asked, not_computed = {}, {}
+    for name, held_by in properties.items():
+        values = np.concatenate([at_units(held_by, each) for each in heard.pieces])
+        first, second = values[choose.places], values[held.places]
+        threshold = None if values.dtype == bool else float(np.median(first))
+        flags = (first, second) if threshold is None else (first > threshold, second > threshold)
+        if reason := _undetectable(*flags):
+            not_computed[name] = reason
+        else:
+            asked[name] = Asked((first, second), flags, threshold)
+    return asked, not_computed
+
+
+def _undetectable(choose: Flags, held: Flags) -> str:
+    """Why nothing can be told of a property; "" where it can."""
+    for told, flags in (
+        ("what was heard", np.concatenate([choose, held])),
+        ("the half that units are chosen on", choose),
+        ("the half that is held out", held),
+    ):
+        if flags.all() or not flags.any():
+            return f"holds {'everywhere' if flags.all() else 'nowhere'} in {told}"
+    return ""

@@ -1,0 +1,112 @@
+"""Yes/no questions after an object, put to a model: a head of VQA is asked, a captioner is listened to. Knows no score;
+vlrnn.probes.pope scores what is answered.
+
+Source of the questions: Li et al., Evaluating object hallucination in large vision-language models, EMNLP 2023.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from vlrnn.data.images import open_image, pixels
+from vlrnn.errors import UserError
+from vlrnn.generation.generate import token_log_probs
+from vlrnn.inference.predictor import Predictor
+from vlrnn.nn.encoders.base import Context
+from vlrnn.progress import track
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.text.vocabulary import PAD, UNK
+
+Pair = tuple[str, str]
+"""The file of an image, and what is asked about it: a question, or an object."""
+
+
+def answer(predictor: Predictor, asked: Iterable[Pair], folder: str | Path) -> dict[Pair, str]:
+    """Ask a head of VQA questions about images in a folder; each image is encoded once.
+
+    Raises:
+        UserError: the model captions, or an image cannot be read.
+    """
+    return {
+        (image, question): said.text
+        for image, questions in _by_image(asked)
+        for question, said in zip(questions, predictor.answers(Path(folder) / image, questions), strict=True)
+    }
+
+
+def caption(predictor: Predictor, images: Iterable[str], folder: str | Path) -> dict[str, str]:
+    """Have a captioner caption images in a folder: file -> caption.
+
+    Raises:
+        UserError: the model answers questions, or an image cannot be read.
+    """
+    return {
+        image: predictor.caption(Path(folder) / image).text for image, _ in _by_image((each, "") for each in images)
+    }
+
+
+def likely(predictor: Predictor, asked: Iterable[Pair], folder: str | Path) -> dict[Pair, bool | None]:
+    """Whether a captioner finds an object likely in an image of a folder: at one place of its caption or other it would
+    name it sooner than chance would, which draws one of all the objects that are asked about. None where a word of the
+    name is not known to it.
+
+    Raises:
+        UserError: the model answers questions, or an image cannot be read.
+    """
+    asked = list(asked)
+    chance = -math.log(max(2, len({name for _, name in asked})))
+    found: dict[Pair, bool | None] = {}
+    for image, names in _by_image(asked):
+        ids = {name: _captioner(predictor).vocabulary.encode_text(name) for name in names}
+        known = {name: each for name, each in ids.items() if each and UNK not in each}
+        best = _best(predictor, Path(folder) / image, list(known.values()))
+        found |= {(image, name): None for name in names} | {
+            (image, name): each > chance for name, each in zip(known, best, strict=True)
+        }
+    return found
+
+
+@torch.inference_mode()
+def _best(predictor: Predictor, path: Path, names: Sequence[Sequence[int]]) -> list[float]:
+    """The log probability of each name, as ids, about an image, at that place of the caption where it is largest."""
+    captioner = _captioner(predictor)
+    caption = captioner.vocabulary.encode(predictor.caption(path).tokens)
+    if not names:
+        return []
+    places = range(len(caption) + 1)
+    rows = [torch.tensor([*caption[:place], *name]) for name in names for place in places]
+    tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD).to(predictor.device)
+    memory = captioner.decoder.prepare(_see(predictor, path))
+    log_probs = token_log_probs(captioner.decoder, memory, tokens, tokens.new_zeros(len(tokens)))
+    by_name = log_probs.unflatten(0, (len(names), len(places))).cpu()
+    return [
+        max(float(each[place, place : place + len(name)].sum()) for place in places)
+        for name, each in zip(names, by_name, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def _see(predictor: Predictor, path: Path) -> Context:
+    encoder = predictor.task.encoder
+    image = torch.from_numpy(pixels(open_image(path), encoder.size))
+    context: Context = encoder(image[None].to(predictor.device))
+    return context
+
+
+def _captioner(predictor: Predictor) -> Captioner:
+    if not isinstance(predictor.task, Captioner):
+        raise UserError(f"{predictor.name}: does not caption: it {predictor.task.does}")
+    return predictor.task
+
+
+def _by_image(asked: Iterable[Pair]) -> Iterator[tuple[str, list[str]]]:
+    """Each image with what is asked about it, each once, under a progress bar."""
+    grouped: dict[str, dict[str, None]] = {}
+    for image, text in asked:
+        grouped.setdefault(image, {})[text] = None
+    if not grouped:
+        raise UserError("there is nothing to ask")
+    for image, texts in track(grouped.items(), "asking", unit="images"):
+        yield image, list(texts)

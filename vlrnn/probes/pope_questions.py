@@ -1,0 +1,154 @@
+"""Polls: yes/no questions after objects in images, read from the published files or made of any annotations.
+
+Source: Li et al., Evaluating object hallucination in large vision-language models (POPE), EMNLP 2023, section 4.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from vlrnn.data.records import Id, as_id
+from vlrnn.errors import UserError
+from vlrnn.files import parse_json, read_text, replacing
+from vlrnn.probes.object_annotations import ObjectSets
+
+KINDS = ("random", "popular", "adversarial")
+"""How objects that are not there are chosen: by chance; the most frequent; those that most often come with what is."""
+
+# The published polls have a slip of the pen, "imange", in some questions.
+_ASKED = re.compile(r"is there an? (?P<object>.+?) in the (image|imange|picture|photo)\?", re.IGNORECASE)
+_COCO = re.compile(r"(\d{12})$")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of a poll: whether the `object` is in an image, and whether it is. `image` is its file."""
+
+    id: Id
+    image_id: Id
+    image: str
+    text: str
+    object: str
+    label: bool
+
+
+def read_poll(path: str | Path) -> list[Question]:
+    """The questions of a published file: a JSON object on each line, with `question_id`, `image`, `text`, `label`.
+
+    The image's id is the number that its file's name ends with in twelve digits, as those of COCO do, or else the name,
+    unless `image_id` says it.
+
+    Raises:
+        UserError: a line is not of that form, a question stands twice, or there is none; names file and line.
+    """
+    questions: dict[Id, Question] = {}
+    for place, entry in read_lines(path):
+        for name in ("question_id", "image", "text", "label"):
+            if name not in entry:
+                raise UserError(f"{place}: the field {name!r} is missing")
+        asked = _ASKED.fullmatch(str(entry["text"]).strip())
+        if not asked or entry["label"] not in ("yes", "no"):
+            raise UserError(f"{place}: expected 'Is there a ... in the image?' with the label yes or no")
+        image, id = str(entry["image"]), as_id(str(entry["question_id"]))
+        if id in questions:
+            raise UserError(f"{place}: question {id!r} stands twice")
+        image_id = as_id(str(entry["image_id"])) if "image_id" in entry else _image_id(image)
+        questions[id] = Question(id, image_id, image, entry["text"], asked["object"], entry["label"] == "yes")
+    if not questions:
+        raise UserError(f"{path}: holds no questions")
+    return list(questions.values())
+
+
+def read_lines(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
+    """The objects of a file, a JSON object on each line or a list of them, and where each stands.
+
+    Raises:
+        UserError: it holds anything else.
+    """
+    text = read_text(path)
+    if text.lstrip().startswith("["):
+        found = [(f"{path}: entry {number}", entry) for number, entry in enumerate(parse_json(text, str(path)))]
+    else:
+        lines = ((f"{path}:{number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+        found = [(place, parse_json(line, place)) for place, line in lines]
+    for place, entry in found:
+        if not isinstance(entry, dict) or not isinstance(entry.get("question_id", 0), (int, str)):
+            raise UserError(f"{place}: expected an object with 'question_id'")
+    return found
+
+
+def _image_id(file: str) -> Id:
+    stem = Path(file).stem
+    number = _COCO.search(stem)
+    return int(number[1]) if number else as_id(stem)
+
+
+def make_polls(
+    known: ObjectSets, *, per_image: int = 6, images: int | None = None, seed: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """Make the three polls: of each image the same objects that are there, and as many that are not.
+
+    Args:
+        known: which objects are in which image.
+        per_image: questions about an image, half of them to be answered by yes; fewer where it has fewer objects.
+        images: how many images, drawn by chance; None: all that have an object.
+        seed: of what is drawn.
+
+    Returns:
+        of each kind the lines of its file.
+
+    Raises:
+        UserError: there are no two objects in all, or no image has one.
+    """
+    every, asked = known.names, per_image // 2
+    able = sorted((id for id, objects in known.of.items() if objects and len(objects) < len(every)), key=str)
+    if not able or asked < 1:
+        raise UserError(
+            "no poll can be made: it takes images with an object, and without another, and two questions each"
+        )
+    if images is not None:
+        able = sorted(Random(seed).sample(able, min(images, len(able))), key=str)
+    frequency = Counter(name for objects in known.of.values() for name in objects)
+    together = _together(known.of.values())
+    choose: dict[str, Callable[[Sequence[str], frozenset[str], Random], list[str]]] = {
+        "random": lambda absent, _, random: random.sample(absent, len(absent)),
+        "popular": lambda absent, _, random: sorted(absent, key=lambda name: (-frequency[name], name)),
+        "adversarial": lambda absent, there, _: sorted(
+            absent, key=lambda name: (-sum(together[each, name] for each in there), -frequency[name], name)
+        ),
+    }
+    polls: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for id in able:
+        there = known.of[id]
+        random = Random(f"{seed} {id}")
+        present = random.sample(sorted(there), min(asked, len(there), len(every) - len(there)))
+        absent = [name for name in every if name not in there]
+        for kind, lines in polls.items():
+            for one, other in zip(present, choose[kind](absent, there, random), strict=False):
+                lines.append(_line(len(lines) + 1, id, known.files.get(id), one, "yes"))
+                lines.append(_line(len(lines) + 1, id, known.files.get(id), other, "no"))
+    return polls
+
+
+def _together(sets: Iterable[frozenset[str]]) -> Counter[tuple[str, str]]:
+    """How often two objects are in one image."""
+    return Counter((one, other) for objects in sets for one in objects for other in objects)
+
+
+def _line(number: int, id: Id, file: str | None, name: str, label: str) -> dict[str, Any]:
+    article = "an" if name[:1].lower() in "aeiou" else "a"
+    image = file or (f"{id:012}.jpg" if isinstance(id, int) else id)
+    text = f"Is there {article} {name} in the image?"
+    return {"question_id": number, "image_id": id, "image": image, "text": text, "label": label}
+
+
+def write_polls(folder: str | Path, polls: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write each poll into a file of its own, `random.json` and so on, in the published form."""
+    for kind, lines in polls.items():
+        with replacing(Path(folder) / f"{kind}.json") as file:
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

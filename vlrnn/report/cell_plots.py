@@ -1,0 +1,198 @@
+"""Pictures of probes and studies of cells: dropout, gradient flow, activation scales, memory horizon."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vlrnn.report.drawing import COLOURS, plain, save_figure
+
+_PANELS = {  # what the names of lines begin with -> title, what is on the axis
+    "mean,": ("the mean of activations", "share of what it is without dropout"),
+    "mean square,": ("their mean square", "share of what it is without dropout"),
+    "behind": ("the mean behind a nonlinearity", "training as a share of evaluation"),
+}
+
+
+def draw_dropout(details: Mapping[str, Any]) -> Figure:
+    """Activations over the share that is dropped, in training and in evaluation; and how far a state is still what it
+    would be, step by step, at the middle one of the rates. Dotted is what theory says.
+
+    Args:
+        details: of the probe, `dropout`: `rates`; `activations`, line -> `measured`, scores by rate, and `theory`,
+            values by rate; `states`, group -> row -> `measured` [1 + K], and `theory` where there is one.
+    """
+    found = details["dropout"]
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    axes = list(figure.subplots(2, 2).flat)
+    for axis, (begins, (title, label)) in zip(axes, _PANELS.items(), strict=False):
+        named = {name: line for name, line in found["activations"].items() if name.startswith(begins)}
+        for place, (name, line) in enumerate(named.items()):
+            _over_rates(axis, found["rates"], line, place, plain(name.removeprefix(begins).strip()))
+        axis.set(title=title, xlabel="share dropped, p", ylabel=label, xticks=found["rates"])
+        axis.legend(fontsize=7)
+    middle = f"p = {sorted(found['rates'])[len(found['rates']) // 2]:g}"
+    for place, (name, curves) in enumerate(found["states"][f"alike, {middle}"].items()):
+        axes[3].plot(curves["measured"], color=COLOURS[place % len(COLOURS)], label=plain(name))
+        if "theory" in curves:
+            axes[3].plot(curves["theory"], color=COLOURS[place % len(COLOURS)], linestyle=":", linewidth=0.8)
+    axes[3].set(title=f"a state under dropout, {middle}", xlabel="steps", ylabel="cosine² with the state without")
+    axes[3].set_ylim(bottom=0)
+    axes[3].legend(fontsize=7)
+    return figure
+
+
+def _over_rates(axis: Axes, rates: Sequence[float], line: Mapping[str, Any], place: int, label: str) -> None:
+    colour, marker = COLOURS[place % len(COLOURS)], "ox"[place % 2]  # those that lie on each other are both seen
+    scores = line["measured"]
+    values = [each["value"] for each in scores]
+    reach = [[abs(each[end] - each["value"]) for each in scores] for end in ("low", "high")]
+    axis.errorbar(rates, values, reach, color=colour, marker=marker, linestyle="", label=label)
+    axis.plot(rates, line["theory"], color=colour, linestyle=":", linewidth=0.8)
+
+
+def save_dropout(path: Path, details: Mapping[str, Any]) -> None:
+    """Draw it into a PNG, SVG or PDF file."""
+    save_figure(draw_dropout(details), path)
+
+
+_LEAST, _MOST = 1e-12, 1e12
+"""What is drawn lies between: what is beyond has vanished, or exploded."""
+
+_STYLES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+
+
+def draw_flow(axis: Axes, curves: Mapping[str, Mapping[str, Any]]) -> None:
+    """The share of the gradient that arrives, over the steps that it has come, on a logarithmic scale: a colour for
+    each cell, a line for each number of its layers; thin and dotted what theory says.
+
+    Args:
+        axis: to draw into.
+        curves: name, with the layers behind its last comma -> `shares` [1 + T] and, where there is one, `theory`.
+    """
+    colours: dict[str, str] = {}
+    drawn: dict[str, int] = {}
+    for name, curve in curves.items():
+        cell = name.rpartition(", ")[0] or name
+        colour = colours.setdefault(cell, COLOURS[len(colours) % len(COLOURS)])
+        style = _STYLES[drawn.get(cell, 0) % len(_STYLES)]
+        drawn[cell] = drawn.get(cell, 0) + 1
+        axis.plot(curve["shares"], color=colour, linestyle=style, label=plain(name))
+        if "theory" in curve:
+            axis.plot(curve["theory"], color=colour, linestyle=":", linewidth=0.8)
+    shares = [share for curve in curves.values() for share in curve["shares"] if share > 0]
+    axis.set_yscale("log")
+    axis.set_ylim(max(_LEAST, min(shares, default=1) / 3), min(_MOST, 3 * max(shares, default=1)))
+    axis.set_xlabel("steps back from the loss (dotted: what theory says)")
+    axis.set_ylabel("share of the gradient")
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def save_flow(path: Path, curves: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw them into a PNG, SVG or PDF file."""
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    draw_flow(figure.subplots(), curves)
+    save_figure(figure, path)
+
+
+_SMALLEST, _LARGEST = 1e-6, 1e12
+"""What is drawn lies between: what is beyond has vanished, or exploded."""
+
+_BACK = {"signal": "layers or steps on", "gradient": "layers or steps back"}
+
+
+def draw_scales(details: Mapping[str, Any]) -> Figure:
+    """A panel for the signal and one for the gradient of every way and nonlinearity: a colour for each initialisation,
+    broken where sums are normalised, thin and dotted what theory says; and below what is learnt.
+
+    Args:
+        details: of the probe init, `scales`: group -> row -> `measured` [1 + K], and `theory` where there is one; and
+            `learnt`: task -> row -> `error` and `chance`.
+    """
+    scales, learnt = details["scales"], details["learnt"]
+    columns = list(dict.fromkeys(group.partition(" ")[2] for group in scales))
+    figure = Figure(figsize=(3.2 * max(3, len(columns)), 8), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(2, 1))[:, 0]
+    axes = upper.subplots(2, len(columns), squeeze=False, sharex=True, sharey=True)
+    colours: dict[str, str] = {}
+    for row, what in enumerate(_BACK):
+        for axis, column in zip(axes[row], columns, strict=True):
+            _scales(axis, scales[f"{what} {column}"], colours)
+            axis.set(title=f"{what} {plain(column)}", xlabel=_BACK[what])
+        axes[row][0].set_ylabel("root mean square")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    told = "broken: normalised; dotted: what theory says"
+    largest = max((max(curves["measured"]) for rows in scales.values() for curves in rows.values()), default=1)
+    axes[0][0].set_ylim(_SMALLEST, min(3 * largest, _LARGEST))
+    upper.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, title=told, title_fontsize=8)
+    panels = lower.subplots(1, len(learnt), squeeze=False, sharey=True, width_ratios=list(map(len, learnt.values())))
+    for axis, (task, rows) in zip(panels[0], learnt.items(), strict=True):
+        _learnt(axis, rows, [colours.get(name, COLOURS[-1]) for name in rows])
+        axis.set_title(f"learning {plain(task)}", fontsize=9)
+    lower.axes[0].set_ylabel("error as a share of chance")
+    return figure
+
+
+def _scales(axis: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]], colours: dict[str, str]) -> None:
+    for name, curves in rows.items():
+        initialisation, _, normalised = name.partition(", ")
+        colour = colours.setdefault(initialisation, COLOURS[len(colours) % len(COLOURS)])
+        label = None if normalised else plain(initialisation)
+        width = 3 - 0.4 * list(colours).index(initialisation)  # some lie on each other: the later ones are thinner
+        style = "--" if normalised else "-"
+        axis.plot(_seen(curves["measured"]), color=colour, linestyle=style, linewidth=width, label=label)
+        if "theory" in curves:
+            axis.plot(_seen(curves["theory"]), color=colour, linestyle=":", linewidth=0.8)
+    axis.set_yscale("log")
+
+
+def _seen(curve: Sequence[float]) -> list[float]:
+    """What has vanished goes down to the lower edge, so that it is seen."""
+    return [max(each, _SMALLEST) for each in curve]
+
+
+def _learnt(axis: Axes, rows: Mapping[str, Mapping[str, Any]], colours: Sequence[str]) -> None:
+    shares = [each["error"]["value"] / each["chance"]["value"] for each in rows.values()]
+    reach = [
+        [abs(each["error"][end] - each["error"]["value"]) / each["chance"]["value"] for each in rows.values()]
+        for end in ("low", "high")
+    ]
+    axis.bar(range(len(rows)), shares, yerr=reach, color=colours, error_kw={"elinewidth": 1})
+    axis.axhline(1, linestyle=":", color=COLOURS[-1])
+    axis.set_xticks(range(len(rows)), [plain(name).replace(" ", "\n") for name in rows], fontsize=8)
+    axis.grid(axis="x", visible=False)
+
+
+def save_scales(path: Path, details: Mapping[str, Any]) -> None:
+    """Draw it into a PNG, SVG or PDF file."""
+    save_figure(draw_scales(details), path)
+
+
+def draw_horizon(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> Figure:
+    """A panel for each task: the error over lengths, a line for each cell; dotted, below what it counts as solved."""
+    figure = Figure(figsize=(5.2 * len(scores), 3.6), layout="constrained")
+    for axis, (task, cells) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
+        for place, (cell, found) in enumerate(cells.items()):
+            errors = [found[f"at_{length}"] for length in settings["lengths"]]
+            values = [each["value"] for each in errors]
+            reach = [
+                [each["value"] - each["low"] for each in errors],
+                [each["high"] - each["value"] for each in errors],
+            ]
+            axis.errorbar(
+                settings["lengths"], values, reach, color=COLOURS[place % len(COLOURS)], marker="o", label=plain(cell)
+            )
+        axis.axhline(settings["solved_below"][task], linestyle=":", color=COLOURS[-1])
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(settings["lengths"], [str(length) for length in settings["lengths"]])
+        axis.set(title=task, xlabel="length, steps", ylabel=settings["measures"][task])
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def save_horizon(path: Path, scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Draw it into a PNG, SVG or PDF file."""
+    save_figure(draw_horizon(scores, settings), path)

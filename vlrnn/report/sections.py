@@ -1,0 +1,168 @@
+"""Sections of a report about probes and studies: a row per score, and cases with their images.
+
+Reads the JSON form of a finding or a study; independent of the probe that wrote it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from vlrnn.data.records import Id, as_id
+from vlrnn.report.cell_plots import draw_horizon
+from vlrnn.report.drawing import drawn, number
+from vlrnn.report.group import Group
+from vlrnn.report.items import Pictures
+from vlrnn.report.run import Run
+from vlrnn.report.study_plots import draw_dose_response, draw_recurrences, draw_sweep
+from vlrnn.runs import read_result
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """A score, by the names of its groups and its own, and what the baselines have there, None where they have none."""
+
+    label: str
+    score: Any
+    beside: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A telling case: its example's id, the number of its picture, if it is known, and what the probe says of it."""
+
+    id: Id
+    picture: int | None
+    told: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """One probe of one run. `details` are what pictures are drawn from."""
+
+    name: str
+    run: str
+    baselines: Sequence[str]
+    rows: Sequence[ProbeRow]
+    cases: Sequence[Case]
+    details: Mapping[str, Any]
+    notes: Sequence[str]
+    not_computed: Mapping[str, str]
+
+
+def probed(group: Group, pictures: Pictures) -> list[Probed]:
+    """The probes of a group's runs, those of one name behind each other."""
+    of_image = {example.image_id: example for example in group.examples.values()}
+    places = {id: example.image for id, example in (of_image | dict(group.examples)).items()}
+    found = []
+    for name in sorted({name for run in group.runs for name in run.probes}):
+        for run in group.runs:
+            if name in run.probes:
+                images = {
+                    id: pictures.number(run.image_root / place) for id, place in _wanted(run.probes[name], places)
+                }
+                found.append(_probed(name, run, run.probes[name], images))
+    return found
+
+
+def _wanted(finding: Mapping[str, Any], places: Mapping[Id, str]) -> list[tuple[Id, str]]:
+    ids = [as_id(str(case.get("id", ""))) for case in finding.get("cases", ())]
+    return [(id, places[id]) for id in ids if id in places]
+
+
+def _probed(name: str, run: Run, finding: Mapping[str, Any], images: Mapping[Id, int]) -> Probed:
+    baselines = {row: dict(_flat(scores)) for row, scores in finding.get("baselines", {}).items()}
+    rows = [
+        ProbeRow(label, score, [scores.get(label) for scores in baselines.values()])
+        for label, score in _flat(finding["scores"])
+    ]
+    cases = []
+    for case in finding.get("cases", ()):
+        id = as_id(str(case.get("id", "")))
+        told = {key: _told(value) for key, value in case.items() if key != "id"}
+        cases.append(Case(id, images.get(id), told))
+    notes, details, absent = finding.get("notes", ()), finding.get("details", {}), finding.get("not_computed", {})
+    own, shown = finding["settings"].get("split"), run.settings.get("split")
+    elsewhere = [f"of {own}, where the scores of this report are of {shown}"] if own and shown and own != shown else []
+    notes = [*elsewhere, *map(str, notes)]
+    return Probed(name, run.name, list(baselines), rows, cases, details, notes, absent)
+
+
+def _flat(scores: Any, groups: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if not isinstance(scores, Mapping):
+        return
+    for name, score in scores.items():
+        if number(score) is not None:
+            yield ": ".join((*groups, name)), score
+        else:
+            yield from _flat(score, (*groups, name))
+
+
+def _told(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A study: its name, its folder, and rows of a group's name and its score in each of the columns, None where it has
+    none. `found` is all of its `metrics.json`, which a picture is drawn from."""
+
+    name: str
+    folder: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Any]]]
+    notes: Sequence[str]
+    settings: Mapping[str, Any]
+    found: Mapping[str, Any]
+
+
+def load_study(folder: str | Path) -> Studied | None:
+    """Read the folder of a study; None where it is that of something else.
+
+    Raises:
+        UserError: its `metrics.json` is broken.
+    """
+    path = Path(folder) / "metrics.json"
+    found = read_result(path) if path.is_file() else {"scores": {}, "settings": {}}
+    name = found["settings"].get("study")
+    if not isinstance(name, str):
+        return None
+    groups: dict[str, dict[str, Any]] = {}
+    for place, score in _scores(found["scores"]):
+        groups.setdefault(": ".join(place[:-1]), {})[place[-1]] = score
+    columns = list(dict.fromkeys(column for scores in groups.values() for column in scores))
+    rows = [(group, [scores.get(column) for column in columns]) for group, scores in groups.items()]
+    notes = [str(note) for note in found.get("notes", ())]
+    return Studied(name, str(folder), columns, rows, notes, found["settings"], found)
+
+
+def _scores(tree: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if number(tree) is not None:
+        yield place or ("",), tree
+    elif isinstance(tree, Mapping):
+        for name, each in tree.items():
+            yield from _scores(each, (*place, str(name)))
+
+
+def study_picture(study: Studied) -> Markup:
+    """What the study's own picture shows; nothing of a study that has none, or whose scores it cannot be drawn from."""
+    draw = _PICTURES.get(study.name)
+    try:
+        return drawn(draw)(study.found) if draw else Markup()
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError):  # written by hand, or by another version
+        return Markup()
+
+
+def _of_scores(draw: Callable[[Any, Any], Figure]) -> Callable[[Any], Figure]:
+    return lambda found: draw(found["scores"], found["settings"])
+
+
+_PICTURES: dict[str, Callable[[Any], Figure]] = {
+    "dose-response": _of_scores(draw_dose_response),
+    "horizon": _of_scores(draw_horizon),
+    "recurrences": _of_scores(draw_recurrences),
+    "sweep": lambda found: draw_sweep(found["details"], found["settings"]),
+}

@@ -1,0 +1,1 @@
+"""Studies of recurrences by themselves, without a data set."""

@@ -1,0 +1,279 @@
+"""What dropout does to activations, by both of its conventions, and to what a recurrence carries: how far training is
+from evaluation.
+
+Sources: Srivastava et al., Dropout, JMLR 2014; Wang and Manning, Fast dropout training, ICML 2013 (sums of many dropped
+numbers are next to normal); Gal and Ghahramani, A theoretically grounded application of dropout in recurrent neural
+networks, NeurIPS 2016 (one mask for a sequence).
+
+Shapes: M masks, B rows, D width, K steps, L layers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.polynomial.hermite_e import hermegauss
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.nn.recurrent.base import that_speaks
+from vlrnn.nn.recurrent.spec import named_cell
+from vlrnn.probes.finding import Finding
+from vlrnn.progress import track
+from vlrnn.studies.fitting import one_thread
+
+_ROWS, _MASKS = 32, 100
+_NODES = 32  # of an integral
+
+
+class Convention(NamedTuple):
+    """What becomes of values of which a share p is dropped: in `training` by what is kept, 1 or 0, and in
+    `evaluation`."""
+
+    training: Callable[[Tensor, Tensor, float], Tensor]
+    evaluation: Callable[[Tensor, float], Tensor]
+
+
+CONVENTIONS = {
+    "classic": Convention(lambda values, kept, p: values * kept, lambda values, p: values * (1 - p)),
+    "inverted": Convention(lambda values, kept, p: values * kept / (1 - p), lambda values, p: values),
+}
+"""`classic` is Srivastava's, section 4; `inverted` is torch's, and that of all vlrnn."""
+
+NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: each of the `rates`, the share p that is dropped; over `steps` of a recurrence; with a `width`.
+    `cell`: a recurrence by its name (see `named_cell`), whose own dropout, between its layers, stands beside dropout of
+    a state. `draws`: of values, weights and masks."""
+
+    rates: Sequence[float] = (0.1, 0.3, 0.5)
+    cell: str = "lstm"
+    steps: int = 10
+    width: int = 128
+    draws: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.rates or not all(0 <= rate < 1 for rate in self.rates):
+            raise UserError("--rates must name one at least, each of them from 0 to below 1")
+        for option, least in (("steps", 1), ("width", 2), ("draws", 1)):
+            if getattr(self, option) < least:
+                raise UserError(f"--{option} must be at least {least}, not {getattr(self, option)}")
+
+
+_SHARES = ("mean", "mean square", *(f"behind {name}" for name in NONLINEARITIES))
+_TOLD = {"alike": "alike", "mean": "mean state"}
+
+
+class Carried(NamedTuple):
+    """A state under dropout beside the same without it, after 0..K steps [1 + K], means over rows: the square of their
+    cosine, `alike`, and the size of what points the same way, as a share, `mean`."""
+
+    alike: np.ndarray
+    mean: np.ndarray
+
+
+@one_thread()
+def dropout(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
+    """How large activations are in training, over many masks, and in evaluation; and how much of a state is left under
+    dropout, step by step.
+
+    Values are the positive parts of normal numbers. Behind a nonlinearity there are as many units, whose weights are
+    normal, with the mean square 2 / D.
+
+    Returns:
+        of each convention the `mean` of values, and their `mean square`, by rate, in training and in evaluation, as
+        shares of what they were; and how large the mean over masks is `behind relu` and `behind tanh` in training, as a
+        share of evaluation. By rate, how far states are `alike` after all steps, and their `mean state` (see
+        `Carried`). The row `theory` has what is expected, where that is known. `details` have all of the steps.
+
+    Raises:
+        UserError: there is no such cell, or it is not causal.
+    """
+    that_speaks(named_cell(plan.cell, plan.width, width=plan.width, layers=2))
+    means = MeansByImage(list(range(plan.draws)), resamples, seed)
+    groups = [f"{what}, {name}" for what in _SHARES for name in CONVENTIONS]
+    scores: dict[str, Any] = {group: {} for group in groups}
+    theory: dict[str, Any] = {group: {} for group in groups}
+    curves: dict[str, Any] = {}
+    for rate in track(plan.rates, "rates"):
+        drawn = [_shares(rate, plan.width, seed + draw) for draw in range(plan.draws)]
+        for found, shares in zip((scores, theory), zip(*drawn, strict=True), strict=True):
+            for group in groups:
+                rows = shares[0][group]
+                found[group] |= means.of({row: np.array([each[group][row] for each in shares]) for row in rows})
+    lines = _lines(scores, theory)
+    for rate in track(plan.rates, "rates"):
+        states = _states(plan, rate, seed)
+        for what, known in _expected(plan, rate)._asdict().items():
+            group = f"{_TOLD[what]}, p = {rate:g}"
+            along = {way: np.stack([getattr(each, what) for each in drawn]) for way, drawn in states.items()}
+            scores[group] = means.of({way: each[:, -1] for way, each in along.items()})
+            ends = {way: float(each[-1]) for way, each in known.items()}
+            theory[group] = {way: {"value": each, "low": each, "high": each, "n": 1} for way, each in ends.items()}
+            curves[group] = {way: {"measured": each.mean(0).tolist()} for way, each in along.items()}
+            for way, each in known.items():
+                curves[group][way]["theory"] = each.tolist()
+    return Finding(
+        scores=scores,
+        settings={
+            **vars(plan),
+            "rows": _ROWS,
+            "masks": _MASKS,
+            "bootstrap": {"over": "draws", "resamples": resamples, "seed": seed, "level": 0.95},
+        },
+        baselines={"theory": theory},
+        details={"dropout": {"rates": list(plan.rates), "activations": lines, "states": curves}},
+    )
+
+
+# Activations.
+
+Shares = dict[str, dict[str, float]]
+"""Group -> row -> a share."""
+
+
+def _shares(rate: float, width: int, seed: int) -> tuple[Shares, Shares]:
+    """Of one draw of values, weights and masks, what is measured, and what is expected."""
+    torch.manual_seed(seed)
+    values = torch.randn(_ROWS, width, dtype=torch.float64).relu()
+    weight = torch.randn(width, width, dtype=torch.float64) * (2 / width) ** 0.5
+    kept = (torch.rand(_MASKS, _ROWS, width, dtype=torch.float64) >= rate).double()
+    measured: Shares = {}
+    theory: Shares = {}
+    for name, convention in CONVENTIONS.items():
+        modes = {
+            f"p = {rate:g}, training": convention.training(values, kept, rate),
+            f"p = {rate:g}, evaluation": convention.evaluation(values, rate),
+        }
+        trained, evaluated = modes.values()
+        scale = float(convention.evaluation(torch.ones(()), rate))
+        measured[f"mean, {name}"] = {mode: float(each.mean() / values.mean()) for mode, each in modes.items()}
+        theory[f"mean, {name}"] = dict.fromkeys(modes, scale)
+        squares = {mode: float(each.square().mean() / values.square().mean()) for mode, each in modes.items()}
+        measured[f"mean square, {name}"] = squares
+        theory[f"mean square, {name}"] = dict(zip(modes, (scale**2 / (1 - rate), scale**2), strict=True))
+        sums = evaluated @ weight.T
+        deviation = (evaluated.square() @ weight.T.square() * rate / (1 - rate)).sqrt()
+        for behind, function in NONLINEARITIES.items():
+            mean, expected = function(trained @ weight.T).mean(0), mean_behind(function, sums, deviation)
+            measured[f"behind {behind}, {name}"] = {f"p = {rate:g}": _size(mean, function(sums))}
+            theory[f"behind {behind}, {name}"] = {f"p = {rate:g}": _size(expected, function(sums))}
+    return measured, theory
+
+
+def mean_behind(function: Callable[[Tensor], Tensor], mean: Tensor, deviation: Tensor) -> Tensor:
+    """The mean of a function of normal numbers, of each mean and standard deviation [...]."""
+    places, masses = (torch.from_numpy(each) for each in hermegauss(_NODES))
+    return function(mean[..., None] + deviation[..., None] * places) @ (masses / masses.sum())
+
+
+def _size(mean: Tensor, evaluated: Tensor) -> float:
+    """How large what is said on average is as a share of what is said in evaluation, both [B, D], summed over all. What
+    has the other sign counts against it."""
+    return float((mean * torch.where(evaluated < 0, -1.0, 1.0)).sum() / evaluated.abs().sum())
+
+
+def _lines(scores: dict[str, Any], theory: dict[str, Any]) -> dict[str, Any]:
+    """For a picture: of each group, in training and in evaluation where both are told, a score by rate and the value in
+    theory."""
+    lines: dict[str, Any] = {}
+    for group, rows in scores.items():
+        for row, score in rows.items():
+            _, comma, mode = row.partition(", ")
+            line = lines.setdefault(group + comma + mode, {"measured": [], "theory": []})
+            line["measured"].append(score)
+            line["theory"].append(theory[group][row]["value"])
+    return lines
+
+
+# States.
+
+
+def _states(plan: Plan, rate: float, seed: int) -> dict[str, list[Carried]]:
+    """All draws, by what becomes of a state."""
+    found: dict[str, list[Carried]] = {}
+    for draw in range(plan.draws):
+        torch.manual_seed(seed + draw)
+        start = torch.randn(_ROWS, plan.width, dtype=torch.float64)
+        turn = nn.init.orthogonal_(torch.empty(plan.width, plan.width, dtype=torch.float64))
+        for carrier, matrix in (("carried", None), ("mixed", turn)):
+            for masks, anew in (("a mask a step", True), ("one mask", False)):
+                each = drop_state(start, matrix, rate, anew, plan.steps)
+                found.setdefault(f"{carrier}, {masks}", []).append(each)
+        for number, each in enumerate(between_layers(plan.cell, rate, plan.steps, plan.width), 1):
+            found.setdefault(f"{plan.cell}, layer {number}", []).append(each)
+    return found
+
+
+def drop_state(start: Tensor, matrix: Tensor | None, rate: float, anew: bool, steps: int) -> Carried:
+    """Drop numbers of a state before every step, by the inverted convention.
+
+    Args:
+        start: [B, D].
+        matrix: that a step multiplies it by, [D, D]; None: it stays as it is, as in the cell of an LSTM whose forget
+            gates are open.
+        rate: p.
+        anew: every step drops others; or all drop the same.
+        steps: K.
+    """
+    clean, dropped = [start], [start]
+    for number in range(steps):
+        if anew or number == 0:
+            kept = (torch.rand(start.shape) >= rate).double()
+        for states, state in ((clean, clean[-1]), (dropped, CONVENTIONS["inverted"].training(dropped[-1], kept, rate))):
+            states.append(state if matrix is None else state @ matrix.T)
+    return beside(torch.stack(dropped), torch.stack(clean))
+
+
+def between_layers(cell: str, rate: float, steps: int, width: int) -> list[Carried]:
+    """What each of two layers of a cell says in training beside evaluation, by the same weights and the same inputs,
+    normal numbers; dropout is the cell's own."""
+    recurrence = named_cell(cell, width, width=width, layers=2, dropout=rate).double()
+    inputs = torch.randn(steps, _ROWS, width, dtype=torch.float64)
+    said = []
+    with torch.no_grad():
+        for training in (True, False):
+            recurrence.train(training)
+            state = recurrence.initial_state(_ROWS)
+            outputs = []
+            for x in inputs:
+                _, state = recurrence.step(x, state)
+                outputs.append(recurrence.layer_outputs(state))
+            said.append(torch.stack(outputs))  # [K, B, L, D]
+    found = [beside(trained, evaluated) for trained, evaluated in zip(*(each.unbind(2) for each in said), strict=True)]
+    return [Carried(*(np.concatenate([[1.0], each]) for each in layer)) for layer in found]
+
+
+def beside(dropped: Tensor, clean: Tensor) -> Carried:
+    """States [K, B, D], with dropout and without."""
+    inner, size = (dropped * clean).sum(-1), clean.square().sum(-1)
+    sizes = dropped.square().sum(-1) * size
+    cosine = torch.where(sizes > 0, inner.square() / sizes.clamp(min=torch.finfo(sizes.dtype).tiny), 0.0)
+    return Carried(cosine.mean(1).numpy(), (inner / size).mean(1).numpy())
+
+
+class _Known(NamedTuple):
+    """What is known of each, by what becomes of a state [1 + K]."""
+
+    alike: dict[str, np.ndarray]
+    mean: dict[str, np.ndarray]
+
+
+def _expected(plan: Plan, rate: float) -> _Known:
+    """Of what is carried as it is, numbers are left that no step has dropped, and they grow at each step. What is mixed
+    loses the same share at every step, be the mask a new one or not, until it is as far off as chance is, 1 / D."""
+    steps = np.arange(plan.steps + 1.0)
+    left, same = (1 - rate) ** steps, np.ones(plan.steps + 1)
+    once = np.where(steps > 0, 1 - rate, 1.0)
+    mixed = left + (1 - left) / plan.width
+    alike = {"carried, a mask a step": left, "carried, one mask": once}
+    alike |= {"mixed, a mask a step": mixed, "mixed, one mask": mixed, f"{plan.cell}, layer 1": same}
+    mean = {"carried, a mask a step": same, "carried, one mask": once / left}
+    mean |= {"mixed, a mask a step": same, f"{plan.cell}, layer 1": same}
+    return _Known(alike, mean)

@@ -1,0 +1,257 @@
+"""Memory horizon of recurrences: the longest length at which a cell solves tasks of memory alone (copying, adding),
+within one training budget.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, write_json
+from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.nn.recurrent.base import Recurrence, that_speaks
+from vlrnn.nn.recurrent.spec import file_name, named_cell
+from vlrnn.probes.finding import Finding
+from vlrnn.progress import track
+from vlrnn.studies.jobs import keep_plan, two_processes
+
+
+class Asked(NamedTuple):
+    """Rows of a task: what is heard `inputs` [B, T, I], and what is wanted of the last steps, `targets` [B, ...]."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class MemoryTask:
+    """The interface. A row of length N holds back for N steps, or has what counts among N.
+
+    Attributes:
+        inputs, outputs: I and O.
+        measure: what `error` is.
+        chance: the error of an answer that hangs on nothing that was heard.
+        solved: the error below which it is remembered.
+    """
+
+    inputs: int
+    outputs: int
+    measure: str
+    chance: float
+    solved: float
+
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> Asked:
+        """Rows of a length."""
+        raise NotImplementedError
+
+    def loss(self, said: Tensor, targets: Tensor) -> Tensor:
+        """What is minimised, of all that is said [B, T, O]."""
+        raise NotImplementedError
+
+    def error(self, said: Tensor, targets: Tensor) -> float:
+        """How wrong that is."""
+        raise NotImplementedError
+
+
+class Copying(MemoryTask):
+    """Some symbols; N steps of nothing; a sign; and the symbols again (Hochreiter and Schmidhuber 1997, section 5; in
+    this form Arjovsky, Shah, Bengio 2016, section 5.1).
+
+    Args:
+        symbols: how many there are.
+        items: how many are to be kept.
+    """
+
+    measure = "share of symbols wrong"
+    solved = 0.05
+
+    def __init__(self, symbols: int = 4, items: int = 4) -> None:
+        self.symbols, self.items = symbols, items
+        self.inputs, self.outputs = symbols + 2, symbols  # nothing, and the sign
+        self.chance = 1 - 1 / symbols
+
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> Asked:
+        wanted = torch.randint(0, self.symbols, (rows, self.items), generator=generator)
+        heard = torch.full((rows, 2 * self.items + length), self.symbols)
+        heard[:, : self.items] = wanted
+        heard[:, self.items + length] = self.symbols + 1
+        return Asked(F.one_hot(heard, self.inputs).float(), wanted)
+
+    def loss(self, said: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(said[:, -self.items :].flatten(0, 1), targets.flatten())
+
+    def error(self, said: Tensor, targets: Tensor) -> float:
+        return float((said[:, -self.items :].argmax(-1) != targets).float().mean())
+
+
+class Adding(MemoryTask):
+    """N numbers between 0 and 1, of which two are marked, one in each half; their sum is wanted (Hochreiter and
+    Schmidhuber 1997, section 5.4)."""
+
+    inputs, outputs = 2, 1
+    measure = "mean squared error"
+    chance = 1 / 6  # of saying 1, the variance of the sum
+    solved = 0.01
+
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> Asked:
+        numbers = torch.rand(rows, length, generator=generator)
+        marks = torch.zeros(rows, length)
+        half = length // 2
+        for begin, end in ((0, half), (half, length)):
+            marks.scatter_(1, torch.randint(begin, end, (rows, 1), generator=generator), 1.0)
+        return Asked(torch.stack([numbers, marks], -1), (numbers * marks).sum(1))
+
+    def loss(self, said: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(said[:, -1, 0], targets)
+
+    def error(self, said: Tensor, targets: Tensor) -> float:
+        return float(self.loss(said, targets))
+
+
+TASKS: dict[str, MemoryTask] = {"copy": Copying(), "add": Adding()}
+
+_TESTED = 1000  # rows
+_CLIP = 1.0
+_WARMUP = 0.05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is learnt: each task at each of the `lengths`, with `seeds` draws of weights and rows, in `steps` of AdamW
+    on batches of `rows`, whose learning rate rises to `lr` and falls to nothing; cells are `width` wide."""
+
+    tasks: Sequence[str] = tuple(TASKS)
+    lengths: Sequence[int] = (8, 16, 32, 64, 128)
+    seeds: int = 2
+    steps: int = 1000
+    rows: int = 64
+    width: int = 64
+    lr: float = 1e-2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if task not in TASKS:
+                raise UserError(f"--tasks: there is no {task}; there are {', '.join(TASKS)}")
+        if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 2:
+            raise UserError("--lengths must rise from 2 at least")
+        for name in ("seeds", "steps", "rows", "width"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if not self.lr > 0:
+            raise UserError(f"--lr must be above 0, not {self.lr}")
+
+
+def horizon(
+    out: str | Path, cells: Sequence[str], plan: Plan, *, resamples: int = 1000, overwrite: bool = False
+) -> Finding:
+    """Run it all into a folder. What is there of an earlier call with the same plan is not learnt again.
+
+    Args:
+        out: the folder; gets `learnt/TASK-CELL-SEED.json`.
+        cells: see `vlrnn.nn.recurrent.spec`.
+        plan: what is learnt.
+        resamples: of the bootstrap over seeds.
+        overwrite: move what is in the folder aside first.
+
+    Returns:
+        task -> cell -> `horizon`, in steps, 0 where no length was solved, and `at_N`, the error at each length. The row
+        `chance` has the error of whoever remembers nothing.
+
+    Raises:
+        UserError: there is no such cell, it is not causal, or the folder holds another plan.
+    """
+    out = Path(out)
+    if not cells:
+        raise UserError("--cells names no recurrence")
+    for cell in cells:
+        that_speaks(named_cell(cell, 1, width=plan.width))
+    kept = {**asdict(plan), "tasks": list(plan.tasks), "lengths": list(plan.lengths), "seeds": None}
+    keep_plan(out, kept, overwrite=overwrite)
+    jobs = [(task, cell, plan.seed + number) for number in range(plan.seeds) for task in plan.tasks for cell in cells]
+    _learn_all([job for job in jobs if not _kept(out, *job).is_file()], out, plan)
+    errors = {job: read_json(_kept(out, *job))["errors"] for job in jobs}
+    means = MeansByImage(list(range(plan.seeds)), resamples, plan.seed)
+    scores: dict[str, dict[str, Any]] = {}
+    for task in plan.tasks:
+        for cell in cells:
+            found = np.array([errors[task, cell, plan.seed + number] for number in range(plan.seeds)])
+            reached = {"horizon": _reached(found < TASKS[task].solved, plan.lengths)}
+            scores.setdefault(task, {})[cell] = means.of(
+                reached | {f"at_{length}": found[:, place] for place, length in enumerate(plan.lengths)}
+            )
+    return Finding(
+        scores,
+        settings={**asdict(plan), "tested": _TESTED, "clip": _CLIP}
+        | {"measures": {task: TASKS[task].measure for task in plan.tasks}}
+        | {"solved_below": {task: TASKS[task].solved for task in plan.tasks}},
+        baselines={"chance": {task: {cell: _chance(task, plan) for cell in cells} for task in plan.tasks}},
+    )
+
+
+def _reached(solved: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """The longest of the lengths up to which all are solved [seeds], of what is solved [seeds, lengths]."""
+    count = np.logical_and.accumulate(solved, 1).sum(1)
+    reached: np.ndarray = np.array([0, *lengths])[count]
+    return reached
+
+
+def _chance(task: str, plan: Plan) -> dict[str, Any]:
+    error = TASKS[task].chance
+    same = {"value": error, "low": error, "high": error, "n": 1}
+    return {f"at_{length}": same for length in plan.lengths}
+
+
+def _kept(out: Path, task: str, cell: str, seed: int) -> Path:
+    return out / "learnt" / f"{task}-{file_name(cell)}-{seed}.json"
+
+
+def _learn_all(jobs: Sequence[tuple[str, str, int]], out: Path, plan: Plan) -> None:
+    with two_processes() as pool:
+        runs = [pool.submit(learn, out, plan, *job) for job in jobs]
+        for run in track(as_completed(runs), "learning", total=len(runs), unit="cells"):
+            run.result()
+
+
+def learn(out: Path, plan: Plan, task: str, cell: str, seed: int) -> None:
+    """Learn a task at all lengths, and keep the errors."""
+    errors = [_error(TASKS[task], cell, length, plan, seed) for length in plan.lengths]
+    write_json(_kept(out, task, cell, seed), {"errors": errors})
+
+
+class _Answering(nn.Module):
+    """A recurrence, and of all that it says a linear map."""
+
+    def __init__(self, recurrence: Recurrence, outputs: int) -> None:
+        super().__init__()
+        self.recurrence = recurrence
+        self.output = nn.Linear(recurrence.width, outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        said, _ = self.recurrence.scan(inputs, self.recurrence.initial_state(len(inputs)))
+        return self.output(said)
+
+
+def _error(task: MemoryTask, cell: str, length: int, plan: Plan, seed: int) -> float:
+    """Learn from nothing at one length, and be tested on rows that were not seen."""
+    torch.manual_seed(seed)
+    drawing = torch.Generator().manual_seed(seed + 1)
+    model = _Answering(named_cell(cell, task.inputs, width=plan.width), task.outputs)
+    optimizer = torch.optim.AdamW(model.parameters(), plan.lr, weight_decay=0.0, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.lr, plan.steps + 1, pct_start=_WARMUP)
+    for _ in range(plan.steps):
+        asked = task.draw(plan.rows, length, drawing)
+        optimizer.zero_grad()
+        task.loss(model(asked.inputs), asked.targets).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+        optimizer.step()
+        schedule.step()
+    asked = task.draw(_TESTED, length, drawing)
+    with torch.inference_mode():
+        return task.error(model(asked.inputs), asked.targets)

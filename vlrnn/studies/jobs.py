@@ -1,0 +1,120 @@
+"""Jobs of a study: training of recipes over synthetic scenes in two processes, resumed by a plan."""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from vlrnn.errors import UserError
+from vlrnn.files import aside, move_aside, read_json, replacing, write_json
+from vlrnn.processes import workers
+from vlrnn.progress import say
+from vlrnn.studies.pretraining import pretrain
+from vlrnn.studies.scene_recipes import CNN, Recipe
+from vlrnn.training.cli import run_recipe
+from vlrnn.training.run_start import OVERWRITE, contents
+from vlrnn.yaml_text import read_yaml
+
+
+def two_processes() -> AbstractContextManager[ProcessPoolExecutor]:
+    """Networks as small as these gain little from a second thread: two train side by side, with one each."""
+    return workers(2, _on_one_thread)
+
+
+def _on_one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def pretrain_cnn(scenes: Path, out: Path, seed: int, epochs: int = 3) -> tuple[float, float]:
+    """Pretrain the recipes' CNN on the captioned scenes of a folder into a file of weights.
+
+    Returns:
+        the share of objects that it tells right, in 0..1, and the seconds it took.
+    """
+    began = time.monotonic()
+    pl.seed_everything(seed, verbose=False)
+    accuracy = pretrain(scenes / "captions", out, first="conv1", epochs=epochs, lr=8e-3, **CNN)
+    return accuracy, time.monotonic() - began
+
+
+def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None = None) -> float:
+    """Train by a recipe, and score the best checkpoint; the run folder has all of it, and in `output.txt` what was
+    printed. What is there by the same recipe is not done again, and training that was interrupted goes on.
+
+    Args:
+        run: the run folder.
+        recipe: is told of it.
+        tests: run folder -> data set whose test split is scored into it, one after the other; by default the recipe's
+            own, into `run`.
+
+    Returns:
+        the seconds it took.
+
+    Raises:
+        UserError: the folder holds a run by another recipe.
+    """
+    began = time.monotonic()
+    recipe["trainer"]["default_root_dir"] = str(run)
+    tests = tests or {run: Path(recipe["data"]["root"])}
+    path, done = run / "recipe.yaml", run / "seconds.json"
+    if contents(run):
+        before = read_yaml(path) if path.is_file() else None
+        if _without_places(before) != _without_places(recipe):
+            raise UserError(f"{run}: holds {contents(run)} by another recipe; choose another --out, or --overwrite it")
+    if done.is_file() and all((into / "metrics.json").is_file() for into in tests):
+        return float(read_json(done))
+    with replacing(path) as file:
+        yaml.safe_dump(recipe, file, sort_keys=False)
+    best = ["--config", str(path), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
+    # Two at a time would write through each other.
+    with (run / "output.txt").open("a", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
+        run_recipe("fit", ["--config", str(path), "--ckpt_path", "last"])
+        for into, root in tests.items():
+            run_recipe("test", [*best, "--data.root", str(root), "--trainer.default_root_dir", str(into)])
+    seconds = round(time.monotonic() - began, 1)
+    write_json(done, seconds)
+    return seconds
+
+
+def _without_places(tree: Any) -> Any:
+    """A recipe without where files lie, for the folder of a study may have another name by now."""
+    if isinstance(tree, dict):
+        return {key: _without_places(value) for key, value in tree.items()}
+    return None if isinstance(tree, str) and "/" in tree else tree
+
+
+def keep_plan(out: Path, plan: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    """Note the plan in the folder, `plan.json`, or see that it is the one there.
+
+    Args:
+        out: the folder.
+        plan: as JSON has it.
+        overwrite: move what is there aside first, whatever its plan.
+
+    Raises:
+        UserError: it is another, and names what differs; or the folder holds results and no plan.
+    """
+    path = out / "plan.json"
+    if path.exists() or contents(out):
+        if overwrite:
+            say(f"{out}: what was there is in {move_aside(out)} now")
+        else:
+            _see_that_it_is_the_one(out, path, plan)
+    write_json(path, dict(plan))
+
+
+def _see_that_it_is_the_one(out: Path, path: Path, plan: Mapping[str, Any]) -> None:
+    kept = read_json(path) if path.exists() else None
+    other = kept if isinstance(kept, dict) else {}
+    differing = [name for name in {**other, **plan} if other.get(name) != plan.get(name)]
+    if kept is None or differing:
+        held = f"another plan ({', '.join(differing)})" if kept else f"{contents(out)}, and no plan"
+        raise UserError(
+            f"{path if kept else out}: holds {held}; choose another --out, or {OVERWRITE.format(aside(out))}"
+        )

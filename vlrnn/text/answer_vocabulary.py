@@ -1,0 +1,85 @@
+"""The closed set of answers that a classifier chooses from, how often each was right, and what annotators' answers
+are worth."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+from vlrnn.config import Part
+from vlrnn.errors import UserError
+
+
+class AnswerSet(Part):
+    """Answers in the order of their ids.
+
+    Args:
+        answers: normalised, each once.
+    """
+
+    def __init__(self, answers: Sequence[str]) -> None:
+        self.answers = tuple(answers)
+        self._ids = {answer: id for id, answer in enumerate(self.answers)}
+        if not self.answers:
+            raise UserError("the set of answers is empty")
+        if len(self._ids) < len(self.answers):
+            twice = next(answer for answer, count in Counter(self.answers).items() if count > 1)
+            raise UserError(f"the set of answers holds {twice!r} twice")
+
+    @classmethod
+    def choose(cls, counts: Mapping[str, int], most: int | None = None, min_count: int = 1) -> "AnswerSet":
+        """The answers that are right for at least `min_count` questions, and of them the `most` frequent; alphabetical
+        among equals, so that the same questions give the same ids."""
+        kept = [answer for answer, count in counts.items() if count >= min_count]
+        return cls(sorted(kept, key=lambda answer: (-counts[answer], answer))[:most])
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def __contains__(self, answer: str) -> bool:
+        return answer in self._ids
+
+    def id(self, answer: str) -> int | None:
+        """The id of an answer, where it is in the set."""
+        return self._ids.get(answer)
+
+    def counts(self, answers: Iterable[str]) -> dict[int, int]:
+        """Id -> how many annotators gave that answer; answers that are not of the set are left out."""
+        return {self._ids[answer]: count for answer, count in Counter(answers).items() if answer in self._ids}
+
+
+class AnswerPrior(Part):
+    """What the questions of the training split give away without an image: how often each answer is right for those of
+    each type.
+
+    Args:
+        counts: question type -> answer -> number of questions; those without a type stand under "".
+    """
+
+    def __init__(self, counts: Mapping[str, Mapping[str, int]]) -> None:
+        self.counts = counts
+        if not self.overall:
+            raise UserError("no training question has an answer")
+
+    @cached_property
+    def overall(self) -> Mapping[str, int]:
+        """Answer -> number of questions, of all types."""
+        return sum(map(Counter, self.counts.values()), Counter())
+
+    def of(self, question_type: str | None) -> Mapping[str, int]:
+        """Answer -> number of questions of a type; of one that training does not have, those of all."""
+        return self.counts.get(question_type or "", self.overall)
+
+
+def majority(answers: Sequence[str]) -> str:
+    """The answer that most annotators gave; among equals the one that was given first."""
+    counts = Counter(answers)
+    return max(counts, key=counts.__getitem__)
+
+
+def worth(count: int, annotators: int) -> float:
+    """The accuracy, in 0..1, of an answer that `count` of so many annotators gave: min(1, those who agree / 3), the
+    mean over the sets that leave one annotator out (Antol et al. 2015); of a single one's, whether it is the same."""
+    if annotators == 1:
+        return float(count)
+    one_of_them, another = min(1.0, max(0, count - 1) / 3), min(1.0, count / 3)
+    return (count * one_of_them + (annotators - count) * another) / annotators

@@ -1,0 +1,191 @@
+"""Lightning callbacks and loggers that write the run folder: log, recipe, checkpoints, progress, interruption."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from vlrnn.files import replacing
+from vlrnn.progress import Lines
+from vlrnn.terminal import print_line
+from vlrnn.training.checkpoint import read_checkpoint
+from vlrnn.training.recipes import plain_recipe
+from vlrnn.training.resuming import Checkpoints
+from vlrnn.training.run_log import RunLog
+
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+"""Ctrl-C, and what clusters send that want a machine back."""
+
+
+class LastWord(Callback):
+    """Ends a run that is interrupted between two steps, keeps what it has learnt, and says how to go on.
+
+    Left to itself, Ctrl-C would strike anywhere: in the middle of a step, of writing a file, of a validation that
+    could not be taken up again, or where Python swallows it. Pressed twice it does, and the checkpoint before is left.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may
+            ask = partial(self._ask, trainer)
+            self._before = {each: signal.signal(each, ask) for each in _ENDING}
+
+    def _ask(self, trainer: pl.Trainer, number: int, _: Any) -> None:
+        if self._asked:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return  # clusters repeat themselves
+        self._asked = True
+        for each in trainer.checkpoint_callbacks:
+            if isinstance(each, Checkpoints):
+                each.ask_to_end()
+        print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.is_global_zero:
+            ours = (each for each in trainer.checkpoint_callbacks if isinstance(each, Checkpoints))
+            if path := getattr(next(ours, None), "last_model_path", ""):
+                config = Path(trainer.default_root_dir) / "config.yaml"
+                print_line(f"interrupted; what was learnt is in {path}", file=sys.stderr)
+                print_line(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before = {}
+
+
+class PlainCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints whole, and reads them without unpickling anything, whatever the Trainer asks for."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], *_: Any, **__: Any) -> None:
+        with replacing(Path(path), binary=True) as file:
+            torch.save(checkpoint, file)
+
+    def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+
+class RunConfig(SaveConfigCallback):
+    """Saves the recipe of a run as `config.yaml` when training begins, not ahead of it: a checkpoint that is refused
+    leaves the recipe there. A later test or validation leaves that of training, too."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)  # which would not write it whole
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Nothing yet."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save_config(trainer, pl_module, "fit")
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self.save_config(trainer, pl_module, "validate")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save_config(trainer, pl_module, "test")
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        path = Path(trainer.default_root_dir) / self.config_filename
+        if trainer.is_global_zero and (stage == "fit" or not path.is_file()):
+            recipe, left_out = plain_recipe(self.parser, self.config)
+            with replacing(path) as file:
+                yaml.safe_dump(recipe, file, sort_keys=False, allow_unicode=True)
+            if left_out:
+                print_line(f"{path}: without {', '.join(left_out)}, which no file can hold", file=sys.stderr)
+
+
+def cluster(plugins: Iterable[Any]) -> list[ClusterEnvironment]:
+    """SLURM, where it started this process, and nothing else is named: without Lightning's own way to queue a job once
+    more, whose checkpoints lie within a step, and are taken for newer than `last.ckpt` ever after."""
+    named = any(isinstance(each, ClusterEnvironment) for each in plugins)
+    if named or TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
+
+
+def loggers(folder: str, wanted: bool | Logger | Iterable[Logger] | None) -> list[Logger]:
+    """`log.csv` always; beside it what a recipe wants, or else TensorBoard's files, where it is installed."""
+    found: list[Logger] = [RunLog(folder)]
+    if isinstance(wanted, Logger):
+        found.append(wanted)
+    elif isinstance(wanted, Iterable):
+        found.extend(wanted)
+    elif find_spec("tensorboard"):
+        found.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    return found
+
+
+class Bar(RichProgressBar):
+    """Lightning's, on stderr. It shows the loss of every so many steps, as the log does: to read it is to wait for the
+    GPU."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+        self._shown: dict[str, int | str | float | dict[str, float]] = {}
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # which Lightning sets, and does not declare
+        if not trainer.training or trainer.global_step % every == 0:
+            self._shown = super().get_metrics(trainer, pl_module)
+        return self._shown
+
+
+class ProgressLines(Callback):
+    """Tells of the batches of each epoch, and of each validation or test."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Lines] = {}
+
+    def _advance(self, what: str, total: float) -> None:
+        if what not in self._lines:
+            self._lines[what] = Lines(what, int(total), "batches")
+        self._lines[what].advance(1)
+
+    def _finish(self, what: str) -> None:
+        if what in self._lines:
+            self._lines.pop(what).finish()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._advance(_epoch(trainer), trainer.num_training_batches)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(_epoch(trainer))
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._advance("validating", sum(trainer.num_val_batches))
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish("validating")
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._advance("testing", sum(trainer.num_test_batches))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish("testing")
+
+
+def _epoch(trainer: pl.Trainer) -> str:
+    last = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+    return f"epoch {trainer.current_epoch + 1}{last}"

@@ -1,0 +1,94 @@
+"""Caption scores as a torchmetrics metric, for training loops over several processes.
+
+The only place where captions become tensors: torchmetrics gathers nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from vlrnn.data.records import Id
+from vlrnn.errors import UserError
+from vlrnn.metrics.captions import CaptionScorer, CaptionScores
+
+
+class CaptionMetric(Metric):
+    """BLEU-1..4, ROUGE-L and CIDEr-D of the captions that all processes saw.
+
+    Predictions are merged by image: a sampler that repeats images to even the processes out changes nothing.
+    Scored are the images that a prediction was given for; of two for one image the first counts.
+
+    Args:
+        references: image id -> its reference captions, the same in every process. They are counted once.
+        options: torchmetrics' own, as `dist_sync_fn`.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    images: list[Tensor]
+    lengths: list[Tensor]
+    letters: list[Tensor]
+
+    def __init__(self, references: Mapping[Id, Sequence[str]], **options: Any) -> None:
+        super().__init__(**options)
+        self.references = {id: tuple(captions) for id, captions in references.items()}
+        self._places = {id: place for place, id in enumerate(self.references)}
+        self._scorer: CaptionScorer | None = None
+        for name in ("images", "lengths", "letters"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, predictions: Mapping[Id, str]) -> None:
+        """Take in captions: image id -> caption.
+
+        Raises:
+            UserError: an image has no references.
+        """
+        unknown = [id for id in predictions if id not in self._places]
+        if unknown:
+            raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
+        if not predictions:
+            return
+        texts = [caption.encode("utf-8", "surrogatepass") for caption in predictions.values()]
+        self.images.append(torch.tensor([self._places[id] for id in predictions], device=self.device))
+        self.lengths.append(torch.tensor(list(map(len, texts)), device=self.device))
+        self.letters.append(torch.tensor(list(b"".join(texts)), dtype=torch.uint8, device=self.device))
+
+    def scores(self) -> CaptionScores:
+        """All that is known of the scores: of each image, and what intervals need.
+
+        Raises:
+            UserError: fewer than two images.
+        """
+        predictions = self._predictions()
+        if len(predictions) < len(self.references):
+            seen = {id: self.references[id] for id in self.references if id in predictions}
+            return CaptionScorer(seen).score(predictions)
+        self._scorer = self._scorer or CaptionScorer(self.references)
+        return self._scorer.score(predictions)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores under the field's names, `Bleu_1` .. `Bleu_4` and `ROUGE_L` in 0..1, `CIDEr` in
+        0..10."""
+        scores = self.scores().corpus
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
+
+    def _predictions(self) -> dict[Id, str]:
+        images, lengths, letters = (_joined(each) for each in (self.images, self.lengths, self.letters))
+        text = bytes(letters.to(torch.uint8).tolist())
+        ids = list(self.references)
+        predictions: dict[Id, str] = {}
+        end = 0
+        for image, length in zip(images.tolist(), lengths.tolist(), strict=True):
+            start, end = end, end + length
+            predictions.setdefault(ids[image], text[start:end].decode("utf-8", "surrogatepass"))
+        return predictions
+
+
+def _joined(state: list[Tensor] | Tensor) -> Tensor:
+    """A state is a list of tensors in one process, and one tensor after gathering."""
+    if isinstance(state, Tensor):
+        return state
+    return torch.cat(state) if state else torch.zeros(0, dtype=torch.int64)

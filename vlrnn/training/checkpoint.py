@@ -1,0 +1,257 @@
+"""Checkpoints: from a trained task to one file or folder, and back, without unpickling anything.
+
+Two forms hold the same: the `.ckpt` of training (torch, read with `weights_only=True`), and the folder of
+`save_pretrained` (`model.safetensors` and `config.json`). Both carry the description of the task (vlrnn.config), its
+weights, and a digest of these, which is checked whenever they are loaded.
+"""
+
+import json
+import pickle
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+import vlrnn
+from vlrnn.config import Part, check_plain, describe, public_path, rebuild
+from vlrnn.errors import UserError
+from vlrnn.files import read_json, replacing, write_json
+from vlrnn.nn.weights import check_archive, check_weights, digest, outlines
+from vlrnn.training.compatibility import refuse_other_task
+from vlrnn.training.module import FORMAT, Task
+
+_CARD = """---
+library_name: vlrnn
+pipeline_tag: {tag}
+---
+
+A {kind} of vlrnn. To use it:
+
+```python
+from vlrnn import Predictor, from_pretrained
+from vlrnn.tasks.base import Task
+
+predictor = Predictor(from_pretrained("user/name", Task))
+```
+"""
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def save_pretrained(task: Task, folder: str | Path) -> None:
+    """Write `model.safetensors` and `config.json` into a folder, which is made when absent, and a model card where it
+    has none: the folder can be pushed to the Hugging Face hub as it is."""
+    folder = Path(folder)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.state_dict().items()}
+    with replacing(folder / "model.safetensors", binary=True) as file:
+        file.write(_in_order(save(weights, metadata={"format": "pt", "digest": digest(weights)})))
+    write_json(folder / "config.json", {"format": FORMAT, "task": describe(task)})
+    if not (folder / "README.md").exists():
+        kind = type(task).__name__
+        with replacing(folder / "README.md") as file:
+            file.write(_CARD.format(kind=kind, tag="visual-question-answering" if "VQA" in kind else "image-to-text"))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order, which the library leaves to chance: the same model makes the same
+    file."""
+    end = 8 + int.from_bytes(content[:8], "little")  # of the header, filled up with spaces
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(end - 8) + content[end:]
+
+
+def from_pretrained(name: str | Path, expected: type[AnyTask], revision: str | None = None) -> AnyTask:
+    """Load a task from a folder of `save_pretrained`, or from such a one on the Hugging Face hub.
+
+    Args:
+        name: of a folder, or `user/name` of the hub, where no folder is called so.
+        expected: what it must be.
+        revision: the branch, tag or commit, of the hub.
+
+    Raises:
+        UserError: there is none, the hub can not be reached, or as `load_task` says.
+    """
+    if Path(name).exists():
+        return load_task(name, expected)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        raise UserError(f"{name}: no such folder, and no name of the hub (user/name)")
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise UserError(f"{name}: no such folder; to look on the hub: pip install 'vlrnn[hub]'") from None
+    try:
+        folder = huggingface_hub.snapshot_download(
+            str(name), revision=revision, allow_patterns=["model.safetensors", "config.json"]
+        )
+    except Exception as fault:  # of the network, of the hub, of names
+        raise UserError(f"{name}: cannot be fetched from the hub: {' '.join(str(fault).split())[:200]}") from None
+    return load_task(folder, expected)
+
+
+def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
+    """Load a task from a `.ckpt` file or from a folder of `save_pretrained`, on the CPU, in evaluation mode.
+
+    Raises:
+        UserError: no checkpoint, one that is damaged or holds pickled objects, or one that describes anything but a
+            task of this kind, or one that its weights are not of.
+    """
+    checkpoint = read_checkpoint(path)
+    description, weights = checkpoint["vlrnn"]["task"], checkpoint["state_dict"]
+    _refuse_other_sizes(description, weights, expected, path)
+    task = rebuild(description, expected, str(path))
+    task.load_state_dict(weights)
+    return task.eval()
+
+
+_SPARE = 10_000  # modules and parameters beyond those in the file: the largest classifier that is cut has some 3,000
+
+
+def _refuse_other_sizes(
+    description: Any, weights: Mapping[str, Tensor], expected: type[Task], path: str | Path
+) -> None:
+    """Refuse a description that the weights are not of, before any memory is asked for: it is built once without any
+    (on torch's meta device), and of no more parts than the file has weights for."""
+    with torch.device("meta"), _at_most(len(weights) + _SPARE):
+        outline = rebuild(description, expected, str(path))
+    wanted, found = outlines(outline.state_dict()), outlines(weights)
+    for name in {**wanted, **found}:
+        if wanted.get(name) != found.get(name):
+            there, here = (_outline(each.get(name)) for each in (found, wanted))
+            raise UserError(
+                f"{path}: the weights do not fit the model that it describes: {name} is {there}, where the model has "
+                f"{here}"
+            )
+
+
+def _outline(outline: tuple[tuple[int, ...], str] | None) -> str:
+    return "missing" if outline is None else f"{list(outline[0])} of {outline[1]}"
+
+
+@contextmanager
+def _at_most(limit: int) -> Iterator[None]:
+    """Let so many modules and parameters be built and no more, whatever number of layers is asked for."""
+    numbers = count()
+
+    def refuse(*_: Any) -> None:
+        if next(numbers) > limit:
+            raise UserError("it would have many more parts than the file has weights")
+
+    hooks = [register_module_module_registration_hook(refuse), register_module_parameter_registration_hook(refuse)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def load_part(path: str | Path, task: type[Task], name: str, expected: type[AnyPart]) -> AnyPart | None:
+    """Build one part of a checkpoint's task, `vocabulary`, say, as it was before it had learnt anything; None where the
+    task was made without.
+
+    Raises:
+        UserError: no checkpoint, or one of another task.
+    """
+    description = _read(path)["vlrnn"]["task"]
+    refuse_other_task(public_path(task), description.get("class"))
+    part = description["arguments"].get(name)
+    return None if part is None else rebuild(part, expected, str(path))
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """All that a `.ckpt` file or a folder of `save_pretrained` holds, on the CPU: `vlrnn`, the description;
+    `state_dict`; and of a file what training goes on from. Only plain data and tensors are read.
+
+    Raises:
+        UserError: no checkpoint of this version of vlrnn, one that holds pickled objects, one that is damaged, or one
+            whose weights are not all numbers.
+    """
+    checkpoint = _read(path)
+    weights, saved = checkpoint["state_dict"], checkpoint["vlrnn"].get("digest")
+    check_weights(weights, path)
+    if saved is None:
+        raise UserError(f"{path}: has no digest of its weights: it is damaged, or of an older vlrnn; train again")
+    if digest(weights) != saved:
+        raise UserError(
+            f"{path}: its weights are not those that were saved, by their digest: it is damaged, or was changed by "
+            "another program; take another copy"
+        )
+    return checkpoint
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    """A checkpoint whose description is one; its weights may be anything."""
+    checkpoint = _read_folder(Path(path)) if Path(path).is_dir() else _read_file(path)
+    if not isinstance(checkpoint, dict) or not {"vlrnn", "state_dict"} <= checkpoint.keys():
+        raise UserError(f"{path}: not a checkpoint of vlrnn: it has no description of a model")
+    _check_description(checkpoint["vlrnn"], path)
+    return checkpoint
+
+
+def _read_file(path: str | Path) -> Any:
+    check_archive(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(f"{path}: holds pickled objects, which could run code when loaded; refused") from None
+    except Exception as fault:  # torch raises what its zip reader raises
+        reason = " ".join(str(fault).split())
+        raise UserError(f"{path}: not a checkpoint, or a damaged one: {reason[:120]}") from None
+
+
+def _check_description(description: Any, path: str | Path) -> None:
+    form = description.get("format") if isinstance(description, dict) else None
+    if not isinstance(form, int):
+        raise UserError(f"{path}: not a checkpoint of vlrnn: its description has no format")
+    if form != FORMAT:
+        advice = "train the model again" if form < FORMAT else "update vlrnn"
+        raise UserError(f"{path}: of format {form}; vlrnn {vlrnn.__version__} reads format {FORMAT}: {advice}")
+    check_plain(description, str(path))
+    _refuse_foreign_weights(description, path)
+    task = description.get("task")
+    if not isinstance(task, dict) or not isinstance(task.get("arguments"), dict):
+        raise UserError(f"{path}: describes no task; it was not written by vlrnn")
+
+
+def _refuse_foreign_weights(description: Any, path: str | Path) -> None:
+    """A checkpoint holds all weights itself. One that names others would have loading fetch or open them."""
+    if isinstance(description, dict):
+        if description.get("weights") is not None:
+            raise UserError(f"{path}: names weights to load from elsewhere, {description['weights']!r}; refused")
+        for each in description.values():
+            _refuse_foreign_weights(each, path)
+
+
+def _read_folder(folder: Path) -> dict[str, Any]:
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: not a model folder: it has no {name}")
+    description, path = read_json(folder / "config.json"), folder / "model.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            saved = (file.metadata() or {}).get("digest")
+    except SafetensorError as fault:
+        raise UserError(f"{path}: not a safetensors file, or a damaged or incomplete one: {fault}") from None
+    return {
+        "vlrnn": {**description, "digest": saved} if isinstance(description, dict) else description,
+        "state_dict": weights,
+        "pytorch-lightning_version": pl.__version__,  # which Lightning asks every checkpoint for
+    }

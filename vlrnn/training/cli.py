@@ -1,0 +1,291 @@
+"""Recipes: a YAML file, and flags over it, that say which task to train on which data and how; Lightning's command line
+runs them.
+
+The YAML recipe and the flags are one: every option of the Trainer, the task and the data is a key of the recipe and
+a flag.
+"""
+
+import argparse
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.text_datamodule import TextStream
+from vlrnn.errors import UserError
+from vlrnn.progress import is_told
+from vlrnn.tasks.vqa import QuestionAnswering
+from vlrnn.terminal import print_line
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet
+from vlrnn.text.lm_tokenizers import Units
+from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.training.callbacks import Bar, LastWord, PlainCheckpoints, ProgressLines, RunConfig, cluster, loggers
+from vlrnn.training.checkpoint import AnyPart, load_part
+from vlrnn.training.error_messages import as_told
+from vlrnn.training.module import Task
+from vlrnn.training.recipes import data_class, find_task, plain_recipe, read_recipes
+from vlrnn.training.resuming import Checkpoints
+from vlrnn.training.run_start import NothingToDo, RunStart, checkpoint_of, starting_point
+from vlrnn.training.trainer_options import refuse_options, watch_score
+
+
+class RecipeCLI(LightningCLI):
+    """LightningCLI with the run folder of vlrnn: `--trainer.default_root_dir` holds all that a run leaves."""
+
+    def __init__(self, *args: Any, command: str, held: ExitStack, **more: Any) -> None:
+        self._command = command
+        self._held = held  # the run folder, until this is closed
+        self._start: RunStart | None = None  # of a fit that leaves anything
+        super().__init__(*args, **more)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The one that is run, with what of Lightning's is no flag: parsers of all would take longer than many runs."""
+        given = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "weights_only"}
+        return {self._command: given}
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument(
+                "--overwrite",
+                action="store_true",
+                default=argparse.SUPPRESS,  # it is no key of the recipe: whoever uses that again does not mean it
+                help="replace the run in the folder, which is moved to NAME.old-N first",
+            )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--overfit", type=int | None, help="learn so many examples of train by heart, and validate with the same"
+        )
+        parser.link_arguments("overfit", "data.overfit")
+        parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.units", self._units, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.prior", self._prior, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.max_answer_length", self._answer_length, apply_on="instantiate")
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.set_defaults(
+            {
+                "early_stopping.monitor": "",
+                "early_stopping.mode": "",
+                "early_stopping.patience": 5,
+                "early_stopping.strict": False,  # a run may end ahead of its first validation
+                "seed_everything": 0,
+                "trainer.default_root_dir": "runs/latest",
+                "trainer.num_sanity_val_steps": 0,
+                "trainer.gradient_clip_val": 5.0,
+            }
+        )
+
+    def _known(self, name: str, expected: type[AnyPart]) -> AnyPart | None:
+        """A part of the checkpoint that is scored."""
+        return load_part(self.config[self.subcommand]["ckpt_path"], self._task, name, expected)
+
+    def _vocabulary(self, data: VisionLanguageData | TextStream) -> Vocabulary:
+        """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
+        self._check_kind(data)
+        if self.subcommand in ("validate", "test"):
+            known = self._known("vocabulary", Vocabulary)
+            data.vocabulary = known or data.vocabulary
+        return data.vocabulary
+
+    def _units(self, data: VisionLanguageData | TextStream) -> Units | None:
+        """What a running text is read in; of a checkpoint that is scored its own."""
+        if not isinstance(data, TextStream):
+            return None
+        if self.subcommand in ("validate", "test"):
+            known = self._known("units", Units)
+            data.units = known or data.units
+        return data.units
+
+    def _check_kind(self, data: VisionLanguageData | TextStream) -> None:
+        answers = issubclass(self._task, QuestionAnswering)
+        if answers != data.asks:
+            wants, holds = ("questions", "captions") if answers else ("captions", "questions")
+            raise UserError(f"{data.root}: holds {holds}, where {self._task.__name__} is for {wants}")
+
+    def _answers(self, data: VisionLanguageData | TextStream) -> AnswerSet | None:
+        """The answers of the training split that a classifier chooses from; of a checkpoint that is scored its own."""
+        if isinstance(data, TextStream) or not data.asks:
+            return None
+        if self.subcommand in ("validate", "test"):
+            return self._known("answers", AnswerSet)
+        return data.answers
+
+    def _prior(self, data: VisionLanguageData | TextStream) -> AnswerPrior | None:
+        """How often which answer is right in the training split; of a checkpoint that is scored its own, if it has
+        any."""
+        if isinstance(data, TextStream) or not data.asks:
+            return None
+        if self.subcommand in ("validate", "test"):
+            return self._known("prior", AnswerPrior)
+        return data.prior
+
+    def _answer_length(self, data: VisionLanguageData | TextStream) -> int | None:
+        """How far a decoder learns answers."""
+        return None if isinstance(data, TextStream) else data.max_answer_length
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        settings = self._get(self.config_init, "trainer")
+        callbacks = [*([self._start] if self._start else []), *(settings["callbacks"] or []), LastWord()]
+        own_bar = any(isinstance(each, ProgressBar) for each in callbacks)
+        if settings["enable_progress_bar"] is not False and not own_bar:
+            bar = is_told() and sys.stderr.isatty()
+            callbacks += [Bar()] if bar else [ProgressLines()] if is_told() else []
+            kwargs["enable_progress_bar"] = bar
+        if self.subcommand != "fit":  # the log tells of training
+            kwargs["logger"] = False
+        elif settings["logger"] is not False:
+            kwargs["logger"] = loggers(settings["default_root_dir"], settings["logger"])
+            callbacks.append(LearningRateMonitor())
+        plugins = [*(settings["plugins"] or []), PlainCheckpoints()]
+        plugins += cluster(plugins)
+        return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, **kwargs)
+
+    def _add_instantiators(self) -> None:
+        """None: Lightning's write the whole recipe out for `save_hyperparameters`, which no task of ours calls."""
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning looks here for options in the checkpoint, where ours keep none."""
+
+    def before_fit(self) -> None:
+        for callback in self.trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints):
+                callback.begin_here()
+        if self._start:
+            self._start.hold(self.trainer)
+
+    def before_instantiate_classes(self) -> None:
+        """Checkpoints are compared by the task's own score, where no other is named."""
+        settings = self.config[self.subcommand] if self.subcommand else self.config
+        self._task = find_task(settings["model"]["class_path"])
+        refuse_options(settings["trainer"])
+        for callback in ("checkpoint", "early_stopping"):
+            watch_score(callback, settings[callback], f"val/{self._task.headline}", self._task.best)
+        run = Path(settings["trainer"]["default_root_dir"])
+        if self.subcommand == "fit":
+            self._begin(run, settings)
+        elif self.subcommand:
+            settings["ckpt_path"] = self._scored(run, settings["ckpt_path"])
+
+    def _begin(self, run: Path, settings: Any) -> None:
+        overwrite = settings.pop("overwrite", False)
+        if settings["trainer"]["fast_dev_run"]:  # which leaves nothing
+            if settings["ckpt_path"] is not None:
+                raise UserError("--trainer.fast_dev_run tries a recipe out from the start; leave --ckpt_path out")
+            return
+        named = settings["ckpt_path"] = starting_point(run, settings["ckpt_path"], overwrite)
+        recipe, _ = plain_recipe(self._parser("fit"), settings)
+        self._start = RunStart(run, self._held, recipe, begins=named is None, overwrite=overwrite)
+
+    def _scored(self, run: Path, named: str | None) -> str:
+        """The checkpoint to score: the run's best where none is named, never a model that learnt nothing."""
+        best = run / "checkpoints" / "best.ckpt"
+        if named is None and not best.is_file():
+            raise UserError(f"no checkpoint to score: name one with --ckpt_path (there is no {best})")
+        return checkpoint_of(run, named or "best")
+
+
+def _hush() -> None:
+    """Silence what Lightning tells of itself, and of what is meant here."""
+    for text in (
+        ".*does not have many workers.*",
+        "LightningCLI.s args parameter.*",
+        "Experiment logs directory .* exists and is not empty",
+        "Checkpoint directory .* exists and is not empty",
+        "Found .* in eval mode at the start of training",
+        "\\s*Unable to serialize instance",  # in what Lightning writes for itself; ours leaves it out
+        "SWA is currently only supported every epoch",  # it puts a schedule of its own in the place of ours
+        ".*loading a checkpoint outside the 'fit' stage",  # of averaged weights, which the checkpoint holds
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*training batches .* smaller than the logging interval.*",  # the log has a line for each epoch as well
+        ".*configure_optimizers` returned `None`.*",  # a baseline that counts has nothing to move, no loss,
+        ".*training_step` returned `None`.*",
+        ".*parameters` is an empty generator.*",  # and no gradient
+    ):
+        warnings.filterwarnings("ignore", text)
+    for name in (
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.trainer.connectors.checkpoint_connector",  # of pickles, which vlrnn never reads
+        "lightning_fabric.utilities.seed",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def _denormals_as_zero() -> Iterator[None]:
+    """Recurrences make numbers near to nothing, on which processors are many times slower than on zero."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_denormals_as_zero()
+def run_recipe(command: str, arguments: Sequence[str]) -> None:
+    """Run `fit`, `validate`, `test` or `cache` with command line arguments.
+
+    Raises:
+        UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
+    """
+    _hush()
+    data = data_class(read_recipes(arguments), arguments)
+    subcommand = [] if command == "cache" else [command]
+    try:
+        with ExitStack() as held:
+            cli = RecipeCLI(
+                Task,
+                data,
+                command=command,
+                held=held,
+                subclass_mode_model=True,
+                args=[*subcommand, *arguments],
+                run=bool(subcommand),
+                save_config_callback=RunConfig,
+                parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
+                auto_configure_optimizers=False,
+            )
+    except NothingToDo as reason:
+        if line := str(reason):  # of the first process
+            print_line(line, file=sys.stderr)
+        return
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault
+            raise KeyboardInterrupt from None
+        raise
+    except Exception as fault:
+        told = as_told(fault, __name__)
+        if told is fault:
+            raise
+        raise told from None
+    if command == "cache":
+        if not isinstance(cli.datamodule, VisionLanguageData):
+            raise UserError(f"{cli.datamodule.root}: a text, of which nothing is to be encoded ahead of training")
+        cli.datamodule.make_cache(cli.model.encoder, cli.datamodule.splits, cli.trainer.strategy.root_device)
+
+
+def whole_recipe(arguments: Sequence[str]) -> dict[str, Any]:
+    """All keys of the recipe that `vlrnn fit` would run with these arguments, what it leaves to the defaults with them;
+    every part by its `class_path` and `init_args`.
+
+    Raises:
+        UserError: an unknown key, or a value that does not fit.
+    """
+    told = io.StringIO()
+    with redirect_stdout(told), suppress(SystemExit):  # which is how printing a recipe ends
+        run_recipe("fit", [*arguments, "--print_config"])
+    return yaml.safe_load(told.getvalue())

@@ -1,0 +1,72 @@
+"""Which faults of a run are to be told to its user in one line, and how: a recipe or a checkpoint that says what nobody
+can do, and processes that are lost."""
+
+import re
+import sys
+import traceback
+
+import torch.distributed as dist
+from jsonargparse import ArgumentError
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from vlrnn.errors import UserError
+
+_GO_ON = "go on from the last checkpoint with --ckpt_path last"
+
+_READERS = {
+    "jsonargparse",
+    "lightning_fabric",
+    "packaging",
+    "pytorch_lightning",
+    "torch",
+    "yaml",
+    *sys.stdlib_module_names,
+}
+"""Who is told here what a recipe says, and what a checkpoint holds."""
+
+_RESTORERS = {f"vlrnn.training.{name}" for name in ("optimization", "resuming", "run_start")}
+"""Modules of ours that are told, too, what a checkpoint holds beside weights."""
+
+
+def as_told(fault: Exception, caller: str) -> Exception:
+    """What to tell: our own word, where one lies within; else that of those who are told what a recipe says, and cannot
+    do with it, in one line. A fault that passed through other code of ours than the module `caller`, or of the user's,
+    stays what it is."""
+    if _lost_another(fault):
+        return UserError(
+            f"another process of this training has ended, and so this one does; what the other said tells why; {_GO_ON}"
+        )
+    if _lost_worker(fault):
+        return UserError(
+            "a process that loads examples was ended from outside, by the system for want of memory, perhaps; lower "
+            f"data.num_workers or data.batch_size, and {_GO_ON}"
+        )
+    within: BaseException | None = fault
+    while within is not None:
+        if isinstance(within, UserError):
+            return within
+        within = within.__cause__ or within.__context__
+    frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)]
+    restores = {frame.f_code.co_name for frame in frames} & {"_restore_modules_and_callbacks", "restore_training_state"}
+    readers = _RESTORERS if restores else set()
+    modules = {frame.f_globals.get("__name__", "") for frame in frames} - {caller, *readers}
+    refused = isinstance(fault, (ArgumentError, MisconfigurationException))
+    theirs = modules and {each.partition(".")[0] for each in modules} <= _READERS
+    if isinstance(fault, OSError) or not (refused or theirs):
+        return fault
+    reason = f"{'' if refused else type(fault).__name__ + ': '}{' '.join(str(fault).split())}"
+    if restores:
+        return UserError(f"the checkpoint is broken, or training cannot go on from it: {reason}")
+    return UserError(reason)
+
+
+def _lost_another(fault: Exception) -> bool:
+    """Whether a process could no longer reach another that it trains with."""
+    lost = isinstance(fault, dist.DistError) or (isinstance(fault, RuntimeError) and "gloo" in str(fault))
+    return lost and dist.is_initialized()
+
+
+def _lost_worker(fault: Exception) -> bool:
+    """Whether a process that loads examples was ended from outside. torch raises that from a signal, within whatever is
+    at work then, which may wrap it."""
+    return re.search(r"DataLoader worker \(pid.{1,60}(killed by signal|exited unexpectedly)", str(fault)) is not None

@@ -1,0 +1,298 @@
+"""What all tasks share of Lightning's steps: the division of summed losses, the optimizer, and from the predictions of
+all processes to scores and files. Knows nothing of what is predicted."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vlrnn.config import Part, describe
+from vlrnn.data.batches import Batch
+from vlrnn.data.datamodule import VisionLanguageData
+from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
+from vlrnn.errors import UserError
+from vlrnn.generation.generate import Distributions
+from vlrnn.nn.encoders.base import Context, Encoder
+from vlrnn.nn.weights import digest, outlines
+from vlrnn.progress import note
+from vlrnn.runs import write_predictions, write_scores
+from vlrnn.terminal import print_line
+from vlrnn.training.baselines import print_beside
+from vlrnn.training.compatibility import refuse_other_parts, refuse_other_task
+from vlrnn.training.nan_guard import LossGuard
+from vlrnn.training.objectives.base import Loss
+from vlrnn.training.optimization import Optimization
+from vlrnn.training.origin import origin_of
+
+FORMAT = 2
+"""The version of the description that checkpoints carry."""
+
+
+class Task(Part, pl.LightningModule):
+    """The interface of tasks, and their common course: train on summed losses; predict; score what all processes
+    predicted.
+
+    Args:
+        encoder: sees the images.
+        optimization: moves the parameters.
+    """
+
+    def __init__(self, encoder: Encoder, optimization: Optimization) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.optimization = optimization
+        self._since_step = torch.zeros(2)  # the loss's total and its words
+        self._epoch_loss = [0.0, 0.0]  # the same, of the steps of the epoch but the latest
+        self._latest: list[Tensor] = []  # of these steps: a GPU is not waited for at each
+        self._validation = torch.zeros(2, dtype=torch.double)  # of a validation; on the CPU, which has doubles
+        self._guard = LossGuard()
+        self._predictions: dict[Id, Prediction] = {}
+        self._attention: dict[Id, AttentionMaps] = {}
+        self._examples: dict[Id, Example] = {}
+
+    # What a task says of itself.
+
+    headline: str
+    """The score by which checkpoints are compared."""
+
+    best: Literal["max", "min"] = "max"
+    """Whether the best of its scores is the highest or the lowest."""
+
+    data: type[pl.LightningDataModule] = VisionLanguageData
+    """What it learns from."""
+
+    does: str
+    """What it does when it is asked, and by which command: `captions (vlrnn caption)`."""
+
+    def loss(self, batch: Batch) -> Loss:
+        """The loss of a batch, a sum and its count."""
+        raise NotImplementedError
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Predictions for a batch's examples."""
+        raise NotImplementedError
+
+    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
+        """What it could have said instead, at every place of predictions for a batch's examples, its own or others,
+        given what the batch shows."""
+        raise NotImplementedError
+
+    def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
+        """Where it looked as it said its predictions for a batch's examples; nothing of a task that does not speak, or
+        not attend."""
+        return []
+
+    def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
+        """`{"scores": {...}, "settings": {...}}` of predictions on the examples of a split."""
+        raise NotImplementedError
+
+    # Images.
+
+    def see(self, batch: Batch) -> Context:
+        """The context [B, ...] of a batch, from its pixels or from cached regions."""
+        if batch.regions is not None:
+            return self.encoder.context(batch.regions)
+        assert batch.images is not None
+        return self.encoder(batch.images)
+
+    def seen(self, batch: Batch) -> Batch:
+        """The batch with its images encoded, so that what is asked of it next need not do so again."""
+        if batch.images is None:
+            return batch
+        return batch._replace(images=None, regions=self.encoder.regions(batch.images))
+
+    # Training.
+
+    def setup(self, stage: str) -> None:
+        # Lightning would go through all that batches hold, which it cannot do with records, to convert what the encoder
+        # converts itself.
+        self.trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
+
+    def on_train_start(self) -> None:
+        norms = [each for each in self.modules() if isinstance(each, _BatchNorm) and each.training]
+        if self.trainer.world_size > 1 and not all(isinstance(each, nn.SyncBatchNorm) for each in norms):
+            note(
+                "batch norm learns from the images of each process alone, which is not what one process learns; on "
+                "GPUs --trainer.sync_batchnorm true has it learn from all"
+            )
+        self._epoch_began = time.monotonic()  # an epoch that is resumed in its middle has no start of its own
+
+    def on_train_epoch_start(self) -> None:
+        self._epoch_began = time.monotonic()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of the epoch, over words, and how long it took, its validation with it."""
+        total, words = self._add_latest()
+        self._epoch_loss = [0.0, 0.0]
+        if words:
+            self.log("train/loss", total / words, sync_dist=True, batch_size=1)
+        self.log("train/seconds", time.monotonic() - self._epoch_began, sync_dist=True)
+
+    def _add_latest(self) -> list[float]:
+        """The loss of the epoch up to here, added step by step, so that one that goes on comes to the same."""
+        for step in torch.stack(self._latest).tolist() if self._latest else ():
+            self._epoch_loss = [sum(pair) for pair in zip(self._epoch_loss, step, strict=True)]
+        self._latest = []
+        return self._epoch_loss
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        loss = self.loss(batch)
+        if batch.repeated:
+            loss = Loss(loss.total * 0, loss.words * 0)
+        self._guard.watch(self.global_step, [each.id for each in batch.examples], loss.total, self)
+        self._since_step = self._since_step.to(self.device) + torch.stack([loss.total.detach(), loss.words])
+        return loss.total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Turn the gradient of a sum into that of the mean over all words, of all processes, since the last step. This
+        comes before clipping. Lightning has divided the sum by the number of accumulated batches, and averaged over
+        processes."""
+        total, words = sums = self._over_processes(self._since_step)
+        self._latest.append(sums)
+        self._since_step = torch.zeros_like(self._since_step)
+        self.log("train/loss", total / words.clamp(min=1), prog_bar=True, batch_size=1)
+        factor = self.trainer.accumulate_grad_batches * self.trainer.world_size / words.clamp(min=1)
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+
+    def _over_processes(self, sums: Tensor) -> Tensor:
+        if self.trainer.world_size > 1:
+            dist.all_reduce(sums)
+        return sums
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.optimization.optimizer(self, self.encoder)
+        try:
+            steps = self.trainer.estimated_stepping_batches
+        except ValueError as fault:  # of how often is validated: Lightning looks at that only now
+            raise UserError(f"trainer: {' '.join(str(fault).split())}") from None
+        if not math.isfinite(steps):
+            raise UserError("trainer.max_epochs or max_steps must be set: the learning rate falls to zero at the end")
+        schedule = self.optimization.schedule(optimizer, int(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # Validation and test.
+
+    def _collect(self, batch: Batch) -> list[Prediction]:
+        said = self.predict(batch)
+        self._predictions |= {each.id: each for each in said}
+        if self.trainer.state.fn != "fit":  # while it learns, nobody looks
+            self._attention |= {each.id: each for each in self.attention_maps(batch, said)}
+        for example in batch.examples:
+            self._keep(example, self._examples)
+        return said
+
+    def _keep(self, example: Example, examples: dict[Id, Example]) -> None:
+        """Add an example; it may come twice, but no other by its id."""
+        if examples.setdefault(example.id, example) != example:
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            place = "" if data is None else f"{data.root}: "
+            raise UserError(f"{place}two examples of a split have the id {example.id!r}; give each one of its own")
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        batch = self.seen(batch)
+        self._collect(batch)
+        loss = self.loss(batch)
+        self._validation = self._validation + torch.stack([loss.total, loss.words]).cpu()
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        self._collect(self.seen(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        total, words = self._over_processes(self._validation.float().to(self.device))
+        self._validation = torch.zeros_like(self._validation)
+        if words:
+            self.log("val/loss", total / words, sync_dist=True, batch_size=1)
+        self._evaluate("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._evaluate("test")
+
+    def _evaluate(self, split: str) -> None:
+        """Score what all processes predicted; but while it learns, or is tried out, it is kept in the run folder,
+        predictions ahead of scores, for these may fail, or take long."""
+        predictions, attention, examples = self._gather()
+        if self.trainer.sanity_checking:
+            return
+        run = Path(self.trainer.default_root_dir)
+        keep = self.trainer.state.fn != "fit" and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
+        origin = origin_of(self.trainer, split) if keep and self.trainer.is_global_zero else None
+        if origin:
+            if part := origin["settings"].get("part"):
+                print_line(f"{split}: only a part of it is scored: {part}")
+            write_predictions(run, split, origin, list(predictions.values()), attention)
+        place = f"its predictions are in {run}/splits/{split}/predictions.jsonl"
+        try:
+            result = self.score(predictions, examples)
+        except Exception as fault:
+            if keep and isinstance(fault, UserError):
+                raise UserError(f"{fault}; {place}") from None
+            if keep:
+                fault.add_note(place)
+            raise
+        self._log_scores(split, result)
+        if origin:
+            result = {**result, **origin, "settings": {**origin["settings"], **result["settings"]}}
+            write_scores(run, split, result)
+            for line in result.get("notes", ()):
+                note(line)
+            if result["scores"]:
+                print_beside(run, result)
+            else:
+                print_line(f"{split}: not scored: {result['settings']['not_computed']}; {place}")
+
+    def _gather(self) -> tuple[dict[Id, Prediction], list[AttentionMaps], dict[Id, Example]]:
+        """What all processes predicted since this was called last, merged by id, with its examples, in one order."""
+        collected = (self._predictions, self._attention, self._examples)
+        gathered: list[Any] = [collected]
+        if self.trainer.world_size > 1:
+            gathered = [None] * self.trainer.world_size
+            dist.all_gather_object(gathered, collected)
+        self._predictions, self._attention, self._examples = {}, {}, {}
+        predictions = {id: each for rank, *_ in gathered for id, each in rank.items()}
+        attention = {id: each for _, rank, _ in gathered for id, each in rank.items()}
+        examples: dict[Id, Example] = {}
+        for *_, rank in gathered:
+            for example in rank.values():
+                self._keep(example, examples)
+        order = sorted(examples, key=str)
+        looked = [attention[id] for id in order if id in attention]
+        return {id: predictions[id] for id in order}, looked, {id: examples[id] for id in order}
+
+    def _log_scores(self, split: str, result: dict[str, Any]) -> None:
+        for name, score in result["scores"].items():
+            value = score.get("value") if isinstance(score, dict) else score
+            if value is not None:  # those of parts of the questions stand in the results alone
+                # Every process has computed the same; the mean over them is that.
+                self.log(f"{split}/{name}", value, prog_bar=name == self.headline, sync_dist=True, batch_size=1)
+
+    # Checkpoints carry all that is needed to build the task again; see vlrnn.training.checkpoint.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._guard.check(self.global_step, self)  # nothing that has diverged is kept
+        checkpoint["epoch_loss"] = self._add_latest()
+        saved = digest(checkpoint["state_dict"])  # which may not be ours: callbacks have put averaged weights there
+        checkpoint["vlrnn"] = {"format": FORMAT, "task": describe(self), "digest": saved}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another model, or of other words, before they are filled in."""
+        ours, theirs = describe(self), checkpoint["vlrnn"]["task"]
+        refuse_other_task(ours["class"], theirs.get("class"))
+        refuse_other_parts(ours["arguments"], theirs["arguments"])
+        expected, found = outlines(self.state_dict()), outlines(checkpoint["state_dict"])
+        if expected != found:
+            odd = next(name for name in {**expected, **found} if expected.get(name) != found.get(name))
+            raise UserError(
+                f"the checkpoint holds the weights of another model than the recipe's, {odd} to begin with (other "
+                "members, or another loss?); give the config.yaml of its run"
+            )
+        self._epoch_loss = list(checkpoint.get("epoch_loss", self._epoch_loss))

@@ -1,0 +1,1 @@
+"""Objectives: losses of tasks."""

@@ -1,0 +1,44 @@
+"""Cross-entropy over words, with label smoothing and the doubly stochastic penalty of attention."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vlrnn.config import Part
+from vlrnn.nn.decoders.base import Decoder, Said
+from vlrnn.text.vocabulary import PAD
+from vlrnn.training.objectives.base import Loss
+
+
+@dataclass(frozen=True)
+class WordLoss(Part):
+    """Cross entropy of the next word, in nats, summed over words; and the doubly stochastic penalty of decoders that
+    attend.
+
+    The penalty is weight * sum over captions and regions of (1 - sum over words of alpha)^2 (Xu et al. 2015, eq. 14):
+    each region should be looked at about once in a sentence. As in the paper it stands beside the sum of the words'
+    cross entropies; so it is a sum over captions, and is divided by the count of words with it.
+
+    Attributes:
+        label_smoothing: share of the target's probability that is spread over all words (Szegedy et al. 2016).
+        doubly_stochastic: the penalty's weight; the paper's is 1.
+    """
+
+    label_smoothing: float = 0.0
+    doubly_stochastic: float = 0.0
+
+    def __call__(self, decoder: Decoder, said: Said, targets: Tensor) -> Loss:
+        """The loss of what a decoder said of M rows, targets [M, T] being filled up with `<pad>`, which is not
+        scored; they are best on the CPU, which then need not wait for a GPU."""
+        device = said.output.device
+        there = targets != PAD
+        places = there.flatten().nonzero()[:, 0].to(device, non_blocking=True)  # [L]
+        words = targets[there].to(device, non_blocking=True)
+        logits = decoder.readout(said.output.flatten(0, 1).index_select(0, places)).float()  # [L, V]
+        total = F.cross_entropy(logits, words, reduction="sum", label_smoothing=self.label_smoothing)
+        there = there.to(device, non_blocking=True)
+        if self.doubly_stochastic and said.attention is not None:
+            looked = (said.attention * there[..., None]).sum(1)  # [M, N]
+            total = total + self.doubly_stochastic * (1 - looked).square().sum()
+        return Loss(total, there.sum())

@@ -1,0 +1,128 @@
+"""Recipes: read before the command line is parsed, merged, overlaid, written back as plain YAML."""
+
+import importlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from itertools import zip_longest
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader
+from pytorch_lightning.cli import LightningArgumentParser
+
+from vlrnn.errors import UserError
+from vlrnn.training.module import Task
+from vlrnn.yaml_text import check_yaml, read_yaml
+
+_load = get_loader("yaml")
+
+
+def _load_checked(text: str) -> Any:
+    """As jsonargparse reads files and the values of flags, which may be as short, and stand for as much."""
+    check_yaml(text, "a value of the recipe")
+    return _load(text)
+
+
+set_loader("yaml", _load_checked, (yaml.YAMLError,))
+# The default of an option may be a member of an enumeration, as a Timer's interval is; what is written is its value.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
+
+
+def read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the recipes that are named ahead of jsonargparse, whose errors do not say in which file they are."""
+    recipes = []
+    for name, value in flags(arguments):
+        if name in ("--config", "-c"):
+            recipe = read_yaml(value)
+            if not isinstance(recipe, dict):
+                raise UserError(f"{value}: not a recipe: expected keys and values")
+            recipes.append(recipe)
+    return recipes
+
+
+def flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The flags among arguments, each with what stands behind it, or behind its equals sign."""
+    for flag, value in zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, own = flag.partition("=")
+        yield name, own if equals else value
+
+
+def find_task(path: str) -> type[Task]:
+    """The class of a task, by its path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def data_class(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> type[pl.LightningDataModule]:
+    """What the task that is named learns from. Its options are flags and keys, which must be known ahead of reading
+    any; where no task is found, reading them tells why."""
+    models = [recipe.get("model") for recipe in recipes]
+    named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
+    named += [value for name, value in flags(arguments) if name in ("--model", "--model.class_path")]
+    try:
+        return find_task(next(path for path in reversed(named) if path)).data
+    except (StopIteration, ImportError, AttributeError, ValueError):
+        return Task.data
+
+
+_UNWRITTEN = "Unable to serialize instance"  # what jsonargparse puts in the place of such a value
+
+
+def plain_recipe(parser: LightningArgumentParser, config: Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The recipe of a run as plain data, which a file holds, and the keys that are left out of it, for their values are
+    none: a callback's function, say. Whoever uses the file has their defaults."""
+    left_out: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is left out; and jsonargparse calls it otherwise from 4.49 on
+        recipe = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
+    return _plain(recipe, "", left_out), left_out
+
+
+def _plain(tree: Any, place: str, left_out: list[str]) -> Any:
+    children = enumerate(tree) if isinstance(tree, list) else tree.items() if isinstance(tree, dict) else ()
+    kept = {}
+    for key, value in children:
+        name = f"{place}.{key}" if place else str(key)
+        if isinstance(value, str) and value.startswith(_UNWRITTEN):
+            left_out.append(name)
+        else:
+            kept[key] = _plain(value, name, left_out)
+    return list(kept.values()) if isinstance(tree, list) else kept if isinstance(tree, dict) else tree
+
+
+Place = tuple[str, ...]
+"""The keys that lead to something in a recipe."""
+
+
+def merged(configs: Sequence[str]) -> dict[str, Any]:
+    """The recipes of files as one, a later one over those before it.
+
+    Raises:
+        UserError: a file cannot be read, or is no recipe.
+    """
+    recipe: dict[str, Any] = {}
+    for path in configs:
+        read = read_yaml(path)
+        if not isinstance(read, dict):
+            raise UserError(f"{path}: not a recipe: expected keys and values")
+        recipe = over(recipe, read)
+    return recipe
+
+
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe over another: what it says, and the rest of the one below."""
+    both = {
+        key: over(below[key], above[key])
+        for key in below.keys() & above.keys()
+        if isinstance(below[key], dict) and isinstance(above[key], dict)
+    }
+    return {**below, **above, **both}
+
+
+def overlay(place: Place, value: Any) -> dict[str, Any]:
+    """A recipe that says nothing but what stands at a place, which must not be empty."""
+    for key in reversed(place):
+        value = {key: value}
+    return value
