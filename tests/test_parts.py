@@ -3,10 +3,13 @@
 import copy
 import json
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from vlrnn.config import Part, describe, rebuild
@@ -14,11 +17,21 @@ from vlrnn.errors import UserError
 from vlrnn.generation.search import Decoding
 from vlrnn.nn.attention import Attention, SoftAttention
 from vlrnn.nn.decoders.base import Decoder
+from vlrnn.nn.decoders.language_model import StreamDecoder
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.fusion import LowRankBilinear
+from vlrnn.nn.question_encoder import QuestionEncoder
+from vlrnn.nn.question_image import WholeImage
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
+from vlrnn.nn.recurrent.wrappers import Bidirectional, HighwayStack
+from vlrnn.nn.sequence_classifier import SequenceClassifier
+from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.training.objectives.answers import SoftAnswers
+from vlrnn.training.objectives.debiasing import RUBi
 from vlrnn.training.optimization import Optimization
 
 LSTM_PATH = "vlrnn.nn.LSTM"
@@ -49,6 +62,54 @@ def test_building_does_not_change_the_description() -> None:
     decoder = ShowAndTell(GRU(8), embedding=6)
     before = describe(decoder)
     assert describe(decoder.build(9, 5)) == before
+
+
+BUILT: dict[str, tuple[Callable[[], Any], tuple[Any, ...]]] = {
+    "recurrence": (lambda: LSTM(4), (3,)),
+    "stack": (lambda: HighwayStack(GRU(4)), (3,)),  # whose base builds, too
+    "both ways": (lambda: Bidirectional(GRU(4)), (3,)),
+    "attention": (lambda: SoftAttention(4), (3, 3)),
+    "fusion": (lambda: LowRankBilinear(4, 5), (3, 3)),
+    "pooling of an image": (WholeImage, (3, 3)),
+    "question encoder": (lambda: QuestionEncoder(GRU(4), embedding=3), (["a", "b"],)),
+    "decoder": (lambda: ShowAndTell(GRU(4), embedding=3), (9, 3)),
+    "language model": (lambda: StreamDecoder(GRU(4), embedding=3), (9,)),
+    "classifier": (lambda: SequenceClassifier(GRU(4), 2), (3,)),
+    "objective": (RUBi, (3, 3, 4)),
+    "objective without weights": (SoftAnswers, (3, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", list(BUILT))
+def test_a_part_is_built_once(name: str) -> None:
+    make, sizes = BUILT[name]
+    part = make().build(*sizes)
+    weights = {key: each.clone() for key, each in part.state_dict().items()}
+    for again in (part, copy.deepcopy(part)):
+        with pytest.raises(UserError, match=f"^{type(part).__name__}: is part of a model already") as refused:
+            again.build(*sizes)
+        assert "\n" not in str(refused.value)
+        assert all(torch.equal(weights[key], each) for key, each in again.state_dict().items())
+
+
+def test_a_part_is_of_one_model() -> None:
+    decoder, vocabulary = ShowAndTell(GRU(4), embedding=3), Vocabulary(["a"])
+    Captioner(vocabulary, NoImage(), copy.deepcopy(decoder))
+    Captioner(vocabulary, NoImage(), decoder)
+    with pytest.raises(UserError, match=r"^ShowAndTell: .* give each model a part of its own"):
+        Captioner(vocabulary, NoImage(), decoder)
+    recurrence = GRU(4)
+    Captioner(vocabulary, NoImage(), ShowAndTell(recurrence, embedding=3))
+    with pytest.raises(UserError, match=r"^GRU: "):
+        Captioner(vocabulary, NoImage(), ShowAndTell(recurrence, embedding=3))
+
+
+def test_what_could_not_be_built_may_be_built_again(tmp_path: Path) -> None:
+    encoder = QuestionEncoder(GRU(4), embedding=3, weights=str(tmp_path / "vectors.txt"))
+    with pytest.raises(UserError, match="No such file"):
+        encoder.build(["a"])
+    (tmp_path / "vectors.txt").write_text("a 1 2 3\n")
+    assert encoder.build(["<pad>", "a"]).embedding.weight.tolist()[1] == [1, 2, 3]
 
 
 def test_copies_are_parts_too() -> None:

@@ -7,7 +7,8 @@ are. Knows nothing of what the parts do.
 import importlib
 import inspect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -20,9 +21,18 @@ _PACKAGES = ("vlrnn.text", "vlrnn.nn", "vlrnn.generation", "vlrnn.training", "vl
 
 
 class Part:
-    """A base class whose instances keep the arguments that they were made with, defaults filled in, in `arguments`."""
+    """A base class whose instances keep the arguments that they were made with, defaults filled in, in `arguments`.
+
+    Parts with a method `build` are built once, by the model that they are given to: a second call is a UserError.
+    """
 
     arguments: dict[str, Any]
+    _build_state: Literal["new", "within", "done"] = "new"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls):
+            cls.build = _only_once(vars(cls)["build"])  # type: ignore[attr-defined]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
@@ -36,6 +46,30 @@ class Part:
             _refuse_nothing(cls, nothing)
         object.__setattr__(self, "arguments", arguments)
         return self
+
+
+def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A method `build` that refuses a second call for the same part; those of its bases may be called within it."""
+
+    @wraps(build)
+    def build_once(self: Part, *args: Any, **kwargs: Any) -> Any:
+        if self._build_state == "done":
+            raise UserError(
+                f"{type(self).__name__}: is part of a model already, and cannot be built for another one; give each "
+                "model a part of its own"
+            )
+        if self._build_state == "within":
+            return build(self, *args, **kwargs)
+        object.__setattr__(self, "_build_state", "within")
+        try:
+            built = build(self, *args, **kwargs)
+        except BaseException:
+            object.__setattr__(self, "_build_state", "new")
+            raise
+        object.__setattr__(self, "_build_state", "done")
+        return built
+
+    return build_once
 
 
 def _refuse_nothing(part_class: type[Part], names: Sequence[str]) -> None:
