@@ -72,6 +72,7 @@ def furnish(folder: Path) -> None:
     _vqa(folder)
     _own(folder)
     _for_probes(folder)
+    write(folder / "my_cells.py", blocks("docs/training.md", "python")[0])
 
 
 def _flickr(folder: Path) -> None:

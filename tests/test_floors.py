@@ -14,6 +14,7 @@ ROOT = Path(vlrnn.__file__).parent
 NO_TORCH = [
     "errors lazy_names terminal",
     "csv_text files locks processes progress provenance sidecar_cache yaml_text",
+    "trust",
     "config",
     "text",
     "data.records data.record_ids data.images data.shards inference.onnx_captioner",

@@ -130,7 +130,7 @@ def test_what_cannot_be_described() -> None:
         def __init__(self, module: nn.Module) -> None:
             self.module = module
 
-    with pytest.raises(TypeError, match="Linear"):
+    with pytest.raises(UserError, match="Linear"):
         describe(Own(nn.Linear(1, 1)))
 
 

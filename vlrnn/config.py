@@ -1,7 +1,7 @@
 """Parts remember how they were built, so that a checkpoint can build them again without unpickling anything.
 
 A part's description is plain data, `{"class": "vlrnn.nn.LSTM", "arguments": {...}}`, nested as the parts
-are. Knows nothing of what the parts do.
+are. Classes outside vlrnn are built where they are trusted (`vlrnn.trust`). Knows nothing of what the parts do.
 """
 
 import importlib
@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vlrnn.errors import UserError
+from vlrnn.trust import find_trusted, is_foreign
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = (str, int, float, bool, type(None))
@@ -111,7 +112,7 @@ def describe(value: Any) -> Any:
         return [describe(each) for each in value]
     if isinstance(value, _PLAIN):
         return value
-    raise TypeError(f"a part was built with a {type(value).__name__}, which no checkpoint can describe")
+    raise UserError(f"a part was built with a {type(value).__name__}, which no checkpoint can describe")
 
 
 _DEEPEST = 100  # levels of a description; parts are nested in each other a few times
@@ -147,35 +148,48 @@ def _below(value: Any, seen: set[int], place: str) -> Iterable[Any]:
     return ()
 
 
-def rebuild(description: Any, expected: type[Kind], place: str) -> Kind:
+def classes_of(description: Any) -> Iterable[str]:
+    """The paths of all classes that a description names."""
+    if isinstance(description, dict):
+        if isinstance(description.get("class"), str):
+            yield description["class"]
+        for each in description.values():
+            yield from classes_of(each)
+    elif isinstance(description, list):
+        for each in description:
+            yield from classes_of(each)
+
+
+def rebuild(description: Any, expected: type[Kind], place: str, trust: Sequence[str] = ()) -> Kind:
     """Build the part that `describe` described.
 
-    Only classes that stand in vlrnn's own modules and derive from the base that is expected in their place are built;
-    the base of an argument is the one that its type hint names.
+    Only classes that vlrnn publishes, or that are trusted, and that derive from the base that is expected in their
+    place are built; the base of an argument is the one that its type hint names.
 
     Args:
         description: what `describe` returned.
         expected: the base class.
         place: the file, for errors.
+        trust: packages outside vlrnn whose classes may be named, or paths of classes; see `vlrnn.trust`.
 
     Raises:
-        UserError: no description, a class from elsewhere or of another base, or arguments that do not fit.
+        UserError: no description, a class that is not trusted or of another base, or arguments that do not fit.
     """
     if not isinstance(description, dict) or description.keys() != {"class", "arguments"}:
         raise UserError(f"{place}: does not describe a {expected.__name__}; it was not written by vlrnn")
     path, described = description["class"], description["arguments"]
-    part_class = _find_class(path, expected, place)
+    part_class = _find_class(path, expected, place, trust)
     if not isinstance(described, dict):
         raise UserError(f"{place}: gives the class {path!r} no arguments; it was not written by vlrnn")
-    hints = get_type_hints(part_class.__init__)
+    hints = _hints(part_class, place)
     arguments = {}
     for name, value in described.items():
         able = _alternatives(hints.get(name))
         bases = [each for each in able if issubclass(each, Part)]
         if bases and not (value is None and type(None) in able):
-            value = rebuild(value, bases[0], place)
+            value = rebuild(value, bases[0], place, trust)
         elif isinstance(value, dict) and "class" in value:
-            raise UserError(f"{place}: names a class for {name!r} of {path!r}, which takes none; refused")
+            raise UserError(f"{place}: names a class for {name!r} of {path!r}, whose type hint names none; refused")
         if not fits(value, hints.get(name, Any)):
             raise UserError(f"{place}: {value!r:.60} is no {name!r} for {path!r}; it was not written by vlrnn")
         arguments[name] = value
@@ -186,14 +200,24 @@ def rebuild(description: Any, expected: type[Kind], place: str) -> Kind:
         raise UserError(f"{place}: cannot build {path!r}: {reason}") from None
 
 
-def _find_class(path: Any, expected: type[Kind], place: str) -> type[Kind]:
-    refusal = UserError(f"{place}: names the class {path!r}, which is no {expected.__name__} of vlrnn; refused")
-    if not isinstance(path, str):
-        raise refusal
-    package, _, name = path.rpartition(".")
+def _hints(part_class: type[Part], place: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(part_class.__init__)
+    except Exception as fault:  # of a class outside vlrnn: of names that its module lacks
+        path = public_path(part_class)
+        raise UserError(f"{place}: the type hints of {path!r} cannot be read: {' '.join(str(fault).split())}") from None
+
+
+def _find_class(path: Any, expected: type[Kind], place: str, trust: Sequence[str]) -> type[Kind]:
+    if isinstance(path, str) and is_foreign(path):
+        found = find_trusted(path, trust, place)
+        if not (isinstance(found, type) and issubclass(found, expected) and public_path(found) == path):
+            raise UserError(f"{place}: names the class {path!r}, which is no {expected.__name__} that is defined there")
+        return found
+    package, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
     found = _published(package, name) if package in _PACKAGES else None
     if not (isinstance(found, type) and issubclass(found, expected)):
-        raise refusal
+        raise UserError(f"{place}: names the class {path!r}, which is no {expected.__name__} of vlrnn; refused")
     return found
 
 

@@ -5,6 +5,7 @@ import sys
 from dataclasses import asdict
 
 from vlrnn.terminal import percent, print_json, print_line
+from vlrnn.trust import add_trust
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,13 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each question, one per line")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Answer all questions; words that the model does not know are told of."""
     from vlrnn.inference.predictor import Predictor
 
-    predictor = Predictor.load(arguments.checkpoint, arguments.device)
+    predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     found = predictor.answers(arguments.image, arguments.questions)
     for question, answer in zip(arguments.questions, found, strict=True):
         unknown = predictor.unknown_words(question)

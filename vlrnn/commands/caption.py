@@ -12,6 +12,7 @@ from vlrnn.commands.decoding import add_decoding, chosen
 from vlrnn.errors import UserError
 from vlrnn.progress import note, progress
 from vlrnn.terminal import print_json, print_line
+from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
     from vlrnn.commands.caption_file import CaptionFile, Key
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", metavar="PICTURE", help="save where the model looked at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    add_trust(parser)
     parser.add_argument("--bf16", action="store_true", help="see in bfloat16, where the processor or GPU has it")
     parser.add_argument("--compiled", action="store_true", help="generate code for the encoder first; for many images")
     add_decoding(parser)
@@ -65,7 +67,8 @@ def _run(arguments: argparse.Namespace, file: "CaptionFile | None") -> int:
         raise UserError(f"--batch_size must be at least 1, not {arguments.batch_size}")
     if arguments.explain and not Path(arguments.explain).absolute().parent.is_dir():
         raise UserError(f"--explain: there is no folder {Path(arguments.explain).parent}")
-    predictor = Predictor.load(arguments.checkpoint, arguments.device, bf16=arguments.bf16, compiled=arguments.compiled)
+    how = {"bf16": arguments.bf16, "compiled": arguments.compiled}
+    predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust, **how)
     images = dict(zip(keys([image_name(path) for path in paths]), paths, strict=True))
     if file:
         made_by = {"model": predictor.fingerprint(), "seed": arguments.seed, "bf16": arguments.bf16}

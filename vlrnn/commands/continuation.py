@@ -10,6 +10,7 @@ from vlrnn.commands.decoding import add_decoding, chosen
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
 from vlrnn.terminal import print_json, print_line
+from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
     from vlrnn.data.records import Prediction
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.add_argument("--out", metavar="FILE", help="write .txt (the text and how it goes on), .json or .jsonl")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    add_trust(parser)
     add_decoding(parser)
 
 
@@ -31,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--out {out}: end the name in .txt, .json or .jsonl")
     from vlrnn.inference.predictor import Predictor
 
-    predictor = Predictor.load(arguments.checkpoint, arguments.device)
+    predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if strange := predictor.unknown_units(arguments.text):
         told = ", ".join(map(repr, strange))
         told = f"what training never showed, and is all alike to the model: {told}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlrnn.errors import UserError
 from vlrnn.terminal import print_line
+from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
     from vlrnn.tasks.captioning import Captioner
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file of training")
+    add_trust(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="gets model.safetensors and config.json")
     parser.add_argument("--onnx", action="store_true", help="write a captioner's graphs for ONNX Runtime as well")
     parser.add_argument("--programs", action="store_true", help="write them as programs of torch.export as well")
@@ -33,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.check and not arguments.onnx:
         raise UserError("--check compares with ONNX Runtime: give --onnx with it")
-    task = load_task(arguments.checkpoint, Task)
+    task = load_task(arguments.checkpoint, Task, arguments.trust)
     wanted = [name for name in ("onnx", "programs") if getattr(arguments, name)]
     if wanted and not isinstance(task, Captioner):
         raise UserError(f"--{wanted[0]} is of captioners; {arguments.checkpoint} is of a {type(task).__name__}")

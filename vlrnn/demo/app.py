@@ -17,6 +17,7 @@ from vlrnn.demo.uploads import UploadFolder, upload_folder
 from vlrnn.demo.worker import Worker
 from vlrnn.errors import Parser, UserError
 from vlrnn.terminal import print_line
+from vlrnn.trust import add_trust
 
 MAX_SECONDS = 30.0
 """What a request may take."""
@@ -57,6 +58,7 @@ def command_line(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", metavar="CKPT", help=f"VQA, {title}")
     parser.add_argument("--objects", metavar="TABLE", help="what captions can name: a data set, or a table as of CHAIR")
     parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    add_trust(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address to serve; 0.0.0.0: every one of this machine (%(default)s)"
     )

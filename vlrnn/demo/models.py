@@ -69,7 +69,8 @@ def load(options: argparse.Namespace) -> Models:
     """
     from vlrnn.inference.predictor import Predictor
 
-    models = {name: Predictor.load(path, options.device) for name, path in checkpoints(options).items()}
+    paths = checkpoints(options)
+    models = {name: Predictor.load(path, options.device, trust=options.trust) for name, path in paths.items()}
     for name, model in models.items():  # each is run once, so that one of another kind is refused now
         blank = render(sample_scene(Random(0)))
         model.caption(blank) if name == "captioner" else model.answer(blank, "what is it?")

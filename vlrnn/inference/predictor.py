@@ -73,14 +73,22 @@ class Predictor:
         self._encoder = task.encoder.folded(bf16, compiled)
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device | None = None, **how: Any) -> "Predictor":
-        """Load a `.ckpt` file or a folder of `save_pretrained`; runs no code from it and downloads nothing. `how` says
-        `bf16` and `compiled`.
+    def load(
+        cls, path: str | Path, device: str | torch.device | None = None, *, trust: Sequence[str] = (), **how: Any
+    ) -> "Predictor":
+        """Load a `.ckpt` file or a folder of `save_pretrained`; runs no code but of vlrnn and of packages that are
+        trusted, and downloads nothing.
+
+        Args:
+            path: of the file or folder.
+            device: as of the class.
+            trust: packages outside vlrnn whose classes it may name: `trust=["my_parts"]`.
+            how: `bf16` and `compiled`, as of the class.
 
         Raises:
-            UserError: it is none.
+            UserError: it is none, or names a class that is not trusted.
         """
-        return cls(load_task(path, Task), device, str(path), **how)
+        return cls(load_task(path, Task, trust), device, str(path), **how)
 
     def fingerprint(self) -> str:
         """A digest of the model: of its description and its weights."""

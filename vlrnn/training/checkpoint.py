@@ -9,7 +9,7 @@ import json
 import pickle
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -26,12 +26,14 @@ from torch.nn.modules.module import (
 )
 
 import vlrnn
-from vlrnn.config import Part, check_plain, describe, public_path, rebuild
+from vlrnn.config import Part, check_plain, classes_of, describe, public_path, rebuild
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
 from vlrnn.nn.weights import check_archive, check_weights, digest, outlines
+from vlrnn.progress import note
 from vlrnn.training.compatibility import refuse_other_task
 from vlrnn.training.module import FORMAT, Task
+from vlrnn.trust import checked_trust, is_foreign, needed_trust
 
 _CARD = """---
 library_name: vlrnn
@@ -76,19 +78,22 @@ def _in_order(content: bytes) -> bytes:
     return content[:8] + text.ljust(end - 8) + content[end:]
 
 
-def from_pretrained(name: str | Path, expected: type[AnyTask], revision: str | None = None) -> AnyTask:
+def from_pretrained(
+    name: str | Path, expected: type[AnyTask], revision: str | None = None, trust: Sequence[str] = ()
+) -> AnyTask:
     """Load a task from a folder of `save_pretrained`, or from such a one on the Hugging Face hub.
 
     Args:
         name: of a folder, or `user/name` of the hub, where no folder is called so.
         expected: what it must be.
         revision: the branch, tag or commit, of the hub.
+        trust: packages outside vlrnn whose classes it may name.
 
     Raises:
         UserError: there is none, the hub can not be reached, or as `load_task` says.
     """
     if Path(name).exists():
-        return load_task(name, expected)
+        return load_task(name, expected, trust)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         raise UserError(f"{name}: no such folder, and no name of the hub (user/name)")
     try:
@@ -101,20 +106,25 @@ def from_pretrained(name: str | Path, expected: type[AnyTask], revision: str | N
         )
     except Exception as fault:  # of the network, of the hub, of names
         raise UserError(f"{name}: cannot be fetched from the hub: {' '.join(str(fault).split())[:200]}") from None
-    return load_task(folder, expected)
+    return load_task(folder, expected, trust)
 
 
-def load_task(path: str | Path, expected: type[AnyTask]) -> AnyTask:
+def load_task(path: str | Path, expected: type[AnyTask], trust: Sequence[str] = ()) -> AnyTask:
     """Load a task from a `.ckpt` file or from a folder of `save_pretrained`, on the CPU, in evaluation mode.
+
+    Args:
+        path: of the file or folder.
+        expected: what it must be.
+        trust: packages outside vlrnn whose classes it may name; see `vlrnn.trust`.
 
     Raises:
         UserError: no checkpoint, one that is damaged or holds pickled objects, or one that describes anything but a
-            task of this kind, or one that its weights are not of.
+            task of this kind, or one that its weights are not of, or one that names classes that are not trusted.
     """
     checkpoint = read_checkpoint(path)
     description, weights = checkpoint["vlrnn"]["task"], checkpoint["state_dict"]
-    _refuse_other_sizes(description, weights, expected, path)
-    task = rebuild(description, expected, str(path))
+    _refuse_other_sizes(description, weights, expected, path, checked_trust(trust))
+    task = rebuild(description, expected, str(path), trust)
     task.load_state_dict(weights)
     return task.eval()
 
@@ -123,12 +133,12 @@ _SPARE = 10_000  # modules and parameters beyond those in the file: the largest 
 
 
 def _refuse_other_sizes(
-    description: Any, weights: Mapping[str, Tensor], expected: type[Task], path: str | Path
+    description: Any, weights: Mapping[str, Tensor], expected: type[Task], path: str | Path, trust: Sequence[str]
 ) -> None:
     """Refuse a description that the weights are not of, before any memory is asked for: it is built once without any
     (on torch's meta device), and of no more parts than the file has weights for."""
     with torch.device("meta"), _at_most(len(weights) + _SPARE):
-        outline = rebuild(description, expected, str(path))
+        outline = rebuild(description, expected, str(path), trust)
     wanted, found = outlines(outline.state_dict()), outlines(weights)
     for name in {**wanted, **found}:
         if wanted.get(name) != found.get(name):
@@ -160,9 +170,33 @@ def _at_most(limit: int) -> Iterator[None]:
             hook.remove()
 
 
-def load_part(path: str | Path, task: type[Task], name: str, expected: type[AnyPart]) -> AnyPart | None:
-    """Build one part of a checkpoint's task, `vocabulary`, say, as it was before it had learnt anything; None where the
-    task was made without.
+def note_trust(task: Task) -> None:
+    """Print which packages must be trusted to load a checkpoint of the task, where it has classes outside vlrnn.
+
+    Raises:
+        UserError: its description does not build it again, as where a type hint does not name the base of a part.
+    """
+    description = describe(task)
+    if foreign := list(filter(is_foreign, classes_of(description))):
+        with torch.device("meta"), torch.random.fork_rng([]):
+            rebuild(description, type(task), "a checkpoint of this model", foreign)
+    if needed := needed_trust(foreign):
+        flags = " ".join(f"--trust {package}" for package in needed)
+        note(f"the model has classes outside vlrnn: commands that load its checkpoints need {flags}")
+
+
+def load_part(
+    path: str | Path, task: type[Task], name: str, expected: type[AnyPart], trust: Sequence[str] = ()
+) -> AnyPart | None:
+    """Build one part of a checkpoint's task, `vocabulary`, say, without its weights; None where the task was made
+    without.
+
+    Args:
+        path: of the checkpoint.
+        task: of what class its task must be.
+        name: the task's argument.
+        expected: what the part must be.
+        trust: as for `load_task`.
 
     Raises:
         UserError: no checkpoint, or one of another task.
@@ -170,7 +204,7 @@ def load_part(path: str | Path, task: type[Task], name: str, expected: type[AnyP
     description = _read(path)["vlrnn"]["task"]
     refuse_other_task(public_path(task), description.get("class"))
     part = description["arguments"].get(name)
-    return None if part is None else rebuild(part, expected, str(path))
+    return None if part is None else rebuild(part, expected, str(path), trust)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -31,21 +31,23 @@ from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet
 from vlrnn.text.lm_tokenizers import Units
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.callbacks import Bar, LastWord, PlainCheckpoints, ProgressLines, RunConfig, cluster, loggers
-from vlrnn.training.checkpoint import AnyPart, load_part
+from vlrnn.training.checkpoint import AnyPart, load_part, note_trust
 from vlrnn.training.error_messages import as_told
 from vlrnn.training.module import Task
-from vlrnn.training.recipes import data_class, find_task, plain_recipe, read_recipes
+from vlrnn.training.recipes import data_class, find_task, import_named, plain_recipe, read_recipes
 from vlrnn.training.resuming import Checkpoints
 from vlrnn.training.run_start import NothingToDo, RunStart, checkpoint_of, starting_point
 from vlrnn.training.trainer_options import refuse_options, watch_score
+from vlrnn.trust import add_trust, checked_trust
 
 
 class RecipeCLI(LightningCLI):
     """LightningCLI with the run folder of vlrnn: `--trainer.default_root_dir` holds all that a run leaves."""
 
-    def __init__(self, *args: Any, command: str, held: ExitStack, **more: Any) -> None:
+    def __init__(self, *args: Any, command: str, held: ExitStack, named: Sequence[str], **more: Any) -> None:
         self._command = command
         self._held = held  # the run folder, until this is closed
+        self._trust = [*named]  # the classes outside vlrnn that the recipe names, and the packages of --trust
         self._start: RunStart | None = None  # of a fit that leaves anything
         super().__init__(*args, **more)
 
@@ -69,6 +71,7 @@ class RecipeCLI(LightningCLI):
         parser.add_argument(
             "--overfit", type=int | None, help="learn so many examples of train by heart, and validate with the same"
         )
+        add_trust(parser, argparse.SUPPRESS)
         parser.link_arguments("overfit", "data.overfit")
         parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.units", self._units, apply_on="instantiate")
@@ -92,7 +95,7 @@ class RecipeCLI(LightningCLI):
 
     def _known(self, name: str, expected: type[AnyPart]) -> AnyPart | None:
         """A part of the checkpoint that is scored."""
-        return load_part(self.config[self.subcommand]["ckpt_path"], self._task, name, expected)
+        return load_part(self.config[self.subcommand]["ckpt_path"], self._task, name, expected, self._trust)
 
     def _vocabulary(self, data: VisionLanguageData | TextStream) -> Vocabulary:
         """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
@@ -167,11 +170,13 @@ class RecipeCLI(LightningCLI):
                 callback.begin_here()
         if self._start:
             self._start.hold(self.trainer)
+        note_trust(self.model)
 
     def before_instantiate_classes(self) -> None:
         """Checkpoints are compared by the task's own score, where no other is named."""
         settings = self.config[self.subcommand] if self.subcommand else self.config
         self._task = find_task(settings["model"]["class_path"])
+        self._trust += checked_trust(settings.pop("trust", []))
         refuse_options(settings["trainer"])
         for callback in ("checkpoint", "early_stopping"):
             watch_score(callback, settings[callback], f"val/{self._task.headline}", self._task.best)
@@ -243,7 +248,9 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
     _hush()
-    data = data_class(read_recipes(arguments), arguments)
+    recipes = read_recipes(arguments)
+    named = import_named(recipes, arguments)
+    data = data_class(recipes, arguments)
     subcommand = [] if command == "cache" else [command]
     try:
         with ExitStack() as held:
@@ -252,6 +259,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
                 data,
                 command=command,
                 held=held,
+                named=named,
                 subclass_mode_model=True,
                 args=[*subcommand, *arguments],
                 run=bool(subcommand),

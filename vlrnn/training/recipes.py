@@ -1,6 +1,7 @@
 """Recipes: read before the command line is parsed, merged, overlaid, written back as plain YAML."""
 
 import importlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
@@ -12,8 +13,10 @@ import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
 
+from vlrnn.config import public_path
 from vlrnn.errors import UserError
 from vlrnn.training.module import Task
+from vlrnn.trust import import_class, is_foreign
 from vlrnn.yaml_text import check_yaml, read_yaml
 
 _load = get_loader("yaml")
@@ -47,6 +50,42 @@ def flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     for flag, value in zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, own = flag.partition("=")
         yield name, own if equals else value
+
+
+_CLASS = re.compile(r"(?:[^\W\d]\w*\.)+[A-Z]\w*")
+"""The path of a class. Its name begins with a capital, which no name of a file does that has an ending."""
+
+
+def import_named(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> list[str]:
+    """Import the classes outside vlrnn that recipes and flags name, from the current folder where they are in no other
+    place. Whoever reads the recipe after that finds them imported.
+
+    Returns:
+        their paths, as checkpoints name them.
+
+    Raises:
+        UserError: a module fails at import, or has no such class.
+    """
+    texts = [*_texts(list(recipes)), *(value for _, value in flags(arguments))]
+    texts += (path for text in texts if "class_path" in text for path in _CLASS.findall(text))
+    found = []
+    for path in dict.fromkeys(filter(is_foreign, filter(_CLASS.fullmatch, texts))):
+        try:
+            named = import_class(path)
+        except ModuleNotFoundError:  # it is no class, or the parser tells that there is none
+            continue
+        if not isinstance(named, type):
+            module, _, name = path.rpartition(".")
+            raise UserError(f"{path}: the module {module} has no class {name}")
+        found.append(public_path(named))
+    return found
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    for each in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _texts(each)
 
 
 def find_task(path: str) -> type[Task]:

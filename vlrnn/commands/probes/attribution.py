@@ -3,6 +3,7 @@
 import argparse
 
 from vlrnn.probes.finding import Finding
+from vlrnn.trust import add_trust
 
 PURPOSE = "is an object that is not there made up by the language model or by the eye?"
 
@@ -14,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--synonyms", metavar="FILE", help="lines of an object and, behind commas, what it is called")
     parser.add_argument("--cache", metavar="FOLDER", help="for encoder outputs; by default one that is gone in the end")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> Finding:
@@ -23,7 +25,7 @@ def run(arguments: argparse.Namespace) -> Finding:
 
     table = PhraseTable(phrases(object_names(arguments.data), arguments.synonyms))
     return attribution(
-        Predictor.load(arguments.checkpoint, arguments.device),
+        Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust),
         arguments.data,
         arguments.split,
         find=table.find,

@@ -3,6 +3,7 @@
 import argparse
 
 from vlrnn.probes.finding import Finding
+from vlrnn.trust import add_trust
 
 PURPOSE = "what does a model lose without its image, or without its question?"
 
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cache", metavar="FOLDER", help="for encoder outputs; by default one that is gone in the end")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> Finding:
@@ -28,7 +30,7 @@ def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.probes.model.grounding import grounding
 
     return grounding(
-        Predictor.load(arguments.checkpoint, arguments.device),
+        Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust),
         arguments.data,
         arguments.split,
         baselines=arguments.baseline,

@@ -10,6 +10,7 @@ from vlrnn.commands.probes.chair import MODES, add_tables
 from vlrnn.commands.run_predictions import add_split
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
+from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
     from vlrnn.probes.object_mentions import Mentions
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the polls' images, for --checkpoint; by default the folder of the first poll",
     )
     add("--device", help="for --checkpoint: cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    add_trust(parser)
     add("--short", action="store_true", help="ask a model without 'in the image', where training never said so")
     add("--by", choices=("mention", "likelihood"), default="mention", help="of a captioner: what it says, or would say")
     add("--objects", metavar="OBJECTS", help="what is in which image, as for chair: for the oracle and the blind row")
@@ -108,7 +110,7 @@ def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "
     from vlrnn.probes.pope import Reply, parse_reply
     from vlrnn.tasks.captioning import Captioner
 
-    predictor = Predictor.load(arguments.checkpoint, arguments.device)
+    predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if not isinstance(predictor.task, Captioner):
         asked = {each.text: each.text.rpartition(" in the ")[0] if arguments.short else each.text for each in every}
         texts = model.answer(predictor, [(each.image, asked[each.text]) for each in every], folder)

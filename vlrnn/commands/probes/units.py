@@ -6,6 +6,7 @@ from pathlib import Path
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
 from vlrnn.terminal import print_line
+from vlrnn.trust import add_trust
 
 PURPOSE = "do single hidden units know quotes, lines, nouns, or what was mentioned, and how far do gates open?"
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--picture", type=Path, metavar="FILE", help="draw the beginning of it: .png, .svg or .pdf")
     add("--cache", metavar="FOLDER", help="for encoder outputs; by default one that is gone in the end")
     add("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> Finding:
@@ -67,7 +69,7 @@ def _find(arguments: argparse.Namespace) -> Finding:
 
     names = object_names(arguments.data) if arguments.data else set()
     nouns = noun_table(arguments.nouns, names)
-    predictor = Predictor.load(arguments.checkpoint, arguments.device)
+    predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if arguments.data:
         heard = hear_captions(predictor, arguments.data, arguments.split, arguments.limit, arguments.cache)
     else:

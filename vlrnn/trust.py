@@ -1,0 +1,145 @@
+"""Classes outside vlrnn: which of them may be named by a checkpoint, and how they are imported.
+
+A checkpoint names a class by its module and name. To import a module is to run its code, so nothing outside vlrnn is
+imported for a checkpoint but what the user trusts (`--trust PACKAGE`), what a recipe of the user names, and what
+installed packages publish by an entry point `vlrnn.parts`.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from vlrnn.errors import UserError
+from vlrnn.progress import note
+
+
+def add_trust(parser: argparse.ArgumentParser, default: Any = None) -> None:
+    """Add the flag `--trust` of commands that load a checkpoint; it is a list, empty by default."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[] if default is None else default,
+        metavar="PACKAGE",
+        help="let a checkpoint name classes of this package, whose code is run; may be given again",
+    )
+
+
+def is_foreign(path: str) -> bool:
+    """Whether a path can be that of a part outside vlrnn: names and dots, and not of Python's own library."""
+    package, *names = path.split(".")
+    own = package == "vlrnn" or package in sys.stdlib_module_names
+    return bool(names) and not own and all(map(str.isidentifier, (package, *names)))
+
+
+def find_trusted(path: str, trust: Sequence[str], place: str) -> Any:
+    """Import what a path names, where it is trusted; None if its module has no such name.
+
+    Args:
+        path: of a class, which `is_foreign`.
+        trust: packages (`a` admits `a.C` and `a.b.C`, not `ab.C`), or paths of classes.
+        place: the file that names it, for errors.
+
+    Raises:
+        UserError: it is not trusted, there is no such module, or the module fails at import.
+    """
+    package = path.partition(".")[0]
+    if not (path in trust or any(path.startswith(f"{each}.") for each in trust) or _is_published(path)):
+        raise UserError(
+            f"{place}: names the class {path!r}, which is not of vlrnn, and whose code would be run; refused without "
+            f"--trust {package} (from Python: trust=[{package!r}])"
+        )
+    try:
+        return import_class(path)
+    except ModuleNotFoundError:
+        raise UserError(
+            f"{place}: names the class {path!r}, whose module cannot be found; install it, or start in its folder"
+        ) from None
+
+
+def import_class(path: str) -> Any:
+    """Import what a path names, from the current folder where it is in no other place; None if its module has no such
+    name.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+        UserError: the module fails at import.
+    """
+    module, _, name = path.rpartition(".")
+    with _current_folder_last():
+        try:
+            return getattr(importlib.import_module(module), name, None)
+        except (Exception, SystemExit) as fault:
+            if isinstance(fault, ModuleNotFoundError) and f"{module}.".startswith(f"{fault.name}."):
+                raise
+            raise UserError(f"{module}: fails at import: {_reason(fault)}") from None
+
+
+@contextmanager
+def _current_folder_last() -> Iterator[None]:
+    """Have the current folder at the end of the import path: nothing in it takes the place of an installed package."""
+    folder = os.getcwd()
+    if folder in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _reason(fault: BaseException) -> str:
+    return f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
+
+
+def checked_trust(trust: Sequence[str]) -> Sequence[str]:
+    """The packages that are trusted, all of which can be found.
+
+    Raises:
+        UserError: one cannot.
+    """
+    for package in trust:
+        with _current_folder_last():
+            try:
+                found = package in sys.modules or find_spec(package) is not None
+            except Exception:  # of its parent; or it is no name of a package
+                found = False
+        if not found:
+            raise UserError(f"--trust {package}: no such package is installed, nor is one in the current folder")
+    return trust
+
+
+def needed_trust(paths: Iterable[str]) -> list[str]:
+    """The packages that must be trusted so that a checkpoint may name these classes."""
+    return sorted({path.partition(".")[0] for path in paths if is_foreign(path) and not _is_published(path)})
+
+
+# What installed packages publish.
+
+
+def _is_published(path: str) -> bool:
+    """Whether an entry point `vlrnn.parts` of the same package names the class, or a module that it is of."""
+    return any(path == each or path.startswith(f"{each}.") for each in _published_by(path.partition(".")[0]))
+
+
+@cache
+def _published_by(package: str) -> tuple[str, ...]:
+    """The paths of what the entry points of a package name; one that fails is noted, and left out."""
+    found = []
+    for entry in entry_points(group="vlrnn.parts"):
+        if entry.module.partition(".")[0] != package:
+            continue
+        try:
+            part = entry.load()
+            found.append(part.__name__ if isinstance(part, ModuleType) else f"{part.__module__}.{part.__qualname__}")
+        except (Exception, SystemExit) as fault:
+            note(f"the plugin {entry.name} ({entry.value}) fails at import, and is left out: {_reason(fault)}")
+    return tuple(found)
