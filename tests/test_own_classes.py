@@ -142,6 +142,7 @@ def test_nothing_untrusted_is_imported(workshop: Workshop, image: Path) -> None:
         assert f"'{path}'" in line
         done = workshop.run("fit", *fresh, "--ckpt_path", folder)
         assert "made with another decoder" in done.stderr
+        workshop.good("fit", *fresh, "--trainer.fast_dev_run", "true", "--init_from", folder)
     assert not (workshop.folder / "imported").exists()
 
 

@@ -33,6 +33,7 @@ from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.callbacks import Bar, LastWord, PlainCheckpoints, ProgressLines, RunConfig, cluster, loggers
 from vlrnn.training.checkpoint import AnyPart, load_part, note_trust
 from vlrnn.training.error_messages import as_told
+from vlrnn.training.initial_weights import add_init_from, checked_init_from, init_from
 from vlrnn.training.module import Task
 from vlrnn.training.recipes import data_class, find_task, import_named, plain_recipe, read_recipes
 from vlrnn.training.resuming import Checkpoints
@@ -48,6 +49,7 @@ class RecipeCLI(LightningCLI):
         self._command = command
         self._held = held  # the run folder, until this is closed
         self._trust = [*named]  # the classes outside vlrnn that the recipe names, and the packages of --trust
+        self._init_from: str | None = None
         self._start: RunStart | None = None  # of a fit that leaves anything
         super().__init__(*args, **more)
 
@@ -65,6 +67,7 @@ class RecipeCLI(LightningCLI):
                 default=argparse.SUPPRESS,  # it is no key of the recipe: whoever uses that again does not mean it
                 help="replace the run in the folder, which is moved to NAME.old-N first",
             )
+            add_init_from(parser)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -170,6 +173,8 @@ class RecipeCLI(LightningCLI):
                 callback.begin_here()
         if self._start:
             self._start.hold(self.trainer)
+        if self._init_from:
+            init_from(self.model, self._init_from, self._trust)
         note_trust(self.model)
 
     def before_instantiate_classes(self) -> None:
@@ -188,6 +193,7 @@ class RecipeCLI(LightningCLI):
 
     def _begin(self, run: Path, settings: Any) -> None:
         overwrite = settings.pop("overwrite", False)
+        self._init_from = checked_init_from(settings)
         if settings["trainer"]["fast_dev_run"]:  # which leaves nothing
             if settings["ckpt_path"] is not None:
                 raise UserError("--trainer.fast_dev_run tries a recipe out from the start; leave --ckpt_path out")

@@ -101,7 +101,10 @@ def _finished(checkpoint: Mapping[str, Any], recipe: Mapping[str, Any], callback
     steps = checkpoint["global_step"]
     for done, name, word in ((epochs, "max_epochs", "epoch"), (steps, "max_steps", "step")):
         if trainer[name] is not None and 0 <= trainer[name] <= done:
-            return f"is at its end, at {word} {done} of {trainer[name]}; to go on, give a larger --trainer.{name}"
+            return (
+                f"is at its end, at {word} {done} of {trainer[name]}; to go on, give a larger --trainer.{name}; "
+                "--init_from in the place of --ckpt_path begins anew from its weights"
+            )
     states = [(each, checkpoint["callbacks"].get(each.state_key)) for each in callbacks]
     for callback, state in states:
         limit = callback.time_remaining() if isinstance(callback, Timer) else None
