@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import CLASSIFIER
 from test_vqa_tasks import ANSWERS, VOCABULARY, classifier, parts
 
 from vlrnn.cli import main
 from vlrnn.data.records import open_split, write_dataset
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
@@ -166,6 +168,25 @@ def test_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             assert torch.equal(own[0], fresh[name][0]), name
         else:
             assert torch.equal(own, given), name
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "features.12"), ("features.12", None)])
+def test_a_frozen_encoder_may_learn_and_the_other_way(
+    before: str | None, after: str | None, classifier_file: Path, tmp_path: Path
+) -> None:
+    def captioner(trainable_from: str | None) -> Captioner:
+        encoder = CNNEncoder(CLASSIFIER, str(classifier_file), trainable_from=trainable_from)
+        return Captioner(Vocabulary(["a"]), encoder, ShowAndTell(GRU(4), embedding=3))
+
+    old, new = captioner(before), captioner(after)
+    with torch.no_grad():
+        for weight in old.parameters():
+            weight.add_(1)
+    save_pretrained(old, tmp_path)
+    learns = [name for name, each in new.named_parameters() if each.requires_grad]
+    init_from(new, tmp_path)
+    assert all(map(torch.equal, old.state_dict().values(), new.state_dict().values()))
+    assert [name for name, each in new.named_parameters() if each.requires_grad] == learns
 
 
 def test_random_numbers_stay_as_they_were(tmp_path: Path) -> None:
