@@ -285,6 +285,14 @@ def test_the_decoder_keeps_the_laws(contributed: dict[str, Any], monkeypatch: py
     assert not torch.allclose(built(words, memory, rows), built(words, other, rows))  # it sees the image
 
 
+def test_the_encoder_gives_regions(contributed: dict[str, Any]) -> None:
+    encoder = contributed["SmallCNN"]()
+    context = encoder(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
+    assert context.regions.shape == (2, encoder.count, encoder.width) == (2, 64, 64)
+    assert context.boxes is not None
+    assert not encoder.frozen
+
+
 def test_the_probe_finds_stutters(contributed: dict[str, Any], tmp_path: Path) -> None:
     texts = {"a": "a dog dog runs", "b": "a cat sits"}
     path = tmp_path / "predictions.jsonl"

@@ -18,6 +18,7 @@ from vlrnn.config import describe, rebuild
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.module_encoder import ModuleEncoder
 from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 
 CLASSIFIER = "mobilenet_v3_small"
@@ -292,6 +293,61 @@ def test_maps_with_channels_behind_are_read_right() -> None:
     with torch.no_grad():
         cells = encoder.trunk((image - encoder.mean) / encoder.std)
         assert torch.equal(encoder.regions(image)[0, 16 * 3 + 5], cells[0, 3, 5])
+
+
+# Any module.
+
+
+class Patches(nn.Module):
+    """Patches [B, N, D] of images, without parameters."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.unfold(pixels, 8, stride=8).transpose(1, 2)
+
+
+class OwnEncoder(ModuleEncoder):
+    def __init__(self, size: int = 32, finetune_from: str | None = None) -> None:
+        trunk = nn.Sequential(nn.Conv2d(3, 5, 8, 8), nn.BatchNorm2d(5), nn.Conv2d(5, 7, 1))
+        super().__init__(trunk, size, (0.5,) * 3, (0.5,) * 3, finetune_from)
+
+
+def test_any_module_is_an_encoder() -> None:
+    encoder = OwnEncoder().eval()
+    assert (encoder.size, encoder.width, encoder.count, encoder.frozen) == (32, 7, 16, True)
+    images = photographs(2, 32)
+    expected = encoder.trunk(images / 127.5 - 1).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(encoder(images).regions, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(encoder.folded()(images).regions, encoder(images).regions)
+    patches = ModuleEncoder(Patches(), 32)
+    assert (patches.width, patches.count) == (192, 16)
+    assert patches.folded()(images).regions.shape == (2, 16, 192)
+
+
+def test_any_module_is_fine_tuned_from_a_block() -> None:
+    encoder = OwnEncoder(finetune_from="2").train()
+    encoder(photographs(2, 32)).regions.sum().backward()
+    assert [name for name, each in encoder.named_parameters() if each.grad is not None] == [
+        "trunk.2.weight",
+        "trunk.2.bias",
+    ]
+    assert not encoder.trunk[1].training
+    with pytest.raises(UserError, match=r"no block '3'; the first to be trained may be 0.weight, 0.bias, 1.weight"):
+        OwnEncoder(finetune_from="3")
+
+
+@pytest.mark.parametrize(
+    ("module", "size", "word"),
+    [
+        (nn.Conv2d(4, 5, 1), 32, "takes no images of 32 x 32 pixels: .*expected input"),
+        (nn.Flatten(), 32, r"gives a tensor \[1, 3072\], not a square map"),
+        (nn.MaxPool2d((2, 4)), 32, r"gives a tensor \[1, 3, 16, 8\], not a square map"),
+        (nn.MaxPool2d(2, return_indices=True), 32, "gives a tuple, not a square map"),
+        (nn.Identity(), 2000, "image_size must be 1 to 1,024 pixels"),
+    ],
+)
+def test_a_module_that_gives_no_map_is_refused(module: nn.Module, size: int, word: str) -> None:
+    with pytest.raises(UserError, match=f"^encoder: .*{word}"):
+        ModuleEncoder(module, size)
 
 
 # What is no image.

@@ -33,6 +33,7 @@ _MODULES = {
     "Mean": "question_encoder",
     "MinGRU": "recurrent.linear",
     "MinLSTM": "recurrent.linear",
+    "ModuleEncoder": "encoders.module_encoder",
     "Mutan": "fusion",
     "NoImage": "encoders.blind",
     "NoQuestion": "question_encoder",

@@ -12,7 +12,7 @@ from vlrnn.progress import say
 
 
 class FoldedTrunk(nn.Module):
-    """A convolutional trunk in evaluation mode, batch norms folded into its convolutions, channels last.
+    """A trunk in evaluation mode, batch norms folded into its convolutions where it is traced, channels last.
 
     Args:
         trunk: is left as it is.
@@ -22,14 +22,16 @@ class FoldedTrunk(nn.Module):
             cannot, for want of a C++ compiler, say, this is told, and the operators are run one by one.
     """
 
-    def __init__(self, trunk: fx.GraphModule, bf16: bool = False, compiled: bool = False) -> None:
+    def __init__(self, trunk: nn.Module, bf16: bool = False, compiled: bool = False) -> None:
         super().__init__()
-        device = next(iter(trunk.parameters())).device
+        device = next(iter(trunk.parameters()), torch.empty(0)).device
         if bf16 and not has_bf16(device):
             say(f"bf16: {device.type} computes no bfloat16 here; float32 is used")
             bf16 = False
         self.dtype = torch.bfloat16 if bf16 else torch.float32
-        folded = fuse(copy.deepcopy(trunk).eval(), inplace=True)
+        folded = copy.deepcopy(trunk).eval()
+        if isinstance(folded, fx.GraphModule):
+            folded = fuse(folded, inplace=True)
         self.trunk = folded.to(dtype=self.dtype).to(memory_format=torch.channels_last)
         self.compiled = torch.compile(self.trunk, dynamic=False) if compiled else None
         self.rows = 0

@@ -1,30 +1,27 @@
 """Pretrained CNNs and transformers of torchvision as encoders: a map of features becomes a set of regions."""
 
-import copy
-import math
-import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import torch
 import torchvision
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.base import Context, Encoder
-from vlrnn.nn.encoders.inference_backbone import FoldedTrunk
-from vlrnn.nn.encoders.trunks import channels_last, cut
-from vlrnn.nn.weights import check_archive, check_weights
+from vlrnn.nn.encoders.module_encoder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ModuleEncoder,
+    check_image_size,
+    load_weights,
+    read_weights,
+)
+from vlrnn.nn.encoders.trunks import cut
 
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "size": 224}
-
-_LARGEST = 1024  # pixels; the largest that torchvision's weights were made for is 600
+_IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "size": 224}
 
 
-class CNNEncoder(Encoder):
+class CNNEncoder(ModuleEncoder):
     """Any classifier of `torchvision.models`, cut behind its last feature map, whose cells are the regions.
 
     The classifier is traced with `torch.fx`, and cut behind the last node whose output is a map [B, D, h, w] with more
@@ -55,74 +52,18 @@ class CNNEncoder(Encoder):
         regions_from: str | None = None,
         trainable_from: str | None = None,
     ) -> None:
-        super().__init__()
         if name not in torchvision.models.list_models(module=torchvision.models):
             raise UserError(f"encoder: torchvision.models has no classifier {name!r}")
         state, transform = _load_weights(name, weights)
-        self.size = size or transform["size"]
-        if not 1 <= self.size <= _LARGEST:
-            raise UserError(f"encoder: size must be 1 to {_LARGEST:,} pixels, not {self.size:,}")
-        self.trunk, self.width, self.count = cut(name, self.size, regions_from)
+        size = size or transform["size"]
+        check_image_size(size)
+        trunk, *shape = cut(name, size, regions_from)
         if state is not None:
-            check_weights(state, f"encoder: {weights}")
-            _fill(self.trunk, state, f"{weights}", name)
+            load_weights(trunk, state, f"{weights}", name)
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
-        if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
-            raise UserError(f"encoder: {weights or name}: mean and std are three numbers each, not {mean} and {std}")
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
+        super().__init__(trunk, size, mean, std, trainable_from, shape=(shape[0], shape[1]))
         # A checkpoint holds the weights and must not look for the file they came from.
-        self.arguments |= {"weights": None, "size": self.size, "mean": mean, "std": std}
-        self._freeze_before(trainable_from)
-        self.train()
-
-    def _freeze_before(self, block: str | None) -> None:
-        learns = False
-        names = [name for name, _ in self.trunk.named_parameters()]
-        for name, parameter in self.trunk.named_parameters():
-            learns = learns or (block is not None and f"{name}.".startswith(f"{block}."))
-            parameter.requires_grad_(learns)
-        if block is not None and not learns:
-            blocks = dict.fromkeys(".".join(name.split(".")[:2]) for name in names)
-            raise UserError(f"encoder: no block {block!r}; trainable_from may be {', '.join(blocks)}")
-
-    def train(self, mode: bool = True) -> Self:
-        self.training = mode
-        for module in self.trunk.modules():
-            module.training = mode and any(each.requires_grad for each in module.parameters(recurse=False))
-        return self
-
-    def folded(self, bf16: bool = False, compiled: bool = False) -> Encoder:
-        twin = copy.copy(self)  # shares all but the trunk
-        twin._modules = {**self._modules, "trunk": FoldedTrunk(self.trunk, bf16, compiled)}
-        return twin.requires_grad_(False)
-
-    def encode(self, images: Tensor) -> Tensor:
-        pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return _as_regions(self.trunk(pixels))
-
-    def context(self, regions: Tensor) -> Context:
-        regions = regions.to(self.mean.dtype)
-        batch_size, count, _ = regions.shape
-        side = math.isqrt(count)
-        mask = regions.new_ones(batch_size, count, dtype=torch.bool)
-        boxes = None
-        if side * side == count:
-            low = torch.arange(side, device=regions.device) / side
-            y, x = torch.meshgrid(low, low, indexing="ij")
-            grid = torch.stack([x, y, x + 1 / side, y + 1 / side], dim=-1).view(1, count, 4)
-            boxes = grid.expand(batch_size, -1, -1)
-        return Context(regions, mask, regions.mean(1), boxes)
-
-
-def _as_regions(output: Tensor) -> Tensor:
-    """A map [B, D, h, w], or [B, h, w, D] as Swin has it, or patches [B, N, D] -> regions [B, N, D]."""
-    if output.dim() == 4:
-        return output.flatten(1, 2) if channels_last(output.shape) else output.flatten(2).transpose(1, 2)
-    return output
+        self.arguments |= {"weights": None, "size": size, "mean": mean, "std": std}
 
 
 def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
@@ -144,47 +85,5 @@ def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | N
             raise UserError(
                 f"encoder: the weights {weights} of {name} could not be fetched ({reason}); give a file instead"
             ) from None
-    if Path(weights).suffix == ".safetensors":
-        return _read_safetensors(weights)
-    if zipfile.is_zipfile(weights):  # else older than that form of torch's
-        check_archive(weights)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
-            state = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception:
-        raise UserError(
-            f"encoder: {weights} holds no plain state dict; save one with torch.save(model.state_dict(), ...)"
-        ) from None
-    if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
-        raise UserError(f"encoder: {weights} holds no state dict of tensors")
-    return state, _IMAGENET
-
-
-def _read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    transform = dict(_IMAGENET)
-    try:
-        with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-            metadata = file.metadata() or {}
-        for key in ("mean", "std"):
-            if key in metadata:
-                transform[key] = tuple(float(each) for each in metadata[key].split(","))
-        if "input_size" in metadata:
-            transform["size"] = int(metadata["input_size"])
-    except (SafetensorError, OSError, ValueError) as fault:
-        raise UserError(f"encoder: {path}: not a safetensors file of weights: {fault}") from None
-    return state, transform
-
-
-def _fill(trunk: nn.Module, state: dict[str, Tensor], source: str, name: str) -> None:
-    """Load what the trunk needs; the classifier's own keys, cut away here, may be there as well."""
-    wanted = trunk.state_dict()
-    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    if missing:
-        raise UserError(f"encoder: {source}: no weights of {name}: {missing[0]!r} is missing")
-    for key in wanted.keys() & state.keys():
-        if state[key].shape != wanted[key].shape:
-            found, expected = tuple(state[key].shape), tuple(wanted[key].shape)
-            raise UserError(f"encoder: {source}: no weights of {name}: {key!r} is {found}, not {expected}")
-    trunk.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})
+    state, found = read_weights(weights)
+    return state, {**_IMAGENET, **found}
