@@ -95,6 +95,7 @@ TINY = {
     "trainer": {"accelerator": "cpu", "fast_dev_run": True, "enable_model_summary": False},
 }
 ENCODER = {"weights": None, "size": 64}
+TIMM = {"name": "resnet18", "weights": None, "image_size": 64}
 
 
 def step(scenes: Path, folder: Path, *configs: Path) -> None:
@@ -104,7 +105,8 @@ def step(scenes: Path, folder: Path, *configs: Path) -> None:
     tiny["data"]["image_root"] = None
     tiny["trainer"]["default_root_dir"] = str(folder / "run")
     if not any(name in written for name in ("NoImage", "PriorVQA")):
-        tiny["model"] = {"init_args": {"encoder": {"init_args": ENCODER}}}
+        encoder = TIMM if "TimmEncoder" in written else ENCODER
+        tiny["model"] = {"init_args": {"encoder": {"init_args": encoder}}}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
     flags = [word for path in (*configs, folder / "tiny.yaml") for word in ("--config", str(path))]
     assert main(["fit", *flags]) == 0

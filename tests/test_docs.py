@@ -150,6 +150,8 @@ def _small(given: str) -> list[str]:
     small += ["--data.num_workers=0", "--data.min_count=1", "--data.cache=null"]
     if "blind" not in given and "baselines" not in given and "synthetic" not in given:
         encoder: dict[str, Any] = {"name": "mobilenet_v3_small", "weights": "weights.safetensors", "size": 64}
+        if "encoders/timm" in given:
+            encoder = {"name": "resnet18", "weights": "null", "image_size": 64}
         if "coco" in given:  # the one that is fine-tuned
             encoder["trainable_from"] = "features.12"
         small += [f"--model.init_args.encoder.init_args.{key}={value}" for key, value in encoder.items()]

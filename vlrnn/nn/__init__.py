@@ -52,6 +52,7 @@ _MODULES = {
     "ShowAttendTell": "decoders.show_attend_tell",
     "SoftAttention": "attention",
     "StreamDecoder": "decoders.language_model",
+    "TimmEncoder": "encoders.timm",
     "WholeImage": "question_image",
 }
 

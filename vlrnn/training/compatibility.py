@@ -10,6 +10,9 @@ from vlrnn.errors import UserError
 _PARTS = ("vocabulary", "units", "answers", "encoder", "question_encoder", "look", "fusion", "decoder")
 """What weights are of: of other optimizers, losses and ways of searching there may be."""
 
+_FREE = ("trainable_from", "finetune_from", "path")
+"""Arguments of an encoder that may differ: which blocks are trained, and where files of regions are."""
+
 _MEND = "give the config.yaml of its run"
 _LONGEST = 60  # characters of a value that is told
 
@@ -43,7 +46,7 @@ def _difference(there: Any, here: Any, place: str = "") -> str:
         if "class" in here and there.get("class") != here["class"]:
             there, here = there.get("class"), here["class"]
         else:
-            names = [name for name in {**here, **there} if name != "trainable_from"]
+            names = [name for name in {**here, **there} if name not in _FREE]
             told = (_difference(there.get(name), here.get(name), _join(place, name)) for name in names)
             return next(filter(None, told), "")
     if isinstance(there, Sequence) and isinstance(here, Sequence) and not isinstance(there, str | bytes):
