@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from data_scripts import make_images, write
 from PIL import Image
 from test_data_prep import coco_files, karpathy
@@ -69,6 +70,7 @@ def furnish(folder: Path) -> None:
         (folder / name).symlink_to(ROOT / name)
     _flickr(folder)
     _coco(folder)
+    _regions(folder)
     _vqa(folder)
     _own(folder)
     _for_probes(folder)
@@ -101,6 +103,12 @@ def _coco(folder: Path) -> None:
 
 KARPATHY = ((1, "train", "train2014"), (2, "val", "val2014"), (3, "test", "val2014"))
 IDS = range(1, 101)
+
+
+def _regions(folder: Path) -> None:
+    """Of all images of `_coco`."""
+    ids = np.array([1, 2, 3, 4, 7, 8, 9, 10])
+    np.savez(folder / "regions.npz", ids=ids, features=np.ones((len(ids), 3, 4), np.float32))
 
 
 def _vqa(folder: Path) -> None:

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from quick import quick
 
 from vlrnn.cli import main
+from vlrnn.data.records import SPLITS, open_split
 from vlrnn.data.synthetic.dataset import make_scenes, paragraphs
 from vlrnn.studies import scene_recipes
 
@@ -98,6 +100,15 @@ ENCODER = {"weights": None, "size": 64}
 TIMM = {"name": "resnet18", "weights": None, "image_size": 64}
 
 
+def regions(scenes: Path, folder: Path) -> Path:
+    """A region for each image, by its id."""
+    ids = [each.image_id for split in SPLITS for each in open_split(scenes / "captions", split)]
+    np.savez(
+        folder / "regions.npz", ids=np.array(ids), features=np.ones((len(ids), 2, 4)), boxes=np.ones((len(ids), 2, 4))
+    )
+    return folder / "regions.npz"
+
+
 def step(scenes: Path, folder: Path, *configs: Path) -> None:
     written = "".join(path.read_text() for path in configs)
     tiny: dict[str, Any] = {"data": {**TINY["data"]}, "trainer": {**TINY["trainer"]}}
@@ -106,6 +117,8 @@ def step(scenes: Path, folder: Path, *configs: Path) -> None:
     tiny["trainer"]["default_root_dir"] = str(folder / "run")
     if not any(name in written for name in ("NoImage", "PriorVQA")):
         encoder = TIMM if "TimmEncoder" in written else ENCODER
+        if "PrecomputedRegions" in written:
+            encoder = {"path": str(regions(scenes, folder)), "feature_dim": 4}
         tiny["model"] = {"init_args": {"encoder": {"init_args": encoder}}}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
     flags = [word for path in (*configs, folder / "tiny.yaml") for word in ("--config", str(path))]

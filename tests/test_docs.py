@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import test_decoders
 import test_recurrence
+import timm
 import torch
 from data_scripts import make_images, write
 from docs_workshop import ROOT, blocks, commands, furnish
@@ -71,6 +72,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, classifier_file: Path) ->
     folder = tmp_path_factory.mktemp("workshop")
     furnish(folder)
     (folder / "weights.safetensors").symlink_to(classifier_file)
+    torch.save(timm.create_model("mobilenetv3_small_050").state_dict(), folder / "timm.pth")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         in_one_process(patch)
@@ -151,8 +153,10 @@ def _small(given: str) -> list[str]:
     if "blind" not in given and "baselines" not in given and "synthetic" not in given:
         encoder: dict[str, Any] = {"name": "mobilenet_v3_small", "weights": "weights.safetensors", "size": 64}
         if "encoders/timm" in given:
-            encoder = {"name": "resnet18", "weights": "null", "image_size": 64}
-        if "coco" in given:  # the one that is fine-tuned
+            encoder = {"name": "mobilenetv3_small_050", "weights": "timm.pth", "image_size": 64}
+        elif "encoders/precomputed" in given:
+            encoder = {"path": "regions.npz", "feature_dim": 4}
+        elif "coco" in given:  # the one that is fine-tuned
             encoder["trainable_from"] = "features.12"
         small += [f"--model.init_args.encoder.init_args.{key}={value}" for key, value in encoder.items()]
     if "vqa" in given:

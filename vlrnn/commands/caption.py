@@ -143,6 +143,6 @@ def _explain(picture: str, predictor: "Predictor", image: Path, prediction: "Pre
 
     weights = predictor.attention(image, prediction.tokens)
     if weights is None:
-        raise UserError("--explain: the decoder of this checkpoint does not attend to regions")
+        raise UserError("--explain: the decoder of this checkpoint does not attend to regions whose place is known")
     words = [*prediction.tokens, "(end)"][: len(prediction.log_probs)]  # the end only where it was said
     save_attention(picture, open_image(image), words, weights)

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from vlrnn.data.feature_cache import FeatureCache
 from vlrnn.data.images import open_image, pixels
 from vlrnn.data.records import Example
+from vlrnn.data.region_files import RegionFiles
 from vlrnn.text.vocabulary import PAD
 
 
@@ -66,7 +67,7 @@ class Images(Dataset[Item]):
         locate: Callable[[str], Path],
         size: int,
         encode: Callable[[str], list[int]],
-        cache: FeatureCache | None = None,
+        cache: FeatureCache | RegionFiles | None = None,
     ) -> None:
         self.locate = locate
         self.size = size
@@ -133,7 +134,7 @@ class QuestionedImages(Images):
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Make a batch: images are stacked, rows filled up with `<pad>` to the longest."""
+    """Make a batch: images are stacked, regions filled up with zeros to the most, rows with `<pad>` to the longest."""
     rows = [torch.tensor(row, dtype=torch.long) for item in items for row in item.rows]
     image_of = [index for index, item in enumerate(items) for _ in item.rows]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD) if rows else torch.empty(0, 2, dtype=torch.long)
@@ -143,7 +144,7 @@ def collate(items: Sequence[Item]) -> Batch:
     regions = [item.regions for item in items if item.regions is not None]
     return Batch(
         torch.stack(images) if images else None,
-        torch.stack(regions) if regions else None,
+        torch.nn.utils.rnn.pad_sequence(regions, True) if regions else None,
         tokens,
         torch.tensor(image_of, dtype=torch.long),
         tuple(example for item in items for example in item.examples),

@@ -1,7 +1,7 @@
 """From a prepared data set to batches: what Lightning asks for."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +14,11 @@ from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.feature_cache import FeatureCache, open_cache
 from vlrnn.data.loaders import EachOnce, OneOrder, ResumableLoader
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
+from vlrnn.data.region_files import RegionFiles, open_regions
 from vlrnn.data.split_index import SplitImages, check_scored, count_words, summarise_texts
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
+from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import say
 from vlrnn.sidecar_cache import kept_json
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet
@@ -191,12 +193,14 @@ class VisionLanguageData(pl.LightningDataModule):
 
     def make_cache(
         self, encoder: Encoder, splits: Sequence[str], device: torch.device | str = "cpu", verify: bool = True
-    ) -> dict[str, FeatureCache]:
-        """Make the encoder outputs of splits, or find them made; `verify` as `open_cache` takes it.
+    ) -> Mapping[str, FeatureCache | RegionFiles]:
+        """Make the encoder outputs of splits, or find them made, by us or others; `verify` as `open_cache` takes it.
 
         Raises:
-            UserError: no cache folder is set, or as `open_cache` says.
+            UserError: no cache folder is set, or as for `open_cache` and `RegionFiles`.
         """
+        if isinstance(encoder, PrecomputedRegions):
+            return {split: open_regions(encoder, self._images(split), split) for split in splits}
         if self.cache is None:
             raise UserError("data.cache names no folder for the encoder outputs")
         caches = {}
@@ -221,13 +225,13 @@ class VisionLanguageData(pl.LightningDataModule):
         if "train" in self._used():
             for line in self._counted[2]:
                 say(line)
-        if self.cache is not None:
+        if self._reads_regions:
             self.make_cache(self._encoder(), self._used(), self._trainer().strategy.root_device)
 
     def setup(self, stage: str) -> None:
         self._check()
         # What `prepare_data` verified just now need not be once more, by every process.
-        self._caches = {} if self.cache is None else self.make_cache(self._encoder(), self._used(), verify=False)
+        self._caches = self.make_cache(self._encoder(), self._used(), verify=False) if self._reads_regions else {}
 
     def _check(self) -> None:
         for split in self._used():
@@ -240,6 +244,10 @@ class VisionLanguageData(pl.LightningDataModule):
     def _used(self) -> tuple[str, ...]:
         """The splits that the Trainer is about to use."""
         return {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[self._trainer().state.fn or "fit"]
+
+    @property
+    def _reads_regions(self) -> bool:
+        return self.cache is not None or isinstance(self._encoder(), PrecomputedRegions)
 
     def _trainer(self) -> pl.Trainer:
         if self.trainer is None:

@@ -47,8 +47,11 @@ class SplitImages(Sequence[str]):
         return len(self._first)
 
     def __getitem__(self, number: int) -> str:  # type: ignore[override]
-        example: Example = self.examples[int(self._first[number])]
-        return example.image
+        return self.first_example(number).image
+
+    def first_example(self, number: int) -> Example:
+        """The first of the examples of an image."""
+        return self.examples[int(self._first[number])]
 
 
 def _number(examples: Sequence[Example], gone_through: Iterable[Example], where: str) -> Mapping[str, np.ndarray]:

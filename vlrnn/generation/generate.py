@@ -13,7 +13,7 @@ from vlrnn.generation.logits_processors import Constraint
 from vlrnn.generation.search import Decoding, search
 from vlrnn.nn.batching import Tree
 from vlrnn.nn.decoders.base import Decoder
-from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.encoders.base import Context, on_grid
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
 
@@ -108,14 +108,15 @@ def attention_maps(
     decoder: Decoder, vocabulary: Vocabulary, context: Context, said: Sequence[Prediction]
 ) -> list[AttentionMaps]:
     """Where a decoder looked as it spoke B sentences, one about each of B contexts; nothing of one that does not
-    attend. It reads them once more: the search does not keep that."""
+    attend, or whose regions have no boxes. It reads them once more: the search does not keep that."""
     tokens = spelled(vocabulary, said).to(context.regions.device)
     rows = torch.arange(len(tokens), device=tokens.device)
     heard_again = decoder.read(heard(tokens), decoder.prepare(context), rows)
-    if heard_again.attention is None:
+    attention = None if heard_again.attention is None else on_grid(heard_again.attention, context)
+    if attention is None:
         return []
-    peaks = heard_again.attention.amax(-1)  # [B, T]
-    shares = (255 * heard_again.attention / peaks[..., None].clamp(min=1e-12)).round().to(torch.uint8).cpu().numpy()
+    peaks = attention.amax(-1)  # [B, T]
+    shares = (255 * attention / peaks[..., None].clamp(min=1e-12)).round().to(torch.uint8).cpu().numpy()
     found = []
     for row, prediction in enumerate(said):
         length = len(prediction.log_probs)

@@ -16,12 +16,13 @@ from PIL import Image
 
 from vlrnn.config import describe
 from vlrnn.data.batches import Item, collate
-from vlrnn.data.images import ImageLike, pixels, read_image
+from vlrnn.data.images import ImageLike
 from vlrnn.data.records import Example, Prediction
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import as_prediction
 from vlrnn.generation.search import Decoding
-from vlrnn.nn.encoders.base import Context
+from vlrnn.inference.image_reader import ImageReader, image_name
+from vlrnn.nn.encoders.base import Context, on_grid
 from vlrnn.nn.weights import digest
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.language_model import LanguageModel
@@ -70,7 +71,7 @@ class Predictor:
             self.task = task.to(self.device).eval()
         except (AssertionError, RuntimeError) as fault:  # each kind of device is refused in its own way
             raise UserError(f"device {device}: cannot be used: {' '.join(str(fault).split())[:200]}") from None
-        self._encoder = task.encoder.folded(bf16, compiled)
+        self._images = ImageReader(task.encoder.folded(bf16, compiled), self.device)
 
     @classmethod
     def load(
@@ -144,9 +145,9 @@ class Predictor:
         numbered = enumerate(images, first + 1)
         while batch := list(islice(numbered, batch_size)):
             generator = self._generator(seed, batch[0][0] - 1)
-            read = [self._read(image, number) for number, image in batch]
+            read = [self._images.read(image, number) for number, image in batch]
             good = [each for each in read if isinstance(each, np.ndarray)]
-            sentences = iter(self._captioner.speak(self._see(good), decoding, generator) if good else ())
+            sentences = iter(self._captioner.speak(self._images.context(good), decoding, generator) if good else ())
             for (number, image), result in zip(batch, read, strict=True):
                 if isinstance(result, UserError):
                     yield result
@@ -168,15 +169,25 @@ class Predictor:
         """
         captioner = self._captioner
         ids = torch.tensor([[BOS, *captioner.vocabulary.encode(tokens), EOS]], device=self.device)
-        pixels = self._read(image)
-        if isinstance(pixels, UserError):
-            raise pixels
-        memory = captioner.decoder.prepare(self._see([pixels]))
+        context = self.context(image)
+        memory = captioner.decoder.prepare(context)
         said = captioner.decoder.read(ids[:, :-1], memory, torch.zeros(1, dtype=torch.long, device=self.device))
+        attention = None if said.attention is None else on_grid(said.attention, context)
         possible = captioner.decoder.readout(said.output).float().log_softmax(-1)
         log_probs = possible.gather(2, ids[:, 1:, None])[0, :, 0]
-        looked, gates = (None if each is None else each[0].cpu().numpy() for each in (said.attention, said.gate))
+        looked, gates = (None if each is None else each[0].cpu().numpy() for each in (attention, said.gate))
         return Reread(log_probs.cpu().numpy(), looked, gates)
+
+    def context(self, image: ImageLike) -> Context:
+        """The encoder's output for one image.
+
+        Raises:
+            UserError: the file is no image, or has no precomputed regions.
+        """
+        read = self._images.read(image)
+        if isinstance(read, UserError):
+            raise read
+        return self._images.context([read])
 
     def answer(self, image: ImageLike, question: str) -> Prediction:
         """Answer one question about an image, in any form that `caption` takes; see `answers`."""
@@ -201,11 +212,11 @@ class Predictor:
         for question in questions:
             if not any(map(str.isalnum, question)):
                 raise UserError(f"a question without words: {question!r}")
-        read = self._read(image)
+        read = self._images.read(image)
         if isinstance(read, UserError):
             raise read
         name = image_name(image)
-        regions = self._encoder.regions(torch.from_numpy(read[None]).to(self.device))[0]
+        regions = self._images.regions([read])[0]
         examples = tuple(Example(number, name, name, question=question) for number, question in enumerate(questions, 1))
         return task.predict(collate([Item(examples, None, regions.cpu(), rows)]).to(self.device)) if rows else []
 
@@ -272,18 +283,6 @@ class Predictor:
         own = int(np.random.SeedSequence((seed, first)).generate_state(1, np.uint64)[0])
         return torch.Generator(self.device).manual_seed(own >> 1)
 
-    def _read(self, image: ImageLike, number: int = 1) -> np.ndarray | UserError:
-        """The pixels as the encoder takes them: a batch of photographs need not be held at their full size."""
-        try:
-            rgb = read_image(image, f"image {number}")
-        except UserError as fault:
-            return fault
-        return pixels(rgb, self._encoder.size)
-
-    @torch.no_grad()
-    def _see(self, images: list[np.ndarray]) -> Context:
-        return self._encoder(torch.from_numpy(np.stack(images)).to(self.device))
-
 
 def _check_whole(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**63:
@@ -295,13 +294,3 @@ def _changed(decoding: Decoding, settings: dict[str, Any]) -> Decoding:
     if settings.get("temperature") is not None:
         settings.setdefault("num_beams", 1)
     return replace(decoding, **settings)
-
-
-def image_name(image: ImageLike, number: int = 1) -> str:
-    """What a prediction calls its image: the file, or which one it was. Always text that can be written as UTF-8,
-    which not every file's name is."""
-    if isinstance(image, (str, os.PathLike)):
-        name: Any = os.fspath(image)
-    else:
-        name = getattr(image, "filename", "") or getattr(image, "name", "")
-    return os.fsencode(name if isinstance(name, str) and name else f"image {number}").decode(errors="replace")

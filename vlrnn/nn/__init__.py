@@ -39,6 +39,7 @@ _MODULES = {
     "NoQuestion": "question_encoder",
     "PeepholeLSTM": "recurrent.lstm_variants",
     "Pooling": "question_encoder",
+    "PrecomputedRegions": "encoders.precomputed",
     "Product": "fusion",
     "QuestionEncoder": "question_encoder",
     "RGLRU": "recurrent.linear",

@@ -1,6 +1,7 @@
 """The interface of encoders: images to region features, and the context of a batch that decoders take."""
 
 import hashlib
+import math
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,35 @@ class Context(NamedTuple):
     pooled: Tensor
     boxes: Tensor | None = None
     question: Tensor | None = None
+
+
+_SIDE = 14
+"""Cells along a side of the grid on which boxes are drawn."""
+
+
+def on_grid(weights: Tensor, context: Context) -> Tensor | None:
+    """Weights of regions [B, T, N] as those of the cells of a square grid over the image, row by row.
+
+    Regions that are the cells of a grid keep theirs. The weight of any other box is divided among the cells, of 14 x
+    14, whose centres lie within it. None where there are no boxes.
+    """
+    boxes = context.boxes
+    if boxes is None:
+        return None
+    side = math.isqrt(weights.shape[-1])
+    if side * side == weights.shape[-1] and torch.equal(boxes, grid_boxes(side, boxes).expand_as(boxes)):
+        return weights
+    centres = (torch.arange(_SIDE, device=boxes.device) + 0.5) / _SIDE
+    x, y = ((boxes[..., axis, None] <= centres) & (centres <= boxes[..., axis + 2, None]) for axis in (0, 1))
+    inside = (y[..., :, None] & x[..., None, :]).flatten(2).to(weights.dtype)  # [B, N, cells]
+    return weights @ (inside / inside.sum(-1, keepdim=True).clamp(min=1))
+
+
+def grid_boxes(side: int, like: Tensor) -> Tensor:
+    """The boxes [1, side * side, 4] of the cells of a grid, row by row."""
+    low = torch.arange(side, device=like.device) / side
+    y, x = torch.meshgrid(low, low, indexing="ij")
+    return torch.stack([x, y, x + 1 / side, y + 1 / side], dim=-1).view(1, side * side, 4)
 
 
 class Encoder(Part, nn.Module):

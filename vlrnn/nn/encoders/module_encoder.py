@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.base import Context, Encoder
+from vlrnn.nn.encoders.base import Context, Encoder, grid_boxes
 from vlrnn.nn.encoders.inference_backbone import FoldedTrunk
 from vlrnn.nn.encoders.trunks import channels_last
 from vlrnn.nn.weights import check_archive, check_weights
@@ -99,10 +99,7 @@ class ModuleEncoder(Encoder):
         mask = regions.new_ones(batch_size, count, dtype=torch.bool)
         boxes = None
         if side * side == count:
-            low = torch.arange(side, device=regions.device) / side
-            y, x = torch.meshgrid(low, low, indexing="ij")
-            grid = torch.stack([x, y, x + 1 / side, y + 1 / side], dim=-1).view(1, count, 4)
-            boxes = grid.expand(batch_size, -1, -1)
+            boxes = grid_boxes(side, regions).expand(batch_size, -1, -1)
         return Context(regions, mask, regions.mean(1), boxes)
 
 

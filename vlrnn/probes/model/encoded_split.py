@@ -16,10 +16,12 @@ from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.feature_cache import FeatureCache
 from vlrnn.data.perturbations import View
 from vlrnn.data.records import Example, Id, Prediction, open_split
+from vlrnn.data.region_files import RegionFiles
 from vlrnn.data.split_index import SplitImages
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import Distributions
 from vlrnn.inference.predictor import Predictor
+from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import track
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.vqa import QuestionAnswering
@@ -38,7 +40,9 @@ class EncodedSplit:
         blank: [N, D], the regions of an image that is grey all over.
     """
 
-    def __init__(self, examples: dict[Id, Example], items: Images, cache: FeatureCache, blank: Tensor) -> None:
+    def __init__(
+        self, examples: dict[Id, Example], items: Images, cache: FeatureCache | RegionFiles, blank: Tensor
+    ) -> None:
         self.examples = examples
         self.blank = blank
         self.image_of = {example.image_id: example.image for example in examples.values()}
@@ -51,8 +55,11 @@ class EncodedSplit:
 
     @property
     def mean(self) -> Tensor:
-        """The mean regions [N, D], place by place, of all images."""
-        total: np.ndarray = sum(self._cache[image].astype(np.float64) for image in self.image_of.values())  # type: ignore[assignment]
+        """The mean regions [N, D], place by place, of all images; [1, D] where these have no grid in common."""
+        each = (self._cache[image].astype(np.float64) for image in self.image_of.values())
+        if isinstance(self._cache, RegionFiles):
+            each = (regions.mean(0, keepdims=True) for regions in each)
+        total: np.ndarray = sum(each)  # type: ignore[assignment]
         return torch.from_numpy(total / len(self.image_of)).to(self.blank.dtype)
 
     def batches(self, size: int, told: str) -> Iterator[list[Item]]:
@@ -112,7 +119,7 @@ def _items(
     predictor: Predictor,
     data: VisionLanguageData,
     examples: dict[Id, Example],
-    regions: FeatureCache,
+    regions: FeatureCache | RegionFiles,
     captions: int | None,
 ) -> CaptionedImages | QuestionedImages:
     task, listed = predictor.task, list(examples.values())
@@ -129,6 +136,8 @@ def _items(
 def _blank(predictor: Predictor) -> Tensor:
     """The regions [N, D], float16, of an image that is grey all over."""
     encoder = predictor.task.encoder
+    if isinstance(encoder, PrecomputedRegions):
+        return encoder.blank()
     image = torch.full((1, 3, encoder.size, encoder.size), _GREY, dtype=torch.uint8, device=predictor.device)
     return encoder.folded().regions(image)[0].half().cpu()
 

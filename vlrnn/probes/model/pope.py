@@ -15,6 +15,7 @@ from vlrnn.errors import UserError
 from vlrnn.generation.generate import token_log_probs
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import track
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import PAD, UNK
@@ -90,6 +91,8 @@ def _best(predictor: Predictor, path: Path, names: Sequence[Sequence[int]]) -> l
 @torch.inference_mode()
 def _see(predictor: Predictor, path: Path) -> Context:
     encoder = predictor.task.encoder
+    if isinstance(encoder, PrecomputedRegions):
+        return predictor.context(path)
     image = torch.from_numpy(pixels(open_image(path), encoder.size))
     context: Context = encoder(image[None].to(predictor.device))
     return context

@@ -1,0 +1,54 @@
+"""Regions that were computed before, by a detector for example, in place of an encoder."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlrnn.errors import UserError
+from vlrnn.nn.encoders.base import Context, Encoder
+
+
+class PrecomputedRegions(Encoder):
+    """Regions from files: what reads images for other encoders reads `path` for this one, in training, validation and
+    test, and for images that are captioned or asked about (see `vlrnn.data.region_files` for the forms of files).
+
+    Nothing is computed and nothing is trained here. Images have different numbers of regions.
+
+    Args:
+        path: the file or folder; a checkpoint keeps the name, not the regions.
+        feature_dim: D, the width of the regions.
+    """
+
+    size = 1
+    count = 0
+
+    def __init__(self, path: str, feature_dim: int = 2048) -> None:
+        super().__init__()
+        if feature_dim < 1:
+            raise UserError(f"encoder: feature_dim must be at least 1, not {feature_dim}")
+        self.path = path
+        self.width = feature_dim
+
+    def encode(self, images: Tensor) -> Tensor:
+        raise UserError(f"encoder: regions are read from {self.path}; none can be computed from pixels")
+
+    def context(self, regions: Tensor) -> Context:
+        """The context of rows that `pack_regions` made, filled up with zeros: [B, N, D + 1], or with boxes [B, N, D +
+        5]."""
+        regions = regions.to(torch.get_default_dtype())
+        boxes = regions[..., self.width : -1] if regions.shape[-1] > self.width + 1 else None
+        present = regions[..., -1:]
+        regions = regions[..., : self.width]
+        pooled = regions.sum(1) / present.sum(1).clamp(min=1)
+        return Context(regions, present[..., 0] > 0, pooled, boxes)
+
+    def blank(self) -> Tensor:
+        """The row of an image of nothing: one region of zeros, over the whole image."""
+        return torch.from_numpy(pack_regions(np.zeros((1, self.width)), np.array([[0.0, 0.0, 1.0, 1.0]])))
+
+
+def pack_regions(features: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
+    """Regions [N, D] and their boxes [N, 4], if any, as rows of one array, float32: [N, D + 1] or [N, D + 5]. The
+    last number is 1: of rows that fill up a batch it is 0."""
+    columns = [features, *([] if boxes is None else [boxes]), np.ones((len(features), 1))]
+    return np.concatenate(columns, 1, dtype=np.float32)
