@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from test_vqa_tasks import ANSWERS, VOCABULARY, parts
+from torch.utils.data import DataLoader, Dataset
 
 from vlrnn.cli import main
 from vlrnn.config import describe, rebuild
@@ -166,6 +167,26 @@ def test_arrays_by_image_id(tmp_path: Path) -> None:
         stored = RegionFiles(str(path), D, IMAGES)
         for image, id in IMAGES.items():
             np.testing.assert_array_equal(stored[image], pack_regions(made()[id]["x"], None))
+
+
+class Rows(Dataset[np.ndarray]):
+    def __init__(self, stored: RegionFiles) -> None:
+        self.stored = stored
+
+    def __len__(self) -> int:
+        return 60
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return self.stored[list(IMAGES)[number % 3]]
+
+
+@pytest.mark.parametrize("form", [one_h5, one_npz, tsv, lambda *given: features_by_id(given[0])[0]])
+def test_processes_read_the_same_file(form: Callable[..., Path], tmp_path: Path) -> None:
+    """One that was opened before they were forked."""
+    rows = Rows(RegionFiles(str(form(tmp_path / "regions", made())), D, IMAGES))
+    read = list(DataLoader(rows, None, num_workers=2))
+    for number, each in enumerate(read):
+        np.testing.assert_array_equal(each, rows[number])
 
 
 @pytest.mark.parametrize("version", ["5", "7.3"])

@@ -63,7 +63,8 @@ class TimmEncoder(ModuleEncoder):
         width, count, unused = _outline(name, image_size, out_index)
         backbone = _build(name, image_size, out_index, pretrained=weights is not None and state is None)
         for path in unused:
-            backbone.set_submodule(path, nn.Identity())
+            parent, _, child = path.rpartition(".")
+            setattr(backbone.get_submodule(parent), child, nn.Identity())
         if state is not None:
             load_weights(backbone.model, state, f"{weights}", name)
         mean = tuple(mean or transform.get("mean", own["mean"]))
@@ -111,11 +112,11 @@ def _config(name: str) -> dict[str, Any]:
     """
     timm = _timm()
     architecture, _, tag = name.partition(".")
-    tags = timm.models.get_arch_pretrained_cfgs(architecture) if timm.is_model(architecture) else None
-    if tags is None:
+    if not timm.is_model(architecture):
         raise UserError(f"encoder: timm has no model {architecture!r}; timm.list_models() names them")
-    if tag and name not in tags:
-        names = ", ".join(each.partition(".")[2] for each in tags)
+    tagged = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in tagged:
+        names = ", ".join(each.partition(".")[2] for each in tagged)
         raise UserError(f"encoder: {tag!r} is no file, and no weights of {architecture}; it has {names or 'none'}")
     config = timm.get_pretrained_cfg(name)
     config = config.to_dict() if config else {}
