@@ -35,8 +35,8 @@ def main() -> None:
 
     def ours() -> Tensor:
         decoder.zero_grad()
-        said = decoder.read(tokens[:, :-1], decoder.prepare(context), image_of)
-        found = WordLoss()(decoder, said, tokens[:, 1:])
+        output = decoder(tokens[:, :-1], decoder.prepare(context), image_of)
+        found = WordLoss()(decoder, output, tokens[:, 1:])
         loss = found.total / found.words
         loss.backward()
         return loss.detach()

@@ -24,7 +24,7 @@ def measure(way: str, length: int, device: str) -> tuple[float, float]:
     import torch
 
     from vlrnn.nn.batching import map_tree
-    from vlrnn.nn.decoders.language_model import StreamDecoder
+    from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
     from vlrnn.nn.recurrent.rnn import LSTM
 
     torch.manual_seed(0)
@@ -33,9 +33,9 @@ def measure(way: str, length: int, device: str) -> tuple[float, float]:
 
     def read(width: int, length: int, recompute: int) -> None:
         again = recompute if way == "full, recomputed" else None
-        decoder = StreamDecoder(LSTM(width), embedding=width // 4, recompute=again).build(SYMBOLS).to(device)
+        decoder = RecurrentLanguageModel(LSTM(width), embedding=width // 4, recompute=again).build(SYMBOLS).to(device)
         tokens = torch.randint(0, SYMBOLS, (ROWS, 1 + length), device=device)
-        state = decoder.initial_state(ROWS)
+        state = decoder.init_state(decoder.empty_memory(ROWS))
         for start in range(0, length, window):
             log_probs, state = decoder.log_probs(tokens[:, start : start + window + 1], state)
             (-log_probs.sum() / tokens.numel()).backward()

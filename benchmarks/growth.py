@@ -59,8 +59,8 @@ def training(words: int, vocabulary: int) -> Callable[[], Any]:
 
     def step() -> None:
         decoder.zero_grad()
-        said = decoder.read(tokens[:, :-1], decoder.prepare(context), torch.arange(16))
-        WordLoss()(decoder, said, tokens[:, 1:]).total.backward()
+        output = decoder(tokens[:, :-1], decoder.prepare(context), torch.arange(16))
+        WordLoss()(decoder, output, tokens[:, 1:]).total.backward()
 
     return step
 

@@ -35,7 +35,7 @@ class Literal:
     def first(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features [M, N, D] -> the first query, and the LSTM's first output and cell, each [M, H]."""
         decoder, mean = self.decoder, features.mean(1)
-        query, output, cell = (torch.tanh(each(mean)) for each in decoder.first_state.maps)
+        query, output, cell = (torch.tanh(each(mean)) for each in decoder.state_init.maps)
         return query, output, cell
 
     def step(
@@ -52,7 +52,7 @@ class Literal:
         seen = (features * alpha.unsqueeze(2)).sum(dim=1)
         seen = torch.sigmoid(decoder.gate(query)) * seen
         output, cell = self.lstm(torch.cat([embedded, seen], dim=1), (output, cell))
-        deep = embedded + decoder.from_state(output) + decoder.from_seen(seen)
+        deep = embedded + decoder.from_state(output) + decoder.from_attended(seen)
         return decoder.score(deep), (output, output, cell)
 
     def loss(self, features: Tensor, tokens: Tensor) -> Tensor:

@@ -83,13 +83,13 @@ def test_word_by_word(predictor: Predictor, data: Path) -> None:
 def literally(task: Captioner, image: torch.Tensor, named: Named) -> tuple[float, list[int]]:
     """The log probability of the words that name an object, and the rank of each."""
     memory = task.decoder.prepare(task.encoder(image[None]))
-    state, before, total, ranks = task.decoder.initial_state(memory), BOS, 0.0, []
+    state, before, total, ranks = task.decoder.init_state(memory), BOS, 0.0, []
     words = named.caption.split()
     (span,) = squares(words)
     for place, word in enumerate(words):
-        logits, state = task.decoder.step(torch.tensor([[before]]), state, memory)
+        output, state = task.decoder.step(torch.tensor([[before]]), state, memory)
         (before,) = task.vocabulary.encode([word])
-        log_probs = logits[0, 0].log_softmax(-1)
+        log_probs = task.decoder.logits(output.hidden)[0, 0].log_softmax(-1)
         if span.start <= place < span.stop:
             total += log_probs[before].item()
             better = [id for id, each in enumerate(log_probs) if each > log_probs[before] and (id == EOS or id > 3)]

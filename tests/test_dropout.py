@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vlrnn.cli import main
 from vlrnn.nn.attention import DotAttention, RegionMap
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import Context
@@ -245,15 +245,20 @@ def test_decoders_drop_words_and_outputs_that_they_make_up_for(decoder: type) ->
     torch.manual_seed(0)
     attention = () if decoder is ShowAndTell else (DotAttention(4),)
     built = decoder(GRU(D), *attention, embedding=D, dropout=P).build(9, D)
-    same_on_average(built, lambda copies: built.embed(TOKENS.expand(copies, -1)))
+    same_on_average(built, lambda copies: built._embed(TOKENS.expand(copies, -1)))
     output = torch.randn(1, D if decoder is ShowAndTell else 3 * D)
-    same_on_average(built, lambda copies: built.readout(output.expand(copies, -1)))
+    same_on_average(built, lambda copies: built.logits(output.expand(copies, -1)))
 
 
 def test_readers_drop_words_and_outputs_that_they_make_up_for() -> None:
     torch.manual_seed(0)
-    stream = StreamDecoder(Echo(), embedding=D, dropout=P).build(9)
-    same_on_average(stream, lambda copies: stream.scores(TOKENS.expand(copies, -1), stream.initial_state(copies))[0])
+    stream = RecurrentLanguageModel(Echo(), embedding=D, dropout=P).build(9)
+
+    def scores(copies: int) -> Tensor:
+        memory, tokens = stream.empty_memory(copies), TOKENS.expand(copies, -1)
+        return stream.logits(stream(tokens, memory, torch.arange(copies)).hidden)
+
+    same_on_average(stream, scores)
     questions = QuestionEncoder(Echo(), embedding=D, dropout=P, norm=False).build([str(each) for each in range(9)])
     same_on_average(questions, lambda copies: questions(TOKENS.expand(copies, -1)))
     xs = torch.randn(1, T, D)

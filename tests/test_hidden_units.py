@@ -27,7 +27,7 @@ from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.statistics import Resampler
 from vlrnn.nn.decoders.ensemble import Ensemble
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.blind import NoImage
 from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
@@ -247,7 +247,7 @@ def language_model(recurrence: Any, units: Units | None = None) -> LanguageModel
     torch.manual_seed(0)
     units = units or Characters()
     vocabulary = Vocabulary.count([units.split(TEXT[:4000])], 1)
-    return LanguageModel(vocabulary, units, StreamDecoder(recurrence, embedding=8))
+    return LanguageModel(vocabulary, units, RecurrentLanguageModel(recurrence, embedding=8))
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +300,7 @@ def test_a_text_is_heard_as_the_model_reads_it(text: Path) -> None:
     ids = model.vocabulary.encode(text.read_text()[:1280])
     with torch.no_grad():
         ys, state = model.decoder.recurrence.scan(
-            model.decoder.embedding(torch.tensor([[BOS, *ids]])), model.decoder.initial_state(1)
+            model.decoder.embedding(torch.tensor([[BOS, *ids]])), model.decoder.recurrence.initial_state(1)
         )
     assert np.allclose(heard.activations[:, 8:16], ys[0, 1:].numpy(), atol=1e-5)
     assert np.allclose(heard.activations[-1, 24:32], model.decoder.recurrence.cell_state(state)[0], atol=1e-5)
@@ -356,7 +356,7 @@ def test_captions_are_heard_as_they_are_said(
         assert "".join(passage.units) == " ".join(words)
         with torch.no_grad():
             memory = task.decoder.prepare(task.encoder(image[None]))
-            state = task.decoder.initial_state(memory)
+            state = task.decoder.init_state(memory)
             for place, id in enumerate([BOS, *task.vocabulary.encode(words)]):
                 _, state = task.decoder.step(torch.tensor([[id]]), state, memory)
                 if place:

@@ -22,7 +22,7 @@ from vlrnn.errors import UserError
 from vlrnn.generation.search import Decoding
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.perplexity import ngram_bits
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.tasks.language_model import LanguageModel
 from vlrnn.text.lm_tokenizers import Characters, Words
@@ -35,7 +35,7 @@ model:
   class_path: vlrnn.tasks.LanguageModel
   init_args:
     decoder:
-      class_path: vlrnn.nn.StreamDecoder
+      class_path: vlrnn.nn.RecurrentLanguageModel
       init_args:
         recurrence:
           class_path: vlrnn.nn.LSTM
@@ -116,7 +116,7 @@ def test_test_writes_the_text_as_it_was_foreseen(workshop: TextWorkshop, best: s
     task = load_task(best, LanguageModel)
     tokens = torch.tensor([[BOS, *task.vocabulary.encode(text)]])
     with torch.no_grad():
-        log_probs, _ = task.decoder.log_probs(tokens, task.decoder.initial_state(1))
+        log_probs, _ = task.decoder.log_probs(tokens, task.decoder.init_state(task.decoder.empty_memory(1)))
     assert -log_probs.sum().item() == pytest.approx(nats, rel=1e-5)
     # What it would have said in the place of the second passage follows from the first.
     instead = Predictor(task).go_on(passages[0].text)
@@ -229,7 +229,8 @@ def test_greedy_is_the_literal_loop(best: str) -> None:
     with torch.no_grad():
         for _ in range(40):
             tokens = torch.tensor([[BOS, *task.vocabulary.encode(said)]])
-            scores, _ = task.decoder.scores(tokens, task.decoder.initial_state(1))
+            output = task.decoder(tokens, task.decoder.empty_memory(1), torch.zeros(1, dtype=torch.long))
+            scores = task.decoder.logits(output.hidden)
             scores[..., [PAD, BOS, EOS, UNK]] = -torch.inf
             said += task.vocabulary.words[int(scores[0, -1].argmax())]
     found = predictor.go_on(prompt, max_new_tokens=40)
@@ -394,20 +395,20 @@ def test_diverging_training_keeps_its_last_good_checkpoint(workshop: TextWorksho
 
 def test_the_state_is_carried_between_windows_and_begins_anew_with_an_epoch() -> None:
     torch.manual_seed(0)
-    task = LanguageModel(Vocabulary("abc"), Characters(), StreamDecoder(GRU(8), embedding=4))
+    task = LanguageModel(Vocabulary("abc"), Characters(), RecurrentLanguageModel(GRU(8), embedding=4))
     tokens = torch.randint(3, 7, (2, 13))
     first = TextBatch(tokens[:, :7], True, ())
     second = TextBatch(tokens[:, 6:], False, ())
     losses = [task.loss(batch).total.item() for batch in (first, second, first, second)]
     assert losses[:2] == losses[2:]
-    whole, _ = task.decoder.log_probs(tokens, task.decoder.initial_state(2))
+    whole, _ = task.decoder.log_probs(tokens, task.decoder.init_state(task.decoder.empty_memory(2)))
     assert sum(losses[:2]) == pytest.approx(-whole.sum().item(), rel=1e-5)
     task.loss(second).total.backward()
     task.loss(second).total.backward()  # nothing is left of the graph of the window before
 
 
 def test_a_batch_of_another_size_is_refused_amidst_a_text() -> None:
-    task = LanguageModel(Vocabulary("abc"), Characters(), StreamDecoder(LSTM(8), embedding=4))
+    task = LanguageModel(Vocabulary("abc"), Characters(), RecurrentLanguageModel(LSTM(8), embedding=4))
     task.loss(TextBatch(torch.full((2, 7), 4), True, ()))
     with pytest.raises(UserError, match="the state does not fit"):
         task.loss(TextBatch(torch.full((3, 7), 4), False, ()))
@@ -416,7 +417,7 @@ def test_a_batch_of_another_size_is_refused_amidst_a_text() -> None:
 def test_nothing_special_is_ever_said() -> None:
     """A text has no end, and no unknown letters; with nothing else to say the model still says something."""
     torch.manual_seed(0)
-    task = LanguageModel(Vocabulary("ab"), Characters(), StreamDecoder(GRU(8), embedding=4)).eval()
+    task = LanguageModel(Vocabulary("ab"), Characters(), RecurrentLanguageModel(GRU(8), embedding=4)).eval()
     task.decoder.score.bias.data[:4] = 50.0
     for settings in (Decoding(max_new_tokens=25), Decoding(num_beams=5, max_new_tokens=25), Decoding(temperature=2.0)):
         (best, *_) = task.go_on(*task.hear("ab"), settings)
@@ -457,7 +458,7 @@ def test_words_of_a_prompt_are_split_as_those_of_train() -> None:
     torch.manual_seed(0)
     words = Words()
     task = LanguageModel(
-        Vocabulary(dict.fromkeys(words.split("Mia looks at Tom.")).keys()), words, StreamDecoder(GRU(8))
+        Vocabulary(dict.fromkeys(words.split("Mia looks at Tom.")).keys()), words, RecurrentLanguageModel(GRU(8))
     )  # type: ignore[arg-type]
     predictor = Predictor(task)
     assert predictor.unknown_units("Mia looks away.") == [" away"]

@@ -20,8 +20,8 @@ LIMITS = {
     "longest file": 309,  # shall be 300
     "files under 40 lines": 21,  # shall be 15
     "files": 266,  # shall be 220
-    "lines of vlrnn": 33_012,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 34_002,
+    "lines of vlrnn": 33_201,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 34_191,
     "names with a forbidden word": 732,  # shall be 0
     "metaphors in docstrings": 666,  # shall be 40
     "metaphors in docstrings of networks and training": 219,  # shall be 0

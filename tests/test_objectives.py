@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlrnn.nn.decoders.base import Decoder, Said
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.text.vocabulary import PAD
 from vlrnn.training.objectives.cross_entropy import WordLoss
 
@@ -18,16 +18,16 @@ class Readout(Decoder):
         super().__init__()
         self.score = nn.Linear(D, V)
 
-    def readout(self, output: Tensor) -> Tensor:
-        return self.score(output)
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self.score(hidden)
 
 
-def case() -> tuple[Readout, Said, Tensor]:
+def case() -> tuple[Readout, DecoderOutput, Tensor]:
     targets = torch.randint(1, V, (M, T))
     targets[1, 3:] = PAD
     targets[2, 1:] = PAD
     attention = torch.randn(M, T, N).softmax(-1)
-    return Readout(), Said(torch.randn(M, T, D, requires_grad=True), attention), targets
+    return Readout(), DecoderOutput(torch.randn(M, T, D, requires_grad=True), attention), targets
 
 
 def cross_entropy(logits: Tensor, target: int, smoothing: float) -> Tensor:
@@ -46,7 +46,7 @@ def test_formula(smoothing: float, weight: float) -> None:
         looked = [0.0] * N
         for time in range(T):
             if targets[row, time] != PAD:
-                total = total + cross_entropy(decoder.score(said.output[row, time]), int(targets[row, time]), smoothing)
+                total = total + cross_entropy(decoder.score(said.hidden[row, time]), int(targets[row, time]), smoothing)
                 looked = [old + float(new) for old, new in zip(looked, said.attention[row, time], strict=True)]
                 count += 1
         total = total + weight * sum((1 - each) ** 2 for each in looked)
@@ -63,7 +63,7 @@ def test_sums_add_up() -> None:
     parts = []
     for row in range(M):
         length = int((targets[row] != PAD).sum())
-        part = Said(said.output[row : row + 1, :length], said.attention[row : row + 1, :length])
+        part = DecoderOutput(said.hidden[row : row + 1, :length], said.attention[row : row + 1, :length])
         parts.append(objective(decoder, part, targets[row : row + 1, :length]))
     torch.testing.assert_close(whole.total, sum(part.total for part in parts))
     assert whole.words == sum(part.words for part in parts)
@@ -72,19 +72,19 @@ def test_sums_add_up() -> None:
 def test_what_is_filled_up_learns_nothing() -> None:
     decoder, said, targets = case()
     WordLoss(0.1, 1.0)(decoder, said, targets).total.backward()
-    assert (said.output.grad[targets == PAD] == 0).all()
-    assert (said.output.grad[targets != PAD].abs().sum(-1) > 0).all()
+    assert (said.hidden.grad[targets == PAD] == 0).all()
+    assert (said.hidden.grad[targets != PAD].abs().sum(-1) > 0).all()
 
 
 def test_decoders_that_do_not_attend_have_no_penalty() -> None:
     decoder, said, targets = case()
-    blind = Said(said.output, None)
+    blind = DecoderOutput(said.hidden, None)
     assert torch.equal(WordLoss(0.0, 5.0)(decoder, blind, targets).total, WordLoss()(decoder, said, targets).total)
 
 
 def test_half_precision_is_summed_in_full() -> None:
     decoder, said, targets = case()
-    half = Said(said.output.bfloat16(), said.attention.bfloat16())
+    half = DecoderOutput(said.hidden.bfloat16(), said.attention.bfloat16())
     loss = WordLoss(0.1, 1.0)(decoder.bfloat16(), half, targets)
     assert loss.total.dtype == torch.float32
     torch.testing.assert_close(
@@ -94,6 +94,6 @@ def test_half_precision_is_summed_in_full() -> None:
 
 def test_no_rows() -> None:
     decoder, said, targets = case()
-    loss = WordLoss(0.1, 1.0)(decoder, Said(said.output[:0], said.attention[:0]), targets[:0])
+    loss = WordLoss(0.1, 1.0)(decoder, DecoderOutput(said.hidden[:0], said.attention[:0]), targets[:0])
     assert loss.total == 0
     assert loss.words == 0

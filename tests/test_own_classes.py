@@ -202,7 +202,7 @@ def test_what_no_checkpoint_can_build_is_refused_before_training() -> None:
 def test_own_units_of_a_language_model(workshop: Workshop) -> None:
     """What validation builds from the checkpoint are classes that the recipe names, too."""
     recurrence = {"class_path": "vlrnn.nn.GRU", "init_args": {"width": 8}}
-    decoder = {"class_path": "vlrnn.nn.StreamDecoder", "init_args": {"recurrence": recurrence, "embedding": 8}}
+    decoder = {"class_path": "vlrnn.nn.RecurrentLanguageModel", "init_args": {"recurrence": recurrence, "embedding": 8}}
     (workshop.folder / "text.txt").write_text("so it is, and so it was.\n" * 600)
     recipe = {
         "model": {"class_path": "vlrnn.tasks.LanguageModel", "init_args": {"decoder": decoder}},

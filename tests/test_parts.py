@@ -17,7 +17,7 @@ from vlrnn.errors import UserError
 from vlrnn.generation.search import Decoding
 from vlrnn.nn.attention import Attention, SoftAttention
 from vlrnn.nn.decoders.base import Decoder
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.blind import NoImage
@@ -73,7 +73,7 @@ BUILT: dict[str, tuple[Callable[[], Any], tuple[Any, ...]]] = {
     "pooling of an image": (WholeImage, (3, 3)),
     "question encoder": (lambda: QuestionEncoder(GRU(4), embedding=3), (["a", "b"],)),
     "decoder": (lambda: ShowAndTell(GRU(4), embedding=3), (9, 3)),
-    "language model": (lambda: StreamDecoder(GRU(4), embedding=3), (9,)),
+    "language model": (lambda: RecurrentLanguageModel(GRU(4), embedding=3), (9,)),
     "classifier": (lambda: SequenceClassifier(GRU(4), 2), (3,)),
     "objective": (RUBi, (3, 3, 4)),
     "objective without weights": (SoftAnswers, (3, 3, 4)),

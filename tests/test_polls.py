@@ -78,10 +78,12 @@ def test_likelihood_word_by_word(checkpoints: Checkpoints, folder: Path) -> None
         memory = task.decoder.prepare(task.encoder(image[None]))
         sums = []
         for count in range(len(caption) + 1):
-            state, total, before = task.decoder.initial_state(memory), 0.0, BOS
+            state, total, before = task.decoder.init_state(memory), 0.0, BOS
             for place, word in enumerate([*caption[:count], *name]):
-                logits, state = task.decoder.step(torch.tensor([[before]]), state, memory)
-                total += logits[0, 0].log_softmax(-1)[word].item() if place >= count else 0.0
+                output, state = task.decoder.step(torch.tensor([[before]]), state, memory)
+                total += (
+                    task.decoder.logits(output.hidden)[0, 0].log_softmax(-1)[word].item() if place >= count else 0.0
+                )
                 before = word
             sums.append(total)
         return max(sums)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree, leaves, map_tree
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
@@ -325,7 +325,7 @@ def test_both_ways_is_each_way() -> None:
 def test_what_reads_both_ways_cannot_speak(cell: Recurrence) -> None:
     for speaker in (
         lambda: ShowAndTell(cell),
-        lambda: StreamDecoder(cell),
+        lambda: RecurrentLanguageModel(cell),
         lambda: SequenceClassifier(cell, 3),
         lambda: cell.build(I).step(torch.randn(B, I), cell.initial_state(B)),
         lambda: Bidirectional(cell),

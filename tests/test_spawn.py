@@ -19,7 +19,7 @@ from vlrnn.data.feature_cache import _Pixels
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.data.text_datamodule import TextStream
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
 from vlrnn.nn.recurrent.rnn import LSTM
@@ -100,7 +100,7 @@ def test_an_epoch(method: str, kind: str, scenes: Path, encoder: CNNEncoder, tmp
 TASKS: dict[str, Callable[[CNNEncoder], Task]] = {
     "captioner": lambda encoder: Captioner(WORDS, encoder, ShowAttendTell(LSTM(6), SoftAttention(4), embedding=5)),
     "classifier": lambda encoder: ClassifierVQA(WORDS, ANSWERS, encoder, **questions(LSTM(6))),
-    "language model": lambda encoder: LanguageModel(WORDS, Characters(), StreamDecoder(LSTM(6), embedding=5)),
+    "language model": lambda encoder: LanguageModel(WORDS, Characters(), RecurrentLanguageModel(LSTM(6), embedding=5)),
 }
 
 

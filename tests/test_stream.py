@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from vlrnn.errors import UserError
+from vlrnn.generation.generate import search_step
 from vlrnn.generation.search import Decoding, search
 from vlrnn.nn.batching import Tree, leaves, map_tree
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
 
@@ -26,24 +27,29 @@ CELLS: dict[str, Callable[[], Recurrence]] = {
 every_kind = pytest.mark.parametrize("cell", list(every.KINDS))
 
 
-def make(cell: str = "lstm", **more: object) -> StreamDecoder:
+def make(cell: str = "lstm", **more: object) -> RecurrentLanguageModel:
     torch.manual_seed(0)
-    decoder = StreamDecoder(CELLS[cell](), embedding=5, **more).build(V).eval()  # type: ignore[arg-type]
+    decoder = RecurrentLanguageModel(CELLS[cell](), embedding=5, **more).build(V).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     return decoder
 
 
+def first_state(decoder: RecurrentLanguageModel, rows: int) -> Tree:
+    return decoder.init_state(decoder.empty_memory(rows))
+
+
 def text(rows: int = B, time: int = T) -> Tensor:
     return torch.randint(0, V, (rows, 1 + time))
 
 
-def literal(decoder: StreamDecoder, tokens: Tensor) -> Tensor:
+def literal(decoder: RecurrentLanguageModel, tokens: Tensor) -> Tensor:
     """Token by token, by the step that the search takes."""
-    state, found = decoder.initial_state(len(tokens)), []
+    memory, step, found = decoder.empty_memory(len(tokens)), search_step(decoder), []
+    state = decoder.init_state(memory)
     for time in range(tokens.shape[1] - 1):
-        logits, state = decoder.step(tokens[:, time, None], state, None)
+        logits, state = step(tokens[:, time, None], state, memory)
         found.append(logits[:, 0].log_softmax(-1).gather(1, tokens[:, time + 1, None])[:, 0])
     return torch.stack(found, 1)
 
@@ -51,7 +57,7 @@ def literal(decoder: StreamDecoder, tokens: Tensor) -> Tensor:
 @every_kind
 def test_reading_is_stepping(cell: str) -> None:
     decoder, tokens = make(cell), text()
-    log_probs, _ = decoder.log_probs(tokens, decoder.initial_state(B))
+    log_probs, _ = decoder.log_probs(tokens, first_state(decoder, B))
     torch.testing.assert_close(log_probs, literal(decoder, tokens), rtol=1e-5, atol=1e-5)
 
 
@@ -59,8 +65,8 @@ def test_reading_is_stepping(cell: str) -> None:
 @pytest.mark.parametrize("cut", [1, 5, 24])
 def test_windows_with_the_carried_state_are_the_whole_text(cell: str, cut: int) -> None:
     decoder, tokens = make(cell), text()
-    whole, end = decoder.log_probs(tokens, decoder.initial_state(B))
-    state, parts = decoder.initial_state(B), []
+    whole, end = decoder.log_probs(tokens, first_state(decoder, B))
+    state, parts = first_state(decoder, B), []
     for start in range(0, T, cut):
         part, state = decoder.log_probs(tokens[:, start : start + cut + 1], state)
         parts.append(part)
@@ -73,17 +79,17 @@ def test_of_no_weights_nothing_is_foreseen() -> None:
     decoder = make()
     for parameter in decoder.score.parameters():
         parameter.data.zero_()
-    log_probs, _ = decoder.log_probs(text(), decoder.initial_state(B))
+    log_probs, _ = decoder.log_probs(text(), first_state(decoder, B))
     torch.testing.assert_close(log_probs, torch.full((B, T), -math.log(V)))
 
 
 # Gradients.
 
 
-def gradients(decoder: StreamDecoder, tokens: Tensor, window: int) -> list[Tensor]:
+def gradients(decoder: RecurrentLanguageModel, tokens: Tensor, window: int) -> list[Tensor]:
     """Of the loss of all windows, stopped between them."""
     decoder.zero_grad()
-    state: Tree = decoder.initial_state(len(tokens))
+    state: Tree = first_state(decoder, len(tokens))
     for start in range(0, tokens.shape[1] - 1, window):
         log_probs, state = decoder.log_probs(tokens[:, start : start + window + 1], state)
         (-log_probs.sum()).backward()
@@ -106,7 +112,7 @@ def test_computing_once_more_drops_the_same() -> None:
 
     def loss() -> Tensor:
         torch.manual_seed(3)
-        return -decoder.log_probs(tokens, decoder.initial_state(B))[0].sum()
+        return -decoder.log_probs(tokens, first_state(decoder, B))[0].sum()
 
     loss().backward()
     weight = decoder.embedding.weight
@@ -129,16 +135,16 @@ def test_truncation_cuts_the_gradient_and_nothing_else() -> None:
     full, cut = gradients(decoder, tokens, T), gradients(decoder, tokens, 6)
     assert not all(torch.allclose(a, b, rtol=1e-2) for a, b in zip(full, cut, strict=True))
     decoder.zero_grad()
-    states = [decoder.initial_state(B)]
+    states = [first_state(decoder, B)]
     for time in range(T):
-        states.append(decoder.scores(tokens[:, time, None], states[-1])[1])
+        states.append(decoder.hidden_states(tokens[:, time, None], states[-1])[1])
     for start in range(0, T, 6):
         state = states[start] if start == 0 else map_tree(Tensor.detach, states[start])
         for time in range(start, start + 6):
-            scores, state = decoder.scores(tokens[:, time, None], state)
-            torch.nn.functional.cross_entropy(scores[:, 0], tokens[:, time + 1], reduction="sum").backward(
-                retain_graph=True
-            )
+            hidden, state = decoder.hidden_states(tokens[:, time, None], state)
+            torch.nn.functional.cross_entropy(
+                decoder.logits(hidden[:, 0]), tokens[:, time + 1], reduction="sum"
+            ).backward(retain_graph=True)
     for parameter, theirs in zip(decoder.parameters(), cut, strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, theirs, rtol=1e-4, atol=1e-5)
@@ -157,16 +163,15 @@ def test_every_parameter_learns(cell: str) -> None:
 @every_kind
 def test_greedy_search_is_the_literal_loop(cell: str) -> None:
     decoder = make(cell).eval()
-    state, last, said = decoder.initial_state(1), torch.tensor([[1]]), []
-    token = last
+    memory, step, said = decoder.empty_memory(1), search_step(decoder), []
+    state, token = decoder.init_state(memory), torch.tensor([[1]])
     for _ in range(20):
-        logits, state = decoder.step(token, state, None)
+        logits, state = step(token, state, memory)
         logits[..., :4] = -torch.inf
         token = logits.argmax(-1)
         said.append(int(token))
-    found = search(
-        decoder.step, decoder.initial_state(1), last, Decoding(max_new_tokens=20), bos=1, eos=2, forbidden=range(4)
-    )
+    start = decoder.init_state(memory)
+    found = search(step, start, memory, Decoding(max_new_tokens=20), bos=1, eos=2, forbidden=range(4))
     assert found.tokens[0, 0].tolist() == said
 
 
@@ -176,10 +181,10 @@ def test_greedy_search_is_the_literal_loop(cell: str) -> None:
 @pytest.mark.parametrize(
     "state",
     [
-        make("lstm").initial_state(B + 1),
-        make("gru").initial_state(B),
-        StreamDecoder(LSTM(9)).build(V).initial_state(B),
-        StreamDecoder(LSTM(8, layers=2)).build(V).initial_state(B),
+        first_state(make("lstm"), B + 1),
+        first_state(make("gru"), B),
+        first_state(RecurrentLanguageModel(LSTM(9)).build(V), B),
+        first_state(RecurrentLanguageModel(LSTM(8, layers=2)).build(V), B),
         None,
     ],
     ids=["rows", "cell", "width", "layers", "nothing"],
@@ -192,4 +197,4 @@ def test_a_state_that_does_not_fit_is_refused(state: Tree) -> None:
 
 def test_recompute_must_be_a_number_of_steps() -> None:
     with pytest.raises(UserError, match="recompute"):
-        StreamDecoder(GRU(4), recompute=0)
+        RecurrentLanguageModel(GRU(4), recompute=0)

@@ -18,8 +18,10 @@ from vlrnn.data.batches import Batch, Item, collate
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.generation.answer_decoding import Answering, ConstrainedAnswers, FreeAnswers, RankedAnswers, encode_answer
+from vlrnn.generation.generate import Items, generate, score_sequences
 from vlrnn.generation.search import Decoding
 from vlrnn.nn.attention import DotAttention
+from vlrnn.nn.batching import Tree, leaves, select
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
@@ -190,9 +192,9 @@ def test_members_learn_to_speak_apart_and_speak_together() -> None:
     starts = torch.ones(len(EXAMPLES), 1, dtype=torch.long)
     shares = []
     for one in (many, *alone):
-        memory = one.decoder.prepare(one.asked(batch()))
-        logits, _ = one.decoder.step(starts, one.decoder.initial_state(memory), memory)
-        shares.append(logits.softmax(-1))
+        context, items = one.items(batch())
+        output = one.decoder(starts, one.decoder.prepare(context), *items)
+        shares.append(one.decoder.logits(output.hidden).softmax(-1))
     torch.testing.assert_close(shares[0], torch.stack(shares[1:]).mean(0))
     with pytest.raises(UserError, match="at least 1"):
         generative(members=0)
@@ -291,17 +293,18 @@ def test_ranking_is_exact_and_the_widest_search_agrees(tmp_path: Path) -> None:
     """Every answer's log probability, by steps of the decoder; and a beam that holds all answers finds the best."""
     task = train(generative(sampled=True), tmp_path, 20)
     assert isinstance(task, GenerativeVQA)
-    context = task.asked(batch())
-    ranked = RankedAnswers(told=len(ANSWERS), rows=13)(task.decoder, VOCABULARY, ANSWERS, context)
+    context, items = task.items(batch())
+    ranked = RankedAnswers(told=len(ANSWERS), rows=13)(task.decoder, VOCABULARY, ANSWERS, context, items)
     wide = Decoding(num_beams=40, max_new_tokens=5, length_penalty=0.0, num_return_sequences=3)
-    searched = ConstrainedAnswers(wide)(task.decoder, VOCABULARY, ANSWERS, context)
+    searched = ConstrainedAnswers(wide)(task.decoder, VOCABULARY, ANSWERS, context, items)
     memory = task.decoder.prepare(context)
     for row in range(len(EXAMPLES)):
+        own = select(memory, items.image_index[row].view(1))
         for said in ranked[row]:
-            state, token, total = task.decoder.initial_state(memory), 1, 0.0
+            state, token, total = task.decoder.init_state(own, items.condition[row].view(1, 1, -1)), 1, 0.0
             for id in encode_answer(VOCABULARY, said.text):
-                logits, state = task.decoder.step(torch.full((len(EXAMPLES), 1), token), state, memory)
-                total += logits[row, 0].log_softmax(-1)[id].item()
+                output, state = task.decoder.step(torch.full((1, 1), token), state, own)
+                total += task.decoder.logits(output.hidden)[0, 0].log_softmax(-1)[id].item()
                 token = id
             assert token == EOS
             assert said.score == pytest.approx(total, abs=1e-4)
@@ -311,13 +314,70 @@ def test_ranking_is_exact_and_the_widest_search_agrees(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("answering", SPOKEN.values(), ids=list(SPOKEN))
+@pytest.mark.parametrize("attends", [False, True])
+def test_the_memory_is_of_images_and_not_of_questions(
+    answering: Answering, attends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In training, search and ranking: it has at most a row for each of four images, of which are eight questions."""
+    task = generative(attending() if attends else None, answering=answering)
+    decoder, rows = type(task.members[0].decoder), []
+
+    def recorded(name: str, place: int) -> None:
+        method = getattr(decoder, name)
+
+        def record(self: Decoder, *arguments: Tree) -> Tree:
+            rows.append(len(leaves(arguments[place])[0]))
+            return method(self, *arguments)
+
+        monkeypatch.setattr(decoder, name, record)
+
+    recorded("init_state", 0)
+    recorded("step", 2)
+    recorded("unroll", 3)
+    task.loss(batch()).total.backward()
+    task.eval().predict(batch())
+    assert max(rows) == 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("beams", [1, 3])
+def test_searches_of_questions_about_one_image_are_each_alone(beams: int, seed: int) -> None:
+    """Uneven numbers of questions, which finish one after the other: texts and log probabilities are those of a search
+    for each by itself, and those of teacher forcing."""
+    task = generative(attending()).eval()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in task.decoder.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        task.members[0].decoder.score.bias[EOS] += 1
+    settings = Decoding(num_beams=beams, max_new_tokens=12, num_return_sequences=beams)
+    context, items = task.items(batch()._replace(regions=torch.randn(4, 1, 1)))
+    rows = torch.tensor([6, 0, 1, 4, 5, 2])  # of images 3, 0, 0, 2, 2, 1
+    index, condition = items.image_index[rows], items.condition[rows] + torch.randn(6, 32)
+    together = generate(task.decoder, VOCABULARY, context, settings, items=Items(index, condition))
+    assert len({len(best.log_probs) for best, *_ in together}) > 1
+    memory = task.decoder.prepare(context)
+    for row in range(len(rows)):
+        one = Items(index[row : row + 1], condition[row : row + 1])
+        (alone,) = generate(task.decoder, VOCABULARY, context, settings, items=one)
+        for said, expected in zip(together[row], alone, strict=True):
+            assert said.tokens == expected.tokens
+            assert said.log_probs == pytest.approx(expected.log_probs, abs=1e-5)
+            ids = [*VOCABULARY.encode(said.tokens), EOS][: len(said.log_probs)]
+            scored = score_sequences(task.decoder, memory, torch.tensor([ids]), *one)
+            assert said.log_probs == pytest.approx(scored[0].tolist(), abs=1e-5)
+
+
 def test_the_longest_answer_of_the_set_can_be_said() -> None:
     long = " ".join(f"word{number}" for number in range(25))
     vocabulary = Vocabulary.count([long.split()])
     torch.manual_seed(0)
-    decoder = ShowAndTell(GRU(8), embedding=8).build(len(vocabulary), 3).eval()
+    decoder = ShowAndTell(GRU(8), embedding=8).build(len(vocabulary), 3, 2).eval()
     context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
-    said = ConstrainedAnswers()(decoder, vocabulary, AnswerSet([long]), context)
+    said = ConstrainedAnswers()(
+        decoder, vocabulary, AnswerSet([long]), context, Items(torch.arange(2), torch.randn(2, 2))
+    )
     assert [[each.text for each in answers] for answers in said] == [[long], [long]]
 
 
@@ -329,10 +389,10 @@ def test_what_would_cut_answers_of_the_set_is_refused(more: dict[str, int]) -> N
 
 @pytest.mark.parametrize("answering", [ConstrainedAnswers(), RankedAnswers()])
 def test_answers_that_cannot_be_said_are_told(answering: Answering) -> None:
-    decoder = ShowAndTell(GRU(8), embedding=8).build(len(VOCABULARY), 3)
+    decoder = ShowAndTell(GRU(8), embedding=8).build(len(VOCABULARY), 3, 2)
     context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
     with pytest.raises(UserError, match="none of the 1 answers can be said"):
-        answering(decoder, VOCABULARY, AnswerSet(["zebra"]), context)
+        answering(decoder, VOCABULARY, AnswerSet(["zebra"]), context, Items(torch.arange(2), torch.randn(2, 2)))
     with pytest.raises(UserError, match="told and rows must be at least 1"):
         RankedAnswers(told=0)
 

@@ -20,7 +20,7 @@ from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example
 from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.nn.attention import SoftAttention
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.encoders.blind import NoImage
 from vlrnn.nn.fusion import Concatenation
@@ -111,7 +111,7 @@ TASKS: dict[str, Any] = {
     "bias product": lambda: classifier(BiasProduct()),
     "learned mixin": lambda: classifier(LearnedMixin()),
     "RUBi": lambda: classifier(RUBi()),
-    "text": lambda: LanguageModel(WORDS, Characters(), StreamDecoder(MinGRU(6), embedding=5)),
+    "text": lambda: LanguageModel(WORDS, Characters(), RecurrentLanguageModel(MinGRU(6), embedding=5)),
 }
 
 

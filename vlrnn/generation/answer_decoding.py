@@ -8,7 +8,7 @@ import torch
 
 from vlrnn.config import Part
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import Utterance, speak, token_log_probs
+from vlrnn.generation.generate import GeneratedSequence, Items, generate, score_sequences
 from vlrnn.generation.logits_processors import Constraint, one_of
 from vlrnn.generation.search import Decoding
 from vlrnn.nn.batching import select
@@ -25,9 +25,9 @@ class Answering(Part):
     """The interface."""
 
     def __call__(
-        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
-    ) -> list[list[Utterance]]:
-        """The answers about B contexts, the best first."""
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context, questions: Items
+    ) -> list[list[GeneratedSequence]]:
+        """The answers to M questions about the B images of a context, the best first."""
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
@@ -52,10 +52,10 @@ class FreeAnswers(Answering):
         return self.decoding, ()
 
     def __call__(
-        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
-    ) -> list[list[Utterance]]:
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context, questions: Items
+    ) -> list[list[GeneratedSequence]]:
         decoding, held_to = self.search(vocabulary, answers)
-        found = speak(decoder, vocabulary, context, decoding, constraints=held_to)
+        found = generate(decoder, vocabulary, context, decoding, items=questions, constraints=held_to)
         return [
             _each_once(each._replace(text=read(each.tokens, vocabulary.tokenizer)) for each in answers)
             for answers in found
@@ -105,25 +105,27 @@ class RankedAnswers(Answering):
 
     @torch.no_grad()
     def __call__(
-        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context
-    ) -> list[list[Utterance]]:
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context, questions: Items
+    ) -> list[list[GeneratedSequence]]:
         spelled = _sayable(vocabulary, answers)
         texts = list(spelled)
         device = context.regions.device
         tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in spelled.values()], True, PAD).to(device)
         memory = decoder.prepare(context)
         found = []
-        for questions in torch.arange(len(context.regions), device=device).split(max(1, self.rows // len(tokens))):
-            context_of = torch.arange(len(questions), device=device).repeat_interleave(len(tokens))
-            rows = tokens.repeat(len(questions), 1)
-            log_probs = token_log_probs(decoder, select(memory, questions), rows, context_of)
-            log_probs = log_probs.masked_fill(rows == PAD, 0.0).view(len(questions), *tokens.shape)  # [b, A, T]
+        image_index, condition = (each.to(device).split(max(1, self.rows // len(tokens))) for each in questions)
+        for some, conditions in zip(image_index, condition, strict=True):
+            images, index = some.unique(return_inverse=True)
+            pairs = (each.repeat_interleave(len(tokens), 0) for each in (index, conditions))
+            rows = tokens.repeat(len(some), 1)
+            log_probs = score_sequences(decoder, select(memory, images), rows, *pairs)
+            log_probs = log_probs.masked_fill(rows == PAD, 0.0).view(len(some), *tokens.shape)  # [b, A, T]
             best = log_probs.sum(-1).topk(min(self.told, len(texts)))
             for row, (scores, ids) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
                 said = [log_probs[row, id, : len(spelled[texts[id]])].tolist() for id in ids]
                 found.append(
                     [
-                        Utterance(texts[id], tuple(vocabulary.decode(spelled[texts[id]])), tuple(each), score)
+                        GeneratedSequence(texts[id], tuple(vocabulary.decode(spelled[texts[id]])), tuple(each), score)
                         for id, each, score in zip(ids, said, scores, strict=True)
                     ]
                 )
@@ -152,9 +154,9 @@ def _sayable(vocabulary: Vocabulary, answers: AnswerSet) -> dict[str, Sequence[i
     return sayable
 
 
-def _each_once(answers: Iterable[Utterance]) -> list[Utterance]:
+def _each_once(answers: Iterable[GeneratedSequence]) -> list[GeneratedSequence]:
     """The answers, the first of those that read the same."""
-    kept: dict[str, Utterance] = {}
+    kept: dict[str, GeneratedSequence] = {}
     for each in answers:
         kept.setdefault(each.text, each)
     return list(kept.values())

@@ -1,7 +1,10 @@
-"""From a decoder and what it knows to sentences: what captions and spoken answers share."""
+"""From a decoder and its context to sentences: what captions and generated answers share.
+
+Texts are of images, one for each; or of items (questions), of which there may be several for an image.
+"""
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,21 +13,28 @@ from torch import Tensor
 from vlrnn.data.records import AttentionMaps, Id, Prediction
 from vlrnn.errors import UserError
 from vlrnn.generation.logits_processors import Constraint
-from vlrnn.generation.search import Decoding, search
-from vlrnn.nn.batching import Tree
-from vlrnn.nn.decoders.base import Decoder
+from vlrnn.generation.search import Decoding, Hypotheses, Step, search
+from vlrnn.nn.batching import Layout, Tree, leaves, map_tree, select
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.nn.encoders.base import Context, on_grid
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
 
-class Utterance(NamedTuple):
+class GeneratedSequence(NamedTuple):
     """One sentence: its `text`, the `tokens` it is made of, the `log_probs` (natural) of each and, last, of its `<eos>`
-    where it was said, and the `score` that the search gave it."""
+    where it has one, and the `score` that the search gave it."""
 
     text: str
     tokens: tuple[str, ...]
     log_probs: tuple[float, ...]
     score: float
+
+
+class Items(NamedTuple):
+    """M items, each about one of B images, `image_index` [M], and with its `condition` [M, C], a fused question."""
+
+    image_index: Tensor
+    condition: Tensor
 
 
 class Distributions(NamedTuple):
@@ -37,20 +47,32 @@ class Distributions(NamedTuple):
 
 
 @torch.no_grad()
-def speak(
+def generate(
     decoder: Decoder,
     vocabulary: Vocabulary,
     context: Context,
     decoding: Decoding,
     *,
+    items: Items | None = None,
     constraints: Sequence[Constraint] = (),
     generator: torch.Generator | None = None,
-) -> list[list[Utterance]]:
-    """Sentences about B contexts, the best first: B lists of up to `decoding.num_return_sequences`."""
+) -> list[list[GeneratedSequence]]:
+    """Sentences of B images, or of M items about them, the best first: lists of up to `decoding.num_return_sequences`.
+
+    Raises:
+        UserError: the model's scores are no numbers.
+    """
     memory = decoder.prepare(context)
+    step = search_step(decoder)
+    if items is None:
+        state = decoder.init_state(memory)
+    else:
+        image_index = items.image_index.to(context.regions.device)
+        packed = _ItemSearch(decoder, memory, image_index)
+        step, state, memory = packed.step, packed.init_state(items.condition), image_index
     found = search(
-        decoder.step,
-        decoder.initial_state(memory),
+        step,
+        state,
         memory,
         decoding,
         bos=BOS,
@@ -59,74 +81,171 @@ def speak(
         constraints=constraints,
         generator=generator,
     )
-    there = found.lengths > 0  # [B, R] the hypotheses that exist
-    if not there[:, 0].all():
+    return to_sequences(found, vocabulary, vocabulary.tokenizer.detokenize)
+
+
+def search_step(decoder: Decoder) -> Step:
+    """A step of a search: tokens [B, K], state, memory -> logits [B, K, V] of the next, and the next state."""
+
+    def step(tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
+        output, state = decoder.step(tokens, state, memory)
+        return decoder.logits(output.hidden), state
+
+    return step
+
+
+class _ItemSearch:
+    """A search over items that share images: m items with K hypotheses each are packed as [b, Q * K] for the decoder,
+    Q being the most items of an image. To the search, the memory is the image of each item; the memory of images is
+    indexed where all items of an image have finished.
+
+    Args:
+        decoder: any.
+        memory: of B images.
+        image_index: [M], 0..B-1.
+    """
+
+    def __init__(self, decoder: Decoder, memory: Tree, image_index: Tensor) -> None:
+        self._decoder = decoder
+        self._memory, self._images = memory, torch.arange(len(leaves(memory)[0]), device=image_index.device)
+        self._pack(image_index)
+
+    def _pack(self, image_index: Tensor) -> None:
+        images, index = image_index.unique(return_inverse=True)
+        if len(images) < len(self._images):
+            self._memory = select(self._memory, torch.searchsorted(self._images, images))
+        self._images, self._layout, self._count = images, Layout(index, len(images)), len(image_index)
+
+    def init_state(self, condition: Tensor) -> Tree:
+        """The first state of M items, by their conditions [M, C]."""
+        return self._unpack(self._decoder.init_state(self._memory, self._layout.lay(condition)), 1)
+
+    def step(self, tokens: Tensor, state: Tree, image_index: Tensor) -> tuple[Tensor, Tree]:
+        """Tokens [m, K], state of m * K rows, the images [m] of items that have not finished -> logits [m, K, V], next
+        state."""
+        if len(image_index) < self._count:
+            self._pack(image_index)
+        beams, lay = tokens.shape[1], self._layout.lay
+        packed = map_tree(lambda leaf: lay(leaf.unflatten(0, tokens.shape)).flatten(0, 2), state)
+        output, packed = self._decoder.step(lay(tokens).flatten(1), packed, self._memory)
+        hidden = self._layout.pick(output.hidden.unflatten(1, (-1, beams)))
+        return self._decoder.logits(hidden), self._unpack(packed, beams)
+
+    def _unpack(self, state: Tree, beams: int) -> Tree:
+        shape = (len(self._images), self._layout.rows, beams)
+        return map_tree(lambda leaf: self._layout.pick(leaf.unflatten(0, shape)).flatten(0, 1), state)
+
+
+def to_sequences(
+    found: Hypotheses, vocabulary: Vocabulary, to_text: Callable[[Sequence[str]], str]
+) -> list[list[GeneratedSequence]]:
+    """The hypotheses of a search as sentences, a list for each item.
+
+    Args:
+        found: by the search.
+        vocabulary: the words of its tokens.
+        to_text: the text that words are joined to.
+
+    Raises:
+        UserError: there is an item without a hypothesis, for its scores are no numbers.
+    """
+    exists = found.lengths > 0  # [B, R]
+    if not exists[:, 0].all():
         raise UserError("the model's scores are no numbers: its training has diverged; lower optimization.lr")
-    rows, tokens = there.nonzero()[:, 0], found.tokens[there]
-    log_probs = token_log_probs(decoder, memory, tokens, rows)
-    sentences: list[list[Utterance]] = [[] for _ in found.scores]
-    columns = (rows, tokens, found.lengths[there], log_probs, found.scores[there.cpu()])
+    sentences: list[list[GeneratedSequence]] = [[] for _ in found.scores]
+    tokens, log_probs = found.tokens[exists], found.token_log_probs[exists]
+    columns = (exists.nonzero()[:, 0], tokens, found.lengths[exists], log_probs, found.scores[exists.cpu()])
     for row, ids, length, each, score in zip(*(column.tolist() for column in columns), strict=True):
         words = tuple(vocabulary.decode(ids[:length]))
-        sentences[row].append(Utterance(vocabulary.tokenizer.detokenize(words), words, tuple(each[:length]), score))
+        sentences[row].append(GeneratedSequence(to_text(words), words, tuple(each[:length]), score))
     return sentences
 
 
-def token_log_probs(decoder: Decoder, memory: Tree, tokens: Tensor, context_of: Tensor) -> Tensor:
-    """The log probability [M, T] of every token of sentences [M, T] without `<bos>`, row m about `context_of[m]`."""
-    return next_log_probs(decoder, memory, tokens, context_of).gather(2, tokens[..., None])[..., 0]
+def score_sequences(
+    decoder: Decoder, memory: Tree, tokens: Tensor, image_index: Tensor, condition: Tensor | None = None
+) -> Tensor:
+    """The log probability [M, T] of every token of sentences [M, T] without `<bos>`, under teacher forcing."""
+    log_probs = next_log_probs(decoder, memory, tokens, image_index, condition)
+    return log_probs.gather(2, tokens[..., None])[..., 0]
 
 
-def next_log_probs(decoder: Decoder, memory: Tree, tokens: Tensor, context_of: Tensor) -> Tensor:
-    """As `token_log_probs`, of every word that could stand in place of each: [M, T, V]."""
-    return decoder(heard(tokens), memory, context_of).float().log_softmax(-1)
+def next_log_probs(
+    decoder: Decoder, memory: Tree, tokens: Tensor, image_index: Tensor, condition: Tensor | None = None
+) -> Tensor:
+    """As `score_sequences`, of every word that could stand in place of each: [M, T, V]."""
+    output = decoder(shift_right(tokens), memory, image_index, condition)
+    return decoder.logits(output.hidden).float().log_softmax(-1)
 
 
-def heard(tokens: Tensor) -> Tensor:
-    """What a decoder hears as it says sentences [M, T]: `<bos>`, and each token but the last."""
+def shift_right(tokens: Tensor) -> Tensor:
+    """Decoder inputs for targets [M, T]: shifted right by one, `<bos>` first."""
     return torch.cat([torch.full_like(tokens[:, :1], BOS), tokens[:, :-1]], 1)
 
 
-def spelled(vocabulary: Vocabulary, said: Sequence[Prediction]) -> Tensor:
-    """The tokens [M, T] of M sentences that were spoken, with `<eos>` where it was said, filled up with `<pad>`."""
-    ended = ([EOS] * (len(each.log_probs) - len(each.tokens)) for each in said)
-    rows = [[*vocabulary.encode(each.tokens), *end] for each, end in zip(said, ended, strict=True)]
+def predicted_tokens(vocabulary: Vocabulary, predictions: Sequence[Prediction]) -> Tensor:
+    """The tokens [M, T] of M predictions, with `<eos>` where they have one, filled up with `<pad>`."""
+    ends = ([EOS] * (len(each.log_probs) - len(each.tokens)) for each in predictions)
+    rows = [[*vocabulary.encode(each.tokens), *end] for each, end in zip(predictions, ends, strict=True)]
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, PAD)
 
 
 def distributions(
-    decoder: Decoder, vocabulary: Vocabulary, context: Context, said: Sequence[Prediction]
+    decoder: Decoder,
+    vocabulary: Vocabulary,
+    context: Context,
+    predictions: Sequence[Prediction],
+    items: Items | None = None,
 ) -> Distributions:
-    """What a decoder could have said about B contexts at each word of B sentences that were spoken, one about each."""
-    tokens = spelled(vocabulary, said).to(context.regions.device)
-    rows = torch.arange(len(tokens), device=tokens.device)
-    return Distributions(next_log_probs(decoder, decoder.prepare(context), tokens, rows), tokens != PAD)
+    """What a decoder could have generated instead at each word of predictions, one for each image or item."""
+    tokens, output = _decoded_again(decoder, vocabulary, context, predictions, items)
+    return Distributions(decoder.logits(output.hidden).float().log_softmax(-1), tokens != PAD)
 
 
 @torch.no_grad()
 def attention_maps(
-    decoder: Decoder, vocabulary: Vocabulary, context: Context, said: Sequence[Prediction]
+    decoder: Decoder,
+    vocabulary: Vocabulary,
+    context: Context,
+    predictions: Sequence[Prediction],
+    items: Items | None = None,
 ) -> list[AttentionMaps]:
-    """Where a decoder looked as it spoke B sentences, one about each of B contexts; nothing of one that does not
-    attend, or whose regions have no boxes. It reads them once more: the search does not keep that."""
-    tokens = spelled(vocabulary, said).to(context.regions.device)
-    rows = torch.arange(len(tokens), device=tokens.device)
-    heard_again = decoder.read(heard(tokens), decoder.prepare(context), rows)
-    attention = None if heard_again.attention is None else on_grid(heard_again.attention, context)
+    """The attention at each word of predictions, one for each image or item; nothing of a decoder that does not attend,
+    or whose regions have no boxes. They are decoded once more, by teacher forcing: the search does not keep the
+    weights."""
+    _, output = _decoded_again(decoder, vocabulary, context, predictions, items)
+    if items is not None:
+        context = context._replace(boxes=select(context.boxes, items.image_index))
+    attention = None if output.attention is None else on_grid(output.attention, context)
     if attention is None:
         return []
     peaks = attention.amax(-1)  # [B, T]
     shares = (255 * attention / peaks[..., None].clamp(min=1e-12)).round().to(torch.uint8).cpu().numpy()
     found = []
-    for row, prediction in enumerate(said):
+    for row, prediction in enumerate(predictions):
         length = len(prediction.log_probs)
-        gates = () if heard_again.gate is None else tuple(heard_again.gate[row, :length].tolist())
+        gates = () if output.gate is None else tuple(output.gate[row, :length].tolist())
         maps = b64encode(shares[row, :length].tobytes()).decode()
         found.append(AttentionMaps(prediction.id, tuple(peaks[row, :length].tolist()), maps, gates))
     return found
 
 
-def as_prediction(id: Id, image_id: Id, sentences: Sequence[Utterance], settings: Mapping[str, Any]) -> Prediction:
+def _decoded_again(
+    decoder: Decoder,
+    vocabulary: Vocabulary,
+    context: Context,
+    predictions: Sequence[Prediction],
+    items: Items | None,
+) -> tuple[Tensor, DecoderOutput]:
+    """The tokens [M, T] of predictions, and a decoder's output for them by teacher forcing."""
+    tokens = predicted_tokens(vocabulary, predictions).to(context.regions.device)
+    image_index, condition = items or (torch.arange(len(tokens)), None)
+    rows = image_index.to(tokens.device)
+    return tokens, decoder(shift_right(tokens), decoder.prepare(context), rows, condition)
+
+
+def as_prediction(
+    id: Id, image_id: Id, sentences: Sequence[GeneratedSequence], settings: Mapping[str, Any]
+) -> Prediction:
     """The record of sentences about one image, the best of which comes first."""
     best, *others = sentences
     alternatives = tuple({"text": each.text, "score": each.score} for each in others)

@@ -120,18 +120,19 @@ class Decoding(Part):
 class Hypotheses(NamedTuple):
     """What was found, best first: `tokens` [B, R, T] without `<bos>`, `<eos>` and what lies behind it as `<eos>`;
     `lengths` [B, R], `<eos>` counted, 0 where there was no further hypothesis; `scores` [B, R], in double and on the
-    CPU, for a large length penalty leaves float32's range."""
+    CPU, for a large length penalty leaves float32's range; `token_log_probs` [B, R, T], the natural log probability
+    that the step gave each token, 0 behind the length."""
 
     tokens: Tensor
     lengths: Tensor
     scores: Tensor
+    token_log_probs: Tensor
 
 
 _Choice = Callable[[Tensor, Tensor], Candidates]
 """Log probabilities [b, K, V] of what may follow, and the sums [b, K] before -> continuations."""
 
 
-@torch.no_grad()
 def search(
     step: Step,
     state: Tree,
@@ -143,6 +144,7 @@ def search(
     forbidden: Sequence[int] = (),
     constraints: Sequence[Constraint] = (),
     generator: torch.Generator | None = None,
+    keep_graph: bool = False,
 ) -> Hypotheses:
     """Find, or draw, sentences for B items.
 
@@ -155,6 +157,7 @@ def search(
         forbidden: tokens that are never said.
         constraints: what else is not to be said.
         generator: for drawing.
+        keep_graph: let `token_log_probs` be differentiated, as losses of drawn sentences need it.
     """
     width = max(settings.num_beams, settings.num_return_sequences)
     constraints = [*_constraints(settings, eos, forbidden), *constraints]
@@ -169,21 +172,22 @@ def search(
         choose = _drawn(settings, settings.temperature, generator)
     items = torch.arange(batch_size, device=device)  # [b] those that are not finished
     finished: list[tuple[Tensor, Pool]] = []
-    for length in range(1, settings.max_new_tokens + 1):
-        scores, state = step(live.tokens[:, :, -1], state, memory)
-        found = choose(_allowed(scores, live, constraints, eos), live.sums)
-        ends = (found.tokens == eos) | (length == settings.max_new_tokens)
-        pool, live = pool.add(live, found, ends, settings.length_penalty, eos), live.grow(found, ends)
-        done = _done(live, pool, length, settings)
-        rows = (~done).nonzero().squeeze(1)
-        if len(rows) < len(items):
-            finished.append((items[done], Pool(*(leaf[done] for leaf in pool))))
-            items, memory = items[rows], select(memory, rows)
-            live, pool = Live(*(leaf[rows] for leaf in live)), Pool(*(leaf[rows] for leaf in pool))
-            if not len(items):
-                break
-        state = select(state, (rows[:, None] * width + live.parents).flatten())
-    return _gather(finished, settings, eos)
+    with torch.set_grad_enabled(keep_graph):
+        for length in range(1, settings.max_new_tokens + 1):
+            scores, state = step(live.tokens[:, :, -1], state, memory)
+            found = choose(_allowed(scores, live, constraints, eos), live.sums)
+            ends = (found.tokens == eos) | (length == settings.max_new_tokens)
+            pool, live = pool.add(live, found, ends, settings.length_penalty, eos), live.grow(found, ends)
+            done = _done(live, pool, length, settings)
+            rows = (~done).nonzero().squeeze(1)
+            if len(rows) < len(items):
+                finished.append((items[done], Pool(*(leaf[done] for leaf in pool))))
+                items, memory = items[rows], select(memory, rows)
+                live, pool = Live(*(leaf[rows] for leaf in live)), Pool(*(leaf[rows] for leaf in pool))
+                if not len(items):
+                    break
+            state = select(state, (rows[:, None] * width + live.parents).flatten())
+        return _gather(finished, settings, eos)
 
 
 def _constraints(settings: Decoding, eos: int, forbidden: Sequence[int]) -> list[Constraint]:
@@ -198,6 +202,8 @@ def _constraints(settings: Decoding, eos: int, forbidden: Sequence[int]) -> list
 def _allowed(scores: Tensor, live: Live, constraints: Sequence[Constraint], eos: int) -> Tensor:
     """Log probabilities [b, K, V] of what may be said."""
     log_probs = scores.float().log_softmax(-1).flatten(0, 1)
+    if torch.is_grad_enabled():  # its gradient needs it as it is
+        log_probs = log_probs.clone()
     said = live.tokens[:, :, 1:].flatten(0, 1)
     ending = log_probs[:, eos].clone()
     for constraint in constraints:
@@ -211,15 +217,16 @@ def _best(log_probs: Tensor, sums: Tensor) -> Candidates:
     """The 2K continuations that an item's sums are highest with, from whichever parents: among them are K that do not
     end, for each parent ends in one way."""
     _, width, size = log_probs.shape
-    best, flat = log_probs.add_(sums[..., None]).flatten(1).topk(min(2, size) * width)
-    return Candidates(flat // size, flat % size, best)
+    best, flat = (log_probs.detach() + sums[..., None]).flatten(1).topk(min(2, size) * width)
+    return Candidates(flat // size, flat % size, best, log_probs.flatten(1).gather(1, flat))
 
 
 def _drawn(settings: Decoding, temperature: float, generator: torch.Generator | None) -> _Choice:
     """Draw one continuation of each hypothesis (top-k: Fan et al. 2018; top-p: Holtzman et al. 2020)."""
 
     def choose(log_probs: Tensor, sums: Tensor) -> Candidates:
-        probs = ((log_probs - log_probs.amax(-1, keepdim=True)) / temperature).softmax(-1)
+        fixed = log_probs.detach()
+        probs = ((fixed - fixed.amax(-1, keepdim=True)) / temperature).softmax(-1)
         ranked, order = probs.sort(-1, descending=True)
         if settings.top_k:
             ranked[..., settings.top_k :] = 0.0
@@ -231,7 +238,8 @@ def _drawn(settings: Decoding, temperature: float, generator: torch.Generator | 
         drawn = (ranked.masked_fill(beyond, 0.0) / waits).argmax(-1, keepdim=True)
         token = order.gather(-1, drawn)
         parents = torch.arange(sums.shape[1], device=sums.device).expand_as(sums)
-        return Candidates(parents, token.squeeze(-1), sums + log_probs.gather(-1, token).squeeze(-1))
+        chosen = log_probs.gather(-1, token).squeeze(-1)
+        return Candidates(parents, token.squeeze(-1), sums + chosen.detach(), chosen)
 
     return choose
 
@@ -253,4 +261,5 @@ def _gather(finished: Sequence[tuple[Tensor, Pool]], settings: Decoding, eos: in
     whole = Pool(*(torch.cat(leaf)[:, : settings.num_return_sequences] for leaf in zip(*parts, strict=True)))
     back = torch.cat([items for items, _ in finished]).argsort()
     sums, lengths = whole.sums[back].cpu().double(), whole.lengths[back].cpu().clamp(min=1).double()
-    return Hypotheses(whole.tokens[back], whole.lengths[back], sums / lengths**settings.length_penalty)
+    scores = sums / lengths**settings.length_penalty
+    return Hypotheses(whole.tokens[back], whole.lengths[back], scores, whole.log_probs[back])

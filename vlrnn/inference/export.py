@@ -51,7 +51,7 @@ class _Begin(nn.Module):
 
     def trees(self, regions: Tensor) -> tuple[Tree, Tree]:
         memory = self.decoder.prepare(self.encoder.context(regions))
-        return memory, self.decoder.initial_state(memory)
+        return memory, self.decoder.init_state(memory)
 
     def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
         memory, state = self.trees(regions)
@@ -69,7 +69,8 @@ class _Step(nn.Module):
         held, rows = iter(memory), iter(state)
         known = map_tree(lambda _: next(held), self.memory)
         before = map_tree(lambda _: next(rows).flatten(0, 1), self.state)
-        scores, after = self.decoder.step(tokens, before, known)
+        output, after = self.decoder.step(tokens, before, known)
+        scores = self.decoder.logits(output.hidden)
         return (scores, *(leaf.unflatten(0, (tokens.shape[0], tokens.shape[1])) for leaf in leaves(after)))
 
 

@@ -147,7 +147,7 @@ class Predictor:
             generator = self._generator(seed, batch[0][0] - 1)
             read = [self._images.read(image, number) for number, image in batch]
             good = [each for each in read if isinstance(each, np.ndarray)]
-            sentences = iter(self._captioner.speak(self._images.context(good), decoding, generator) if good else ())
+            sentences = iter(self._captioner.generate(self._images.context(good), decoding, generator) if good else ())
             for (number, image), result in zip(batch, read, strict=True):
                 if isinstance(result, UserError):
                     yield result
@@ -171,11 +171,11 @@ class Predictor:
         ids = torch.tensor([[BOS, *captioner.vocabulary.encode(tokens), EOS]], device=self.device)
         context = self.context(image)
         memory = captioner.decoder.prepare(context)
-        said = captioner.decoder.read(ids[:, :-1], memory, torch.zeros(1, dtype=torch.long, device=self.device))
-        attention = None if said.attention is None else on_grid(said.attention, context)
-        possible = captioner.decoder.readout(said.output).float().log_softmax(-1)
+        output = captioner.decoder(ids[:, :-1], memory, torch.zeros(1, dtype=torch.long, device=self.device))
+        attention = None if output.attention is None else on_grid(output.attention, context)
+        possible = captioner.decoder.logits(output.hidden).float().log_softmax(-1)
         log_probs = possible.gather(2, ids[:, 1:, None])[0, :, 0]
-        looked, gates = (None if each is None else each[0].cpu().numpy() for each in (attention, said.gate))
+        looked, gates = (None if each is None else each[0].cpu().numpy() for each in (attention, output.gate))
         return Reread(log_probs.cpu().numpy(), looked, gates)
 
     def context(self, image: ImageLike) -> Context:

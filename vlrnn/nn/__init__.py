@@ -47,12 +47,12 @@ _MODULES = {
     "RWKV": "recurrent.rwkv",
     "Reader": "question_encoder",
     "Recurrence": "recurrent.base",
+    "RecurrentLanguageModel": "decoders.language_model",
     "ResidualStack": "recurrent.wrappers",
     "SequenceClassifier": "sequence_classifier",
     "ShowAndTell": "decoders.show_tell",
     "ShowAttendTell": "decoders.show_attend_tell",
     "SoftAttention": "attention",
-    "StreamDecoder": "decoders.language_model",
     "TimmEncoder": "encoders.timm",
     "WholeImage": "question_image",
 }

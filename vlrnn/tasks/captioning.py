@@ -12,7 +12,14 @@ import torch
 
 from vlrnn.data.batches import Batch
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
-from vlrnn.generation.generate import Distributions, Utterance, as_prediction, attention_maps, distributions, speak
+from vlrnn.generation.generate import (
+    Distributions,
+    GeneratedSequence,
+    as_prediction,
+    attention_maps,
+    distributions,
+    generate,
+)
 from vlrnn.generation.search import Decoding
 from vlrnn.metrics import CaptionScorer
 from vlrnn.nn.decoders.base import Decoder
@@ -57,20 +64,20 @@ class Captioner(Task):
 
     def loss(self, batch: Batch) -> Loss:
         memory = self.decoder.prepare(self.see(batch))
-        said = self.decoder.read(batch.tokens[:, :-1], memory, batch.image_of)
-        return self.word_loss(self.decoder, said, batch.tokens[:, 1:])
+        output = self.decoder(batch.tokens[:, :-1], memory, batch.image_of)
+        return self.word_loss(self.decoder, output, batch.tokens[:, 1:])
 
-    def speak(
+    def generate(
         self, context: Context, decoding: Decoding, generator: torch.Generator | None = None
-    ) -> list[list[Utterance]]:
-        """Sentences about B images, the best first: B lists of up to `decoding.num_return_sequences`."""
-        return speak(self.decoder, self.vocabulary, context, decoding, generator=generator)
+    ) -> list[list[GeneratedSequence]]:
+        """Captions of B images, the best first: B lists of up to `decoding.num_return_sequences`."""
+        return generate(self.decoder, self.vocabulary, context, decoding, generator=generator)
 
     def predict(self, batch: Batch) -> list[Prediction]:
         settings = self.decoding.describe()
         return [
             as_prediction(example.id, example.image_id, sentences, settings)
-            for example, sentences in zip(batch.examples, self.speak(self.see(batch), self.decoding), strict=True)
+            for example, sentences in zip(batch.examples, self.generate(self.see(batch), self.decoding), strict=True)
         ]
 
     def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:

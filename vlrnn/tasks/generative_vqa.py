@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from vlrnn.data.batches import Batch
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.generation.answer_decoding import Answering, FreeAnswers, encode_answer
-from vlrnn.generation.generate import Distributions, as_prediction, attention_maps, distributions
-from vlrnn.nn.batching import select
+from vlrnn.generation.generate import Distributions, Items, as_prediction, attention_maps, distributions
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.decoders.ensemble import Ensemble
 from vlrnn.nn.encoders.base import Context, Encoder
@@ -33,17 +32,16 @@ from vlrnn.training.optimization import Optimization
 
 
 class _Member(nn.Module):
-    """One that understands and speaks."""
+    """One model of several that are trained together."""
 
     def __init__(self, understanding: Understanding, decoder: Decoder) -> None:
         super().__init__()
         self.understanding = understanding
         self.decoder = decoder
 
-    def forward(self, batch: Batch, context: Context) -> Context:
-        """The contexts [M, ...] of a batch's questions about the images of a context [B, ...]."""
-        understood = self.understanding(batch.tokens, context, batch.image_of)
-        return select(context, batch.image_of)._replace(question=understood.fused)
+    def forward(self, batch: Batch, context: Context) -> Tensor:
+        """The questions of a batch, fused with the images of a context [B, ...]: [M, C]."""
+        return self.understanding(batch.tokens, context, batch.image_of).fused
 
 
 class GenerativeVQA(QuestionAnswering):
@@ -98,24 +96,25 @@ class GenerativeVQA(QuestionAnswering):
         """All members as one."""
         return Ensemble([member.decoder for member in self._members()])
 
-    def asked(self, batch: Batch) -> Context:
-        """The contexts [M, ...] of the questions of a batch: the image of each, and what every member made of what was
-        asked and seen, side by side."""
+    def items(self, batch: Batch) -> tuple[Context, Items]:
+        """The context of the images of a batch; and its questions, their conditions [M, members * C] being the fused
+        questions of all members concatenated."""
         context = self.see(batch)
-        asked = [member(batch, context) for member in self._members()]
-        return asked[0]._replace(question=torch.cat([each.question for each in asked], -1))
+        fused = torch.cat([member(batch, context) for member in self._members()], -1)
+        return context, Items(batch.image_of, fused)
 
     def loss(self, batch: Batch) -> Loss:
         """The mean of the members' losses."""
         tokens = torch.nn.utils.rnn.pad_sequence(
             [self._answer(example) for example in batch.examples], batch_first=True, padding_value=PAD
         )
-        rows = torch.arange(len(tokens))
         context = self.see(batch)
         losses = []
         for member in self._members():
-            said = member.decoder.read(tokens[:, :-1], member.decoder.prepare(member(batch, context)), rows)
-            losses.append(self.word_loss(member.decoder, said, tokens[:, 1:]))
+            condition = member(batch, context)
+            memory = member.decoder.prepare(context)
+            output = member.decoder(tokens[:, :-1], memory, batch.image_of, condition)
+            losses.append(self.word_loss(member.decoder, output, tokens[:, 1:]))
         return Loss(torch.stack([each.total for each in losses]).mean(), losses[0].words)
 
     def _members(self) -> list[_Member]:
@@ -133,7 +132,8 @@ class GenerativeVQA(QuestionAnswering):
         return torch.tensor([BOS, *(ids if len(ids) <= self.max_answer_length + 1 else ids[: self.max_answer_length])])
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        found = self.answering(self.decoder, self.vocabulary, self.answers, self.asked(batch))
+        context, items = self.items(batch)
+        found = self.answering(self.decoder, self.vocabulary, self.answers, context, items)
         # Of an answer its probability is told, as by the classifier, whatever the search ranked it by.
         found = [[each._replace(score=math.exp(sum(each.log_probs))) for each in answers] for answers in found]
         settings = {**self.answering.describe(), "score": "sequence probability"}
@@ -143,10 +143,12 @@ class GenerativeVQA(QuestionAnswering):
         ]
 
     def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
-        return distributions(self.decoder, self.vocabulary, self.asked(batch), said)
+        context, items = self.items(batch)
+        return distributions(self.decoder, self.vocabulary, context, said, items)
 
     def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
-        return attention_maps(self.decoder, self.vocabulary, self.asked(batch), said)
+        context, items = self.items(batch)
+        return attention_maps(self.decoder, self.vocabulary, context, said, items)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         result = super().score(predictions, examples)

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from vlrnn.data.records import Example, Id, Prediction
 from vlrnn.data.text_datamodule import PASSAGE, TextBatch, TextStream
-from vlrnn.errors import UserError
-from vlrnn.generation.generate import Utterance
+from vlrnn.generation.generate import GeneratedSequence, search_step, to_sequences
 from vlrnn.generation.search import Decoding, search
 from vlrnn.metrics.perplexity import score_text
 from vlrnn.metrics.statistics import Ratio, Resampler, ratios
 from vlrnn.nn.batching import Tree, leaves, map_tree
-from vlrnn.nn.decoders.language_model import StreamDecoder
+from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.encoders.blind import NoImage
 from vlrnn.text.lm_tokenizers import Units
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
@@ -52,7 +51,7 @@ class LanguageModel(Task):
         self,
         vocabulary: Vocabulary,
         units: Units,
-        decoder: StreamDecoder,
+        decoder: RecurrentLanguageModel,
         decoding: Decoding = Decoding(),  # noqa: B008 (frozen, as the next)
         continued: int = 8,
         optimization: Optimization = Optimization(),  # noqa: B008
@@ -75,8 +74,11 @@ class LanguageModel(Task):
 
     def _state(self, batch: TextBatch, carried: Tree) -> Tree:
         if batch.begins or carried is None:
-            return self.decoder.initial_state(len(batch.tokens))
+            return self._first_state(len(batch.tokens))
         return map_tree(lambda leaf: leaf.to(self.device), carried)
+
+    def _first_state(self, batch_size: int) -> Tree:
+        return self.decoder.init_state(self.decoder.empty_memory(batch_size))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -87,7 +89,7 @@ class LanguageModel(Task):
         super().on_load_checkpoint(checkpoint)
         if carried := checkpoint.get("carried"):
             rest = iter(carried)
-            self._learnt = map_tree(lambda _: next(rest), self.decoder.initial_state(len(carried[0])))
+            self._learnt = map_tree(lambda _: next(rest), self._first_state(len(carried[0])))
 
     # Validation and test.
 
@@ -108,7 +110,7 @@ class LanguageModel(Task):
         found = []
         for row, (example, likely) in enumerate(zip(batch.examples, log_probs.tolist(), strict=True)):
             (text,) = example.captions
-            said: list[Utterance] = []
+            said: list[GeneratedSequence] = []
             if instead:
                 state = map_tree(lambda leaf: leaf[row : row + 1], before)  # noqa: B023 (called at once)
                 said = self.go_on(batch.tokens[row : row + 1, :1], state, self.decoding)
@@ -146,15 +148,15 @@ class LanguageModel(Task):
     def hear(self, text: str) -> tuple[Tensor, Tree]:
         """Read the beginning of a text: its last unit [1, 1], `<bos>` if there is none, and the state before it."""
         tokens = torch.tensor([[BOS, *self.vocabulary.encode(self.units.split(text))]], device=self.device)
-        state = self.decoder.initial_state(1)
+        state = self._first_state(1)
         if tokens.shape[1] > 1:
-            _, state = self.decoder.scores(tokens[:, :-1], state)
+            _, state = self.decoder.hidden_states(tokens[:, :-1], state)
         return tokens[:, -1:], state
 
     @torch.no_grad()
     def go_on(
         self, last: Tensor, state: Tree, decoding: Decoding, generator: torch.Generator | None = None
-    ) -> list[Utterance]:
+    ) -> list[GeneratedSequence]:
         """What might come next, the best first, up to `decoding.num_return_sequences`.
 
         Args:
@@ -163,19 +165,8 @@ class LanguageModel(Task):
             decoding: how to search; a text has no end, and so is `max_new_tokens` long.
             generator: for random drawing.
         """
-        silent = (PAD, BOS, EOS, UNK)
-        found = search(
-            self.decoder.step, state, last, decoding, bos=int(last), eos=EOS, forbidden=silent, generator=generator
-        )
-        there = found.lengths[0] > 0
-        if not there[0]:
-            raise UserError("the model's scores are no numbers: its training has diverged; lower optimization.lr")
-        tokens, scores = found.tokens[0, there], found.scores[0, there.cpu()]  # [R, T], [R]
-        heard = torch.cat([last.expand(len(tokens), 1), tokens], 1)
-        states = map_tree(lambda leaf: leaf.repeat_interleave(len(tokens), 0), state)
-        log_probs, _ = self.decoder.log_probs(heard, states)
-        said = []
-        for ids, likely, score in zip(tokens.tolist(), log_probs.tolist(), scores.tolist(), strict=True):
-            units = tuple(self.vocabulary.decode(ids))
-            said.append(Utterance("".join(units), units, tuple(likely[: len(units)]), score))
-        return said
+        memory, forbidden = self.decoder.empty_memory(1), (PAD, BOS, EOS, UNK)
+        step = search_step(self.decoder)
+        found = search(step, state, memory, decoding, bos=int(last), eos=EOS, forbidden=forbidden, generator=generator)
+        (sequences,) = to_sequences(found, self.vocabulary, "".join)
+        return sequences

@@ -1,14 +1,14 @@
-"""Decoders: from what is known to words, one at a time. They know no image and no spelling, only contexts and ids.
+"""Decoders: from the features of an image to the words of a text, one at a time. They use contexts and ids alone.
 
-How a caption comes about: `prepare` does once for an image what does not depend on the time step; `initial_state` says
-where the recurrence starts; `step` takes one word in and gives the scores of the next. Teacher forcing (`read`) and
-search (vlrnn.generation) both run these same three, so that what is trained is what speaks.
+`prepare` computes once for an image what does not depend on the time step; `init_state` gives the state before the
+first word; `step` takes one word per row; `logits` scores the next one. Teacher forcing (`forward`) and search
+(vlrnn.generation) run the same formulas.
 
-Shapes: B images, K rows for each (beams, or an image's captions), M rows in all, T words, N regions, D their width,
-H the recurrence's width, E the embedding's, V the vocabulary.
+Shapes: B images, K rows for each (beams, captions or questions of an image), M rows in all, T words, N regions, D
+their width, C the width of a condition, H that of the hidden vector, V the vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -19,123 +19,150 @@ from vlrnn.nn.batching import Grid, Tree, fill_up, leaves, map_tree, select, sta
 from vlrnn.nn.encoders.base import Context
 
 
-class Said(NamedTuple):
-    """What steps leave: `output` [..., H'], which the readout turns into scores; where the decoder looked, `attention`
-    [..., N], if it attends; and how much of what it saw it let in, `gate` [...] in 0..1, if it has a gate."""
+class DecoderOutput(NamedTuple):
+    """The output of steps.
 
-    output: Tensor
+    `hidden` [..., H], from which `Decoder.logits` computes scores: concatenated, where the output layer takes several
+    vectors; `attention` [..., N], weights over regions, of decoders that attend; `gate` [...] in 0..1, the share of the
+    attended features that enters the recurrence, of decoders that have one.
+    """
+
+    hidden: Tensor
     attention: Tensor | None = None
     gate: Tensor | None = None
 
 
-class Decoder(Part, nn.Module):
-    """The interface, and what all decoders share: reading sentences with the formulas of a step.
+Step = Callable[[Tensor, Tree, Tree], tuple[DecoderOutput, Tree]]
+"""Input of a time step [B, K, ...], state, memory -> output [B, K, ...], next state."""
 
-    Memory leaves are [B, ...] and are never copied for the rows of an image; state leaves are [B * K, ...].
+
+class Decoder(Part, nn.Module):
+    """The interface. A decoder implements `build`, `prepare`, `init_state`, `step` and `logits`; `forward` follows.
+
+    Leaves of the memory are [B, ...], of images, and are never copied for rows; leaves of the state are [B * K, ...].
     """
 
-    def build(self, vocabulary_size: int, context_width: int, question_width: int = 0) -> Self:
-        """Make the parameters, for V words, contexts of width D and, where there are any, questions of width Q; returns
-        itself."""
+    def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
+        """Make the parameters, once.
+
+        Args:
+            vocab_size: V.
+            feature_dim: D, of the regions.
+            condition_dim: C, of a vector that each row is conditioned on, a fused question; 0 if there is none.
+
+        Returns:
+            itself.
+        """
         raise NotImplementedError
 
     def prepare(self, context: Context) -> Tree:
-        """The memory: what of the context does not depend on the time step."""
+        """The memory: what depends on the image alone, with leaves [B, ...]."""
         raise NotImplementedError
 
-    def initial_state(self, memory: Tree) -> Tree:
-        """The state before the first word; one row for each image."""
-        raise NotImplementedError
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Words as vectors: tokens [...] -> [..., E]. Of a whole sentence at once, where it is known."""
-        raise NotImplementedError
-
-    def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
-        """Take in one word per row, words [B, K, E], short of scoring the next: output [B, K, H'], and the next state.
-
-        What does not feed the next step is left to `readout`, which can do it for all steps at once.
-        """
-        raise NotImplementedError
-
-    def readout(self, output: Tensor) -> Tensor:
-        """Scores of the next word: [..., H'] -> logits [..., V]."""
-        raise NotImplementedError
-
-    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
-        """Take in one word per row, tokens [B, K] -> logits [B, K, V] of the next, and the next state."""
-        said, state = self.advance(self.embed(tokens), state, memory)
-        return self.readout(said.output), state
-
-    def forward(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Tensor:
-        """Teacher forcing: tokens [M, T], row m about image image_of[m] -> logits [M, T, V]."""
-        return self.readout(self.read(tokens, memory, image_of).output)
-
-    def read(self, tokens: Tensor, memory: Tree, image_of: Tensor) -> Said:
-        """Teacher forcing short of the scores, which a caller may want of some words only.
-
-        The rows are laid out as [B, K], K being the most rows of an image, so that the memory is used as it is; images
-        about which the most is said come first, so that those about which no more is said can leave.
+    def init_state(self, memory: Tree, condition: Tensor | None = None) -> Tree:
+        """The state before the first word.
 
         Args:
-            tokens: [M, T], `<bos>` first; position t is answered with what is said of position t + 1. Behind a row's
-                last word is `<pad>`, and nothing is said of it.
             memory: of B images.
-            image_of: [M], 0..B-1, the image that a row is about.
+            condition: [B, K, C]; what later steps need of it is part of the state.
 
         Returns:
-            output [M, T, H'], attention [M, T, N] or None, and gate [M, T] or None.
+            leaves [B * K, ...]; without a condition [B, ...], the same for all rows of an image.
         """
-        grid = Grid(tokens, image_of, batch_size=leaves(memory)[0].shape[0])
-        memory = select(memory, grid.order)
-        state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.initial_state(memory))
-        said = self.run(self.embed(grid.lay(tokens)), grid.alive, state, memory)
-        return map_tree(grid.pick, said)
+        raise NotImplementedError
 
-    def run(self, words: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
-        """All words of sentences, step by step; a decoder that need not look between steps can do better.
+    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[DecoderOutput, Tree]:
+        """One time step: tokens [B, K], state of B * K rows, memory of B images -> output [B, K, ...], next state."""
+        raise NotImplementedError
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the next word: hidden [..., H] -> logits [..., V]. It is called only where they are needed."""
+        raise NotImplementedError
+
+    def unroll(self, tokens: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
+        """All steps of sentences: the part of `forward` that a decoder may replace by a faster one with the same
+        result, embedding all words at once, or running the recurrence over whole sentences where no step needs the
+        output of the one before.
 
         Args:
-            words: [B, K, T, E].
-            alive: T numbers that do not rise: how many of the images have words left at each step, the first ones.
+            tokens: [B, K, T].
+            active_counts: length T, non-increasing: the number of images with unfinished rows at each step. Images are
+                in the order in which they finish, last first.
             state: of B * K rows.
             memory: of B images.
 
         Returns:
-            output [B, K, T, H'], attention [B, K, T, N] or None, and gate [B, K, T] or None; zeros where no words are
-            left.
+            output [B, K, T, ...]; places behind the last word of a row have no meaning.
         """
-        batch_size, rows, time, _ = words.shape
-        steps: list[Said] = []
-        for word, count in zip(words.unbind(2), alive, strict=True):
-            if count == 0 and steps:  # the first step is taken even when there are no rows: it gives the shapes
-                break
-            if count < len(leaves(memory)[0]):
-                memory = map_tree(lambda leaf: leaf[:count], memory)  # noqa: B023 (called at once)
-                state = map_tree(lambda leaf: leaf[: count * rows], state)  # noqa: B023
-            said, state = self.advance(word[:count], state, memory)
-            steps.append(map_tree(lambda leaf: fill_up(leaf, batch_size), said))
-        return map_tree(lambda *leaves: stack_steps(leaves, time), *steps)
+        return unroll_steps(self.step, tokens, active_counts, state, memory)
+
+    def forward(
+        self, tokens: Tensor, memory: Tree, image_index: Tensor, condition: Tensor | None = None
+    ) -> DecoderOutput:
+        """Teacher forcing.
+
+        Rows are packed as [B, K], K being the most rows of an image, so that the memory is not copied; images whose
+        rows have ended take no further steps.
+
+        Args:
+            tokens: [M, T], `<bos>` first; the output at t scores the token at t + 1. Behind a row's last word is
+                `<pad>`, and the output there has no meaning. Best on the CPU, as `image_index`: a GPU is not waited for
+                then.
+            memory: of B images.
+            image_index: [M], 0..B-1, the image of each row.
+            condition: [M, C].
+
+        Returns:
+            hidden [M, T, H], attention [M, T, N] or None, gate [M, T] or None.
+        """
+        first = leaves(memory)[0]
+        grid = Grid(tokens, image_index, batch_size=len(first))
+        memory = select(memory, grid.order)
+        if condition is None:
+            state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.init_state(memory))
+        else:
+            state = self.init_state(memory, grid.lay(condition))
+        packed = grid.lay(tokens).to(first.device, non_blocking=True)
+        return map_tree(grid.pick, self.unroll(packed, grid.alive, state, memory))
 
 
-def _known(pooled: Tensor, context: Context) -> Tensor:
-    """The mean of the regions, and the question behind it, where one was asked."""
-    return pooled if context.question is None else torch.cat([pooled, context.question], -1)
+def unroll_steps(step: Step, inputs: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
+    """Apply a step to inputs [B, K, T, ...] one time step after the other; further arguments and result as those of
+    `Decoder.unroll`. Outputs are zero where an image takes no step."""
+    batch_size, rows, time = inputs.shape[:3]
+    steps: list[DecoderOutput] = []
+    for each, count in zip(inputs.unbind(2), active_counts, strict=True):
+        if count == 0 and steps:  # the first step is taken even when there are no rows: it gives the shapes
+            break
+        if count < len(leaves(memory)[0]):
+            memory = map_tree(lambda leaf: leaf[:count], memory)  # noqa: B023 (called at once)
+            state = map_tree(lambda leaf: leaf[: count * rows], state)  # noqa: B023
+        output, state = step(each[:count], state, memory)
+        steps.append(map_tree(lambda leaf: fill_up(leaf, batch_size), output))
+    return map_tree(lambda *leaves: stack_steps(leaves, time), *steps)
 
 
-class FirstState(nn.Module):
-    """A first state from what is known: to every leaf of a state is added tanh of a linear map of [B, C].
+def with_condition(features: Tensor, condition: Tensor | None) -> Tensor:
+    """Features [B, D] of images, joined to the conditions [B, K, C] of their rows: [B * K, D + C]. Without a condition
+    the features as they are."""
+    if condition is None:
+        return features
+    return torch.cat([features[:, None].expand(-1, condition.shape[1], -1), condition], -1).flatten(0, 1)
+
+
+class StateInit(nn.Module):
+    """A first state from features: to every leaf of a state is added tanh of a linear map of them.
 
     Args:
-        width: C.
-        start: a state of one row; gives the leaves' sizes.
+        feature_dim: F.
+        start: a state of one row; gives the sizes of the leaves.
     """
 
-    def __init__(self, width: int, start: Tree) -> None:
+    def __init__(self, feature_dim: int, start: Tree) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(nn.Linear(width, leaf[0].numel()) for leaf in leaves(start))
+        self.maps = nn.ModuleList(nn.Linear(feature_dim, leaf[0].numel()) for leaf in leaves(start))
 
-    def forward(self, known: Tensor, start: Tree) -> Tree:
-        """What is known [B, C], and the state to start from, of B rows -> the first state."""
+    def forward(self, features: Tensor, start: Tree) -> Tree:
+        """Features [B, F] and the state to start from, of B rows -> the first state."""
         maps = iter(self.maps)
-        return map_tree(lambda leaf: leaf + torch.tanh(next(maps)(known)).view_as(leaf), start)
+        return map_tree(lambda leaf: leaf + torch.tanh(next(maps)(features)).view_as(leaf), start)

@@ -1,4 +1,4 @@
-"""Several decoders that speak as one. It knows of them what every decoder has, and no more."""
+"""Several decoders whose word probabilities are averaged. Members are used by the decoder interface alone."""
 
 import math
 from collections.abc import Sequence
@@ -8,54 +8,50 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.nn.batching import Tree
-from vlrnn.nn.decoders.base import Decoder, Said
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.nn.encoders.base import Context
 
 
 class Ensemble(Decoder):
-    """Decoders that hear each other's words; the probabilities that they give the next are averaged (Lakshminarayanan,
-    Pritzel, Blundell 2017, section 2.4, word by word).
+    """Decoders of the same text, whose probabilities of the next word are averaged (Lakshminarayanan, Pritzel, Blundell
+    2017, section 2.4, word by word).
 
-    Where a question was asked, its vector is the members' side by side, [B, members * Q], for each may have understood
-    it in its own way. Memory and state are tuples of theirs.
+    Memory and state are tuples of theirs. Conditions, where there are any, are those of the members concatenated,
+    [B, K, members * C].
 
     Args:
-        decoders: the members, alike in their widths.
+        decoders: the members, with equal sizes.
     """
 
     def __init__(self, decoders: Sequence[Decoder]) -> None:
         super().__init__()
         self.decoders = nn.ModuleList(decoders)
 
-    def build(self, vocabulary_size: int, context_width: int, question_width: int = 0) -> Self:
+    def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
         for decoder in self._members():
-            decoder.build(vocabulary_size, context_width, question_width // len(self.decoders))
+            decoder.build(vocab_size, feature_dim, condition_dim // len(self.decoders))
         return self
 
     def prepare(self, context: Context) -> Tree:
-        contexts = [context] * len(self.decoders)
-        if context.question is not None:
-            contexts = [context._replace(question=each) for each in self._parts(context.question)]
-        return tuple(decoder.prepare(each) for decoder, each in zip(self._members(), contexts, strict=True))
+        return tuple(decoder.prepare(context) for decoder in self._members())
 
-    def initial_state(self, memory: Tree) -> Tree:
-        return tuple(decoder.initial_state(each) for decoder, each in zip(self._members(), memory, strict=True))
+    def init_state(self, memory: Tree, condition: Tensor | None = None) -> Tree:
+        conditions = [None] * len(self.decoders) if condition is None else self._parts(condition)
+        members = zip(self._members(), memory, conditions, strict=True)
+        return tuple(decoder.init_state(*each) for decoder, *each in members)
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        return torch.cat([decoder.embed(tokens) for decoder in self._members()], -1)
+    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[DecoderOutput, Tree]:
+        members = zip(self._members(), state, memory, strict=True)
+        outputs, states = zip(*(decoder.step(tokens, *each) for decoder, *each in members), strict=True)
+        return _joined(outputs), states
 
-    def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
-        steps = zip(self._members(), self._parts(words), state, memory, strict=True)
-        said, states = zip(*(decoder.advance(*each) for decoder, *each in steps), strict=True)
-        return _together(said), states
+    def unroll(self, tokens: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
+        members = zip(self._members(), state, memory, strict=True)
+        return _joined([decoder.unroll(tokens, active_counts, *each) for decoder, *each in members])
 
-    def run(self, words: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
-        runs = zip(self._members(), self._parts(words), state, memory, strict=True)
-        return _together([decoder.run(each, alive, start, known) for decoder, each, start, known in runs])
-
-    def readout(self, output: Tensor) -> Tensor:
+    def logits(self, hidden: Tensor) -> Tensor:
         """Log probabilities of the next word, which are logits as well."""
-        scores = [decoder.readout(each) for decoder, each in zip(self._members(), self._parts(output), strict=True)]
+        scores = [decoder.logits(each) for decoder, each in zip(self._members(), self._parts(hidden), strict=True)]
         log_probs = torch.stack(scores).float().log_softmax(-1)
         return log_probs.logsumexp(0) - math.log(len(scores))
 
@@ -66,12 +62,12 @@ class Ensemble(Decoder):
         return vectors.chunk(len(self.decoders), -1)
 
 
-def _together(said: Sequence[Said]) -> Said:
-    """Outputs side by side, and the means of where the members looked and of what they let in."""
-    return Said(
-        torch.cat([each.output for each in said], -1),
-        _mean([each.attention for each in said if each.attention is not None]),
-        _mean([each.gate for each in said if each.gate is not None]),
+def _joined(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
+    """Hidden vectors concatenated; the means of attention and gates, over the members that have them."""
+    return DecoderOutput(
+        torch.cat([each.hidden for each in outputs], -1),
+        _mean([each.attention for each in outputs if each.attention is not None]),
+        _mean([each.gate for each in outputs if each.gate is not None]),
     )
 
 

@@ -1,9 +1,9 @@
-"""The network of a language model: a recurrence hears a running text and scores, after each token, the next. Knows no
-spelling, no image, and not where a text is cut.
+"""The network of a language model: a recurrence over running text, and scores of the token that comes next.
 
-Shapes: B rows, K of them for each item of a search, T tokens, D width of the recurrence, V vocabulary.
+Shapes: B rows, K of them for each item of a search, T tokens, H width of the recurrence, V vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -11,21 +11,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vlrnn.config import Part
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree, leaves
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput
+from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.recurrent.base import Recurrence, that_speaks
 from vlrnn.nn.word_scores import WordScores
 
 
-class StreamDecoder(Part, nn.Module):
-    """Token by token: embedding, recurrence, scores (Mikolov et al. 2010). What was heard is in the state alone, so a
-    text can be cut anywhere, and gone on with from the state there.
+class RecurrentLanguageModel(Decoder):
+    """Embedding, recurrence, scores (Mikolov et al. 2010): a decoder of no image, whose memory is empty. The state
+    holds all of the text so far, so that a text can be cut anywhere, and continued from the state there.
 
     Args:
         recurrence: any.
         embedding: the width of tokens.
-        dropout: of tokens, and of what the recurrence says.
+        dropout: of tokens, and of the recurrence's outputs.
         recompute: in training, keep of every so many steps the state alone, and compute what lies between once more
             when the gradient comes by (Chen et al. 2016; over time: Gruslys et al. 2016): memory for time. null: keep
             all that the gradient needs.
@@ -42,34 +43,45 @@ class StreamDecoder(Part, nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.recompute = recompute
 
-    def build(self, vocabulary_size: int) -> Self:
-        """Make the parameters, for V tokens; returns itself."""
-        self.embedding = nn.Embedding(vocabulary_size, self.embedding_width)
+    def build(self, vocab_size: int, feature_dim: int = 0, condition_dim: int = 0) -> Self:
+        """Make the parameters, for V tokens; images and conditions are not used."""
+        self.embedding = nn.Embedding(vocab_size, self.embedding_width)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.recurrence.build(self.embedding_width)
-        self.score = WordScores(self.recurrence.width, vocabulary_size)
+        self.score = WordScores(self.recurrence.width, vocab_size)
         return self
 
-    def initial_state(self, batch_size: int) -> Tree:
-        """The state before anything was heard, of B rows."""
-        return self.recurrence.initial_state(batch_size)
+    def prepare(self, context: Context) -> Tree:
+        return self.empty_memory(len(context.regions))
 
-    def scores(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        """Hear tokens [B, T] -> the scores of what comes after each [B, T, V], and the state after the last."""
-        outputs, state = self.recurrence.scan(self.dropout(self.embedding(tokens)), state)
-        return self.score(self.dropout(outputs)), state
+    def empty_memory(self, batch_size: int) -> Tensor:
+        """The memory of B texts, [B, 0]."""
+        return self.embedding.weight.new_zeros(batch_size, 0)
 
-    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
-        """Hear one token per row, [B, K] -> logits [B, K, V] of the next, and the next state: what the search asks for.
-        There is nothing in the memory."""
-        output, state = self.recurrence.step(self.dropout(self.embedding(tokens.flatten())), state)
-        return self.score(self.dropout(output)).unflatten(0, tokens.shape), state
+    def init_state(self, memory: Tree, condition: Tensor | None = None) -> Tree:
+        return self.recurrence.initial_state(len(memory) if condition is None else condition.shape[:2].numel())
+
+    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[DecoderOutput, Tree]:
+        hidden, state = self.recurrence.step(self._embed(tokens.flatten()), state)
+        return DecoderOutput(hidden.unflatten(0, tokens.shape)), state
+
+    def unroll(self, tokens: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
+        hidden, _ = self.recurrence.scan(self._embed(tokens.flatten(0, 1)), state)
+        return DecoderOutput(hidden.unflatten(0, tokens.shape[:2]))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self.score(self.dropout(hidden))
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.embedding(tokens))
+
+    # Running text: the state is carried from one piece to the next.
 
     def log_probs(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        """How likely a text is, token by token, as it is heard.
+        """The log probability of each token of a piece of text.
 
         Args:
-            tokens: [B, 1 + T], the first being what was heard last before them.
+            tokens: [B, 1 + T], the first being the last one before them.
             state: before that one, of B rows.
 
         Returns:
@@ -82,25 +94,30 @@ class StreamDecoder(Part, nn.Module):
         chunk = self.recompute if torch.is_grad_enabled() and self.recompute else tokens.shape[1]
         found = []
         for start in range(0, tokens.shape[1] - 1, chunk):
-            heard = tokens[:, start : start + chunk + 1]
+            piece = tokens[:, start : start + chunk + 1]
             if chunk < tokens.shape[1] - 1:
-                each, state = checkpoint(self._log_probs, heard, state, use_reentrant=False)
+                each, state = checkpoint(self._log_probs, piece, state, use_reentrant=False)
             else:
-                each, state = self._log_probs(heard, state)
+                each, state = self._log_probs(piece, state)
             found.append(each)
         return torch.cat(found, 1), state
 
     def _log_probs(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        scores, state = self.scores(tokens[:, :-1], state)
-        return -F.cross_entropy(scores.float().transpose(1, 2), tokens[:, 1:], reduction="none"), state
+        hidden, state = self.hidden_states(tokens[:, :-1], state)
+        logits = self.logits(hidden).float()
+        return -F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none"), state
+
+    def hidden_states(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
+        """Tokens [B, T], state of B rows -> hidden [B, T, H], and the state after the last."""
+        return self.recurrence.scan(self._embed(tokens), state)
 
     def _check(self, state: Tree, rows: int) -> None:
-        expected, found = _shapes(self.initial_state(rows)), _shapes(state)
+        expected, found = _shapes(self.init_state(self.empty_memory(rows))), _shapes(state)
         if expected != found:
             name = type(self.recurrence).__name__
             raise UserError(
                 f"the state does not fit: a {name} of {rows} rows has one of the shapes {expected}, not {found}; give "
-                "that of the same recurrence and batch size, or begin with initial_state"
+                "that of the same recurrence and batch size, or begin with init_state"
             )
 
 

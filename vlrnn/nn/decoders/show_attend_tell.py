@@ -1,5 +1,6 @@
 """Show, Attend and Tell: soft attention over regions at every step (Xu et al., ICML 2015)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import Attention, RegionMap, as_multiplied
 from vlrnn.nn.batching import Tree
-from vlrnn.nn.decoders.base import Decoder, FirstState, Said, _known
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput, StateInit, unroll_steps, with_condition
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.recurrent.base import Recurrence, that_speaks
 from vlrnn.nn.word_scores import WordScores
@@ -36,7 +37,7 @@ class ShowAttendTell(Decoder):
     """
 
     class Memory(NamedTuple):
-        known: Tensor  # [B, R], or [B, R + Q]
+        pooled: Tensor  # [B, R]
         regions: Tensor  # [B, N, R]
         keys: Tensor  # [B, N, A]
         mask: Tensor  # [B, N]
@@ -62,58 +63,66 @@ class ShowAttendTell(Decoder):
         self.region_width = region_width
         self.dropout = nn.Dropout(dropout)
 
-    def build(self, vocabulary_size: int, context_width: int, question_width: int = 0) -> Self:
+    def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
         region_map = None
         if self.region_width:
-            region_map = RegionMap(context_width, self.region_width, self.frequencies, self.dropout.p)
-        width, hidden = region_map.width if region_map else context_width, self.recurrence.width
+            region_map = RegionMap(feature_dim, self.region_width, self.frequencies, self.dropout.p)
+        width, hidden = region_map.width if region_map else feature_dim, self.recurrence.width
         self.region_map = region_map
-        self.embedding = nn.Embedding(vocabulary_size, self.embedding_width, padding_idx=0)
+        self.embedding = nn.Embedding(vocab_size, self.embedding_width, padding_idx=0)
         self.recurrence.build(self.embedding_width + width)
         self.attention.build(hidden + self.embedding_width * self.query_word, width)
         self.gate = nn.Linear(hidden, width)
         if self.recurrence.open_state:
-            self.first_state = FirstState(width + question_width, self._start(1))
+            self.state_init = StateInit(width + condition_dim, self._start(1))
         else:
-            self.first_input = nn.Linear(width + question_width, self.embedding_width + width)
+            self.first_input = nn.Linear(width + condition_dim, self.embedding_width + width)
         self.from_state = nn.Linear(hidden, self.embedding_width)
-        self.from_seen = nn.Linear(width, self.embedding_width, bias=False)
-        self.score = WordScores(self.embedding_width, vocabulary_size)
+        self.from_attended = nn.Linear(width, self.embedding_width, bias=False)
+        self.score = WordScores(self.embedding_width, vocab_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         return self
 
     def prepare(self, context: Context) -> Tree:
         regions = self.dropout(context.regions) if self.region_map is None else self.region_map(context)
-        there = context.mask.to(regions.dtype)[..., None]
-        pooled = (regions * there).sum(1) / there.sum(1)
+        mask = context.mask.to(regions.dtype)[..., None]
+        pooled = (regions * mask).sum(1) / mask.sum(1)
         keys = self.attention.prepare(regions)
-        return self.Memory(_known(pooled, context), as_multiplied(regions), keys, context.mask)
+        return self.Memory(pooled, as_multiplied(regions), keys, context.mask)
 
-    def initial_state(self, memory: Tree) -> Tree:
-        start = self._start(memory.known.shape[0])
+    def init_state(self, memory: Tree, condition: Tensor | None = None) -> Tree:
+        features = with_condition(memory.pooled, condition)
+        start = self._start(features.shape[0])
         if self.recurrence.open_state:
-            return self.first_state(memory.known, start)
-        return self.recurrence.step(torch.tanh(self.first_input(memory.known)), start[1])
+            return self.state_init(features, start)
+        return self.recurrence.step(torch.tanh(self.first_input(features)), start[1])
 
     def _start(self, batch_size: int) -> Tree:
         """The output before the first word, which is the first query, and the recurrence's own first state."""
         return self.gate.weight.new_zeros(batch_size, self.recurrence.width), self.recurrence.initial_state(batch_size)
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        return self.dropout(self.embedding(tokens.to(self.embedding.weight.device, non_blocking=True)))
+    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[DecoderOutput, Tree]:
+        return self._step(self._embed(tokens), state, memory)
 
-    def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
+    def unroll(self, tokens: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
+        return unroll_steps(self._step, self._embed(tokens), active_counts, state, memory)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.embedding(tokens))
+
+    def _step(self, words: Tensor, state: Tree, memory: Tree) -> tuple[DecoderOutput, Tree]:
+        """As `step`, of embedded words [B, K, E]."""
         before, inner = state
         before = before.unflatten(0, words.shape[:2])  # [B, K, H]
         query = torch.cat([before, words], -1) if self.query_word else before
-        seen, weights = self.attention(query, memory.keys, memory.regions, memory.mask)
+        attended, weights = self.attention(query, memory.keys, memory.regions, memory.mask)
         gate = torch.sigmoid(self.gate(before))
-        seen = gate * seen  # [B, K, R]
-        output, inner = self.recurrence.step(torch.cat([words, seen], -1).flatten(0, 1), inner)
-        known = torch.cat([words, output.unflatten(0, words.shape[:2]), seen], -1)  # [B, K, E + H + R]
-        return Said(known, weights, gate.mean(-1)), (output, inner)
+        attended = gate * attended  # [B, K, R]
+        output, inner = self.recurrence.step(torch.cat([words, attended], -1).flatten(0, 1), inner)
+        hidden = torch.cat([words, output.unflatten(0, words.shape[:2]), attended], -1)  # [B, K, E + H + R]
+        return DecoderOutput(hidden, weights, gate.mean(-1)), (output, inner)
 
-    def readout(self, output: Tensor) -> Tensor:
-        widths = (self.embedding_width, self.recurrence.width, self.from_seen.in_features)
-        words, state, seen = output.split(widths, -1)
-        return self.score(self.dropout(words + self.from_state(state) + self.from_seen(seen)))
+    def logits(self, hidden: Tensor) -> Tensor:
+        widths = (self.embedding_width, self.recurrence.width, self.from_attended.in_features)
+        words, state, attended = hidden.split(widths, -1)
+        return self.score(self.dropout(words + self.from_state(state) + self.from_attended(attended)))

@@ -6,16 +6,16 @@ from typing import NamedTuple, Self
 from torch import Tensor, nn
 
 from vlrnn.nn.batching import Tree
-from vlrnn.nn.decoders.base import Decoder, Said, _known
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput, with_condition
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.recurrent.base import Recurrence, that_speaks
 from vlrnn.nn.word_scores import WordScores
 
 
 class ShowAndTell(Decoder):
-    """The image is given once, as the first input of the recurrence (Vinyals et al. 2015, eq. 10 to 12), and the
-    question with it, where there is one. A question is also added to what is said at every word, so that an answer need
-    not be carried through the recurrence: of few examples, that is learnt late.
+    """The image is the first input of the recurrence, and is given once (Vinyals et al. 2015, eq. 10 to 12); so is the
+    condition, a fused question, where there is one. A condition is also added to the output at every word, so that an
+    answer need not be carried through the recurrence: of few examples, that is learned late.
 
     Args:
         recurrence: any.
@@ -23,9 +23,9 @@ class ShowAndTell(Decoder):
         dropout: of the words that go in and of the output.
     """
 
-    class Memory(NamedTuple):
-        image: Tensor  # [B, E]
-        question: Tensor | None  # [B, H]
+    class State(NamedTuple):
+        recurrence: Tree  # leaves [B * K, ...]
+        condition: Tensor | None  # [B * K, H]
 
     def __init__(self, recurrence: Recurrence, embedding: int = 512, dropout: float = 0.5) -> None:
         super().__init__()
@@ -33,39 +33,39 @@ class ShowAndTell(Decoder):
         self.embedding_width = embedding
         self.dropout = nn.Dropout(dropout)
 
-    def build(self, vocabulary_size: int, context_width: int, question_width: int = 0) -> Self:
-        self.embedding = nn.Embedding(vocabulary_size, self.embedding_width, padding_idx=0)
-        self.image = nn.Linear(context_width + question_width, self.embedding_width)
+    def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
+        self.embedding = nn.Embedding(vocab_size, self.embedding_width, padding_idx=0)
+        self.image = nn.Linear(feature_dim + condition_dim, self.embedding_width)
         self.recurrence.build(self.embedding_width)
-        self.question = nn.Linear(question_width, self.recurrence.width) if question_width else None
-        self.score = WordScores(self.recurrence.width, vocabulary_size)
+        self.condition = nn.Linear(condition_dim, self.recurrence.width) if condition_dim else None
+        self.score = WordScores(self.recurrence.width, vocab_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         return self
 
     def prepare(self, context: Context) -> Tree:
-        question = None if self.question is None else self.question(context.question)
-        return self.Memory(self.image(_known(context.pooled, context)), question)
+        return context.pooled if self.condition else self.image(context.pooled)
 
-    def initial_state(self, memory: Tree) -> Tree:
-        _, state = self.recurrence.step(memory.image, self.recurrence.initial_state(memory.image.shape[0]))
-        return state
+    def init_state(self, memory: Tree, condition: Tensor | None = None) -> Tree:
+        image = memory if condition is None else self.image(with_condition(memory, condition))  # [B * K, E]
+        _, state = self.recurrence.step(image, self.recurrence.initial_state(image.shape[0]))
+        if condition is None or self.condition is None:
+            return self.State(state, None)
+        return self.State(state, self.condition(condition.flatten(0, 1)))
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        return self.dropout(self.embedding(tokens.to(self.embedding.weight.device, non_blocking=True)))
+    def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[DecoderOutput, Tree]:
+        hidden, after = self.recurrence.step(self._embed(tokens.flatten()), state.recurrence)
+        if state.condition is not None:
+            hidden = hidden + state.condition
+        return DecoderOutput(hidden.unflatten(0, tokens.shape)), self.State(after, state.condition)
 
-    def advance(self, words: Tensor, state: Tree, memory: Tree) -> tuple[Said, Tree]:
-        output, state = self.recurrence.step(words.flatten(0, 1), state)
-        return self._said(output.unflatten(0, words.shape[:2]), memory), state
+    def unroll(self, tokens: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
+        hidden, _ = self.recurrence.scan(self._embed(tokens.flatten(0, 1)), state.recurrence)  # [B * K, T, H]
+        if state.condition is not None:
+            hidden = hidden + state.condition[:, None]
+        return DecoderOutput(hidden.unflatten(0, tokens.shape[:2]))
 
-    def run(self, words: Tensor, alive: Sequence[int], state: Tree, memory: Tree) -> Said:
-        outputs, _ = self.recurrence.scan(words.flatten(0, 1), state)  # [B * K, T, H]
-        return self._said(outputs.unflatten(0, words.shape[:2]), memory)
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self.score(self.dropout(hidden))
 
-    def _said(self, output: Tensor, memory: Tree) -> Said:
-        """What the recurrence says [B, K, ..., H], and with it the question."""
-        if memory.question is not None:
-            output = output + memory.question.view(output.shape[0], *[1] * (output.dim() - 2), -1)
-        return Said(output)
-
-    def readout(self, output: Tensor) -> Tensor:
-        return self.score(self.dropout(output))
+    def _embed(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.embedding(tokens))

@@ -260,11 +260,11 @@ def _say(captioner: Captioner, batch: Batch, listening: Listening) -> Step:
     Word by word, where decoders would rather scan: only so each step is there to be listened to."""
     decoder = captioner.decoder
     memory = select(decoder.prepare(captioner.see(batch)), batch.image_of)
-    state = decoder.initial_state(memory)
+    state = decoder.init_state(memory)
     inner, decoder.recurrence = decoder.recurrence, listening
     try:
-        for word in batch.tokens[:, :-1].split(1, 1):
-            _, state = decoder.advance(decoder.embed(word), state, memory)
+        for word in batch.tokens[:, :-1].to(captioner.device).split(1, 1):
+            _, state = decoder.step(word, state, memory)
     finally:
         decoder.recurrence = inner
     return listening.taken()

@@ -20,7 +20,7 @@ from vlrnn.data.batches import collate
 from vlrnn.data.perturbations import alike
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import heard, spelled
+from vlrnn.generation.generate import predicted_tokens, shift_right
 from vlrnn.inference.predictor import ImageLike, Predictor
 from vlrnn.metrics.statistics import Floats, MeansByImage
 from vlrnn.probes.finding import TELLING, Finding
@@ -131,7 +131,7 @@ def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: 
     for items in split.batches(batch_size, "captions"):
         batch, blank = (collate(each).to(predictor.device) for each in (items, list(map(alike(split.blank), items))))
         said = captioner.predict(batch)
-        tokens = spelled(captioner.vocabulary, said).to(predictor.device)
+        tokens = predicted_tokens(captioner.vocabulary, said).to(predictor.device)
         seen, unseen = (_Reading.of(captioner, each.regions, tokens) for each in (batch, blank))
         for row, (example, caption) in enumerate(zip(batch.examples, said, strict=True)):
             for span in find(caption.tokens):
@@ -163,12 +163,13 @@ class _Reading(NamedTuple):
         """Read captions, one about each of the images that have these regions [M, N, D]."""
         assert regions is not None
         memory = captioner.decoder.prepare(captioner.encoder.context(regions))
-        said = captioner.decoder.read(heard(tokens), memory, torch.arange(len(tokens), device=tokens.device))
-        possible = captioner.decoder.readout(said.output).float().log_softmax(-1)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        output = captioner.decoder(shift_right(tokens), memory, rows)
+        possible = captioner.decoder.logits(output.hidden).float().log_softmax(-1)
         log_probs = possible.gather(2, tokens[..., None])
         possible[..., [id for id in range(UNK + 1) if id != EOS]] = -torch.inf  # these are never said
         ranks = 1 + (possible > log_probs).sum(-1)
-        return cls(log_probs[..., 0], ranks, None if said.attention is None else _spread(said.attention))
+        return cls(log_probs[..., 0], ranks, None if output.attention is None else _spread(output.attention))
 
 
 def _spread(attention: Tensor) -> Tensor | None:

@@ -12,7 +12,7 @@ import torch
 
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import token_log_probs
+from vlrnn.generation.generate import score_sequences
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
@@ -80,7 +80,7 @@ def _best(predictor: Predictor, path: Path, names: Sequence[Sequence[int]]) -> l
     rows = [torch.tensor([*caption[:place], *name]) for name in names for place in places]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD).to(predictor.device)
     memory = captioner.decoder.prepare(_see(predictor, path))
-    log_probs = token_log_probs(captioner.decoder, memory, tokens, tokens.new_zeros(len(tokens)))
+    log_probs = score_sequences(captioner.decoder, memory, tokens, tokens.new_zeros(len(tokens)))
     by_name = log_probs.unflatten(0, (len(names), len(places))).cpu()
     return [
         max(float(each[place, place : place + len(name)].sum()) for place in places)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlrnn.config import Part
-from vlrnn.nn.decoders.base import Decoder, Said
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.text.vocabulary import PAD
 from vlrnn.training.objectives.base import Loss
 
@@ -28,17 +28,17 @@ class WordLoss(Part):
     label_smoothing: float = 0.0
     doubly_stochastic: float = 0.0
 
-    def __call__(self, decoder: Decoder, said: Said, targets: Tensor) -> Loss:
-        """The loss of what a decoder said of M rows, targets [M, T] being filled up with `<pad>`, which is not
-        scored; they are best on the CPU, which then need not wait for a GPU."""
-        device = said.output.device
+    def __call__(self, decoder: Decoder, output: DecoderOutput, targets: Tensor) -> Loss:
+        """The loss of a decoder's output for M rows, targets [M, T] being filled up with `<pad>`, which is not scored;
+        they are best on the CPU, which then need not wait for a GPU."""
+        device = output.hidden.device
         there = targets != PAD
         places = there.flatten().nonzero()[:, 0].to(device, non_blocking=True)  # [L]
         words = targets[there].to(device, non_blocking=True)
-        logits = decoder.readout(said.output.flatten(0, 1).index_select(0, places)).float()  # [L, V]
+        logits = decoder.logits(output.hidden.flatten(0, 1).index_select(0, places)).float()  # [L, V]
         total = F.cross_entropy(logits, words, reduction="sum", label_smoothing=self.label_smoothing)
         there = there.to(device, non_blocking=True)
-        if self.doubly_stochastic and said.attention is not None:
-            looked = (said.attention * there[..., None]).sum(1)  # [M, N]
-            total = total + self.doubly_stochastic * (1 - looked).square().sum()
+        if self.doubly_stochastic and output.attention is not None:
+            attended = (output.attention * there[..., None]).sum(1)  # [M, N]
+            total = total + self.doubly_stochastic * (1 - attended).square().sum()
         return Loss(total, there.sum())
