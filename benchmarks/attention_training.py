@@ -12,7 +12,7 @@ from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor
 
 from vlrnn.nn.encoders.base import Context
-from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.objectives.cross_entropy import CrossEntropy
 
 
 def main() -> None:
@@ -28,22 +28,22 @@ def main() -> None:
     decoder = decoder_of(width, vocabulary, depth)
     literal = Literal(decoder)
     features = torch.randn(-(-rows // each), regions, depth)
-    image_of = torch.arange(rows) // each
+    image_index = torch.arange(rows) // each
     tokens = captions(rows, words, vocabulary)
     mask = torch.ones(features.shape[:2], dtype=torch.bool)
     context = Context(features, mask, features.mean(1), None)
 
     def ours() -> Tensor:
         decoder.zero_grad()
-        output = decoder(tokens[:, :-1], decoder.prepare(context), image_of)
-        found = WordLoss()(decoder, output, tokens[:, 1:])
-        loss = found.total / found.words
+        output = decoder(tokens[:, :-1], decoder.prepare(context), image_index)
+        found = CrossEntropy()(decoder, output, tokens[:, 1:])
+        loss = found.total / found.count
         loss.backward()
         return loss.detach()
 
     def theirs() -> Tensor:
         decoder.zero_grad()
-        loss = literal.loss(features[image_of], tokens)
+        loss = literal.loss(features[image_index], tokens)
         loss.backward()
         return loss.detach()
 

@@ -16,7 +16,7 @@ from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor
 
 from vlrnn.generation.generate import search_step
-from vlrnn.generation.search import Decoding, search
+from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.encoders.base import Context
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
@@ -27,7 +27,7 @@ def found(decoder: ShowAttendTell, features: Tensor, width: int, steps: int) -> 
     mask = torch.ones(features.shape[:2], dtype=torch.bool)
     with torch.no_grad():
         memory = decoder.prepare(Context(features, mask, features.mean(1), None))
-        settings = Decoding(num_beams=width, max_new_tokens=steps, min_new_tokens=steps - 1, length_penalty=0.0)
+        settings = GenerationConfig(num_beams=width, max_new_tokens=steps, min_new_tokens=steps - 1, length_penalty=0.0)
         start, step = decoder.init_state(memory), search_step(decoder)
         best = search(step, start, memory, settings, bos=BOS, eos=EOS, forbidden=(PAD, BOS, UNK))
     return best.tokens[:, 0].tolist()

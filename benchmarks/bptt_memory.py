@@ -31,9 +31,13 @@ def measure(way: str, length: int, device: str) -> tuple[float, float]:
     torch.set_num_threads(1)
     window = WINDOW if way.startswith("truncated") else length
 
-    def read(width: int, length: int, recompute: int) -> None:
-        again = recompute if way == "full, recomputed" else None
-        decoder = RecurrentLanguageModel(LSTM(width), embedding=width // 4, recompute=again).build(SYMBOLS).to(device)
+    def read(width: int, length: int, checkpoint_every: int) -> None:
+        again = checkpoint_every if way == "full, recomputed" else None
+        decoder = (
+            RecurrentLanguageModel(LSTM(width), embedding_dim=width // 4, checkpoint_every=again)
+            .build(SYMBOLS)
+            .to(device)
+        )
         tokens = torch.randint(0, SYMBOLS, (ROWS, 1 + length), device=device)
         state = decoder.init_state(decoder.empty_memory(ROWS))
         for start in range(0, length, window):
@@ -47,9 +51,9 @@ def measure(way: str, length: int, device: str) -> tuple[float, float]:
             return torch.cuda.max_memory_allocated() / 2**20
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-    read(8, 64, recompute=8)  # loads what is loaded once
+    read(8, 64, checkpoint_every=8)  # loads what is loaded once
     before, start = peak(), time.perf_counter()
-    read(WIDTH, length, recompute=round(math.sqrt(length)))
+    read(WIDTH, length, checkpoint_every=round(math.sqrt(length)))
     return peak() - before, time.perf_counter() - start
 
 

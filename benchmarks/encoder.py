@@ -11,7 +11,7 @@ from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor, nn
 
 from vlrnn.nn.encoders.inference_backbone import has_bf16
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
     begin(arguments)
     name, batch, size = ("resnet18", 2, 64) if arguments.quick else ("resnet50", 16, 224)
-    encoder = CNNEncoder(name, size=size).eval()
+    encoder = TorchvisionEncoder(name, image_size=size).eval()
     model = torchvision.models.get_model(name, weights=None).eval()
     plain = nn.Sequential(*list(model.children())[:-2])
     plain.load_state_dict(dict(zip(plain.state_dict(), encoder.trunk.state_dict().values(), strict=True)))

@@ -19,7 +19,7 @@ from side_by_side import arguments_of, begin, in_turns, keep
 from vlrnn.data.records import Id
 from vlrnn.metrics import CaptionScorer
 from vlrnn.nn.encoders.base import Context
-from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.objectives.cross_entropy import CrossEntropy
 
 
 def curve(name: str, ways: Mapping[int, Callable[[], Any]], repeats: int) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def training(words: int, vocabulary: int) -> Callable[[], Any]:
     def step() -> None:
         decoder.zero_grad()
         output = decoder(tokens[:, :-1], decoder.prepare(context), torch.arange(16))
-        WordLoss()(decoder, output, tokens[:, 1:]).total.backward()
+        CrossEntropy()(decoder, output, tokens[:, 1:]).total.backward()
 
     return step
 

@@ -115,7 +115,7 @@ def captions(count: int, words: int, vocabulary: int) -> Tensor:
 
 def decoder_of(width: int, vocabulary: int, region_width: int) -> ShowAttendTell:
     """A decoder with random parameters, without dropout."""
-    decoder = ShowAttendTell(LSTM(width), SoftAttention(width), embedding=width, dropout=0.0)
+    decoder = ShowAttendTell(LSTM(width), SoftAttention(width), embedding_dim=width, dropout=0.0)
     return decoder.build(vocabulary, region_width)
 
 

@@ -7,9 +7,9 @@ test as a language model's data are. A language model is to be better.
 import argparse
 from collections.abc import Sequence
 
-from vlrnn.data.text_datamodule import TextStream
+from vlrnn.data.text_datamodule import TextDataModule
 from vlrnn.metrics.perplexity import ngram_bits
-from vlrnn.text.lm_tokenizers import Characters, Words
+from vlrnn.text.lm_tokenizers import CharTokenizer, WordTokenizer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     print(f"| order | {' | '.join(map(str, arguments.orders))} |")
     print("|---" * (1 + len(arguments.orders)) + "|")
-    for units in (Characters(), Words()):
-        data = TextStream(arguments.text, units)
+    for units in (CharTokenizer(), WordTokenizer()):
+        data = TextDataModule(arguments.text, units)
         train, test = data.split("train"), data.split("test")
         units_per_character = len(test) / sum(map(len, test))
         bits = (units_per_character * ngram_bits(train, test, order) for order in arguments.orders)

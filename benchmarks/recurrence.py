@@ -45,7 +45,7 @@ def by_kernel(kernel: nn.RNNBase, xs: Tensor) -> Tensor:
 
 
 def by_scan(cell: Recurrence, xs: Tensor) -> Tensor:
-    return cell.scan(xs, cell.initial_state(len(xs)))[0]
+    return cell(xs, cell.initial_state(len(xs)))[0]
 
 
 def by_steps(cell: Recurrence, xs: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def against_the_library(arguments: Any, rows: int, words: int, width: int) -> di
 def scan_against_steps(arguments: Any, rows: int, words: int, width: int) -> dict[str, Any]:
     xs, figures = torch.randn(rows, words, width), {}
     for name in LINEAR:
-        cell = named_cell(name, width, width=width)
+        cell = named_cell(name, width, hidden_size=width)
         ways = {
             "one step after the other": partial(there_and_back, partial(by_steps, cell, xs), cell),
             "all at once": partial(there_and_back, partial(by_scan, cell, xs), cell),
@@ -101,7 +101,7 @@ def steps_of_decoding(arguments: Any, rows: int, width: int, lengths: tuple[int,
     """A step after few words and after many; what a cell holds, and how large its state is, a row."""
     x, figures = torch.randn(rows, width), {}
     for name in CELLS:
-        cell = named_cell(name, width, width=width).eval()
+        cell = named_cell(name, width, hidden_size=width).eval()
         states: dict[str, Tree] = {}
         state = cell.initial_state(rows)
         for word in range(1, lengths[1] + 1):

@@ -30,13 +30,13 @@ RECIPE = """
 model:
   class_path: vlrnn.tasks.Captioner
   init_args:
-    encoder: {class_path: vlrnn.nn.CNNEncoder, init_args: {name: shufflenet_v2_x0_5, size: 32}}
+    encoder: {class_path: vlrnn.nn.TorchvisionEncoder, init_args: {name: shufflenet_v2_x0_5, image_size: 32}}
     decoder:
       class_path: vlrnn.nn.ShowAttendTell
       init_args:
-        recurrence: {class_path: vlrnn.nn.LSTM, init_args: {width: 32}}
-        attention: {class_path: vlrnn.nn.SoftAttention, init_args: {width: 32}}
-        embedding: 32
+        recurrence: {class_path: vlrnn.nn.LSTM, init_args: {hidden_size: 32}}
+        attention: {class_path: vlrnn.nn.SoftAttention, init_args: {attention_dim: 32}}
+        embedding_dim: 32
 data: {batch_size: 32, min_count: 1}
 trainer: {accelerator: cpu, max_steps: 1, limit_val_batches: 1, logger: false, enable_model_summary: false}
 """

@@ -24,13 +24,13 @@ RECIPE = """
 model:
   class_path: vlrnn.tasks.Captioner
   init_args:
-    encoder: {class_path: vlrnn.nn.CNNEncoder, init_args: {name: shufflenet_v2_x0_5, size: 64}}
+    encoder: {class_path: vlrnn.nn.TorchvisionEncoder, init_args: {name: shufflenet_v2_x0_5, image_size: 64}}
     decoder:
       class_path: vlrnn.nn.ShowAttendTell
       init_args:
-        recurrence: {class_path: vlrnn.nn.LSTM, init_args: {width: 32}}
-        attention: {class_path: vlrnn.nn.SoftAttention, init_args: {width: 32}}
-        embedding: 32
+        recurrence: {class_path: vlrnn.nn.LSTM, init_args: {hidden_size: 32}}
+        attention: {class_path: vlrnn.nn.SoftAttention, init_args: {attention_dim: 32}}
+        embedding_dim: 32
 data: {batch_size: 4, min_count: 1}
 trainer: {accelerator: cpu, max_epochs: 1000000, check_val_every_n_epoch: 50, enable_model_summary: false}
 """

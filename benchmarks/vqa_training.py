@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.question_encoder import QuestionEncoder
-from vlrnn.nn.question_image import Glimpses, Understanding
+from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
+from vlrnn.nn.question_image import QuestionGuidedAttention, QuestionImageEncoder
 from vlrnn.nn.recurrent.rnn import GRU
 
 
@@ -28,29 +28,32 @@ def main() -> None:
     images, each, regions, depth, width, words, answers = (
         (2, 3, 4, 16, 8, 20, 5) if arguments.quick else (32, 5, 196, 2048, 512, 10_000, 3_000)
     )
-    reader, look = QuestionEncoder(GRU(width), embedding=width), Glimpses(SoftAttention(width))
+    reader, look = (
+        RecurrentQuestionEncoder(GRU(width), embedding_dim=width),
+        QuestionGuidedAttention(SoftAttention(width)),
+    )
     parts = reader, look, Concatenation(width)
-    understanding = Understanding(*parts, tuple(map(str, range(words))), depth)
-    head = nn.Linear(understanding.width, answers)
+    understanding = QuestionImageEncoder(*parts, tuple(map(str, range(words))), depth)
+    head = nn.Linear(understanding.output_dim, answers)
     model = nn.ModuleList([understanding, head])
     features = torch.randn(images, regions, depth)
-    image_of = torch.arange(images * each) // each
+    image_index = torch.arange(images * each) // each
     tokens = torch.randint(4, words, (images * each, 14))
     for row, length in enumerate(torch.randint(5, 15, (len(tokens),)).tolist()):
         tokens[row, length:] = 0
     targets = torch.rand(len(tokens), answers)
 
-    def loss_of(features: Tensor, image_of: Tensor) -> Tensor:
+    def loss_of(features: Tensor, image_index: Tensor) -> Tensor:
         model.zero_grad()
         mask = torch.ones(features.shape[:2], dtype=torch.bool)
-        understood = understanding(tokens, Context(features, mask, features.mean(1), None), image_of)
+        understood = understanding(tokens, Context(features, mask, features.mean(1), None), image_index)
         loss = F.binary_cross_entropy_with_logits(head(understood.fused), targets)
         loss.backward()
         return loss.detach()
 
     ways = {
-        "a row of features for each question": lambda: loss_of(features[image_of], torch.arange(len(tokens))),
-        "vlrnn": lambda: loss_of(features, image_of),
+        "a row of features for each question": lambda: loss_of(features[image_index], torch.arange(len(tokens))),
+        "vlrnn": lambda: loss_of(features, image_index),
     }
     losses = [float(way()) for way in ways.values()]
     assert abs(losses[0] - losses[1]) < 1e-4 * losses[0], losses

@@ -24,10 +24,10 @@ from PIL import Image
 from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import nn
 
-from vlrnn.generation.search import Decoding
+from vlrnn.generation.search import GenerationConfig
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics import CaptionScorer
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import EOS, Vocabulary
 
@@ -54,10 +54,10 @@ def main() -> None:
         if arguments.quick
         else ("resnet50", 224, 512, 10_000, 5, 16, arguments.images)
     )
-    encoder = CNNEncoder(name, size=size).eval()
+    encoder = TorchvisionEncoder(name, image_size=size).eval()
     vocabulary = Vocabulary(tuple(f"w{number}" for number in range(words - 4)))
-    decoder = decoder_of(hidden, words, encoder.width)
-    decoding = Decoding(num_beams=width, max_new_tokens=steps, min_new_tokens=steps - 1, length_penalty=0.0)
+    decoder = decoder_of(hidden, words, encoder.feature_dim)
+    decoding = GenerationConfig(num_beams=width, max_new_tokens=steps, min_new_tokens=steps - 1, length_penalty=0.0)
     task = Captioner(vocabulary, encoder, decoder, decoding).eval()
     literal = Literal(task.decoder)  # type: ignore[arg-type]
     model = torchvision.models.get_model(name, weights=None).eval()

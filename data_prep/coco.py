@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.formats.base import SPLIT_NAMES, Dropped, Splits
+from vlrnn.data.formats.base import SPLIT_NAMES, SkipReport, Splits
 from vlrnn.data.formats.coco import name_by_files, read_coco
 from vlrnn.data.formats.karpathy import read_karpathy
 from vlrnn.data.prepare.base import publish, script, script_parser
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def prepare(options: argparse.Namespace) -> None:
     """Read, clean, write, and tell."""
-    dropped = Dropped()
+    dropped = SkipReport()
     if options.karpathy:
         name, splits = read_karpathy(options.karpathy, options.source)
         print_line(f"read {options.karpathy}: {sum(map(len, splits.values())):,} images of {name}")
@@ -54,7 +54,7 @@ def prepare(options: argparse.Namespace) -> None:
     )
 
 
-def _official(options: argparse.Namespace, dropped: Dropped) -> Splits:
+def _official(options: argparse.Namespace, dropped: SkipReport) -> Splits:
     files = options.captions or sorted((options.source / "annotations").glob("captions_*.json"))
     if not files:
         raise UserError(f"{options.source}: no annotations/captions_*.json; name the file with --captions")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.formats.daquar import read_daquar
 from vlrnn.data.images import find_images
 from vlrnn.data.prepare.base import find_first, publish, script, script_parser
@@ -34,7 +34,7 @@ def prepare(options: argparse.Namespace) -> None:
     if (options.folds is None) != (options.fold is None):
         raise UserError("--folds and --fold go together: how many, and which of them is test")
     image_root = find_first([options.source / folder for folder in _IMAGE_FOLDERS], "folder of images")
-    images, dropped = find_images(image_root), Dropped()
+    images, dropped = find_images(image_root), SkipReport()
     about = {"dev": options.dev, "seed": options.seed}
     train = _read(options.source, "train", images, dropped)
     test: Splits = {}
@@ -61,7 +61,7 @@ def _question_files(folder: Path, split: str) -> list[Path]:
     return [folder / name.format(split) for name in _QUESTION_FILES]
 
 
-def _read(folder: Path, split: str, images: Sequence[Path], dropped: Dropped) -> list[Example]:
+def _read(folder: Path, split: str, images: Sequence[Path], dropped: SkipReport) -> list[Example]:
     path = find_first(_question_files(folder, split), f"{split} questions")
     listed = folder / f"{split}_images.txt"
     examples = read_daquar(path, split, images, listed if listed.is_file() else None, dropped)

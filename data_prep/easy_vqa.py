@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.base import SkipReport
 from vlrnn.data.formats.easy_vqa import read_easy_vqa
 from vlrnn.data.prepare.base import publish, script, script_parser
 from vlrnn.data.splits import add_dev_options, cut_dev
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def prepare(options: argparse.Namespace) -> None:
     """Read, clean, write, and tell."""
-    dropped = Dropped()
+    dropped = SkipReport()
     answers = {line.strip() for line in read_text(options.source / "answers.txt").split("\n")}
     train, test = (read_easy_vqa(options.source, split, answers, dropped) for split in ("train", "test"))
     print_line(f"read {options.source}: {len(train):,} questions of train, {len(test):,} of test")

@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.base import SkipReport
 from vlrnn.data.prepare.base import publish, script, script_parser
 from vlrnn.data.records import describe_dataset, open_split
 from vlrnn.data.synthetic.questions import with_inverses
@@ -31,7 +31,7 @@ def prepare(options: argparse.Namespace) -> None:
         options.out,
         {"test": examples},
         options.source / about.get("image_root", "."),
-        Dropped(),
+        SkipReport(),
         name=f"{about.get('name', options.source.resolve().name)}, inverses",
         source=about.get("source", "unknown"),
         licence=about.get("licence", "unknown"),

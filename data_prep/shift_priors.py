@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.prepare.base import publish, script, script_parser
 from vlrnn.data.prior_shift import draw_order, shift
 from vlrnn.data.records import SPLITS, describe_dataset, open_split
@@ -54,7 +54,7 @@ def prepare(options: argparse.Namespace) -> None:
             options.out / name,
             more,
             options.source / about.get("image_root", "."),
-            Dropped(),
+            SkipReport(),
             name=f"{about.get('name', options.source.resolve().name)}, {name} priors",
             source=about.get("source", "unknown"),
             licence=about.get("licence", "unknown"),

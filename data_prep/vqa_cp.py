@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.base import SkipReport
 from vlrnn.data.formats.vqa import LICENCE, read_vqa
 from vlrnn.data.prepare.base import publish, script
 from vlrnn.data.prepare.vqa import find_photographs, find_vqa_file, vqa_parser
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def prepare(options: argparse.Namespace) -> None:
     """Read, clean, write, and tell."""
     image_root = find_photographs(options.source, options.images)
-    dropped = Dropped()
+    dropped = SkipReport()
     train, test = (_read(options, split, dropped) for split in ("train", "test"))
     publish(
         options.out,
@@ -41,7 +41,7 @@ def prepare(options: argparse.Namespace) -> None:
     )
 
 
-def _read(options: argparse.Namespace, split: str, dropped: Dropped) -> list[Example]:
+def _read(options: argparse.Namespace, split: str, dropped: SkipReport) -> list[Example]:
     names = [f"vqacp_v{options.version}_{split}_{what}.json" for what in ("questions", "annotations")]
     questions, annotations = (find_vqa_file(options.source, name) for name in names)
     if questions is None or annotations is None:

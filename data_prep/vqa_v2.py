@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.formats.vqa import LICENCE, read_vqa
 from vlrnn.data.prepare.base import publish, script
 from vlrnn.data.prepare.vqa import find_photographs, find_vqa_file, vqa_parser
@@ -30,7 +30,7 @@ def prepare(options: argparse.Namespace) -> None:
     image_root = find_photographs(options.source, options.images)
     parts = [("train", "train2014"), ("val", "val2014")]
     parts += [("test", part) for part in ([options.test] if options.test else TESTS)]
-    dropped, splits = Dropped(), Splits()
+    dropped, splits = SkipReport(), Splits()
     for split, part in parts:
         path = find_vqa_file(options.source, f"{PREFIXES[options.version]}OpenEnded_mscoco_{part}_questions.json")
         if path and split not in splits:
@@ -50,7 +50,7 @@ def prepare(options: argparse.Namespace) -> None:
     )
 
 
-def _read(options: argparse.Namespace, questions: Path, part: str, dropped: Dropped) -> list[Example]:
+def _read(options: argparse.Namespace, questions: Path, part: str, dropped: SkipReport) -> list[Example]:
     prefix = f"{PREFIXES[options.version]}mscoco_{part}"
     annotations = find_vqa_file(options.source, f"{prefix}_annotations.json")
     pairs = find_vqa_file(options.source, f"{prefix}_complementary_pairs.json")

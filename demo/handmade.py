@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (make, rule) in RULES.items():
         for how, detector in (("made by hand", make()), ("learnt", learn(rule))):
             wrong, furthest = compare(detector, rule)
-            print(f"{name:<16}{how:<14}{detector.recurrence.width} units: {wrong} wrong, off by {furthest:.2g} at most")
+            size = detector.recurrence.hidden_size
+            print(f"{name:<16}{how:<14}{size} units: {wrong} wrong, off by {furthest:.2g} at most")
     return 0
 
 

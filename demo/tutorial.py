@@ -13,7 +13,15 @@ from typing import Any
 import pytorch_lightning as pl
 from PIL import Image
 
-from vlrnn import Captioner, CNNEncoder, Decoding, DotAttention, Predictor, ShowAttendTell, VisionLanguageData
+from vlrnn import (
+    Captioner,
+    DotAttention,
+    GenerationConfig,
+    Predictor,
+    ShowAttendTell,
+    TorchvisionEncoder,
+    VisionLanguageData,
+)
 from vlrnn.data.records import Prediction, open_split, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.metrics import CaptionScorer
@@ -52,24 +60,31 @@ def tour(out: Path, quick: bool) -> None:
 
     # 2. An encoder: any torchvision classifier, cut where its grid of regions is wanted. Photographs take pretrained
     # weights by their official name; for scenes a small network learns its own here, in seconds.
-    network: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "size": 64, "regions_from": "stage2"}
+    network: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "image_size": 64, "out_layer": "stage2"}
     told = pretrain(folder, out / "cnn.safetensors", first="conv1", epochs=1 if quick else 5, lr=8e-3, **network)
-    encoder = CNNEncoder(**network, weights=str(out / "cnn.safetensors"))
+    encoder = TorchvisionEncoder(**network, weights=str(out / "cnn.safetensors"))
     print(
-        f"2. the CNN tells {told:.0%} of the objects right; it sees {encoder.count} regions, each {encoder.width} wide"
+        f"2. the CNN tells {told:.0%} of the objects right; it sees {encoder.num_regions} regions, "
+        f"each {encoder.feature_dim} wide"
     )
 
     # 3. A model is built of parts: what sees, what remembers, what looks, and how it searches for words. Another
     # recurrence is another class: GRU(128), or RNN(128).
     data = VisionLanguageData(str(folder), batch_size=32, captions_per_image=2, min_count=1, cache=str(out / "cache"))
     decoder = ShowAttendTell(
-        LSTM(128), DotAttention(64), embedding=64, region_width=64, frequencies=4, query_word=True, dropout=0.1
+        LSTM(128),
+        DotAttention(64),
+        embedding_dim=64,
+        region_dim=64,
+        position_frequencies=4,
+        attend_with_word=True,
+        dropout=0.1,
     )
     model = Captioner(
         data.vocabulary,
         encoder,
         decoder,
-        Decoding(max_new_tokens=40, min_new_tokens=1),
+        GenerationConfig(max_new_tokens=40, min_new_tokens=1),
         optimization=Optimization(lr=1e-2),
     )
 

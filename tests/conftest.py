@@ -122,15 +122,15 @@ SMALL_RECIPE: dict[str, Any] = {
     "model": {
         "class_path": "vlrnn.tasks.Captioner",
         "init_args": {
-            "encoder": {"class_path": "vlrnn.nn.NoImage"},
+            "encoder": {"class_path": "vlrnn.nn.BlindEncoder"},
             "decoder": {
                 "class_path": "vlrnn.nn.ShowAndTell",
                 "init_args": {
-                    "recurrence": {"class_path": "vlrnn.nn.GRU", "init_args": {"width": 8}},
-                    "embedding": 8,
+                    "recurrence": {"class_path": "vlrnn.nn.GRU", "init_args": {"hidden_size": 8}},
+                    "embedding_dim": 8,
                 },
             },
-            "decoding": {"max_new_tokens": 4},
+            "generation": {"max_new_tokens": 4},
         },
     },
     "data": {"batch_size": 4, "min_count": 1},
@@ -195,12 +195,12 @@ def checkpoints(
 
     from vlrnn.data.batches import Item, collate
     from vlrnn.data.images import open_image, pixels
-    from vlrnn.generation.search import Decoding
+    from vlrnn.generation.search import GenerationConfig
     from vlrnn.nn.attention import SoftAttention
     from vlrnn.nn.decoders.base import Decoder
     from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
     from vlrnn.nn.decoders.show_tell import ShowAndTell
-    from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+    from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
     from vlrnn.nn.recurrent.rnn import GRU, LSTM
     from vlrnn.tasks.captioning import Captioner
     from vlrnn.text.ptb_tokenizer import tokenize
@@ -216,12 +216,12 @@ def checkpoints(
 
     def captioner(decoder: Decoder) -> Captioner:
         torch.manual_seed(0)
-        optimization = Optimization(lr=1e-2, weight_decay=0.0, warmup=0.1)
-        encoder = CNNEncoder(CLASSIFIER, str(weights))
-        return Captioner(vocabulary, encoder, decoder, Decoding(max_new_tokens=12), optimization=optimization)
+        optimization = Optimization(lr=1e-2, weight_decay=0.0, warmup_fraction=0.1)
+        encoder = TorchvisionEncoder(CLASSIFIER, str(weights))
+        return Captioner(vocabulary, encoder, decoder, GenerationConfig(max_new_tokens=12), optimization=optimization)
 
-    task = captioner(ShowAttendTell(LSTM(32), SoftAttention(16), embedding=24, dropout=0.0, region_width=32))
-    images = [torch.from_numpy(pixels(open_image(data / each.image), task.encoder.size)) for each in examples]
+    task = captioner(ShowAttendTell(LSTM(32), SoftAttention(16), embedding_dim=24, dropout=0.0, region_dim=32))
+    images = [torch.from_numpy(pixels(open_image(data / each.image), task.encoder.image_size)) for each in examples]
     with torch.no_grad():
         regions = task.encoder.eval().regions(torch.stack(images))
     rows = [[[BOS, *vocabulary.encode(tokenize(caption)), EOS] for caption in each.captions] for each in examples]
@@ -240,6 +240,6 @@ def checkpoints(
         trainer.fit(task, DataLoader([batch] * 150, batch_size=None))
     trainer.save_checkpoint(saved / "model.ckpt")
     save_pretrained(task, saved / "model")
-    save_pretrained(captioner(ShowAndTell(GRU(16), embedding=16)), saved / "plain")
+    save_pretrained(captioner(ShowAndTell(GRU(16), embedding_dim=16)), saved / "plain")
     shutil.rmtree(made)
     return Checkpoints(saved / "model.ckpt", saved / "model", saved / "plain")

@@ -22,7 +22,7 @@ FUSED: dict[str, Make] = {
     "gru": GRU,
     "lstm": LSTM,
 }
-"""Those that the library has kernels for. They can learn their first state (`learned_state`)."""
+"""Those that the library has kernels for. They can learn their first state (`learn_initial_state`)."""
 
 OWN: dict[str, Make] = {
     "lstm-layer-norm": LayerNormLSTM,
@@ -32,14 +32,14 @@ OWN: dict[str, Make] = {
     "min-lstm": MinLSTM,
     "rg-lru": RGLRU,
     "lru": LRU,
-    "mamba": lambda width, **more: Mamba(width, memory=4, **more),
-    "rwkv": lambda width, **more: RWKV(width, heads=2, rank=3, **more),
-    "self-attention": lambda width, **more: CausalSelfAttention(width, heads=2, window=24, **more),
+    "mamba": lambda width, **more: Mamba(width, state_dim=4, **more),
+    "rwkv": lambda width, **more: RWKV(width, num_heads=2, lora_rank=3, **more),
+    "self-attention": lambda width, **more: CausalSelfAttention(width, num_heads=2, window_size=24, **more),
 }
 
 STACKS: dict[str, Make] = {
     "residual-lstm": lambda width, **more: ResidualStack(LSTM(width), **more),
-    "residual-mamba": lambda width, **more: ResidualStack(Mamba(width, memory=4), **more),
+    "residual-mamba": lambda width, **more: ResidualStack(Mamba(width, state_dim=4), **more),
     "highway-gru": lambda width, **more: HighwayStack(GRU(width), **more),
 }
 """These have two layers at least."""
@@ -47,8 +47,8 @@ STACKS: dict[str, Make] = {
 CELLS: dict[str, Make] = {**FUSED, **OWN, **STACKS}
 
 KINDS: dict[str, Callable[[int], Recurrence]] = {
-    "fused": lambda width: LSTM(width, layers=2, dropout=0.2, learned_state=True),
-    "linear": lambda width: Mamba(width, memory=4),
+    "fused": lambda width: LSTM(width, num_layers=2, dropout=0.2, learn_initial_state=True),
+    "linear": lambda width: Mamba(width, state_dim=4),
     "stacked": lambda width: HighwayStack(GRU(width)),
 }
 """One cell of each kind. They differ in all that a decoder can see: a state of one tensor, a pair or a nest; a first

@@ -8,29 +8,29 @@ from torch import Tensor, nn
 
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.recurrent.base import Recurrence
-from vlrnn.text.lm_tokenizers import Units
+from vlrnn.text.lm_tokenizers import LMTokenizer
 
 
 class LeakyUnit(Recurrence):
     """A recurrence without gates: the state moves a share of the way to tanh of a linear map."""
 
-    def __init__(self, width: int = 8, share: float = 0.5) -> None:
+    def __init__(self, hidden_size: int = 8, share: float = 0.5) -> None:
         super().__init__()
-        self.width = width
+        self.hidden_size = hidden_size
         self.share = share
 
     def build(self, input_width: int) -> Self:
-        self.linear = nn.Linear(input_width + self.width, self.width)
+        self.linear = nn.Linear(input_width + self.hidden_size, self.hidden_size)
         return self
 
     def initial_state(self, batch_size: int) -> Tensor:
-        return self.linear.weight.new_zeros(batch_size, self.width)
+        return self.linear.weight.new_zeros(batch_size, self.hidden_size)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         state = torch.lerp(state, torch.tanh(self.linear(torch.cat([x, state], -1))), self.share)
         return state, state
 
-    def scan(self, xs: Tensor, state: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, xs: Tensor, state: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         assert lengths is None, "questions are not tested with it"
         outputs = []
         for x in xs.unbind(1):
@@ -42,12 +42,12 @@ class LeakyUnit(Recurrence):
 class ShiftedShowAndTell(ShowAndTell):
     """Show and Tell whose image vector is shifted by learnt numbers."""
 
-    def __init__(self, recurrence: Recurrence, embedding: int = 8, dropout: float = 0.0) -> None:
-        super().__init__(recurrence, embedding, dropout)
+    def __init__(self, recurrence: Recurrence, embedding_dim: int = 8, dropout: float = 0.0) -> None:
+        super().__init__(recurrence, embedding_dim, dropout)
 
     def build(self, *sizes: Any, **named_sizes: Any) -> Self:
         super().build(*sizes, **named_sizes)
-        self.image = nn.Sequential(self.image, nn.LayerNorm(self.embedding_width))  # type: ignore[assignment]
+        self.image = nn.Sequential(self.image, nn.LayerNorm(self.embedding_dim))  # type: ignore[assignment]
         return self
 
 
@@ -58,7 +58,7 @@ class UnhintedShowAndTell(ShowAndTell):
         super().__init__(recurrence, 8)
 
 
-class Pairs(Units):
+class Pairs(LMTokenizer):
     """Two characters are a unit."""
 
     name = "pairs"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlrnn.generation.search import Decoding, Hypotheses, search
+from vlrnn.generation.search import GenerationConfig, Hypotheses, search
 from vlrnn.nn.batching import Tree
 
 BOS, EOS, V = 1, 2, 5
@@ -41,7 +41,7 @@ class Table:
         said = (said * 31 + tokens.reshape(-1, 1) + 1) % TABLE
         return self.scores[item[:, None], said.view(tokens.shape)], (said, other + 1)
 
-    def search(self, settings: Decoding, items: Tensor | None = None, **more: Any) -> Hypotheses:
+    def search(self, settings: GenerationConfig, items: Tensor | None = None, **more: Any) -> Hypotheses:
         items = torch.arange(len(self.scores)) if items is None else items
         return search(self.step, self.start(items), self.only(items), settings, bos=BOS, eos=EOS, **more)
 
@@ -53,7 +53,7 @@ class Table:
         return self.scores[item, code].log_softmax(-1)
 
 
-def allowed(said: tuple[int, ...], settings: Decoding, forbidden: tuple[int, ...]) -> list[int]:
+def allowed(said: tuple[int, ...], settings: GenerationConfig, forbidden: tuple[int, ...]) -> list[int]:
     """What may follow, by the letter."""
     able = []
     for token in range(V):
@@ -66,7 +66,7 @@ def allowed(said: tuple[int, ...], settings: Decoding, forbidden: tuple[int, ...
 
 
 def brute_force(
-    table: Table, item: int, settings: Decoding, forbidden: tuple[int, ...]
+    table: Table, item: int, settings: GenerationConfig, forbidden: tuple[int, ...]
 ) -> list[tuple[float, tuple[int, ...]]]:
     """All sentences with their scores, best first."""
     found = []

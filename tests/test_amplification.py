@@ -16,7 +16,7 @@ from vlrnn.cli import main
 from vlrnn.metrics.statistics import Floats
 from vlrnn.probes.amplification import amplify, bias_of, count, probe_amplification, total
 from vlrnn.probes.gender_words import GenderWords
-from vlrnn.probes.labels import LabelledImage, Labels, Named, named_in
+from vlrnn.probes.labels import LabelledImage, Labels, LabelSets, named_in
 from vlrnn.probes.object_mentions import PhraseTable
 
 
@@ -187,11 +187,11 @@ def test_captions_name_attributes_and_tasks(tmp_path: Path) -> None:
 def test_objects_are_found_by_their_names() -> None:
     things = PhraseTable({name: name for name in ("hot dog", "teddy bear", "bear", "ted")})
     said = named_in("A woman's hotdog; the TEDDY BEARS, a hot-dog.", GenderWords.load(), things)
-    assert said == Named(frozenset(), frozenset(["teddy bear"]))
+    assert said == LabelSets(frozenset(), frozenset(["teddy bear"]))
 
 
 def test_what_is_nowhere_is_told() -> None:
-    nobody, man = Named(frozenset(), frozenset(["cat"])), Named(frozenset(["man"]), frozenset())
+    nobody, man = LabelSets(frozenset(), frozenset(["cat"])), LabelSets(frozenset(["man"]), frozenset())
     result = probe_amplification([LabelledImage(1, nobody, nobody), LabelledImage(2, man, nobody)], resamples=20)
     assert result.scores["A_to_T"]["value"] == -1  # they seldom go together, and are said to
     assert set(result.not_computed) == {"bias_amplification"}
@@ -201,7 +201,7 @@ def test_shuffled_predictions_are_expected_ones() -> None:
     """The row in closed form is the mean of many shuffles."""
     rng = np.random.default_rng(0)
     names = [
-        Named(frozenset("ab"[i] for i in np.flatnonzero(x[:2])), frozenset("st"[i] for i in np.flatnonzero(x[2:])))
+        LabelSets(frozenset("ab"[i] for i in np.flatnonzero(x[:2])), frozenset("st"[i] for i in np.flatnonzero(x[2:])))
         for x in rng.random((40, 4)) < [0.5, 0.5, 0.3, 0.6]
     ]
     said = names[20:]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.errors import UserError
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet, majority, worth
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, majority, soft_score
 
 
 @given(count=st.integers(0, 10), annotators=st.integers(2, 10))
@@ -16,11 +16,11 @@ def test_worth_is_the_mean_over_those_who_leave_one_out(count: int, annotators: 
     count = min(count, annotators)
     gave = [True] * count + [False] * (annotators - count)
     left = [sum(others) for others in combinations(gave, annotators - 1)]
-    assert worth(count, annotators) == pytest.approx(sum(min(1, agree / 3) for agree in left) / len(left))
+    assert soft_score(count, annotators) == pytest.approx(sum(min(1, agree / 3) for agree in left) / len(left))
 
 
 def test_a_single_annotator_is_right() -> None:
-    assert (worth(0, 1), worth(1, 1)) == (0, 1)
+    assert (soft_score(0, 1), soft_score(1, 1)) == (0, 1)
 
 
 def test_the_prior_of_a_type() -> None:
@@ -33,18 +33,18 @@ def test_the_prior_of_a_type() -> None:
 
 def test_the_most_frequent_are_chosen() -> None:
     counts = {"red": 2, "zebra": 1, "green": 1}
-    assert AnswerSet.choose(counts).answers == ("red", "green", "zebra")
-    assert AnswerSet.choose(counts, most=1).answers == ("red",)
-    assert AnswerSet.choose(counts, min_count=2).answers == ("red",)
+    assert AnswerVocabulary.choose(counts).answers == ("red", "green", "zebra")
+    assert AnswerVocabulary.choose(counts, most=1).answers == ("red",)
+    assert AnswerVocabulary.choose(counts, min_count=2).answers == ("red",)
     with pytest.raises(UserError, match="the set of answers is empty"):
-        AnswerSet.choose(counts, min_count=9)
+        AnswerVocabulary.choose(counts, min_count=9)
 
 
 def test_majority_and_counts() -> None:
     assert majority(["a", "b", "b"]) == "b"
     assert majority(["b", "a", "a", "b"]) == "b"
-    answers = AnswerSet(["a", "b"])
+    answers = AnswerVocabulary(["a", "b"])
     assert answers.counts(["b", "c", "b", "a"]) == {1: 2, 0: 1}
     assert (answers.id("b"), answers.id("c"), "a" in answers, len(answers)) == (1, None, True, 2)
     with pytest.raises(UserError, match="'a' twice"):
-        AnswerSet(["a", "a"])
+        AnswerVocabulary(["a", "a"])

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrnn.text.vqa_normalization import PROTOCOLS, canonical, clean, items, normalise, read, spell, without_punctuation
+from vlrnn.text.vqa_normalization import (
+    PROTOCOLS,
+    answer_to_tokens,
+    canonical_answer,
+    clean,
+    items,
+    normalize_answer,
+    tokens_to_answer,
+    without_punctuation,
+)
 
 MARKS = ';/[]"{}()=+\\_-><@`,?!'
 TEXTS = st.text(st.sampled_from([*MARKS, *".,'\n\t aAthedonw10²"]), max_size=24)
@@ -20,7 +29,7 @@ def expected(real_data: Path) -> dict:
 
 
 def test_normalisation_is_the_official_one(expected: dict) -> None:
-    assert {answer: normalise(answer) for answer in expected["normalise"]} == expected["normalise"]
+    assert {answer: normalize_answer(answer) for answer in expected["normalise"]} == expected["normalise"]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +46,7 @@ def test_normalisation_is_the_official_one(expected: dict) -> None:
     ],
 )
 def test_examples(answer: str, normal: str) -> None:
-    assert normalise(answer) == normal
+    assert normalize_answer(answer) == normal
 
 
 def literal_punctuation(text: str) -> str:
@@ -60,10 +69,10 @@ def test_only_so_many_periods_go() -> None:
 
 @given(TEXTS)
 def test_what_is_normal_is_lower_case_words_a_space_apart(text: str) -> None:
-    normal = normalise(text)
+    normal = normalize_answer(text)
     assert normal == normal.lower() == " ".join(normal.split())
     assert not {"a", "an", "the", "none", "ten"} & set(normal.split())
-    assert normalise(f"\t{text}\n ") == normal
+    assert normalize_answer(f"\t{text}\n ") == normal
 
 
 def test_2021_normalises_all_or_none() -> None:
@@ -102,12 +111,12 @@ def test_items_of_a_set() -> None:
     ],
 )
 def test_sets_are_learnt_and_spoken_whole(answer: str, canon: str, words: list[str]) -> None:
-    assert canonical(answer) == canon
-    assert spell(canon) == words
-    assert read(words) == canon
+    assert canonical_answer(answer) == canon
+    assert answer_to_tokens(canon) == words
+    assert tokens_to_answer(words) == canon
 
 
 @given(st.text("ab c2DN'_,.-", max_size=30))
 def test_canonical_is_settled_and_survives_speech(text: str) -> None:
-    words = spell(canonical(text))
-    assert spell(read(words)) == words
+    words = answer_to_tokens(canonical_answer(text))
+    assert answer_to_tokens(tokens_to_answer(words)) == words

@@ -87,7 +87,7 @@ class Casts(TorchDispatchMode):
 @pytest.mark.parametrize("region_width", [None, D + 1])
 @pytest.mark.parametrize("learns", [True, False])
 def test_regions_are_cast_once_and_not_at_every_word(make: type[Attention], region_width: int, learns: bool) -> None:
-    decoder = ShowAttendTell(GRU(Q), make(A), embedding=4, dropout=0.0, region_width=region_width).build(9, D)
+    decoder = ShowAttendTell(GRU(Q), make(A), embedding_dim=4, dropout=0.0, region_dim=region_width).build(9, D)
     regions = torch.randn(B, N, D)
     context = Context(regions, torch.ones(B, N, dtype=torch.bool), regions.mean(1))
     tokens = torch.randint(4, 9, (B, N + 1))

@@ -18,9 +18,9 @@ from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.nn.recurrent.rnn import GRU
-from vlrnn.probes.model.attribution import Named, _named, _spread, attribution
+from vlrnn.probes.model.attribution import ObjectMention, _named, _spread, attribution
 from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.probes.object_mentions import Span
 from vlrnn.tasks.captioning import Captioner
@@ -70,9 +70,9 @@ def test_word_by_word(predictor: Predictor, data: Path) -> None:
     with encoded(predictor, data, "test") as split:
         named = list(_named(predictor, split, squares, batch_size=5))
     assert len(named) == 12
-    blank = torch.full((3, task.encoder.size, task.encoder.size), 128, dtype=torch.uint8)
+    blank = torch.full((3, task.encoder.image_size, task.encoder.image_size), 128, dtype=torch.uint8)
     for each in named[::5]:
-        image = torch.from_numpy(pixels(open_image(data / split.examples[each.id].image), task.encoder.size))
+        image = torch.from_numpy(pixels(open_image(data / split.examples[each.id].image), task.encoder.image_size))
         for shown, log_prob in ((image, each.image), (blank, each.blank)):
             total, ranks = literally(task, shown, each)
             assert total == pytest.approx(log_prob, abs=0.02)  # the regions lie in float16
@@ -80,7 +80,7 @@ def test_word_by_word(predictor: Predictor, data: Path) -> None:
 
 
 @torch.no_grad()
-def literally(task: Captioner, image: torch.Tensor, named: Named) -> tuple[float, list[int]]:
+def literally(task: Captioner, image: torch.Tensor, named: ObjectMention) -> tuple[float, list[int]]:
     """The log probability of the words that name an object, and the rank of each."""
     memory = task.decoder.prepare(task.encoder(image[None]))
     state, before, total, ranks = task.decoder.init_state(memory), BOS, 0.0, []
@@ -105,8 +105,8 @@ def test_the_size_of_batches_changes_nothing(predictor: Predictor, data: Path) -
 
 def test_a_blind_captioner_makes_everything_up(data: Path) -> None:
     vocabulary = Vocabulary(["red", "green", "square"])
-    decoder = ShowAttendTell(GRU(8), SoftAttention(8), embedding=8)
-    blind = Predictor(Captioner(vocabulary, NoImage(), decoder), "cpu")
+    decoder = ShowAttendTell(GRU(8), SoftAttention(8), embedding_dim=8)
+    blind = Predictor(Captioner(vocabulary, BlindEncoder(), decoder), "cpu")
     found = attribution(blind, data, find=lambda words: [Span("dog", 0, 1), Span("blue square", 1, 2)], resamples=5)
     assert found.scores["raised"]["value"] == 0
     assert found.scores["by_language"]["value"] == 1

@@ -24,39 +24,39 @@ class StepIsAnother(GRU):
 
 
 class ResetsBetweenChunks(LSTM):
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        return super().scan(xs, map_tree(torch.zeros_like, state) if xs.shape[1] > 1 else state, lengths)
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        return super().forward(xs, map_tree(torch.zeros_like, state) if xs.shape[1] > 1 else state, lengths)
 
 
 class IgnoresLengths(GRU):
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        return super().scan(xs, state)
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        return super().forward(xs, state)
 
 
 class StateRunsPastTheLength(LSTM):
     """The outputs are right, the state is that of the last step."""
 
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        ys, _ = super().scan(xs, state, lengths)
-        return ys, super().scan(xs, state)[1]
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        ys, _ = super().forward(xs, state, lengths)
+        return ys, super().forward(xs, state)[1]
 
 
 class OutputsPastTheLength(GRU):
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        ys, after = super().scan(xs, state, lengths)
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        ys, after = super().forward(xs, state, lengths)
         return torch.where(ys == 0, 0.1, ys), after
 
 
 class MixesRows(GRU):
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        ys, after = super().scan(xs, state, lengths)
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        ys, after = super().forward(xs, state, lengths)
         return ys + 1e-3 * ys.mean(0, keepdim=True), after
 
 
 class UsesFutureInputs(LSTM):
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
         ahead = torch.cat([xs[:, 1:], xs[:, -1:]], 1)
-        return super().scan(xs + 0.01 * ahead, state, lengths)
+        return super().forward(xs + 0.01 * ahead, state, lengths)
 
 
 class StartsNonzero(GRU):
@@ -72,8 +72,8 @@ class StateIsLayerFirst(LSTM):
 class DetachesState(LSTM):
     """The gradient ends at the state."""
 
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        return super().scan(xs.detach(), map_tree(torch.Tensor.detach, state), lengths)
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        return super().forward(xs.detach(), map_tree(torch.Tensor.detach, state), lengths)
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         return super().step(x, map_tree(lambda leaf: torch.zeros_like(leaf), state))

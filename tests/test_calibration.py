@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vlrnn.cli import main
 from vlrnn.data.records import Example, Prediction, write_records
 from vlrnn.metrics.statistics import Floats
-from vlrnn.probes.calibration import BINS, RISKS, Judged, fit_temperature, tempered
+from vlrnn.probes.calibration import BINS, RISKS, ConfidenceTable, fit_temperature, tempered
 
 ANSWERS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.33, 0.5, 0.99, 1.0]), st.sampled_from([0.0, 0.3, 1.0])),
@@ -22,8 +22,8 @@ ANSWERS = st.lists(
 )
 
 
-def judged(sure: Any, right: Any) -> Judged:
-    return Judged(np.array(sure, float), np.array(right, float), np.arange(len(sure)))
+def judged(sure: Any, right: Any) -> ConfidenceTable:
+    return ConfidenceTable(np.array(sure, float), np.array(right, float), np.arange(len(sure)))
 
 
 def literal(sure: Floats, right: Floats) -> dict[str, float]:
@@ -64,8 +64,8 @@ def test_who_knows_what_it_knows() -> None:
 def test_the_interval_is_over_images() -> None:
     """Questions about one image are drawn together."""
     sure, right = np.ones(40), np.repeat([1.0, 0.0], 20)
-    one_each = Judged(sure, right, np.arange(40)).scores(300, 0)["ECE"]
-    two_images = Judged(sure, right, np.repeat([0, 1], 20)).scores(300, 0)["ECE"]
+    one_each = ConfidenceTable(sure, right, np.arange(40)).scores(300, 0)["ECE"]
+    two_images = ConfidenceTable(sure, right, np.repeat([0, 1], 20)).scores(300, 0)["ECE"]
     assert two_images["high"] - two_images["low"] > 0.9
     assert 0.3 < one_each["low"] < 0.5 < one_each["high"] < 0.7
 

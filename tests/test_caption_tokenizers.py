@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.cli import main
-from vlrnn.config import describe, rebuild
+from vlrnn.config import from_config, to_config
 from vlrnn.data.records import Example, write_dataset
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.captions import CaptionScorer
 from vlrnn.text.caption_tokenizers import CAPTION_TOKENIZERS, caption_tokenizer, described_tokenizer
 from vlrnn.text.vocabulary import Vocabulary
-from vlrnn.text.vqa_normalization import canonical, read, spell
+from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer, tokens_to_answer
 
 CHARACTERS = CAPTION_TOKENIZERS["characters"]
 SAYINGS = ("一个红色的方块在左边。", "左边有一个红色方块", "右边有一个绿色方块。", "一个绿色的方块在右边")
@@ -35,8 +35,8 @@ def test_a_text_of_tokens_gives_them_again(tokenizer: Any, text: str) -> None:
 
 @given(text=st.text("ab 一个红,.。", max_size=12))
 def test_answers_are_spelled_in_characters_and_read_again(text: str) -> None:
-    answer = canonical(text)
-    assert read(spell(answer, CHARACTERS), CHARACTERS) == answer
+    answer = canonical_answer(text)
+    assert tokens_to_answer(answer_to_tokens(answer, CHARACTERS), CHARACTERS) == answer
 
 
 def test_characters() -> None:
@@ -53,7 +53,7 @@ def test_characters() -> None:
 def test_the_vocabulary_carries_its_tokenizer(tmp_path: Path) -> None:
     vocabulary = Vocabulary.of({"一": 2, "只": 1}, tokenizer="characters")
     vocabulary.save(tmp_path / "v.json")
-    for other in (Vocabulary.load(tmp_path / "v.json"), rebuild(describe(vocabulary), Vocabulary, "here")):
+    for other in (Vocabulary.load(tmp_path / "v.json"), from_config(to_config(vocabulary), Vocabulary, "here")):
         assert other.tokenizer is CHARACTERS
         assert other.encode_text("一只狗") == [4, 5, 3]
     assert Vocabulary(["a"]).tokenizer is caption_tokenizer("words")
@@ -102,7 +102,7 @@ def sayings(tmp_path: Path) -> Callable[..., Path]:
 
 DECODER = {
     "class_path": "vlrnn.nn.ShowAndTell",
-    "init_args": {"recurrence": {"class_path": "vlrnn.nn.LSTM", "init_args": {"width": 16}}, "embedding": 8},
+    "init_args": {"recurrence": {"class_path": "vlrnn.nn.LSTM", "init_args": {"hidden_size": 16}}, "embedding_dim": 8},
 }
 
 
@@ -124,8 +124,8 @@ def recipe(folder: Path, data: Path, model: dict[str, Any], **more: Any) -> Path
 
 
 def captioner() -> dict[str, Any]:
-    parts = {"encoder": {"class_path": "vlrnn.nn.NoImage"}, "decoder": DECODER}
-    parts["decoding"] = {"max_new_tokens": 6, "min_new_tokens": 3}
+    parts = {"encoder": {"class_path": "vlrnn.nn.BlindEncoder"}, "decoder": DECODER}
+    parts["generation"] = {"max_new_tokens": 6, "min_new_tokens": 3}
     return {"class_path": "vlrnn.tasks.Captioner", "init_args": parts}
 
 
@@ -178,21 +178,21 @@ def test_questions_of_characters(
     head: str, sayings: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = sayings(asks=True)
-    recurrence = {"class_path": "vlrnn.nn.GRU", "init_args": {"width": 8}}
+    recurrence = {"class_path": "vlrnn.nn.GRU", "init_args": {"hidden_size": 8}}
     parts: dict[str, Any] = {
-        "encoder": {"class_path": "vlrnn.nn.NoImage"},
+        "encoder": {"class_path": "vlrnn.nn.BlindEncoder"},
         "question_encoder": {
-            "class_path": "vlrnn.nn.QuestionEncoder",
-            "init_args": {"recurrence": recurrence, "embedding": 8},
+            "class_path": "vlrnn.nn.RecurrentQuestionEncoder",
+            "init_args": {"recurrence": recurrence, "embedding_dim": 8},
         },
-        "look": {"class_path": "vlrnn.nn.WholeImage"},
-        "fusion": {"class_path": "vlrnn.nn.Concatenation", "init_args": {"width": 8}},
+        "image_pooling": {"class_path": "vlrnn.nn.MeanPool"},
+        "fusion": {"class_path": "vlrnn.nn.Concatenation", "init_args": {"output_dim": 8}},
     }
     name = "classifier_vqa.ClassifierVQA"
     if head == "generative":
         name = "generative_vqa.GenerativeVQA"
         parts["decoder"] = DECODER
-        parts["answering"] = {"class_path": "vlrnn.generation.ConstrainedAnswers"}
+        parts["answer_decoding"] = {"class_path": "vlrnn.generation.ConstrainedAnswers"}
     model = {"class_path": f"vlrnn.tasks.{name}", "init_args": parts}
     path = recipe(tmp_path, data, model, tokenizer="characters")
     assert main(["fit", "--config", str(path)]) == 0

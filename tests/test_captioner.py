@@ -18,18 +18,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vlrnn.config import describe
+from vlrnn.config import to_config
 from vlrnn.data.batches import Batch, Item, collate
 from vlrnn.data.images import open_image, pixels
 from vlrnn.data.records import AttentionMaps, Example, Prediction, RecordFile, open_split
 from vlrnn.errors import UserError
-from vlrnn.generation.search import Decoding
+from vlrnn.generation.search import GenerationConfig
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.nn.weights import digest
 from vlrnn.tasks.captioning import Captioner
@@ -37,11 +37,11 @@ from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
 from vlrnn.training.checkpoint import load_task, save_pretrained
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.objectives.cross_entropy import CrossEntropy
 from vlrnn.training.optimization import Optimization
 
 CLASSIFIER = "mobilenet_v3_small"
-FAST = Optimization(lr=1e-2, weight_decay=0.0, warmup=0.1)
+FAST = Optimization(lr=1e-2, weight_decay=0.0, warmup_fraction=0.1)
 
 
 def examples_of(dataset: Path) -> tuple[list[Example], Vocabulary]:
@@ -62,13 +62,13 @@ def items_of(dataset: Path, examples: list[Example], vocabulary: Vocabulary, siz
 
 
 def attending(dropout: float = 0.0) -> Decoder:
-    return ShowAttendTell(LSTM(32), SoftAttention(16), embedding=24, dropout=dropout, region_width=32)
+    return ShowAttendTell(LSTM(32), SoftAttention(16), embedding_dim=24, dropout=dropout, region_dim=32)
 
 
 def make(vocabulary: Vocabulary, weights: Path, decoder: Decoder | None = None, **more: Any) -> Captioner:
     torch.manual_seed(0)
-    encoder = CNNEncoder(CLASSIFIER, str(weights), trainable_from=more.pop("trainable_from", None))
-    return Captioner(vocabulary, encoder, decoder or attending(), Decoding(max_new_tokens=12), **more)
+    encoder = TorchvisionEncoder(CLASSIFIER, str(weights), finetune_from=more.pop("finetune_from", None))
+    return Captioner(vocabulary, encoder, decoder or attending(), GenerationConfig(max_new_tokens=12), **more)
 
 
 def train(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: Any) -> pl.Trainer:
@@ -88,7 +88,7 @@ def train(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: Any)
 
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "show-attend-tell": attending,
-    **{name: lambda make=make: ShowAndTell(make(32), embedding=24, dropout=0.0) for name, make in KINDS.items()},
+    **{name: lambda make=make: ShowAndTell(make(32), embedding_dim=24, dropout=0.0) for name, make in KINDS.items()},
 }
 
 
@@ -98,20 +98,22 @@ def test_eight_examples_learnt_by_heart(dataset: Path, classifier_file: Path, tm
     examples = [Example(each.id, each.image_id, each.image, each.captions[:1]) for each in examples]
     task = make(vocabulary, classifier_file, DECODERS[kind](), optimization=FAST)
     batch = collate(items_of(dataset, examples, vocabulary))
-    regions = torch.randn(8, task.encoder.count, task.encoder.width).half()  # as the feature cache has them
+    regions = torch.randn(8, task.encoder.num_regions, task.encoder.feature_dim).half()  # as the feature cache has them
     batch = batch._replace(images=None, regions=regions)
     loader = DataLoader([batch] * 400, batch_size=None)
     train(task, loader, tmp_path)
     task.eval()
     for beams in (1, 3):
-        sentences = task.generate(task.see(batch), Decoding(num_beams=beams, max_new_tokens=12))
+        sentences = task.generate(task.encode_images(batch), GenerationConfig(num_beams=beams, max_new_tokens=12))
         for example, (best, *_) in zip(examples, sentences, strict=True):
             assert best.tokens == tuple(tokenize(example.captions[0]))
             assert len(best.log_probs) == len(best.tokens) + 1
             assert best.score == pytest.approx(sum(best.log_probs) / len(best.log_probs), abs=1e-4)
             assert best.score > -0.2
     save_pretrained(task, tmp_path / "saved")
-    again = load_task(tmp_path / "saved", Captioner).generate(task.see(batch), Decoding(num_beams=3, max_new_tokens=12))
+    again = load_task(tmp_path / "saved", Captioner).generate(
+        task.encode_images(batch), GenerationConfig(num_beams=3, max_new_tokens=12)
+    )
     assert [best.tokens for best, *_ in again] == [best.tokens for best, *_ in sentences]
     predictions = {each.id: each for each in task.predict(batch)}
     scores = task.score(predictions, {example.id: example for example in examples})["scores"]
@@ -143,28 +145,28 @@ def stepped(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: An
 
 
 @pytest.mark.parametrize(
-    ("trainable_from", "clip"), quick(product([None, "features.12"], [None, 0.1]), ("features.12", 0.1))
+    ("finetune_from", "clip"), quick(product([None, "features.12"], [None, 0.1]), ("features.12", 0.1))
 )
 def test_accumulated_halves_are_the_batch(
-    dataset: Path, classifier_file: Path, tmp_path: Path, clip: float | None, trainable_from: str | None
+    dataset: Path, classifier_file: Path, tmp_path: Path, clip: float | None, finetune_from: str | None
 ) -> None:
     _, vocabulary = examples_of(dataset)
     items = uneven(dataset, vocabulary)
-    loss = WordLoss(label_smoothing=0.1, doubly_stochastic=1.0)
+    loss = CrossEntropy(label_smoothing=0.1, doubly_stochastic_weight=1.0)
 
     def run(batches: int) -> dict[str, Tensor]:
-        task = make(vocabulary, classifier_file, loss=loss, trainable_from=trainable_from)
+        task = make(vocabulary, classifier_file, objective=loss, finetune_from=finetune_from)
         task.encoder.train = lambda mode=True: task.encoder  # type: ignore[method-assign] # no batch norm over halves
         for module in task.encoder.modules():
             module.training = False
         loader = DataLoader(items, batch_size=8 // batches, collate_fn=collate)
         return stepped(task, loader, tmp_path, max_epochs=2, accumulate_grad_batches=batches, gradient_clip_val=clip)
 
-    start = parameters(make(vocabulary, classifier_file, loss=loss, trainable_from=trainable_from))
+    start = parameters(make(vocabulary, classifier_file, objective=loss, finetune_from=finetune_from))
     whole = run(1)
     learnt = [name for name in whole if not torch.equal(whole[name], start[name])]
     assert any("decoder" in name for name in learnt)
-    assert any("encoder" in name for name in learnt) == (trainable_from is not None)
+    assert any("encoder" in name for name in learnt) == (finetune_from is not None)
     for batches in (2, 4):
         for name, parameter in run(batches).items():
             torch.testing.assert_close(parameter, whole[name], rtol=1e-4, atol=1e-5, msg=name)
@@ -176,7 +178,7 @@ def test_the_gradient_is_of_the_mean_over_words(dataset: Path, classifier_file: 
     task = make(vocabulary, classifier_file)
     before = parameters(task)
     loss = task.loss(batch)
-    (loss.total / loss.words).backward()
+    (loss.total / loss.count).backward()
     expected = {name: each.grad.clone() for name, each in task.named_parameters() if each.grad is not None}
     task.zero_grad()
     after = stepped(task, DataLoader([batch], batch_size=None), tmp_path, gradient_clip_val=None)
@@ -189,7 +191,7 @@ def test_a_batch_without_captions_does_no_harm(dataset: Path, classifier_file: P
     batch = collate([item._replace(rows=[]) for item in items_of(dataset, examples[:2], vocabulary)])
     loss = make(vocabulary, classifier_file).loss(batch)
     assert loss.total == 0
-    assert loss.words == 0
+    assert loss.count == 0
 
 
 def test_a_batch_of_float_images_is_refused(checkpoints: Any, dataset: Path) -> None:
@@ -198,7 +200,7 @@ def test_a_batch_of_float_images_is_refused(checkpoints: Any, dataset: Path) -> 
     batch = collate(items_of(dataset, list(open_split(dataset, "val")), task.vocabulary))
     assert batch.images is not None
     batch = batch._replace(images=batch.images / 255)
-    for work in (task.loss, task.predict, task.see, task.seen):
+    for work in (task.loss, task.predict, task.encode_images, task.with_features):
         with pytest.raises(UserError, match="uint8 tensors"):
             work(batch)
 
@@ -218,8 +220,11 @@ def test_two_processes_are_one(dataset: Path, classifier_file: Path, tmp_path: P
     outcomes = []
     for devices in (1, 2):
         torch.manual_seed(0)
-        decoding, loss = Decoding(max_new_tokens=6), WordLoss(label_smoothing=0.1, doubly_stochastic=1.0)
-        task = Plain(vocabulary, CNNEncoder(CLASSIFIER, str(classifier_file)), attending(), decoding, loss)
+        decoding, loss = (
+            GenerationConfig(max_new_tokens=6),
+            CrossEntropy(label_smoothing=0.1, doubly_stochastic_weight=1.0),
+        )
+        task = Plain(vocabulary, TorchvisionEncoder(CLASSIFIER, str(classifier_file)), attending(), decoding, loss)
         # All examples make one step: Lightning deals them out to the ranks at random.
         loader = DataLoader(items, batch_size=8 // devices, collate_fn=collate)
         folder = tmp_path / str(devices)
@@ -252,7 +257,7 @@ def trained(dataset: Path, classifier_file: Path, tmp_path_factory: pytest.TempP
     weights = folder / "gone.safetensors"
     weights.write_bytes(classifier_file.read_bytes())
     examples, vocabulary = examples_of(dataset)
-    task = make(vocabulary, weights, trainable_from="features.12", optimization=FAST)
+    task = make(vocabulary, weights, finetune_from="features.12", optimization=FAST)
     loader = DataLoader(items_of(dataset, examples, vocabulary), batch_size=4, collate_fn=collate)
     trainer = train(task, loader, folder / "run", max_epochs=3, enable_checkpointing=True)
     weights.unlink()
@@ -279,12 +284,12 @@ def test_a_saved_model_answers_the_same(
     for path in paths.values():
         again = load_task(path, Captioner)
         assert not again.training
-        assert describe(again) == describe(task)
+        assert to_config(again) == to_config(task)
         assert again.state_dict().keys() == task.state_dict().keys()
         for name, tensor in again.state_dict().items():
             assert torch.equal(tensor, task.state_dict()[name]), name
         assert again.predict(batch) == task.predict(batch)
-        assert load_task(path, Task).decoding == task.decoding
+        assert load_task(path, Task).generation == task.generation
 
 
 def test_a_loaded_model_can_be_saved_again(saved: tuple[Captioner, dict[str, Path]], tmp_path: Path) -> None:
@@ -343,7 +348,7 @@ def test_files_that_are_no_checkpoints(saved: tuple[Captioner, dict[str, Path]],
     refused(tmp_path / "other", "no description")
     torch.save([1], tmp_path / "list")
     refused(tmp_path / "list")
-    torch.save({"state_dict": 3, "vlrnn": {"format": 2, "task": describe(saved[0])}}, tmp_path / "number")
+    torch.save({"state_dict": 3, "vlrnn": {"format": 2, "task": to_config(saved[0])}}, tmp_path / "number")
     refused(tmp_path / "number")
 
 
@@ -366,13 +371,13 @@ LSTM_HERE = [*TASK, "arguments", "decoder", "arguments", "recurrence"]
         ([*TASK, "class"], "os.system"),
         ([*TASK, "class"], "vlrnn.cli.main"),
         ([*TASK, "class"], "vlrnn.training.Task"),
-        ([*TASK, "class"], "vlrnn.nn.CNNEncoder"),
+        ([*TASK, "class"], "vlrnn.nn.TorchvisionEncoder"),
         ([*LSTM_HERE, "class"], "subprocess.Popen"),
         ([*LSTM_HERE, "class"], "vlrnn.nn.SoftAttention"),
         ([*LSTM_HERE, "class"], "vlrnn.nn.Recurrence"),
         ([*LSTM_HERE, "class"], "vlrnn.nn.GRU"),
-        ([*LSTM_HERE, "arguments", "width"], 33),
-        ([*LSTM_HERE, "arguments", "width"], "wide"),
+        ([*LSTM_HERE, "arguments", "hidden_size"], 33),
+        ([*LSTM_HERE, "arguments", "hidden_size"], "wide"),
         ([*LSTM_HERE, "arguments", "command"], "ls"),
         (LSTM_HERE, 3),
         ([*TASK, "arguments", "encoder", "arguments", "name"], "os.system"),
@@ -381,9 +386,9 @@ LSTM_HERE = [*TASK, "arguments", "decoder", "arguments", "recurrence"]
         ([*TASK, "arguments", "encoder", "arguments", "mean"], "abc"),
         ([*TASK, "arguments", "vocabulary", "arguments", "words"], ["a"]),
         ([*TASK, "arguments", "vocabulary", "arguments", "words"], [1, "a"]),
-        ([*TASK, "arguments", "decoding", "arguments", "num_beams"], 0),
-        ([*TASK, "arguments", "decoding", "arguments", "num_beams"], 1.5),
-        ([*TASK, "arguments", "decoding", "arguments", "max_new_tokens"], True),
+        ([*TASK, "arguments", "generation", "arguments", "num_beams"], 0),
+        ([*TASK, "arguments", "generation", "arguments", "num_beams"], 1.5),
+        ([*TASK, "arguments", "generation", "arguments", "max_new_tokens"], True),
         (["state_dict"], {}),
         (["state_dict", "extra"], torch.zeros(1)),
     ],
@@ -441,10 +446,10 @@ def test_speaking_does_not_depend_on_the_batch(dataset: Path, classifier_file: P
     examples, vocabulary = examples_of(dataset)
     task = make(vocabulary, classifier_file).eval()
     batch = collate(items_of(dataset, examples, vocabulary))
-    settings = Decoding(num_beams=3, num_return_sequences=3, max_new_tokens=8)
-    together = task.generate(task.see(batch), settings)
+    settings = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=8)
+    together = task.generate(task.encode_images(batch), settings)
     assert all(len(each) == 3 for each in together)
-    known = task.see(batch)
+    known = task.encode_images(batch)
     for index in range(len(examples)):
         alone = task.generate(Context(*(each[[index]] if each is not None else None for each in known)), settings)[0]
         for one, other in zip(alone, together[index], strict=True):
@@ -465,12 +470,12 @@ def test_a_caption_is_decoded_once(
     step = ShowAttendTell.step
     monkeypatch.setattr(ShowAttendTell, "step", lambda *arguments: (steps.append(1), step(*arguments))[1])
     monkeypatch.setattr(ShowAttendTell, "forward", lambda *_: pytest.fail("a caption is decoded again"))
-    settings = Decoding(num_beams=beams, num_return_sequences=beams, max_new_tokens=9, min_new_tokens=8)
-    found = task.generate(task.see(batch), settings)
+    settings = GenerationConfig(num_beams=beams, num_return_sequences=beams, max_new_tokens=9, min_new_tokens=8)
+    found = task.generate(task.encode_images(batch), settings)
     assert len(steps) == 9
     assert max(len(each.log_probs) for sentences in found for each in sentences) == 9
     task.predict(batch)
-    assert len(steps) <= 9 + task.decoding.max_new_tokens
+    assert len(steps) <= 9 + task.generation.max_new_tokens
 
 
 def test_what_is_never_said(dataset: Path, classifier_file: Path) -> None:
@@ -480,8 +485,12 @@ def test_what_is_never_said(dataset: Path, classifier_file: Path) -> None:
     with torch.no_grad():
         task.decoder.score.bias[[0, 1, 3]] = 30.0
     batch = collate(items_of(dataset, examples[:2], vocabulary))
-    for settings in (Decoding(max_new_tokens=5), Decoding(num_beams=3, max_new_tokens=5), Decoding(temperature=1.0)):
-        for best, *_ in task.generate(task.see(batch), settings):
+    for settings in (
+        GenerationConfig(max_new_tokens=5),
+        GenerationConfig(num_beams=3, max_new_tokens=5),
+        GenerationConfig(temperature=1.0),
+    ):
+        for best, *_ in task.generate(task.encode_images(batch), settings):
             assert not {"<unk>", "<pad>", "<bos>", "<eos>"} & set(best.tokens)
 
 
@@ -490,7 +499,9 @@ def test_a_large_length_penalty_is_no_divergence(length_penalty: float, dataset:
     examples, vocabulary = examples_of(dataset)
     task = make(vocabulary, classifier_file).eval()
     batch = collate(items_of(dataset, examples[:2], vocabulary))
-    for best, *_ in task.generate(task.see(batch), Decoding(num_beams=5, length_penalty=length_penalty)):
+    for best, *_ in task.generate(
+        task.encode_images(batch), GenerationConfig(num_beams=5, length_penalty=length_penalty)
+    ):
         length = len(best.log_probs)
         assert best.score == pytest.approx(sum(best.log_probs) / length**length_penalty, rel=1e-3)
 
@@ -501,6 +512,6 @@ def test_a_model_that_has_diverged_says_so(dataset: Path, classifier_file: Path)
     with torch.no_grad():
         task.decoder.score.bias.fill_(torch.nan)
     batch = collate(items_of(dataset, examples[:2], vocabulary))
-    for settings in (Decoding(), Decoding(num_beams=2), Decoding(temperature=1.0)):
+    for settings in (GenerationConfig(), GenerationConfig(num_beams=2), GenerationConfig(temperature=1.0)):
         with pytest.raises(UserError, match="diverged"):
-            task.generate(task.see(batch), settings)
+            task.generate(task.encode_images(batch), settings)

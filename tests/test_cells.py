@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlrnn.errors import UserError
-from vlrnn.nn.recurrent.base import Layer, Layered
+from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.causal_attention import CausalSelfAttention
 from vlrnn.nn.recurrent.linear import LRU, RGLRU, MinGRU, MinLSTM
 from vlrnn.nn.recurrent.linear_scan import linear_scan
@@ -39,7 +39,7 @@ def norm(x: Tensor, gain: Tensor, bias: Tensor | float = 0.0) -> Tensor:
     return gain * (x - x.mean()) / torch.sqrt(x.var(correction=0) + 1e-5) + bias
 
 
-def layer_norm_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
+def layer_norm_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     h = c = torch.zeros(D).double()
     said = []
@@ -53,7 +53,7 @@ def layer_norm_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def peephole_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
+def peephole_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     wi, wf, wg, wo = p["from_input.weight"].split(D)
     bi, bf, bg, bo = p["from_input.bias"].split(D)
@@ -70,7 +70,7 @@ def peephole_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def coupled_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
+def coupled_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     wi, wg, wo = p["from_input.weight"].split(D)
     bi, bg, bo = p["from_input.bias"].split(D)
@@ -85,7 +85,7 @@ def coupled_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def min_gru(layer: Layer, xs: Tensor) -> list[Tensor]:
+def min_gru(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     (vz, wh), (bz, bh) = (each.split(D) for _, each in layer.named_parameters())
     h = torch.zeros(D).double()
     said = []
@@ -96,7 +96,7 @@ def min_gru(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def min_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
+def min_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     (wf, wi, wh), (bf, bi, bh) = (each.split(D) for _, each in layer.named_parameters())
     h = torch.zeros(D).double()
     said = []
@@ -107,7 +107,7 @@ def min_lstm(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def rg_lru(layer: Layer, xs: Tensor) -> list[Tensor]:
+def rg_lru(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     (wr, wi), (br, bi) = p["gate_maps.weight"].split(D), p["gate_maps.bias"].split(D)
     h = torch.zeros(D).double()
@@ -121,7 +121,7 @@ def rg_lru(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def lru(layer: Layer, xs: Tensor) -> list[Tensor]:
+def lru(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     eigenvalues = torch.exp(torch.complex(-torch.exp(p["log_decay"]), torch.exp(p["log_angle"])))
     into = torch.complex(p["from_input.weight"][0::2], p["from_input.weight"][1::2])
@@ -137,7 +137,7 @@ def lru(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def mamba(layer: Layer, xs: Tensor) -> list[Tensor]:
+def mamba(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     inner, memory, rank, window = 2 * D, 4, 1, 4
     heard = [torch.zeros(inner).double()] * (window - 1)
@@ -157,7 +157,7 @@ def mamba(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def rwkv(layer: Layer, xs: Tensor) -> list[Tensor]:
+def rwkv(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p, heads = dict(layer.named_parameters()), 2
     head = D // heads
     before, memory = torch.zeros(D).double(), torch.zeros(heads, head, head).double()
@@ -184,7 +184,7 @@ def rwkv(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-def self_attention(layer: Layer, xs: Tensor) -> list[Tensor]:
+def self_attention(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     keys: list[Tensor] = []
     values: list[Tensor] = []
@@ -213,7 +213,7 @@ def self_attention(layer: Layer, xs: Tensor) -> list[Tensor]:
     return said
 
 
-LITERAL: dict[str, tuple[Callable[[], Layered], Callable[[Layer, Tensor], list[Tensor]]]] = {
+LITERAL: dict[str, tuple[Callable[[], LayeredRecurrence], Callable[[RecurrentLayer, Tensor], list[Tensor]]]] = {
     "lstm-layer-norm": (lambda: LayerNormLSTM(D), layer_norm_lstm),
     "lstm-peephole": (lambda: PeepholeLSTM(D), peephole_lstm),
     "lstm-coupled": (lambda: CoupledLSTM(D), coupled_lstm),
@@ -221,9 +221,9 @@ LITERAL: dict[str, tuple[Callable[[], Layered], Callable[[Layer, Tensor], list[T
     "min-lstm": (lambda: MinLSTM(D), min_lstm),
     "rg-lru": (lambda: RGLRU(D), rg_lru),
     "lru": (lambda: LRU(D), lru),
-    "mamba": (lambda: Mamba(D, memory=4), mamba),
-    "rwkv": (lambda: RWKV(D, heads=2, rank=3), rwkv),
-    "self-attention": (lambda: CausalSelfAttention(D, heads=2, window=5), self_attention),
+    "mamba": (lambda: Mamba(D, state_dim=4), mamba),
+    "rwkv": (lambda: RWKV(D, num_heads=2, lora_rank=3), rwkv),
+    "self-attention": (lambda: CausalSelfAttention(D, num_heads=2, window_size=5), self_attention),
 }
 
 
@@ -235,7 +235,7 @@ def test_it_is_what_the_paper_says(cell: str) -> None:
         for parameter in recurrence.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     xs = torch.randn(2, T, I).double()
-    ys, _ = recurrence.scan(xs, recurrence.initial_state(2))
+    ys, _ = recurrence(xs, recurrence.initial_state(2))
     for row in range(2):
         said = torch.stack(literal(recurrence.stack[0], xs[row]))  # type: ignore[arg-type]
         torch.testing.assert_close(ys[row], said, rtol=0, atol=1e-9)
@@ -273,12 +273,12 @@ def test_the_scan_is_the_loop(dtype: torch.dtype, time: int, large: bool, monkey
 
 def test_stacks_go_around_their_layers() -> None:
     xs = torch.randn(2, 5, I)
-    for stack in (ResidualStack(LSTM(D), layers=3), HighwayStack(GRU(D), layers=3)):
+    for stack in (ResidualStack(LSTM(D), num_layers=3), HighwayStack(GRU(D), num_layers=3)):
         stack.build(I).eval()
-        ys, _ = stack.scan(xs, stack.initial_state(2))
-        expected, _ = stack.cells[0].scan(xs, stack.cells[0].initial_state(2))  # type: ignore[operator]
+        ys, _ = stack(xs, stack.initial_state(2))
+        expected, _ = stack.cells[0](xs, stack.cells[0].initial_state(2))  # type: ignore[operator]
         for depth in (1, 2):
-            more, _ = stack.cells[depth].scan(expected, stack.cells[depth].initial_state(2))  # type: ignore[operator]
+            more, _ = stack.cells[depth](expected, stack.cells[depth].initial_state(2))  # type: ignore[operator]
             if isinstance(stack, HighwayStack):
                 open_ = s(stack.openings[depth - 1](expected))
                 expected = open_ * more + (1 - open_) * expected
@@ -290,13 +290,13 @@ def test_stacks_go_around_their_layers() -> None:
 
 def test_what_cannot_be_built_is_refused() -> None:
     for make, told in (
-        (lambda: RWKV(10, heads=3), "heads .3. must divide the width .10."),
-        (lambda: Mamba(8, window=1), "window must be at least 2"),
-        (lambda: Mamba(8, memory=0), "memory must be at least 1"),
-        (lambda: CausalSelfAttention(8, heads=3), "heads .3. must divide the width .8."),
-        (lambda: CausalSelfAttention(8, heads=2, window=1), "window must be at least 2"),
-        (lambda: LRU(8, shortest=0.9, longest=0.5), "shortest < longest"),
-        (lambda: ResidualStack(LSTM(8), layers=1), "two layers at least"),
+        (lambda: RWKV(10, num_heads=3), "num_heads .3. must divide hidden_size .10."),
+        (lambda: Mamba(8, conv_width=1), "conv_width must be at least 2"),
+        (lambda: Mamba(8, state_dim=0), "state_dim must be at least 1"),
+        (lambda: CausalSelfAttention(8, num_heads=3), "num_heads .3. must divide hidden_size .8."),
+        (lambda: CausalSelfAttention(8, num_heads=2, window_size=1), "window_size must be at least 2"),
+        (lambda: LRU(8, r_min=0.9, r_max=0.5), "r_min < r_max"),
+        (lambda: ResidualStack(LSTM(8), num_layers=1), "two layers at least"),
     ):
         with pytest.raises(UserError, match=told):
             make()
@@ -304,11 +304,11 @@ def test_what_cannot_be_built_is_refused() -> None:
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor([11, 4, 0])])
 def test_mambas_chunks_are_one_text(lengths: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell, xs = Mamba(8, memory=4).build(5).double(), torch.randn(3, 11, 5, dtype=torch.double)
+    cell, xs = Mamba(8, state_dim=4).build(5).double(), torch.randn(3, 11, 5, dtype=torch.double)
     found = []
     for size in (4, 100):
         monkeypatch.setattr("vlrnn.nn.recurrent.mamba._CHUNK", size)
-        ys, state = cell.scan(xs, cell.initial_state(3), lengths)
+        ys, state = cell(xs, cell.initial_state(3), lengths)
         found.append((ys, *state, *torch.autograd.grad(ys.square().sum(), list(cell.parameters()))))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)

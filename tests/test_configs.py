@@ -35,7 +35,7 @@ def test_recipes(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read = merged(capsys, recipe)
     assert read["model"]["class_path"] == written["model"]["class_path"]
     if recipe == TEXT:
-        assert read["data"].pop("units") == {"class_path": written["data"].pop("units")}
+        assert read["data"].pop("tokenizer") == {"class_path": written["data"].pop("tokenizer")}
     assert read["data"].items() >= written["data"].items()
 
 
@@ -43,19 +43,19 @@ def test_no_recipe_says_nothing_of_an_image(capsys: pytest.CaptureFixture[str]) 
     """An empty caption is a short one, and would win where nothing is sure."""
     captioning = [path for path in RECIPES if "Captioner" in path.read_text()]
     assert len(captioning) == 3
-    found = [merged(capsys, path)["model"]["init_args"]["decoding"]["init_args"] for path in captioning]
-    found.append(scene_recipes.captioning(Path(), Path(), 0)["model"]["init_args"]["decoding"])
+    found = [merged(capsys, path)["model"]["init_args"]["generation"]["init_args"] for path in captioning]
+    found.append(scene_recipes.captioning(Path(), Path(), 0)["model"]["init_args"]["generation"])
     assert [each["min_new_tokens"] for each in found] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(("told", "meant"), [("true", True), ("false", False), ("never", "never")])
 def test_when_searches_stop_and_when_training_does(told: str, meant: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Two settings of one name: the search's stands in its block."""
-    flags = ["--model.init_args.decoding.early_stopping", told, "--early_stopping.patience", "7", "--print_config"]
+    flags = ["--model.init_args.generation.early_stopping", told, "--early_stopping.patience", "7", "--print_config"]
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(RECIPES[0]), *flags])
     read = yaml.safe_load(capsys.readouterr().out)
-    assert read["model"]["init_args"]["decoding"]["init_args"]["early_stopping"] == meant
+    assert read["model"]["init_args"]["generation"]["init_args"]["early_stopping"] == meant
     assert read["early_stopping"]["patience"] == 7
 
 
@@ -96,7 +96,7 @@ TINY = {
     "data": {"cache": None, "min_count": 1, "min_answer_count": 1, "num_workers": 0, "batch_size": 4},
     "trainer": {"accelerator": "cpu", "fast_dev_run": True, "enable_model_summary": False},
 }
-ENCODER = {"weights": None, "size": 64}
+ENCODER = {"weights": None, "image_size": 64}
 TIMM = {"name": "resnet18", "weights": None, "image_size": 64}
 
 
@@ -115,7 +115,7 @@ def step(scenes: Path, folder: Path, *configs: Path) -> None:
     tiny["data"]["root"] = str(scenes / ("vqa" if CONFIGS / "vqa" in configs[0].parents else "captions"))
     tiny["data"]["image_root"] = None
     tiny["trainer"]["default_root_dir"] = str(folder / "run")
-    if not any(name in written for name in ("NoImage", "PriorVQA")):
+    if not any(name in written for name in ("BlindEncoder", "PriorVQA")):
         encoder = TIMM if "TimmEncoder" in written else ENCODER
         if "PrecomputedRegions" in written:
             encoder = {"path": str(regions(scenes, folder)), "feature_dim": 4}
@@ -145,5 +145,5 @@ def test_language_models_train(overlays: list[Path], tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("".join(f"{each}\n" for each in paragraphs(50)))
     flags = [word for path in (TEXT, *overlays) for word in ("--config", str(path))]
     flags += ["--data.root", str(tmp_path / "text.txt"), "--trainer.default_root_dir", str(tmp_path)]
-    more = ["--data.batch_size", "2", "--data.window", "8", "--trainer.accelerator", "cpu"]
+    more = ["--data.batch_size", "2", "--data.bptt_length", "8", "--trainer.accelerator", "cpu"]
     assert main(["fit", *flags, *more, "--trainer.fast_dev_run", "true"]) == 0

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vlrnn.generation.logits_processors import never, no_repeat_ngram, not_before, one_of
+from vlrnn.generation.logits_processors import allowed_sequences, min_new_tokens, no_repeat_ngram, suppress_tokens
 
 V = 5
 said = st.integers(1, 4).flatmap(
@@ -28,12 +28,12 @@ def forbidden(constraint: object, rows: list[list[int]]) -> list[set[int]]:
 
 @given(rows=said, tokens=st.lists(st.integers(0, V - 1), min_size=1))
 def test_never(rows: list[list[int]], tokens: list[int]) -> None:
-    assert forbidden(never(tokens), rows) == [set(tokens)] * len(rows)
+    assert forbidden(suppress_tokens(tokens), rows) == [set(tokens)] * len(rows)
 
 
 @given(rows=said, token=st.integers(0, V - 1), length=st.integers(0, 10))
 def test_not_before(rows: list[list[int]], token: int, length: int) -> None:
-    assert forbidden(not_before(token, length), rows) == [{token} if len(rows[0]) < length else set()] * len(rows)
+    assert forbidden(min_new_tokens(token, length), rows) == [{token} if len(rows[0]) < length else set()] * len(rows)
 
 
 @given(rows=said, size=st.integers(1, 5))
@@ -67,4 +67,4 @@ def test_one_of_a_closed_set(allowed: list[list[int]], data: st.DataObject) -> N
         set(range(V)) - {each[length] for each in allowed if len(each) > length and each[:length] == row}
         for row in rows
     ]
-    assert forbidden(one_of(allowed), rows) == expected
+    assert forbidden(allowed_sequences(allowed), rows) == expected

@@ -14,7 +14,7 @@ from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.images import open_image, pixels
 from vlrnn.data.records import Example, open_split, write_dataset
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
 
@@ -22,7 +22,7 @@ from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
 class Trainer:
     """As much of a Trainer as a data module asks."""
 
-    def __init__(self, encoder: CNNEncoder) -> None:
+    def __init__(self, encoder: TorchvisionEncoder) -> None:
         self.lightning_module = nn.Module()
         self.lightning_module.encoder = encoder
         self.strategy = self.state = self
@@ -31,7 +31,7 @@ class Trainer:
         self.world_size, self.global_rank = 1, 0
 
 
-def attached(data: VisionLanguageData, encoder: CNNEncoder) -> VisionLanguageData:
+def attached(data: VisionLanguageData, encoder: TorchvisionEncoder) -> VisionLanguageData:
     data.trainer = Trainer(encoder)  # type: ignore[assignment]
     data.prepare_data()
     data.setup("fit")
@@ -39,8 +39,8 @@ def attached(data: VisionLanguageData, encoder: CNNEncoder) -> VisionLanguageDat
 
 
 @pytest.fixture
-def encoder(classifier_file: Path) -> CNNEncoder:
-    return CNNEncoder("mobilenet_v3_small", str(classifier_file))
+def encoder(classifier_file: Path) -> TorchvisionEncoder:
+    return TorchvisionEncoder("mobilenet_v3_small", str(classifier_file))
 
 
 def test_vocabulary_is_counted_on_train_alone(dataset: Path) -> None:
@@ -55,7 +55,7 @@ def test_vocabulary_is_counted_on_train_alone(dataset: Path) -> None:
 
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_batches(dataset: Path, encoder: CNNEncoder, tmp_path: Path, cached: bool, num_workers: int) -> None:
+def test_batches(dataset: Path, encoder: TorchvisionEncoder, tmp_path: Path, cached: bool, num_workers: int) -> None:
     cache = str(tmp_path) if cached else None
     data = VisionLanguageData(str(dataset), batch_size=3, min_count=1, cache=cache, num_workers=num_workers)
     attached(data, encoder)
@@ -67,15 +67,15 @@ def test_batches(dataset: Path, encoder: CNNEncoder, tmp_path: Path, cached: boo
         items = len(batch.examples)
         if cached:
             assert batch.images is None
-            assert batch.regions.shape == (items, encoder.count, encoder.width)
+            assert batch.regions.shape == (items, encoder.num_regions, encoder.feature_dim)
         else:
             assert batch.regions is None
-            assert batch.images.shape == (items, 3, encoder.size, encoder.size)
+            assert batch.images.shape == (items, 3, encoder.image_size, encoder.image_size)
             assert batch.images.dtype == torch.uint8
-            expected = pixels(open_image(dataset / batch.examples[-1].image), encoder.size)
+            expected = pixels(open_image(dataset / batch.examples[-1].image), encoder.image_size)
             assert torch.equal(batch.images[-1], torch.from_numpy(expected))
-        assert batch.image_of.tolist() == [index for index in range(items) for _ in range(2)]
-        for row, index in enumerate(batch.image_of.tolist()):
+        assert batch.image_index.tolist() == [index for index in range(items) for _ in range(2)]
+        for row, index in enumerate(batch.image_index.tolist()):
             caption = batch.examples[index].captions[row - 2 * index]
             ids = [BOS, *data.vocabulary.encode(tokenize(caption)), EOS]
             filled = batch.tokens[row].tolist()
@@ -83,7 +83,7 @@ def test_batches(dataset: Path, encoder: CNNEncoder, tmp_path: Path, cached: boo
         assert (batch.tokens != PAD).any(0).all()  # no wider than needed
 
 
-def test_train_is_shuffled_and_the_others_are_not(dataset: Path, encoder: CNNEncoder) -> None:
+def test_train_is_shuffled_and_the_others_are_not(dataset: Path, encoder: TorchvisionEncoder) -> None:
     data = attached(VisionLanguageData(str(dataset), batch_size=20), encoder)
     orders = {tuple(example.id for example in next(iter(data.train_dataloader())).examples) for _ in range(4)}
     assert len(orders) > 1
@@ -92,7 +92,9 @@ def test_train_is_shuffled_and_the_others_are_not(dataset: Path, encoder: CNNEnc
         assert list(batch.examples) == list(open_split(dataset, split))
 
 
-def test_captions_are_drawn_anew(make_dataset: Callable[..., Path], tmp_path: Path, encoder: CNNEncoder) -> None:
+def test_captions_are_drawn_anew(
+    make_dataset: Callable[..., Path], tmp_path: Path, encoder: TorchvisionEncoder
+) -> None:
     """In training as many as asked for, others each time; elsewhere all."""
     folder = make_dataset(tmp_path / "squares", (9, 3))
     data = attached(VisionLanguageData(str(folder), captions_per_image=1, min_count=1, batch_size=20), encoder)
@@ -101,21 +103,21 @@ def test_captions_are_drawn_anew(make_dataset: Callable[..., Path], tmp_path: Pa
     drawn: dict[object, set[tuple[int, ...]]] = {}
     for _ in range(8):
         (batch,) = data.train_dataloader()
-        assert sorted(batch.image_of.tolist()) == list(range(9))
-        for image, row in zip(batch.image_of.tolist(), batch.tokens.tolist(), strict=True):
+        assert sorted(batch.image_index.tolist()) == list(range(9))
+        for image, row in zip(batch.image_index.tolist(), batch.tokens.tolist(), strict=True):
             drawn.setdefault(batch.examples[image].id, set()).add(tuple(id for id in row if id))
     assert max(map(len, drawn.values())) > 1
 
 
 def test_a_single_image_cannot_be_scored(
-    make_dataset: Callable[..., Path], tmp_path: Path, encoder: CNNEncoder
+    make_dataset: Callable[..., Path], tmp_path: Path, encoder: TorchvisionEncoder
 ) -> None:
     folder = make_dataset(tmp_path / "squares", (4, 1))
     with pytest.raises(UserError, match=r"val\.jsonl.*two images at least"):
         attached(VisionLanguageData(str(folder)), encoder)
 
 
-def test_long_captions_are_cut_and_rare_words_unknown(dataset: Path, encoder: CNNEncoder) -> None:
+def test_long_captions_are_cut_and_rare_words_unknown(dataset: Path, encoder: TorchvisionEncoder) -> None:
     data = attached(VisionLanguageData(str(dataset), min_count=16, max_length=4, batch_size=20), encoder)
     (batch,) = data.train_dataloader()
     assert batch.tokens.shape == (16, 5)
@@ -130,23 +132,23 @@ def item(captions: list[list[int]]) -> Item:
 def test_collate_of_uneven_captions() -> None:
     batch = collate([item([[1, 5, 2]]), item([]), item([[1, 2], [1, 6, 7, 2]])])
     assert batch.tokens.tolist() == [[1, 5, 2, 0], [1, 2, 0, 0], [1, 6, 7, 2]]
-    assert batch.image_of.tolist() == [0, 2, 2]
+    assert batch.image_index.tolist() == [0, 2, 2]
     assert batch.images.shape == (3, 3, 4, 4)
 
 
 def test_collate_without_any_caption() -> None:
     batch = collate([item([]), item([])])
-    assert batch.tokens.shape[0] == batch.image_of.shape[0] == 0
-    assert batch.tokens.dtype == batch.image_of.dtype == torch.long
+    assert batch.tokens.shape[0] == batch.image_index.shape[0] == 0
+    assert batch.tokens.dtype == batch.image_index.dtype == torch.long
 
 
-def test_batches_move(dataset: Path, encoder: CNNEncoder) -> None:
+def test_batches_move(dataset: Path, encoder: TorchvisionEncoder) -> None:
     (batch,) = attached(VisionLanguageData(str(dataset), batch_size=20), encoder).train_dataloader()
     moved = batch.to("meta")
     assert moved.regions is None
     assert moved.images.is_meta
     assert moved.tokens is batch.tokens  # words stay
-    assert moved.image_of is batch.image_of
+    assert moved.image_index is batch.image_index
     assert moved.examples == batch.examples
 
 
@@ -158,7 +160,7 @@ def test_examples_travel_to_workers(dataset: Path) -> None:
     assert len(sent) < 2000
 
 
-def test_image_root(dataset: Path, tmp_path: Path, encoder: CNNEncoder) -> None:
+def test_image_root(dataset: Path, tmp_path: Path, encoder: TorchvisionEncoder) -> None:
     """Images may lie elsewhere, as `dataset.json` or the user says."""
     splits = {split: list(open_split(dataset, split)) for split in ("train", "val")}
     write_dataset(tmp_path, splits, name="n", source="s", licence="l", image_root=str(dataset))
@@ -168,7 +170,9 @@ def test_image_root(dataset: Path, tmp_path: Path, encoder: CNNEncoder) -> None:
     assert VisionLanguageData(str(tmp_path), image_root="other").locate("a.png") == Path("other/a.png")
 
 
-def test_splits_that_are_not_there(make_dataset: Callable[..., Path], tmp_path: Path, encoder: CNNEncoder) -> None:
+def test_splits_that_are_not_there(
+    make_dataset: Callable[..., Path], tmp_path: Path, encoder: TorchvisionEncoder
+) -> None:
     folder = make_dataset(tmp_path / "squares", (9, 3))
     data = attached(VisionLanguageData(str(folder), cache=str(tmp_path / "cache")), encoder)
     assert data.splits == ["train", "val"]
@@ -193,7 +197,9 @@ def test_wrong_settings_are_refused(dataset: Path, wrong: dict[str, int]) -> Non
         VisionLanguageData(str(dataset), **wrong)
 
 
-def test_an_unreadable_image_is_named(make_dataset: Callable[..., Path], tmp_path: Path, encoder: CNNEncoder) -> None:
+def test_an_unreadable_image_is_named(
+    make_dataset: Callable[..., Path], tmp_path: Path, encoder: TorchvisionEncoder
+) -> None:
     folder = make_dataset(tmp_path / "squares")
     (folder / "images" / "red_top.png").write_bytes(b"")
     for workers in (0, 1):

@@ -4,18 +4,29 @@ import pytest
 import torch
 
 from vlrnn.errors import UserError
-from vlrnn.training.objectives.answers import Guess, LogitLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
+from vlrnn.training.objectives.answers import (
+    AnswerLogits,
+    LogitObjective,
+    MajorityCrossEntropy,
+    SampledCrossEntropy,
+    SoftScores,
+    Targets,
+)
 from vlrnn.training.objectives.debiasing import BiasProduct, Debiased, LearnedMixin, Reweighting, RUBi
 
 Q, F, A = 5, 4, 3
 LOSSES = {"reweighting": Reweighting, "bias-product": BiasProduct, "learned-mixin": LearnedMixin, "rubi": RUBi}
-INNER: dict[str, type[LogitLoss]] = {"soft": SoftAnswers, "majority": MajorityAnswer, "sampled": SampledAnswer}
+INNER: dict[str, type[LogitObjective]] = {
+    "soft": SoftScores,
+    "majority": MajorityCrossEntropy,
+    "sampled": SampledCrossEntropy,
+}
 
 
-def guess(questions: int = 2) -> Guess:
+def guess(questions: int = 2) -> AnswerLogits:
     torch.manual_seed(0)
     shapes = ((questions, A), (questions, Q), (questions, F))
-    return Guess(*(torch.randn(shape, requires_grad=True) for shape in shapes))
+    return AnswerLogits(*(torch.randn(shape, requires_grad=True) for shape in shapes))
 
 
 TARGETS = Targets(
@@ -44,7 +55,7 @@ def test_every_parameter_of_a_loss_learns_and_no_question_teaches_nothing(name: 
     assert all(parameter.grad is not None for parameter in loss.parameters())
     unknown = Targets(torch.zeros(2, A), torch.zeros(2, A), TARGETS.prior)
     nothing = loss(guess(), unknown)
-    assert (nothing.total, nothing.words) == (0, 0)
+    assert (nothing.total, nothing.count) == (0, 0)
 
 
 def test_reweighting_is_its_formula() -> None:
@@ -54,7 +65,7 @@ def test_reweighting_is_its_formula() -> None:
     weights = [1 - (0.7 * 0.9 + 0.1), 1 - 0.1]  # of the frequent answer, and of one that never was right
     literal = -(weights[0] * log_probs[0, 1] + weights[1] * log_probs[1, 2])
     assert loss.total.item() == pytest.approx(literal.item(), abs=1e-6)
-    assert loss.words.item() == pytest.approx(sum(weights), abs=1e-6)
+    assert loss.count.item() == pytest.approx(sum(weights), abs=1e-6)
 
 
 def test_the_bias_product_is_the_product_of_probabilities() -> None:
@@ -65,14 +76,14 @@ def test_the_bias_product_is_the_product_of_probabilities() -> None:
     assert BiasProduct(smoothing=0.3)(said, TARGETS).total.item() == pytest.approx(literal.item(), abs=1e-5)
     yes, bias = said.logits.sigmoid(), prior
     both = yes * bias / (yes * bias + (1 - yes) * (1 - bias))  # of an answer that is right or not, for itself
-    literal = -(TARGETS.worth * both.log() + (1 - TARGETS.worth) * (1 - both).log()).sum()
-    loss = BiasProduct(SoftAnswers(), smoothing=0.3)(said, TARGETS)
+    literal = -(TARGETS.soft_scores * both.log() + (1 - TARGETS.soft_scores) * (1 - both).log()).sum()
+    loss = BiasProduct(SoftScores(), smoothing=0.3)(said, TARGETS)
     assert loss.total.item() == pytest.approx(literal.item(), abs=1e-5)
 
 
 def test_the_learned_mixin_is_its_formula() -> None:
     said = guess()
-    loss = LearnedMixin(smoothing=0.3, entropy=2.0).build(Q, F, A)
+    loss = LearnedMixin(smoothing=0.3, entropy_weight=2.0).build(Q, F, A)
     trust = (said.fused @ loss.trust.weight.T + loss.trust.bias).exp().add(1).log()
     log_prior = (0.7 * TARGETS.prior + 0.3 / A).log()  # type: ignore[operator]
     mixed = (said.logits.log_softmax(-1) + trust * log_prior).softmax(-1)
@@ -83,7 +94,7 @@ def test_the_learned_mixin_is_its_formula() -> None:
 
 def test_rubi_is_its_formula_and_leaves_the_question_encoder_alone() -> None:
     said = guess()
-    loss = RUBi(hidden=7, weight=0.5).build(Q, F, A)
+    loss = RUBi(hidden_size=7, weight=0.5).build(Q, F, A)
     mask = loss.mask(said.question)
     masked = (said.logits * mask.sigmoid()).log_softmax(-1)
     blind = loss.blind_logits(mask).log_softmax(-1)
@@ -107,8 +118,8 @@ def test_without_a_prior_it_says_so(name: str) -> None:
 def test_a_bias_that_explains_all_leaves_nothing_to_learn() -> None:
     """Where the prior tells the answer, its product with the model moves the model less than the plain loss does."""
     moved = {}
-    for name, loss in (("plain", MajorityAnswer()), ("product", BiasProduct(smoothing=0.01))):
-        said = Guess(torch.zeros(1, A, requires_grad=True), torch.zeros(1, Q), torch.zeros(1, F))
+    for name, loss in (("plain", MajorityCrossEntropy()), ("product", BiasProduct(smoothing=0.01))):
+        said = AnswerLogits(torch.zeros(1, A, requires_grad=True), torch.zeros(1, Q), torch.zeros(1, F))
         loss(said, Targets(*(each[:1] for each in TARGETS if each is not None))).total.backward()
         assert said.logits.grad is not None
         moved[name] = said.logits.grad.norm().item()

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vlrnn.generation.generate import score_sequences, search_step
-from vlrnn.generation.search import Decoding, search
+from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.nn.attention import DotAttention, SoftAttention
-from vlrnn.nn.batching import Tree, map_tree, select
+from vlrnn.nn.batching import Tree, index_rows, map_tree
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.nn.decoders.ensemble import Ensemble
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
@@ -52,20 +52,22 @@ class Plain(Decoder):
 
 CELLS: dict[str, Callable[[], Recurrence]] = {
     **{name: partial(cell, H) for name, cell in every_cell.KINDS.items()},
-    "gru": lambda: GRU(width=H),
-    "lstm": lambda: LSTM(width=H),
+    "gru": lambda: GRU(hidden_size=H),
+    "lstm": lambda: LSTM(hidden_size=H),
 }
 DECODERS = {
-    "show-and-tell": lambda cell: ShowAndTell(cell, embedding=E),
-    "show-attend-tell": lambda cell: ShowAttendTell(cell, SoftAttention(A), embedding=E),
-    "show-attend-tell-projected": lambda cell: ShowAttendTell(cell, SoftAttention(A), embedding=E, region_width=9),
+    "show-and-tell": lambda cell: ShowAndTell(cell, embedding_dim=E),
+    "show-attend-tell": lambda cell: ShowAttendTell(cell, SoftAttention(A), embedding_dim=E),
+    "show-attend-tell-projected": lambda cell: ShowAttendTell(cell, SoftAttention(A), embedding_dim=E, region_dim=9),
     "show-attend-tell-placed": lambda cell: ShowAttendTell(
-        cell, DotAttention(A), embedding=E, region_width=9, frequencies=2, query_word=True
+        cell, DotAttention(A), embedding_dim=E, region_dim=9, position_frequencies=2, attend_with_word=True
     ),
-    "ensemble": lambda cell: Ensemble([ShowAndTell(deepcopy(cell), embedding=E), ShowAndTell(cell, embedding=E)]),
-    "ensemble-attends": lambda cell: Ensemble([ShowAttendTell(cell, SoftAttention(A), embedding=E)]),
+    "ensemble": lambda cell: Ensemble(
+        [ShowAndTell(deepcopy(cell), embedding_dim=E), ShowAndTell(cell, embedding_dim=E)]
+    ),
+    "ensemble-attends": lambda cell: Ensemble([ShowAttendTell(cell, SoftAttention(A), embedding_dim=E)]),
     "plain": lambda cell: Plain(),
-    "language-model": lambda cell: RecurrentLanguageModel(cell, embedding=E, dropout=0.5),
+    "language-model": lambda cell: RecurrentLanguageModel(cell, embedding_dim=E, dropout=0.5),
 }
 every = [pytest.mark.parametrize("decoder", list(DECODERS)), pytest.mark.parametrize("cell", list(every_cell.KINDS))]
 ATTENDING = [name for name in DECODERS if "attend" in name]
@@ -110,7 +112,7 @@ def test_teacher_forcing_is_step_by_step(decoder: str, cell: str) -> None:
     logits = scores(built, tokens, built.prepare(known), image_index)
     assert logits.shape == (len(image_index), T, V)
     for row, image in enumerate(image_index.tolist()):
-        memory = built.prepare(select(known, torch.tensor([image])))
+        memory = built.prepare(index_rows(known, torch.tensor([image])))
         state = built.init_state(memory)
         for time in range(T):
             output, state = built.step(tokens[row, time].view(1, 1), state, memory)
@@ -127,7 +129,7 @@ def test_conditions_are_of_rows_and_the_memory_of_images(decoder: str, cell: str
     memory = built.prepare(known)
     logits = scores(built, tokens, memory, image_index, condition)
     for row, image in enumerate(image_index.tolist()):
-        own = select(memory, torch.tensor([image]))
+        own = index_rows(memory, torch.tensor([image]))
         state = built.init_state(own, condition[row].view(1, 1, -1))
         for time in range(T):
             output, state = built.step(tokens[row, time].view(1, 1), state, own)
@@ -148,11 +150,11 @@ def test_gradients_reach_every_parameter_of_conditions(decoder: str) -> None:
 def test_greedy_search_is_the_literal_loop(decoder: str, cell: str) -> None:
     built = make(decoder, cell)
     memory = built.prepare(context())
-    settings = Decoding(max_new_tokens=T)
+    settings = GenerationConfig(max_new_tokens=T)
     state = built.init_state(memory)
     found = search(search_step(built), state, memory, settings, bos=BOS, eos=EOS, forbidden=FORBIDDEN)
     for image in range(B):
-        own = select(memory, torch.tensor([image]))
+        own = index_rows(memory, torch.tensor([image]))
         state, token = built.init_state(own), BOS
         for place in range(int(found.lengths[image])):
             output, state = built.step(torch.tensor([[token]]), state, own)
@@ -172,7 +174,7 @@ def test_a_beam_as_wide_as_the_space_is_brute_force(decoder: str, cell: str) -> 
     words = [token for token in range(V) if token not in (*FORBIDDEN, EOS)]
     sentences = [[EOS], *([first, second] for first in words for second in (EOS, *words))]
     wide = len(sentences) + 5
-    settings = Decoding(num_beams=wide, num_return_sequences=wide, max_new_tokens=2, length_penalty=0.7)
+    settings = GenerationConfig(num_beams=wide, num_return_sequences=wide, max_new_tokens=2, length_penalty=0.7)
     state = built.init_state(memory)
     found = search(search_step(built), state, memory, settings, bos=BOS, eos=EOS, forbidden=FORBIDDEN)
     tokens = torch.tensor([[*each, 0][:2] for each in sentences])
@@ -192,7 +194,7 @@ def test_a_beam_as_wide_as_the_space_is_brute_force(decoder: str, cell: str) -> 
 def test_the_graph_of_what_is_drawn_is_kept_on_request(decoder: str) -> None:
     """The gradient of the log probabilities of drawn sentences is that of teacher forcing on them."""
     built, known = make(decoder, "gru"), context()
-    settings = Decoding(temperature=1.0, num_return_sequences=K, max_new_tokens=T)
+    settings = GenerationConfig(temperature=1.0, num_return_sequences=K, max_new_tokens=T)
 
     def draw(keep_graph: bool) -> tuple[Tensor, Tensor, Tensor]:
         memory = built.prepare(known)
@@ -263,7 +265,7 @@ def test_beams_are_each_alone(decoder: str, cell: str) -> None:
     state = map_tree(lambda leaf: leaf.repeat_interleave(K, 0), built.init_state(memory))
     tokens = torch.randint(1, V, (T, B, K))
     alone = {
-        (b, k): (built.init_state(select(memory, torch.tensor([b]))), select(memory, torch.tensor([b])))
+        (b, k): (built.init_state(index_rows(memory, torch.tensor([b]))), index_rows(memory, torch.tensor([b])))
         for b in range(B)
         for k in range(K)
     }
@@ -284,7 +286,7 @@ def test_finished_images_can_leave(decoder: str, cell: str) -> None:
     tokens = torch.randint(1, V, (B, 1))
     _, state = built.step(tokens, built.init_state(memory), memory)
     rows = torch.tensor([3, 1])
-    kept, _ = built.step(tokens[rows], select(state, rows), select(memory, rows))
+    kept, _ = built.step(tokens[rows], index_rows(state, rows), index_rows(memory, rows))
     close(kept.hidden, built.step(tokens, state, memory)[0].hidden[rows])
 
 
@@ -400,12 +402,12 @@ def test_show_and_tell_is_the_paper() -> None:
     tokens = torch.randint(1, V, (1, T))
     logits = scores(built, tokens, built.prepare(known), torch.zeros(1, dtype=torch.long))
     inputs = torch.cat([built.image(known.pooled)[:, None], built.embedding(tokens)], 1)
-    outputs, _ = built.recurrence.scan(inputs, built.recurrence.initial_state(1))
+    outputs, _ = built.recurrence(inputs, built.recurrence.initial_state(1))
     close(logits, built.score(outputs[:, 1:]))
 
 
 def test_an_ensemble_averages_probabilities_and_each_hears_its_own_question() -> None:
-    alone = [ShowAndTell(GRU(width=H), embedding=E).build(V, D, 3).eval() for _ in range(2)]
+    alone = [ShowAndTell(GRU(hidden_size=H), embedding_dim=E).build(V, D, 3).eval() for _ in range(2)]
     together = Ensemble(alone).eval()
     known, questions = context(), torch.randn(B, 6)
     tokens, image_index = torch.randint(1, V, (B, T)), torch.arange(B)
@@ -418,7 +420,9 @@ def test_an_ensemble_averages_probabilities_and_each_hears_its_own_question() ->
 
 
 def test_an_ensemble_tells_where_its_members_look_on_average() -> None:
-    alone = [ShowAttendTell(LSTM(width=H), SoftAttention(A), embedding=E).build(V, D).eval() for _ in range(2)]
+    alone = [
+        ShowAttendTell(LSTM(hidden_size=H), SoftAttention(A), embedding_dim=E).build(V, D).eval() for _ in range(2)
+    ]
     tokens, image_index, known = torch.randint(1, V, (B, T)), torch.arange(B), context()
     looked = [each(tokens, each.prepare(known), image_index).attention for each in (*alone, Ensemble(alone).eval())]
     close(looked[2], (looked[0] + looked[1]) / 2)

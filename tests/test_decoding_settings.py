@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vlrnn.errors import UserError
-from vlrnn.generation.search import Decoding
+from vlrnn.generation.search import GenerationConfig
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ from vlrnn.generation.search import Decoding
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError) as told:
-        Decoding(**wrong)
+        GenerationConfig(**wrong)
     assert "\n" not in str(told.value)
     assert any(name in str(told.value) for name in wrong)
     assert len(str(told.value)) < 200
@@ -88,18 +88,18 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     ids=str,
 )
 def test_what_is_allowed(right: dict[str, Any]) -> None:
-    assert Decoding(**right).describe().items() >= right.items()
+    assert GenerationConfig(**right).describe().items() >= right.items()
 
 
 def test_what_is_wrong_is_told_with_what_is_right() -> None:
     told = "num_beams must be a whole number from 1 to 1,000, not '5'"
     with pytest.raises(UserError, match=f"^{told}$"):
-        Decoding(num_beams="5")  # type: ignore[arg-type]
+        GenerationConfig(num_beams="5")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r'^early_stopping must be true, false or "never", not 3$'):
-        Decoding(early_stopping=3)  # type: ignore[arg-type]
+        GenerationConfig(early_stopping=3)  # type: ignore[arg-type]
 
 
 def test_settings_describe_themselves() -> None:
-    settings = Decoding(num_beams=3, length_penalty=0.7)
+    settings = GenerationConfig(num_beams=3, length_penalty=0.7)
     assert settings.describe()["num_beams"] == 3
-    assert Decoding(**settings.describe()) == settings
+    assert GenerationConfig(**settings.describe()) == settings

@@ -16,13 +16,13 @@ from vlrnn.data.records import open_split
 from vlrnn.demo.app import command_line, main
 from vlrnn.demo.models import load
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
-from vlrnn.nn.fusion import Product
-from vlrnn.nn.question_encoder import QuestionEncoder
-from vlrnn.nn.question_image import WholeImage
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
+from vlrnn.nn.fusion import ProductFusion
+from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
+from vlrnn.nn.question_image import MeanPool
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.text.answer_vocabulary import AnswerSet
+from vlrnn.text.answer_vocabulary import AnswerVocabulary
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.checkpoint import save_pretrained
 
@@ -35,9 +35,12 @@ def head(classifier_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("head") / "model"
     torch.manual_seed(0)
     vocabulary = Vocabulary.count([["is", "there", "a", "square", "what"]] * 3)
-    parts = QuestionEncoder(GRU(8), embedding=8), WholeImage(), Product(8)
+    parts = RecurrentQuestionEncoder(GRU(8), embedding_dim=8), MeanPool(), ProductFusion(8)
     task = ClassifierVQA(
-        vocabulary, AnswerSet(["yes", "no", "red"]), CNNEncoder("mobilenet_v3_small", str(classifier_file)), *parts
+        vocabulary,
+        AnswerVocabulary(["yes", "no", "red"]),
+        TorchvisionEncoder("mobilenet_v3_small", str(classifier_file)),
+        *parts,
     )
     save_pretrained(task, folder)
     return folder

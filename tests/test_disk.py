@@ -17,7 +17,7 @@ from vlrnn.cli import main
 from vlrnn.data.feature_cache import open_cache
 from vlrnn.errors import UserError, told_of_files
 from vlrnn.files import replacing
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.training.run_log import RunLog
 
 DATA_PREP = Path(__file__).parent.parent / "data_prep"
@@ -166,7 +166,7 @@ def test_a_cache_takes_its_place_ahead(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "posix_fallocate", refused, raising=False)
     with pytest.raises(UserError, match=r"regions\.npy: cannot be written: No space left on device; it takes 0\.0 MiB"):
-        open_cache(tmp_path / "cache", "train", NoImage(), {"a": tmp_path / "a.png"})
+        open_cache(tmp_path / "cache", "train", BlindEncoder(), {"a": tmp_path / "a.png"})
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 

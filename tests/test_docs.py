@@ -151,13 +151,13 @@ def _small(given: str) -> list[str]:
         return small
     small += ["--data.num_workers=0", "--data.min_count=1", "--data.cache=null"]
     if "blind" not in given and "baselines" not in given and "synthetic" not in given:
-        encoder: dict[str, Any] = {"name": "mobilenet_v3_small", "weights": "weights.safetensors", "size": 64}
+        encoder: dict[str, Any] = {"name": "mobilenet_v3_small", "weights": "weights.safetensors", "image_size": 64}
         if "encoders/timm" in given:
             encoder = {"name": "mobilenetv3_small_050", "weights": "timm.pth", "image_size": 64}
         elif "encoders/precomputed" in given:
             encoder = {"path": "regions.npz", "feature_dim": 4}
         elif "coco" in given:  # the one that is fine-tuned
-            encoder["trainable_from"] = "features.12"
+            encoder["finetune_from"] = "features.12"
         small += [f"--model.init_args.encoder.init_args.{key}={value}" for key, value in encoder.items()]
     if "vqa" in given:
         small += ["--data.min_answer_count=1"]
@@ -282,7 +282,7 @@ def test_the_cell_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytes
 @pytest.mark.parametrize("cell", ["gru", "fused"])
 def test_the_decoder_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
     merge = contributed["Merge"]
-    monkeypatch.setitem(test_decoders.DECODERS, "new", lambda cell: merge(cell, embedding=test_decoders.E))
+    monkeypatch.setitem(test_decoders.DECODERS, "new", lambda cell: merge(cell, embedding_dim=test_decoders.E))
     test_decoders.test_teacher_forcing_is_step_by_step("new", cell)
     test_decoders.test_greedy_search_is_the_literal_loop("new", cell)
     built, known = test_decoders.make("new", cell), test_decoders.context()
@@ -295,7 +295,7 @@ def test_the_decoder_keeps_the_laws(contributed: dict[str, Any], monkeypatch: py
 def test_the_encoder_gives_regions(contributed: dict[str, Any]) -> None:
     encoder = contributed["SmallCNN"]()
     context = encoder(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
-    assert context.regions.shape == (2, encoder.count, encoder.width) == (2, 64, 64)
+    assert context.regions.shape == (2, encoder.num_regions, encoder.feature_dim) == (2, 64, 64)
     assert context.boxes is not None
     assert not encoder.frozen
 

@@ -14,15 +14,22 @@ from vlrnn.data.records import Example, Prediction, open_split, write_records
 from vlrnn.data.synthetic.scenes import Scene, SceneObject
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Resampler
-from vlrnn.studies.dose_measures import Measured, measure_answers, measure_captions, objects_told, scene_of, tempts
-from vlrnn.studies.dose_response import Plan, dose_response, make_tests
+from vlrnn.studies.dose_measures import (
+    DoseMeasures,
+    measure_answers,
+    measure_captions,
+    objects_in_caption,
+    scene_of,
+    tempts,
+)
+from vlrnn.studies.dose_response import DoseResponsePlan, dose_response, make_tests
 from vlrnn.studies.jobs import keep_plan, train_and_test
 
 
 @pytest.fixture(scope="module")
 def tests_of_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "test"
-    make_tests(folder, Plan(train=1, test=40))
+    make_tests(folder, DoseResponsePlan(train=1, test=40))
     return folder
 
 
@@ -55,11 +62,11 @@ def scene(id: str, *shapes: str) -> Example:
 
 def test_objects_told_are_counted_by_colour_and_shape() -> None:
     there = scene_of(scene("a", "star", "ring", "cross"))
-    assert objects_told("a cyan star and a cyan ring and a red cross", there) == pytest.approx(2 / 3)
-    assert objects_told("a cyan star and a cyan star", there) == pytest.approx(2 / 5)  # there is one
-    assert objects_told("star cyan", there) == 0
-    assert objects_told("", there) == 0
-    assert objects_told("a small cyan ring , a cyan star and a cyan cross", there) == 1
+    assert objects_in_caption("a cyan star and a cyan ring and a red cross", there) == pytest.approx(2 / 3)
+    assert objects_in_caption("a cyan star and a cyan star", there) == pytest.approx(2 / 5)  # there is one
+    assert objects_in_caption("star cyan", there) == 0
+    assert objects_in_caption("", there) == 0
+    assert objects_in_caption("a small cyan ring , a cyan star and a cyan cross", there) == 1
 
 
 def said(run: Path, texts: dict[str, str]) -> Path:
@@ -103,12 +110,12 @@ def test_intervals_are_over_seeds_and_scenes() -> None:
     """Seeds that differ widen the interval, as do scenes that do."""
     same = np.ones((3, 200))
     resampler = Resampler(200, 500)
-    assert np.ptp(Measured(same, same[0]).share(resampler, (0,)).samples) == 0
+    assert np.ptp(DoseMeasures(same, same[0]).share(resampler, (0,)).samples) == 0
     by_seed = np.repeat([[0.0], [0.5], [1.0]], 200, 1)
-    samples = Measured(by_seed, same[0]).share(resampler, (0,)).samples
+    samples = DoseMeasures(by_seed, same[0]).share(resampler, (0,)).samples
     assert set(np.round(samples * 6)) == set(range(7))
     by_scene = np.tile(np.arange(200) % 2.0, (3, 1))
-    share = Measured(by_scene, same[0]).share(resampler, (0,))
+    share = DoseMeasures(by_scene, same[0]).share(resampler, (0,))
     assert share.value == 0.5
     assert share.samples.std() == pytest.approx(0.5 / 200**0.5, rel=0.15)
     assert share.less(share).samples.tolist() == [0.0] * 500
@@ -129,7 +136,7 @@ def test_intervals_are_over_seeds_and_scenes() -> None:
 )
 def test_plans_that_cannot_be(change: dict[str, object], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        Plan(**change)  # type: ignore[arg-type]
+        DoseResponsePlan(**change)  # type: ignore[arg-type]
 
 
 def test_a_folder_holds_one_plan(tmp_path: Path) -> None:
@@ -142,7 +149,7 @@ def test_a_folder_holds_one_plan(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_one_process(monkeypatch)
-    plan = Plan(biases=(0.0, 1.0), seeds=1, train=60, test=30)
+    plan = DoseResponsePlan(biases=(0.0, 1.0), seeds=1, train=60, test=30)
     first = dose_response(tmp_path, plan)
     runs = tmp_path / "runs"
     assert {run.name for run in runs.iterdir()} == {

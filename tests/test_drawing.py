@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from random_language import Table, V, same, sentences
 from torch import Tensor
 
-from vlrnn.generation.search import Decoding, search
+from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.nn.batching import Tree
 
 
 def test_a_seed_gives_the_same_again() -> None:
     table = Table(items=3)
-    settings = Decoding(temperature=1.0, num_return_sequences=5, max_new_tokens=6)
+    settings = GenerationConfig(temperature=1.0, num_return_sequences=5, max_new_tokens=6)
     first, second, third = (table.search(settings, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.tokens, second.tokens)
     assert torch.equal(first.scores, second.scores)
@@ -27,8 +27,8 @@ def test_a_seed_gives_the_same_again() -> None:
 def test_drawing_narrowly_is_greedy(extra: dict[str, float]) -> None:
     table = Table(items=5)
     temperature = 1.0 if extra else 1e-6
-    drawn = table.search(Decoding(temperature=temperature, max_new_tokens=8, **extra))
-    greedy = table.search(Decoding(max_new_tokens=8))
+    drawn = table.search(GenerationConfig(temperature=temperature, max_new_tokens=8, **extra))
+    greedy = table.search(GenerationConfig(max_new_tokens=8))
     for item in range(5):
         same(sentences(drawn, item), sentences(greedy, item))
 
@@ -37,7 +37,7 @@ def test_drawing_narrowly_is_greedy(extra: dict[str, float]) -> None:
 @pytest.mark.parametrize("forbidden", [(), (0,)])
 def test_frequencies_are_the_distribution(temperature: float, forbidden: tuple[int, ...]) -> None:
     table, draws, rows = Table(items=2), 20_000, 20
-    settings = Decoding(temperature=temperature, num_return_sequences=draws // rows, max_new_tokens=2)
+    settings = GenerationConfig(temperature=temperature, num_return_sequences=draws // rows, max_new_tokens=2)
     for item in range(2):
         again = torch.full((rows,), item)
         found = table.search(settings, again, forbidden=forbidden, generator=torch.Generator().manual_seed(item))
@@ -52,7 +52,7 @@ def test_frequencies_are_the_distribution(temperature: float, forbidden: tuple[i
 @given(seed=st.integers(0, 1000), top_k=st.integers(0, V), top_p=st.floats(0.05, 1.0))
 def test_top_k_and_top_p_never_draw_outside(seed: int, top_k: int, top_p: float) -> None:
     table = Table(items=1, seed=seed)
-    settings = Decoding(temperature=1.3, top_k=top_k, top_p=top_p, num_return_sequences=200, max_new_tokens=1)
+    settings = GenerationConfig(temperature=1.3, top_k=top_k, top_p=top_p, num_return_sequences=200, max_new_tokens=1)
     drawn = set(table.search(settings).tokens.flatten().tolist())
     probs = (table.log_probs(0, ()) / 1.3).softmax(-1)
     ranked = probs.argsort(descending=True).tolist()
@@ -68,7 +68,7 @@ def test_top_k_and_top_p_never_draw_outside(seed: int, top_k: int, top_p: float)
 
 def test_what_is_drawn_is_scored_by_the_model() -> None:
     table = Table(items=2)
-    found = table.search(Decoding(temperature=3.0, top_k=3, num_return_sequences=6, max_new_tokens=5))
+    found = table.search(GenerationConfig(temperature=3.0, top_k=3, num_return_sequences=6, max_new_tokens=5))
     for item in range(2):
         for score, words in sentences(found, item):
             total = sum(float(table.log_probs(item, words[:at])[word]) for at, word in enumerate(words))
@@ -83,7 +83,7 @@ def test_top_p_is_taken_of_what_top_k_left() -> None:
         return probs.log().expand(*tokens.shape, -1), state
 
     def drawn(**more: Any) -> set[int]:
-        settings = Decoding(temperature=1.0, num_return_sequences=500, max_new_tokens=1, **more)
+        settings = GenerationConfig(temperature=1.0, num_return_sequences=500, max_new_tokens=1, **more)
         found = search(step, torch.zeros(1, 1), torch.zeros(1, 1), settings, bos=1, eos=2)
         return set(found.tokens.flatten().tolist())
 
@@ -97,7 +97,7 @@ def test_top_p_is_taken_of_what_top_k_left() -> None:
 def test_what_is_no_number_is_not_drawn() -> None:
     table = Table(items=2)
     table.scores[0] = math.nan
-    found = table.search(Decoding(temperature=1.0, num_return_sequences=3, max_new_tokens=4))
+    found = table.search(GenerationConfig(temperature=1.0, num_return_sequences=3, max_new_tokens=4))
     assert found.lengths[0].tolist() == [0, 0, 0]
     assert found.scores[0].isneginf().all()
     assert (found.lengths[1] > 0).all()

@@ -15,25 +15,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.cli import main
-from vlrnn.nn.attention import DotAttention, RegionMap
+from vlrnn.nn.attention import DotAttention, RegionProjection
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mutan, Product
-from vlrnn.nn.question_encoder import Mean, QuestionEncoder
-from vlrnn.nn.recurrent.base import Layered, Recurrence
+from vlrnn.nn.fusion import MLB, Concatenation, Fusion, Mutan, ProductFusion, SumFusion
+from vlrnn.nn.question_encoder import MeanOverTime, RecurrentQuestionEncoder
+from vlrnn.nn.recurrent.base import LayeredRecurrence, Recurrence
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.nn.recurrent.wrappers import ResidualStack
 from vlrnn.nn.sequence_classifier import SequenceClassifier
 from vlrnn.report.charts import probe_picture
-from vlrnn.report.sections import Probed
+from vlrnn.report.sections import ProbeSection
 from vlrnn.studies.cells.dropout import (
     CONVENTIONS,
     NONLINEARITIES,
-    Plan,
-    beside,
+    DropoutPlan,
     between_layers,
+    compare_theory,
     drop_state,
     dropout,
     mean_behind,
@@ -118,7 +118,7 @@ def test_what_is_left_of_a_state() -> None:
 def test_states_are_held_beside_each_other_row_by_row() -> None:
     dropped, clean = torch.randn(2, 3, 4, 5).double()
     dropped[0, 0] = 0
-    found = beside(dropped, clean)
+    found = compare_theory(dropped, clean)
     for step in range(3):
         cosines = F.cosine_similarity(dropped[step], clean[step]).square()
         assert found.alike[step] == pytest.approx(cosines.mean().item())
@@ -126,7 +126,7 @@ def test_states_are_held_beside_each_other_row_by_row() -> None:
         assert found.mean[step] == pytest.approx(np.mean(sizes))
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "min-gru", "residual-stack:cell=gru"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "min-gru", "residual-stack:recurrence=gru"])
 def test_between_layers_the_first_loses_nothing(cell: str) -> None:
     torch.manual_seed(0)
     first, second = between_layers(cell, 0.5, 8, 16)
@@ -138,7 +138,7 @@ def test_between_layers_the_first_loses_nothing(cell: str) -> None:
 
 def test_theory_stands_beside_what_is_measured() -> None:
     threads = torch.get_num_threads()
-    found = dropout(Plan(rates=(0.0, 0.4), steps=4, width=64, draws=6), resamples=50)
+    found = dropout(DropoutPlan(rates=(0.0, 0.4), steps=4, width=64, draws=6), resamples=50)
     for group, rows in found.baselines["theory"].items():
         for row, expected in rows.items():
             score = found.scores[group][row]["value"]
@@ -176,7 +176,7 @@ def through(recurrence: Recurrence, by_steps: bool) -> Callable[[int], Tensor]:
     def say(copies: int) -> Tensor:
         many, state = xs.expand(copies, -1, -1), recurrence.initial_state(copies)
         if not by_steps:
-            return recurrence.scan(many, state)[0]
+            return recurrence(many, state)[0]
         said = []
         for x in many.unbind(1):
             each, state = recurrence.step(x, state)
@@ -191,7 +191,7 @@ def through(recurrence: Recurrence, by_steps: bool) -> Callable[[int], Tensor]:
 def test_fused_cells_drop_between_layers_what_they_make_up_for(cell: str, by_steps: bool) -> None:
     """Numbers so small that the second layer is linear in what it is given, to four digits."""
     torch.manual_seed(0)
-    recurrence = every_cell.FUSED[cell](D, layers=2, dropout=P).build(D)
+    recurrence = every_cell.FUSED[cell](D, num_layers=2, dropout=P).build(D)
     for name in ("weight_ih_l1", "weight_hh_l1"):
         recurrence.kernel.get_parameter(name).data *= 1e-4
     if cell == "rnn-relu":
@@ -206,9 +206,9 @@ def test_our_cells_drop_between_layers_what_they_make_up_for(
 ) -> None:
     """The second layer is made to say what it hears."""
     torch.manual_seed(0)
-    recurrence = every_cell.CELLS[cell](D, layers=2, dropout=P).build(D)
-    second = recurrence.stack[1] if isinstance(recurrence, Layered) else recurrence.cells[1]
-    monkeypatch.setattr(second, "scan", lambda xs, state, *_: (xs, state))
+    recurrence = every_cell.CELLS[cell](D, num_layers=2, dropout=P).build(D)
+    second = recurrence.stack[1] if isinstance(recurrence, LayeredRecurrence) else recurrence.cells[1]
+    monkeypatch.setattr(second, "forward", lambda xs, state, *_: (xs, state))
     monkeypatch.setattr(second, "step", lambda x, state: (x, state))
     same_on_average(recurrence, through(recurrence, by_steps))
 
@@ -216,7 +216,7 @@ def test_our_cells_drop_between_layers_what_they_make_up_for(
 class Echo(Recurrence):
     """Says what it hears, so that what stands around a recurrence is linear."""
 
-    width = D
+    hidden_size = D
 
     def build(self, input_width: int) -> "Echo":
         return self
@@ -227,7 +227,7 @@ class Echo(Recurrence):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return x, x
 
-    def scan(self, xs: Tensor, state: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, xs: Tensor, state: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return xs, xs[:, -1]
 
     def cell_state(self, state: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ TOKENS = torch.tensor([[4, 5, 6]])
 def test_decoders_drop_words_and_outputs_that_they_make_up_for(decoder: type) -> None:
     torch.manual_seed(0)
     attention = () if decoder is ShowAndTell else (DotAttention(4),)
-    built = decoder(GRU(D), *attention, embedding=D, dropout=P).build(9, D)
+    built = decoder(GRU(D), *attention, embedding_dim=D, dropout=P).build(9, D)
     same_on_average(built, lambda copies: built._embed(TOKENS.expand(copies, -1)))
     output = torch.randn(1, D if decoder is ShowAndTell else 3 * D)
     same_on_average(built, lambda copies: built.logits(output.expand(copies, -1)))
@@ -252,19 +252,21 @@ def test_decoders_drop_words_and_outputs_that_they_make_up_for(decoder: type) ->
 
 def test_readers_drop_words_and_outputs_that_they_make_up_for() -> None:
     torch.manual_seed(0)
-    stream = RecurrentLanguageModel(Echo(), embedding=D, dropout=P).build(9)
+    stream = RecurrentLanguageModel(Echo(), embedding_dim=D, dropout=P).build(9)
 
     def scores(copies: int) -> Tensor:
         memory, tokens = stream.empty_memory(copies), TOKENS.expand(copies, -1)
         return stream.logits(stream(tokens, memory, torch.arange(copies)).hidden)
 
     same_on_average(stream, scores)
-    questions = QuestionEncoder(Echo(), embedding=D, dropout=P, norm=False).build([str(each) for each in range(9)])
+    questions = RecurrentQuestionEncoder(Echo(), embedding_dim=D, dropout=P, layer_norm=False).build(
+        [str(each) for each in range(9)]
+    )
     same_on_average(questions, lambda copies: questions(TOKENS.expand(copies, -1)))
     xs = torch.randn(1, T, D)
-    classifier = SequenceClassifier(Echo(), 3, Mean(), dropout=P).build(D)
+    classifier = SequenceClassifier(Echo(), 3, MeanOverTime(), dropout=P).build(D)
     same_on_average(classifier, lambda copies: classifier(xs.expand(copies, -1, -1)))
-    regions = RegionMap(D, 5, dropout=P)
+    regions = RegionProjection(D, 5, dropout=P)
     there = torch.ones(M, T, dtype=torch.bool)
     same_on_average(
         regions, lambda copies: regions(Context(xs.expand(copies, -1, -1), there[:copies], xs.mean(1), None))
@@ -273,7 +275,7 @@ def test_readers_drop_words_and_outputs_that_they_make_up_for() -> None:
 
 @pytest.mark.parametrize(
     "fusion",
-    [Concatenation(D, P), Addition(D, P), Product(D, P), LowRankBilinear(D, 6, P), Mutan(D, 6, 2, P)],
+    [Concatenation(D, P), SumFusion(D, P), ProductFusion(D, P), MLB(D, 6, P), Mutan(D, 6, 2, P)],
     ids=lambda each: type(each).__name__,
 )
 def test_fusions_drop_what_they_make_up_for(fusion: Fusion) -> None:
@@ -310,7 +312,7 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert found["baselines"]["theory"]["alike, p = 0.5"]["carried, a mask a step"]["value"] == 1 / 8
     assert len(found["details"]["dropout"]["states"]["mean state, p = 0.2"]["gru, layer 2"]["measured"]) == 4
     assert (tmp_path / "d.svg").read_text().startswith("<?xml")
-    assert "mean square" in probe_picture(Probed("dropout", "run", [], [], [], found["details"], [], {}))
+    assert "mean square" in probe_picture(ProbeSection("dropout", "run", [], [], [], found["details"], [], {}))
     assert "mean square, inverted" in capsys.readouterr().out
 
 
@@ -324,7 +326,7 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["--width", "1"], "--width must be at least 2, not 1"),
         (["--draws", "0"], "--draws must be at least 1, not 0"),
         (["--cell", "nonsense"], "nonsense: no recurrence"),
-        (["--cell", "bidirectional:cell=gru"], "for question encoders alone"),
+        (["--cell", "bidirectional:recurrence=gru"], "for question encoders alone"),
         (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
     ],
 )

@@ -14,12 +14,12 @@ from quick import quick
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vlrnn.config import describe, rebuild
+from vlrnn.config import from_config, to_config
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.nn.encoders.module_encoder import ModuleEncoder
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 
 CLASSIFIER = "mobilenet_v3_small"
 
@@ -41,14 +41,14 @@ def photographs(count: int = 2, size: int = 64) -> torch.Tensor:
 @pytest.mark.parametrize("name", quick(FAMILIES, *list(FAMILIES)[::3]))
 def test_every_family_gives_regions(name: str) -> None:
     size, count, width = FAMILIES[name]
-    encoder = CNNEncoder(name, size=size)
+    encoder = TorchvisionEncoder(name, image_size=size)
     images = photographs(3, size)
     context = encoder(images)
-    assert (encoder.count, encoder.width, encoder.size) == (count, width, size)
-    assert context.regions.shape == (3, encoder.count, encoder.width)
-    assert context.mask.shape == (3, encoder.count)
+    assert (encoder.num_regions, encoder.feature_dim, encoder.image_size) == (count, width, size)
+    assert context.regions.shape == (3, encoder.num_regions, encoder.feature_dim)
+    assert context.mask.shape == (3, encoder.num_regions)
     assert context.mask.all()
-    assert context.pooled.shape == (3, encoder.width)
+    assert context.pooled.shape == (3, encoder.feature_dim)
     torch.testing.assert_close(context.pooled, context.regions.mean(1))
     assert context.regions.isfinite().all()
     assert not context.regions.requires_grad
@@ -56,14 +56,18 @@ def test_every_family_gives_regions(name: str) -> None:
     torch.testing.assert_close(encoder(images[1:2]).regions[0], context.regions[1], rtol=1e-3, atol=1e-3)
     folded = encoder.eval().folded()
     torch.testing.assert_close(folded(images).regions, context.regions, rtol=1e-3, atol=1e-3)
-    assert (folded.size, folded.count, folded.width) == (encoder.size, encoder.count, encoder.width)
+    assert (folded.image_size, folded.num_regions, folded.feature_dim) == (
+        encoder.image_size,
+        encoder.num_regions,
+        encoder.feature_dim,
+    )
 
 
 def test_regions_are_the_classifiers_own_map() -> None:
     """What is cut off is only what makes classes of the map."""
     torch.manual_seed(0)
     model = torchvision.models.resnet18(weights=None).eval()
-    encoder = CNNEncoder("resnet18", size=64, mean=(0.0,) * 3, std=(1.0,) * 3)
+    encoder = TorchvisionEncoder("resnet18", image_size=64, mean=(0.0,) * 3, std=(1.0,) * 3)
     encoder.trunk.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("fc")})
     images = photographs()
     pooled = encoder(images).pooled
@@ -73,9 +77,9 @@ def test_regions_are_the_classifiers_own_map() -> None:
 @pytest.mark.parametrize(("name", "size", "side"), [("resnet18", 160, 5), ("swin_t", 160, 5)])
 def test_a_region_is_where_it_says(name: str, size: int, side: int) -> None:
     """A bright patch moves the region of its own place most, or one beside it; regions go row by row."""
-    encoder = CNNEncoder(name, size=size).eval()
+    encoder = TorchvisionEncoder(name, image_size=size).eval()
     black = torch.zeros(1, 3, size, size, dtype=torch.uint8)
-    assert encoder.count == side * side
+    assert encoder.num_regions == side * side
     before = encoder(black)
     for row, column in ((0, 0), (0, 4), (4, 0), (3, 1)):
         bright = black.clone()
@@ -95,20 +99,25 @@ def test_a_region_is_where_it_says(name: str, size: int, side: int) -> None:
 
 def test_safetensors_bring_their_transform(classifier_file: Path) -> None:
     """A classifier of seven classes; only its trunk counts."""
-    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
-    assert encoder.size == 64
+    encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
+    assert encoder.image_size == 64
     assert encoder.mean.flatten().tolist() == encoder.std.flatten().tolist() == [127.5] * 3
     state = load_file(classifier_file)
     for name, tensor in encoder.trunk.state_dict().items():
         assert torch.equal(tensor, state[name])
-    assert CNNEncoder(CLASSIFIER, str(classifier_file), size=96, mean=(0.1, 0.2, 0.3)).arguments["size"] == 96
+    assert (
+        TorchvisionEncoder(CLASSIFIER, str(classifier_file), image_size=96, mean=(0.1, 0.2, 0.3)).arguments[
+            "image_size"
+        ]
+        == 96
+    )
 
 
 def test_state_dict_file(classifier_file: Path, tmp_path: Path) -> None:
     torch.save(load_file(classifier_file), tmp_path / "small.pth")
-    encoder = CNNEncoder(CLASSIFIER, str(tmp_path / "small.pth"))
-    assert encoder.size == 224
-    same = CNNEncoder(CLASSIFIER, str(classifier_file))
+    encoder = TorchvisionEncoder(CLASSIFIER, str(tmp_path / "small.pth"))
+    assert encoder.image_size == 224
+    same = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
     assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), same.parameters(), strict=True))
 
 
@@ -119,7 +128,7 @@ def test_wrong_weights_are_refused(classifier_file: Path, tmp_path: Path) -> Non
 
     def refused(file: str, word: str, name: str = CLASSIFIER) -> None:
         with pytest.raises(UserError) as told:
-            CNNEncoder(name, str(tmp_path / file) if file else None)
+            TorchvisionEncoder(name, str(tmp_path / file) if file else None)
         assert word in str(told.value)
         assert "\n" not in str(told.value)
 
@@ -149,7 +158,7 @@ def test_wrong_weights_are_refused(classifier_file: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(("name", "size"), [(CLASSIFIER, 1), (CLASSIFIER, -3), ("vit_b_32", 64)])
 def test_impossible_sizes_are_refused(name: str, size: int, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="pixels") as told:
-        CNNEncoder(name, size=size)
+        TorchvisionEncoder(name, image_size=size)
     assert "\n" not in str(told.value)
     assert not capfd.readouterr().err
 
@@ -157,7 +166,7 @@ def test_impossible_sizes_are_refused(name: str, size: int, capfd: pytest.Captur
 @pytest.mark.parametrize("wrong", [{"mean": (0.5, 0.5)}, {"std": (0.5, 0.5, 0.0)}, {"std": (float("nan"),) * 3}])
 def test_impossible_transforms_are_refused(wrong: dict[str, tuple[float, ...]]) -> None:
     with pytest.raises(UserError, match="mean and std"):
-        CNNEncoder(CLASSIFIER, size=64, **wrong)
+        TorchvisionEncoder(CLASSIFIER, image_size=64, **wrong)
 
 
 def test_a_dangerous_pickle_never_runs(tmp_path: Path) -> None:
@@ -171,15 +180,15 @@ def test_a_dangerous_pickle_never_runs(tmp_path: Path) -> None:
         else:
             (tmp_path / name).write_bytes(pickle.dumps(Dangerous()))
         with pytest.raises(UserError):
-            CNNEncoder(CLASSIFIER, str(tmp_path / name))
+            TorchvisionEncoder(CLASSIFIER, str(tmp_path / name))
     assert not (tmp_path / "ran").exists()
 
 
 # What learns.
 
 
-def test_trainable_from() -> None:
-    encoder = CNNEncoder(CLASSIFIER, size=64, trainable_from="features.9")
+def test_finetune_from() -> None:
+    encoder = TorchvisionEncoder(CLASSIFIER, image_size=64, finetune_from="features.9")
     assert not encoder.frozen
     learns = {name.split(".")[1] for name, each in encoder.trunk.named_parameters() if each.requires_grad}
     stays = {name.split(".")[1] for name, each in encoder.trunk.named_parameters() if not each.requires_grad}
@@ -192,26 +201,26 @@ def test_trainable_from() -> None:
 
 def test_a_block_is_no_prefix_of_a_name() -> None:
     """`features.1` is not `features.11`."""
-    encoder = CNNEncoder(CLASSIFIER, size=64, trainable_from="features.11")
+    encoder = TorchvisionEncoder(CLASSIFIER, image_size=64, finetune_from="features.11")
     assert not next(iter(encoder.trunk.get_submodule("features.1").parameters())).requires_grad
     with pytest.raises(UserError, match="no block 'feat'"):
-        CNNEncoder(CLASSIFIER, size=64, trainable_from="feat")
+        TorchvisionEncoder(CLASSIFIER, image_size=64, finetune_from="feat")
 
 
 def test_unknown_block_lists_the_blocks() -> None:
     with pytest.raises(UserError, match=r"no block 'layer9'.*layer1.*layer4") as told:
-        CNNEncoder("resnet18", size=64, trainable_from="layer9")
+        TorchvisionEncoder("resnet18", image_size=64, finetune_from="layer9")
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("trainable_from", [None, "features.9", "features.0"])
-def test_batch_norm_moves_where_its_block_learns(trainable_from: str | None) -> None:
-    encoder = CNNEncoder(CLASSIFIER, size=64, trainable_from=trainable_from).train()
+@pytest.mark.parametrize("finetune_from", [None, "features.9", "features.0"])
+def test_batch_norm_moves_where_its_block_learns(finetune_from: str | None) -> None:
+    encoder = TorchvisionEncoder(CLASSIFIER, image_size=64, finetune_from=finetune_from).train()
     norms = {name: each for name, each in encoder.trunk.named_modules() if isinstance(each, nn.BatchNorm2d)}
     before = {name: each.running_mean.clone() for name, each in norms.items()}
     encoder(photographs(4))
     for name, norm in norms.items():
-        learns = trainable_from is not None and int(name.split(".")[1]) >= int(trainable_from.split(".")[1])
+        learns = finetune_from is not None and int(name.split(".")[1]) >= int(finetune_from.split(".")[1])
         assert torch.equal(norm.running_mean, before[name]) != learns, name
     encoder.eval()
     before = {name: each.running_mean.clone() for name, each in norms.items()}
@@ -220,7 +229,7 @@ def test_batch_norm_moves_where_its_block_learns(trainable_from: str | None) -> 
 
 
 def test_folded_cannot_learn_and_leaves_the_original_as_it_is(classifier_file: Path) -> None:
-    encoder = CNNEncoder(CLASSIFIER, str(classifier_file), trainable_from="features.9").eval()
+    encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file), finetune_from="features.9").eval()
     images = photographs()
     before = encoder(images).regions.detach()
     folded = encoder.folded()
@@ -232,7 +241,7 @@ def test_folded_cannot_learn_and_leaves_the_original_as_it_is(classifier_file: P
 
 
 def test_a_learning_encoder_in_training_mode_folds() -> None:
-    encoder = CNNEncoder(CLASSIFIER, size=64, trainable_from="features.9").train()
+    encoder = TorchvisionEncoder(CLASSIFIER, image_size=64, finetune_from="features.9").train()
     folded = encoder.folded()
     assert encoder.training
     torch.testing.assert_close(folded(photographs()).regions.shape, encoder(photographs()).regions.shape)
@@ -243,18 +252,18 @@ def test_a_learning_encoder_in_training_mode_folds() -> None:
 
 def test_fingerprint(classifier_file: Path) -> None:
     weights = str(classifier_file)
-    encoder = CNNEncoder(CLASSIFIER, weights)
-    assert encoder.fingerprint() == CNNEncoder(CLASSIFIER, weights).fingerprint()
+    encoder = TorchvisionEncoder(CLASSIFIER, weights)
+    assert encoder.fingerprint() == TorchvisionEncoder(CLASSIFIER, weights).fingerprint()
     others = [
-        CNNEncoder(CLASSIFIER, weights, size=96),
-        CNNEncoder(CLASSIFIER, weights, mean=(0.4, 0.5, 0.5)),
-        CNNEncoder(CLASSIFIER, weights, std=(0.4, 0.5, 0.5)),
-        CNNEncoder(CLASSIFIER, size=64),
+        TorchvisionEncoder(CLASSIFIER, weights, image_size=96),
+        TorchvisionEncoder(CLASSIFIER, weights, mean=(0.4, 0.5, 0.5)),
+        TorchvisionEncoder(CLASSIFIER, weights, std=(0.4, 0.5, 0.5)),
+        TorchvisionEncoder(CLASSIFIER, image_size=64),
     ]
-    moved = CNNEncoder(CLASSIFIER, weights)
+    moved = TorchvisionEncoder(CLASSIFIER, weights)
     with torch.no_grad():
         next(iter(moved.parameters()))[0] += 1e-3
-    buffer = CNNEncoder(CLASSIFIER, weights)
+    buffer = TorchvisionEncoder(CLASSIFIER, weights)
     next(each for name, each in buffer.named_buffers() if "running_var" in name)[0] += 1e-3
     prints = [encoder.fingerprint(), *(each.fingerprint() for each in (*others, moved, buffer))]
     assert len(set(prints)) == len(prints)
@@ -263,15 +272,15 @@ def test_fingerprint(classifier_file: Path) -> None:
 def test_fingerprint_does_not_depend_on_where_the_weights_lay(classifier_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(classifier_file.read_bytes())
-    one, other = (CNNEncoder(CLASSIFIER, str(path)) for path in (classifier_file, copy))
+    one, other = (TorchvisionEncoder(CLASSIFIER, str(path)) for path in (classifier_file, copy))
     assert one.fingerprint() == other.fingerprint()
 
 
 def test_description_needs_no_file(classifier_file: Path) -> None:
-    encoder = CNNEncoder(CLASSIFIER, str(classifier_file), trainable_from="features.9")
-    described = describe(encoder)
+    encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file), finetune_from="features.9")
+    described = to_config(encoder)
     assert described["arguments"]["weights"] is None
-    again = rebuild(described, CNNEncoder, "here")
+    again = from_config(described, TorchvisionEncoder, "here")
     again.load_state_dict(encoder.state_dict())
     assert again.fingerprint() == encoder.fingerprint()
     images = photographs()
@@ -279,16 +288,16 @@ def test_description_needs_no_file(classifier_file: Path) -> None:
 
 
 def test_real_weights_load_as_they_are(real_data: Path) -> None:
-    encoder = CNNEncoder("mobilenet_v2", str(real_data / "weights" / "mobilenet_v2_imagenet.safetensors"))
+    encoder = TorchvisionEncoder("mobilenet_v2", str(real_data / "weights" / "mobilenet_v2_imagenet.safetensors"))
     assert encoder.mean.flatten().tolist() == encoder.std.flatten().tolist() == [127.5] * 3
-    assert encoder.width == 1280
-    assert encoder.count == (encoder.size // 32) ** 2
+    assert encoder.feature_dim == 1280
+    assert encoder.num_regions == (encoder.image_size // 32) ** 2
 
 
 def test_maps_with_channels_behind_are_read_right() -> None:
     """Swin's blocks leave [B, h, w, D]: the regions are its cells row by row, and not its channels."""
-    encoder = CNNEncoder("swin_t", size=64, regions_from="features.1").eval()
-    assert (encoder.width, encoder.count) == (96, 256)
+    encoder = TorchvisionEncoder("swin_t", image_size=64, out_layer="features.1").eval()
+    assert (encoder.feature_dim, encoder.num_regions) == (96, 256)
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         cells = encoder.trunk((image - encoder.mean) / encoder.std)
@@ -306,20 +315,20 @@ class Patches(nn.Module):
 
 
 class OwnEncoder(ModuleEncoder):
-    def __init__(self, size: int = 32, finetune_from: str | None = None) -> None:
+    def __init__(self, image_size: int = 32, finetune_from: str | None = None) -> None:
         trunk = nn.Sequential(nn.Conv2d(3, 5, 8, 8), nn.BatchNorm2d(5), nn.Conv2d(5, 7, 1))
-        super().__init__(trunk, size, (0.5,) * 3, (0.5,) * 3, finetune_from)
+        super().__init__(trunk, image_size, (0.5,) * 3, (0.5,) * 3, finetune_from)
 
 
 def test_any_module_is_an_encoder() -> None:
     encoder = OwnEncoder().eval()
-    assert (encoder.size, encoder.width, encoder.count, encoder.frozen) == (32, 7, 16, True)
+    assert (encoder.image_size, encoder.feature_dim, encoder.num_regions, encoder.frozen) == (32, 7, 16, True)
     images = photographs(2, 32)
     expected = encoder.trunk(images / 127.5 - 1).flatten(2).transpose(1, 2)
     torch.testing.assert_close(encoder(images).regions, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(encoder.folded()(images).regions, encoder(images).regions)
     patches = ModuleEncoder(Patches(), 32)
-    assert (patches.width, patches.count) == (192, 16)
+    assert (patches.feature_dim, patches.num_regions) == (192, 16)
     assert patches.folded()(images).regions.shape == (2, 16, 192)
 
 
@@ -354,7 +363,9 @@ def test_a_module_that_gives_no_map_is_refused(module: nn.Module, size: int, wor
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64, torch.bool])
-@pytest.mark.parametrize("make", [lambda: CNNEncoder(CLASSIFIER, size=64), NoImage], ids=["CNN", "NoImage"])
+@pytest.mark.parametrize(
+    "make", [lambda: TorchvisionEncoder(CLASSIFIER, image_size=64), BlindEncoder], ids=["CNN", "BlindEncoder"]
+)
 def test_images_are_uint8(make: Callable[[], Encoder], dtype: torch.dtype) -> None:
     """Floats in 0..1 would be taken for pictures that are nearly black."""
     encoder = make().eval()
@@ -377,7 +388,7 @@ def test_bf16_is_near(classifier_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         "vlrnn.nn.encoders.inference_backbone.has_bf16", lambda device: True
     )  # imitated, where it is not there
-    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
     images = photographs()
     exact, near = encoder(images).regions, encoder.folded(bf16=True)(images).regions
     assert near.dtype == torch.float32
@@ -389,7 +400,7 @@ def test_without_bf16_float32_is_used_and_told(
     classifier_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("vlrnn.nn.encoders.inference_backbone.has_bf16", lambda device: False)
-    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
     images = photographs()
     assert torch.equal(encoder.folded(bf16=True)(images).regions, encoder.folded()(images).regions)
     assert capsys.readouterr().err == "bf16: cpu computes no bfloat16 here; float32 is used\n"
@@ -399,7 +410,7 @@ def test_without_bf16_float32_is_used_and_told(
 def test_compiled_is_the_same(classifier_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("needs a C++ compiler")
-    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
     compiled, folded = encoder.folded(compiled=True), encoder.folded()
     for count in (4, 1, 4):  # a smaller batch is filled up
         images = photographs(count)
@@ -414,7 +425,7 @@ def test_where_nothing_can_be_compiled_that_is_told(
         raise RuntimeError("no working C++ compiler found")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
-    encoder = CNNEncoder(CLASSIFIER, str(classifier_file))
+    encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
     compiled, images = encoder.folded(compiled=True), photographs()
     for _ in range(2):
         assert torch.equal(compiled(images).regions, encoder.folded()(images).regions)

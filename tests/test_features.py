@@ -20,14 +20,14 @@ from vlrnn.data.feature_cache import FeatureCache, open_cache
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 
 CLASSIFIER = "mobilenet_v3_small"
 
 
 @pytest.fixture
-def encoder(classifier_file: Path) -> CNNEncoder:
-    return CNNEncoder(CLASSIFIER, str(classifier_file))
+def encoder(classifier_file: Path) -> TorchvisionEncoder:
+    return TorchvisionEncoder(CLASSIFIER, str(classifier_file))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def images(make_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Path]
     return {path.name: path for path in sorted(folder.iterdir())}
 
 
-class Counting(CNNEncoder):
+class Counting(TorchvisionEncoder):
     """Counts the images that it sees, and may be interrupted."""
 
     def watch(self, seen: list[int], until: int = sys.maxsize) -> "Counting":
@@ -44,7 +44,7 @@ class Counting(CNNEncoder):
             if sum(seen) >= until:
                 raise KeyboardInterrupt
             seen.append(len(batch))
-            return CNNEncoder.regions(self, batch)
+            return TorchvisionEncoder.regions(self, batch)
 
         self.regions = regions  # type: ignore[method-assign]
         self.folded = lambda bf16, compiled: self  # type: ignore[method-assign]
@@ -55,14 +55,14 @@ def counting(classifier_file: Path, seen: list[int], until: int = sys.maxsize) -
     return Counting(CLASSIFIER, str(classifier_file)).watch(seen, until)
 
 
-def test_cached_is_computed(encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path) -> None:
+def test_cached_is_computed(encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path) -> None:
     cache = open_cache(tmp_path / "cache", "train", encoder, images)
     assert len(cache) == 12
     for name, path in images.items():
-        image = torch.from_numpy(pixels(open_image(path), encoder.size))[None]
+        image = torch.from_numpy(pixels(open_image(path), encoder.image_size))[None]
         computed = encoder.regions(image)[0]
         assert cache[name].dtype == np.float16
-        assert cache[name].shape == (encoder.count, encoder.width)
+        assert cache[name].shape == (encoder.num_regions, encoder.feature_dim)
         torch.testing.assert_close(torch.tensor(cache[name]).float(), computed, rtol=1e-2, atol=1e-3)
         known: Context = encoder.context(torch.from_numpy(cache[name].copy())[None])
         assert known.regions.dtype == torch.float32
@@ -103,7 +103,7 @@ def test_two_at_a_time_make_one(classifier_file: Path, images: dict[str, Path], 
 
 
 def test_where_there_are_no_locks_it_is_made(
-    encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: Any) -> None:
         raise OSError("no locks here")
@@ -117,17 +117,19 @@ def test_a_stale_cache_is_never_found(classifier_file: Path, images: dict[str, P
         return len(list(tmp_path.glob("cache/*")))
 
     def cache(**more: object) -> FeatureCache:
-        return open_cache(tmp_path / "cache", "train", CNNEncoder(CLASSIFIER, str(classifier_file), **more), images)
+        return open_cache(
+            tmp_path / "cache", "train", TorchvisionEncoder(CLASSIFIER, str(classifier_file), **more), images
+        )
 
     cache()
     assert made() == 1
     cache()
     assert made() == 1
-    cache(size=96)
+    cache(image_size=96)
     assert made() == 2
     cache(mean=(0.4, 0.5, 0.5))
     assert made() == 3
-    open_cache(tmp_path / "cache", "train", CNNEncoder(CLASSIFIER, size=64), images)  # other weights
+    open_cache(tmp_path / "cache", "train", TorchvisionEncoder(CLASSIFIER, image_size=64), images)  # other weights
     assert made() == 4
     first, second = list(images.values())[:2]
     first.write_bytes(second.read_bytes())
@@ -173,14 +175,14 @@ def test_interrupted_before_the_first_image(classifier_file: Path, images: dict[
 
 
 def test_a_learning_encoder_is_refused(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
-    encoder = CNNEncoder(CLASSIFIER, str(classifier_file), trainable_from="features.9")
+    encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file), finetune_from="features.9")
     with pytest.raises(UserError, match="learns"):
         open_cache(tmp_path, "train", encoder, images)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_unreadable_image_is_named(
-    encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path, num_workers: int
+    encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path, num_workers: int
 ) -> None:
     bad = list(images.values())[5]
     bad.write_bytes(b"no image")
@@ -208,7 +210,7 @@ def test_numbers_beyond_float16_are_told(
         open_cache(tmp_path / "cache", "train", encoder, images)
 
 
-def test_the_map_is_not_loaded_whole(encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path) -> None:
+def test_the_map_is_not_loaded_whole(encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path) -> None:
     cache = open_cache(tmp_path / "cache", "train", encoder, images)
     row = cache[next(iter(images))]
     base = row
@@ -222,7 +224,7 @@ def test_the_map_is_not_loaded_whole(encoder: CNNEncoder, images: dict[str, Path
 
 
 def test_the_speed_is_told(
-    encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_cache(tmp_path / "cache", "squares", encoder, images)
     told = capfd.readouterr().err
@@ -357,7 +359,7 @@ def test_what_is_half_made_and_damaged_is_made_from_the_start(
 
 
 def test_processes_of_a_training_verify_it_once(
-    encoder: CNNEncoder, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_cache(tmp_path, "train", encoder, images)
     calls: list[int] = []

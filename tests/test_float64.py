@@ -111,7 +111,7 @@ def words(task: Task) -> Any:
 @torch.no_grad()
 def test_validation_and_test(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses, their sums over a validation, what is predicted, and what is logged."""
-    monkeypatch.setattr(type(task), "score", lambda *_: {"scores": {task.headline: 0.5}, "settings": {}})
+    monkeypatch.setattr(type(task), "score", lambda *_: {"scores": {task.monitor: 0.5}, "settings": {}})
     task.eval()
     for _ in range(2):
         task.validation_step(words(task).to(GPU), 0)

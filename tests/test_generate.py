@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlrnn.generation.logits_processors import one_of
-from vlrnn.generation.search import Decoding, Hypotheses, search
+from vlrnn.generation.logits_processors import allowed_sequences
+from vlrnn.generation.search import GenerationConfig, Hypotheses, search
 from vlrnn.nn.batching import Tree
 
 transformers = pytest.importorskip("transformers", reason="needs transformers, of the extra dev")
@@ -49,12 +49,12 @@ class Language(transformers.PreTrainedModel, transformers.GenerationMixin):  # t
         codes = self.after(codes, tokens.flatten())
         return self.scores[items[:, None], codes.view_as(tokens)], codes
 
-    def ours(self, settings: Decoding, **more: Any) -> Hypotheses:
+    def ours(self, settings: GenerationConfig, **more: Any) -> Hypotheses:
         start = torch.zeros(CASES, dtype=torch.long)
         items = torch.arange(CASES)
         return search(self.step, start, items, settings, bos=BOS, eos=EOS, forbidden=(PAD, BOS), **more)
 
-    def theirs(self, settings: Decoding, **more: Any) -> tuple[list[list[int]], list[float]]:
+    def theirs(self, settings: GenerationConfig, **more: Any) -> tuple[list[list[int]], list[float]]:
         wanted = {
             name: value for name, value in settings.describe().items() if name not in ("temperature", "top_k", "top_p")
         }
@@ -93,7 +93,7 @@ def test_texts_and_scores_are_those_of_generate(length_penalty: float, early_sto
     ]
     for seed, more in enumerate(asked):
         language = Language(seed)
-        settings = Decoding(
+        settings = GenerationConfig(
             max_new_tokens=LONGEST, length_penalty=length_penalty, early_stopping=early_stopping, **more
         )
         agree(language.ours(settings), language.theirs(settings))
@@ -114,8 +114,8 @@ def test_within_a_closed_set(early_stopping: Any) -> None:
         return following.get(tuple(said[1:].tolist()), [EOS])
 
     language = Language(seed=9)
-    settings = Decoding(num_beams=3, num_return_sequences=3, max_new_tokens=4, early_stopping=early_stopping)
-    ours = language.ours(settings, constraints=[one_of(sentences)])
+    settings = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=4, early_stopping=early_stopping)
+    ours = language.ours(settings, constraints=[allowed_sequences(sentences)])
     agree(ours, language.theirs(settings, prefix_allowed_tokens_fn=follow))
 
 
@@ -132,7 +132,9 @@ def test_what_can_be_drawn(top_k: int, top_p: float, temperature: float) -> None
         theirs = transformers.TopPLogitsWarper(top_p)(None, theirs)
     expected = theirs.softmax(-1)
     draws = 1000
-    settings = Decoding(temperature=temperature, top_k=top_k, top_p=top_p, num_return_sequences=draws, max_new_tokens=1)
+    settings = GenerationConfig(
+        temperature=temperature, top_k=top_k, top_p=top_p, num_return_sequences=draws, max_new_tokens=1
+    )
 
     def step(tokens: Tensor, state: Tree, items: Tree) -> tuple[Tensor, Tree]:
         return logits[items][:, None].expand(-1, tokens.shape[1], -1), state

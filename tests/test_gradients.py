@@ -17,7 +17,7 @@ from vlrnn.nn.batching import leaves, map_tree
 from vlrnn.nn.recurrent.rnn import LSTM, RNN
 from vlrnn.probes.finding import Finding
 from vlrnn.studies.cells.gradient_flow import flow, jacobian, largest_singular_value
-from vlrnn.studies.cells.gradients import Plan, gradients, recurrent_matrices, set_radius
+from vlrnn.studies.cells.gradients import GradientsPlan, gradients, recurrent_matrices, set_radius
 
 B, T, I, D = 3, 6, 4, 6  # noqa: E741
 
@@ -49,7 +49,7 @@ def test_the_flow_is_what_each_state_does_to_the_loss(cell: str) -> None:
         norm = math.sqrt(sum(float(slope.square().sum()) for slope in slopes if slope is not None))
         assert found.norms[back].item() == pytest.approx(norm, rel=1e-9)
     assert found.norms[0].item() == pytest.approx(2 * said.norm().item(), rel=1e-9)
-    ys, _ = recurrence.scan(torch.stack(inputs, 1), start)
+    ys, _ = recurrence(torch.stack(inputs, 1), start)
     whole = torch.autograd.grad(loss(ys[:, -1]), parameters, allow_unused=True)
     norm = math.sqrt(sum(float(slope.square().sum()) for slope in whole if slope is not None))
     assert found.parameters == pytest.approx(norm, rel=1e-6)
@@ -60,7 +60,7 @@ def test_the_jacobian_is_autograds(cell: str) -> None:
     torch.manual_seed(0)
     recurrence = CELLS[cell](D).build(I).double().eval()
     x = torch.randn(1, I).double()
-    _, state = recurrence.scan(torch.randn(1, T, I).double(), recurrence.initial_state(1))
+    _, state = recurrence(torch.randn(1, T, I).double(), recurrence.initial_state(1))
     parts = [leaf.detach() for leaf in leaves(state)]
     sizes = [part.numel() for part in parts]
 
@@ -78,7 +78,7 @@ def test_the_jacobian_is_autograds(cell: str) -> None:
 def test_layers_are_told_apart() -> None:
     """The gradient at a layer's part of the state; those of all layers together are the whole."""
     torch.manual_seed(0)
-    lstm = LSTM(D, layers=2).build(I).double()
+    lstm = LSTM(D, num_layers=2).build(I).double()
     found = flow(lstm.step, torch.randn(T, B, I).double().unbind(), lstm.initial_state(B), loss, layers=2)
     assert found.layers is not None
     torch.testing.assert_close(found.layers.square().sum(1).sqrt(), found.norms)
@@ -86,7 +86,7 @@ def test_layers_are_told_apart() -> None:
 
 
 def test_a_radius_is_set() -> None:
-    rnn = RNN(20, layers=2).build(5)
+    rnn = RNN(20, num_layers=2).build(5)
     set_radius(rnn, 0.7)
     matrices = recurrent_matrices(rnn)
     assert len(matrices) == 2
@@ -98,7 +98,7 @@ def test_a_radius_is_set() -> None:
 @cache
 def of_a_hundred_steps() -> Finding:
     cells = ("rnn", "lstm", "lstm:forget_bias=3", "lstm:forget_bias=4", "lstm:chrono=100")
-    return gradients(Plan(cells, radii=(0.9, 1.5), layers=(1,), draws=3), resamples=50)
+    return gradients(GradientsPlan(cells, radii=(0.9, 1.5), layers=(1,), draws=3), resamples=50)
 
 
 def after(row: str, finding: Finding | None = None) -> float:
@@ -158,8 +158,8 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["--steps", "1"], "--steps must be at least 2"),
         (["--width", "0"], "--width must be at least 1"),
         (["--radii", "-1"], "must be above 0"),
-        (["--cells", "residual-stack:cell=gru"], "a stack has two layers at least, not 1"),
-        (["--cells", "bidirectional:cell=gru"], "for question encoders alone"),
+        (["--cells", "residual-stack:recurrence=gru"], "a stack has two layers at least, not 1"),
+        (["--cells", "bidirectional:recurrence=gru"], "for question encoders alone"),
         (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
     ],
 )
@@ -170,4 +170,4 @@ def test_mistakes_are_told(arguments: list[str], complaint: str, capsys: pytest.
 
 def test_plans_that_cannot_be() -> None:
     with pytest.raises(UserError, match="--draws must be at least 1"):
-        Plan(("gru",), draws=0)
+        GradientsPlan(("gru",), draws=0)

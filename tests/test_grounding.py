@@ -17,17 +17,17 @@ from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.records import Prediction, open_split, write_dataset, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.generation.answer_decoding import RankedAnswers
-from vlrnn.generation.generate import Distributions
+from vlrnn.generation.generate import TokenDistributions
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import Encoder
-from vlrnn.nn.encoders.blind import NoImage
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.question_encoder import NoQuestion, QuestionEncoder, Reader
-from vlrnn.nn.question_image import WholeImage
+from vlrnn.nn.question_encoder import NoQuestion, QuestionEncoder, RecurrentQuestionEncoder
+from vlrnn.nn.question_image import MeanPool
 from vlrnn.nn.recurrent.rnn import GRU
-from vlrnn.probes.model.encoded_split import divergence, encoded, replies
+from vlrnn.probes.model.encoded_split import divergence, encoded, predict_views
 from vlrnn.probes.model.grounding import grounding
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
@@ -52,20 +52,20 @@ def make(scenes: Path, classifier_file: Path, tmp_path_factory: pytest.TempPathF
     questions, captions = (VisionLanguageData(str(scenes / name), min_count=1) for name in ("vqa", "captions"))
     saved = tmp_path_factory.mktemp("models")
 
-    def build(kind: str, encoder: Encoder, reader: Reader) -> Task:
+    def build(kind: str, encoder: Encoder, reader: QuestionEncoder) -> Task:
         if kind == "captioner":
-            return Captioner(captions.vocabulary, encoder, ShowAndTell(GRU(8), embedding=8))
-        parts = (questions.vocabulary, questions.answers, encoder, reader, WholeImage(), Concatenation(8))
+            return Captioner(captions.vocabulary, encoder, ShowAndTell(GRU(8), embedding_dim=8))
+        parts = (questions.vocabulary, questions.answers, encoder, reader, MeanPool(), Concatenation(8))
         if kind == "classifier":
             return ClassifierVQA(*parts)
-        return GenerativeVQA(*parts, ShowAndTell(GRU(8), embedding=8), RankedAnswers())
+        return GenerativeVQA(*parts, ShowAndTell(GRU(8), embedding_dim=8), RankedAnswers())
 
     def make(kind: str, sees: bool = True, reads: bool = True) -> Path:
         path = saved / f"{kind}{sees}{reads}"
         if not path.exists():
             torch.manual_seed(2)
-            encoder = CNNEncoder(CLASSIFIER, str(classifier_file)) if sees else NoImage()
-            reader = QuestionEncoder(GRU(8), embedding=8) if reads else NoQuestion()
+            encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file)) if sees else BlindEncoder()
+            reader = RecurrentQuestionEncoder(GRU(8), embedding_dim=8) if reads else NoQuestion()
             task = build(kind, encoder, reader)
             for parameter in [each for each in task.parameters() if each.requires_grad and each.dim() > 1]:
                 parameter.data *= 3  # of small weights nothing that is said would ever change
@@ -135,7 +135,7 @@ def test_the_view_that_changes_nothing(kind: str, make: Callable[..., Path], sce
     """Is told so; and what is said without a view is what the model says of the files."""
     predictor, data = Predictor.load(make(kind), "cpu"), scenes / ("captions" if kind == "captioner" else "vqa")
     with encoded(predictor, data, "test") as split:
-        said, found = replies(predictor, split, {"same": lambda item: item}, batch_size=2)
+        said, found = predict_views(predictor, split, {"same": lambda item: item}, batch_size=2)
     assert found["same"].texts == {id: each.text for id, each in said.items()}
     assert not any(found["same"].divergence.values())
     for example in list(open_split(data, "test"))[:4]:
@@ -149,7 +149,7 @@ def test_divergence_by_hand() -> None:
     ours = torch.tensor([[[0.5, 0.5], [0.9, 0.1]], [[0.5, 0.5], [0.5, 0.5]]]).log()
     theirs = torch.tensor([[[0.25, 0.75], [0.9, 0.1]], [[0.2, 0.8], [0.1, 0.9]]]).log()
     there = torch.tensor([[True, True], [True, False]])
-    found = divergence(Distributions(ours, there), Distributions(theirs, there))
+    found = divergence(TokenDistributions(ours, there), TokenDistributions(theirs, there))
     expected = [0.5 * math.log(2) + 0.5 * math.log(2 / 3), 0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.8)]
     assert found.tolist() == pytest.approx(expected)
 

@@ -54,7 +54,7 @@ def test_diverging_training_keeps_its_last_good_checkpoint(
         "fit",
         "--model.init_args.optimization.lr",
         "1e38",
-        "--model.init_args.optimization.warmup",
+        "--model.init_args.optimization.warmup_fraction",
         "0.9",
         "--trainer.gradient_clip_val",
         "null",

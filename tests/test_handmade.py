@@ -35,10 +35,10 @@ def test_exact_on_every_string_up_to_twelve(name: str) -> None:
 def test_the_state_is_what_the_docstrings_say() -> None:
     symbols = torch.tensor([[1, 1, 0, 0, 1]])
     ones = two_ones().recurrence
-    states, _ = ones.scan(symbols[..., None].float(), ones.initial_state(1))
+    states, _ = ones(symbols[..., None].float(), ones.initial_state(1))
     assert states[0].tolist() == [[1, 0, 1], [1, 1, 1], [0, 1, 1], [0, 0, 1], [1, 0, 1]]
     same = same_as_before().recurrence
-    states, _ = same.scan(symbols[..., None].float(), same.initial_state(1))
+    states, _ = same(symbols[..., None].float(), same.initial_state(1))
     assert states[0, :, 0].tolist() == [1, 1, 0, 0, 1]
     assert states[0, 1:, 1:].tolist() == [[0, 0, 1], [0, 1, 1], [0, 0, 1], [1, 0, 1]]
 

@@ -29,10 +29,10 @@ from vlrnn.metrics.statistics import Resampler
 from vlrnn.nn.decoders.ensemble import Ensemble
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
-from vlrnn.probes.detection import Part, detect
-from vlrnn.probes.model.activations import Heard, Listening, Passage, hear_captions, hear_text
+from vlrnn.probes.detection import ActivationSet, detect
+from vlrnn.probes.model.activations import Activations, Passage, RecordingRecurrence, record_captions, record_text
 from vlrnn.probes.model.hidden_units import hidden_units
 from vlrnn.probes.object_mentions import PhraseTable
 from vlrnn.probes.text_properties import (
@@ -47,11 +47,11 @@ from vlrnn.probes.text_properties import (
     word_position,
 )
 from vlrnn.report.charts import probe_picture
-from vlrnn.report.sections import Probed
+from vlrnn.report.sections import ProbeSection
 from vlrnn.report.unit_pages import save_page
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.lm_tokenizers import Characters, Units, Words
+from vlrnn.text.lm_tokenizers import CharTokenizer, LMTokenizer, WordTokenizer
 from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, Vocabulary
 from vlrnn.training.checkpoint import save_pretrained
@@ -96,7 +96,7 @@ def test_nouns_and_mentions() -> None:
 
 
 def test_a_unit_has_what_holds_at_its_end() -> None:
-    units = Words().split('He said: "No."')
+    units = WordTokenizer().split('He said: "No."')
     assert list(zip(units, at_units(inside_quotes, units), strict=True))[3:] == [
         (' "', True),
         ("No", True),
@@ -119,8 +119,8 @@ def literal_auc(values: NDArray[Any], flags: NDArray[np.bool_]) -> float:
     return sum(1.0 if above > below else 0.5 if above == below else 0.0 for above, below in pairs) / len(pairs)
 
 
-def part(activations: NDArray[Any], lengths: list[int], groups: list[int] | None = None) -> Part:
-    return Part(activations, np.array(lengths), np.array(groups or range(len(lengths))))
+def part(activations: NDArray[Any], lengths: list[int], groups: list[int] | None = None) -> ActivationSet:
+    return ActivationSet(activations, np.array(lengths), np.array(groups or range(len(lengths))))
 
 
 def test_the_auc_is_the_share_of_pairs_ties_being_halves() -> None:
@@ -176,7 +176,7 @@ def test_of_noise_the_best_is_chance_where_it_is_held_out() -> None:
 # Planted units.
 
 
-def planted(units: int = 12, seed: int = 0, sign: int = 1) -> Heard:
+def planted(units: int = 12, seed: int = 0, sign: int = 1) -> Activations:
     """Noise over a text, in which unit 5 is what inside_quotes is, and unit 7 what line_position is, with noise."""
     random = np.random.default_rng(seed)
     size = 128
@@ -186,7 +186,7 @@ def planted(units: int = 12, seed: int = 0, sign: int = 1) -> Heard:
     activations[:, 5] = sign * inside_quotes(text)
     activations[:, 7] = line_position(text) + random.normal(size=len(text))
     names = [f"h1.{number}" for number in range(units)]
-    return Heard(passages, activations, names, {}, True, {"text": "planted"}, [])
+    return Activations(passages, activations, names, {}, True, {"text": "planted"}, [])
 
 
 def all_properties(**more: Any) -> dict[str, Property]:
@@ -243,11 +243,11 @@ def test_a_property_that_holds_everywhere() -> None:
 # Models.
 
 
-def language_model(recurrence: Any, units: Units | None = None) -> LanguageModel:
+def language_model(recurrence: Any, units: LMTokenizer | None = None) -> LanguageModel:
     torch.manual_seed(0)
-    units = units or Characters()
+    units = units or CharTokenizer()
     vocabulary = Vocabulary.count([units.split(TEXT[:4000])], 1)
-    return LanguageModel(vocabulary, units, RecurrentLanguageModel(recurrence, embedding=8))
+    return LanguageModel(vocabulary, units, RecurrentLanguageModel(recurrence, embedding_dim=8))
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_cell_is_heard_step_by_step(cell: str) -> None:
     torch.manual_seed(0)
     recurrence = CELLS[cell](6).build(4).eval()
-    listening = Listening(recurrence)
+    listening = RecordingRecurrence(recurrence)
     xs = torch.randn(5, 2, 4)
     state = start = recurrence.initial_state(2)
     for x in xs:
@@ -278,7 +278,7 @@ def test_every_cell_is_heard_step_by_step(cell: str) -> None:
     assert taken.activations.shape == (2, 5, len(names))
     assert len(set(names)) == len(names)
     assert any(name.startswith("c") for name in names) == (cell in (*LONG_MEMORY, "residual-lstm"))
-    ys, after = recurrence.scan(xs.transpose(0, 1), start)
+    ys, after = recurrence(xs.transpose(0, 1), start)
     layer = recurrence.layer_outputs(after).shape[1]
     last = [names.index(f"h{layer}.{number}") for number in range(6)]
     torch.testing.assert_close(taken.activations[..., last], ys, rtol=1e-4, atol=1e-5)
@@ -293,13 +293,13 @@ def test_every_cell_is_heard_step_by_step(cell: str) -> None:
 
 def test_a_text_is_heard_as_the_model_reads_it(text: Path) -> None:
     """Its state carried from passage to passage, `<bos>` first; what training never showed is one symbol."""
-    model = language_model(LSTM(8, layers=2))
-    heard = hear_text(Predictor(model, "cpu"), text, limit=1400)
+    model = language_model(LSTM(8, num_layers=2))
+    heard = record_text(Predictor(model, "cpu"), text, limit=1400)
     assert len(heard.passages) == 5
     assert "".join("".join(each.units) for each in heard.passages) == text.read_text()[:1280]
     ids = model.vocabulary.encode(text.read_text()[:1280])
     with torch.no_grad():
-        ys, state = model.decoder.recurrence.scan(
+        ys, state = model.decoder.recurrence(
             model.decoder.embedding(torch.tensor([[BOS, *ids]])), model.decoder.recurrence.initial_state(1)
         )
     assert np.allclose(heard.activations[:, 8:16], ys[0, 1:].numpy(), atol=1e-5)
@@ -315,21 +315,21 @@ def test_saturated_gates_are_counted(text: Path) -> None:
     model = language_model(LSTM(8))
     bias = model.decoder.recurrence.kernel.bias_ih_l0.data.view(4, 8)
     bias[0], bias[1], bias[0, 0] = -20.0, 20.0, 20.0
-    found = hidden_units(hear_text(Predictor(model, "cpu"), text, 1024), {}, resamples=10)
+    found = hidden_units(record_text(Predictor(model, "cpu"), text, 1024), {}, resamples=10)
     gates = found.scores["gates"]
     assert gates["layer 1, forget"]["open"] == {"value": 1, "low": 1, "high": 1, "n": 1024}
     assert gates["layer 1, forget"]["closed"]["value"] == 0
     assert gates["layer 1, input"]["open"]["value"] == pytest.approx(1 / 8)
     assert gates["layer 1, input"]["closed"]["value"] == pytest.approx(7 / 8)
     assert gates["layer 1, output"]["open"]["value"] == 0
-    plain = hidden_units(hear_text(Predictor(language_model(RNN(4)), "cpu"), text, 1024), {}, resamples=10)
+    plain = hidden_units(record_text(Predictor(language_model(RNN(4)), "cpu"), text, 1024), {}, resamples=10)
     assert plain.scores == {}
     assert plain.notes[-1] == "this recurrence has no gates: there are none to count"
 
 
 def test_words_are_heard_too(text: Path) -> None:
-    model = language_model(GRU(4), Words())
-    heard = hear_text(Predictor(model, "cpu"), text, 1100)
+    model = language_model(GRU(4), WordTokenizer())
+    heard = record_text(Predictor(model, "cpu"), text, 1100)
     assert [len(each.units) for each in heard.passages] == [256] * 4
     found = hidden_units(heard, all_properties(), resamples=5)
     assert found.settings["units"] == "words"
@@ -343,7 +343,7 @@ def test_captions_are_heard_as_they_are_said(
     """Against the decoder's own steps, on pixels; of each image all captions."""
     monkeypatch.setattr("vlrnn.probes.model.activations._BATCH", batch)
     predictor = Predictor.load(checkpoints.file, "cpu")
-    heard = hear_captions(predictor, captions, "test")
+    heard = record_captions(predictor, captions, "test")
     task: Any = predictor.task
     assert len(heard.passages) == 24
     assert {each.group for each in heard.passages} == set(range(12))
@@ -351,7 +351,7 @@ def test_captions_are_heard_as_they_are_said(
     starts = np.cumsum([0, *(len(each.units) for each in heard.passages)])
     for number in (0, 1, 23):
         passage = heard.passages[number]
-        image = torch.from_numpy(pixels(open_image(captions / examples[passage.id].image), task.encoder.size))
+        image = torch.from_numpy(pixels(open_image(captions / examples[passage.id].image), task.encoder.image_size))
         words = tokenize("".join(passage.units))
         assert "".join(passage.units) == " ".join(words)
         with torch.no_grad():
@@ -432,13 +432,13 @@ def test_of_a_captioner(checkpoints: Checkpoints, captions: Path, tmp_path: Path
 
 
 def test_a_report_draws_it(speaker: Path, text: Path) -> None:
-    found = hidden_units(hear_text(Predictor.load(speaker, "cpu"), text, 1024), all_properties(), resamples=5)
+    found = hidden_units(record_text(Predictor.load(speaker, "cpu"), text, 1024), all_properties(), resamples=5)
     details = json.loads(json.dumps(found.details))
-    drawn = probe_picture(Probed("units", "run", [], [], [], details, [], {}))
+    drawn = probe_picture(ProbeSection("units", "run", [], [], [], details, [], {}))
     assert "inside_quotes" in drawn
     assert "AUC of the best unit" in drawn
-    none = hidden_units(hear_text(Predictor.load(speaker, "cpu"), text, 1024), {}, resamples=5)
-    assert probe_picture(Probed("units", "run", [], [], [], none.details, [], {})) is not None
+    none = hidden_units(record_text(Predictor.load(speaker, "cpu"), text, 1024), {}, resamples=5)
+    assert probe_picture(ProbeSection("units", "run", [], [], [], none.details, [], {})) is not None
 
 
 def test_text_is_text_on_a_page(tmp_path: Path) -> None:
@@ -513,7 +513,7 @@ def test_models_that_cannot_be_looked_into(text: Path, captions: Path) -> None:
     diverged = language_model(GRU(4))
     diverged.decoder.embedding.weight.data.fill_(float("nan"))
     with pytest.raises(UserError, match="activations are no numbers: its training has diverged"):
-        hear_text(Predictor(diverged, "cpu"), text)
-    both = Ensemble([ShowAndTell(GRU(4), embedding=4) for _ in range(2)])
+        record_text(Predictor(diverged, "cpu"), text)
+    both = Ensemble([ShowAndTell(GRU(4), embedding_dim=4) for _ in range(2)])
     with pytest.raises(UserError, match="Ensemble has no recurrence of its own"):
-        hear_captions(Predictor(Captioner(Vocabulary(["square"]), NoImage(), both), "cpu"), captions)
+        record_captions(Predictor(Captioner(Vocabulary(["square"]), BlindEncoder(), both), "cpu"), captions)

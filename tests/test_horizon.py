@@ -12,7 +12,7 @@ from one_process import in_one_process
 from vlrnn.cli import main
 from vlrnn.errors import UserError
 from vlrnn.report.content import build
-from vlrnn.studies.cells.horizon import TASKS, Adding, Copying, Plan, _reached
+from vlrnn.studies.cells.horizon import TASKS, Adding, Copying, HorizonPlan, _reached
 
 
 def test_what_is_to_be_copied() -> None:
@@ -100,7 +100,7 @@ def test_a_seed_is_one_course(study: Callable[..., int], tmp_path: Path) -> None
     ("arguments", "complaint"),
     [
         (["--cells", "nonsense"], "nonsense: no recurrence"),
-        (["--cells", "bidirectional:cell=gru"], "for question encoders alone"),
+        (["--cells", "bidirectional:recurrence=gru"], "for question encoders alone"),
         (["--cells", ""], "names no recurrence"),
         (["--tasks", "forget"], "--tasks: there is no forget; there are copy, add"),
         (["--lengths", "8", "4"], "--lengths must rise"),
@@ -118,4 +118,4 @@ def test_mistakes_are_told(
 
 def test_plans_have_seeds() -> None:
     with pytest.raises(UserError, match="--seeds must be at least 1"):
-        Plan(seeds=0)
+        HorizonPlan(seeds=0)

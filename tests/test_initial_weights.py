@@ -16,12 +16,12 @@ from test_vqa_tasks import ANSWERS, VOCABULARY, classifier, parts
 from vlrnn.cli import main
 from vlrnn.data.records import open_split, write_dataset
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.blind import NoImage
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.text.answer_vocabulary import AnswerSet
+from vlrnn.text.answer_vocabulary import AnswerVocabulary
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.checkpoint import load_task, save_pretrained
 from vlrnn.training.initial_weights import init_from
@@ -109,8 +109,8 @@ def test_other_words(run: Path, fit: Fit, dataset: Path, tmp_path: Path, capsys:
 def test_another_objective_and_other_parts(
     run: Path, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ("--init_from", str(best(run)), *STILL, "--model.init_args.loss.label_smoothing", "0.1")
-    wider = ("--model.init_args.decoder.init_args.recurrence.init_args.width", "9")
+    flags = ("--init_from", str(best(run)), *STILL, "--model.init_args.objective.label_smoothing", "0.1")
+    wider = ("--model.init_args.decoder.init_args.recurrence.init_args.hidden_size", "9")
     assert fit(tmp_path / "new", *flags, *wider) == 0
     first, second = taken(capsys.readouterr().err)
     assert first == "4 of 9 weights"
@@ -145,11 +145,11 @@ def test_a_finished_run_names_init_from(run: Path, fit: Fit, capsys: pytest.Capt
 
 def test_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows of a classifier are copied by answer; of weights from answers to answers, columns too."""
-    old = classifier(RUBi(hidden=5), members=2)
+    old = classifier(RUBi(hidden_size=5), num_members=2)
     save_pretrained(old, tmp_path / "old")
     torch.manual_seed(1)
-    answers = AnswerSet(["a horse", *reversed(ANSWERS.answers[1:])])
-    new = ClassifierVQA(VOCABULARY, answers, **parts(), loss=RUBi(hidden=5), members=2)  # type: ignore[arg-type]
+    answers = AnswerVocabulary(["a horse", *reversed(ANSWERS.answers[1:])])
+    new = ClassifierVQA(VOCABULARY, answers, **parts(), objective=RUBi(hidden_size=5), num_members=2)  # type: ignore[arg-type]
     fresh = {name: each.clone() for name, each in new.state_dict().items()}
     init_from(new, tmp_path / "old")
     count, shared = len(ANSWERS), len(ANSWERS) - 1
@@ -175,8 +175,8 @@ def test_a_frozen_encoder_may_learn_and_the_other_way(
     before: str | None, after: str | None, classifier_file: Path, tmp_path: Path
 ) -> None:
     def captioner(trainable_from: str | None) -> Captioner:
-        encoder = CNNEncoder(CLASSIFIER, str(classifier_file), trainable_from=trainable_from)
-        return Captioner(Vocabulary(["a"]), encoder, ShowAndTell(GRU(4), embedding=3))
+        encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file), finetune_from=trainable_from)
+        return Captioner(Vocabulary(["a"]), encoder, ShowAndTell(GRU(4), embedding_dim=3))
 
     old, new = captioner(before), captioner(after)
     with torch.no_grad():
@@ -193,7 +193,7 @@ def test_random_numbers_stay_as_they_were(tmp_path: Path) -> None:
     vocabulary = Vocabulary(["a", "b"])
 
     def captioner() -> Captioner:
-        return Captioner(vocabulary, NoImage(), ShowAndTell(GRU(4), embedding=3))
+        return Captioner(vocabulary, BlindEncoder(), ShowAndTell(GRU(4), embedding_dim=3))
 
     save_pretrained(captioner(), tmp_path)
     task = captioner()

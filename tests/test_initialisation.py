@@ -17,25 +17,25 @@ from vlrnn.errors import UserError
 from vlrnn.nn.recurrent.rnn import RNN
 from vlrnn.probes.finding import Finding
 from vlrnn.report.charts import probe_picture
-from vlrnn.report.sections import Probed
+from vlrnn.report.sections import ProbeSection
 from vlrnn.studies.cells.initialisation import (
     INITIALISATIONS,
     NONLINEARITIES,
     WAYS,
-    Plan,
+    InitialisationPlan,
     chain_scales,
     draw_chain,
     in_theory,
     initialisation,
 )
-from vlrnn.studies.cells.small_tasks import HIDDEN, INPUTS, TASKS, WHERE, Learnt, distinct_units, learn
+from vlrnn.studies.cells.small_tasks import HIDDEN, INPUTS, TASKS, WHERE, SmallTaskResult, distinct_units, learn
 
 B, D, K = 4, 6, 5
 
 
 def drawn(name: str, way: str, **sizes: int) -> tuple[list[Tensor], Tensor, Tensor]:
     """The weights of a chain, what goes in, and the gradient that comes in from behind."""
-    plan = Plan(**{"depth": K, "width": D, **sizes}, std=0.3)  # type: ignore[arg-type]
+    plan = InitialisationPlan(**{"depth": K, "width": D, **sizes}, std=0.3)  # type: ignore[arg-type]
     torch.manual_seed(0)
     sent, back = torch.randn(2, B, plan.width, dtype=torch.float64)
     return draw_chain(name, way, plan), sent, back
@@ -76,7 +76,7 @@ def test_a_chain_is_our_recurrence(nonlinearity: str, way: str) -> None:
     """By depth its layers at one step, from no state; by time its steps, from a state that hears nothing more."""
     weights, sent, back = drawn("xavier", way)
     found = chain_scales(weights, NONLINEARITIES[nonlinearity].of, False, sent, back)
-    rnn = RNN(D, layers=K if way == "depth" else 1, nonlinearity=nonlinearity).build(D).double()  # type: ignore[arg-type]
+    rnn = RNN(D, num_layers=K if way == "depth" else 1, nonlinearity=nonlinearity).build(D).double()  # type: ignore[arg-type]
     with torch.no_grad():
         if way == "depth":
             for layer, weight in enumerate(weights):
@@ -85,7 +85,7 @@ def test_a_chain_is_our_recurrence(nonlinearity: str, way: str) -> None:
             states = rnn.layer_outputs(state).transpose(0, 1)
         else:
             rnn.kernel.get_parameter("weight_hh_l0").copy_(weights[0])
-            outputs, _ = rnn.scan(torch.zeros(B, K, D).double(), sent[:, None])
+            outputs, _ = rnn(torch.zeros(B, K, D).double(), sent[:, None])
             states = outputs.transpose(0, 1)
     np.testing.assert_allclose(found.signal[1:], states.norm(dim=(1, 2)) / sent.norm(), rtol=1e-9)
 
@@ -120,7 +120,7 @@ def test_an_orthogonal_matrix_keeps_all_of_it() -> None:
 
 @cache
 def measured() -> Finding:
-    plan = Plan(nonlinearities=("tanh", "relu"), depth=8, width=200, draws=4, learning_steps=1)
+    plan = InitialisationPlan(nonlinearities=("tanh", "relu"), depth=8, width=200, draws=4, learning_steps=1)
     return initialisation(plan, resamples=100)
 
 
@@ -147,7 +147,7 @@ def test_what_each_initialisation_does() -> None:
 
 
 def test_what_exploded_is_told() -> None:
-    plan = Plan(("gaussian",), ("linear",), depth=150, width=8, std=1e3, draws=1, learning_steps=1)
+    plan = InitialisationPlan(("gaussian",), ("linear",), depth=150, width=8, std=1e3, draws=1, learning_steps=1)
     found = initialisation(plan, resamples=10)
     assert list(found.scores["signal by depth, linear"]) == ["gaussian, normalised"]
     assert "beyond all numbers" in found.not_computed["gradient by time, linear: gaussian"]
@@ -187,7 +187,7 @@ def test_what_normalisation_takes_away() -> None:
 
 
 @cache
-def learnt(task: str, normalised: str, name: str = "xavier", steps: int = 300) -> Learnt:
+def learnt(task: str, normalised: str, name: str = "xavier", steps: int = 300) -> SmallTaskResult:
     return learn(task, normalised, lambda weight: INITIALISATIONS[name](weight, 0.01), 2, steps)
 
 
@@ -271,7 +271,7 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert set(found["baselines"]["chance"]) == {f"learning {task}" for task in TASKS}
     assert len(found["details"]["scales"]["gradient by time, relu"]["kaiming"]["measured"]) == 4
     assert (tmp_path / "i.svg").read_text().startswith("<?xml")
-    assert "learning contrast" in probe_picture(Probed("init", "run", [], [], [], found["details"], [], {}))
+    assert "learning contrast" in probe_picture(ProbeSection("init", "run", [], [], [], found["details"], [], {}))
     assert "learning brightness" in capsys.readouterr().out
 
 

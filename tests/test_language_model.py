@@ -14,18 +14,18 @@ from test_resume import killed, same_run
 from test_training_cli import Workshop, one_line, quiet
 
 from vlrnn.cli import main
-from vlrnn.config import describe
+from vlrnn.config import to_config
 from vlrnn.data.records import Prediction, RecordFile
 from vlrnn.data.synthetic.dataset import NAMES, paragraphs
 from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.errors import UserError
-from vlrnn.generation.search import Decoding
+from vlrnn.generation.search import GenerationConfig
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.perplexity import ngram_bits
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.lm_tokenizers import Characters, Words
+from vlrnn.text.lm_tokenizers import CharTokenizer, WordTokenizer
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from vlrnn.training.checkpoint import load_task, save_pretrained
 
@@ -39,13 +39,13 @@ model:
       init_args:
         recurrence:
           class_path: vlrnn.nn.LSTM
-          init_args: {width: 32}
-        embedding: 16
+          init_args: {hidden_size: 32}
+        embedding_dim: 16
         dropout: 0.1
-    decoding: {max_new_tokens: 12}
-    continued: 2
+    generation: {max_new_tokens: 12}
+    sample_passages: 2
     optimization: {lr: 1.0e-2}
-data: {units: vlrnn.text.Characters, batch_size: 4, window: 32}
+data: {tokenizer: vlrnn.text.CharTokenizer, batch_size: 4, bptt_length: 32}
 trainer: {accelerator: cpu, max_epochs: 2, log_every_n_steps: 1}
 """
 
@@ -119,7 +119,7 @@ def test_test_writes_the_text_as_it_was_foreseen(workshop: TextWorkshop, best: s
         log_probs, _ = task.decoder.log_probs(tokens, task.decoder.init_state(task.decoder.empty_memory(1)))
     assert -log_probs.sum().item() == pytest.approx(nats, rel=1e-5)
     # What it would have said in the place of the second passage follows from the first.
-    instead = Predictor(task).go_on(passages[0].text)
+    instead = Predictor(task).continue_text(passages[0].text)
     (shown,) = passages[1].alternatives
     assert instead.text == shown["text"]
 
@@ -127,7 +127,7 @@ def test_test_writes_the_text_as_it_was_foreseen(workshop: TextWorkshop, best: s
 def test_what_is_scored_has_the_units_of_the_checkpoint(workshop: TextWorkshop, tmp_path: Path) -> None:
     """Whatever the recipe says now, and on any other text; what training never showed is told of, and unlikely."""
     (tmp_path / "other.txt").write_text("Ünlike ÄÖ what was shown.\n" * 400)
-    flags = ["--data.root", str(tmp_path / "other.txt"), "--data.units", "vlrnn.text.Words"]
+    flags = ["--data.root", str(tmp_path / "other.txt"), "--data.tokenizer", "vlrnn.text.WordTokenizer"]
     flags += [
         "--trainer.default_root_dir",
         str(tmp_path),
@@ -144,7 +144,7 @@ def test_what_is_scored_has_the_units_of_the_checkpoint(workshop: TextWorkshop, 
 def test_a_report_shows_it(workshop: TextWorkshop, tmp_path: Path) -> None:
     assert main(["report", str(workshop.run_folder), "--out", str(tmp_path / "page.html")]) == 0
     told = (tmp_path / "page.md").read_text()
-    for words in ("| bits_per_character |", "| perplexity |", "in its place: **", "LanguageModel", "window 32"):
+    for words in ("| bits_per_character |", "| perplexity |", "in its place: **", "LanguageModel", "bptt length 32"):
         assert words in told
     page = (tmp_path / "page.html").read_text()
     assert "bits per character" in page  # the learning curve
@@ -152,7 +152,7 @@ def test_a_report_shows_it(workshop: TextWorkshop, tmp_path: Path) -> None:
 
 
 def test_of_words(workshop: TextWorkshop, tmp_path: Path) -> None:
-    flags = ("--data.units", "vlrnn.text.Words", "--data.window", "null", "--data.min_count", "2")
+    flags = ("--data.tokenizer", "vlrnn.text.WordTokenizer", "--data.bptt_length", "null", "--data.min_count", "2")
     for command in ("fit", "test"):
         workshop.here(command, *flags, "--trainer.default_root_dir", str(tmp_path))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -233,7 +233,7 @@ def test_greedy_is_the_literal_loop(best: str) -> None:
             scores = task.decoder.logits(output.hidden)
             scores[..., [PAD, BOS, EOS, UNK]] = -torch.inf
             said += task.vocabulary.words[int(scores[0, -1].argmax())]
-    found = predictor.go_on(prompt, max_new_tokens=40)
+    found = predictor.continue_text(prompt, max_new_tokens=40)
     assert prompt + found.text == said
     assert len(found.log_probs) == len(found.tokens) == 40
     assert found.score == pytest.approx(sum(found.log_probs) / 40, abs=1e-4)
@@ -241,9 +241,9 @@ def test_greedy_is_the_literal_loop(best: str) -> None:
 
 def test_beams_find_what_is_likelier(best: str) -> None:
     predictor = Predictor.load(best, "cpu")
-    scores = [predictor.go_on("Tom", num_beams=beams, max_new_tokens=15).score for beams in (1, 4)]
+    scores = [predictor.continue_text("Tom", num_beams=beams, max_new_tokens=15).score for beams in (1, 4)]
     assert scores[1] >= scores[0]
-    several = predictor.go_on("Tom", num_beams=4, max_new_tokens=15, num_return_sequences=3)
+    several = predictor.continue_text("Tom", num_beams=4, max_new_tokens=15, num_return_sequences=3)
     assert len({several.text, *(each["text"] for each in several.alternatives)}) == 3
     ranked = [several.score, *(each["score"] for each in several.alternatives)]
     assert all(a >= b for a, b in pairwise(ranked))
@@ -253,19 +253,19 @@ def test_drawing_follows_its_seed(best: str) -> None:
     predictor = Predictor.load(best, "cpu")
 
     def drawn(seed: int, **more: Any) -> str:
-        return predictor.go_on("Tom", seed=seed, temperature=1.0, max_new_tokens=30, **more).text
+        return predictor.continue_text("Tom", seed=seed, temperature=1.0, max_new_tokens=30, **more).text
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)
-    assert drawn(1, top_k=1) == predictor.go_on("Tom", max_new_tokens=30).text
+    assert drawn(1, top_k=1) == predictor.continue_text("Tom", max_new_tokens=30).text
 
 
 def test_a_folder_says_the_same(best: str, tmp_path: Path) -> None:
     task = load_task(best, LanguageModel)
     save_pretrained(task, tmp_path / "folder")
     again = load_task(tmp_path / "folder", LanguageModel)
-    assert describe(again) == describe(task)
-    assert Predictor(again).go_on("Leo looks") == Predictor(task).go_on("Leo looks")
+    assert to_config(again) == to_config(task)
+    assert Predictor(again).continue_text("Leo looks") == Predictor(task).continue_text("Leo looks")
 
 
 def test_continue(best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -335,12 +335,12 @@ def test_models_are_asked_for_what_they_do(
 
 MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "no such text": (["--data.root", "absent.txt"], ["absent.txt", "cannot be read"]),
-    "a text too short": (["--data.batch_size", "64", "--data.window", "512"], ["text.txt", "less than 64 x 512"]),
-    "units that are none": (["--data.units", "vlrnn.text.lm_tokenizers.Syllables"], ["Syllables"]),
+    "a text too short": (["--data.batch_size", "64", "--data.bptt_length", "512"], ["text.txt", "less than 64 x 512"]),
+    "units that are none": (["--data.tokenizer", "vlrnn.text.lm_tokenizers.Syllables"], ["Syllables"]),
     "a key of pictures": (["--data.captions_per_image", "2"], ["captions_per_image"]),
-    "no units": (["--data.units", "null"], ["units"]),
+    "no units": (["--data.tokenizer", "null"], ["tokenizer"]),
     "a recurrence that is none": (["--model.init_args.decoder.init_args.recurrence", "NoSuchCell"], ["NoSuchCell"]),
-    "no steps to compute again": (["--model.init_args.decoder.init_args.recompute", "0"], ["recompute"]),
+    "no steps to compute again": (["--model.init_args.decoder.init_args.checkpoint_every", "0"], ["checkpoint_every"]),
 }
 
 
@@ -362,9 +362,9 @@ def test_mistakes_are_told_in_one_line(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (["--model.init_args.decoder.init_args.recurrence.init_args.width", "16"], "another decoder"),
+        (["--model.init_args.decoder.init_args.recurrence.init_args.hidden_size", "16"], "another decoder"),
         (["--model.init_args.decoder.init_args.recurrence", "vlrnn.nn.GRU"], "another decoder"),
-        (["--data.units", "vlrnn.text.Words"], "another vocabulary"),
+        (["--data.tokenizer", "vlrnn.text.WordTokenizer"], "another vocabulary"),
     ],
 )
 def test_another_model_is_not_gone_on_with(
@@ -378,7 +378,7 @@ def test_another_model_is_not_gone_on_with(
 def test_diverging_training_keeps_its_last_good_checkpoint(workshop: TextWorkshop, tmp_path: Path) -> None:
     options = {
         "model.init_args.optimization.lr": "1e38",
-        "model.init_args.optimization.warmup": "0.9",
+        "model.init_args.optimization.warmup_fraction": "0.9",
         "trainer.gradient_clip_val": "null",
         "checkpoint.last_every_n_steps": "1",
         "trainer.default_root_dir": str(tmp_path),
@@ -395,7 +395,7 @@ def test_diverging_training_keeps_its_last_good_checkpoint(workshop: TextWorksho
 
 def test_the_state_is_carried_between_windows_and_begins_anew_with_an_epoch() -> None:
     torch.manual_seed(0)
-    task = LanguageModel(Vocabulary("abc"), Characters(), RecurrentLanguageModel(GRU(8), embedding=4))
+    task = LanguageModel(Vocabulary("abc"), CharTokenizer(), RecurrentLanguageModel(GRU(8), embedding_dim=4))
     tokens = torch.randint(3, 7, (2, 13))
     first = TextBatch(tokens[:, :7], True, ())
     second = TextBatch(tokens[:, 6:], False, ())
@@ -408,7 +408,7 @@ def test_the_state_is_carried_between_windows_and_begins_anew_with_an_epoch() ->
 
 
 def test_a_batch_of_another_size_is_refused_amidst_a_text() -> None:
-    task = LanguageModel(Vocabulary("abc"), Characters(), RecurrentLanguageModel(LSTM(8), embedding=4))
+    task = LanguageModel(Vocabulary("abc"), CharTokenizer(), RecurrentLanguageModel(LSTM(8), embedding_dim=4))
     task.loss(TextBatch(torch.full((2, 7), 4), True, ()))
     with pytest.raises(UserError, match="the state does not fit"):
         task.loss(TextBatch(torch.full((3, 7), 4), False, ()))
@@ -417,10 +417,14 @@ def test_a_batch_of_another_size_is_refused_amidst_a_text() -> None:
 def test_nothing_special_is_ever_said() -> None:
     """A text has no end, and no unknown letters; with nothing else to say the model still says something."""
     torch.manual_seed(0)
-    task = LanguageModel(Vocabulary("ab"), Characters(), RecurrentLanguageModel(GRU(8), embedding=4)).eval()
+    task = LanguageModel(Vocabulary("ab"), CharTokenizer(), RecurrentLanguageModel(GRU(8), embedding_dim=4)).eval()
     task.decoder.score.bias.data[:4] = 50.0
-    for settings in (Decoding(max_new_tokens=25), Decoding(num_beams=5, max_new_tokens=25), Decoding(temperature=2.0)):
-        (best, *_) = task.go_on(*task.hear("ab"), settings)
+    for settings in (
+        GenerationConfig(max_new_tokens=25),
+        GenerationConfig(num_beams=5, max_new_tokens=25),
+        GenerationConfig(temperature=2.0),
+    ):
+        (best, *_) = task.continue_text(*task.advance_state("ab"), settings)
         assert len(best.text) == settings.max_new_tokens
         assert set(best.text) <= {"a", "b"}
 
@@ -456,10 +460,10 @@ def test_a_minute_of_training_beats_counting(tmp_path: Path) -> None:
 
 def test_words_of_a_prompt_are_split_as_those_of_train() -> None:
     torch.manual_seed(0)
-    words = Words()
+    words = WordTokenizer()
     task = LanguageModel(
         Vocabulary(dict.fromkeys(words.split("Mia looks at Tom.")).keys()), words, RecurrentLanguageModel(GRU(8))
     )  # type: ignore[arg-type]
     predictor = Predictor(task)
     assert predictor.unknown_units("Mia looks away.") == [" away"]
-    assert set(predictor.go_on("Mia", max_new_tokens=5).tokens) <= {"Mia", " looks", " at", " Tom", "."}
+    assert set(predictor.continue_text("Mia", max_new_tokens=5).tokens) <= {"Mia", " looks", " at", " Tom", "."}

@@ -18,14 +18,14 @@ LIMITS = {
     "90th percentile of function lines": 22,
     "longest function": 94,  # shall be 60
     "longest file": 309,  # shall be 300
-    "files under 40 lines": 21,  # shall be 15
-    "files": 266,  # shall be 220
-    "lines of vlrnn": 33_201,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 34_191,
-    "names with a forbidden word": 732,  # shall be 0
-    "metaphors in docstrings": 666,  # shall be 40
-    "metaphors in docstrings of networks and training": 219,  # shall be 0
-    "public class names used twice": 7,  # shall be 0
+    "files under 40 lines": 20,  # shall be 15
+    "files": 267,  # shall be 220
+    "lines of vlrnn": 33_441,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 34_447,
+    "names with a forbidden word": 594,  # shall be 0
+    "metaphors in docstrings": 618,  # shall be 40
+    "metaphors in docstrings of networks and training": 173,  # shall be 0
+    "public class names used twice": 0,  # shall be 0
 }
 """The highest numbers that pass. Lines of functions count their docstrings; faces, `__init__` and `__main__`, are no
 short files."""

@@ -8,26 +8,31 @@ import torch
 from test_training_cli import Workshop
 
 from vlrnn.cli import main
-from vlrnn.config import Part, describe
+from vlrnn.config import Configurable, to_config
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.compatibility import refuse_other_parts, refuse_other_task
 
 
 def attends(width: int = 8, layers: int = 1, cell: type = LSTM) -> Decoder:
-    return ShowAttendTell(cell(width, layers), SoftAttention(4), embedding=6)
+    return ShowAttendTell(cell(width, layers), SoftAttention(4), embedding_dim=6)
 
 
-DIFFERENT: dict[str, tuple[str, Part, Part, str]] = {
-    "a number deep within": ("decoder", attends(8), attends(9), "recurrence.width: 8 there, 9 here"),
+DIFFERENT: dict[str, tuple[str, Configurable, Configurable, str]] = {
+    "a number deep within": ("decoder", attends(8), attends(9), "recurrence.hidden_size: 8 there, 9 here"),
     "a class": ("decoder", attends(), attends(cell=GRU), "recurrence: LSTM there, GRU here"),
-    "the class of the part": ("decoder", attends(), ShowAndTell(LSTM(8), embedding=6), "ShowAttendTell there, ShowAnd"),
+    "the class of the part": (
+        "decoder",
+        attends(),
+        ShowAndTell(LSTM(8), embedding_dim=6),
+        "ShowAttendTell there, ShowAnd",
+    ),
     "a word more": (
         "vocabulary",
         Vocabulary(["a", "b", "c"]),
@@ -47,20 +52,20 @@ DIFFERENT: dict[str, tuple[str, Part, Part, str]] = {
 def test_what_is_different_is_named(what: str) -> None:
     part, there, here, told = DIFFERENT[what]
     with pytest.raises(UserError) as refusal:
-        refuse_other_parts({part: describe(here)}, {part: describe(there)})
+        refuse_other_parts({part: to_config(here)}, {part: to_config(there)})
     assert f"made with another {part} than the recipe's" in str(refusal.value)
     assert told in str(refusal.value)
-    refuse_other_parts({part: describe(here)}, {part: describe(here)})
+    refuse_other_parts({part: to_config(here)}, {part: to_config(here)})
 
 
 def test_a_part_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"another decoder than the recipe's .nothing there, "):
-        refuse_other_parts({"decoder": describe(attends())}, {})
+        refuse_other_parts({"decoder": to_config(attends())}, {})
 
 
 def test_what_learns_may_be_another() -> None:
     one, other = (
-        {"encoder": describe(CNNEncoder("mobilenet_v3_small", size=64, trainable_from=block))}
+        {"encoder": to_config(TorchvisionEncoder("mobilenet_v3_small", image_size=64, finetune_from=block))}
         for block in (None, "features.12")
     )
     refuse_other_parts(one, other)
@@ -81,11 +86,14 @@ def test_on_the_command_line(
     torch.save(other, tmp_path / "other.ckpt")
     for command, different in (
         ("fit", "another vocabulary than the recipe's (words: 13 there, 12 here; "),
-        ("test", "another decoder than the recipe's (recurrence.width: 32 there, 16 here)"),  # by the words that it has
+        (
+            "test",
+            "another decoder than the recipe's (recurrence.hidden_size: 32 there, 16 here)",
+        ),  # by the words that it has
     ):
         for path, told in (
             (checkpoints.file, different),
-            (tmp_path / "other.ckpt", "other.ckpt: of format 7, which another version of vlrnn writes"),
+            (tmp_path / "other.ckpt", "other.ckpt: of format 7; vlrnn"),
         ):
             flags = ["--trainer.default_root_dir", str(tmp_path / "run"), "--ckpt_path", str(path), "--quiet"]
             code = main([command, "--config", "recipe.yaml", "--data.min_count", "1", *flags])

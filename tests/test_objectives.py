@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.text.vocabulary import PAD
-from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.objectives.cross_entropy import CrossEntropy
 
 M, T, N, V, D = 3, 5, 4, 7, 6
 
@@ -40,7 +40,7 @@ def cross_entropy(logits: Tensor, target: int, smoothing: float) -> Tensor:
 @pytest.mark.parametrize("weight", [0.0, 0.7])
 def test_formula(smoothing: float, weight: float) -> None:
     decoder, said, targets = case()
-    loss = WordLoss(smoothing, weight)(decoder, said, targets)
+    loss = CrossEntropy(smoothing, weight)(decoder, said, targets)
     total, count = torch.zeros(()), 0
     for row in range(M):
         looked = [0.0] * N
@@ -50,7 +50,7 @@ def test_formula(smoothing: float, weight: float) -> None:
                 looked = [old + float(new) for old, new in zip(looked, said.attention[row, time], strict=True)]
                 count += 1
         total = total + weight * sum((1 - each) ** 2 for each in looked)
-    assert int(loss.words) == count == 9
+    assert int(loss.count) == count == 9
     assert loss.total.dim() == 0
     torch.testing.assert_close(loss.total, total)
 
@@ -58,7 +58,7 @@ def test_formula(smoothing: float, weight: float) -> None:
 def test_sums_add_up() -> None:
     """The loss of a batch is the sum of the losses of its rows, whatever they are filled up to."""
     decoder, said, targets = case()
-    objective = WordLoss(0.1, 1.0)
+    objective = CrossEntropy(0.1, 1.0)
     whole = objective(decoder, said, targets)
     parts = []
     for row in range(M):
@@ -66,12 +66,12 @@ def test_sums_add_up() -> None:
         part = DecoderOutput(said.hidden[row : row + 1, :length], said.attention[row : row + 1, :length])
         parts.append(objective(decoder, part, targets[row : row + 1, :length]))
     torch.testing.assert_close(whole.total, sum(part.total for part in parts))
-    assert whole.words == sum(part.words for part in parts)
+    assert whole.count == sum(part.count for part in parts)
 
 
 def test_what_is_filled_up_learns_nothing() -> None:
     decoder, said, targets = case()
-    WordLoss(0.1, 1.0)(decoder, said, targets).total.backward()
+    CrossEntropy(0.1, 1.0)(decoder, said, targets).total.backward()
     assert (said.hidden.grad[targets == PAD] == 0).all()
     assert (said.hidden.grad[targets != PAD].abs().sum(-1) > 0).all()
 
@@ -79,21 +79,23 @@ def test_what_is_filled_up_learns_nothing() -> None:
 def test_decoders_that_do_not_attend_have_no_penalty() -> None:
     decoder, said, targets = case()
     blind = DecoderOutput(said.hidden, None)
-    assert torch.equal(WordLoss(0.0, 5.0)(decoder, blind, targets).total, WordLoss()(decoder, said, targets).total)
+    assert torch.equal(
+        CrossEntropy(0.0, 5.0)(decoder, blind, targets).total, CrossEntropy()(decoder, said, targets).total
+    )
 
 
 def test_half_precision_is_summed_in_full() -> None:
     decoder, said, targets = case()
     half = DecoderOutput(said.hidden.bfloat16(), said.attention.bfloat16())
-    loss = WordLoss(0.1, 1.0)(decoder.bfloat16(), half, targets)
+    loss = CrossEntropy(0.1, 1.0)(decoder.bfloat16(), half, targets)
     assert loss.total.dtype == torch.float32
     torch.testing.assert_close(
-        loss.total, WordLoss(0.1, 1.0)(decoder.float(), said, targets).total, rtol=0.02, atol=0.1
+        loss.total, CrossEntropy(0.1, 1.0)(decoder.float(), said, targets).total, rtol=0.02, atol=0.1
     )
 
 
 def test_no_rows() -> None:
     decoder, said, targets = case()
-    loss = WordLoss(0.1, 1.0)(decoder, DecoderOutput(said.hidden[:0], said.attention[:0]), targets[:0])
+    loss = CrossEntropy(0.1, 1.0)(decoder, DecoderOutput(said.hidden[:0], said.attention[:0]), targets[:0])
     assert loss.total == 0
-    assert loss.words == 0
+    assert loss.count == 0

@@ -16,10 +16,10 @@ import yaml
 from conftest import SMALL_RECIPE
 from own_parts import ShiftedShowAndTell, UnhintedShowAndTell
 
-from vlrnn.config import rebuild
+from vlrnn.config import from_config
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.captioning import Captioner
@@ -193,20 +193,23 @@ def test_a_recipe_names_a_wrong_class(workshop: Workshop, path: str, reason: str
 
 
 def test_what_no_checkpoint_can_build_is_refused_before_training() -> None:
-    task = Captioner(Vocabulary(["a"]), NoImage(), UnhintedShowAndTell(GRU(4)))
+    task = Captioner(Vocabulary(["a"]), BlindEncoder(), UnhintedShowAndTell(GRU(4)))
     with pytest.raises(UserError, match=r"'recurrence' of 'own_parts\.UnhintedShowAndTell', whose type hint names"):
         note_trust(task)
-    note_trust(Captioner(Vocabulary(["a"]), NoImage(), ShiftedShowAndTell(GRU(4))))
+    note_trust(Captioner(Vocabulary(["a"]), BlindEncoder(), ShiftedShowAndTell(GRU(4))))
 
 
 def test_own_units_of_a_language_model(workshop: Workshop) -> None:
     """What validation builds from the checkpoint are classes that the recipe names, too."""
-    recurrence = {"class_path": "vlrnn.nn.GRU", "init_args": {"width": 8}}
-    decoder = {"class_path": "vlrnn.nn.RecurrentLanguageModel", "init_args": {"recurrence": recurrence, "embedding": 8}}
+    recurrence = {"class_path": "vlrnn.nn.GRU", "init_args": {"hidden_size": 8}}
+    decoder = {
+        "class_path": "vlrnn.nn.RecurrentLanguageModel",
+        "init_args": {"recurrence": recurrence, "embedding_dim": 8},
+    }
     (workshop.folder / "text.txt").write_text("so it is, and so it was.\n" * 600)
     recipe = {
         "model": {"class_path": "vlrnn.tasks.LanguageModel", "init_args": {"decoder": decoder}},
-        "data": {"root": "text.txt", "units": "my_parts.Pairs", "batch_size": 2, "window": 16},
+        "data": {"root": "text.txt", "tokenizer": "my_parts.Pairs", "batch_size": 2, "bptt_length": 16},
         "trainer": {"accelerator": "cpu", "max_epochs": 1, "default_root_dir": "text"},
     }
     (workshop.folder / "text.yaml").write_text(yaml.safe_dump(recipe))
@@ -232,7 +235,7 @@ def test_trust_is_of_a_package_and_no_prefix() -> None:
     description = {"class": "ab.C", "arguments": {}}
     for trust in (["a"], ["ab.c"], ["ab.C.d"], ["b"], [""], ["json", "torch"]):
         with pytest.raises(UserError, match="refused without --trust ab"):
-            rebuild(description, Recurrence, "a.ckpt", trust)
+            from_config(description, Recurrence, "a.ckpt", trust)
     assert checked_trust(["json", "torch.nn"]) == ["json", "torch.nn"]
 
 

@@ -14,16 +14,16 @@ from vlrnn.cli import main
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.question_encoder import QuestionEncoder
-from vlrnn.nn.question_image import WholeImage
+from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
+from vlrnn.nn.question_image import MeanPool
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.probes.model import pope as model
 from vlrnn.probes.model.pope import answer, caption, likely
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.text.answer_vocabulary import AnswerSet
+from vlrnn.text.answer_vocabulary import AnswerVocabulary
 from vlrnn.text.vocabulary import BOS, Vocabulary
 from vlrnn.training.checkpoint import save_pretrained
 
@@ -40,8 +40,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def head() -> Predictor:
     vocabulary = Vocabulary(["is", "there", "a", "red", "blue"])
-    parts = (QuestionEncoder(GRU(8), embedding=8), WholeImage(), Concatenation(8))
-    return Predictor(ClassifierVQA(vocabulary, AnswerSet(["yes", "no"]), NoImage(), *parts), "cpu")
+    parts = (RecurrentQuestionEncoder(GRU(8), embedding_dim=8), MeanPool(), Concatenation(8))
+    return Predictor(ClassifierVQA(vocabulary, AnswerVocabulary(["yes", "no"]), BlindEncoder(), *parts), "cpu")
 
 
 def test_a_head_is_asked_each_question_once(head: Predictor, folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_likelihood_word_by_word(checkpoints: Checkpoints, folder: Path) -> None
 
     pairs = [(image, f"{word} {place}") for image in IMAGES[::4] for word in ("square", "the") for place in PLACES]
     for (image, name), yes in likely(predictor, pairs, folder).items():
-        shown = torch.from_numpy(pixels(open_image(folder / image), task.encoder.size))
+        shown = torch.from_numpy(pixels(open_image(folder / image), task.encoder.image_size))
         words = task.vocabulary.encode(predictor.caption(folder / image).tokens)
         wanted = task.vocabulary.encode(name.split())
         assert yes == (best(shown, words, wanted) > math.log(1 / 6))

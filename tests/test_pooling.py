@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlrnn.config import describe, rebuild
-from vlrnn.nn.question_encoder import Last, Max, Mean, Pooling
+from vlrnn.config import from_config, to_config
+from vlrnn.nn.question_encoder import LastStep, MaxOverTime, MeanOverTime, TemporalPooling
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
 from vlrnn.nn.sequence_classifier import SequenceClassifier
@@ -15,15 +15,15 @@ B, T, I, D, A = 5, 7, 3, 6, 4  # noqa: E741
 LENGTHS = torch.tensor([7, 2, 0, 4, 1])
 
 LITERAL = {
-    Last: lambda row: row[-1],
-    Mean: lambda row: sum(row) / len(row),
-    Max: lambda row: torch.stack([max(column) for column in torch.stack(list(row)).T]),
+    LastStep: lambda row: row[-1],
+    MeanOverTime: lambda row: sum(row) / len(row),
+    MaxOverTime: lambda row: torch.stack([max(column) for column in torch.stack(list(row)).T]),
 }
 every_pooling = pytest.mark.parametrize("kind", list(LITERAL))
 
 
 @every_pooling
-def test_pooling_is_the_literal_one(kind: type[Pooling]) -> None:
+def test_pooling_is_the_literal_one(kind: type[TemporalPooling]) -> None:
     outputs = torch.randn(B, T, D) - 1
     pooled = kind()(outputs, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
@@ -33,7 +33,7 @@ def test_pooling_is_the_literal_one(kind: type[Pooling]) -> None:
 
 @every_pooling
 @pytest.mark.parametrize("past", [1e6, float("nan"), float("inf")])
-def test_what_lies_past_the_length_does_not_matter(kind: type[Pooling], past: float) -> None:
+def test_what_lies_past_the_length_does_not_matter(kind: type[TemporalPooling], past: float) -> None:
     outputs = torch.randn(B, T, D, requires_grad=True)
     within = (torch.arange(T) < LENGTHS[:, None])[..., None]
     pooled = kind()(torch.where(within, outputs, past), LENGTHS)
@@ -44,16 +44,16 @@ def test_what_lies_past_the_length_does_not_matter(kind: type[Pooling], past: fl
 
 
 @every_pooling
-def test_a_pooling_is_described(kind: type[Pooling]) -> None:
+def test_a_pooling_is_described(kind: type[TemporalPooling]) -> None:
     classifier = SequenceClassifier(GRU(D), A, kind(), dropout=0.2)
-    again = rebuild(describe(classifier), SequenceClassifier, "here")
+    again = from_config(to_config(classifier), SequenceClassifier, "here")
     assert type(again.pooling) is kind
-    assert describe(again) == describe(classifier)
-    assert describe(rebuild(describe(SequenceClassifier(GRU(D), A)), SequenceClassifier, "here"))
+    assert to_config(again) == to_config(classifier)
+    assert to_config(from_config(to_config(SequenceClassifier(GRU(D), A)), SequenceClassifier, "here"))
 
 
-@pytest.mark.parametrize("pooling", [Last(), Mean(), Max(), None])
-def test_a_row_alone_is_scored_as_among_others(pooling: Pooling | None) -> None:
+@pytest.mark.parametrize("pooling", [LastStep(), MeanOverTime(), MaxOverTime(), None])
+def test_a_row_alone_is_scored_as_among_others(pooling: TemporalPooling | None) -> None:
     classifier = SequenceClassifier(LSTM(D), A, pooling).build(I).eval()
     xs, lengths = torch.randn(B, T, I), LENGTHS.clamp(min=1)
     logits = classifier(xs, lengths)
@@ -75,9 +75,9 @@ def learnt(classifier: SequenceClassifier, xs: Tensor, targets: Tensor, steps: i
     return (classifier(xs[half:]).argmax(-1) == targets[half:]).float().mean().item()
 
 
-@pytest.mark.parametrize("pooling", [Last(), Mean(), Max()])
+@pytest.mark.parametrize("pooling", [LastStep(), MeanOverTime(), MaxOverTime()])
 @pytest.mark.parametrize("cell", [RNN, GRU])
-def test_a_class_for_a_stream_is_learnt(pooling: Pooling, cell: type[Recurrence]) -> None:
+def test_a_class_for_a_stream_is_learnt(pooling: TemporalPooling, cell: type[Recurrence]) -> None:
     """Whether a frame of one kind was anywhere in it: of eight kinds, over ten steps."""
     kinds = torch.randint(1, 8, (600, 10))
     targets = torch.randint(0, 2, (600,))

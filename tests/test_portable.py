@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vlrnn.cli import main
 from vlrnn.errors import UserError
-from vlrnn.generation.search import Decoding, Step, search
+from vlrnn.generation.search import GenerationConfig, Step, search
 from vlrnn.inference import onnx_captioner
 from vlrnn.inference.onnx_captioner import OnnxCaptioner, beam_search
 from vlrnn.inference.predictor import Predictor
@@ -30,7 +30,7 @@ from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.training.checkpoint import from_pretrained, load_task, save_pretrained
@@ -40,20 +40,27 @@ from vlrnn.inference.export import export_captioner
 
 DEMO = Path(__file__).parent.parent / "demo" / "caption_onnx.py"
 DECODERS = {
-    "attends": lambda: ShowAttendTell(LSTM(16), SoftAttention(8), embedding=12),
+    "attends": lambda: ShowAttendTell(LSTM(16), SoftAttention(8), embedding_dim=12),
     "attends by products, with places": lambda: ShowAttendTell(
-        GRU(16, layers=2), DotAttention(8), embedding=12, region_width=10, frequencies=2, query_word=True
+        GRU(16, num_layers=2),
+        DotAttention(8),
+        embedding_dim=12,
+        region_dim=10,
+        position_frequencies=2,
+        attend_with_word=True,
     ),
-    "is told once": lambda: ShowAndTell(RNN(16), embedding=12),
-    "is told once, by two layers": lambda: ShowAndTell(LSTM(16, layers=2, learned_state=True), embedding=12),
+    "is told once": lambda: ShowAndTell(RNN(16), embedding_dim=12),
+    "is told once, by two layers": lambda: ShowAndTell(
+        LSTM(16, num_layers=2, learn_initial_state=True), embedding_dim=12
+    ),
 }
 
 
 def captioner(decoder: Decoder, trained: Captioner) -> Captioner:
     torch.manual_seed(3)
-    encoder = CNNEncoder("mobilenet_v3_small", size=64)
+    encoder = TorchvisionEncoder("mobilenet_v3_small", image_size=64)
     encoder.load_state_dict(trained.encoder.state_dict())
-    return Captioner(trained.vocabulary, encoder, decoder, Decoding(max_new_tokens=9)).eval()
+    return Captioner(trained.vocabulary, encoder, decoder, GenerationConfig(max_new_tokens=9)).eval()
 
 
 def agree(folder: Path, predictor: Predictor, paths: Sequence[Path], **settings: Any) -> None:
@@ -111,7 +118,9 @@ def test_the_search_without_torch_finds_the_same() -> None:
         settings["min_new_tokens"] = min(settings["min_new_tokens"], settings["max_new_tokens"] - 1)
         settings["num_return_sequences"] = random.randint(1, settings["num_beams"])
         step, state = steps(seed)
-        expected = search(step, state, torch.zeros(1, 1), Decoding(**settings), bos=1, eos=2, forbidden=(0, 1, 3))
+        expected = search(
+            step, state, torch.zeros(1, 1), GenerationConfig(**settings), bos=1, eos=2, forbidden=(0, 1, 3)
+        )
 
         def with_arrays(tokens: np.ndarray, state: list[np.ndarray], step: Step = step) -> Any:
             scores, after = step(torch.from_numpy(tokens)[None], torch.from_numpy(state[0]), None)
@@ -130,7 +139,7 @@ def test_the_search_without_torch_finds_the_same() -> None:
 def test_programs_are_loaded_by_torch(checkpoints: Any, tmp_path: Path) -> None:
     task = load_task(checkpoints.file, Captioner)
     assert export_captioner(task, tmp_path, onnx=False)[0] == "encoder.pt2"
-    images = torch.randint(0, 256, (3, 3, task.encoder.size, task.encoder.size), dtype=torch.uint8)
+    images = torch.randint(0, 256, (3, 3, task.encoder.image_size, task.encoder.image_size), dtype=torch.uint8)
     seen = torch.export.load(tmp_path / "encoder.pt2").module()(images)
     torch.testing.assert_close(seen, task.encoder.regions(images), rtol=1e-4, atol=1e-4)
 

@@ -16,7 +16,7 @@ from test_vqa_tasks import ANSWERS, VOCABULARY, parts
 from torch.utils.data import DataLoader, Dataset
 
 from vlrnn.cli import main
-from vlrnn.config import describe, rebuild
+from vlrnn.config import from_config, to_config
 from vlrnn.data import region_formats
 from vlrnn.data.batches import Item, collate
 from vlrnn.data.datamodule import VisionLanguageData
@@ -370,7 +370,7 @@ def test_context_of_a_batch(tmp_path: Path) -> None:
     assert encoder.frozen
     with pytest.raises(UserError, match="none can be computed from pixels"):
         encoder(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-    again = rebuild(json.loads(json.dumps(describe(encoder))), PrecomputedRegions, "here")
+    again = from_config(json.loads(json.dumps(to_config(encoder))), PrecomputedRegions, "here")
     assert again.fingerprint() == encoder.fingerprint()
     with pytest.raises(UserError, match="feature_dim must be at least 1"):
         PrecomputedRegions("somewhere", 0)
@@ -412,10 +412,10 @@ ENCODER = [
 ATTEND = [
     "--model.init_args.decoder=vlrnn.nn.ShowAttendTell",
     "--model.init_args.decoder.init_args.recurrence=vlrnn.nn.GRU",
-    "--model.init_args.decoder.init_args.recurrence.init_args.width=8",
+    "--model.init_args.decoder.init_args.recurrence.init_args.hidden_size=8",
     "--model.init_args.decoder.init_args.attention=vlrnn.nn.SoftAttention",
-    "--model.init_args.decoder.init_args.attention.init_args.width=8",
-    "--model.init_args.decoder.init_args.embedding=8",
+    "--model.init_args.decoder.init_args.attention.init_args.attention_dim=8",
+    "--model.init_args.decoder.init_args.embedding_dim=8",
 ]
 
 

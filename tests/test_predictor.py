@@ -201,7 +201,7 @@ def test_attention_is_shared_out_over_the_regions(predictor: Predictor, photos: 
     prediction = predictor.caption(photos / "a.png", num_beams=3)
     weights = predictor.attention(photos / "a.png", prediction.tokens)
     assert weights is not None
-    assert weights.shape == (len(prediction.tokens) + 1, predictor.task.encoder.count)
+    assert weights.shape == (len(prediction.tokens) + 1, predictor.task.encoder.num_regions)
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
     with Image.open(photos / "a.png") as image:
@@ -227,7 +227,7 @@ def test_drawing_is_repeated_by_its_seed(predictor: Predictor, photos: Path) -> 
 
 
 def test_settings_change_one_call_alone(predictor: Predictor, photos: Path) -> None:
-    own = asdict(predictor.task.decoding)
+    own = asdict(predictor.task.generation)
     changed = predictor.caption(photos / "a.png", num_beams=4, length_penalty=0.5)
     assert changed.settings == {**own, "num_beams": 4, "length_penalty": 0.5}
     assert predictor.caption(photos / "a.png").settings == own
@@ -250,7 +250,7 @@ def test_settings_that_are_none_are_told(predictor: Predictor, photos: Path, set
 
 def test_who_asks_for_a_temperature_wants_no_beams(checkpoints: Any) -> None:
     predictor = Predictor.load(checkpoints.folder, "cpu")
-    predictor.task.decoding = replace(predictor.task.decoding, num_beams=3)
+    predictor.task.generation = replace(predictor.task.generation, num_beams=3)
     assert predictor.decoding().num_beams == 3
     assert predictor.decoding(temperature=1.0).num_beams == 1
     with pytest.raises(UserError, match="one of the two"):

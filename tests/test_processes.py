@@ -43,7 +43,7 @@ def see_anew(shop: Workshop) -> None:
     """Let the recipe's encoder learn, one whose batches do not matter: it has no batch norm."""
     path = shop.folder / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text())
-    learns = {"name": "squeezenet1_1", "weights": None, "trainable_from": "features.12"}
+    learns = {"name": "squeezenet1_1", "weights": None, "finetune_from": "features.12"}
     recipe["model"]["init_args"]["encoder"]["init_args"] |= learns
     recipe["data"]["cache"] = None
     path.write_text(yaml.safe_dump(recipe))
@@ -74,7 +74,7 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
 @pytest.mark.slow
 def test_batch_norm_of_each_process_is_told(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
-    learns = ("--data.cache", "null", f"--{ENCODER}.trainable_from", "features.12")
+    learns = ("--data.cache", "null", f"--{ENCODER}.finetune_from", "features.12")
     told = train_two(shop, "fit", *learns, "--trainer.max_epochs", "1")
     assert len([line for line in told.splitlines() if "--trainer.sync_batchnorm true" in line]) == 1
 

@@ -164,7 +164,7 @@ def test_training_tells_of_itself(dataset: Path, classifier_file: Path, tmp_path
     encoder = "--model.init_args.encoder.init_args"
     arguments = ["-m", "vlrnn", "fit", "--config", str(recipe), "--data.root", str(dataset), "--data.cache", "null"]
     arguments += [f"{encoder}.name", "mobilenet_v3_small", f"{encoder}.weights", str(classifier_file)]
-    arguments += [f"{encoder}.size", "64", "--trainer.max_epochs", "1", "--trainer.default_root_dir"]
+    arguments += [f"{encoder}.image_size", "64", "--trainer.max_epochs", "1", "--trainer.default_root_dir"]
     code, _, bar = run([*arguments, str(tmp_path / "bar")], terminal=True)
     assert code == 0, bar
     assert "Epoch 0" in bar

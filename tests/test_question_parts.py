@@ -9,13 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vlrnn.config import describe, rebuild
+from vlrnn.config import from_config, to_config
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.fusion import Addition, Concatenation, Fusion, LowRankBilinear, Mutan, Product
-from vlrnn.nn.question_encoder import Max, Mean, Pooling, QuestionEncoder
-from vlrnn.nn.question_image import Glimpses, Look, WholeImage
+from vlrnn.nn.fusion import MLB, Concatenation, Fusion, Mutan, ProductFusion, SumFusion
+from vlrnn.nn.question_encoder import MaxOverTime, MeanOverTime, RecurrentQuestionEncoder, TemporalPooling
+from vlrnn.nn.question_image import MeanPool, QuestionGuidedAttention, VisualPooling
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU
 
@@ -23,7 +23,7 @@ WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "what", "is", "this", "red")
 M, Q, D, B, N = 5, 6, 7, 3, 4
 CELLS: dict[str, Callable[[], Recurrence]] = {
     **{name: partial(cell, Q) for name, cell in every_cell.KINDS.items()},
-    "gru-2": lambda: GRU(Q, layers=2),
+    "gru-2": lambda: GRU(Q, num_layers=2),
 }
 
 
@@ -32,11 +32,11 @@ CELLS: dict[str, Callable[[], Recurrence]] = {
 def test_a_question_is_what_the_recurrence_says_at_its_last_word(cell: str, all_layers: bool) -> None:
     """Step by step, each question by itself."""
     torch.manual_seed(0)
-    encoder = QuestionEncoder(CELLS[cell](), embedding=9, all_layers=all_layers).build(WORDS).eval()
+    encoder = RecurrentQuestionEncoder(CELLS[cell](), embedding_dim=9, sum_layers=all_layers).build(WORDS).eval()
     questions = [[4, 5, 6], [3], [7, 7, 7, 7, 4]]
     tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(each) for each in questions], True)
     told = encoder(tokens)
-    assert told.shape == (3, encoder.width)
+    assert told.shape == (3, encoder.output_dim)
     for question, expected in zip(questions, told, strict=True):
         state = encoder.recurrence.initial_state(1)
         for word in question:
@@ -46,22 +46,26 @@ def test_a_question_is_what_the_recurrence_says_at_its_last_word(cell: str, all_
         assert torch.allclose(said[0], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("pooling", "over"), [(Mean(), lambda said: said.mean(0)), (Max(), lambda said: said.amax(0))])
-def test_a_question_may_be_all_that_was_said(pooling: Pooling, over: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    encoder = QuestionEncoder(GRU(Q), embedding=9, pooling=pooling).build(WORDS).eval()
+@pytest.mark.parametrize(
+    ("pooling", "over"), [(MeanOverTime(), lambda said: said.mean(0)), (MaxOverTime(), lambda said: said.amax(0))]
+)
+def test_a_question_may_be_all_that_was_said(
+    pooling: TemporalPooling, over: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    encoder = RecurrentQuestionEncoder(GRU(Q), embedding_dim=9, pooling=pooling).build(WORDS).eval()
     tokens = torch.tensor([[4, 5, 6, 0], [3, 0, 0, 0]])
     for row, length in enumerate((3, 1)):
         words = encoder.embedding(tokens[row : row + 1, :length])
-        said, _ = encoder.recurrence.scan(words, encoder.recurrence.initial_state(1))
+        said, _ = encoder.recurrence(words, encoder.recurrence.initial_state(1))
         assert torch.allclose(encoder(tokens)[row], over(said[0]), atol=1e-6)
-    assert type(rebuild(describe(encoder), QuestionEncoder, "here").pooling) is type(pooling)
-    with pytest.raises(UserError, match="all_layers sums"):
-        QuestionEncoder(GRU(Q), all_layers=True, pooling=pooling)
+    assert type(from_config(to_config(encoder), RecurrentQuestionEncoder, "here").pooling) is type(pooling)
+    with pytest.raises(UserError, match="sum_layers sums"):
+        RecurrentQuestionEncoder(GRU(Q), sum_layers=True, pooling=pooling)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_padding_and_emptiness_do_no_harm(cell: str) -> None:
-    encoder = QuestionEncoder(CELLS[cell](), embedding=9).build(WORDS).eval()
+    encoder = RecurrentQuestionEncoder(CELLS[cell](), embedding_dim=9).build(WORDS).eval()
     tokens = torch.tensor([[4, 5, 0, 0], [0, 0, 0, 0]])
     assert torch.allclose(encoder(tokens)[0], encoder(tokens[:1, :2])[0], atol=1e-6)
     assert encoder(tokens)[1].isfinite().all()
@@ -71,14 +75,14 @@ def test_padding_and_emptiness_do_no_harm(cell: str) -> None:
 def test_word_vectors_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt"
     path.write_text("the 0 0 0\nred 1 2.5 -3\nwhat 4 5 6e-1\n")
-    encoder = QuestionEncoder(GRU(Q), embedding=3, weights=str(path)).build(WORDS)
+    encoder = RecurrentQuestionEncoder(GRU(Q), embedding_dim=3, embedding_weights=str(path)).build(WORDS)
     assert encoder.embedding.weight[7].tolist() == [1, 2.5, -3]
     assert torch.allclose(encoder.embedding.weight[4], torch.tensor([4, 5, 0.6]))
     assert encoder.embedding.weight[0].tolist() == [0, 0, 0]
     path.write_text("red name@example.org 7 7 7\nred 1 2.5 -3\n")  # the largest file of GloVe has such entries
-    encoder = QuestionEncoder(GRU(Q), embedding=3, weights=str(path)).build(WORDS)
+    encoder = RecurrentQuestionEncoder(GRU(Q), embedding_dim=3, embedding_weights=str(path)).build(WORDS)
     assert encoder.embedding.weight[7].tolist() == [1, 2.5, -3]
-    assert encoder.arguments["weights"] is None  # a checkpoint must not look for it
+    assert encoder.arguments["embedding_weights"] is None  # a checkpoint must not look for it
 
 
 @pytest.mark.parametrize(
@@ -96,15 +100,15 @@ def test_bad_word_vectors_are_told(tmp_path: Path, content: str | None, told: st
     if content is not None:
         path.write_text(content)
     with pytest.raises(UserError, match=told):
-        QuestionEncoder(GRU(Q), embedding=3, weights=str(path)).build(WORDS)
+        RecurrentQuestionEncoder(GRU(Q), embedding_dim=3, embedding_weights=str(path)).build(WORDS)
 
 
 FUSIONS: dict[str, Callable[[], Fusion]] = {
-    "addition": lambda: Addition(8),
+    "addition": lambda: SumFusion(8),
     "concatenation": lambda: Concatenation(8),
-    "product": lambda: Product(8),
-    "mlb": lambda: LowRankBilinear(8, rank=10),
-    "mutan": lambda: Mutan(8, inner=5, rank=3),
+    "product": lambda: ProductFusion(8),
+    "mlb": lambda: MLB(8, rank=10),
+    "mutan": lambda: Mutan(8, hidden_size=5, rank=3),
 }
 
 
@@ -114,7 +118,7 @@ def test_the_scale_of_the_encoder_does_not_matter(name: str) -> None:
     fusion = FUSIONS[name]().build(Q, D).eval()
     question, seen = torch.randn(M, Q), torch.randn(M, D)
     fused = fusion(question, seen)
-    assert fused.shape == (M, fusion.width)
+    assert fused.shape == (M, fusion.output_dim)
     assert torch.allclose(fused, fusion(question, 100 * seen), atol=1e-4)
     assert not torch.allclose(fused, fusion(question, seen.flip(0)))
     assert not torch.allclose(fused, fusion(question.flip(0), seen))
@@ -126,19 +130,19 @@ def test_fusions_are_their_formulas() -> None:
     torch.manual_seed(0)
     question, seen = torch.randn(Q), torch.randn(D)
     unit = seen / seen.norm()
-    product = Product(8).build(Q, D)
+    product = ProductFusion(8).build(Q, D)
     expected = torch.tanh(product.from_question(question)) * torch.tanh(product.from_seen(unit))
     assert torch.allclose(product(question, seen), expected, atol=1e-6)
     both = Concatenation(8).build(Q, D)
     assert torch.allclose(both(question, seen), F.relu(both.both(torch.cat([question, unit]))), atol=1e-6)
-    added = Addition(8).build(Q, D)
+    added = SumFusion(8).build(Q, D)
     expected = torch.tanh(added.from_question(question)) + torch.tanh(
         added.from_seen[1](F.layer_norm(seen, seen.shape))
     )
     assert torch.allclose(added(question, seen), expected, atol=1e-6)
-    low = LowRankBilinear(8, rank=10).build(Q, D)
+    low = MLB(8, rank=10).build(Q, D)
     assert torch.allclose(low(question, seen), low.out(low.product(question, seen)), atol=1e-6)
-    mutan = Mutan(8, inner=5, rank=3).build(Q, D)
+    mutan = Mutan(8, hidden_size=5, rank=3).build(Q, D)
     inner_q, inner_v = torch.tanh(mutan.from_question(question)), torch.tanh(mutan.from_seen(unit))
     expected = torch.zeros(8)
     for r in range(3):
@@ -155,10 +159,12 @@ def context(seed: int = 0) -> Context:
     return Context(regions, torch.ones(B, N, dtype=torch.bool), regions.mean(1), boxes)
 
 
-LOOKS: dict[str, Callable[[], Look]] = {
-    "whole": WholeImage,
-    "one": lambda: Glimpses(SoftAttention(5)),
-    "two": lambda: Glimpses(DotAttention(5), count=2, region_width=6, frequencies=2, pooled=True),
+LOOKS: dict[str, Callable[[], VisualPooling]] = {
+    "whole": MeanPool,
+    "one": lambda: QuestionGuidedAttention(SoftAttention(5)),
+    "two": lambda: QuestionGuidedAttention(
+        DotAttention(5), num_glimpses=2, region_dim=6, position_frequencies=2, add_mean_pool=True
+    ),
 }
 
 
@@ -167,13 +173,13 @@ def test_a_question_sees_its_own_image(name: str) -> None:
     """Alone as in a batch; and it does not matter what else is asked."""
     torch.manual_seed(0)
     look = LOOKS[name]().build(Q, D).eval()
-    question, image_of = torch.randn(M, Q), torch.tensor([0, 0, 2, 1, 2])
-    seen = look(question, context(), image_of)
-    assert seen.sight.shape == (M, look.width)
-    for row, image in enumerate(image_of.tolist()):
+    question, image_index = torch.randn(M, Q), torch.tensor([0, 0, 2, 1, 2])
+    seen = look(question, context(), image_index)
+    assert seen.features.shape == (M, look.output_dim)
+    for row, image in enumerate(image_index.tolist()):
         alone = Context(*(leaf[image : image + 1] for leaf in context()[:4] if leaf is not None))
         again = look(question[row : row + 1], alone, torch.tensor([0]))
-        assert torch.allclose(again.sight[0], seen.sight[row], atol=1e-6)
+        assert torch.allclose(again.features[0], seen.features[row], atol=1e-6)
 
 
 def test_glimpses_differ_and_sum_to_one() -> None:
@@ -188,8 +194,8 @@ def test_glimpses_differ_and_sum_to_one() -> None:
 
 def test_what_cannot_be_built_is_refused() -> None:
     for make, told in (
-        (lambda: Glimpses(DotAttention(5), count=0), "at least 1"),
-        (lambda: Glimpses(DotAttention(5), frequencies=2), "region_width"),
+        (lambda: QuestionGuidedAttention(DotAttention(5), num_glimpses=0), "at least 1"),
+        (lambda: QuestionGuidedAttention(DotAttention(5), position_frequencies=2), "region_dim"),
         (lambda: Mutan(rank=0), "at least 1"),
     ):
         with pytest.raises(UserError, match=told):

@@ -19,17 +19,17 @@ from vlrnn.data.synthetic.rendering import render
 from vlrnn.data.synthetic.scenes import COLOURS, GROUNDS, SHAPES, SIZES, sample_scene
 from vlrnn.inference.predictor import Predictor
 from vlrnn.locks import alone
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.studies.pretraining import load_scenes, pretrain, vary
 from vlrnn.studies.quickstart import PROBES
 
-CNN: dict[str, Any] = {"name": "resnet18", "size": 64, "regions_from": "layer2"}
+CNN: dict[str, Any] = {"name": "resnet18", "image_size": 64, "out_layer": "layer2"}
 
 
 def test_the_right_answers_are_those_of_the_scene(tmp_path: Path) -> None:
     """A region is asked for the nearest object, if that reaches its middle."""
     make_scenes(tmp_path, train=20, val=0, test=0, image_size=64, workers=1)
-    _, answers = load_scenes(tmp_path / "captions", "train", CNNEncoder(**CNN))
+    _, answers = load_scenes(tmp_path / "captions", "train", TorchvisionEncoder(**CNN))
     for index, example in enumerate(open_split(tmp_path / "captions", "train")):
         scene = (example.attributes or {})["scene"]
         assert answers.ground[index] == GROUNDS.index(scene["ground"])
@@ -51,7 +51,7 @@ def test_the_right_answers_are_those_of_the_scene(tmp_path: Path) -> None:
 def test_a_mirrored_scene_has_mirrored_answers(tmp_path: Path) -> None:
     """Those of the scene with every object at 1 - x; of pictures in false colours the colours alone are not asked."""
     make_scenes(tmp_path, train=12, val=0, test=0, image_size=64, workers=1)
-    encoder = CNNEncoder(**CNN)
+    encoder = TorchvisionEncoder(**CNN)
     images, answers = load_scenes(tmp_path / "captions", "train", encoder)
     examples = tmp_path / "captions" / "train.jsonl"
     records = [json.loads(line) for line in examples.read_text().splitlines()]
@@ -83,8 +83,8 @@ def test_pretrained_weights_are_weights_as_any(tmp_path: Path) -> None:
     torch.manual_seed(0)
     share = pretrain(tmp_path / "captions", tmp_path / "cnn.safetensors", first="conv1", epochs=1, **CNN)
     assert 0 <= share <= 1
-    encoder = CNNEncoder("resnet18", weights=str(tmp_path / "cnn.safetensors"), regions_from="layer2").eval()
-    assert (encoder.size, encoder.width, encoder.count, encoder.frozen) == (64, 128, 64, True)
+    encoder = TorchvisionEncoder("resnet18", weights=str(tmp_path / "cnn.safetensors"), out_layer="layer2").eval()
+    assert (encoder.image_size, encoder.feature_dim, encoder.num_regions, encoder.frozen) == (64, 128, 64, True)
     scenes = [render(sample_scene(Random(seed)), 64) for seed in (1, 2)]
     first, second = encoder.regions(torch.stack([torch.from_numpy(pixels(scene, 64)) for scene in scenes]))
     assert not torch.allclose(first, second, atol=1e-3)

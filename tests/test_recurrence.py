@@ -22,14 +22,14 @@ every_fused = pytest.mark.parametrize("cell", list(FUSED))
 every_single = pytest.mark.parametrize("cell", [*FUSED, *OWN])
 every_stack = pytest.mark.parametrize("layers", [1, 2])
 every_start = pytest.mark.parametrize(
-    ("cell", "learned_state"), [*((cell, False) for cell in CELLS), *((cell, True) for cell in FUSED)]
+    ("cell", "learn_initial_state"), [*((cell, False) for cell in CELLS), *((cell, True) for cell in FUSED)]
 )
 
 
-def new(cell: str, layers: int = 1, learned_state: bool = False, **more: object) -> Recurrence:
+def new(cell: str, layers: int = 1, learn_initial_state: bool = False, **more: object) -> Recurrence:
     if cell in FUSED:
-        more["learned_state"] = learned_state
-    return CELLS[cell](D, layers=layers + (cell in STACKS), **more)
+        more["learn_initial_state"] = learn_initial_state
+    return CELLS[cell](D, num_layers=layers + (cell in STACKS), **more)
 
 
 def make(cell: str, **more: object) -> Recurrence:
@@ -48,10 +48,10 @@ def close(left: Tree, right: Tree) -> None:
 
 @every_start
 @every_stack
-def test_scan_is_steps(cell: str, layers: int, learned_state: bool) -> None:
-    recurrence = make(cell, layers=layers, learned_state=learned_state)
+def test_scan_is_steps(cell: str, layers: int, learn_initial_state: bool) -> None:
+    recurrence = make(cell, layers=layers, learn_initial_state=learn_initial_state)
     xs = torch.randn(B, T, I)
-    ys, after = recurrence.scan(xs, recurrence.initial_state(B))
+    ys, after = recurrence(xs, recurrence.initial_state(B))
     state = recurrence.initial_state(B)
     for time in range(T):
         y, state = recurrence.step(xs[:, time], state)
@@ -62,15 +62,15 @@ def test_scan_is_steps(cell: str, layers: int, learned_state: bool) -> None:
 @every_start
 @every_stack
 @pytest.mark.parametrize("cut", [1, 3, 6])
-def test_scan_is_scan_in_chunks(cell: str, layers: int, learned_state: bool, cut: int) -> None:
-    recurrence = make(cell, layers=layers, learned_state=learned_state)
+def test_scan_is_scan_in_chunks(cell: str, layers: int, learn_initial_state: bool, cut: int) -> None:
+    recurrence = make(cell, layers=layers, learn_initial_state=learn_initial_state)
     xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
     for whole in (None, lengths):
         first = None if whole is None else whole.clamp(max=cut)
         second = None if whole is None else whole - first  # rows of length 0 are among these
-        ys, after = recurrence.scan(xs, recurrence.initial_state(B), whole)
-        early, middle = recurrence.scan(xs[:, :cut], recurrence.initial_state(B), first)
-        late, end = recurrence.scan(xs[:, cut:], middle, second)
+        ys, after = recurrence(xs, recurrence.initial_state(B), whole)
+        early, middle = recurrence(xs[:, :cut], recurrence.initial_state(B), first)
+        late, end = recurrence(xs[:, cut:], middle, second)
         torch.testing.assert_close(torch.cat([early, late], 1), ys, rtol=1e-5, atol=1e-5)
         close(end, after)
 
@@ -84,7 +84,7 @@ def test_past_its_length_a_row_stays(cell: str, layers: int) -> None:
         lambda leaf: torch.randn_like(leaf) if leaf.is_floating_point() else torch.randint_like(leaf, 4),
         recurrence.initial_state(B),
     )
-    ys, after = recurrence.scan(xs, start, lengths)
+    ys, after = recurrence(xs, start, lengths)
     assert ys.shape == (B, T, D)
     for row, length in enumerate(lengths.tolist()):
         one = torch.tensor([row])
@@ -100,36 +100,36 @@ def test_past_its_length_a_row_stays(cell: str, layers: int) -> None:
 def test_any_lengths(lengths: list[int]) -> None:
     recurrence = make("lstm")
     xs = torch.randn(len(lengths), T, I)
-    ys, _ = recurrence.scan(xs, recurrence.initial_state(len(lengths)), torch.tensor(lengths))
-    full, _ = recurrence.scan(xs, recurrence.initial_state(len(lengths)))
+    ys, _ = recurrence(xs, recurrence.initial_state(len(lengths)), torch.tensor(lengths))
+    full, _ = recurrence(xs, recurrence.initial_state(len(lengths)))
     there = torch.arange(T) < torch.tensor(lengths)[:, None]
     torch.testing.assert_close(ys, full * there[..., None], rtol=1e-5, atol=1e-5)
 
 
 @every_start
 @every_stack
-def test_what_lies_past_the_length_does_not_matter(cell: str, layers: int, learned_state: bool) -> None:
-    recurrence = make(cell, layers=layers, learned_state=learned_state)
+def test_what_lies_past_the_length_does_not_matter(cell: str, layers: int, learn_initial_state: bool) -> None:
+    recurrence = make(cell, layers=layers, learn_initial_state=learn_initial_state)
     xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
     other = torch.where((torch.arange(T) < lengths[:, None])[..., None], xs, torch.full_like(xs, 1e6))
     close(
-        recurrence.scan(xs, recurrence.initial_state(B), lengths),
-        recurrence.scan(other, recurrence.initial_state(B), lengths),
+        recurrence(xs, recurrence.initial_state(B), lengths),
+        recurrence(other, recurrence.initial_state(B), lengths),
     )
 
 
 @every_start
 @every_stack
-def test_state_is_batch_first(cell: str, layers: int, learned_state: bool) -> None:
-    recurrence = make(cell, layers=layers, learned_state=learned_state)
+def test_state_is_batch_first(cell: str, layers: int, learn_initial_state: bool) -> None:
+    recurrence = make(cell, layers=layers, learn_initial_state=learn_initial_state)
     start = recurrence.initial_state(B)
     xs = torch.randn(B, T, I)
     order = torch.tensor([3, 0, 4, 4, 1])
-    for state in (start, recurrence.step(xs[:, 0], start)[1], recurrence.scan(xs, start)[1]):
+    for state in (start, recurrence.step(xs[:, 0], start)[1], recurrence(xs, start)[1]):
         assert all(leaf.shape[0] == B for leaf in leaves(state))
         moved = map_tree(lambda leaf: leaf[order], state)  # rows are independent, so they can be moved
-        ys, _ = recurrence.scan(xs[order], moved)
-        torch.testing.assert_close(ys, recurrence.scan(xs, state)[0][order], rtol=1e-5, atol=1e-5)
+        ys, _ = recurrence(xs[order], moved)
+        torch.testing.assert_close(ys, recurrence(xs, state)[0][order], rtol=1e-5, atol=1e-5)
 
 
 @every_cell
@@ -138,7 +138,7 @@ def test_first_state(cell: str, layers: int) -> None:
     zero = new(cell, layers=layers).build(I)
     assert all((leaf == 0).all() for leaf in leaves(zero.initial_state(B)))
     if cell in FUSED:
-        learned = make(cell, layers=layers, learned_state=True)
+        learned = make(cell, layers=layers, learn_initial_state=True)
         assert all((leaf != 0).any() for leaf in leaves(learned.initial_state(B)))
 
 
@@ -166,7 +166,7 @@ def test_cell_state(cell: str, layers: int) -> None:
 def test_what_each_layer_said(cell: str, layers: int) -> None:
     recurrence = make(cell, layers=layers)
     xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
-    ys, after = recurrence.scan(xs, recurrence.initial_state(B), lengths)
+    ys, after = recurrence(xs, recurrence.initial_state(B), lengths)
     said = recurrence.layer_outputs(after)
     assert said.shape == (B, layers + (cell in STACKS), D)
     for row, length in enumerate(lengths.tolist()):
@@ -177,7 +177,7 @@ def test_what_each_layer_said(cell: str, layers: int) -> None:
 @every_fused
 @every_stack
 def test_initialisation(cell: str, layers: int) -> None:
-    recurrence = CELLS[cell](D, layers=layers).build(I)
+    recurrence = CELLS[cell](D, num_layers=layers).build(I)
     for name, parameter in recurrence.kernel.named_parameters():
         if name.startswith("weight_hh"):
             for block in parameter.split(D):
@@ -194,16 +194,16 @@ def test_initialisation(cell: str, layers: int) -> None:
 def test_dropout_stands_between_layers_and_only_in_training(cell: str) -> None:
     xs = torch.randn(B, T, I)
     stack = make(cell, layers=2, dropout=0.5)
-    first, second = (stack.scan(xs, stack.initial_state(B))[0] for _ in range(2))
+    first, second = (stack(xs, stack.initial_state(B))[0] for _ in range(2))
     assert torch.equal(first, second)
     stack.train()
     for run in (
-        lambda r: r.scan(xs, r.initial_state(B))[0],
+        lambda r: r(xs, r.initial_state(B))[0],
         lambda r: r.step(xs[:, 0], r.initial_state(B))[0],
     ):
         assert not torch.equal(run(stack), run(stack))
     single = make(cell, layers=1, dropout=0.5).train()
-    first, second = (single.scan(xs, single.initial_state(B))[0] for _ in range(2))
+    first, second = (single(xs, single.initial_state(B))[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -214,7 +214,7 @@ def test_dropout_keeps_the_first_layer_whole(cell: str) -> None:
     x, start = torch.randn(B, I), stack.initial_state(B)
     sober = [leaf[:, 0] for leaf in leaves(stack.step(x, start)[1])]
     stack.train()
-    for after in (stack.step(x, start)[1], stack.scan(x[:, None], start)[1]):
+    for after in (stack.step(x, start)[1], stack(x[:, None], start)[1]):
         for kept, expected in zip(leaves(after), sober, strict=True):
             torch.testing.assert_close(kept[:, 0], expected, rtol=1e-5, atol=1e-5)
 
@@ -223,11 +223,11 @@ def test_dropout_keeps_the_first_layer_whole(cell: str) -> None:
 @every_stack
 @pytest.mark.parametrize("lengths", [None, [7, 2, 0, 4, 1]])
 def test_gradients_reach_every_parameter(
-    cell: str, layers: int, learned_state: bool, lengths: list[int] | None
+    cell: str, layers: int, learn_initial_state: bool, lengths: list[int] | None
 ) -> None:
-    recurrence = make(cell, layers=layers, learned_state=learned_state)
+    recurrence = make(cell, layers=layers, learn_initial_state=learn_initial_state)
     xs = torch.randn(B, T, I)
-    ys, _ = recurrence.scan(xs, recurrence.initial_state(B), None if lengths is None else torch.tensor(lengths))
+    ys, _ = recurrence(xs, recurrence.initial_state(B), None if lengths is None else torch.tensor(lengths))
     ys.square().sum().backward()
     for name, parameter in recurrence.named_parameters():
         assert parameter.grad is not None, name
@@ -244,8 +244,8 @@ def test_gradients_reach_every_parameter(
 @every_stack
 def test_a_built_recurrence_is_described_by_its_arguments(cell: str, layers: int) -> None:
     recurrence = make(cell, layers=layers, dropout=0.3)
-    assert recurrence.arguments["width"] == D
-    assert recurrence.arguments["layers"] == layers
+    assert recurrence.arguments["hidden_size"] == D
+    assert recurrence.arguments["num_layers"] == layers
     assert recurrence.arguments["dropout"] == 0.3
 
 
@@ -254,10 +254,10 @@ def test_laws_hold_to_many_digits(cell: str) -> None:
     """Over a text that is longer than what any of them computes at once."""
     recurrence = make(cell, layers=2).double()
     xs = torch.randn(2, 83, I, dtype=torch.double)
-    ys, after = recurrence.scan(xs, recurrence.initial_state(2))
+    ys, after = recurrence(xs, recurrence.initial_state(2))
     state, said = recurrence.initial_state(2), []
     for start, end in ((0, 1), (1, 40), (40, 83)):
-        more, state = recurrence.scan(xs[:, start:end], state)
+        more, state = recurrence(xs[:, start:end], state)
         said.append(more)
     step, stepped = recurrence.initial_state(2), []
     for x in xs.unbind(1):
@@ -274,7 +274,7 @@ def test_nothing_explodes_over_a_long_text(cell: str) -> None:
     recurrence = new(cell).build(I)
     xs = 10 * torch.randn(2, 600, I)
     xs.requires_grad_()
-    ys, _ = recurrence.scan(xs, recurrence.initial_state(2))
+    ys, _ = recurrence(xs, recurrence.initial_state(2))
     ys[:, -1].sum().backward()
     assert ys.isfinite().all()
     assert xs.grad is not None
@@ -287,7 +287,7 @@ def test_nothing_explodes_over_a_long_text(cell: str) -> None:
 def test_the_forget_gate_begins_as_it_is_told() -> None:
     torch.manual_seed(0)
     for bias in (1.0, 3.0):
-        lstm = LSTM(50, layers=2, forget_bias=bias).build(I)
+        lstm = LSTM(50, num_layers=2, forget_bias=bias).build(I)
         for layer in range(2):
             assert (lstm.kernel.get_parameter(f"bias_ih_l{layer}")[50:100] == bias).all()
     taken, kept, *_ = LSTM(1000, chrono=100).build(I).kernel.get_parameter("bias_ih_l0").chunk(4)
@@ -305,19 +305,19 @@ def test_the_forget_gate_begins_as_it_is_told() -> None:
 def test_both_ways_is_each_way() -> None:
     both = Bidirectional(LSTM(D)).build(I).eval()
     xs, lengths = torch.randn(B, T, I), torch.tensor([7, 2, 0, 4, 1])
-    ys, after = both.scan(xs, both.initial_state(B), lengths)
-    assert ys.shape == (B, T, both.width) == (B, T, 2 * D)
+    ys, after = both(xs, both.initial_state(B), lengths)
+    assert ys.shape == (B, T, both.hidden_size) == (B, T, 2 * D)
     for row, length in enumerate(lengths.tolist()):
         words = xs[row : row + 1, :length]
         assert (ys[row, length:] == 0).all()
         if not length:
             continue
-        there, _ = both.forwards.scan(words, both.forwards.initial_state(1))
-        back, _ = both.backwards.scan(words.flip(1), both.backwards.initial_state(1))
+        there, _ = both.forwards(words, both.forwards.initial_state(1))
+        back, _ = both.backwards(words.flip(1), both.backwards.initial_state(1))
         torch.testing.assert_close(ys[row, :length], torch.cat([there, back.flip(1)], -1)[0], rtol=1e-5, atol=1e-5)
         said = torch.cat([there[0, -1], back[0, -1]])
         torch.testing.assert_close(both.layer_outputs(after)[row, 0], said, rtol=1e-5, atol=1e-5)
-    everything, _ = both.scan(xs, both.initial_state(B))
+    everything, _ = both(xs, both.initial_state(B))
     torch.testing.assert_close(everything[0], ys[0], rtol=1e-5, atol=1e-5)
 
 
@@ -330,7 +330,7 @@ def test_what_reads_both_ways_cannot_speak(cell: Recurrence) -> None:
         lambda: cell.build(I).step(torch.randn(B, I), cell.initial_state(B)),
         lambda: Bidirectional(cell),
     ):
-        with pytest.raises(UserError, match="both ways"):
+        with pytest.raises(UserError, match=r"both ways|bidirectional"):
             speaker()
 
 
@@ -344,7 +344,7 @@ KEPT = {"lstm": 1, "lstm-layer-norm": 1, "lstm-coupled": 1, "min-gru": 0, "min-l
 @every_stack
 def test_gates_are_shares_of_every_layer(cell: str, layers: int) -> None:
     recurrence = make(cell, layers=layers)
-    state = map_tree(torch.clone, recurrence.scan(torch.randn(B, T, I), recurrence.initial_state(B))[1])
+    state = map_tree(torch.clone, recurrence(torch.randn(B, T, I), recurrence.initial_state(B))[1])
     gates = recurrence.gates(torch.randn(B, I), state)
     assert ("forget" in gates) == (cell not in ("rnn-tanh", "rnn-relu", "self-attention"))
     for gate in gates.values():
@@ -357,7 +357,7 @@ def test_a_forget_gate_is_the_share_that_is_kept(cell: str) -> None:
     """Of two memories that differ, what they differ by is that share of it a step later."""
     recurrence = make(cell).double()
     x, place = torch.randn(B, I).double(), KEPT[cell]
-    state = recurrence.scan(torch.randn(B, T, I).double(), recurrence.initial_state(B))[1]
+    state = recurrence(torch.randn(B, T, I).double(), recurrence.initial_state(B))[1]
     one = list(leaves(state))
     more = torch.randn_like(one[place])
     other = [leaf + more if number == place else leaf for number, leaf in enumerate(one)]

@@ -38,12 +38,12 @@ def part(path: str, **arguments: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def recipe(scenes: Path) -> Path:
-    decoder = part("nn.ShowAndTell", recurrence=part("nn.LSTM", width=8), embedding=6)
+    decoder = part("nn.ShowAndTell", recurrence=part("nn.LSTM", hidden_size=8), embedding_dim=6)
     model = part(
         "tasks.Captioner",
-        encoder=part("nn.NoImage"),
+        encoder=part("nn.BlindEncoder"),
         decoder=decoder,
-        decoding={"max_new_tokens": 12},
+        generation={"max_new_tokens": 12},
     )
     data = {"root": str(scenes / "captions"), "batch_size": 8, "min_count": 1, "captions_per_image": 1}
     trainer = {"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False}
@@ -102,7 +102,7 @@ def test_every_cell_is_scored_and_timed(study: Callable[..., int], scenes: Path,
     assert config["seed_everything"] == 1
     told = config["model"]["init_args"]["decoder"]["init_args"]["recurrence"]
     assert told["class_path"] == "vlrnn.nn.LSTM"
-    assert (told["init_args"]["width"], told["init_args"]["forget_bias"]) == (8, 3)
+    assert (told["init_args"]["hidden_size"], told["init_args"]["forget_bias"]) == (8, 3)
     with (out / "recurrences.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["cell"] for row in rows] == list(found["scores"])
@@ -151,9 +151,9 @@ def test_a_report_has_it(of_one_cell: Path, tmp_path: Path) -> None:
     ("cells", "more", "complaint"),
     [
         ("gru,nonsense", [], "nonsense: no recurrence; there are Bidirectional, "),
-        ("gru:heads=2", [], "gru:heads=2: 'heads' is no setting of GRU: width, layers"),
-        ("gru,bidirectional:cell=gru", [], "reads both ways, and cannot say anything word by word"),
-        ("rwkv:heads=3", [], "rwkv:heads=3: cannot be built: RWKV: heads (3) must divide the width (8)"),
+        ("gru:num_heads=2", [], "gru:num_heads=2: 'num_heads' is no setting of GRU: hidden_size, num_layers"),
+        ("gru,bidirectional:recurrence=gru", [], "reads both ways, and cannot say anything word by word"),
+        ("rwkv:num_heads=3", [], "rwkv:num_heads=3: cannot be built: RWKV: num_heads (3) must divide hidden_size (8)"),
         ("", [], "--cells names no recurrence"),
         ("gru,GRU", [], "would be one"),
         ("gru", ["--seeds", "0"], "--seeds must be at least 1"),
@@ -182,47 +182,47 @@ def test_a_recipe_without_a_recurrence_is_refused(
 
 @pytest.mark.slow
 def test_questions_may_be_read_both_ways(study: Callable[..., int], scenes: Path, tmp_path: Path) -> None:
-    reading = part("nn.QuestionEncoder", recurrence=part("nn.LSTM", width=8), embedding=6)
+    reading = part("nn.RecurrentQuestionEncoder", recurrence=part("nn.LSTM", hidden_size=8), embedding_dim=6)
     model = part(
         "tasks.ClassifierVQA",
-        encoder=part("nn.NoImage"),
+        encoder=part("nn.BlindEncoder"),
         question_encoder=reading,
-        look=part("nn.WholeImage"),
-        fusion=part("nn.Concatenation", width=8),
+        image_pooling=part("nn.MeanPool"),
+        fusion=part("nn.Concatenation", output_dim=8),
     )
     data = {"root": str(scenes / "vqa"), "batch_size": 8, "min_count": 1}
     trainer = {"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False}
     path = tmp_path / "vqa.yaml"
     path.write_text(yaml.safe_dump({"model": model, "data": data, "trainer": trainer}))
-    assert study("lstm,bidirectional:cell=gru", config=path) == 0
+    assert study("lstm,bidirectional:recurrence=gru", config=path) == 0
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["scores"]
-    assert found["bidirectional:cell=gru"]["state"]["value"] == 16
+    assert found["bidirectional:recurrence=gru"]["state"]["value"] == 16
     assert 0 <= found["lstm"]["accuracy"]["value"] <= 100
 
 
 def test_cells_have_names() -> None:
-    assert isinstance(named_cell("layer-norm-lstm", 3, width=4), LayerNormLSTM)
-    assert isinstance(named_cell("LayerNormLSTM", 3, width=4), LayerNormLSTM)
-    relu = named_cell("vlrnn.nn.RNN:nonlinearity=relu,layers=2", 3, width=4, layers=5)
+    assert isinstance(named_cell("layer-norm-lstm", 3, hidden_size=4), LayerNormLSTM)
+    assert isinstance(named_cell("LayerNormLSTM", 3, hidden_size=4), LayerNormLSTM)
+    relu = named_cell("vlrnn.nn.RNN:nonlinearity=relu,num_layers=2", 3, hidden_size=4, num_layers=5)
     assert isinstance(relu, RNN)
-    assert (relu.nonlinearity, relu.layers, relu.width) == ("relu", 2, 4)
-    stack = named_cell("residual-stack:cell=mamba,layers=3", 3, width=4)
+    assert (relu.nonlinearity, relu.num_layers, relu.hidden_size) == ("relu", 2, 4)
+    stack = named_cell("residual-stack:recurrence=mamba,num_layers=3", 3, hidden_size=4)
     assert isinstance(stack, ResidualStack)
     assert isinstance(stack.cells[0], Mamba)
-    given = named_cell("residual-stack:cell=gru", 3, width=4, layers=3, dropout=0.5)
+    given = named_cell("residual-stack:recurrence=gru", 3, hidden_size=4, num_layers=3, dropout=0.5)
     assert isinstance(given, ResidualStack)
-    assert (given.layers, given.dropout) == (3, 0.5)
-    assert (given.cells[0].width, given.cells[0].layers, given.cells[0].dropout) == (4, 1, 0.0)
+    assert (given.num_layers, given.dropout) == (3, 0.5)
+    assert (given.cells[0].hidden_size, given.cells[0].num_layers, given.cells[0].dropout) == (4, 1, 0.0)
     xs = torch.randn(2, 5, 3)
-    assert stack.scan(xs, stack.initial_state(2))[0].shape == (2, 5, 4)
-    assert cell_part("gru", width=4) == {"class_path": "vlrnn.nn.GRU", "init_args": {"width": 4}}
-    assert split_cells(" rnn, gru:width=3,layers=2 ,residual-stack:cell=mamba,layers=3,lstm,") == [
+    assert stack(xs, stack.initial_state(2))[0].shape == (2, 5, 4)
+    assert cell_part("gru", hidden_size=4) == {"class_path": "vlrnn.nn.GRU", "init_args": {"hidden_size": 4}}
+    assert split_cells(" rnn, gru:hidden_size=3,num_layers=2 ,residual-stack:recurrence=mamba,num_layers=3,lstm,") == [
         "rnn",
-        "gru:width=3,layers=2",
-        "residual-stack:cell=mamba,layers=3",
+        "gru:hidden_size=3,num_layers=2",
+        "residual-stack:recurrence=mamba,num_layers=3",
         "lstm",
     ]
     with pytest.raises(UserError, match="no recurrence"):
-        named_cell("Layered", 3)
+        named_cell("LayeredRecurrence", 3)
     with pytest.raises(UserError, match="cannot be built"):
         named_cell("residual-stack", 3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vlrnn.errors import UserError
-from vlrnn.nn.attention import DotAttention, RegionMap
+from vlrnn.nn.attention import DotAttention, RegionProjection
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.recurrent.rnn import LSTM
@@ -20,7 +20,7 @@ def context(regions: torch.Tensor, boxes: torch.Tensor | None = BOXES) -> Contex
 
 
 def test_the_formula() -> None:
-    made = RegionMap(D, R, frequencies=2)
+    made = RegionProjection(D, R, position_frequencies=2)
     regions = torch.randn(1, N, D) * 3 + 1
     mapped = made(context(regions))
     for n in range(N):
@@ -32,23 +32,23 @@ def test_the_formula() -> None:
         linear = made.what[1]
         expected = torch.cat([torch.relu(linear.weight @ evened + linear.bias), 2 * place])
         assert torch.allclose(mapped[0, n], expected, atol=1e-5)
-    assert made.width == mapped.shape[-1] == R + 10
+    assert made.output_dim == mapped.shape[-1] == R + 10
 
 
 def test_the_scale_of_the_encoder_does_not_matter() -> None:
-    made, regions = RegionMap(D, R), torch.randn(1, N, D)
+    made, regions = RegionProjection(D, R), torch.randn(1, N, D)
     assert torch.allclose(made(context(regions)), made(context(1000 * regions)), atol=1e-3)
 
 
 def test_where_a_region_lies_matters_when_asked_for() -> None:
     same = torch.randn(1, 1, D).expand(1, N, D)
-    torch.testing.assert_close(*RegionMap(D, R)(context(same, None))[0, :2])
-    placed = RegionMap(D, R, frequencies=1)
+    torch.testing.assert_close(*RegionProjection(D, R)(context(same, None))[0, :2])
+    placed = RegionProjection(D, R, position_frequencies=1)
     assert not torch.allclose(*placed(context(same))[0, :2], atol=1e-3)
-    with pytest.raises(UserError, match="does not know where its regions lie"):
+    with pytest.raises(UserError, match="regions have no boxes"):
         placed(context(same, None))
 
 
 def test_a_place_needs_a_map() -> None:
-    with pytest.raises(UserError, match="frequencies need a region_width"):
-        ShowAttendTell(LSTM(4), DotAttention(4), frequencies=2)
+    with pytest.raises(UserError, match="position_frequencies need a region_dim"):
+        ShowAttendTell(LSTM(4), DotAttention(4), position_frequencies=2)

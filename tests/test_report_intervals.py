@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 from vlrnn.cli import main
 from vlrnn.files import write_json
 from vlrnn.report.charts import intervals, probe_picture
-from vlrnn.report.sections import Probed, ProbeRow
+from vlrnn.report.sections import ProbeRow, ProbeSection
 
 
 def score(value: float, low: float, high: float) -> dict[str, float]:
     return {"value": value, "low": low, "high": high}
 
 
-def probe(rows: dict[str, Any], details: Any = None, **beside: dict[str, Any]) -> Probed:
+def probe(rows: dict[str, Any], details: Any = None, **beside: dict[str, Any]) -> ProbeSection:
     told = [ProbeRow(label, each, [of.get(label) for of in beside.values()]) for label, each in rows.items()]
-    return Probed("it", "run", list(beside), told, (), details or {}, (), {})
+    return ProbeSection("it", "run", list(beside), told, (), details or {}, (), {})
 
 
 def labels(figure: Figure | None) -> dict[str, list[str]]:

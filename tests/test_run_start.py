@@ -124,7 +124,7 @@ def test_overwrite_moves_the_old_run_aside(run: Path, fit: Fit, capsys: pytest.C
         assert not (run / "metrics.json").exists()
         assert "overwrite" not in yaml.safe_load((run / "config.yaml").read_text())
     assert snapshot(Path("run.old-1")) == before
-    assert states(run / "checkpoints" / "best.ckpt", "Checkpoints")["best_model_path"].startswith(str(run))
+    assert states(run / "checkpoints" / "best.ckpt", "RecipeCheckpoint")["best_model_path"].startswith(str(run))
 
 
 @pytest.mark.parametrize("checkpoint", ["last", "run/checkpoints/best.ckpt"])
@@ -213,7 +213,7 @@ def test_what_was_killed_between_its_first_checkpoints_begins_anew(run: Path, fi
     (run / "checkpoints" / "last.ckpt").unlink()
     best = run / "checkpoints" / "best.ckpt"
     first = torch.load(best, weights_only=True)
-    next(each for key, each in first["callbacks"].items() if key.startswith("Checkpoints"))["last_model_path"] = ""
+    next(each for key, each in first["callbacks"].items() if key.startswith("RecipeCheckpoint"))["last_model_path"] = ""
     torch.save(first, best)
     assert fit(run, "--ckpt_path", "last") == 0
     assert (run / "checkpoints" / "last.ckpt").is_file()
@@ -309,7 +309,7 @@ def test_a_worse_model_does_not_replace_the_best(spelling: str, run: Path, fit: 
     best = run / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(best, weights_only=True)
     for key, state in checkpoint["callbacks"].items():
-        if key.startswith("Checkpoints"):
+        if key.startswith("RecipeCheckpoint"):
             state["best_model_score"] = torch.tensor(11.0)
     torch.save(checkpoint, best)
     before = best.read_bytes()
@@ -317,7 +317,7 @@ def test_a_worse_model_does_not_replace_the_best(spelling: str, run: Path, fit: 
     assert fit(root, "--ckpt_path", "last", "--trainer.max_epochs", "3") == 0
     assert (Path(root) / "checkpoints" / "best.ckpt").read_bytes() == before
     last = Path(root) / "checkpoints" / "last.ckpt"
-    assert float(states(last, "Checkpoints")["best_model_score"]) == 11
+    assert float(states(last, "RecipeCheckpoint")["best_model_score"]) == 11
     assert torch.load(last, weights_only=True)["epoch"] == 3
 
 
@@ -336,7 +336,7 @@ def test_the_recipe_counts(run: Path, fit: Fit, capsys: pytest.CaptureFixture[st
     changed = {
         f"{optimization}.lr": ("0.001", "0.5"),
         f"{optimization}.weight_decay": ("0.0001", "0.125"),
-        f"{optimization}.warmup": ("0.05", "0.5"),
+        f"{optimization}.warmup_fraction": ("0.05", "0.5"),
         "early_stopping.patience": ("5", "7"),
         "trainer.max_epochs": ("2", "3"),
         "trainer.gradient_clip_val": ("5.0", "0.25"),
@@ -465,7 +465,7 @@ def test_a_run_that_is_over_says_so(why: str, run: Path, fit: Fit, capsys: pytes
 def test_a_checkpoint_that_is_refused_changes_nothing(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     """Nor does it count as going on."""
     before = snapshot(run)
-    width = "--model.init_args.decoder.init_args.recurrence.init_args.width"
+    width = "--model.init_args.decoder.init_args.recurrence.init_args.hidden_size"
     assert fit(run, "--ckpt_path", "last", "--trainer.max_epochs", "3", width, "16") == 2
     line = told(capsys)
     assert line.count("\n") == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from vlrnn.data.loaders import OneOrder, ResumableLoader, fold_in_rank
+from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, fold_in_rank
 from vlrnn.errors import UserError
 
 
@@ -26,7 +26,7 @@ def shares(processes: int, count: int, batch: int) -> list[ResumableLoader]:
     """The loaders of all processes, that draw the same order."""
     loaders = []
     for rank in range(processes):
-        sampler = OneOrder(range(count), processes, rank, batch)  # type: ignore[arg-type]
+        sampler = GlobalShuffleSampler(range(count), processes, rank, batch)  # type: ignore[arg-type]
         loaders.append(ResumableLoader(range(count), batch, sampler=sampler, collate_fn=Counted))  # type: ignore[arg-type]
     return loaders
 

@@ -11,12 +11,22 @@ from vlrnn.cli import main
 from vlrnn.data.records import Prediction
 from vlrnn.inference.predictor import Predictor
 from vlrnn.terminal import percent
-from vlrnn.training.objectives.answers import LINKS, AnswerLoss, LogitLoss, MajorityAnswer, SampledAnswer, SoftAnswers
+from vlrnn.training.objectives.answers import (
+    LINKS,
+    AnswerObjective,
+    LogitObjective,
+    MajorityCrossEntropy,
+    SampledCrossEntropy,
+    SoftScores,
+)
 from vlrnn.training.objectives.debiasing import BiasProduct, Debiased, LearnedMixin, Reweighting, RUBi
 
-INNER = [SoftAnswers, MajorityAnswer, SampledAnswer]
+INNER = [SoftScores, MajorityCrossEntropy, SampledCrossEntropy]
 AROUND: list[type[Debiased]] = [Reweighting, BiasProduct, LearnedMixin, RUBi]
-LOSSES: list[AnswerLoss] = [*(each() for each in INNER), *(around(inner()) for around in AROUND for inner in INNER)]
+LOSSES: list[AnswerObjective] = [
+    *(each() for each in INNER),
+    *(around(inner()) for around in AROUND for inner in INNER),
+]
 
 
 def subclasses(kind: type) -> set[type]:
@@ -24,14 +34,14 @@ def subclasses(kind: type) -> set[type]:
 
 
 def test_every_loss_is_looked_at() -> None:
-    of_ours = {each for each in subclasses(AnswerLoss) if each.__module__.startswith("vlrnn.")}
+    of_ours = {each for each in subclasses(AnswerObjective) if each.__module__.startswith("vlrnn.")}
     assert {type(each) for each in LOSSES} == {
-        each for each in of_ours - {LogitLoss, Debiased} if not each.__name__.startswith("_")
+        each for each in of_ours - {LogitObjective, Debiased} if not each.__name__.startswith("_")
     }
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{type(loss).__name__} {loss.link}")
-def test_a_link_is_what_it_is_called(loss: AnswerLoss) -> None:
+def test_a_link_is_what_it_is_called(loss: AnswerObjective) -> None:
     logits = torch.randn(5, 7) + 1
     found = loss.probabilities(logits)
     if LINKS[loss.link] == "sigmoid":
@@ -97,7 +107,7 @@ class Answerer:
 
 @pytest.mark.parametrize("name", ["sigmoid", "softmax probability", "sequence probability"])
 def test_ask_names_them(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(Predictor, "load", lambda *_: Answerer(name))
+    monkeypatch.setattr(Predictor, "load", lambda *_, **__: Answerer(name))
     assert main(["ask", "a.png", "what color?", "--checkpoint", "x.ckpt"]) == 0
     question, title, *lines = capsys.readouterr().out.splitlines()
     assert question == "what color?: red"

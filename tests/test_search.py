@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from random_language import BOS, EOS, Table, V, allowed, brute_force, same, sentences
 from torch import Tensor
 
-from vlrnn.generation.search import Decoding, search
+from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.nn.batching import Tree
 
 
@@ -31,7 +31,7 @@ def test_a_beam_as_wide_as_the_space_is_brute_force(
 ) -> None:
     table = Table(items=3)
     wide = V**4 + 5
-    settings = Decoding(
+    settings = GenerationConfig(
         num_beams=wide, num_return_sequences=wide, max_new_tokens=4, length_penalty=length_penalty, **more
     )
     found = table.search(settings, forbidden=forbidden)
@@ -51,7 +51,7 @@ stopping = st.sampled_from([True, False, "never"])
 )
 def test_one_beam_is_greedy(seed: int, size: int, fewest: int, forbid: bool, early_stopping: Any) -> None:
     table = Table(items=4, seed=seed)
-    settings = Decoding(
+    settings = GenerationConfig(
         max_new_tokens=8,
         no_repeat_ngram_size=size,
         min_new_tokens=fewest,
@@ -78,7 +78,7 @@ def test_one_beam_is_greedy(seed: int, size: int, fewest: int, forbid: bool, ear
 )
 def test_alone_is_as_in_a_batch(seed: int, width: int, penalty: float, early_stopping: Any) -> None:
     table = Table(items=5, seed=seed, ending=1.0)
-    settings = Decoding(
+    settings = GenerationConfig(
         num_beams=width,
         num_return_sequences=width,
         max_new_tokens=7,
@@ -95,7 +95,7 @@ def test_alone_is_as_in_a_batch(seed: int, width: int, penalty: float, early_sto
 def test_scores_are_what_they_say(seed: int, width: int, penalty: float) -> None:
     """Sum of log p over length ** penalty, `<eos>` counted; n-best sorted and distinct; `<eos>` closes and fills up."""
     table = Table(items=3, seed=seed)
-    settings = Decoding(num_beams=width, num_return_sequences=width, max_new_tokens=6, length_penalty=penalty)
+    settings = GenerationConfig(num_beams=width, num_return_sequences=width, max_new_tokens=6, length_penalty=penalty)
     found = table.search(settings, forbidden=(0,))
     for item in range(3):
         said = sentences(found, item)
@@ -114,7 +114,7 @@ def test_scores_are_what_they_say(seed: int, width: int, penalty: float) -> None
 @pytest.mark.parametrize("width", [1, 4])
 def test_never_a_crash_when_none_has_ended(width: int) -> None:
     table = Table(items=3, ending=-1e4)
-    found = table.search(Decoding(num_beams=width, num_return_sequences=width, max_new_tokens=5))
+    found = table.search(GenerationConfig(num_beams=width, num_return_sequences=width, max_new_tokens=5))
     assert found.tokens.shape == (3, width, 5)
     assert (found.lengths == 5).all()
     assert (found.tokens != EOS).all()
@@ -133,7 +133,7 @@ def test_finished_items_leave_the_batch(width: int) -> None:
         scores = torch.arange(V).expand(*tokens.shape, V) * 0.1
         return torch.where(torch.arange(V) == EOS, torch.where(ends, 50.0, -50.0)[..., None], scores), state + 1
 
-    found = search(step, torch.zeros(6), torch.arange(6), Decoding(num_beams=width), bos=BOS, eos=EOS)
+    found = search(step, torch.zeros(6), torch.arange(6), GenerationConfig(num_beams=width), bos=BOS, eos=EOS)
     assert found.lengths[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
     assert len(rows) == 6 if width == 1 else len(rows) < 9
     assert rows[0] == 6
@@ -146,7 +146,7 @@ def test_more_beams_than_sentences() -> None:
     table = Table(items=2)
     table.scores[:] = -torch.inf
     table.scores[..., EOS] = 0.0
-    found = table.search(Decoding(num_beams=4, num_return_sequences=4, max_new_tokens=30))
+    found = table.search(GenerationConfig(num_beams=4, num_return_sequences=4, max_new_tokens=30))
     assert found.scores[:, 0].tolist() == [0.0, 0.0]
     assert found.scores[:, 1:].isneginf().all()
     assert found.lengths[:, 0].tolist() == [1, 1]
@@ -155,7 +155,7 @@ def test_more_beams_than_sentences() -> None:
 
 def test_nothing_left_to_say_ends() -> None:
     table = Table(items=2)
-    settings = Decoding(max_new_tokens=9, no_repeat_ngram_size=1, min_new_tokens=8)
+    settings = GenerationConfig(max_new_tokens=9, no_repeat_ngram_size=1, min_new_tokens=8)
     found = table.search(settings, forbidden=(0, BOS))
     assert found.lengths.flatten().tolist() == [3, 3]  # 3 and 4, in some order, and the end
     assert (found.tokens[:, 0, 2] == EOS).all()
@@ -172,7 +172,7 @@ class ByHand(NamedTuple):
     steps: int
 
 
-def by_hand(table: Table, item: int, settings: Decoding) -> ByHand:
+def by_hand(table: Table, item: int, settings: GenerationConfig) -> ByHand:
     """A beam search of several beams, word by word, over lists, in double."""
     width, longest, penalty = settings.num_beams, settings.max_new_tokens, settings.length_penalty
     live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
@@ -210,7 +210,7 @@ def test_what_has_finished_is_never_lost(
 ) -> None:
     """The best is never below any hypothesis that finished on the way; and all K are those of the search by hand."""
     table = Table(items=1, seed=seed, ending=ending)
-    settings = Decoding(
+    settings = GenerationConfig(
         num_beams=width,
         num_return_sequences=width,
         max_new_tokens=8,
@@ -243,7 +243,7 @@ def likely(*steps: dict[int, float]) -> Any:
 def test_a_better_sentence_is_not_thrown_away_for_a_longer_one(num_beams: int, early_stopping: Any) -> None:
     """`<eos>` alone: log .34 = -1.08; the best four others come to -2.42 a word."""
     step = likely({0: 0.34, 2: 0.33, 3: 0.33}, {2: 0.5, 3: 0.5})
-    settings = Decoding(num_beams=num_beams, max_new_tokens=4, early_stopping=early_stopping)
+    settings = GenerationConfig(num_beams=num_beams, max_new_tokens=4, early_stopping=early_stopping)
     found = search(step, torch.zeros(1), torch.zeros(1), settings, bos=51, eos=0)
     assert found.tokens[0, 0, 0] == 0
     assert found.lengths.tolist() == [[1]]
@@ -255,7 +255,7 @@ def test_a_better_sentence_is_not_thrown_away_for_a_longer_one(num_beams: int, e
 def test_a_length_penalty_beyond_float32(penalty: float, longest: int) -> None:
     """Scores of 1e-100 are still in order, and told."""
     table = Table(items=1, ending=1.0)
-    settings = Decoding(num_beams=5, num_return_sequences=5, max_new_tokens=longest, length_penalty=penalty)
+    settings = GenerationConfig(num_beams=5, num_return_sequences=5, max_new_tokens=longest, length_penalty=penalty)
     found = table.search(settings, forbidden=())
     expected = by_hand(table, 0, settings).pool
     assert [words for _, words in sentences(found, 0)] == [words for _, words in expected]

@@ -25,15 +25,15 @@ from vlrnn.data.batches import Batch, collate
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.feature_cache import open_cache
 from vlrnn.data.images import open_image
-from vlrnn.data.loaders import EachOnce, OneOrder
+from vlrnn.data.loaders import GlobalShuffleSampler, UnpaddedSampler
 from vlrnn.data.records import open_split
 from vlrnn.data.shards import write_shards
 from vlrnn.data.split_index import SplitImages
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.blind import NoImage
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
-from vlrnn.sidecar_cache import kept_arrays, kept_json
+from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
+from vlrnn.sidecar_cache import cached_arrays, cached_json
 
 SMALL = 0.0003
 """MiB: a shard holds two or three pictures."""
@@ -56,11 +56,11 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def encoder(classifier_file: Path) -> CNNEncoder:
-    return CNNEncoder("mobilenet_v3_small", str(classifier_file), size=32).requires_grad_(False)
+def encoder(classifier_file: Path) -> TorchvisionEncoder:
+    return TorchvisionEncoder("mobilenet_v3_small", str(classifier_file), image_size=32).requires_grad_(False)
 
 
-def epoch(root: Path, encoder: CNNEncoder, **more: Any) -> list[Batch]:
+def epoch(root: Path, encoder: TorchvisionEncoder, **more: Any) -> list[Batch]:
     torch.manual_seed(3)
     return list(attached(VisionLanguageData(str(root), batch_size=3, min_count=1, **more), encoder).train_dataloader())
 
@@ -113,7 +113,7 @@ def test_shards_that_others_wrote_are_read(dataset: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("kind", ["captions", "vqa"])
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_are_those_of_the_folder(
-    scenes: Path, kind: str, encoder: CNNEncoder, tmp_path: Path, num_workers: int
+    scenes: Path, kind: str, encoder: TorchvisionEncoder, tmp_path: Path, num_workers: int
 ) -> None:
     pytest.importorskip("webdataset", reason="needs webdataset, of the extra shards")
     write_shards(scenes / kind, tmp_path / "sharded", SMALL)
@@ -123,7 +123,7 @@ def test_batches_are_those_of_the_folder(
 
 
 def test_cached_features_are_those_of_the_folder(
-    dataset: Path, sharded: Path, encoder: CNNEncoder, tmp_path: Path
+    dataset: Path, sharded: Path, encoder: TorchvisionEncoder, tmp_path: Path
 ) -> None:
     one, other = (epoch(root, encoder, cache=str(tmp_path / root.name)) for root in (dataset, sharded))
     assert one[0].regions is not None
@@ -132,7 +132,7 @@ def test_cached_features_are_those_of_the_folder(
 
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_every_example_comes_once_in_an_epoch_whatever_the_processes(
-    scenes: Path, encoder: CNNEncoder, tmp_path: Path, shuffled: bool
+    scenes: Path, encoder: TorchvisionEncoder, tmp_path: Path, shuffled: bool
 ) -> None:
     pytest.importorskip("webdataset", reason="needs webdataset, of the extra shards")
     write_shards(scenes / "captions", tmp_path, SMALL)
@@ -140,7 +140,7 @@ def test_every_example_comes_once_in_an_epoch_whatever_the_processes(
     came = []
     for rank in range(2):
         torch.manual_seed(3)  # which processes that train together agree on
-        sampler = OneOrder(data, 2, rank, 5) if shuffled else EachOnce(data, 2, rank)  # type: ignore[arg-type]
+        sampler = GlobalShuffleSampler(data, 2, rank, 5) if shuffled else UnpaddedSampler(data, 2, rank)  # type: ignore[arg-type]
         loader: DataLoader[Batch] = DataLoader(data, 5, sampler=sampler, num_workers=2, collate_fn=collate)  # type: ignore[arg-type]
         share = [example.id for batch in loader for example in batch.examples]
         assert len(share) == 12
@@ -263,12 +263,12 @@ def test_another_shard_is_another_content(tar: Path, dataset: Path, tmp_path: Pa
     """Of images, and of the cache of features."""
     images = {"a": tar / "red_left.png"}
     before = open_image(images["a"])
-    first = open_cache(tmp_path / "cache", "train", NoImage(), images).folder
-    assert open_cache(tmp_path / "cache", "train", NoImage(), images).folder == first
+    first = open_cache(tmp_path / "cache", "train", BlindEncoder(), images).folder
+    assert open_cache(tmp_path / "cache", "train", BlindEncoder(), images).folder == first
     with tarfile.open(tar, "w") as file:
         file.add(dataset / "images/blue_top.png", arcname="red_left.png")
     assert not np.array_equal(open_image(images["a"]), before)
-    assert open_cache(tmp_path / "cache", "train", NoImage(), images).folder != first
+    assert open_cache(tmp_path / "cache", "train", BlindEncoder(), images).folder != first
 
 
 def test_a_folder_may_be_called_like_a_tar_file(dataset: Path, tmp_path: Path) -> None:
@@ -298,18 +298,18 @@ def test_what_is_kept_is_of_the_file_as_it_is(tmp_path: Path) -> None:
         return {"length": np.array(len(made[-1]))}
 
     path.write_text("one")
-    assert kept_arrays(path, "length", length)["length"] == kept_arrays(path, "length", length)["length"] == 3
+    assert cached_arrays(path, "length", length)["length"] == cached_arrays(path, "length", length)["length"] == 3
     assert made == ["one"]
     path.write_text("other")
-    assert kept_arrays(path, "length", length)["length"] == 5
+    assert cached_arrays(path, "length", length)["length"] == 5
     assert len(list((tmp_path / ".index").iterdir())) == 1  # the old one is gone
     before = path.stat()
     (tmp_path / "b.txt").write_text("third")
     os.utime(tmp_path / "b.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
     os.replace(tmp_path / "b.txt", path)  # as large, and as old
-    assert kept_arrays(path, "length", length)["length"] == 5
+    assert cached_arrays(path, "length", length)["length"] == 5
     assert made[-1] == "third"
-    assert kept_json(path, "words", lambda: {"a": 1}) == kept_json(path, "words", lambda: {"a": 2}) == {"a": 1}
+    assert cached_json(path, "words", lambda: {"a": 1}) == cached_json(path, "words", lambda: {"a": 2}) == {"a": 1}
 
 
 def _flipped(path: Path) -> None:
@@ -364,14 +364,14 @@ def test_where_nothing_can_be_kept_all_works(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / ".index").write_text("a file, where the folder would be")
     kept._tell.cache_clear()
     for number in range(2):
-        assert kept_json(path, "number", lambda number=number: number) == number
+        assert cached_json(path, "number", lambda number=number: number) == number
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert ".index: cannot be written" in told
 
 
 def test_a_split_is_gone_through_once(
-    scenes: Path, encoder: CNNEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenes: Path, encoder: TorchvisionEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For its vocabulary, its answers, and its images; then what it is about is known."""
     shutil.copytree(scenes, tmp_path / "scenes", ignore=shutil.ignore_patterns(".index"))

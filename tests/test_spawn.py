@@ -17,16 +17,16 @@ from torch.utils.data import DataLoader
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.feature_cache import _Pixels
 from vlrnn.data.synthetic.dataset import make_scenes
-from vlrnn.data.text_datamodule import TextStream
+from vlrnn.data.text_datamodule import TextDataModule
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.lm_tokenizers import Characters
+from vlrnn.text.lm_tokenizers import CharTokenizer
 from vlrnn.training.module import Task
 
 
@@ -38,15 +38,17 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def encoder(classifier_file: Path) -> CNNEncoder:
-    return CNNEncoder("mobilenet_v3_small", str(classifier_file), size=32).requires_grad_(False)
+def encoder(classifier_file: Path) -> TorchvisionEncoder:
+    return TorchvisionEncoder("mobilenet_v3_small", str(classifier_file), image_size=32).requires_grad_(False)
 
 
-def data_of(kind: str, scenes: Path, encoder: CNNEncoder, cache: Path | None, **more: Any) -> pl.LightningDataModule:
+def data_of(
+    kind: str, scenes: Path, encoder: TorchvisionEncoder, cache: Path | None, **more: Any
+) -> pl.LightningDataModule:
     """A data module with a Trainer, which no process can be sent."""
     if kind == "text":
         (scenes / "text.txt").write_text("".join(f"this is line {number}\n" for number in range(1000)))
-        data: Any = TextStream(str(scenes / "text.txt"), Characters(), batch_size=2)
+        data: Any = TextDataModule(str(scenes / "text.txt"), CharTokenizer(), batch_size=2)
     else:
         cached = {"cache": str(cache) if cache else None}
         data = VisionLanguageData(str(scenes / kind), batch_size=3, min_count=1, **cached, **more)
@@ -59,7 +61,7 @@ def data_of(kind: str, scenes: Path, encoder: CNNEncoder, cache: Path | None, **
 @pytest.mark.parametrize("split", ["train", "val"])
 @pytest.mark.parametrize("kind", ["captions", "vqa", "text"])
 def test_data_sets_can_be_sent(
-    kind: str, split: str, cached: bool, scenes: Path, encoder: CNNEncoder, tmp_path: Path
+    kind: str, split: str, cached: bool, scenes: Path, encoder: TorchvisionEncoder, tmp_path: Path
 ) -> None:
     loader = data_of(kind, scenes, encoder, tmp_path if cached else None).loader(split)  # type: ignore[attr-defined]
     sent = bytes(ForkingPickler.dumps((loader.dataset, loader.collate_fn)))
@@ -83,7 +85,7 @@ def same(one: Any, other: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "kind"), quick([("spawn", "captions"), ("forkserver", "vqa")], ("spawn", "captions"))
 )
-def test_an_epoch(method: str, kind: str, scenes: Path, encoder: CNNEncoder, tmp_path: Path) -> None:
+def test_an_epoch(method: str, kind: str, scenes: Path, encoder: TorchvisionEncoder, tmp_path: Path) -> None:
     epochs = []
     for workers in (0, 1):
         torch.manual_seed(0)
@@ -97,15 +99,17 @@ def test_an_epoch(method: str, kind: str, scenes: Path, encoder: CNNEncoder, tmp
         same(ours, theirs)
 
 
-TASKS: dict[str, Callable[[CNNEncoder], Task]] = {
-    "captioner": lambda encoder: Captioner(WORDS, encoder, ShowAttendTell(LSTM(6), SoftAttention(4), embedding=5)),
+TASKS: dict[str, Callable[[TorchvisionEncoder], Task]] = {
+    "captioner": lambda encoder: Captioner(WORDS, encoder, ShowAttendTell(LSTM(6), SoftAttention(4), embedding_dim=5)),
     "classifier": lambda encoder: ClassifierVQA(WORDS, ANSWERS, encoder, **questions(LSTM(6))),
-    "language model": lambda encoder: LanguageModel(WORDS, Characters(), RecurrentLanguageModel(LSTM(6), embedding=5)),
+    "language model": lambda encoder: LanguageModel(
+        WORDS, CharTokenizer(), RecurrentLanguageModel(LSTM(6), embedding_dim=5)
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", list(TASKS))
-def test_tasks_can_be_sent(kind: str, encoder: CNNEncoder) -> None:
+def test_tasks_can_be_sent(kind: str, encoder: TorchvisionEncoder) -> None:
     task = TASKS[kind](encoder).eval()
     task.trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False)
     task.trainer.unsent = lambda: None  # type: ignore[attr-defined]

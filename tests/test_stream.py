@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import search_step
-from vlrnn.generation.search import Decoding, search
+from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.nn.batching import Tree, leaves, map_tree
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.recurrent.base import Recurrence
@@ -29,7 +29,7 @@ every_kind = pytest.mark.parametrize("cell", list(every.KINDS))
 
 def make(cell: str = "lstm", **more: object) -> RecurrentLanguageModel:
     torch.manual_seed(0)
-    decoder = RecurrentLanguageModel(CELLS[cell](), embedding=5, **more).build(V).eval()  # type: ignore[arg-type]
+    decoder = RecurrentLanguageModel(CELLS[cell](), embedding_dim=5, **more).build(V).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -102,13 +102,13 @@ def gradients(decoder: RecurrentLanguageModel, tokens: Tensor, window: int) -> l
 def test_computing_once_more_changes_no_gradient(cell: str, recompute: int) -> None:
     tokens = text()
     expected = gradients(make(cell), tokens, T)
-    for ours, theirs in zip(gradients(make(cell, recompute=recompute), tokens, T), expected, strict=True):
+    for ours, theirs in zip(gradients(make(cell, checkpoint_every=recompute), tokens, T), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_computing_once_more_drops_the_same() -> None:
     """What dropout draws is drawn again the same, chunk by chunk: its gradient is the numeric one."""
-    decoder, tokens = make(dropout=0.5, recompute=5).double(), text()
+    decoder, tokens = make(dropout=0.5, checkpoint_every=5).double(), text()
 
     def loss() -> Tensor:
         torch.manual_seed(3)
@@ -171,7 +171,7 @@ def test_greedy_search_is_the_literal_loop(cell: str) -> None:
         token = logits.argmax(-1)
         said.append(int(token))
     start = decoder.init_state(memory)
-    found = search(step, start, memory, Decoding(max_new_tokens=20), bos=1, eos=2, forbidden=range(4))
+    found = search(step, start, memory, GenerationConfig(max_new_tokens=20), bos=1, eos=2, forbidden=range(4))
     assert found.tokens[0, 0].tolist() == said
 
 
@@ -184,7 +184,7 @@ def test_greedy_search_is_the_literal_loop(cell: str) -> None:
         first_state(make("lstm"), B + 1),
         first_state(make("gru"), B),
         first_state(RecurrentLanguageModel(LSTM(9)).build(V), B),
-        first_state(RecurrentLanguageModel(LSTM(8, layers=2)).build(V), B),
+        first_state(RecurrentLanguageModel(LSTM(8, num_layers=2)).build(V), B),
         None,
     ],
     ids=["rows", "cell", "width", "layers", "nothing"],
@@ -196,5 +196,5 @@ def test_a_state_that_does_not_fit_is_refused(state: Tree) -> None:
 
 
 def test_recompute_must_be_a_number_of_steps() -> None:
-    with pytest.raises(UserError, match="recompute"):
-        RecurrentLanguageModel(GRU(4), recompute=0)
+    with pytest.raises(UserError, match="checkpoint_every"):
+        RecurrentLanguageModel(GRU(4), checkpoint_every=0)

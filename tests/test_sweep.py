@@ -43,7 +43,7 @@ def part(path: str, **arguments: Any) -> dict[str, Any]:
 
 # The notation.
 
-DECODER = part("nn.ShowAndTell", recurrence=part("nn.LSTM", width=8), embedding=6, dropout=0.5)
+DECODER = part("nn.ShowAndTell", recurrence=part("nn.LSTM", hidden_size=8), embedding_dim=6, dropout=0.5)
 MOVED = part("training.Optimization", lr=1e-3)
 WHOLE = {
     "model": part("tasks.Captioner", decoder=DECODER, optimization=MOVED),
@@ -74,19 +74,19 @@ def test_values_are_read(values: str, meant: Range | Choice) -> None:
 
 
 def test_keys_are_found_as_flags_are() -> None:
-    long = "model.init_args.decoder.init_args.recurrence.init_args.width"
-    place = space("model.decoder.recurrence.width=8,16")[0].place
+    long = "model.init_args.decoder.init_args.recurrence.init_args.hidden_size"
+    place = space("model.decoder.recurrence.hidden_size=8,16")[0].place
     assert place == space(f"{long}=8,16")[0].place == tuple(long.split("."))
 
 
 def test_settings_become_an_overlay() -> None:
-    cells = "model.decoder.recurrence=gru,lstm:forget_bias=3,layers=2"
-    swept = space("model.decoder.recurrence.width=8..64", cells, "trainer.max_epochs=1,2")
+    cells = "model.decoder.recurrence=gru,lstm:forget_bias=3,num_layers=2"
+    swept = space("model.decoder.recurrence.hidden_size=8..64", cells, "trainer.max_epochs=1,2")
     names = [key.name for key in swept]
     assert isinstance(swept[1].values, Choice)
-    assert swept[1].values.parts["gru"] == cell_part("gru", width=8)
-    overlay = recipe_of(swept, dict(zip(names, (32, "lstm:forget_bias=3,layers=2", 2), strict=True)))
-    recurrence = part("nn.LSTM", width=32, forget_bias=3, layers=2)
+    assert swept[1].values.parts["gru"] == cell_part("gru", hidden_size=8)
+    overlay = recipe_of(swept, dict(zip(names, (32, "lstm:forget_bias=3,num_layers=2", 2), strict=True)))
+    recurrence = part("nn.LSTM", hidden_size=32, forget_bias=3, num_layers=2)
     decoder = {"init_args": {"recurrence": recurrence}}
     assert overlay == {"model": {"init_args": {"decoder": decoder}}, "trainer": {"max_epochs": 2}}
     (key,) = space("model.decoder=vlrnn.nn.ShowAndTell,vlrnn.nn.ShowAttendTell")
@@ -105,7 +105,7 @@ def test_names_are_as_short_as_they_can_be_told_apart() -> None:
         ("model.optimisation.lr=1,2", "--key model.optimisation.lr: the recipe has no such key; model has decoder, "),
         ("modle.lr=1,2", "--key modle.lr: the recipe has no such key; it has model, trainer"),
         ("trainer.max_epochs.x=1,2", "no such key; trainer.max_epochs has no keys"),
-        ("model.decoder.embedding", "expected KEY=VALUES"),
+        ("model.decoder.embedding_dim", "expected KEY=VALUES"),
         ("trainer=1,2", "--key trainer: holds keys of its own, max_epochs, accelerator; name one of them"),
         ("trainer.max_epochs=3", "--key trainer.max_epochs: one value is nothing to sweep"),
         ("trainer.max_epochs=3,3", "two of its values are the same"),
@@ -113,7 +113,7 @@ def test_names_are_as_short_as_they_can_be_told_apart() -> None:
         ("trainer.max_epochs=2..2", "2..2: must rise"),
         ("trainer.max_epochs=log:0..2", "log:0..2: orders of magnitude begin above 0"),
         ("model.decoder.recurrence=gru,nonsense", "nonsense: no recurrence; there are "),
-        ("model.decoder.recurrence=gru,lstm:heads=2", "'heads' is no setting of LSTM"),
+        ("model.decoder.recurrence=gru,lstm:num_heads=2", "'num_heads' is no setting of LSTM"),
     ],
 )
 def test_what_cannot_be_swept_is_told(told: str, complaint: str) -> None:
@@ -141,7 +141,7 @@ def tried(swept: Space, count: int, judge: Callable[[dict[str, Any]], float], sa
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_proposals_are_within_bounds_and_new(sampler: str) -> None:
-    lr, width, cell = "model.optimization.lr", "model.decoder.recurrence.width", "model.decoder.recurrence"
+    lr, width, cell = "model.optimization.lr", "model.decoder.recurrence.hidden_size", "model.decoder.recurrence"
     swept = space(f"{lr}=log:1e-4..1e-2", f"{width}=log:8..64", f"{cell}=gru,rnn", "trainer.accelerator=null,true,cpu")
     known = [each.settings for each in tried(swept, 30, lambda settings: float(settings[width]), sampler)]
     rates: list[Any] = [each[lr] for each in known]
@@ -182,12 +182,12 @@ def test_trials_are_learnt_from() -> None:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    decoder = part("nn.ShowAndTell", recurrence=part("nn.LSTM", width=8), embedding=6)
+    decoder = part("nn.ShowAndTell", recurrence=part("nn.LSTM", hidden_size=8), embedding_dim=6)
     model = part(
         "tasks.Captioner",
-        encoder=part("nn.NoImage"),
+        encoder=part("nn.BlindEncoder"),
         decoder=decoder,
-        decoding={"max_new_tokens": 12},
+        generation={"max_new_tokens": 12},
         optimization={"lr": 0.01},
     )
     data = {"root": str(tmp_path / "scenes/captions"), "batch_size": 8, "min_count": 1, "captions_per_image": 1}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vlrnn.data.records import RecordFile, open_split
 from vlrnn.data.synthetic.captions import PHRASES, captions, read_caption
 from vlrnn.data.synthetic.dataset import make_scenes
-from vlrnn.data.synthetic.questions import ask
+from vlrnn.data.synthetic.questions import generate_questions
 from vlrnn.data.synthetic.rendering import PAINTS, render
 from vlrnn.data.synthetic.scenes import (
     CLEAR_CUT,
@@ -194,7 +194,9 @@ def answer(scene: Scene, question: str) -> str | None:
 
 
 def test_questions_have_right_answers_in_balance() -> None:
-    asked = [(scene, question) for n, scene in enumerate(many(600)) for question in ask(scene, Random(n), 8)]
+    asked = [
+        (scene, question) for n, scene in enumerate(many(600)) for question in generate_questions(scene, Random(n), 8)
+    ]
     kinds = Counter(question.kind for _, question in asked)
     assert kinds.keys() == {"color", "shape", "count", "exists", "relation", "side", "size", "ground"}
     assert {question.answer_type for _, question in asked} == {"yes/no", "number", "other"}
@@ -205,7 +207,9 @@ def test_questions_have_right_answers_in_balance() -> None:
         assert 0.44 < answers["yes"] / answers.total() < 0.56
     novel = {f"is there a {' '.join(pair)}" for pair in HELD_OUT}
     assert not novel & {question.text for _, question in asked}
-    assert novel <= {q.text for n, scene in enumerate(many(600)) for q in ask(scene, Random(n), 8, novel_kinds=True)}
+    assert novel <= {
+        q.text for n, scene in enumerate(many(600)) for q in generate_questions(scene, Random(n), 8, novel_kinds=True)
+    }
 
 
 def rate(bias: float) -> float:

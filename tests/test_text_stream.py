@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from vlrnn.data.text_datamodule import PASSAGE, TextStream, Windows
+from vlrnn.data.text_datamodule import PASSAGE, TextDataModule, TextWindows
 from vlrnn.errors import UserError
-from vlrnn.text.lm_tokenizers import Characters, Units, Words
+from vlrnn.text.lm_tokenizers import CharTokenizer, LMTokenizer, WordTokenizer
 from vlrnn.text.vocabulary import BOS, UNK
 
 LINES = [f"Line {number} has {number % 7} words, or so.\n" for number in range(600)]
@@ -22,15 +22,17 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "text.txt"
 
 
-def stream(root: Path, units: Units | None = None, *, stage: str = "fit", rank: int = 0, world: int = 1, **more: Any):
+def stream(
+    root: Path, units: LMTokenizer | None = None, *, stage: str = "fit", rank: int = 0, world: int = 1, **more: Any
+):
     """The data as a Trainer would set them up."""
-    data = TextStream(str(root), units or Characters(), **{"batch_size": 4, "window": 32, **more})
+    data = TextDataModule(str(root), units or CharTokenizer(), **{"batch_size": 4, "bptt_length": 32, **more})
     data.trainer = SimpleNamespace(world_size=world, global_rank=rank, state=SimpleNamespace(fn=stage))  # type: ignore[assignment]
     data.setup(stage)
     return data
 
 
-def decoded(data: TextStream, tokens: torch.Tensor) -> str:
+def decoded(data: TextDataModule, tokens: torch.Tensor) -> str:
     return "".join(data.vocabulary.decode(tokens.tolist()))
 
 
@@ -72,12 +74,12 @@ def test_units_are_counted_on_train_alone(tmp_path: Path) -> None:
 # Windows.
 
 
-@pytest.mark.parametrize("units", [Characters(), Words()])
+@pytest.mark.parametrize("units", [CharTokenizer(), WordTokenizer()])
 @pytest.mark.parametrize("window", [1, 32, 50, None])
-def test_rows_go_on_where_they_stopped(file: Path, units: Units, window: int | None) -> None:
-    data = stream(file, units, window=window)
+def test_rows_go_on_where_they_stopped(file: Path, units: LMTokenizer, window: int | None) -> None:
+    data = stream(file, units, bptt_length=window)
     batches = list(data.train_dataloader())
-    assert [batch.begins for batch in batches] == [True] + [False] * (len(batches) - 1)
+    assert [batch.is_start for batch in batches] == [True] + [False] * (len(batches) - 1)
     length = len(data.split("train")) // 4
     assert len(batches) == (1 if window is None else -(-length // window))
     for row in range(4):
@@ -98,7 +100,7 @@ def test_rows_go_on_where_they_stopped(file: Path, units: Units, window: int | N
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_what_is_scored_is_one_text_from_start_to_end(file: Path, split: str) -> None:
     for window in (1, 32, None):
-        data = stream(file, stage="fit" if split == "val" else "test", window=window)
+        data = stream(file, stage="fit" if split == "val" else "test", bptt_length=window)
         batches = list(data.val_dataloader() if split == "val" else data.test_dataloader())
         assert all(len(batch.tokens) == 1 for batch in batches)
         assert [batch.tokens.shape[1] - 1 for batch in batches[:-1]] == [PASSAGE] * (len(batches) - 1)
@@ -122,7 +124,7 @@ def test_processes_share_the_pieces(file: Path) -> None:
 
 def test_windows_hold_every_token_once() -> None:
     tokens = torch.arange(100, 203)
-    windows = Windows([str(n) for n in range(103)], tokens, 5, 7, "x", range(5))
+    windows = TextWindows([str(n) for n in range(103)], tokens, 5, 7, "x", range(5))
     seen = torch.cat([windows[place].tokens[:, 1:] for place in range(len(windows))], 1)
     assert torch.equal(seen.flatten(), tokens[:100])  # three are left over
     with pytest.raises(IndexError):
@@ -143,11 +145,11 @@ def test_few_passages_are_learnt_by_heart(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "settings", "told"),
     [
-        ("", {}, "train has 0 characters, which is less than 4 x 32; lower data.batch_size or data.window"),
+        ("", {}, "train has 0 characters, which is less than 4 x 32; lower data.batch_size or data.bptt_length"),
         ("short " * 20, {}, "train has 108 characters, which is less than 4 x 32"),
         ("enough " * 100, {}, "val has 35 characters, which is less than 257; scores take two passages"),
-        ("a few words " * 10, {"units": Words(), "batch_size": 64}, "words, which is less than 64 x 32"),
-        ("a", {"window": None, "batch_size": 3}, "which is less than 3; lower"),
+        ("a few words " * 10, {"units": WordTokenizer(), "batch_size": 64}, "words, which is less than 64 x 32"),
+        ("a", {"bptt_length": None, "batch_size": 3}, "which is less than 3; lower"),
     ],
 )
 def test_a_text_that_is_too_short(tmp_path: Path, text: str, settings: dict[str, Any], told: str) -> None:
@@ -168,7 +170,7 @@ def test_texts_that_are_none(tmp_path: Path) -> None:
         stream(tmp_path / "bytes.txt")
 
 
-@pytest.mark.parametrize("name", ["batch_size", "window", "min_count", "overfit"])
+@pytest.mark.parametrize("name", ["batch_size", "bptt_length", "min_count", "overfit"])
 def test_numbers_that_make_no_sense(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=rf"data\.{name} must be at least 1, not 0"):
-        TextStream(str(tmp_path), Characters(), **{name: 0})  # type: ignore[arg-type]
+        TextDataModule(str(tmp_path), CharTokenizer(), **{name: 0})  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from quick import quick
 from safetensors.torch import save_file
 
 from vlrnn.cli import main
-from vlrnn.config import describe, rebuild
+from vlrnn.config import from_config, to_config
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.encoders.timm import TimmEncoder
@@ -41,7 +41,7 @@ def test_every_family_gives_regions(name: str, out_index: int | None) -> None:
     encoder = TimmEncoder(name, image_size=size, out_index=out_index)
     images = photographs(3, size)
     context = encoder(images)
-    assert (encoder.size, encoder.count, encoder.width) == (size, count, width)
+    assert (encoder.image_size, encoder.num_regions, encoder.feature_dim) == (size, count, width)
     assert context.regions.shape == (3, count, width)
     assert context.mask.all()
     assert context.boxes is not None
@@ -70,7 +70,7 @@ def test_regions_are_the_models_own_features() -> None:
 def test_images_are_normalised_as_the_model_wants() -> None:
     encoder = TimmEncoder("vit_tiny_patch16_224", image_size=64)
     assert encoder.mean.flatten().tolist() == encoder.std.flatten().tolist() == [127.5] * 3
-    assert TimmEncoder("resnet18").size == 224
+    assert TimmEncoder("resnet18").image_size == 224
     assert encoder.arguments["mean"] == (0.5, 0.5, 0.5)
 
 
@@ -106,14 +106,14 @@ def test_weights_from_files(tmp_path: Path) -> None:
     save_file(state, tmp_path / "small.safetensors", {"mean": "0.1,0.2,0.3", "input_size": "96"})
     plain = TimmEncoder("mobilenetv3_small_050", str(tmp_path / "small.pth"), image_size=64)
     encoder = TimmEncoder("mobilenetv3_small_050", str(tmp_path / "small.safetensors"))
-    assert encoder.size == 96
+    assert encoder.image_size == 96
     assert encoder.arguments["mean"] == pytest.approx((0.1, 0.2, 0.3))
     for key, tensor in encoder.trunk.model.state_dict().items():
         assert torch.equal(tensor, state[key])
         assert torch.equal(plain.trunk.model.state_dict()[key], tensor)
     assert encoder.arguments["weights"] is None
     (tmp_path / "small.safetensors").unlink()
-    again = rebuild(describe(encoder), TimmEncoder, "here")
+    again = from_config(to_config(encoder), TimmEncoder, "here")
     again.load_state_dict(encoder.state_dict())
     assert again.fingerprint() == encoder.fingerprint() != plain.fingerprint()
 
@@ -130,7 +130,7 @@ def test_pretrained_weights_are_timms(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = TimmEncoder("vit_tiny_patch16_224", "augreg_in21k_ft_in1k", image_size=64)
     assert fetched == ["vit_tiny_patch16_224.augreg_in21k_ft_in1k"]
     assert encoder.arguments["name"] == fetched[0]
-    rebuild(describe(encoder), TimmEncoder, "here")
+    from_config(to_config(encoder), TimmEncoder, "here")
     assert len(fetched) == 1
 
     def broken(name: str, pretrained: bool, **more: object) -> torch.nn.Module:

@@ -243,7 +243,7 @@ def test_every_epoch_logs_the_loss_of_training(fit: Fit, tmp_path: Path, monkeyp
     def training_step(self: Task, batch: Any, index: int) -> Any:
         loss = self.loss(batch)
         total, words = sums.get(self.current_epoch, [0.0, 0.0])
-        sums[self.current_epoch] = [total + float(loss.total.detach()), words + float(loss.words)]
+        sums[self.current_epoch] = [total + float(loss.total.detach()), words + float(loss.count)]
         return before(self, batch, index)
 
     monkeypatch.setattr(Task, "training_step", training_step)

@@ -29,19 +29,19 @@ model:
   class_path: vlrnn.tasks.Captioner
   init_args:
     encoder:
-      class_path: vlrnn.nn.CNNEncoder
-      init_args: {name: mobilenet_v3_small, size: 64}
+      class_path: vlrnn.nn.TorchvisionEncoder
+      init_args: {name: mobilenet_v3_small, image_size: 64}
     decoder:
       class_path: vlrnn.nn.ShowAttendTell
       init_args:
         recurrence:
           class_path: vlrnn.nn.LSTM
-          init_args: {width: 16}
+          init_args: {hidden_size: 16}
         attention:
           class_path: vlrnn.nn.SoftAttention
-          init_args: {width: 8}
-        embedding: 16
-    decoding: {max_new_tokens: 8}
+          init_args: {attention_dim: 8}
+        embedding_dim: 16
+    generation: {max_new_tokens: 8}
 data: {batch_size: 4, min_count: 1}
 trainer: {accelerator: cpu, max_epochs: 2, log_every_n_steps: 1}
 """
@@ -174,16 +174,16 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "missing data": (["--data.root", "absent"], ["absent", "not a prepared data set"]),
     "bad number": (["--trainer.max_epochs", "many"], ["max_epochs"]),
     "bad value": (["--data.batch_size", "0"], ["batch_size"]),
-    "bad decoding": (["--model.init_args.decoding.num_beams", "0"], ["num_beams"]),
+    "bad decoding": (["--model.init_args.generation.num_beams", "0"], ["num_beams"]),
     "one example by heart": (["--overfit", "1"], ["--overfit: scores take two images at least; there are 1"]),
     "unknown class": (["--model.init_args.decoder.init_args.recurrence", "NoSuchCell"], ["NoSuchCell"]),
     "unknown encoder": (["--model.init_args.encoder.init_args.name", "no_such_cnn"], ["no_such_cnn"]),
     "weights that are none": (["--model.init_args.encoder.init_args.weights", "recipe.yaml"], ["recipe.yaml"]),
     "unknown block": (
-        ["--model.init_args.encoder.init_args.trainable_from", "layer9", "--data.cache", "null"],
+        ["--model.init_args.encoder.init_args.finetune_from", "layer9", "--data.cache", "null"],
         ["layer9", "features.12"],
     ),
-    "cache of what learns": (["--model.init_args.encoder.init_args.trainable_from", "features.9"], ["cache"]),
+    "cache of what learns": (["--model.init_args.encoder.init_args.finetune_from", "features.9"], ["cache"]),
     "nothing in the place of a part": (
         ["--model.init_args.optimization=null\n"],
         ["optimization must be Optimization, not null"],

@@ -12,7 +12,7 @@ from test_datamodule import attached
 
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.text.vocabulary import BOS, EOS, PAD
 
 COMMON = "a man rides a brown horse on the beach"
@@ -38,7 +38,7 @@ def written(tmp_path: Path) -> Callable[..., Path]:
 def lines(data: VisionLanguageData, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """What is told ahead of training."""
     capsys.readouterr()
-    attached(data, NoImage())  # type: ignore[arg-type]
+    attached(data, BlindEncoder())  # type: ignore[arg-type]
     return capsys.readouterr().err.splitlines()
 
 
@@ -191,7 +191,7 @@ def test_hand_written_splits(fault: str, split: str, written: Callable[..., Path
         data = VisionLanguageData(str(folder))
         assert not data.asks
         assert data.vocabulary
-        attached(data, NoImage())  # type: ignore[arg-type]
+        attached(data, BlindEncoder())  # type: ignore[arg-type]
 
     with pytest.raises(UserError, match=told) as refused:
         begin()

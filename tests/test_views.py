@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.data.batches import Item
-from vlrnn.data.perturbations import alike, derangement, exchanged, first_words, shuffled_words
+from vlrnn.data.perturbations import constant_image, derangement, first_words, shuffled_words, swapped_images
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 
@@ -39,11 +39,11 @@ def test_derangements_of_several_seeds_differ() -> None:
 def test_images_are_replaced_and_nothing_else() -> None:
     it = item([[4, 5], [6]])
     blank = torch.zeros(2, 3)
-    seen = alike(blank)(it)
+    seen = constant_image(blank)(it)
     assert seen.regions is blank
     assert (seen.examples, seen.rows, seen.pixels) == (it.examples, it.rows, None)
     regions = {"a": torch.ones(2, 3), "b": torch.full((2, 3), 2.0)}
-    seen = exchanged({"a": "b", "b": "a"}, regions.__getitem__)(it)
+    seen = swapped_images({"a": "b", "b": "a"}, regions.__getitem__)(it)
     assert seen.regions is regions["b"]
     assert (seen.examples, seen.rows) == (it.examples, it.rows)
 

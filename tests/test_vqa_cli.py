@@ -22,27 +22,27 @@ from vlrnn.data.records import Prediction, RecordFile, open_split, write_dataset
 from vlrnn.data.split_index import SplitImages
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.errors import UserError
-from vlrnn.tasks.vqa import QuestionAnswering
+from vlrnn.tasks.vqa import VQATask
 from vlrnn.training.checkpoint import load_task
 
 RECIPE = """
 model:
   class_path: vlrnn.tasks.ClassifierVQA
   init_args:
-    encoder: {class_path: vlrnn.nn.NoImage}
+    encoder: {class_path: vlrnn.nn.BlindEncoder}
     question_encoder:
-      class_path: vlrnn.nn.QuestionEncoder
+      class_path: vlrnn.nn.RecurrentQuestionEncoder
       init_args:
-        recurrence: {class_path: vlrnn.nn.GRU, init_args: {width: 8}}
-        embedding: 8
-    look: {class_path: vlrnn.nn.WholeImage}
-    fusion: {class_path: vlrnn.nn.Concatenation, init_args: {width: 8}}
+        recurrence: {class_path: vlrnn.nn.GRU, init_args: {hidden_size: 8}}
+        embedding_dim: 8
+    image_pooling: {class_path: vlrnn.nn.MeanPool}
+    fusion: {class_path: vlrnn.nn.Concatenation, init_args: {output_dim: 8}}
 data: {batch_size: 4, min_count: 1, max_answers: 12}
 trainer: {accelerator: cpu, max_epochs: 1, enable_progress_bar: false, enable_model_summary: false}
 """
 DECODER = {
     "class_path": "vlrnn.nn.ShowAndTell",
-    "init_args": {"recurrence": {"class_path": "vlrnn.nn.LSTM", "init_args": {"width": 8}}, "embedding": 8},
+    "init_args": {"recurrence": {"class_path": "vlrnn.nn.LSTM", "init_args": {"hidden_size": 8}}, "embedding_dim": 8},
 }
 
 
@@ -58,7 +58,7 @@ def recipe_in(folder: Path, questions: Path, head: str) -> Path:
     if head == "generative":
         recipe["model"]["class_path"] = "vlrnn.tasks.GenerativeVQA"
         recipe["model"]["init_args"]["decoder"] = DECODER
-        recipe["model"]["init_args"]["answering"] = {"class_path": "vlrnn.generation.ConstrainedAnswers"}
+        recipe["model"]["init_args"]["answer_decoding"] = {"class_path": "vlrnn.generation.ConstrainedAnswers"}
     recipe["data"]["root"] = str(questions)
     recipe["trainer"]["default_root_dir"] = str(folder / "run")
     path = folder / "recipe.yaml"
@@ -87,7 +87,7 @@ def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest
         assert result["settings"]["split"] == split
         assert result["settings"].get("answering") == ("constrained" if head == "generative" else None)
         assert len(RecordFile(run / "predictions.jsonl", Prediction)) == count
-    task = load_task(run / "checkpoints" / "best.ckpt", QuestionAnswering)
+    task = load_task(run / "checkpoints" / "best.ckpt", VQATask)
     assert len(task.answers) == 12
     assert task.arguments.get("max_answer_length") == (7 if head == "generative" else None)
     assert "color" in task.vocabulary
@@ -97,8 +97,8 @@ def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest
 
 
 DRAWN = {
-    "classifier": ["--model.init_args.loss", "vlrnn.training.SampledAnswer"],
-    "generative": ["--model.init_args.sampled", "true"],
+    "classifier": ["--model.init_args.objective", "vlrnn.training.SampledCrossEntropy"],
+    "generative": ["--model.init_args.sample_annotator", "true"],
 }
 """Learning from an annotator's answer that is drawn anew each time."""
 
@@ -144,8 +144,8 @@ def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str])
 
 def test_an_image_stands_once_with_all_its_questions(questions: Path) -> None:
     examples = open_split(questions, "train")
-    image_of = SplitImages(examples).of_example
-    data = QuestionedImages(examples, image_of, locate=questions.joinpath, size=8, encode=lambda text: [len(text)])
+    image_index = SplitImages(examples).of_example
+    data = QuestionedImages(examples, image_index, locate=questions.joinpath, size=8, encode=lambda text: [len(text)])
     assert len(data) == len({example.image for example in examples})
     asked = [example for item in map(data.__getitem__, range(len(data))) for example in item.examples]
     assert sorted(example.id for example in asked) == sorted(example.id for example in examples)
@@ -200,7 +200,7 @@ def test_baselines_stand_beside_the_model(questions: Path, tmp_path: Path, capsy
         name: {each.id: each for each in RecordFile(run / "predictions.jsonl", Prediction)}
         for name, run in runs.items()
     }
-    answers = load_task(runs["prior"] / "checkpoints" / "best.ckpt", QuestionAnswering).answers
+    answers = load_task(runs["prior"] / "checkpoints" / "best.ckpt", VQATask).answers
     for name in ("prior", "prior-per-type"):
         for id, example in asked.items():
             alike = [each for each in train if name == "prior" or each.question_type == example.question_type]
@@ -212,7 +212,7 @@ def test_baselines_stand_beside_the_model(questions: Path, tmp_path: Path, capsy
     for id, example in asked.items():
         by_question.setdefault(example.question or "", set()).add(said["question-only"][id].text)
     assert all(len(answers) == 1 for answers in by_question.values())
-    assert len({each.text for each in said["image-only"].values()}) == 1  # its encoder is NoImage too
+    assert len({each.text for each in said["image-only"].values()}) == 1  # its encoder is BlindEncoder too
     assert main(["fit", "--config", str(recipe)]) == 0
     capsys.readouterr()
     assert main(["test", "--config", str(recipe)]) == 0
@@ -255,7 +255,7 @@ def test_a_split_without_answers_is_answered(
     def refused(*_: Any) -> None:
         raise UserError("no more room")
 
-    monkeypatch.setattr(QuestionAnswering, "score", refused)
+    monkeypatch.setattr(VQATask, "score", refused)
     capsys.readouterr()
     assert main(["test", *arguments]) == 2
     assert capsys.readouterr().err.endswith(f"vlrnn test: no more room; its predictions are in {said}\n")
@@ -280,7 +280,7 @@ def test_what_does_not_fit_together_is_told_in_one_line(
         assert told.count("\n") == 1, told
         return told
 
-    assert "another model" in refused("test", "--model.init_args.members", "2")
+    assert "another model" in refused("test", "--model.init_args.num_members", "2")
     assert "holds captions, where GenerativeVQA is for questions" in refused(
         "fit", "--data.root", str(questions.parent / "captions"), "--trainer.default_root_dir", str(tmp_path / "other")
     )
@@ -318,7 +318,7 @@ def test_averaged_weights_are_what_a_checkpoint_holds(questions: Path, tmp_path:
     name = "members.0.score.weight"
     assert not torch.equal(checkpoint["state_dict"][name], checkpoint["current_model_state"][name])
     assert torch.equal(
-        load_task(run / "checkpoints" / "best.ckpt", QuestionAnswering).state_dict()[name],
+        load_task(run / "checkpoints" / "best.ckpt", VQATask).state_dict()[name],
         checkpoint["state_dict"][name],
     )
     scores = {}

@@ -12,7 +12,7 @@ from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.metrics.vqa import AnswerScores, compare_answers, score_answers
 from vlrnn.metrics.wups import WordNet
-from vlrnn.text.vqa_normalization import PROTOCOLS, clean, normalise, without_punctuation
+from vlrnn.text.vqa_normalization import PROTOCOLS, clean, normalize_answer, without_punctuation
 
 PROTOCOL_KEYS = {"official-2021": "official_2021", "official-2017": "official_pre2021"}
 WORDS = st.sampled_from(["cat", "a cat", "Cat.", "two", "2", "none", "dog", "dont", "don't", "", "the"])
@@ -38,13 +38,13 @@ def test_accuracy_is_the_official_one(real_data: Path, protocol: str) -> None:
 def literal(said: str, answers: list[str], protocol: str) -> float:
     """The official loop: one annotator left out after the other."""
     if protocol == "normalized":
-        said, answers = normalise(clean(said)), [normalise(clean(each)) for each in answers]
+        said, answers = normalize_answer(clean(said)), [normalize_answer(clean(each)) for each in answers]
     elif protocol == "official-2021":
         said, answers = clean(said), [clean(each) for each in answers]
         if len(set(answers)) > 1:
-            said, answers = normalise(said), [normalise(each) for each in answers]
+            said, answers = normalize_answer(said), [normalize_answer(each) for each in answers]
     else:
-        said = normalise(said)
+        said = normalize_answer(said)
         if len(set(answers)) > 1:
             answers = [without_punctuation(each) for each in answers]
     reached = []

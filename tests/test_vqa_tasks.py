@@ -17,33 +17,45 @@ from torch.utils.data import DataLoader
 from vlrnn.data.batches import Batch, Item, collate
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
-from vlrnn.generation.answer_decoding import Answering, ConstrainedAnswers, FreeAnswers, RankedAnswers, encode_answer
+from vlrnn.generation.answer_decoding import (
+    AnswerDecoding,
+    ConstrainedAnswers,
+    OpenAnswers,
+    RankedAnswers,
+    encode_answer,
+)
 from vlrnn.generation.generate import Items, generate, score_sequences
-from vlrnn.generation.search import Decoding
+from vlrnn.generation.search import GenerationConfig
 from vlrnn.nn.attention import DotAttention
-from vlrnn.nn.batching import Tree, leaves, select
+from vlrnn.nn.batching import Tree, index_rows, leaves
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.question_encoder import QuestionEncoder
-from vlrnn.nn.question_image import Glimpses
+from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
+from vlrnn.nn.question_image import QuestionGuidedAttention
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.generative_vqa import GenerativeVQA
-from vlrnn.tasks.vqa import QuestionAnswering
-from vlrnn.text.answer_vocabulary import AnswerSet, majority
+from vlrnn.tasks.vqa import VQATask
+from vlrnn.text.answer_vocabulary import AnswerVocabulary, majority
 from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import EOS, Vocabulary
-from vlrnn.text.vqa_normalization import canonical, spell
+from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer
 from vlrnn.training.checkpoint import load_task, save_pretrained
-from vlrnn.training.objectives.answers import AnswerLoss, MajorityAnswer, SampledAnswer, SoftAnswers, Targets
+from vlrnn.training.objectives.answers import (
+    AnswerObjective,
+    MajorityCrossEntropy,
+    SampledCrossEntropy,
+    SoftScores,
+    Targets,
+)
 from vlrnn.training.optimization import Optimization
 
-FAST = Optimization(lr=5e-3, weight_decay=0.0, warmup=0.1)
+FAST = Optimization(lr=5e-3, weight_decay=0.0, warmup_fraction=0.1)
 ASKED = [
     ("what color is it", ["red"] * 7 + ["dark red"] * 3),
     ("what color is this", ["blue"] * 10),
@@ -61,13 +73,13 @@ EXAMPLES = [
     for n, (question, answers) in enumerate(ASKED)
 ]
 WORDS = [tokenize(each.question or "") for each in EXAMPLES]
-WORDS += [spell(canonical(answer)) for each in EXAMPLES for answer in each.answers]
+WORDS += [answer_to_tokens(canonical_answer(answer)) for each in EXAMPLES for answer in each.answers]
 VOCABULARY = Vocabulary.count(WORDS)
-ANSWERS = AnswerSet.choose(Counter(majority(list(map(canonical, each.answers))) for each in EXAMPLES))
+ANSWERS = AnswerVocabulary.choose(Counter(majority(list(map(canonical_answer, each.answers))) for each in EXAMPLES))
 
 
 def batch() -> Batch:
-    """Eight questions about four images, two each, of one region that NoImage makes of nothing."""
+    """Eight questions about four images, two each, of one region that BlindEncoder makes of nothing."""
     items = []
     for image in range(4):
         pair = tuple(EXAMPLES[2 * image : 2 * image + 2])
@@ -78,65 +90,69 @@ def batch() -> Batch:
 
 def parts(recurrence: Recurrence | None = None) -> dict[str, object]:
     return {
-        "encoder": NoImage(),
-        "question_encoder": QuestionEncoder(recurrence or LSTM(24), embedding=16),
-        "look": Glimpses(DotAttention(8), count=2, region_width=8, frequencies=1, pooled=True),
+        "encoder": BlindEncoder(),
+        "question_encoder": RecurrentQuestionEncoder(recurrence or LSTM(24), embedding_dim=16),
+        "image_pooling": QuestionGuidedAttention(
+            DotAttention(8), num_glimpses=2, region_dim=8, position_frequencies=1, add_mean_pool=True
+        ),
         "fusion": Concatenation(32),
     }
 
 
-def classifier(loss: AnswerLoss | None = None, members: int = 1) -> ClassifierVQA:
+def classifier(loss: AnswerObjective | None = None, num_members: int = 1) -> ClassifierVQA:
     torch.manual_seed(0)
     return ClassifierVQA(
         VOCABULARY,
         ANSWERS,
         **parts(),
-        loss=loss,
-        members=members,
+        objective=loss,
+        num_members=num_members,
         optimization=FAST,  # type: ignore[arg-type]
     )
 
 
 def generative(decoder: Decoder | None = None, **more: object) -> GenerativeVQA:
     torch.manual_seed(0)
-    decoder = decoder or ShowAndTell(GRU(32), embedding=24, dropout=0.0)
+    decoder = decoder or ShowAndTell(GRU(32), embedding_dim=24, dropout=0.0)
     return GenerativeVQA(VOCABULARY, ANSWERS, **parts(), decoder=decoder, optimization=FAST, **more)  # type: ignore[arg-type]
 
 
 def attending() -> Decoder:
-    return ShowAttendTell(LSTM(32), DotAttention(8), embedding=24, dropout=0.0, query_word=True)
+    return ShowAttendTell(LSTM(32), DotAttention(8), embedding_dim=24, dropout=0.0, attend_with_word=True)
 
 
-def of_kind(kind: str) -> QuestionAnswering:
+def of_kind(kind: str) -> VQATask:
     """Questions are read, and answers said, by a cell of this kind."""
     torch.manual_seed(0)
     make = KINDS[kind]
-    decoder = ShowAndTell(make(32), embedding=24, dropout=0.0)
-    return GenerativeVQA(VOCABULARY, ANSWERS, **parts(make(24)), decoder=decoder, sampled=False, optimization=FAST)  # type: ignore[arg-type]
+    decoder = ShowAndTell(make(32), embedding_dim=24, dropout=0.0)
+    return GenerativeVQA(
+        VOCABULARY, ANSWERS, **parts(make(24)), decoder=decoder, sample_annotator=False, optimization=FAST
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("words", "learnt"), [(1, 2), (3, 4), (4, 5), (5, 4), (100_000, 4)])
 def test_no_more_than_the_beginning_of_a_long_answer_is_learnt(words: int, learnt: int) -> None:
     """With its end where it is whole, and none behind a cut."""
     long = tuple(replace(each, answers=("yes " * words,)) for each in EXAMPLES[:2])
-    asked = batch()._replace(examples=long, tokens=batch().tokens[:2], image_of=torch.zeros(2, dtype=torch.long))
+    asked = batch()._replace(examples=long, tokens=batch().tokens[:2], image_index=torch.zeros(2, dtype=torch.long))
     loss = generative(max_answer_length=4).loss(asked)
-    assert float(loss.words) == 2 * learnt
+    assert float(loss.count) == 2 * learnt
 
 
-MAKERS: dict[str, Callable[[], QuestionAnswering]] = {
+MAKERS: dict[str, Callable[[], VQATask]] = {
     "soft": classifier,
-    "majority": lambda: classifier(MajorityAnswer()),
-    "sampled": lambda: classifier(SampledAnswer()),
-    "members": lambda: classifier(MajorityAnswer(), members=2),
-    "show-and-tell": lambda: generative(sampled=False),
-    "show-attend-tell": lambda: generative(attending(), sampled=False),
-    "speaking members": lambda: generative(sampled=False, members=2),
+    "majority": lambda: classifier(MajorityCrossEntropy()),
+    "sampled": lambda: classifier(SampledCrossEntropy()),
+    "members": lambda: classifier(MajorityCrossEntropy(), num_members=2),
+    "show-and-tell": lambda: generative(sample_annotator=False),
+    "show-attend-tell": lambda: generative(attending(), sample_annotator=False),
+    "speaking members": lambda: generative(sample_annotator=False, num_members=2),
 }
 ALL = {**MAKERS, **{f"generative-{kind}": partial(of_kind, kind) for kind in KINDS}}
 
 
-def train(task: QuestionAnswering, folder: Path, steps: int) -> QuestionAnswering:
+def train(task: VQATask, folder: Path, steps: int) -> VQATask:
     with warnings.catch_warnings(action="ignore"):
         trainer = pl.Trainer(
             accelerator="cpu",
@@ -154,16 +170,16 @@ def train(task: QuestionAnswering, folder: Path, steps: int) -> QuestionAnswerin
 
 def test_members_learn_apart_and_answer_together(tmp_path: Path) -> None:
     """Three members are three classifiers: they share nothing, and their probabilities are averaged."""
-    many = classifier(MajorityAnswer(), members=3)
+    many = classifier(MajorityCrossEntropy(), num_members=3)
     alone = []
     for member in many.members:
-        one = classifier(MajorityAnswer())
+        one = classifier(MajorityCrossEntropy())
         one.members[0].load_state_dict(member.state_dict())
         alone.append(one)
     assert len({one.loss(batch()).total.item() for one in alone}) == 3
     losses = [one.loss(batch()) for one in alone]
     together = many.loss(batch())
-    assert together.words == losses[0].words
+    assert together.count == losses[0].count
     torch.testing.assert_close(together.total, sum(loss.total for loss in losses) / 3)
     for one in (many, *alone):
         one.eval()
@@ -172,20 +188,20 @@ def test_members_learn_apart_and_answer_together(tmp_path: Path) -> None:
         assert said.score == pytest.approx(expected.max().item(), abs=1e-6)
         assert said.text == ANSWERS.answers[int(expected.argmax())]
     with pytest.raises(UserError, match="at least 1"):
-        classifier(members=0)
+        classifier(num_members=0)
 
 
 def test_members_learn_to_speak_apart_and_speak_together() -> None:
-    many = generative(sampled=False, members=3)
+    many = generative(sample_annotator=False, num_members=3)
     alone = []
     for member in many.members:
-        one = generative(sampled=False)
+        one = generative(sample_annotator=False)
         one.members[0].load_state_dict(member.state_dict())
         alone.append(one)
     losses = [one.loss(batch()) for one in alone]
     assert len({loss.total.item() for loss in losses}) == 3
     together = many.loss(batch())
-    assert together.words == losses[0].words
+    assert together.count == losses[0].count
     torch.testing.assert_close(together.total, sum(loss.total for loss in losses) / 3)
     for one in (many, *alone):
         one.eval()
@@ -197,7 +213,7 @@ def test_members_learn_to_speak_apart_and_speak_together() -> None:
         shares.append(one.decoder.logits(output.hidden).softmax(-1))
     torch.testing.assert_close(shares[0], torch.stack(shares[1:]).mean(0))
     with pytest.raises(UserError, match="at least 1"):
-        generative(members=0)
+        generative(num_members=0)
 
 
 @pytest.mark.parametrize("name", quick(ALL, "soft", "generative-stacked"))
@@ -227,7 +243,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 def test_a_saved_model_answers_the_same(name: str, tmp_path: Path) -> None:
     task = train(ALL[name](), tmp_path, 30 if name in MAKERS else 3)
     save_pretrained(task, tmp_path / "saved")
-    loaded = load_task(tmp_path / "saved", QuestionAnswering).eval()
+    loaded = load_task(tmp_path / "saved", VQATask).eval()
     for one, other in zip(task.predict(batch()), loaded.predict(batch()), strict=True):
         assert (one.text, one.alternatives) == (other.text, other.alternatives)
 
@@ -245,42 +261,42 @@ def test_a_question_is_answered_alone_as_in_company(tmp_path: Path) -> None:
 def test_losses_are_their_formulas() -> None:
     logits = torch.tensor([[1.0, -1.0, 0.5], [0.0, 2.0, -3.0]], requires_grad=True)
     targets = Targets(torch.tensor([[0.0, 7, 3], [0, 0, 0]]), torch.tensor([[0.0, 1, 0.9], [0, 0, 0]]))
-    loss = SoftAnswers().of_logits(logits, targets)
+    loss = SoftScores().of_logits(logits, targets)
     probabilities = logits.sigmoid()
-    literal = -(targets.worth * probabilities.log() + (1 - targets.worth) * (1 - probabilities).log()).sum()
+    literal = -(targets.soft_scores * probabilities.log() + (1 - targets.soft_scores) * (1 - probabilities).log()).sum()
     assert loss.total.item() == pytest.approx(literal.item(), abs=1e-5)
-    assert loss.words == 2
-    loss = MajorityAnswer().of_logits(logits, targets)
+    assert loss.count == 2
+    loss = MajorityCrossEntropy().of_logits(logits, targets)
     assert loss.total.item() == pytest.approx(-logits[0].log_softmax(-1)[1].item(), abs=1e-6)
-    assert loss.words == 1  # the other question has no answer that is known
-    smooth = MajorityAnswer(label_smoothing=0.3).of_logits(logits, targets)
+    assert loss.count == 1  # the other question has no answer that is known
+    smooth = MajorityCrossEntropy(label_smoothing=0.3).of_logits(logits, targets)
     literal = -(logits[0].log_softmax(-1) * torch.tensor([0.1, 0.8, 0.1])).sum()
     assert smooth.total.item() == pytest.approx(literal.item(), abs=1e-6)
     with pytest.raises(UserError, match="label_smoothing must be at least 0 and below 1"):
-        MajorityAnswer(label_smoothing=1.0)
+        MajorityCrossEntropy(label_smoothing=1.0)
     torch.manual_seed(0)
-    drawn = torch.stack([SampledAnswer().of_logits(logits, targets).total for _ in range(400)])
+    drawn = torch.stack([SampledCrossEntropy().of_logits(logits, targets).total for _ in range(400)])
     both = -logits[0].log_softmax(-1)[1:]
     assert drawn.mean().item() == pytest.approx((0.7 * both[0] + 0.3 * both[1]).item(), abs=0.1)
-    assert SampledAnswer().of_logits(logits[1:], Targets(targets.counts[1:], targets.worth[1:])).words == 0
+    assert SampledCrossEntropy().of_logits(logits[1:], Targets(targets.counts[1:], targets.soft_scores[1:])).count == 0
 
 
 def test_the_ceiling_is_what_the_best_known_answers_are_worth() -> None:
-    task = ClassifierVQA(VOCABULARY, AnswerSet(["red", "no", "3"]), **parts())  # type: ignore[arg-type]
+    task = ClassifierVQA(VOCABULARY, AnswerVocabulary(["red", "no", "3"]), **parts())  # type: ignore[arg-type]
     # red is worth 1, no where ten did 1 and where one did 0.3, as 3; half of the rest know nothing
     assert task.ceiling(EXAMPLES) == pytest.approx(100 * (1 + 0 + 0.3 + 1 + 0.3 + 0 + 0 + 0) / 8)
 
 
-SPOKEN: dict[str, Answering] = {
-    "free": FreeAnswers(),
+SPOKEN: dict[str, AnswerDecoding] = {
+    "free": OpenAnswers(),
     "constrained": ConstrainedAnswers(),
-    "ranked": RankedAnswers(told=len(ANSWERS)),
+    "ranked": RankedAnswers(top_n=len(ANSWERS)),
 }
 
 
 @pytest.mark.parametrize("name", SPOKEN)
 def test_ways_to_find_an_answer(name: str, tmp_path: Path) -> None:
-    task = train(generative(answering=SPOKEN[name]), tmp_path, 40)
+    task = train(generative(answer_decoding=SPOKEN[name]), tmp_path, 40)
     assert isinstance(task, GenerativeVQA)
     found = {each.id: each for each in task.predict(batch())}
     sayable = {*ANSWERS.answers}
@@ -291,15 +307,15 @@ def test_ways_to_find_an_answer(name: str, tmp_path: Path) -> None:
 
 def test_ranking_is_exact_and_the_widest_search_agrees(tmp_path: Path) -> None:
     """Every answer's log probability, by steps of the decoder; and a beam that holds all answers finds the best."""
-    task = train(generative(sampled=True), tmp_path, 20)
+    task = train(generative(sample_annotator=True), tmp_path, 20)
     assert isinstance(task, GenerativeVQA)
     context, items = task.items(batch())
-    ranked = RankedAnswers(told=len(ANSWERS), rows=13)(task.decoder, VOCABULARY, ANSWERS, context, items)
-    wide = Decoding(num_beams=40, max_new_tokens=5, length_penalty=0.0, num_return_sequences=3)
+    ranked = RankedAnswers(top_n=len(ANSWERS), chunk_rows=13)(task.decoder, VOCABULARY, ANSWERS, context, items)
+    wide = GenerationConfig(num_beams=40, max_new_tokens=5, length_penalty=0.0, num_return_sequences=3)
     searched = ConstrainedAnswers(wide)(task.decoder, VOCABULARY, ANSWERS, context, items)
     memory = task.decoder.prepare(context)
     for row in range(len(EXAMPLES)):
-        own = select(memory, items.image_index[row].view(1))
+        own = index_rows(memory, items.image_index[row].view(1))
         for said in ranked[row]:
             state, token, total = task.decoder.init_state(own, items.condition[row].view(1, 1, -1)), 1, 0.0
             for id in encode_answer(VOCABULARY, said.text):
@@ -317,10 +333,10 @@ def test_ranking_is_exact_and_the_widest_search_agrees(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answering", SPOKEN.values(), ids=list(SPOKEN))
 @pytest.mark.parametrize("attends", [False, True])
 def test_the_memory_is_of_images_and_not_of_questions(
-    answering: Answering, attends: bool, monkeypatch: pytest.MonkeyPatch
+    answering: AnswerDecoding, attends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In training, search and ranking: it has at most a row for each of four images, of which are eight questions."""
-    task = generative(attending() if attends else None, answering=answering)
+    task = generative(attending() if attends else None, answer_decoding=answering)
     decoder, rows = type(task.members[0].decoder), []
 
     def recorded(name: str, place: int) -> None:
@@ -351,7 +367,7 @@ def test_searches_of_questions_about_one_image_are_each_alone(beams: int, seed: 
         for parameter in task.decoder.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
         task.members[0].decoder.score.bias[EOS] += 1
-    settings = Decoding(num_beams=beams, max_new_tokens=12, num_return_sequences=beams)
+    settings = GenerationConfig(num_beams=beams, max_new_tokens=12, num_return_sequences=beams)
     context, items = task.items(batch()._replace(regions=torch.randn(4, 1, 1)))
     rows = torch.tensor([6, 0, 1, 4, 5, 2])  # of images 3, 0, 0, 2, 2, 1
     index, condition = items.image_index[rows], items.condition[rows] + torch.randn(6, 32)
@@ -373,10 +389,10 @@ def test_the_longest_answer_of_the_set_can_be_said() -> None:
     long = " ".join(f"word{number}" for number in range(25))
     vocabulary = Vocabulary.count([long.split()])
     torch.manual_seed(0)
-    decoder = ShowAndTell(GRU(8), embedding=8).build(len(vocabulary), 3, 2).eval()
+    decoder = ShowAndTell(GRU(8), embedding_dim=8).build(len(vocabulary), 3, 2).eval()
     context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
     said = ConstrainedAnswers()(
-        decoder, vocabulary, AnswerSet([long]), context, Items(torch.arange(2), torch.randn(2, 2))
+        decoder, vocabulary, AnswerVocabulary([long]), context, Items(torch.arange(2), torch.randn(2, 2))
     )
     assert [[each.text for each in answers] for answers in said] == [[long], [long]]
 
@@ -384,19 +400,19 @@ def test_the_longest_answer_of_the_set_can_be_said() -> None:
 @pytest.mark.parametrize("more", [{"min_new_tokens": 2}, {"no_repeat_ngram_size": 1}], ids=str)
 def test_what_would_cut_answers_of_the_set_is_refused(more: dict[str, int]) -> None:
     with pytest.raises(UserError, match=f"whole answers of the set: leave out .*{next(iter(more))}"):
-        ConstrainedAnswers(Decoding(**more))
+        ConstrainedAnswers(GenerationConfig(**more))
 
 
 @pytest.mark.parametrize("answering", [ConstrainedAnswers(), RankedAnswers()])
-def test_answers_that_cannot_be_said_are_told(answering: Answering) -> None:
-    decoder = ShowAndTell(GRU(8), embedding=8).build(len(VOCABULARY), 3, 2)
+def test_answers_that_cannot_be_said_are_told(answering: AnswerDecoding) -> None:
+    decoder = ShowAndTell(GRU(8), embedding_dim=8).build(len(VOCABULARY), 3, 2)
     context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
     with pytest.raises(UserError, match="none of the 1 answers can be said"):
-        answering(decoder, VOCABULARY, AnswerSet(["zebra"]), context, Items(torch.arange(2), torch.randn(2, 2)))
-    with pytest.raises(UserError, match="told and rows must be at least 1"):
-        RankedAnswers(told=0)
+        answering(decoder, VOCABULARY, AnswerVocabulary(["zebra"]), context, Items(torch.arange(2), torch.randn(2, 2)))
+    with pytest.raises(UserError, match="top_n and chunk_rows must be at least 1"):
+        RankedAnswers(top_n=0)
 
 
 def test_a_set_that_answers_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="the set of answers is empty"):
-        AnswerSet([])
+        AnswerVocabulary([])

@@ -22,10 +22,10 @@ from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.nn.fusion import Concatenation
-from vlrnn.nn.question_encoder import Max, QuestionEncoder
-from vlrnn.nn.question_image import Glimpses
+from vlrnn.nn.question_encoder import MaxOverTime, RecurrentQuestionEncoder
+from vlrnn.nn.question_image import QuestionGuidedAttention
 from vlrnn.nn.recurrent.linear import MinGRU
 from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.nn.recurrent.wrappers import Bidirectional
@@ -33,16 +33,16 @@ from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.generative_vqa import GenerativeVQA
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet
-from vlrnn.text.lm_tokenizers import Characters
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
+from vlrnn.text.lm_tokenizers import CharTokenizer
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.answers import MajorityAnswer, SoftAnswers
-from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.objectives.answers import MajorityCrossEntropy, SoftScores
+from vlrnn.training.objectives.cross_entropy import CrossEntropy
 from vlrnn.training.objectives.debiasing import BiasProduct, LearnedMixin, Reweighting, RUBi
 
 WORDS = Vocabulary(list("abcdefgh"))
-ANSWERS = AnswerSet(("a", "b", "c"))
+ANSWERS = AnswerVocabulary(("a", "b", "c"))
 GPU = torch.device("cuda", 0)
 
 
@@ -88,30 +88,36 @@ def packed(xs: torch.Tensor, lengths: torch.Tensor, batch_first: bool) -> tuple[
 
 
 def decoder() -> ShowAttendTell:
-    return ShowAttendTell(LSTM(6), SoftAttention(4), embedding=5, region_width=7, frequencies=2, query_word=True)
+    return ShowAttendTell(
+        LSTM(6), SoftAttention(4), embedding_dim=5, region_dim=7, position_frequencies=2, attend_with_word=True
+    )
 
 
 def questions(cell: Any = None) -> dict[str, Any]:
-    reader = QuestionEncoder(cell or Bidirectional(MinGRU(6, layers=2)), embedding=6, pooling=None if cell else Max())
-    look = Glimpses(SoftAttention(4), count=2, region_width=7, pooled=True)
-    return {"question_encoder": reader, "look": look, "fusion": Concatenation(8)}
+    reader = RecurrentQuestionEncoder(
+        cell or Bidirectional(MinGRU(6, num_layers=2)), embedding_dim=6, pooling=None if cell else MaxOverTime()
+    )
+    look = QuestionGuidedAttention(SoftAttention(4), num_glimpses=2, region_dim=7, add_mean_pool=True)
+    return {"question_encoder": reader, "image_pooling": look, "fusion": Concatenation(8)}
 
 
 def classifier(loss: Any) -> ClassifierVQA:
     prior = AnswerPrior({"what": {"a": 3, "b": 1}})
-    return ClassifierVQA(WORDS, ANSWERS, NoImage(), **questions(), loss=loss, prior=prior)
+    return ClassifierVQA(WORDS, ANSWERS, BlindEncoder(), **questions(), objective=loss, prior=prior)
 
 
 TASKS: dict[str, Any] = {
-    "captions": lambda: Captioner(WORDS, NoImage(), decoder(), loss=WordLoss(0.1, doubly_stochastic=1.0)),
-    "spoken answers": lambda: GenerativeVQA(WORDS, ANSWERS, NoImage(), **questions(LSTM(6)), decoder=decoder()),
-    "soft answers": lambda: classifier(SoftAnswers()),
-    "the majority's answer": lambda: classifier(MajorityAnswer()),
+    "captions": lambda: Captioner(
+        WORDS, BlindEncoder(), decoder(), objective=CrossEntropy(0.1, doubly_stochastic_weight=1.0)
+    ),
+    "spoken answers": lambda: GenerativeVQA(WORDS, ANSWERS, BlindEncoder(), **questions(LSTM(6)), decoder=decoder()),
+    "soft answers": lambda: classifier(SoftScores()),
+    "the majority's answer": lambda: classifier(MajorityCrossEntropy()),
     "reweighting": lambda: classifier(Reweighting()),
     "bias product": lambda: classifier(BiasProduct()),
     "learned mixin": lambda: classifier(LearnedMixin()),
     "RUBi": lambda: classifier(RUBi()),
-    "text": lambda: LanguageModel(WORDS, Characters(), RecurrentLanguageModel(MinGRU(6), embedding=5)),
+    "text": lambda: LanguageModel(WORDS, CharTokenizer(), RecurrentLanguageModel(MinGRU(6), embedding_dim=5)),
 }
 
 

@@ -28,7 +28,7 @@ from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.nn.weights import digest
 from vlrnn.tasks.captioning import Captioner
@@ -42,8 +42,8 @@ FORMS = ["file", "folder"]
 
 def captioner() -> Captioner:
     torch.manual_seed(0)
-    decoder = ShowAttendTell(LSTM(6, layers=2), SoftAttention(4), embedding=5, region_width=7)
-    return Captioner(WORDS, NoImage(), decoder)
+    decoder = ShowAttendTell(LSTM(6, num_layers=2), SoftAttention(4), embedding_dim=5, region_dim=7)
+    return Captioner(WORDS, BlindEncoder(), decoder)
 
 
 class Saved(NamedTuple):
@@ -336,7 +336,7 @@ FORGED: dict[str, tuple[Callable[[Any], None], str]] = {
     "within itself": (within_itself, "holds itself"),
     "twice": (lambda about: about.update(more=[about["task"]] * 2), "twice"),
     "no number": (lambda about: inner(about, *RECURRENCE).update(dropout=float("nan")), "holds nan"),
-    "without end": (lambda about: inner(about, "decoding").update(length_penalty=float("inf")), "holds inf"),
+    "without end": (lambda about: inner(about, "generation").update(length_penalty=float("inf")), "holds inf"),
     "deep": (lambda about: about.update(more=nested(150)), "nested too deeply"),
     "a tuple": (lambda about: about.update(more=(1, 2)), "holds"),
     "a tensor": (lambda about: about.update(more=torch.zeros(1)), "holds"),
@@ -371,24 +371,26 @@ def memory() -> Iterator[None]:
 
 
 ABSURD: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "hidden units": lambda arguments: arguments["decoder"]["arguments"]["recurrence"]["arguments"].update(width=20_000),
-    "hidden units without end": lambda arguments: inner({"task": {"arguments": arguments}}, *RECURRENCE).update(
-        width=10**9
+    "hidden units": lambda arguments: arguments["decoder"]["arguments"]["recurrence"]["arguments"].update(
+        hidden_size=20_000
     ),
-    "layers": lambda arguments: inner({"task": {"arguments": arguments}}, *RECURRENCE).update(layers=10**9),
+    "hidden units without end": lambda arguments: inner({"task": {"arguments": arguments}}, *RECURRENCE).update(
+        hidden_size=10**9
+    ),
+    "layers": lambda arguments: inner({"task": {"arguments": arguments}}, *RECURRENCE).update(num_layers=10**9),
     "layers of another kind": lambda arguments: arguments["decoder"]["arguments"].update(
         recurrence={
             "class": "vlrnn.nn.ResidualStack",
-            "arguments": {"cell": arguments["decoder"]["arguments"]["recurrence"], "layers": 10**9},
+            "arguments": {"recurrence": arguments["decoder"]["arguments"]["recurrence"], "num_layers": 10**9},
         }
     ),
-    "embedding": lambda arguments: arguments["decoder"]["arguments"].update(embedding=10**9),
+    "embedding": lambda arguments: arguments["decoder"]["arguments"].update(embedding_dim=10**9),
     "attention": lambda arguments: inner({"task": {"arguments": arguments}}, "decoder", "attention").update(
-        width=10**12
+        attention_dim=10**12
     ),
-    "regions": lambda arguments: arguments["decoder"]["arguments"].update(region_width=10**8),
+    "regions": lambda arguments: arguments["decoder"]["arguments"].update(region_dim=10**8),
     "words": lambda arguments: arguments["vocabulary"]["arguments"].update(words=[str(n) for n in range(50_000)]),
-    "frequencies": lambda arguments: arguments["decoder"]["arguments"].update(frequencies=10**9),
+    "frequencies": lambda arguments: arguments["decoder"]["arguments"].update(position_frequencies=10**9),
 }
 
 
@@ -403,8 +405,8 @@ def test_absurd_images_are_refused_before_memory_is_asked_for(
     checkpoints: Checkpoints, size: int, tmp_path: Path, memory: None
 ) -> None:
     path = shutil.copytree(checkpoints.plain, tmp_path / "model")
-    Saved(path).change(about=lambda about: inner(about, "encoder").update(size=size))
-    Saved(path).refused("size must be")
+    Saved(path).change(about=lambda about: inner(about, "encoder").update(image_size=size))
+    Saved(path).refused("image_size must be")
 
 
 def test_what_is_described_is_not_built_without_its_weights(
@@ -423,7 +425,7 @@ def test_what_is_described_is_not_built_without_its_weights(
     first = devices.count("meta")
     assert devices == ["meta"] * first + ["cpu"] * (len(devices) - first)
     devices.clear()
-    file.change(about=lambda about: inner(about, *RECURRENCE).update(width=7))
+    file.change(about=lambda about: inner(about, *RECURRENCE).update(hidden_size=7))
     file.refused("do not fit")
     assert set(devices) == {"meta"}
 

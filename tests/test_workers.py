@@ -15,7 +15,7 @@ from vlrnn.processes import workers
 
 PROGRAM = """
 import os, time
-from vlrnn.workers import workers
+from vlrnn.processes import workers
 if __name__ == '__main__':
     with workers(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)

@@ -21,7 +21,7 @@ _PACKAGES = ("vlrnn.text", "vlrnn.nn", "vlrnn.generation", "vlrnn.training", "vl
 """Whose public classes a checkpoint may name."""
 
 
-class Part:
+class Configurable:
     """A base class whose instances keep the arguments that they were made with, defaults filled in, in `arguments`.
 
     Parts with a method `build` are built once, by the model that they are given to: a second call is a UserError.
@@ -53,7 +53,7 @@ def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
     """A method `build` that refuses a second call for the same part; those of its bases may be called within it."""
 
     @wraps(build)
-    def build_once(self: Part, *args: Any, **kwargs: Any) -> Any:
+    def build_once(self: Configurable, *args: Any, **kwargs: Any) -> Any:
         if self._build_state == "done":
             raise UserError(
                 f"{type(self).__name__}: is part of a model already, and cannot be built for another one; give each "
@@ -73,17 +73,17 @@ def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
     return build_once
 
 
-def _refuse_nothing(part_class: type[Part], names: Sequence[str]) -> None:
+def _refuse_nothing(part_class: type[Configurable], names: Sequence[str]) -> None:
     """See that no other part is missing: recipes can get `null` past the parser where it has no place."""
     hints = get_type_hints(part_class.__init__)
     for name in names:
         able = _alternatives(hints.get(name))
-        wanted = [each.__name__ for each in able if issubclass(each, Part)]
+        wanted = [each.__name__ for each in able if issubclass(each, Configurable)]
         if wanted and type(None) not in able:
             raise UserError(f"{part_class.__name__}: {name} must be {' or '.join(wanted)}, not null")
 
 
-Kind = TypeVar("Kind", bound=Part)
+Kind = TypeVar("Kind", bound=Configurable)
 
 
 def public_path(part_class: type) -> str:
@@ -102,14 +102,14 @@ def _published(package: str, name: str) -> Any:
     return getattr(module, name) if name in module.__all__ else None
 
 
-def describe(value: Any) -> Any:
+def to_config(value: Any) -> Any:
     """The description of a part, of plain values, and of lists and mappings of them."""
-    if isinstance(value, Part):
-        return {"class": public_path(type(value)), "arguments": describe(value.arguments)}
+    if isinstance(value, Configurable):
+        return {"class": public_path(type(value)), "arguments": to_config(value.arguments)}
     if isinstance(value, Mapping):
-        return {key: describe(each) for key, each in value.items()}
+        return {key: to_config(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [describe(each) for each in value]
+        return [to_config(each) for each in value]
     if isinstance(value, _PLAIN):
         return value
     raise UserError(f"a part was built with a {type(value).__name__}, which no checkpoint can describe")
@@ -160,7 +160,7 @@ def classes_of(description: Any) -> Iterable[str]:
             yield from classes_of(each)
 
 
-def rebuild(description: Any, expected: type[Kind], place: str, trust: Sequence[str] = ()) -> Kind:
+def from_config(description: Any, expected: type[Kind], place: str, trust: Sequence[str] = ()) -> Kind:
     """Build the part that `describe` described.
 
     Only classes that vlrnn publishes, or that are trusted, and that derive from the base that is expected in their
@@ -185,9 +185,9 @@ def rebuild(description: Any, expected: type[Kind], place: str, trust: Sequence[
     arguments = {}
     for name, value in described.items():
         able = _alternatives(hints.get(name))
-        bases = [each for each in able if issubclass(each, Part)]
+        bases = [each for each in able if issubclass(each, Configurable)]
         if bases and not (value is None and type(None) in able):
-            value = rebuild(value, bases[0], place, trust)
+            value = from_config(value, bases[0], place, trust)
         elif isinstance(value, dict) and "class" in value:
             raise UserError(f"{place}: names a class for {name!r} of {path!r}, whose type hint names none; refused")
         if not fits(value, hints.get(name, Any)):
@@ -200,7 +200,7 @@ def rebuild(description: Any, expected: type[Kind], place: str, trust: Sequence[
         raise UserError(f"{place}: cannot build {path!r}: {reason}") from None
 
 
-def _hints(part_class: type[Part], place: str) -> dict[str, Any]:
+def _hints(part_class: type[Configurable], place: str) -> dict[str, Any]:
     try:
         return get_type_hints(part_class.__init__)
     except Exception as fault:  # of a class outside vlrnn: of names that its module lacks

@@ -28,7 +28,7 @@ Arrays = Mapping[str, np.ndarray]
 _DIGEST = 16  # bytes
 
 
-def kept_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
+def cached_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
     """The arrays that `make` returns, by name: those kept of this file, or else made now, and kept.
 
     Args:
@@ -39,15 +39,15 @@ def kept_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
     Raises:
         UserError: the file cannot be read.
     """
-    return _kept(path, f"{what}.arrays", make, _to_arrays, _from_arrays)
+    return _cached(path, f"{what}.arrays", make, _to_arrays, _from_arrays)
 
 
-def kept_json(path: Path, what: str, make: Callable[[], Any]) -> Any:
+def cached_json(path: Path, what: str, make: Callable[[], Any]) -> Any:
     """The plain data that `make` returns, kept as `kept_arrays` keeps arrays."""
-    return _kept(path, f"{what}.data", make, json.loads, lambda value: json.dumps(value).encode())
+    return _cached(path, f"{what}.data", make, json.loads, lambda value: json.dumps(value).encode())
 
 
-def _kept(
+def _cached(
     path: Path,
     name: str,
     make: Callable[[], Value],

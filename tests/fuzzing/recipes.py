@@ -26,7 +26,7 @@ CLASSES = (
     "vlrnn.nn.Recurrence",
     "vlrnn.nn.SoftAttention",
     "vlrnn.nn.ShowAndTell",
-    "vlrnn.nn.NoImage",
+    "vlrnn.nn.BlindEncoder",
     "vlrnn.tasks.Captioner",
     "vlrnn.training.Task",
     "vlrnn.cli.main",
@@ -42,18 +42,18 @@ OTHER_KEYS = (
     "overfit",
     "ckpt_path",
     "no_such_key",
-    "model.init_args.decoding.num_beams",
-    "model.init_args.decoding.max_new_tokens",
-    "model.init_args.decoding.early_stopping",
-    "model.init_args.decoding.length_penalty",
-    "model.init_args.decoding.temperature",
-    "model.init_args.decoding.top_p",
+    "model.init_args.generation.num_beams",
+    "model.init_args.generation.max_new_tokens",
+    "model.init_args.generation.early_stopping",
+    "model.init_args.generation.length_penalty",
+    "model.init_args.generation.temperature",
+    "model.init_args.generation.top_p",
     "model.init_args.optimization.weight_decay",
-    "model.init_args.optimization.warmup",
+    "model.init_args.optimization.warmup_fraction",
     "model.init_args.optimization.encoder_lr",
     "model.init_args.vocabulary",
     "model.init_args.encoder.init_args.mean",
-    "model.init_args.encoder.init_args.trainable_from",
+    "model.init_args.encoder.init_args.finetune_from",
     "model.init_args.no_such_argument",
     "data.image_root",
     "data.captions_per_image",
@@ -139,7 +139,7 @@ def _recipe(random: Random, world: World) -> dict[str, Any]:
     if random.random() < 0.4:
         _lay_over(recipe, yaml.safe_load(random.choice(overlays).read_text()))
     arguments = recipe["model"]["init_args"]
-    if arguments.get("encoder", {}).get("class_path", "").endswith("CNNEncoder"):
+    if arguments.get("encoder", {}).get("class_path", "").endswith("TorchvisionEncoder"):
         arguments["encoder"]["init_args"] = dict(ENCODER)
     for part in _parts(recipe["model"]):
         part |= {name: min(value, 16) for name, value in part.items() if name in WIDTHS}
@@ -151,7 +151,7 @@ def _recipe(random: Random, world: World) -> dict[str, Any]:
     return recipe
 
 
-WIDTHS = ("width", "embedding", "region_width", "rank")
+WIDTHS = ("hidden_size", "embedding_dim", "region_dim", "rank")
 
 
 def _parts(value: Any) -> Iterator[dict[str, Any]]:
@@ -181,7 +181,10 @@ def _value(random: Random) -> Any:
     if kind < 0.15:
         return random.choice(CLASSES)
     if kind < 0.25:
-        return {"class_path": random.choice(CLASSES), "init_args": random.choice(({}, None, {"width": -1}, [1], "x"))}
+        return {
+            "class_path": random.choice(CLASSES),
+            "init_args": random.choice(({}, None, {"hidden_size": -1}, [1], "x")),
+        }
     if kind < 0.4:
         return random.choice((1, 2, 3, 16, 0.1, "1", "0.5", "cpu", "max", True, None))
     return odd_value(random)

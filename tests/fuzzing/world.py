@@ -15,23 +15,23 @@ from vlrnn.cli import main
 from vlrnn.data.records import Example, Prediction, open_split, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
 
-ENCODER = {"name": "squeezenet1_1", "weights": None, "size": 32, "regions_from": "features.3"}
-LSTM = {"class_path": "vlrnn.nn.LSTM", "init_args": {"width": 8}}
-ATTENTION = {"class_path": "vlrnn.nn.SoftAttention", "init_args": {"width": 8}}
+ENCODER = {"name": "squeezenet1_1", "weights": None, "image_size": 32, "out_layer": "features.3"}
+LSTM = {"class_path": "vlrnn.nn.LSTM", "init_args": {"hidden_size": 8}}
+ATTENTION = {"class_path": "vlrnn.nn.SoftAttention", "init_args": {"attention_dim": 8}}
 SPOKEN = {
     "class_path": "vlrnn.nn.ShowAttendTell",
-    "init_args": {"recurrence": LSTM, "attention": ATTENTION, "embedding": 8},
+    "init_args": {"recurrence": LSTM, "attention": ATTENTION, "embedding_dim": 8},
 }
 ASKED = {
     "question_encoder": {
-        "class_path": "vlrnn.nn.QuestionEncoder",
-        "init_args": {"recurrence": LSTM, "embedding": 8},
+        "class_path": "vlrnn.nn.RecurrentQuestionEncoder",
+        "init_args": {"recurrence": LSTM, "embedding_dim": 8},
     },
-    "look": {"class_path": "vlrnn.nn.Glimpses", "init_args": {"attention": ATTENTION}},
-    "fusion": {"class_path": "vlrnn.nn.LowRankBilinear", "init_args": {"width": 8, "rank": 8}},
+    "image_pooling": {"class_path": "vlrnn.nn.QuestionGuidedAttention", "init_args": {"attention": ATTENTION}},
+    "fusion": {"class_path": "vlrnn.nn.MLB", "init_args": {"output_dim": 8, "rank": 8}},
 }
 MODELS = {
-    "captioner": ("vlrnn.tasks.Captioner", {"decoder": SPOKEN, "decoding": {"max_new_tokens": 6}}),
+    "captioner": ("vlrnn.tasks.Captioner", {"decoder": SPOKEN, "generation": {"max_new_tokens": 6}}),
     "speaker": ("vlrnn.tasks.GenerativeVQA", {**ASKED, "decoder": SPOKEN}),
     "classifier": ("vlrnn.tasks.ClassifierVQA", ASKED),
 }
@@ -143,7 +143,7 @@ class World:
 
 
 def encoder() -> dict[str, Any]:
-    return {"class_path": "vlrnn.nn.CNNEncoder", "init_args": ENCODER}
+    return {"class_path": "vlrnn.nn.TorchvisionEncoder", "init_args": ENCODER}
 
 
 def run(command: str, *arguments: Any) -> None:

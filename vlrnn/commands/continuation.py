@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         told = ", ".join(map(repr, strange))
         told = f"what training never showed, and is all alike to the model: {told}"
         print_line(f"vlrnn continue: {told}", file=sys.stderr)
-    said = predictor.go_on(arguments.text, seed=arguments.seed, **chosen(arguments))
+    said = predictor.continue_text(arguments.text, seed=arguments.seed, **chosen(arguments))
     texts = [arguments.text + text for text in (said.text, *(each["text"] for each in said.alternatives))]
     if out:
         _write(out, said, texts[0])

@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     """B images, and M rows of words about them: captions or questions.
 
     Either `images` [B, 3, S, S] (uint8) is there or `regions` [B, N, D], from the feature cache. `tokens` [M, T] are
-    filled up with `<pad>`; captions open with `<bos>` and close with `<eos>`. Row m is about image `image_of[m]`.
+    filled up with `<pad>`; captions open with `<bos>` and close with `<eos>`. Row m is about image `image_index[m]`.
     `examples` are the records that the batch is made of, one for each image with its captions, or for each question.
     A batch is `repeated`, and counts nothing, where it stands in the place of one that a process of several lacks.
 
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     images: Tensor | None
     regions: Tensor | None
     tokens: Tensor
-    image_of: Tensor
+    image_index: Tensor
     examples: tuple[Example, ...]
     repeated: bool = False
 
@@ -113,15 +113,15 @@ class QuestionedImages(Images):
 
     Args:
         examples: of a split, a question each.
-        image_of: [E], the number of each example's image, from 0.
+        image_index: [E], the number of each example's image, from 0.
         more: as `Images` takes it.
     """
 
-    def __init__(self, examples: Sequence[Example], image_of: np.ndarray, **more: Any) -> None:
+    def __init__(self, examples: Sequence[Example], image_index: np.ndarray, **more: Any) -> None:
         super().__init__(**more)
         self.examples = examples
-        self._order = image_of.argsort(kind="stable")
-        self._ends = np.bincount(image_of).cumsum()
+        self._order = image_index.argsort(kind="stable")
+        self._ends = np.bincount(image_index).cumsum()
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -136,7 +136,7 @@ class QuestionedImages(Images):
 def collate(items: Sequence[Item]) -> Batch:
     """Make a batch: images are stacked, regions filled up with zeros to the most, rows with `<pad>` to the longest."""
     rows = [torch.tensor(row, dtype=torch.long) for item in items for row in item.rows]
-    image_of = [index for index, item in enumerate(items) for _ in item.rows]
+    image_index = [index for index, item in enumerate(items) for _ in item.rows]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD) if rows else torch.empty(0, 2, dtype=torch.long)
     if not tokens.shape[1]:  # questions without a word
         tokens = tokens.new_full((len(rows), 1), PAD)
@@ -146,6 +146,6 @@ def collate(items: Sequence[Item]) -> Batch:
         torch.stack(images) if images else None,
         torch.nn.utils.rnn.pad_sequence(regions, True) if regions else None,
         tokens,
-        torch.tensor(image_of, dtype=torch.long),
+        torch.tensor(image_index, dtype=torch.long),
         tuple(example for item in items for example in item.examples),
     )

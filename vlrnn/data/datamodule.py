@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.feature_cache import FeatureCache, open_cache
-from vlrnn.data.loaders import EachOnce, OneOrder, ResumableLoader
+from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, UnpaddedSampler
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.region_files import RegionFiles, open_regions
 from vlrnn.data.split_index import SplitImages, check_scored, count_words, summarise_texts
@@ -20,8 +20,8 @@ from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import say
-from vlrnn.sidecar_cache import kept_json
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet
+from vlrnn.sidecar_cache import cached_json
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
 from vlrnn.text.caption_tokenizers import caption_tokenizer
 from vlrnn.text.text_checks import is_wordless
 from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary
@@ -123,7 +123,7 @@ class VisionLanguageData(pl.LightningDataModule):
         return AnswerPrior(self._counted[1])
 
     @cached_property
-    def answers(self) -> AnswerSet:
+    def answers(self) -> AnswerVocabulary:
         """The answers of the training split that a classifier chooses from.
 
         Raises:
@@ -135,13 +135,13 @@ class VisionLanguageData(pl.LightningDataModule):
                 f"{self.root}/train.jsonl: no answer is right for {self.min_answer_count} questions; {answer!r}, "
                 f"the most frequent, is for {most}: lower data.min_answer_count"
             )
-        return AnswerSet.choose(self.prior.overall, self.max_answers, self.min_answer_count)
+        return AnswerVocabulary.choose(self.prior.overall, self.max_answers, self.min_answer_count)
 
     @cached_property
     def _counted(self) -> tuple[Vocabulary, dict[str, Counter[str]], list[str]]:
         """The words, the right answers of each question type, and a summary of the texts in lines."""
         examples = open_split(self.root, "train")
-        found = kept_json(
+        found = cached_json(
             examples.path,
             f"words.{self.tokenizer.name}",
             lambda: count_words(examples, self.tokenizer, str(examples.path)),
@@ -274,7 +274,7 @@ class VisionLanguageData(pl.LightningDataModule):
     def loader(self, split: str) -> DataLoader[Batch]:
         """Batches of a split; those of train are shuffled."""
         examples = self._examples(split)
-        more = {"locate": self.locate, "size": self._encoder().size, "cache": self._caches.get(split)}
+        more = {"locate": self.locate, "size": self._encoder().image_size, "cache": self._caches.get(split)}
         data: CaptionedImages | QuestionedImages
         if self.asks:
             encode = self.encode_question if split == "train" else self.vocabulary.encode_text
@@ -284,11 +284,11 @@ class VisionLanguageData(pl.LightningDataModule):
             data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)
         trainer = self._trainer()
         processes, rank = trainer.world_size, trainer.global_rank
-        sampler: EachOnce | OneOrder | None = None
+        sampler: UnpaddedSampler | GlobalShuffleSampler | None = None
         if processes > 1 and split == "train":
-            sampler = OneOrder(data, processes, rank, self.batch_size)
+            sampler = GlobalShuffleSampler(data, processes, rank, self.batch_size)
         elif processes > 1:
-            sampler = EachOnce(data, processes, rank)
+            sampler = UnpaddedSampler(data, processes, rank)
         return (ResumableLoader if split == "train" else DataLoader)(
             data,  # type: ignore[arg-type]
             self.batch_size,

@@ -94,7 +94,7 @@ def open_cache(
     if not encoder.frozen:
         raise UserError("data.cache: the encoder learns, so its outputs change; set data.cache to null")
     folder = Path(root) / f"{name}-{_key(encoder, images)}{'-bf16' if bf16 else ''}"
-    shape = (len(images), encoder.count, encoder.width)
+    shape = (len(images), encoder.num_regions, encoder.feature_dim)
     if _damage(folder, shape, verify) is not None:
         with alone(folder, lambda: say(f"features of {name}: another process makes them; waiting for it")):
             damage = _damage(folder, shape, verify)  # another process may have made it meanwhile
@@ -212,7 +212,7 @@ def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
 def _make(
     folder: Path, name: str, encoder: Encoder, images: Mapping[str, Path], num_workers: int, device: torch.device
 ) -> None:
-    shape = (len(images), encoder.count, encoder.width)
+    shape = (len(images), encoder.num_regions, encoder.feature_dim)
     done_path, regions_path = folder / "done.npy", folder / "regions.npy"
     regions, done = (
         _open_array(regions_path, np.float16, shape, "r+"),
@@ -227,7 +227,7 @@ def _make(
     left = np.flatnonzero(~done)
     paths = list(images.values())
     loader = DataLoader(
-        _Pixels([paths[row] for row in left], encoder.size),
+        _Pixels([paths[row] for row in left], encoder.image_size),
         _BATCH,
         num_workers=num_workers,
         generator=torch.Generator(),  # training draws the same numbers, whether or not its cache is there

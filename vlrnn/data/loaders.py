@@ -95,7 +95,7 @@ def _size(batches: int, processes: int, batch_size: int | None) -> str:
     return f"{batches} batches{each} in {'1 process' if processes == 1 else f'each of {processes} processes'}"
 
 
-class EachOnce(DistributedSampler):
+class UnpaddedSampler(DistributedSampler):
     """The share of one process of what is evaluated: every item is in just one, where torch's sampler repeats some to
     even the processes out.
 
@@ -116,7 +116,7 @@ class EachOnce(DistributedSampler):
         return len(self._share)
 
 
-class OneOrder(DistributedSampler):
+class GlobalShuffleSampler(DistributedSampler):
     """The share of one process of what is trained on, shuffled as one process alone shuffles it: what the n-th batches
     of all P processes hold together is its n-th batch of P times the size.
 

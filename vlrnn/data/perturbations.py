@@ -16,12 +16,12 @@ from vlrnn.errors import UserError
 View = Callable[[Item], Item]
 
 
-def alike(regions: Tensor) -> View:
+def constant_image(regions: Tensor) -> View:
     """Every image is the same, `regions` [N, D]: those of a blank image, say, or the mean of all."""
     return lambda item: item._replace(pixels=None, regions=regions)
 
 
-def exchanged(others: Mapping[Id, Id], regions_of: Callable[[Id], Tensor]) -> View:
+def swapped_images(others: Mapping[Id, Id], regions_of: Callable[[Id], Tensor]) -> View:
     """Every image is another one.
 
     Args:

@@ -10,7 +10,7 @@ from random import Random
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.text.answer_vocabulary import majority
-from vlrnn.text.vqa_normalization import canonical
+from vlrnn.text.vqa_normalization import canonical_answer
 
 Order = Mapping[str, Sequence[str]]
 """Question type -> its answers, from the one that is to become frequent to the one that is to become rare."""
@@ -63,4 +63,4 @@ def shift(
 
 
 def _right(example: Example) -> str:
-    return majority(list(map(canonical, example.answers)))
+    return majority(list(map(canonical_answer, example.answers)))

@@ -16,7 +16,7 @@ import numpy as np
 from vlrnn.data.record_ids import Id, check_each_once, check_images
 from vlrnn.errors import UserError
 from vlrnn.files import parse_json, read_json, replacing, write_json
-from vlrnn.sidecar_cache import kept_arrays
+from vlrnn.sidecar_cache import cached_arrays
 
 SPLITS = ("train", "val", "test")
 
@@ -191,7 +191,7 @@ class RecordFile(Sequence[Record]):
     def __init__(self, path: str | Path, kind: type[Record], keep: bool = False) -> None:
         self.path = Path(path)
         self.kind: type[Record] = kind
-        self._starts = kept_arrays(self.path, "lines", self._index)["starts"] if keep else self._index()["starts"]
+        self._starts = cached_arrays(self.path, "lines", self._index)["starts"] if keep else self._index()["starts"]
 
     def _index(self) -> dict[str, np.ndarray]:
         try:

@@ -80,7 +80,7 @@ class RegionFiles:
 def open_regions(encoder: PrecomputedRegions, images: SplitImages, split: str) -> RegionFiles:
     """The regions of a split's images; raises as `RegionFiles`."""
     firsts = map(images.first_example, range(len(images)))
-    return RegionFiles(encoder.path, encoder.width, {each.image: each.image_id for each in firsts}, split)
+    return RegionFiles(encoder.path, encoder.feature_dim, {each.image: each.image_id for each in firsts}, split)
 
 
 def _names(image: str, id: Id | None) -> Iterator[str]:

@@ -23,7 +23,7 @@ from vlrnn.data.shards import stamp
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, regular_file
 from vlrnn.progress import progress
-from vlrnn.sidecar_cache import kept_arrays
+from vlrnn.sidecar_cache import cached_arrays
 
 Arrays = Mapping[str, Any]
 """What a file has of one image, by the names of `_NAMES`; or of all images."""
@@ -234,7 +234,7 @@ def _read_h5_table(path: Path) -> Reader:
 
 
 def _tsv(path: Path) -> Source:
-    found = kept_arrays(path, "regions", lambda: _index_lines(path))
+    found = cached_arrays(path, "regions", lambda: _index_lines(path))
     starts = found["starts"].tolist()
     return Source(path, {name: starts[row] for name, row in _rows(found["ids"]).items()}, partial(_read_tsv, path))
 

@@ -19,7 +19,7 @@ from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split, to
 from vlrnn.errors import UserError
 from vlrnn.files import regular_file
 from vlrnn.progress import track
-from vlrnn.sidecar_cache import kept_arrays
+from vlrnn.sidecar_cache import cached_arrays
 
 _BLOCK = 512  # a tar file consists of blocks of so many bytes
 
@@ -107,7 +107,7 @@ def stamp(path: str | Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _members(tar: Path, size: int, changed: int) -> Members:
-    return Members(**kept_arrays(tar, "members", lambda: _look_through(tar)._asdict()))
+    return Members(**cached_arrays(tar, "members", lambda: _look_through(tar)._asdict()))
 
 
 def _look_through(tar: Path) -> Members:

@@ -11,12 +11,12 @@ from vlrnn.data.record_ids import Id, check_each_once
 from vlrnn.data.records import Example, RecordFile
 from vlrnn.errors import UserError
 from vlrnn.progress import track
-from vlrnn.sidecar_cache import kept_arrays
+from vlrnn.sidecar_cache import cached_arrays
 from vlrnn.text.answer_vocabulary import majority
 from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
 from vlrnn.text.text_checks import is_unspaced, is_wordless, warn_of_unspaced
 from vlrnn.text.vocabulary import SPECIAL, Vocabulary
-from vlrnn.text.vqa_normalization import canonical, spell
+from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer
 
 
 class SplitImages(Sequence[str]):
@@ -37,7 +37,7 @@ class SplitImages(Sequence[str]):
         self.examples = examples
         if isinstance(examples, RecordFile):
             path, gone_through = examples.path, track(examples, f"images of {examples.path.stem}", unit="examples")
-            found = kept_arrays(path, "images", lambda: _number(examples, gone_through, str(path)))
+            found = cached_arrays(path, "images", lambda: _number(examples, gone_through, str(path)))
         else:
             found = _number(examples, examples, "the split")
         self.of_example: np.ndarray = found["of_example"]
@@ -137,9 +137,9 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
                 count("question", example.question)
             texts["all"] += len(example.captions) + (example.question is not None)
             if example.answers:
-                canon = list(map(canonical, example.answers))
+                canon = list(map(canonical_answer, example.answers))
                 for answer, times in Counter(canon).items():
-                    words.update(spelled := spell(answer, tokenizer))
+                    words.update(spelled := answer_to_tokens(answer, tokenizer))
                     lengths["answer"][str(len(spelled))] += times
                 if right := majority(canon):  # of `a` nothing is left
                     answers.setdefault(example.question_type or "", Counter())[right] += 1

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vlrnn.data.loaders import EachOnce, ResumableLoader
+from vlrnn.data.loaders import ResumableLoader, UnpaddedSampler
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
-from vlrnn.text.lm_tokenizers import Units
+from vlrnn.text.lm_tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, Vocabulary
 
 PASSAGE = 256
@@ -34,7 +34,7 @@ class TextBatch(NamedTuple):
     """
 
     tokens: Tensor
-    begins: bool
+    is_start: bool
     examples: tuple[Example, ...]
     repeated: bool = False
 
@@ -43,7 +43,7 @@ class TextBatch(NamedTuple):
         return self._replace(tokens=self.tokens.to(device, non_blocking=non_blocking))
 
 
-class Windows(Dataset[TextBatch]):
+class TextWindows(Dataset[TextBatch]):
     """A text, cut into contiguous pieces of the same length that are read side by side, window by window; what is left
     over behind the last piece is not read.
 
@@ -81,15 +81,16 @@ class Windows(Dataset[TextBatch]):
         return Example(name, name, "", ("".join(self.units[start:end]),))
 
 
-class TextStream(pl.LightningDataModule):
+class TextDataModule(pl.LightningDataModule):
     """A running text, for training, validation and test.
 
     Args:
         root: a text file, of which the first 90 % are train, the next 5 % val and the last test, cut at ends of lines;
             or a folder with `train.txt`, `val.txt` and `test.txt`.
-        units: what the text is read in, characters or words.
+        tokenizer: what the text is read in, characters or words.
         batch_size: how many places train is read at side by side: it is cut into so many pieces.
-        window: units after which training stops the gradient, while the state is carried on (truncated backpropagation
+        bptt_length: units after which training stops the gradient, while the state is carried on (truncated
+            backpropagation
             through time: Williams and Peng 1990). null: it goes through all of a piece (full), and an epoch is a step.
         min_count: units that occur less often in train are `<unk>`.
         overfit: when given, so many first passages (256 units each) of train are all that there is to train on and to
@@ -101,21 +102,26 @@ class TextStream(pl.LightningDataModule):
     def __init__(
         self,
         root: str,
-        units: Units,
+        tokenizer: LMTokenizer,
         batch_size: int = 32,
-        window: int | None = 128,
+        bptt_length: int | None = 128,
         min_count: int = 1,
         overfit: int | None = None,
     ) -> None:
         super().__init__()
-        at_least_one = {"batch_size": batch_size, "window": window, "min_count": min_count, "overfit": overfit}
+        at_least_one = {
+            "batch_size": batch_size,
+            "bptt_length": bptt_length,
+            "min_count": min_count,
+            "overfit": overfit,
+        }
         for name, value in at_least_one.items():
             if value is not None and value < 1:
                 raise UserError(f"data.{name} must be at least 1, not {value}")
         self.root = Path(root)
-        self.units = units
+        self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self.window = window
+        self.bptt_length = bptt_length
         self.min_count = min_count
         self.overfit = overfit
 
@@ -136,8 +142,8 @@ class TextStream(pl.LightningDataModule):
             UserError: there is no such text.
         """
         if self.overfit is not None and name in ("train", "val"):
-            return self.units.split(self._text("train"))[: self.overfit * PASSAGE]
-        return self.units.split(self._text(name))
+            return self.tokenizer.split(self._text("train"))[: self.overfit * PASSAGE]
+        return self.tokenizer.split(self._text(name))
 
     def _text(self, split: str) -> str:
         if self.root.is_dir():
@@ -155,22 +161,22 @@ class TextStream(pl.LightningDataModule):
         used = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[self._trainer().state.fn or "fit"]
         self._windows = {split: self._cut(split) for split in used}
 
-    def _cut(self, split: str) -> Windows:
+    def _cut(self, split: str) -> TextWindows:
         units = self.split(split)
         if split == "train":
             trainer = self._trainer()
-            width, first = self.window, trainer.global_rank * self.batch_size
+            width, first = self.bptt_length, trainer.global_rank * self.batch_size
             pieces, mine = self.batch_size * trainer.world_size, range(first, first + self.batch_size)
-            needed, mend = pieces * (width or 1), "lower data.batch_size or data.window"
+            needed, mend = pieces * (width or 1), "lower data.batch_size or data.bptt_length"
         else:  # one text from its start to its end, in every process: what is known of it must not depend on them
             width, pieces, mine = PASSAGE, 1, range(1)
             needed, mend = PASSAGE + 1, "scores take two passages: give a longer text"
         if len(units) < needed:
             shape = f"{pieces} x {width}" if split == "train" and width else str(needed)
             raise UserError(
-                f"{self.root}: {split} has {len(units):,} {self.units.name}, which is less than {shape}; {mend}"
+                f"{self.root}: {split} has {len(units):,} {self.tokenizer.name}, which is less than {shape}; {mend}"
             )
-        return Windows(units, self._encode(units), pieces, width, split, mine)
+        return TextWindows(units, self._encode(units), pieces, width, split, mine)
 
     def _encode(self, units: Sequence[str]) -> Tensor:
         parts = (self.vocabulary.encode(units[start : start + _PART]) for start in range(0, len(units), _PART))
@@ -185,7 +191,7 @@ class TextStream(pl.LightningDataModule):
         """The windows of a split, in their order."""
         windows = self._windows[split]
         # A process reads all windows, of its own pieces; the sampler that Lightning would deal out would skip some.
-        sampler = EachOnce(windows, 1, 0) if self._trainer().world_size > 1 else None
+        sampler = UnpaddedSampler(windows, 1, 0) if self._trainer().world_size > 1 else None
         return (ResumableLoader if split == "train" else DataLoader)(windows, batch_size=None, sampler=sampler)  # type: ignore[arg-type,return-value]
 
     def train_dataloader(self) -> DataLoader[TextBatch]:

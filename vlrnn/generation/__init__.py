@@ -1,15 +1,15 @@
 """Search over next-token distributions: greedy, beam search, sampling; captions and answers from a decoder.
 
-Recipes and checkpoints name a class by this package: `vlrnn.generation.Decoding`.
+Recipes and checkpoints name a class by this package: `vlrnn.generation.GenerationConfig`.
 """
 
 from vlrnn.lazy_names import lazy_names
 
 _MODULES = {
-    "Answering": "answer_decoding",
+    "AnswerDecoding": "answer_decoding",
     "ConstrainedAnswers": "answer_decoding",
-    "Decoding": "search",
-    "FreeAnswers": "answer_decoding",
+    "GenerationConfig": "search",
+    "OpenAnswers": "answer_decoding",
     "RankedAnswers": "answer_decoding",
 }
 

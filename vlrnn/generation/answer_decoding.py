@@ -6,26 +6,26 @@ from typing import Any
 
 import torch
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import GeneratedSequence, Items, generate, score_sequences
-from vlrnn.generation.logits_processors import Constraint, one_of
-from vlrnn.generation.search import Decoding
-from vlrnn.nn.batching import select
+from vlrnn.generation.logits_processors import LogitsProcessor, allowed_sequences
+from vlrnn.generation.search import GenerationConfig
+from vlrnn.nn.batching import index_rows
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.encoders.base import Context
-from vlrnn.text.answer_vocabulary import AnswerSet
+from vlrnn.text.answer_vocabulary import AnswerVocabulary
 from vlrnn.text.vocabulary import EOS, PAD, UNK, Vocabulary
-from vlrnn.text.vqa_normalization import read, spell
+from vlrnn.text.vqa_normalization import answer_to_tokens, tokens_to_answer
 
-_SHORT = Decoding(num_beams=3, max_new_tokens=20, length_penalty=0.0, num_return_sequences=3)
+_SHORT = GenerationConfig(num_beams=3, max_new_tokens=20, length_penalty=0.0, num_return_sequences=3)
 
 
-class Answering(Part):
+class AnswerDecoding(Configurable):
     """The interface."""
 
     def __call__(
-        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context, questions: Items
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerVocabulary, context: Context, questions: Items
     ) -> list[list[GeneratedSequence]]:
         """The answers to M questions about the B images of a context, the best first."""
         raise NotImplementedError
@@ -35,41 +35,43 @@ class Answering(Part):
         raise NotImplementedError
 
 
-class FreeAnswers(Answering):
+class OpenAnswers(AnswerDecoding):
     """Whatever the search finds.
 
     Args:
-        decoding: how it searches; null: with three beams, for answers of up to 19 words, by their sums of log p.
+        generation: how it searches; null: with three beams, for answers of up to 19 words, by their sums of log p.
     """
 
     name = "free"
 
-    def __init__(self, decoding: Decoding | None = None) -> None:
-        self.decoding = decoding or _SHORT
+    def __init__(self, generation: GenerationConfig | None = None) -> None:
+        self.generation = generation or _SHORT
 
-    def search(self, vocabulary: Vocabulary, answers: AnswerSet) -> tuple[Decoding, Sequence[Constraint]]:
+    def search(
+        self, vocabulary: Vocabulary, answers: AnswerVocabulary
+    ) -> tuple[GenerationConfig, Sequence[LogitsProcessor]]:
         """How it searches, and what it is held to."""
-        return self.decoding, ()
+        return self.generation, ()
 
     def __call__(
-        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context, questions: Items
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerVocabulary, context: Context, questions: Items
     ) -> list[list[GeneratedSequence]]:
         decoding, held_to = self.search(vocabulary, answers)
         found = generate(decoder, vocabulary, context, decoding, items=questions, constraints=held_to)
         return [
-            _each_once(each._replace(text=read(each.tokens, vocabulary.tokenizer)) for each in answers)
+            _each_once(each._replace(text=tokens_to_answer(each.tokens, vocabulary.tokenizer)) for each in answers)
             for answers in found
         ]
 
     def describe(self) -> dict[str, Any]:
-        return {"answering": self.name, **self.decoding.describe()}
+        return {"answering": self.name, **self.generation.describe()}
 
 
-class ConstrainedAnswers(FreeAnswers):
+class ConstrainedAnswers(OpenAnswers):
     """What the search finds among the closed set of answers; those with an unknown word cannot be said.
 
     Args:
-        decoding: as for free answers, but that the longest answer of the set can be said.
+        generation: as for free answers, but that the longest answer of the set can be said.
 
     Raises:
         UserError: decoding forbids sentences that may stand in the set.
@@ -77,50 +79,52 @@ class ConstrainedAnswers(FreeAnswers):
 
     name = "constrained"
 
-    def __init__(self, decoding: Decoding | None = None) -> None:
-        super().__init__(decoding)
-        if self.decoding.min_new_tokens or self.decoding.no_repeat_ngram_size:
+    def __init__(self, generation: GenerationConfig | None = None) -> None:
+        super().__init__(generation)
+        if self.generation.min_new_tokens or self.generation.no_repeat_ngram_size:
             raise UserError(
                 "constrained answers are whole answers of the set: leave out min_new_tokens and no_repeat_ngram_size"
             )
 
-    def search(self, vocabulary: Vocabulary, answers: AnswerSet) -> tuple[Decoding, Sequence[Constraint]]:
-        spelled = [*_sayable(vocabulary, answers).values()]
-        return replace(self.decoding, max_new_tokens=max(map(len, spelled))), [one_of(spelled)]
+    def search(
+        self, vocabulary: Vocabulary, answers: AnswerVocabulary
+    ) -> tuple[GenerationConfig, Sequence[LogitsProcessor]]:
+        spelled = [*_allowed(vocabulary, answers).values()]
+        return replace(self.generation, max_new_tokens=max(map(len, spelled))), [allowed_sequences(spelled)]
 
 
-class RankedAnswers(Answering):
+class RankedAnswers(AnswerDecoding):
     """The closed set in the order of the log probabilities that the decoder gives its answers, ends counted.
 
     Args:
-        told: how many answers, the likeliest, are given.
-        rows: how many pairs of question and answer are read at a time.
+        top_n: how many answers, the likeliest, are given.
+        chunk_rows: how many pairs of question and answer are read at a time.
     """
 
-    def __init__(self, told: int = 3, rows: int = 4096) -> None:
-        if told < 1 or rows < 1:
-            raise UserError(f"answering: told and rows must be at least 1, not {told} and {rows}")
-        self.told = told
-        self.rows = rows
+    def __init__(self, top_n: int = 3, chunk_rows: int = 4096) -> None:
+        if top_n < 1 or chunk_rows < 1:
+            raise UserError(f"answer_decoding: top_n and chunk_rows must be at least 1, not {top_n} and {chunk_rows}")
+        self.top_n = top_n
+        self.chunk_rows = chunk_rows
 
     @torch.no_grad()
     def __call__(
-        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerSet, context: Context, questions: Items
+        self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerVocabulary, context: Context, questions: Items
     ) -> list[list[GeneratedSequence]]:
-        spelled = _sayable(vocabulary, answers)
+        spelled = _allowed(vocabulary, answers)
         texts = list(spelled)
         device = context.regions.device
         tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in spelled.values()], True, PAD).to(device)
         memory = decoder.prepare(context)
         found = []
-        image_index, condition = (each.to(device).split(max(1, self.rows // len(tokens))) for each in questions)
+        image_index, condition = (each.to(device).split(max(1, self.chunk_rows // len(tokens))) for each in questions)
         for some, conditions in zip(image_index, condition, strict=True):
             images, index = some.unique(return_inverse=True)
             pairs = (each.repeat_interleave(len(tokens), 0) for each in (index, conditions))
             rows = tokens.repeat(len(some), 1)
-            log_probs = score_sequences(decoder, select(memory, images), rows, *pairs)
+            log_probs = score_sequences(decoder, index_rows(memory, images), rows, *pairs)
             log_probs = log_probs.masked_fill(rows == PAD, 0.0).view(len(some), *tokens.shape)  # [b, A, T]
-            best = log_probs.sum(-1).topk(min(self.told, len(texts)))
+            best = log_probs.sum(-1).topk(min(self.top_n, len(texts)))
             for row, (scores, ids) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
                 said = [log_probs[row, id, : len(spelled[texts[id]])].tolist() for id in ids]
                 found.append(
@@ -137,10 +141,10 @@ class RankedAnswers(Answering):
 
 def encode_answer(vocabulary: Vocabulary, answer: str) -> list[int]:
     """An answer as ids, with its `<eos>`."""
-    return [*vocabulary.encode(spell(answer, vocabulary.tokenizer)), EOS]
+    return [*vocabulary.encode(answer_to_tokens(answer, vocabulary.tokenizer)), EOS]
 
 
-def _sayable(vocabulary: Vocabulary, answers: AnswerSet) -> dict[str, Sequence[int]]:
+def _allowed(vocabulary: Vocabulary, answers: AnswerVocabulary) -> dict[str, Sequence[int]]:
     """Text -> ids of the answers whose words are all known, as the decoder would say them.
 
     Raises:
@@ -148,7 +152,9 @@ def _sayable(vocabulary: Vocabulary, answers: AnswerSet) -> dict[str, Sequence[i
     """
     spelled: Iterable[Sequence[int]] = (encode_answer(vocabulary, answer) for answer in answers.answers)
     tokenizer = vocabulary.tokenizer
-    sayable = {read(vocabulary.decode(ids), tokenizer): ids for ids in spelled if UNK not in ids and len(ids) > 1}
+    sayable = {
+        tokens_to_answer(vocabulary.decode(ids), tokenizer): ids for ids in spelled if UNK not in ids and len(ids) > 1
+    }
     if not sayable:
         raise UserError(f"none of the {len(answers)} answers can be said in known words; lower data.min_count")
     return sayable

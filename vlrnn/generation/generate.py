@@ -12,9 +12,9 @@ from torch import Tensor
 
 from vlrnn.data.records import AttentionMaps, Id, Prediction
 from vlrnn.errors import UserError
-from vlrnn.generation.logits_processors import Constraint
-from vlrnn.generation.search import Decoding, Hypotheses, Step, search
-from vlrnn.nn.batching import Layout, Tree, leaves, map_tree, select
+from vlrnn.generation.logits_processors import LogitsProcessor
+from vlrnn.generation.search import GenerationConfig, Hypotheses, Step, search
+from vlrnn.nn.batching import RowPacker, Tree, index_rows, leaves, map_tree
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.nn.encoders.base import Context, on_grid
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
@@ -37,7 +37,7 @@ class Items(NamedTuple):
     condition: Tensor
 
 
-class Distributions(NamedTuple):
+class TokenDistributions(NamedTuple):
     """What could have been said instead: `log_probs` [M, T, V], natural, of everything that can be said at each of the
     places of M sentences, and which places a sentence has, `there` [M, T], that of its `<eos>` counted where it was
     said. An answer that is chosen has one place, and V is the answers."""
@@ -51,10 +51,10 @@ def generate(
     decoder: Decoder,
     vocabulary: Vocabulary,
     context: Context,
-    decoding: Decoding,
+    decoding: GenerationConfig,
     *,
     items: Items | None = None,
-    constraints: Sequence[Constraint] = (),
+    constraints: Sequence[LogitsProcessor] = (),
     generator: torch.Generator | None = None,
 ) -> list[list[GeneratedSequence]]:
     """Sentences of B images, or of M items about them, the best first: lists of up to `decoding.num_return_sequences`.
@@ -113,27 +113,27 @@ class _ItemSearch:
     def _pack(self, image_index: Tensor) -> None:
         images, index = image_index.unique(return_inverse=True)
         if len(images) < len(self._images):
-            self._memory = select(self._memory, torch.searchsorted(self._images, images))
-        self._images, self._layout, self._count = images, Layout(index, len(images)), len(image_index)
+            self._memory = index_rows(self._memory, torch.searchsorted(self._images, images))
+        self._images, self._layout, self._count = images, RowPacker(index, len(images)), len(image_index)
 
     def init_state(self, condition: Tensor) -> Tree:
         """The first state of M items, by their conditions [M, C]."""
-        return self._unpack(self._decoder.init_state(self._memory, self._layout.lay(condition)), 1)
+        return self._unpack(self._decoder.init_state(self._memory, self._layout.pack(condition)), 1)
 
     def step(self, tokens: Tensor, state: Tree, image_index: Tensor) -> tuple[Tensor, Tree]:
         """Tokens [m, K], state of m * K rows, the images [m] of items that have not finished -> logits [m, K, V], next
         state."""
         if len(image_index) < self._count:
             self._pack(image_index)
-        beams, lay = tokens.shape[1], self._layout.lay
+        beams, lay = tokens.shape[1], self._layout.pack
         packed = map_tree(lambda leaf: lay(leaf.unflatten(0, tokens.shape)).flatten(0, 2), state)
         output, packed = self._decoder.step(lay(tokens).flatten(1), packed, self._memory)
-        hidden = self._layout.pick(output.hidden.unflatten(1, (-1, beams)))
+        hidden = self._layout.unpack(output.hidden.unflatten(1, (-1, beams)))
         return self._decoder.logits(hidden), self._unpack(packed, beams)
 
     def _unpack(self, state: Tree, beams: int) -> Tree:
         shape = (len(self._images), self._layout.rows, beams)
-        return map_tree(lambda leaf: self._layout.pick(leaf.unflatten(0, shape)).flatten(0, 1), state)
+        return map_tree(lambda leaf: self._layout.unpack(leaf.unflatten(0, shape)).flatten(0, 1), state)
 
 
 def to_sequences(
@@ -195,10 +195,10 @@ def distributions(
     context: Context,
     predictions: Sequence[Prediction],
     items: Items | None = None,
-) -> Distributions:
+) -> TokenDistributions:
     """What a decoder could have generated instead at each word of predictions, one for each image or item."""
     tokens, output = _decoded_again(decoder, vocabulary, context, predictions, items)
-    return Distributions(decoder.logits(output.hidden).float().log_softmax(-1), tokens != PAD)
+    return TokenDistributions(decoder.logits(output.hidden).float().log_softmax(-1), tokens != PAD)
 
 
 @torch.no_grad()
@@ -214,7 +214,7 @@ def attention_maps(
     weights."""
     _, output = _decoded_again(decoder, vocabulary, context, predictions, items)
     if items is not None:
-        context = context._replace(boxes=select(context.boxes, items.image_index))
+        context = context._replace(boxes=index_rows(context.boxes, items.image_index))
     attention = None if output.attention is None else on_grid(output.attention, context)
     if attention is None:
         return []

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Constraint = Callable[[Tensor, Tensor], Tensor]
+LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
 
 
-def never(tokens: Sequence[int]) -> Constraint:
+def suppress_tokens(tokens: Sequence[int]) -> LogitsProcessor:
     """Forbid tokens at every place."""
 
     def apply(log_probs: Tensor, said: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def never(tokens: Sequence[int]) -> Constraint:
     return apply
 
 
-def not_before(token: int, length: int) -> Constraint:
+def min_new_tokens(token: int, length: int) -> LogitsProcessor:
     """Forbid a token until `length` others were said."""
 
     def apply(log_probs: Tensor, said: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def not_before(token: int, length: int) -> Constraint:
     return apply
 
 
-def no_repeat_ngram(size: int) -> Constraint:
+def no_repeat_ngram(size: int) -> LogitsProcessor:
     """Forbid the token that would make an n-gram of this size stand twice in a sentence (Paulus, Xiong, Socher
     2018)."""
 
@@ -53,7 +53,7 @@ def no_repeat_ngram(size: int) -> Constraint:
     return apply
 
 
-def one_of(sentences: Sequence[Sequence[int]]) -> Constraint:
+def allowed_sequences(sentences: Sequence[Sequence[int]]) -> LogitsProcessor:
     """Allow only what goes on towards one of these sentences, each with its `<eos>`.
 
     They are laid out as a prefix tree whose edges are sorted by node and token, so that it takes memory in proportion

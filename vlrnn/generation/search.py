@@ -16,11 +16,11 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 import torch
 from torch import Tensor
 
-from vlrnn.config import Part, fits
+from vlrnn.config import Configurable, fits
 from vlrnn.errors import UserError
 from vlrnn.generation.hypotheses import Candidates, Live, Pool, ranks
-from vlrnn.generation.logits_processors import Constraint, never, no_repeat_ngram, not_before
-from vlrnn.nn.batching import Tree, leaves, map_tree, select
+from vlrnn.generation.logits_processors import LogitsProcessor, min_new_tokens, no_repeat_ngram, suppress_tokens
+from vlrnn.nn.batching import Tree, index_rows, leaves, map_tree
 
 Step = Callable[[Tensor, Tree, Tree], tuple[Tensor, Tree]]
 
@@ -42,7 +42,7 @@ _MAX_TOKENS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Decoding(Part):
+class GenerationConfig(Configurable):
     """How to search; the names are Hugging Face's.
 
     Attributes:
@@ -137,12 +137,12 @@ def search(
     step: Step,
     state: Tree,
     memory: Tree,
-    settings: Decoding,
+    settings: GenerationConfig,
     *,
     bos: int,
     eos: int,
     forbidden: Sequence[int] = (),
-    constraints: Sequence[Constraint] = (),
+    constraints: Sequence[LogitsProcessor] = (),
     generator: torch.Generator | None = None,
     keep_graph: bool = False,
 ) -> Hypotheses:
@@ -182,24 +182,24 @@ def search(
             rows = (~done).nonzero().squeeze(1)
             if len(rows) < len(items):
                 finished.append((items[done], Pool(*(leaf[done] for leaf in pool))))
-                items, memory = items[rows], select(memory, rows)
+                items, memory = items[rows], index_rows(memory, rows)
                 live, pool = Live(*(leaf[rows] for leaf in live)), Pool(*(leaf[rows] for leaf in pool))
                 if not len(items):
                     break
-            state = select(state, (rows[:, None] * width + live.parents).flatten())
+            state = index_rows(state, (rows[:, None] * width + live.parents).flatten())
         return _gather(finished, settings, eos)
 
 
-def _constraints(settings: Decoding, eos: int, forbidden: Sequence[int]) -> list[Constraint]:
-    constraints = [never(forbidden)] if forbidden else []
+def _constraints(settings: GenerationConfig, eos: int, forbidden: Sequence[int]) -> list[LogitsProcessor]:
+    constraints = [suppress_tokens(forbidden)] if forbidden else []
     if settings.min_new_tokens:
-        constraints.append(not_before(eos, settings.min_new_tokens))
+        constraints.append(min_new_tokens(eos, settings.min_new_tokens))
     if settings.no_repeat_ngram_size:
         constraints.append(no_repeat_ngram(settings.no_repeat_ngram_size))
     return constraints
 
 
-def _allowed(scores: Tensor, live: Live, constraints: Sequence[Constraint], eos: int) -> Tensor:
+def _allowed(scores: Tensor, live: Live, constraints: Sequence[LogitsProcessor], eos: int) -> Tensor:
     """Log probabilities [b, K, V] of what may be said."""
     log_probs = scores.float().log_softmax(-1).flatten(0, 1)
     if torch.is_grad_enabled():  # its gradient needs it as it is
@@ -221,7 +221,7 @@ def _best(log_probs: Tensor, sums: Tensor) -> Candidates:
     return Candidates(flat // size, flat % size, best, log_probs.flatten(1).gather(1, flat))
 
 
-def _drawn(settings: Decoding, temperature: float, generator: torch.Generator | None) -> _Choice:
+def _drawn(settings: GenerationConfig, temperature: float, generator: torch.Generator | None) -> _Choice:
     """Draw one continuation of each hypothesis (top-k: Fan et al. 2018; top-p: Holtzman et al. 2020)."""
 
     def choose(log_probs: Tensor, sums: Tensor) -> Candidates:
@@ -244,7 +244,7 @@ def _drawn(settings: Decoding, temperature: float, generator: torch.Generator | 
     return choose
 
 
-def _done(live: Live, pool: Pool, length: int, settings: Decoding) -> Tensor:
+def _done(live: Live, pool: Pool, length: int, settings: GenerationConfig) -> Tensor:
     """Which items [b] are finished: their pool is full and need not be bettered, or nothing lives."""
     best, worst, penalty = live.sums[:, 0], pool.ranks[:, -1], settings.length_penalty
     enough = worst > -torch.inf
@@ -254,7 +254,7 @@ def _done(live: Live, pool: Pool, length: int, settings: Decoding) -> Tensor:
     return enough | ~(best > -torch.inf)
 
 
-def _gather(finished: Sequence[tuple[Tensor, Pool]], settings: Decoding, eos: int) -> Hypotheses:
+def _gather(finished: Sequence[tuple[Tensor, Pool]], settings: GenerationConfig, eos: int) -> Hypotheses:
     """Put the items back in order, and their first R hypotheses."""
     longest = max(pool.tokens.shape[2] for _, pool in finished)
     parts = (pool.filled(longest, eos) for _, pool in finished)

@@ -89,7 +89,7 @@ def export_captioner(task: Captioner, folder: str | Path, *, onnx: bool = True) 
     folder, task = Path(folder), task.cpu().eval()
     encoder = task.encoder.folded()
     begin = _Begin(encoder, task.decoder)
-    images = torch.zeros(2, 3, encoder.size, encoder.size, dtype=torch.uint8)
+    images = torch.zeros(2, 3, encoder.image_size, encoder.image_size, dtype=torch.uint8)
     with torch.no_grad():
         regions = encoder.regions(images)
         memory, state = begin.trees(regions)
@@ -125,10 +125,10 @@ def _description(task: Captioner, encoder: Encoder, memories: int, states: int) 
         "words": list(task.vocabulary.words),
         "tokenizer": task.vocabulary.tokenizer.name,
         "special": {"pad": PAD, "bos": BOS, "eos": EOS, "unk": UNK},
-        "image_size": encoder.size,
+        "image_size": encoder.image_size,
         "memories": memories,
         "states": states,
-        "decoding": task.decoding.describe(),
+        "decoding": task.generation.describe(),
     }
 
 

@@ -34,9 +34,9 @@ class ImageReader:
         full size. For precomputed regions, those of an image of this name."""
         try:
             if isinstance(self._encoder, PrecomputedRegions):
-                self._files = self._files or RegionFiles(self._encoder.path, self._encoder.width)
+                self._files = self._files or RegionFiles(self._encoder.path, self._encoder.feature_dim)
                 return self._files[image_name(image, number)]
-            return pixels(read_image(image, f"image {number}"), self._encoder.size)
+            return pixels(read_image(image, f"image {number}"), self._encoder.image_size)
         except UserError as fault:
             return fault
 

@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlrnn.config import describe
+from vlrnn.config import to_config
 from vlrnn.data.batches import Item, collate
 from vlrnn.data.images import ImageLike
 from vlrnn.data.records import Example, Prediction
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import as_prediction
-from vlrnn.generation.search import Decoding
+from vlrnn.generation.search import GenerationConfig
 from vlrnn.inference.image_reader import ImageReader, image_name
 from vlrnn.nn.encoders.base import Context, on_grid
 from vlrnn.nn.weights import digest
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.tasks.vqa import QuestionAnswering
+from vlrnn.tasks.vqa import VQATask
 from vlrnn.text.caption_tokenizers import CaptionTokenizer
 from vlrnn.text.vocabulary import BOS, EOS
 from vlrnn.training.checkpoint import load_task
@@ -93,11 +93,11 @@ class Predictor:
 
     def fingerprint(self) -> str:
         """A digest of the model: of its description and its weights."""
-        return hashlib.sha256(f"{describe(self.task)} {digest(self.task.state_dict())}".encode()).hexdigest()
+        return hashlib.sha256(f"{to_config(self.task)} {digest(self.task.state_dict())}".encode()).hexdigest()
 
-    def decoding(self, **settings: Any) -> Decoding:
+    def decoding(self, **settings: Any) -> GenerationConfig:
         """The model's own decoding settings, changed where `settings` says (`num_beams=5`, ...)."""
-        return _changed(self._captioner.decoding, settings)
+        return _changed(self._captioner.generation, settings)
 
     def caption(self, image: ImageLike, *, seed: int = 0, **settings: Any) -> Prediction:
         """Caption one image.
@@ -106,7 +106,7 @@ class Predictor:
             image: a file, its bytes, an image of Pillow, or an array of uint8 [height, width, 3]; see
                 `vlrnn.data.images.read_image`.
             seed: of random drawing, when a temperature is given.
-            settings: fields of `Decoding` to change.
+            settings: fields of `GenerationConfig` to change.
 
         Raises:
             UserError: the file is no image, or the settings contradict each other.
@@ -126,7 +126,7 @@ class Predictor:
             batch_size: how many are captioned at a time.
             seed: of random drawing, when a temperature is given; each batch draws by itself.
             first: how many images of the same work come before these, whole batches: what is drawn goes on behind them.
-            settings: fields of `Decoding` to change.
+            settings: fields of `GenerationConfig` to change.
 
         Raises:
             UserError: the settings contradict each other, or `images` is one image.
@@ -140,7 +140,7 @@ class Predictor:
         return self._captions(images, batch_size, seed, first, self.decoding(**settings))
 
     def _captions(
-        self, images: Iterable[ImageLike], batch_size: int, seed: int, first: int, decoding: Decoding
+        self, images: Iterable[ImageLike], batch_size: int, seed: int, first: int, decoding: GenerationConfig
     ) -> Iterator[Prediction | UserError]:
         numbered = enumerate(images, first + 1)
         while batch := list(islice(numbered, batch_size)):
@@ -220,13 +220,13 @@ class Predictor:
         examples = tuple(Example(number, name, name, question=question) for number, question in enumerate(questions, 1))
         return task.predict(collate([Item(examples, None, regions.cpu(), rows)]).to(self.device)) if rows else []
 
-    def go_on(self, text: str, *, seed: int = 0, **settings: Any) -> Prediction:
+    def continue_text(self, text: str, *, seed: int = 0, **settings: Any) -> Prediction:
         """Go on with a text that begins so, by `max_new_tokens` units.
 
         Args:
             text: what the model hears first; it may be empty.
             seed: of random drawing, when a temperature is given.
-            settings: fields of `Decoding` to change.
+            settings: fields of `GenerationConfig` to change.
 
         Returns:
             what comes behind the text, without it.
@@ -235,14 +235,14 @@ class Predictor:
             UserError: the settings contradict each other, or the model does something else.
         """
         model = self._language_model
-        decoding = _changed(model.decoding, settings)
-        found = model.go_on(*model.hear(text), decoding, self._generator(seed))
+        decoding = _changed(model.generation, settings)
+        found = model.continue_text(*model.advance_state(text), decoding, self._generator(seed))
         return as_prediction("text", "text", found, decoding.describe())
 
     def unknown_units(self, text: str) -> list[str]:
         """The words or characters of a text that training never showed, which are all alike to the model."""
         model = self._language_model
-        return [unit for unit in dict.fromkeys(model.units.split(text)) if unit not in model.vocabulary]
+        return [unit for unit in dict.fromkeys(model.tokenizer.split(text)) if unit not in model.vocabulary]
 
     def unknown_words(self, question: str) -> list[str]:
         """The words of a question that training never showed, which are all alike to the model."""
@@ -255,26 +255,26 @@ class Predictor:
         Raises:
             UserError: it has none.
         """
-        if not isinstance(self.task, (Captioner, QuestionAnswering)):
-            raise UserError(f"{self.name}: has neither captions nor questions: it {self.task.does}")
+        if not isinstance(self.task, (Captioner, VQATask)):
+            raise UserError(f"{self.name}: has neither captions nor questions: it {self.task.summary}")
         return self.task.vocabulary.tokenizer
 
     @property
     def _captioner(self) -> Captioner:
         if not isinstance(self.task, Captioner):
-            raise UserError(f"{self.name}: does not caption: it {self.task.does}")
+            raise UserError(f"{self.name}: does not caption: it {self.task.summary}")
         return self.task
 
     @property
-    def _answerer(self) -> QuestionAnswering:
-        if not isinstance(self.task, QuestionAnswering):
-            raise UserError(f"{self.name}: answers no questions: it {self.task.does}")
+    def _answerer(self) -> VQATask:
+        if not isinstance(self.task, VQATask):
+            raise UserError(f"{self.name}: answers no questions: it {self.task.summary}")
         return self.task
 
     @property
     def _language_model(self) -> LanguageModel:
         if not isinstance(self.task, LanguageModel):
-            raise UserError(f"{self.name}: is no language model: it {self.task.does}")
+            raise UserError(f"{self.name}: is no language model: it {self.task.summary}")
         return self.task
 
     def _generator(self, seed: int, first: int = 0) -> torch.Generator:
@@ -289,7 +289,7 @@ def _check_whole(name: str, value: Any, least: int) -> None:
         raise UserError(f"{name} must be a whole number from {least} to 2^63 - 1, not {value!r:.60}")
 
 
-def _changed(decoding: Decoding, settings: dict[str, Any]) -> Decoding:
+def _changed(decoding: GenerationConfig, settings: dict[str, Any]) -> GenerationConfig:
     # Random drawing has no beams: who asks for a temperature alone means one.
     if settings.get("temperature") is not None:
         settings.setdefault("num_beams", 1)

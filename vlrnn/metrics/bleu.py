@@ -42,7 +42,7 @@ def bleu_statistics(table: ReferenceTable, counts: list[NgramCounts], lengths: I
         clipped = np.minimum(rows.times, table.largest_counts(order, rows))
         correct[:, order] = np.bincount(rows.caption, clipped, images)
     total = np.maximum(0, lengths[:, None] - np.arange(ORDERS))
-    distance_then_length = (np.abs(table.lengths - lengths[table.image_of]) << 32) + table.lengths
+    distance_then_length = (np.abs(table.lengths - lengths[table.image_index]) << 32) + table.lengths
     firsts = np.cumsum(table.references_per_image) - table.references_per_image
     closest = np.minimum.reduceat(distance_then_length, firsts) & 0xFFFFFFFF
     return BleuStatistics(correct, total, lengths, closest)

@@ -44,13 +44,13 @@ class CiderD:
             products = np.minimum(weights[match.predicted], theirs) * theirs
             dots = np.bincount(table.orders[order].caption[match.row], products, len(table.lengths))
             dots = dots.astype(np.float64)  # of no matches at all, bincount makes integers
-            scale = norms[table.image_of] * self._norms[order]
+            scale = norms[table.image_index] * self._norms[order]
             similarity += np.divide(dots, scale, out=dots, where=scale != 0)
         # The official scorer takes the number of bigrams for the length, so that no words and one word are
         # equally long.
-        difference = _bigrams(lengths)[table.image_of] - _bigrams(table.lengths)
+        difference = _bigrams(lengths)[table.image_index] - _bigrams(table.lengths)
         similarity *= np.exp(-(difference**2) / (2 * SIGMA**2))
-        sums = np.bincount(table.image_of, similarity, len(lengths))
+        sums = np.bincount(table.image_index, similarity, len(lengths))
         return 10 * sums / ORDERS / table.references_per_image
 
 

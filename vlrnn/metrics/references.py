@@ -46,11 +46,11 @@ class ReferenceTable:
     ) -> None:
         captions = list(chain.from_iterable(references))
         others = list(chain.from_iterable(corpus or ()))
-        self.references_per_image, self.image_of = _groups(references)
+        self.references_per_image, self.image_index = _groups(references)
         self.lengths: Ints = np.fromiter(map(len, captions), np.int64)
         self.index, all_counts = NgramIndex.of(captions + others)
         self.documents = len(references) if corpus is None else len(corpus)
-        document_of = self.image_of if corpus is None else _groups(corpus)[1]
+        document_of = self.image_index if corpus is None else _groups(corpus)[1]
         self.orders: list[OrderTable] = []
         while all_counts:  # one order after the other is let go: of all of COCO each takes 50 MB
             counts = all_counts.pop(0)
@@ -60,7 +60,7 @@ class ReferenceTable:
             self.orders.append(self._tabulate(own, document_of, documents, self.index.size(len(self.orders) + 1)))
 
     def _tabulate(self, counts: NgramCounts, document_of: Ints, documents: NgramCounts, size: int) -> OrderTable:
-        keys = pair_key(self.image_of[counts.caption], counts.ngram)
+        keys = pair_key(self.image_index[counts.caption], counts.ngram)
         order = np.argsort(keys, kind="stable")
         keys, times = keys[order], counts.times[order]
         firsts = _first_of_runs(keys)

@@ -17,7 +17,7 @@ from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, difference, interval
 from vlrnn.metrics.wups import WordNet
-from vlrnn.text.answer_vocabulary import majority, worth
+from vlrnn.text.answer_vocabulary import majority, soft_score
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, items
 
 TYPES = ("answer_type", "question_type")
@@ -37,7 +37,7 @@ _MUCH = 1.0
 
 
 @dataclass(frozen=True)
-class Part:
+class ScoreGroup:
     """Questions that a score is the mean of, by their places; at least one."""
 
     path: Path
@@ -104,22 +104,25 @@ class AnswerScores:
         return _nested(differences)
 
     @cached_property
-    def _parts(self) -> dict[Path, Part]:
+    def _parts(self) -> dict[Path, ScoreGroup]:
         accuracy = self.per_question["accuracy"]
         everything = np.arange(len(self))
-        parts = [Part(("overall",), accuracy, everything)]
-        parts += [Part((name,), values, everything) for name, values in self.per_question.items() if name != "accuracy"]
+        parts = [ScoreGroup(("overall",), accuracy, everything)]
+        parts += [
+            ScoreGroup((name,), values, everything) for name, values in self.per_question.items() if name != "accuracy"
+        ]
         for kind in TYPES:
             members: dict[str, list[int]] = {}
             for place, name in enumerate(self.types[kind]):
                 if name is not None:
                     members.setdefault(name, []).append(place)
             parts += [
-                Part((f"per_{kind}", name), accuracy[those], np.array(those)) for name, those in sorted(members.items())
+                ScoreGroup((f"per_{kind}", name), accuracy[those], np.array(those))
+                for name, those in sorted(members.items())
             ]
         return {part.path: part for part in parts}
 
-    def _table(self, parts: Sequence[Part], images: int) -> Floats:
+    def _table(self, parts: Sequence[ScoreGroup], images: int) -> Floats:
         """The sum of the scores and the number of questions of each image: [images, parts, 2]."""
         table = np.empty((images, len(parts), 2))
         for place, part in enumerate(parts):
@@ -213,7 +216,7 @@ def accuracies(predictions: Mapping[Id, str], examples: Mapping[Id, Example], pr
 
 def _accuracy(prediction: str, example: Example, seen_as: Protocol) -> float:
     answer, answers = seen_as(prediction, example.answers)
-    return 100 * worth(answers.count(answer), len(answers))
+    return 100 * soft_score(answers.count(answer), len(answers))
 
 
 def score_answers(

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Context
 
@@ -20,7 +20,7 @@ def as_multiplied(values: Tensor) -> Tensor:
     return values
 
 
-class Attention(Part, nn.Module):
+class Attention(Configurable, nn.Module):
     """The interface. B images, K queries for each (beams, or captions), N regions, D their width, Q the query's
     width."""
 
@@ -51,19 +51,19 @@ class SoftAttention(Attention):
     """Additive attention, e_n = v . tanh(W a_n + U h) (Bahdanau, Cho, Bengio 2015; Xu et al. 2015, eq. 4 to 6).
 
     Args:
-        width: A, of the hidden layer.
+        attention_dim: A, of the hidden layer.
     """
 
-    def __init__(self, width: int = 512) -> None:
+    def __init__(self, attention_dim: int = 512) -> None:
         super().__init__()
-        if width < 1:
-            raise UserError(f"attention.width must be at least 1, not {width}")
-        self.width = width
+        if attention_dim < 1:
+            raise UserError(f"attention_dim must be at least 1, not {attention_dim}")
+        self.attention_dim = attention_dim
 
     def build(self, query_width: int, region_width: int) -> Self:
-        self.from_region = nn.Linear(region_width, self.width)
-        self.from_query = nn.Linear(query_width, self.width, bias=False)
-        self.score = nn.Linear(self.width, 1, bias=False)  # a bias would be lost in the softmax
+        self.from_region = nn.Linear(region_width, self.attention_dim)
+        self.from_query = nn.Linear(query_width, self.attention_dim, bias=False)
+        self.score = nn.Linear(self.attention_dim, 1, bias=False)  # a bias would be lost in the softmax
         return self
 
     def prepare(self, regions: Tensor) -> Tensor:
@@ -102,22 +102,24 @@ class DotAttention(Attention):
     2015). It takes a fraction of the time and memory of `SoftAttention`: no [B, K, N, A] is ever made.
 
     Args:
-        width: A, of keys and queries.
+        attention_dim: A, of keys and queries.
     """
 
-    def __init__(self, width: int = 512) -> None:
+    def __init__(self, attention_dim: int = 512) -> None:
         super().__init__()
-        if width < 1:
-            raise UserError(f"attention.width must be at least 1, not {width}")
-        self.width = width
+        if attention_dim < 1:
+            raise UserError(f"attention_dim must be at least 1, not {attention_dim}")
+        self.attention_dim = attention_dim
 
     def build(self, query_width: int, region_width: int) -> Self:
-        self.from_region = nn.Linear(region_width, self.width, bias=False)  # a bias would be lost in the softmax
-        self.from_query = nn.Linear(query_width, self.width)
+        self.from_region = nn.Linear(
+            region_width, self.attention_dim, bias=False
+        )  # a bias would be lost in the softmax
+        self.from_query = nn.Linear(query_width, self.attention_dim)
         return self
 
     def prepare(self, regions: Tensor) -> Tensor:
-        return self.from_region(regions) / self.width**0.5
+        return self.from_region(regions) / self.attention_dim**0.5
 
     def forward(self, query: Tensor, keys: Tensor, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         scores = self.from_query(query) @ keys.transpose(1, 2)  # [B, K, N]
@@ -128,7 +130,7 @@ class DotAttention(Attention):
 _LOUD = 2.0  # the size of the waves: what is small beside the rest is learnt late
 
 
-class RegionMap(nn.Module):
+class RegionProjection(nn.Module):
     """Regions D wide -> relu(W norm(region)), R wide, and behind that the place.
 
     The layer norm (Ba, Kiros, Hinton 2016) evens out the scales of different CNNs. The place is the centre (x, y) of a
@@ -137,20 +139,22 @@ class RegionMap(nn.Module):
     that places can be compared whatever is there.
 
     Args:
-        width: D.
+        output_dim: D.
         mapped_width: R.
-        frequencies: F; with 0 there is no place.
+        position_frequencies: F; with 0 there is no place.
         dropout: of what is there; where it is, is always told.
 
     Attributes:
-        width: of what comes out, R, and with a place 2 + 4 F more.
+        output_dim: of what comes out, R, and with a place 2 + 4 F more.
     """
 
-    def __init__(self, width: int, mapped_width: int, frequencies: int = 0, dropout: float = 0.0) -> None:
+    def __init__(self, output_dim: int, region_dim: int, position_frequencies: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
-        self.frequencies = frequencies
-        self.width = mapped_width + (2 + 4 * frequencies if frequencies else 0)
-        self.what = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, mapped_width), nn.ReLU(), nn.Dropout(dropout))
+        self.position_frequencies = position_frequencies
+        self.output_dim = region_dim + (2 + 4 * position_frequencies if position_frequencies else 0)
+        self.what = nn.Sequential(
+            nn.LayerNorm(output_dim), nn.Linear(output_dim, region_dim), nn.ReLU(), nn.Dropout(dropout)
+        )
 
     def forward(self, context: Context) -> Tensor:
         """The regions [B, N, `width`] of a context.
@@ -159,12 +163,12 @@ class RegionMap(nn.Module):
             UserError: it matters where regions lie, and the context does not say.
         """
         what = self.what(context.regions)
-        if not self.frequencies:
+        if not self.position_frequencies:
             return what
         if context.boxes is None:
-            raise UserError("decoder: frequencies are given, but this encoder does not know where its regions lie")
+            raise UserError("decoder: position_frequencies are given, but the encoder's regions have no boxes")
         centres = context.boxes[..., :2] + context.boxes[..., 2:] - 1  # [B, N, 2]
-        orders = torch.arange(1, self.frequencies + 1, device=centres.device)
+        orders = torch.arange(1, self.position_frequencies + 1, device=centres.device)
         angles = (torch.pi / 2 * centres[..., None] * orders).flatten(2)  # [B, N, 2 * F]
         place = _LOUD * torch.cat([centres, angles.sin(), angles.cos()], -1)
         return torch.cat([what, place.to(what.dtype)], -1)

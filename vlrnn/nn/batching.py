@@ -32,12 +32,12 @@ def leaves(tree: Tree) -> list[Tensor]:
     return [tree]
 
 
-def select(tree: Tree, rows: Tensor) -> Tree:
+def index_rows(tree: Tree, rows: Tensor) -> Tree:
     """Pick rows [R], which may lie on the CPU, of every leaf: [X, ...] -> [R, ...]."""
     return map_tree(lambda leaf: leaf.index_select(0, rows.to(leaf.device, non_blocking=True)), tree)
 
 
-def fill_up(values: Tensor, batch_size: int) -> Tensor:
+def pad_rows(values: Tensor, batch_size: int) -> Tensor:
     """[b, ...] -> [B, ...], with zeros behind."""
     if len(values) == batch_size:
         return values
@@ -50,35 +50,36 @@ def stack_steps(steps: Sequence[Tensor], time: int) -> Tensor:
     return torch.stack([*steps, *missing], 2)
 
 
-def within(lengths: Tensor, values: Tensor) -> Tensor:
+def length_mask(lengths: Tensor, values: Tensor) -> Tensor:
     """Which places of values [B, T, ...] are within rows of these lengths [B]: [B, T]."""
     places = torch.arange(values.shape[1], device=values.device)
     return places < lengths.to(values.device, non_blocking=True)[:, None]
 
 
-class Layout:
-    """M rows about B images, row m about image `image_of[m]`, laid out as [B, K]; places that no row fills hold zeros.
+class RowPacker:
+    """M rows about B images, row m about image `image_index[m]`, laid out as [B, K]; places that no row fills hold
+    zeros.
 
-    `rows` is K. What is laid out may lie on another device than `image_of`, which is best on the CPU: whoever reads
+    `rows` is K. What is laid out may lie on another device than `image_index`, which is best on the CPU: whoever reads
     numbers off a GPU waits for it.
     """
 
-    def __init__(self, image_of: Tensor, batch_size: int) -> None:
-        by_image = image_of.argsort(stable=True)
-        counts = torch.bincount(image_of, minlength=batch_size)
+    def __init__(self, image_index: Tensor, batch_size: int) -> None:
+        by_image = image_index.argsort(stable=True)
+        counts = torch.bincount(image_index, minlength=batch_size)
         starts = counts.cumsum(0) - counts
         self.rows = max(int(counts.max()), 1)
         slot = torch.empty_like(by_image)
-        slot[by_image] = torch.arange(len(by_image), device=by_image.device) - starts[image_of[by_image]]
-        self.place = image_of * self.rows + slot  # [M]
+        slot[by_image] = torch.arange(len(by_image), device=by_image.device) - starts[image_index[by_image]]
+        self.place = image_index * self.rows + slot  # [M]
         self.batch_size = batch_size
 
-    def lay(self, values: Tensor) -> Tensor:
+    def pack(self, values: Tensor) -> Tensor:
         """[M, ...] -> [B, K, ...]."""
         grid = values.new_zeros(self.batch_size * self.rows, *values.shape[1:])
         return grid.index_copy(0, self._place(values), values).unflatten(0, (self.batch_size, self.rows))
 
-    def pick(self, values: Tensor) -> Tensor:
+    def unpack(self, values: Tensor) -> Tensor:
         """[B, K, ...] -> [M, ...]."""
         return values.flatten(0, 1).index_select(0, self._place(values))
 
@@ -86,16 +87,16 @@ class Layout:
         return self.place.to(values.device, non_blocking=True)
 
 
-class Grid(Layout):
+class SortedRowPacker(RowPacker):
     """Rows of words (tokens [M, T]) laid out so that the images with the longest rows come first.
 
     `order` [B] is that order of the images; `alive` has how many of them have words left at each of the T positions.
     """
 
-    def __init__(self, tokens: Tensor, image_of: Tensor, batch_size: int) -> None:
+    def __init__(self, tokens: Tensor, image_index: Tensor, batch_size: int) -> None:
         position = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
         row_lengths = ((tokens != 0) * position).amax(1)  # [M]
-        lengths = row_lengths.new_zeros(batch_size).scatter_reduce(0, image_of, row_lengths, "amax")  # [B]
+        lengths = row_lengths.new_zeros(batch_size).scatter_reduce(0, image_index, row_lengths, "amax")  # [B]
         self.order = lengths.argsort(descending=True, stable=True)
-        self.alive: list[int] = (lengths[:, None] >= position).sum(0).tolist()
-        super().__init__(self.order.argsort()[image_of], batch_size)
+        self.active_counts: list[int] = (lengths[:, None] >= position).sum(0).tolist()
+        super().__init__(self.order.argsort()[image_index], batch_size)

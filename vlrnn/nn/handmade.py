@@ -22,14 +22,14 @@ class Detector(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.recurrence = RNN(width, nonlinearity="relu", learned_state=True).build(1)
+        self.recurrence = RNN(width, nonlinearity="relu", learn_initial_state=True).build(1)
         self.output = nn.Linear(width, 1, bias=False)
 
     def score(self, symbols: Tensor) -> Tensor:
         """v h' after each symbol: [B, T], 0 or 1, -> [B, T]. Learning goes by this: what is cut off at zero has no
         gradient."""
         xs = symbols[..., None].to(self.output.weight.dtype)
-        states, _ = self.recurrence.scan(xs, self.recurrence.initial_state(len(symbols)))
+        states, _ = self.recurrence(xs, self.recurrence.initial_state(len(symbols)))
         return self.output(states)[..., 0]
 
     def forward(self, symbols: Tensor) -> Tensor:

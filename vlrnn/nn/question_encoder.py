@@ -7,14 +7,14 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
-from vlrnn.nn.batching import within
+from vlrnn.nn.batching import length_mask
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.text.vocabulary import PAD
 
 
-class Pooling(Part, nn.Module):
+class TemporalPooling(Configurable, nn.Module):
     """The interface. A row of no steps is zeros; what lies past its length never counts."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ class Pooling(Part, nn.Module):
         raise NotImplementedError
 
 
-class Last(Pooling):
+class LastStep(TemporalPooling):
     """What was said at the last step: the recurrence itself must carry there all that counts."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
@@ -31,35 +31,35 @@ class Last(Pooling):
         return torch.where((lengths > 0)[:, None], outputs[rows, (lengths - 1).clamp(min=0)], 0.0)
 
 
-class Mean(Pooling):
+class MeanOverTime(TemporalPooling):
     """The mean over steps: every step is as near to the loss as the last (gradients need not go far), and none stands
     out."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        there = within(lengths, outputs)[..., None]
+        there = length_mask(lengths, outputs)[..., None]
         return outputs.where(there, 0.0).sum(1) / there.sum(1).clamp(min=1)
 
 
-class Max(Pooling):
+class MaxOverTime(TemporalPooling):
     """The largest value of each number over steps: whether something was there at all, whenever (Collobert and Weston
     2008; over recurrences: Conneau et al. 2017, section 3.2.2)."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        there = within(lengths, outputs)[..., None]
+        there = length_mask(lengths, outputs)[..., None]
         return outputs.where(there, -torch.inf).amax(1).where(there.any(1), 0.0)
 
 
 _SPREAD = 0.4  # of the numbers of words, as GloVe has it; of smaller ones too little is left behind fusion
 
 
-class Reader(Part, nn.Module):
+class QuestionEncoder(Configurable, nn.Module):
     """The interface.
 
     Attributes:
-        width: Q, of a question.
+        output_dim: Q, of a question.
     """
 
-    width: int
+    output_dim: int
 
     def build(self, words: Sequence[str]) -> Self:
         """Make the parameters, for words in the order of their ids; returns itself."""
@@ -70,11 +70,11 @@ class Reader(Part, nn.Module):
         raise NotImplementedError
 
 
-class NoQuestion(Reader):
+class NoQuestion(QuestionEncoder):
     """Reads nothing: every question is the same zero. Training the same recipe with it gives the baseline that only
     sees."""
 
-    width = 1
+    output_dim = 1
 
     def build(self, words: Sequence[str]) -> Self:
         return self
@@ -83,19 +83,19 @@ class NoQuestion(Reader):
         return torch.zeros(len(tokens), 1, device=tokens.device)
 
 
-class QuestionEncoder(Reader):
+class RecurrentQuestionEncoder(QuestionEncoder):
     """Words are embedded, the recurrence reads them, and what it says at the last one, or over all, is the question.
 
     Args:
         recurrence: any.
-        embedding: the width of words.
+        embedding_dim: the width of words.
         dropout: of words, and of the question.
-        weights: a text file of word vectors, a word and its numbers on a line, as GloVe (Pennington, Socher, Manning
-            2014) comes; words that it lacks start as they would without it. null: all words do.
-        all_layers: the question is the sum over layers of their last outputs, as the deeper LSTM baseline of VQA (Antol
+        embedding_weights: a text file of word vectors, a word and its numbers on a line, as GloVe (Pennington, Socher,
+            Manning 2014) comes; words that it lacks start as they would without it. null: all words do.
+        sum_layers: the question is the sum over layers of their last outputs, as the deeper LSTM baseline of VQA (Antol
             et al. 2015) let both layers speak, instead of that of the last layer.
-        norm: the question passes a layer norm (Ba, Kiros, Hinton 2016). What a recurrence says is small at first, and
-            attention and fusion are long in hearing it.
+        layer_norm: the question passes a layer norm (Ba, Kiros, Hinton 2016). What a recurrence says is small at first,
+            and attention and fusion are long in hearing it.
         pooling: what of all that the last layer says is the question. null: what it says at the last word
             (and what reads both ways, at the first too).
     """
@@ -103,26 +103,26 @@ class QuestionEncoder(Reader):
     def __init__(
         self,
         recurrence: Recurrence,
-        embedding: int = 300,
+        embedding_dim: int = 300,
         dropout: float = 0.0,
-        weights: str | None = None,
-        all_layers: bool = False,
-        norm: bool = False,
-        pooling: Pooling | None = None,
+        embedding_weights: str | None = None,
+        sum_layers: bool = False,
+        layer_norm: bool = False,
+        pooling: TemporalPooling | None = None,
     ) -> None:
         super().__init__()
-        if all_layers and pooling is not None:
-            raise UserError("question_encoder: all_layers sums what the layers say at the last word; leave pooling out")
+        if sum_layers and pooling is not None:
+            raise UserError("question_encoder: sum_layers sums what the layers say at the last word; leave pooling out")
         self.recurrence = recurrence
-        self.embedding_width = embedding
+        self.embedding_dim = embedding_dim
         self.dropout = nn.Dropout(dropout)
-        self.weights = weights
-        self.all_layers = all_layers
+        self.embedding_weights = embedding_weights
+        self.sum_layers = sum_layers
         self.pooling = pooling
-        self.even_out = nn.LayerNorm(recurrence.width) if norm else nn.Identity()
-        self.width = recurrence.width
+        self.even_out = nn.LayerNorm(recurrence.hidden_size) if layer_norm else nn.Identity()
+        self.output_dim = recurrence.hidden_size
         # A checkpoint holds the vectors and must not look for the file they came from.
-        self.arguments |= {"weights": None}
+        self.arguments |= {"embedding_weights": None}
 
     def build(self, words: Sequence[str]) -> Self:
         """Make the parameters, for words in the order of their ids; returns itself.
@@ -130,12 +130,12 @@ class QuestionEncoder(Reader):
         Raises:
             UserError: the file of word vectors does not fit.
         """
-        self.embedding = nn.Embedding(len(words), self.embedding_width, padding_idx=PAD)
+        self.embedding = nn.Embedding(len(words), self.embedding_dim, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=_SPREAD)
         self.embedding.weight.data[PAD] = 0
-        if self.weights is not None:
-            _fill(self.embedding.weight.data, words, Path(self.weights))
-        self.recurrence.build(self.embedding_width)
+        if self.embedding_weights is not None:
+            _fill(self.embedding.weight.data, words, Path(self.embedding_weights))
+        self.recurrence.build(self.embedding_dim)
         return self
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -143,12 +143,12 @@ class QuestionEncoder(Reader):
         start = self.recurrence.initial_state(len(tokens))
         lengths = (tokens != PAD).sum(1)
         words = self.embedding(tokens.to(self.embedding.weight.device, non_blocking=True))
-        outputs, state = self.recurrence.scan(self.dropout(words), start, lengths)
+        outputs, state = self.recurrence(self.dropout(words), start, lengths)
         if self.pooling is not None:
             question = self.pooling(outputs, lengths)
         else:  # of what reads both ways each half has read all of it
             said = self.recurrence.layer_outputs(state)
-            question = said.sum(1) if self.all_layers else said[:, -1]
+            question = said.sum(1) if self.sum_layers else said[:, -1]
         return self.dropout(self.even_out(question))
 
 

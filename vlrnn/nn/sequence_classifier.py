@@ -6,12 +6,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from vlrnn.config import Part
-from vlrnn.nn.question_encoder import Pooling
-from vlrnn.nn.recurrent.base import Recurrence, that_speaks
+from vlrnn.config import Configurable
+from vlrnn.nn.question_encoder import TemporalPooling
+from vlrnn.nn.recurrent.base import Recurrence, require_causal
 
 
-class SequenceClassifier(Part, nn.Module):
+class SequenceClassifier(Configurable, nn.Module):
     """A recurrence reads a stream, and a linear map scores the classes.
 
     Args:
@@ -23,10 +23,10 @@ class SequenceClassifier(Part, nn.Module):
     """
 
     def __init__(
-        self, recurrence: Recurrence, classes: int, pooling: Pooling | None = None, dropout: float = 0.0
+        self, recurrence: Recurrence, classes: int, pooling: TemporalPooling | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.recurrence = recurrence if pooling is not None else that_speaks(recurrence)
+        self.recurrence = recurrence if pooling is not None else require_causal(recurrence)
         self.classes = classes
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
@@ -34,7 +34,7 @@ class SequenceClassifier(Part, nn.Module):
     def build(self, input_width: int) -> Self:
         """Make the parameters, for vectors of this width; returns itself."""
         self.recurrence.build(input_width)
-        self.score = nn.Linear(self.recurrence.width, self.classes)
+        self.score = nn.Linear(self.recurrence.hidden_size, self.classes)
         return self
 
     def forward(self, xs: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -47,7 +47,7 @@ class SequenceClassifier(Part, nn.Module):
         Returns:
             logits [B, A]; without pooling [B, T, A], those past a row's end being of no meaning.
         """
-        outputs, _ = self.recurrence.scan(xs, self.recurrence.initial_state(len(xs)), lengths)
+        outputs, _ = self.recurrence(xs, self.recurrence.initial_state(len(xs)), lengths)
         if self.pooling is not None:
             ends = lengths if lengths is not None else torch.full((len(xs),), xs.shape[1], device=xs.device)
             outputs = self.pooling(outputs, ends)

@@ -15,7 +15,7 @@ from vlrnn.data.records import Id
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.labels import LabelledImage, Labels, Named, tabulate
+from vlrnn.probes.labels import LabelledImage, Labels, LabelSets, tabulate
 
 Values = dict[str, Floats]
 """Of each measure, `A_to_T`, `T_to_A` and `bias_amplification`, its values."""
@@ -94,7 +94,7 @@ def _known_mean(values: Floats) -> Floats:
     return mean
 
 
-class Measured(NamedTuple):
+class AmplificationMeasures(NamedTuple):
     """The measures of one row of results: `value` [...] and what resampled sets of images make of it,
     `samples` [resamples, ...]."""
 
@@ -115,7 +115,7 @@ def probe_amplification(
     images: Sequence[LabelledImage],
     training: Sequence[LabelledImage] | None = None,
     *,
-    human: Mapping[Id, Sequence[Named]] | None = None,
+    human: Mapping[Id, Sequence[LabelSets]] | None = None,
     settings: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     resamples: int = 1000,
@@ -148,12 +148,12 @@ def probe_amplification(
     said = tabulate([[image.said] for image in images], attributes, tasks)
     bias = bias_of(tabulate([[image.true] for image in training], attributes, tasks) if training else true)
 
-    def measure(true: Labels, said: Labels) -> tuple[Measured, Measured]:
+    def measure(true: Labels, said: Labels) -> tuple[AmplificationMeasures, AmplificationMeasures]:
         """Of each pair, and of all."""
         counts = count(true, said)
         sums = Resampler(len(counts), resamples, seed).sums(counts)
-        pairs = Measured(*(amplify(each, bias, training is not None) for each in (counts.sum(0), sums)))
-        return pairs, Measured(*map(total, pairs))
+        pairs = AmplificationMeasures(*(amplify(each, bias, training is not None) for each in (counts.sum(0), sums)))
+        return pairs, AmplificationMeasures(*map(total, pairs))
 
     pairs, whole = measure(true, said)
     others = Labels(*(np.broadcast_to(each.mean(0), each.shape) for each in said))
@@ -181,13 +181,13 @@ _NOTHING = {
 }
 
 
-def _scores(measured: Measured, n: int) -> dict[str, Any]:
+def _scores(measured: AmplificationMeasures, n: int) -> dict[str, Any]:
     found = {name: measured.interval(name, n) for name in measured.value}
     return {name: each for name, each in found.items() if each}
 
 
 def _pairs(
-    pairs: Measured, true: Labels, bias: Bias, attributes: Sequence[str], tasks: Sequence[str]
+    pairs: AmplificationMeasures, true: Labels, bias: Bias, attributes: Sequence[str], tasks: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Each pair: its measures, their `n` being the images with the attribute, or the task; its direction, and in how
     many images it is."""

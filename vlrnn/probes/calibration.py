@@ -25,11 +25,11 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Judged:
+class ConfidenceTable:
     """Q answers: how `sure` the model was of each, and how `right` it was, both in 0..1; and which `image`, numbered,
     each is about, as questions about one image are not independent."""
 
-    sure: Floats
+    confidence: Floats
     right: Floats
     image: NDArray[np.int64]
 
@@ -39,11 +39,11 @@ class Judged:
         that share of the answers is wrong. All are in 0..1, with their intervals over images."""
         resampler = Resampler(int(self.image.max()) + 1, resamples, seed)
         samples = np.array([self._measure(drawn[self.image]) for counts in resampler.counts() for drawn in counts])
-        values = self._measure(np.ones(len(self.sure)))
+        values = self._measure(np.ones(len(self.confidence)))
         found = {}
         for place, name in enumerate(_NAMES):
             spread = distance_interval if name.startswith("ECE") else interval
-            found[name] = spread(float(values[place]), samples[:, place], len(self.sure))
+            found[name] = spread(float(values[place]), samples[:, place], len(self.confidence))
         coverages = {f"{risk:.0%}": found.pop(f"{risk:.0%}") for risk in RISKS}
         return {**found, "coverage_at_risk": coverages}
 
@@ -64,26 +64,26 @@ class Judged:
     @cached_property
     def _over(self) -> Floats:
         """By how much the model was surer than it was right."""
-        return self.sure - self.right
+        return self.confidence - self.right
 
     @cached_property
     def _widths(self) -> NDArray[np.int64]:
-        return np.minimum((self.sure * BINS).astype(np.int64), BINS - 1)
+        return np.minimum((self.confidence * BINS).astype(np.int64), BINS - 1)
 
     @cached_property
     def _masses(self) -> NDArray[np.int64]:
         """Who is as sure as another is in the same bin: their order is by chance."""
-        return np.searchsorted(np.sort(self.sure), self.sure) * BINS // len(self.sure)
+        return np.searchsorted(np.sort(self.confidence), self.confidence) * BINS // len(self.confidence)
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
         """The surest first."""
-        return np.argsort(-self.sure, kind="stable")
+        return np.argsort(-self.confidence, kind="stable")
 
     @cached_property
     def _last(self) -> NDArray[np.int64]:
         """For each question, the surest first, the place of the last that is as sure."""
-        falling = -self.sure[self._order]
+        falling = -self.confidence[self._order]
         return np.searchsorted(falling, falling, side="right") - 1
 
     @cached_property
@@ -116,7 +116,7 @@ class Judged:
                 "low": each / BINS,
                 "high": (each + 1) / BINS,
                 "n": int(there.sum()),
-                "sure": float(self.sure[there].mean()),
+                "sure": float(self.confidence[there].mean()),
                 "right": float(self.right[there].mean()),
             }
             for each, there in bins
@@ -125,7 +125,7 @@ class Judged:
 
     def risk_coverage(self, points: int = 50) -> list[dict[str, float]]:
         """For a picture: coverage and risk at so many coverages."""
-        risks, covered = self._risk_coverage(np.ones(len(self.sure)))
+        risks, covered = self._risk_coverage(np.ones(len(self.confidence)))
         places = np.unique(np.linspace(0, len(risks) - 1, points).astype(int))
         return [{"coverage": covered[each] / len(risks), "risk": float(risks[each])} for each in places]
 
@@ -205,9 +205,9 @@ def probe_calibration(
         if set(held.right.tolist()) in ({0.0}, {1.0}):
             untempered = f"all {len(held.right):,} answers of val are {'right' if held.right[0] else 'wrong'}"
         else:
-            temperature = fit_temperature(held.sure, held.right)
-            notes.append(f"temperature {temperature:.4g}, fitted on {len(held.sure):,} answers of val")
-            cooled = replace(judged, sure=tempered(judged.sure, temperature)).scores(resamples, seed)
+            temperature = fit_temperature(held.confidence, held.right)
+            notes.append(f"temperature {temperature:.4g}, fitted on {len(held.confidence):,} answers of val")
+            cooled = replace(judged, confidence=tempered(judged.confidence, temperature)).scores(resamples, seed)
             scores["tempered"] = {name: cooled[name] for name in TEMPERED}
     rows = {"always sure": 1.0, "base rate": base}
     return Finding(
@@ -222,12 +222,12 @@ def probe_calibration(
             "bins": BINS,
             "temperature": temperature,
             "accuracy": base,
-            "mean_confidence": float(judged.sure.mean()),
-            "n": len(judged.sure),
+            "mean_confidence": float(judged.confidence.mean()),
+            "n": len(judged.confidence),
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
         },
         baselines={
-            row: replace(judged, sure=np.full_like(judged.sure, sure)).scores(resamples, seed)
+            row: replace(judged, confidence=np.full_like(judged.confidence, sure)).scores(resamples, seed)
             for row, sure in rows.items()
         },
         cases=_overconfident(answered, judged),
@@ -247,21 +247,21 @@ def _known_already(answered: Matched[Example], held_out: Matched[Example]) -> li
     return [f"{len(both)} questions of val are among those judged: {name_some(both)}"] if both else []
 
 
-def _judge(answered: Matched[Example], protocol: str, place: str) -> Judged:
+def _judge(answered: Matched[Example], protocol: str, place: str) -> ConfidenceTable:
     for id, prediction in answered.predictions.items():
         if prediction.score is None or not 0 <= prediction.score <= 1:
             raise UserError(f"{place}: the answer to question {id!r} has no confidence ('score') in 0..1")
     texts = {id: prediction.text for id, prediction in answered.predictions.items()}
     scored = compare_answers(texts, answered.references, protocol)
     sure = np.array([answered.predictions[id].score for id in scored.ids], float)
-    return Judged(sure, scored.per_question["accuracy"] / 100, scored.clusters)
+    return ConfidenceTable(sure, scored.per_question["accuracy"] / 100, scored.clusters)
 
 
-def _overconfident(answered: Matched[Example], judged: Judged) -> list[dict[str, Any]]:
+def _overconfident(answered: Matched[Example], judged: ConfidenceTable) -> list[dict[str, Any]]:
     """The surest of what is wrong."""
     ids = list(answered.references)
     wrong = np.flatnonzero(judged.right == 0)
-    surest = [ids[place] for place in wrong[np.argsort(-judged.sure[wrong], kind="stable")][:TELLING]]
+    surest = [ids[place] for place in wrong[np.argsort(-judged.confidence[wrong], kind="stable")][:TELLING]]
     return [
         {
             "id": id,

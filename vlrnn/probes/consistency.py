@@ -14,7 +14,7 @@ from vlrnn.metrics.statistics import Resampler, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.agreement import LARGEST, Answered, Compared, agreement, complementary, keeps, pairwise, paraphrases
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical
+from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical_answer
 
 OPPOSITE, SAME, PAIR = "opposite_of", "same_as", "pair"
 """The `attributes` of an example that name another question's id."""
@@ -108,7 +108,7 @@ def _answered(path: str | Path, asked: Mapping[Id, Example], protocol: str, note
     texts = {id: each.text for id, each in matched.predictions.items()}
     scored = compare_answers(texts, asked, protocol)
     right = dict(zip(scored.ids, (scored.per_question["accuracy"] > 0).tolist(), strict=True))
-    return Answered(asked, {id: canonical(text) for id, text in texts.items()}, right)
+    return Answered(asked, {id: canonical_answer(text) for id, text in texts.items()}, right)
 
 
 def _read_groups(path: str | Path, asked: Mapping[Id, Example]) -> list[list[Id]]:

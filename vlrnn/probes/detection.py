@@ -25,7 +25,7 @@ ROLLS = 20
 _CELLS = 2_000_000  # places are resampled in parts of so many
 
 
-class Part:
+class ActivationSet:
     """What units did over some passages, which lie end to end.
 
     Args:
@@ -138,7 +138,12 @@ class Detection:
 
 
 def detect(
-    choose: Part, held: Part, properties: Mapping[str, tuple[Flags, Flags]], *, resamples: int = 1000, seed: int = 0
+    choose: ActivationSet,
+    held: ActivationSet,
+    properties: Mapping[str, tuple[Flags, Flags]],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Detection]:
     """The units that detect each property.
 
@@ -176,7 +181,7 @@ def _unit(number: int, chosen: Floats, held_out: Floats) -> Unit:
     return Unit(number, 1, float(chosen[number]), float(held_out[number]))
 
 
-def _rolled(choose: Part, held: Part, chosen: Flags, kept: Flags, seed: int) -> list[dict[str, Any]]:
+def _rolled(choose: ActivationSet, held: ActivationSet, chosen: Flags, kept: Flags, seed: int) -> list[dict[str, Any]]:
     """Of each property [P] the row `Detection.rolled`."""
     random = np.random.default_rng(seed)
     drawn: list[list[Unit]] = [[] for _ in chosen]

@@ -22,7 +22,7 @@ from vlrnn.probes.object_mentions import PhraseTable, phrases
 from vlrnn.text.ptb_tokenizer import tokenize
 
 
-class Named(NamedTuple):
+class LabelSets(NamedTuple):
     """The attributes (women or men, say) and the tasks (objects, say) that are true of an image, or said of it."""
 
     attributes: frozenset[str]
@@ -34,8 +34,8 @@ class LabelledImage:
     """What is true of an image, and what a model said."""
 
     id: Id
-    true: Named
-    said: Named
+    true: LabelSets
+    said: LabelSets
 
 
 class Labels(NamedTuple):
@@ -47,7 +47,7 @@ class Labels(NamedTuple):
     both: Floats
 
 
-def tabulate(images: Sequence[Sequence[Named]], attributes: Sequence[str], tasks: Sequence[str]) -> Labels:
+def tabulate(images: Sequence[Sequence[LabelSets]], attributes: Sequence[str], tasks: Sequence[str]) -> Labels:
     """The labels of images, each labelled at least once, in columns of these names; other names are left out."""
     labellings = [each for image in images for each in image]
     starts = np.cumsum([0, *map(len, images[:-1])])
@@ -84,9 +84,9 @@ def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]
             raise UserError(f"{place}: 'id' must be a whole number or text")
         if id in images:
             raise UserError(f"{place}: the image {id!r} stands twice; keep one")
-        true = Named(*(_names(values, name, place) for name in _TRUE))
+        true = LabelSets(*(_names(values, name, place) for name in _TRUE))
         images[id] = LabelledImage(
-            id, true, Named(*(_names(values, name, place) for name in _SAID)) if predicted else true
+            id, true, LabelSets(*(_names(values, name, place) for name in _SAID)) if predicted else true
         )
     if not images:
         raise UserError(f"{path}: holds no images")
@@ -126,11 +126,11 @@ def _names(values: Mapping[str, Any], name: str, place: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def named_in(caption: str, words: GenderWords, objects: PhraseTable) -> Named:
+def named_in(caption: str, words: GenderWords, objects: PhraseTable) -> LabelSets:
     """The gender and the objects that a caption names."""
     gender = words.named(caption)
     spans = objects.find(tokenize(caption))
-    return Named(frozenset([gender] if gender else []), frozenset(span.object for span in spans))
+    return LabelSets(frozenset([gender] if gender else []), frozenset(span.object for span in spans))
 
 
 PERSON = "person"
@@ -142,7 +142,7 @@ class CaptionLabels(NamedTuple):
     what was left out."""
 
     images: list[LabelledImage]
-    human: dict[Id, list[Named]]
+    human: dict[Id, list[LabelSets]]
     notes: list[str]
 
 
@@ -174,7 +174,7 @@ def read_caption_labels(
     captions = References({}) if references is None else read_references(references).as_lists()
     people, notes = find_people(captions, words, women, men)
     known = {id: gender for id, gender in people.items() if id in things.of}
-    true = {id: Named(frozenset([gender]), things.of[id] - {PERSON}) for id, gender in known.items()}
+    true = {id: LabelSets(frozenset([gender]), things.of[id] - {PERSON}) for id, gender in known.items()}
     if len(true) < len(people):
         notes.append(f"{objects}: has {len(true)} of the {len(people)} images of women and men")
     names = frozenset().union(*(each.tasks for each in true.values()))

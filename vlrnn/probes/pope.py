@@ -20,7 +20,7 @@ from vlrnn.metrics.statistics import Ratio, Resampler, ratios
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.object_annotations import ObjectSets
 from vlrnn.probes.object_mentions import Mentions
-from vlrnn.probes.pope_questions import Question, read_lines
+from vlrnn.probes.pope_questions import PollQuestion, read_lines
 
 FREQUENT = 0.05
 """The blind row says yes to objects that are in a larger share of images than this."""
@@ -28,7 +28,7 @@ FREQUENT = 0.05
 LENIENT = "case and marks aside"
 """The row of scores where `NO` and `No!` are no, as they are not for the published script."""
 
-Polls = Mapping[str, Sequence[Question]]
+Polls = Mapping[str, Sequence[PollQuestion]]
 """Name of a poll -> its questions."""
 
 
@@ -89,7 +89,7 @@ Lines = Sequence[tuple[str, Mapping[str, Any]]]
 """The objects of a file, and where each stands."""
 
 
-def _by_id(path: str | Path, lines: Lines, questions: Sequence[Question], notes: list[str]) -> list[str]:
+def _by_id(path: str | Path, lines: Lines, questions: Sequence[PollQuestion], notes: list[str]) -> list[str]:
     """The answer to each question, by its id; `notes` are told of those that nobody asked."""
     texts: dict[Id, str] = {}
     for place, entry in lines:
@@ -112,7 +112,7 @@ def _by_id(path: str | Path, lines: Lines, questions: Sequence[Question], notes:
     return [texts[question.id] for question in questions]
 
 
-def _in_order(path: str | Path, lines: Lines, questions: Sequence[Question]) -> list[str]:
+def _in_order(path: str | Path, lines: Lines, questions: Sequence[PollQuestion]) -> list[str]:
     """The answer to each question, in their order; `question`, where it is told, must ask after the same object."""
     if len(lines) != len(questions):
         raise UserError(
@@ -135,7 +135,7 @@ def _text(place: str, entry: Mapping[str, Any]) -> str:
     return text
 
 
-def mentioned(captions: Mapping[Id, str], find: Mentions, questions: Sequence[Question]) -> list[Reply]:
+def mentioned(captions: Mapping[Id, str], find: Mentions, questions: Sequence[PollQuestion]) -> list[Reply]:
     """A captioner's replies: yes to what its caption of the image mentions."""
     return [Reply(each.object in find(captions[each.image_id])) for each in questions]
 
@@ -177,7 +177,7 @@ def score_polls(
         resamples, seed: of the bootstrap over images.
     """
 
-    def scores(reply: Callable[[str, Sequence[Question]], Sequence[Reply]]) -> dict[str, Any]:
+    def scores(reply: Callable[[str, Sequence[PollQuestion]], Sequence[Reply]]) -> dict[str, Any]:
         answered = {name: list(zip(each, reply(name, each), strict=True)) for name, each in polls.items()}
         if len(answered) > 1:
             answered["pooled"] = [pair for each in answered.values() for pair in each]
@@ -255,7 +255,9 @@ def frequent(known: ObjectSets) -> frozenset[str]:
     return frozenset(name for name, count in counts.items() if count > FREQUENT * len(known.of))
 
 
-def _scores(answered: Sequence[tuple[Question, Reply]], resamples: int, seed: int) -> dict[str, dict[str, float | int]]:
+def _scores(
+    answered: Sequence[tuple[PollQuestion, Reply]], resamples: int, seed: int
+) -> dict[str, dict[str, float | int]]:
     numbers: dict[Id, int] = {}
     image = [numbers.setdefault(question.image_id, len(numbers)) for question, _ in answered]
 

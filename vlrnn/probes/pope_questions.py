@@ -26,7 +26,7 @@ _COCO = re.compile(r"(\d{12})$")
 
 
 @dataclass(frozen=True)
-class Question:
+class PollQuestion:
     """A question of a poll: whether the `object` is in an image, and whether it is. `image` is its file."""
 
     id: Id
@@ -37,7 +37,7 @@ class Question:
     label: bool
 
 
-def read_poll(path: str | Path) -> list[Question]:
+def read_poll(path: str | Path) -> list[PollQuestion]:
     """The questions of a published file: a JSON object on each line, with `question_id`, `image`, `text`, `label`.
 
     The image's id is the number that its file's name ends with in twelve digits, as those of COCO do, or else the name,
@@ -46,7 +46,7 @@ def read_poll(path: str | Path) -> list[Question]:
     Raises:
         UserError: a line is not of that form, a question stands twice, or there is none; names file and line.
     """
-    questions: dict[Id, Question] = {}
+    questions: dict[Id, PollQuestion] = {}
     for place, entry in read_lines(path):
         for name in ("question_id", "image", "text", "label"):
             if name not in entry:
@@ -58,7 +58,7 @@ def read_poll(path: str | Path) -> list[Question]:
         if id in questions:
             raise UserError(f"{place}: question {id!r} stands twice")
         image_id = as_id(str(entry["image_id"])) if "image_id" in entry else _image_id(image)
-        questions[id] = Question(id, image_id, image, entry["text"], asked["object"], entry["label"] == "yes")
+        questions[id] = PollQuestion(id, image_id, image, entry["text"], asked["object"], entry["label"] == "yes")
     if not questions:
         raise UserError(f"{path}: holds no questions")
     return list(questions.values())

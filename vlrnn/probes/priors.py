@@ -23,7 +23,7 @@ from vlrnn.metrics.statistics import Floats, Ratio, Resampler, distance_interval
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.text.answer_vocabulary import AnswerPrior, majority
-from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical
+from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical_answer
 
 Counts = Mapping[str, Counter[str]]
 """Question type -> how often which answer is right."""
@@ -40,7 +40,7 @@ def count_answers(examples: Sequence[Example]) -> Counts:
 
 
 def _right(example: Example) -> str:
-    return majority(list(map(canonical, example.answers)))
+    return majority(list(map(canonical_answer, example.answers)))
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _lured(
         of = counts.get(asked[id].question_type or "", Counter())
         return of[_right(asked[id])] / max(1, of.total())
 
-    lured = [id for id, example in asked.items() if canonical(said[id]) == guessed[id] != _right(example)]
+    lured = [id for id, example in asked.items() if canonical_answer(said[id]) == guessed[id] != _right(example)]
     return [
         {"id": id, "question": asked[id].question, "said": said[id], "right": _right(asked[id])}
         for id in sorted(lured, key=share)[:TELLING]

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlrnn.report.cell_plots import draw_dropout, draw_flow, draw_scales
-from vlrnn.report.content import RunTold, Section
+from vlrnn.report.content import RunSummary, Section
 from vlrnn.report.drawing import COLOURS, drawn, number, plain
 from vlrnn.report.facts import flatten
 from vlrnn.report.parallel_coordinates import axis_of, draw_coordinates
-from vlrnn.report.sections import Probed, ProbeRow
+from vlrnn.report.sections import ProbeRow, ProbeSection
 from vlrnn.report.unit_pages import draw_detectors, draw_heat
 
 MANY = 5
@@ -30,7 +30,7 @@ def _colour(place: int) -> str:
 
 
 @drawn
-def curves(runs: Sequence[RunTold]) -> Figure | None:
+def curves(runs: Sequence[RunSummary]) -> Figure | None:
     """The losses, and the score of captions or answers, over steps; nothing when nothing was logged."""
     wanted = {"loss, nats": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",), "accuracy, %": ("val/overall",)}
     wanted["bits per character"] = ("val/bits_per_character",)
@@ -86,7 +86,7 @@ def _columns(section: Section) -> dict[str, list[Any]]:
 
 
 @drawn
-def probe_picture(probe: Probed) -> Figure | None:
+def probe_picture(probe: ProbeSection) -> Figure | None:
     """What a probe's details show, a curve or bars; its scores, where there are none that a picture is known of."""
     try:
         return _own_picture(probe) or intervals(probe)
@@ -94,7 +94,7 @@ def probe_picture(probe: Probed) -> Figure | None:
         return intervals(probe)
 
 
-def _own_picture(probe: Probed) -> Figure | None:
+def _own_picture(probe: ProbeSection) -> Figure | None:
     for name, draw_all in _FIGURES.items():
         if name in probe.details:
             return draw_all(probe.details)
@@ -189,7 +189,7 @@ _ROWS = 15  # of a panel
 _HUGE = 1e12  # no score; nor is what is no number
 
 
-def intervals(probe: Probed) -> Figure | None:
+def intervals(probe: ProbeSection) -> Figure | None:
     """A panel for each of the first scores that several groups have, with a row for each group; where there is none,
     one panel of all that is a share. None where no score has an interval."""
     panels = _panels([row for row in probe.rows if _reach(row.score)])

@@ -12,14 +12,14 @@ from vlrnn.errors import UserError
 from vlrnn.report.breakdown import Breakdown, breakdowns
 from vlrnn.report.facts import facts
 from vlrnn.report.group import Group, group_runs
-from vlrnn.report.items import Pictures, Shown, shown
+from vlrnn.report.items import Pictures, ShownItems, shown
 from vlrnn.report.run import Run, load_run
-from vlrnn.report.sections import Probed, Studied, load_study, probed
+from vlrnn.report.sections import ProbeSection, StudySection, load_study, probe_section
 from vlrnn.training.baselines import baselines
 
 
 @dataclass(frozen=True)
-class RunTold:
+class RunSummary:
     """A run: what was run, in words, and all of its settings and its recipe; what the scores that it gave its own
     predictions are; and, by split, why what it shows, or test, is `not_scored`."""
 
@@ -39,15 +39,15 @@ class Section:
     """A group of runs that were scored on the same examples. `scores` has for each name the score of each run, None
     where it has none; `differences` the first run's scores less those of each other, with intervals and p values."""
 
-    runs: Sequence[RunTold]
+    runs: Sequence[RunSummary]
     asks: bool
     unit: str
     scores: Mapping[str, Sequence[Any]]
     differences: Sequence[Mapping[str, Any]]
     compared_on: int
     breakdowns: Sequence[Breakdown]
-    probes: Sequence[Probed]
-    shown: Shown
+    probes: Sequence[ProbeSection]
+    shown: ShownItems
 
     @property
     def reads(self) -> bool:
@@ -78,7 +78,7 @@ class Report:
     title: str
     version: str
     date: str
-    studies: Sequence[Studied]
+    studies: Sequence[StudySection]
     sections: Sequence[Section]
 
 
@@ -147,7 +147,7 @@ def _section(group: Group, examples: int, pictures: Pictures, seed: int) -> Sect
     names = dict.fromkeys(name for run in group.runs for name in run.scores)
     return Section(
         runs=[
-            RunTold(
+            RunSummary(
                 name=run.name,
                 folder=str(run.folder),
                 baseline=run.baseline,
@@ -166,6 +166,6 @@ def _section(group: Group, examples: int, pictures: Pictures, seed: int) -> Sect
         differences=group.differences(seed=seed) if len(group.judged) > 1 else [],
         compared_on=len(group.ids),
         breakdowns=breakdowns(group, seed=seed),
-        probes=probed(group, pictures),
+        probes=probe_section(group, pictures),
         shown=shown(group, examples, pictures, seed),
     )

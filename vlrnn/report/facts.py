@@ -32,15 +32,19 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "other splits", _other_splits(run)
     yield "task", _name(model)
     for name, value in arguments.items():
-        if isinstance(value, Mapping) and "class_path" in value and name not in ("decoding", "answering"):
+        if isinstance(value, Mapping) and "class_path" in value and name not in ("generation", "answer_decoding"):
             yield name.replace("_", " "), _part(value)
     yield "decoding", _listed(run.predictions[0].settings if run.predictions else {})
     yield (
         "training",
         _listed(
-            {"epochs": trainer.get("max_epochs"), "batch size": data.get("batch_size"), "window": data.get("window")}
+            {
+                "epochs": trainer.get("max_epochs"),
+                "batch size": data.get("batch_size"),
+                "bptt length": data.get("bptt_length"),
+            }
         )
-        + "".join(f", {name} {arguments[name]}" for name in ("members",) if arguments.get(name, 1) != 1),
+        + "".join(f", {name} {arguments[name]}" for name in ("num_members",) if arguments.get(name, 1) != 1),
     )
     yield "trained for", _duration(sum(seconds for _, seconds in run.log.get("train/seconds", ())))
     seed = run.config.get("seed_everything")

@@ -20,7 +20,7 @@ _OTHERS = 5  # other hypotheses that are told
 
 
 @dataclass(frozen=True)
-class Saying:
+class ItemOutput:
     """What a run said of an item: its score; how sure it was, by the `score` of its prediction; the words said, with
     the log probability of each and, last, of the end; other hypotheses, each a text with its score; and where it
     looked, see `AttentionMaps`. Empty where it is not known."""
@@ -35,7 +35,7 @@ class Saying:
 
 
 @dataclass(frozen=True)
-class Item:
+class ReportItem:
     """An example, and what each run said of it, in their order. `picture` is its number among the report's pictures;
     `references` is what people wrote; `made_up` are the objects that the first run mentions and that are not there,
     None where nobody knows what is."""
@@ -48,15 +48,15 @@ class Item:
     references: Sequence[str]
     objects: Sequence[str]
     made_up: Sequence[str] | None
-    said: Sequence[Saying | None]
+    said: Sequence[ItemOutput | None]
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownItems:
     """The items that are shown, the worst first where there are scores; of them `best`, `worst` and `random` are places
     in `items`. `total` is how many there are, shown or not."""
 
-    items: Sequence[Item]
+    items: Sequence[ReportItem]
     best: Sequence[int]
     worst: Sequence[int]
     random: Sequence[int]
@@ -73,7 +73,7 @@ class Pictures:
         return self.numbers.setdefault(path.resolve(), len(self.numbers))
 
 
-def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> Shown:
+def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownItems:
     """Choose items and tell of them.
 
     Args:
@@ -91,9 +91,9 @@ def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> Shown:
     best, worst = (most // 10, 2 * most // 10) if ranked else (0, 0)
     picked = dict.fromkeys((*range(worst), *range(len(known) - best, len(known)), *order)) if len(known) > most else {}
     places = sorted([*picked][:most] if picked else order)
-    tell = _Teller(group, scores, pictures, {known[place] for place in places})
+    tell = ItemBuilder(group, scores, pictures, {known[place] for place in places})
     count = min(GALLERY, len(places))
-    return Shown(
+    return ShownItems(
         items=[tell(known[place]) for place in places],
         best=[*range(len(places) - 1, len(places) - 1 - count, -1)] if ranked else [],
         worst=[*range(count)] if ranked else [],
@@ -108,7 +108,7 @@ def _sureness(said: Prediction, score: float) -> float:
     return sure if score > 0 else -sure
 
 
-class _Teller:
+class ItemBuilder:
     """From an id to the item of a group."""
 
     def __init__(
@@ -119,12 +119,12 @@ class _Teller:
         named = {name for example in group.examples.values() for name in example.objects or ()}
         self.find: Mentions | None = mentions("fixed", sorted(named)) if named and not group.asks else None
 
-    def __call__(self, id: Id) -> Item:
+    def __call__(self, id: Id) -> ReportItem:
         example = self.group.examples.get(id)
         said = [self._saying(run, texts.get(id)) for run, texts in enumerate(self.group.said)]
         if example is None:
-            return Item(id, "", None, "", "", (), (), None, said)
-        return Item(
+            return ReportItem(id, "", None, "", "", (), (), None, said)
+        return ReportItem(
             id=id,
             image=example.image,
             picture=self.pictures.number(self.group.runs[0].image_root / example.image),
@@ -136,7 +136,7 @@ class _Teller:
             said=said,
         )
 
-    def _saying(self, run: int, said: Prediction | None) -> Saying | None:
+    def _saying(self, run: int, said: Prediction | None) -> ItemOutput | None:
         """All of what the first run said; of the others what can be held against it."""
         if said is None:
             return None
@@ -145,9 +145,9 @@ class _Teller:
         others = said.alternatives[:_OTHERS] if full else ()
         told = [{"text": str(each.get("text", "")), "score": each.get("score")} for each in others]
         if run > 0:
-            return Saying(said.text, score, said.score, others=told)
+            return ItemOutput(said.text, score, said.score, others=told)
         looked = self.attention.get(said.id)
-        return Saying(said.text, score, said.score, said.tokens, said.log_probs, told, looked)
+        return ItemOutput(said.text, score, said.score, said.tokens, said.log_probs, told, looked)
 
     def _made_up(self, example: Example, text: str) -> list[str] | None:
         if self.find is None or example.objects is None:

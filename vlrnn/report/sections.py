@@ -40,7 +40,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeSection:
     """One probe of one run. `details` are what pictures are drawn from."""
 
     name: str
@@ -53,7 +53,7 @@ class Probed:
     not_computed: Mapping[str, str]
 
 
-def probed(group: Group, pictures: Pictures) -> list[Probed]:
+def probe_section(group: Group, pictures: Pictures) -> list[ProbeSection]:
     """The probes of a group's runs, those of one name behind each other."""
     of_image = {example.image_id: example for example in group.examples.values()}
     places = {id: example.image for id, example in (of_image | dict(group.examples)).items()}
@@ -73,7 +73,7 @@ def _wanted(finding: Mapping[str, Any], places: Mapping[Id, str]) -> list[tuple[
     return [(id, places[id]) for id in ids if id in places]
 
 
-def _probed(name: str, run: Run, finding: Mapping[str, Any], images: Mapping[Id, int]) -> Probed:
+def _probed(name: str, run: Run, finding: Mapping[str, Any], images: Mapping[Id, int]) -> ProbeSection:
     baselines = {row: dict(_flat(scores)) for row, scores in finding.get("baselines", {}).items()}
     rows = [
         ProbeRow(label, score, [scores.get(label) for scores in baselines.values()])
@@ -88,7 +88,7 @@ def _probed(name: str, run: Run, finding: Mapping[str, Any], images: Mapping[Id,
     own, shown = finding["settings"].get("split"), run.settings.get("split")
     elsewhere = [f"of {own}, where the scores of this report are of {shown}"] if own and shown and own != shown else []
     notes = [*elsewhere, *map(str, notes)]
-    return Probed(name, run.name, list(baselines), rows, cases, details, notes, absent)
+    return ProbeSection(name, run.name, list(baselines), rows, cases, details, notes, absent)
 
 
 def _flat(scores: Any, groups: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -106,7 +106,7 @@ def _told(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Studied:
+class StudySection:
     """A study: its name, its folder, and rows of a group's name and its score in each of the columns, None where it has
     none. `found` is all of its `metrics.json`, which a picture is drawn from."""
 
@@ -119,7 +119,7 @@ class Studied:
     found: Mapping[str, Any]
 
 
-def load_study(folder: str | Path) -> Studied | None:
+def load_study(folder: str | Path) -> StudySection | None:
     """Read the folder of a study; None where it is that of something else.
 
     Raises:
@@ -136,7 +136,7 @@ def load_study(folder: str | Path) -> Studied | None:
     columns = list(dict.fromkeys(column for scores in groups.values() for column in scores))
     rows = [(group, [scores.get(column) for column in columns]) for group, scores in groups.items()]
     notes = [str(note) for note in found.get("notes", ())]
-    return Studied(name, str(folder), columns, rows, notes, found["settings"], found)
+    return StudySection(name, str(folder), columns, rows, notes, found["settings"], found)
 
 
 def _scores(tree: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -147,7 +147,7 @@ def _scores(tree: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield from _scores(each, (*place, str(name)))
 
 
-def study_picture(study: Studied) -> Markup:
+def study_picture(study: StudySection) -> Markup:
     """What the study's own picture shows; nothing of a study that has none, or whose scores it cannot be drawn from."""
     draw = _PICTURES.get(study.name)
     try:

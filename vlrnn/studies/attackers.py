@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from vlrnn.metrics.statistics import Floats
-from vlrnn.nn.question_encoder import QuestionEncoder
+from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
 from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
 
@@ -55,8 +55,8 @@ class LSTMAttacker(Attacker):
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__()
-        self.reader = QuestionEncoder(LSTM(128), embedding=100, dropout=0.5).build(words)
-        self.score = nn.Linear(self.reader.width, 1)
+        self.reader = RecurrentQuestionEncoder(LSTM(128), embedding_dim=100, dropout=0.5).build(words)
+        self.score = nn.Linear(self.reader.output_dim, 1)
 
     def forward(self, tokens: Tensor) -> Tensor:
         logits: Tensor = self.score(self.reader(tokens))[:, 0]

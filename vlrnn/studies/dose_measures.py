@@ -34,7 +34,7 @@ def tempts(example: Example, shape: str) -> bool:
     return CAUSE in shapes and shape not in shapes and not scene.held_out
 
 
-def objects_told(caption: str, scene: Scene) -> float:
+def objects_in_caption(caption: str, scene: Scene) -> float:
     """How far the objects that a caption names, by colour and shape, are those that are there: F1, in 0..1. A model
     that has just begun to see is right about some of them long before all of a caption is."""
     named = Counter(pair for pair in pairwise(caption.split()) if pair[0] in COLOURS and pair[1] in SHAPES)
@@ -53,7 +53,7 @@ class Share(NamedTuple):
         return Share(self.value - other.value, self.samples - other.samples, min(self.n, other.n))
 
 
-class Measured(NamedTuple):
+class DoseMeasures(NamedTuple):
     """What S seeds did on I scenes: `hits` [S, I], whole ones or parts of them, of `chances` [I]."""
 
     hits: Floats
@@ -69,17 +69,17 @@ class Measured(NamedTuple):
         return Share(value, hits / np.maximum(sums[:, -1], 1), int(chances) * len(self.hits))
 
 
-def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[str, Measured]:
+def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[str, DoseMeasures]:
     """Captions of runs that differ in their seed: which kinds were made up, which captions are `right`, how far
     `objects` are (see `objects_told`), and how far they are in captions of somebody else's picture (`strangers`)."""
 
-    def over_scenes(part: str, chances: Sequence[bool], hits: Callable[[str, Example], float]) -> Measured:
+    def over_scenes(part: str, chances: Sequence[bool], hits: Callable[[str, Example], float]) -> DoseMeasures:
         said = [_texts(run / part) for run in runs]
         asked = list(zip(chances, scenes, strict=True))
         found = [[chance and hits(texts[scene.id], scene) for chance, scene in asked] for texts in said]
-        return Measured(np.array(found, float), np.array(chances, float))
+        return DoseMeasures(np.array(found, float), np.array(chances, float))
 
-    def made_up(shape: str) -> Measured:
+    def made_up(shape: str) -> DoseMeasures:
         chances = [tempts(scene, shape) for scene in scenes]
         return over_scenes("", chances, lambda text, _: shape in text.split())
 
@@ -87,7 +87,7 @@ def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[st
         return judge(text, scene_of(scene)).right
 
     def objects(text: str, scene: Example) -> float:
-        return objects_told(text, scene_of(scene))
+        return objects_in_caption(text, scene_of(scene))
 
     every = [True] * len(scenes)
     return {
@@ -98,16 +98,16 @@ def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[st
     }
 
 
-def measure_answers(runs: Sequence[Path], scenes: Sequence[Example], tests: Path) -> dict[str, Measured]:
+def measure_answers(runs: Sequence[Path], scenes: Sequence[Example], tests: Path) -> dict[str, DoseMeasures]:
     """As `measure_captions`, of answers; the poll in `tests` asks how many of a kind there are where there is none."""
     places = {scene.id: place for place, scene in enumerate(scenes)}
 
-    def over_scenes(part: str, examples: Sequence[Example], hits: Callable[[str, str], bool]) -> Measured:
+    def over_scenes(part: str, examples: Sequence[Example], hits: Callable[[str, str], bool]) -> DoseMeasures:
         """Of the answers to questions, how many are hits, by what was said and what is right."""
         of = [places[example.image_id] for example in examples]
         said = [_texts(run / part) for run in runs]
         found = [[hits(texts[each.id], each.answers[0]) for each in examples] for texts in said]
-        return Measured(
+        return DoseMeasures(
             np.stack([np.bincount(of, np.array(each, float), len(scenes)) for each in found]),
             np.bincount(of, minlength=len(scenes)).astype(float),
         )

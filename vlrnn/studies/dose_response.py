@@ -34,7 +34,7 @@ RECIPES = {"captioning": scene_recipes.captioning, "classifier_vqa": scene_recip
 
 
 @dataclass(frozen=True)
-class Plan:
+class DoseResponsePlan:
     """What is trained: every task at every bias with every seed. `train` and `test` are numbers of scenes; `epochs` are
     the captioner's, half a one by default: an attentive captioner that has learnt to see makes up nothing at any bias,
     and what a bias does to it shows while it still learns."""
@@ -58,7 +58,9 @@ class Plan:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
-def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000, overwrite: bool = False) -> Finding:
+def dose_response(
+    out: str | Path, plan: DoseResponsePlan, *, resamples: int = 1000, overwrite: bool = False
+) -> Finding:
     """Run it all into a folder. What is there of an earlier call with the same plan is not made again.
 
     Args:
@@ -92,7 +94,7 @@ def dose_response(out: str | Path, plan: Plan, *, resamples: int = 1000, overwri
     return _measure_all(out, plan, resamples)
 
 
-def _prepare(out: Path, plan: Plan, folders: Mapping[float, Path], cnn: Path) -> None:
+def _prepare(out: Path, plan: DoseResponsePlan, folders: Mapping[float, Path], cnn: Path) -> None:
     """Make the scenes and the CNN, as far as they are not there."""
     _make_scenes(folders[0.0], plan, 0.0)
     with two_processes() as pool:
@@ -106,13 +108,13 @@ def _prepare(out: Path, plan: Plan, folders: Mapping[float, Path], cnn: Path) ->
             job.result()
 
 
-def _make_scenes(folder: Path, plan: Plan, bias: float) -> None:
+def _make_scenes(folder: Path, plan: DoseResponsePlan, bias: float) -> None:
     if not (folder / "scenes" / "captions" / "dataset.json").exists():  # which is written last
         sizes: dict[str, Any] = {"train": plan.train, "val": 200, "test": 0}
         make_scenes(folder / "scenes", **sizes, seed=plan.seed, bias=bias, image_size=SIDE, workers=1 if bias else 2)
 
 
-def make_tests(folder: Path, plan: Plan) -> None:
+def make_tests(folder: Path, plan: DoseResponsePlan) -> None:
     """Balanced scenes; the same with somebody else's pictures; and the polls, which are made last."""
     if (folder / "polls" / "dataset.json").exists():
         return
@@ -149,7 +151,7 @@ def _polls(scene: Example) -> list[Example]:
     ]
 
 
-def _recipe(task: str, folder: Path, cnn: Path, plan: Plan, seed: int) -> Recipe:
+def _recipe(task: str, folder: Path, cnn: Path, plan: DoseResponsePlan, seed: int) -> Recipe:
     """That of the quickstart, the captioner's with the epochs of the plan."""
     recipe = RECIPES[task](folder, cnn, plan.seed + seed)
     if task == "captioning":
@@ -180,7 +182,7 @@ def _train_all(jobs: Sequence[tuple[Path, Recipe]], out: Path) -> None:
             run.result()
 
 
-def _measure_all(out: Path, plan: Plan, resamples: int) -> Finding:
+def _measure_all(out: Path, plan: DoseResponsePlan, resamples: int) -> Finding:
     scenes = list(open_split(out / "test" / "captions", "test"))
     resampler = Resampler(len(scenes), resamples, plan.seed)
     scores: dict[str, Any] = {}

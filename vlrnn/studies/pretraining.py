@@ -20,7 +20,7 @@ from vlrnn.data.images import open_image, pixels
 from vlrnn.data.records import open_split
 from vlrnn.data.synthetic.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene
 from vlrnn.files import replacing
-from vlrnn.nn.encoders.torchvision_cnn import CNNEncoder
+from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 
 _KINDS = (COLOURS, SHAPES, tuple(SIZES))
 _BATCH = 32
@@ -64,8 +64,8 @@ def pretrain(
     out: Path,
     *,
     name: str,
-    size: int,
-    regions_from: str,
+    image_size: int,
+    out_layer: str,
     first: str,
     epochs: int,
     lr: float = 3e-3,
@@ -75,7 +75,7 @@ def pretrain(
     Args:
         scenes: a prepared data set of scenes.
         out: the file.
-        name, size, regions_from: of the `CNNEncoder`.
+        name, image_size, out_layer: of the `TorchvisionEncoder`.
         first: its first block.
         epochs: over the training scenes.
         lr: the highest learning rate.
@@ -83,8 +83,8 @@ def pretrain(
     Returns:
         the share of the objects of the validation scenes whose colour, shape and size are all told right.
     """
-    encoder = CNNEncoder(name, size=size, regions_from=regions_from, trainable_from=first)
-    questions = Questions(encoder.width)
+    encoder = TorchvisionEncoder(name, image_size=image_size, out_layer=out_layer, finetune_from=first)
+    questions = Questions(encoder.feature_dim)
     images, answers = load_scenes(scenes, "train", encoder)
     parameters = [*encoder.parameters(), *questions.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2)
@@ -100,16 +100,16 @@ def pretrain(
     weights = {key: tensor.contiguous() for key, tensor in encoder.trunk.state_dict().items()}
     mean, std = (",".join(map(str, encoder.arguments[key])) for key in ("mean", "std"))
     with replacing(out, binary=True) as file:
-        file.write(save(weights, {"mean": mean, "std": std, "input_size": str(size)}))
+        file.write(save(weights, {"mean": mean, "std": std, "input_size": str(image_size)}))
     return _accuracy(encoder.eval(), questions, *load_scenes(scenes, "val", encoder))
 
 
-def load_scenes(folder: Path, split: str, encoder: CNNEncoder) -> tuple[Tensor, Answers]:
+def load_scenes(folder: Path, split: str, encoder: TorchvisionEncoder) -> tuple[Tensor, Answers]:
     """Pixels [S, 3, H, W] of a split's scenes, and the right answers."""
     images, answers = [], []
     for example in open_split(folder, split):
-        images.append(torch.from_numpy(pixels(open_image(folder / example.image), encoder.size)))
-        answers.append(_answers(Scene.from_dict((example.attributes or {})["scene"]), math.isqrt(encoder.count)))
+        images.append(torch.from_numpy(pixels(open_image(folder / example.image), encoder.image_size)))
+        answers.append(_answers(Scene.from_dict((example.attributes or {})["scene"]), math.isqrt(encoder.num_regions)))
     return torch.stack(images), Answers(*map(torch.stack, zip(*answers, strict=True)))
 
 
@@ -172,7 +172,7 @@ def _loss(told: Told, answers: Answers) -> Tensor:
 
 
 @torch.no_grad()
-def _accuracy(encoder: CNNEncoder, questions: Questions, images: Tensor, answers: Answers) -> float:
+def _accuracy(encoder: TorchvisionEncoder, questions: Questions, images: Tensor, answers: Answers) -> float:
     right = []
     for batch in torch.arange(len(images)).split(_BATCH):
         kinds = answers.kinds[batch]

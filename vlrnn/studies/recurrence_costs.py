@@ -97,7 +97,7 @@ class _Timed:
 
     def _step(self) -> None:
         loss = self.task.loss(self.batch)
-        (loss.total / loss.words).backward()
+        (loss.total / loss.count).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
 

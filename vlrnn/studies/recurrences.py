@@ -34,7 +34,7 @@ BESIDE = "causal-self-attention"
 
 
 @dataclass(frozen=True)
-class Plan:
+class RecurrencesPlan:
     """What is trained: the recipe of `configs`, a later one over those before it, and of `flags` over them, with each
     of the `cells` (see `vlrnn.nn.recurrent.spec`) in the place of the recipe's recurrences, with their width, and
     `seeds` times. The first cell is the one that others are held against."""
@@ -61,7 +61,7 @@ class Plan:
 
 
 def recurrences(
-    out: str | Path, plan: Plan, *, resamples: int = 1000, repeats: int = 5, overwrite: bool = False
+    out: str | Path, plan: RecurrencesPlan, *, resamples: int = 1000, repeats: int = 5, overwrite: bool = False
 ) -> Finding:
     """Run it all into a folder. Models that are there are not trained again, and one that was interrupted goes on.
 
@@ -97,7 +97,7 @@ def _run(out: Path, cell: str, seed: int) -> Path:
     return out / "runs" / f"{file_name(cell)}-seed-{seed}"
 
 
-def _seeds(plan: Plan) -> range:
+def _seeds(plan: RecurrencesPlan) -> range:
     return range(plan.seed, plan.seed + plan.seeds)
 
 
@@ -118,8 +118,8 @@ def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> di
     """A recipe over another, with a cell in all places, as wide as what it replaces."""
     found: dict[str, Any] = {}
     for place, told in places:
-        width = (told.get("init_args") or {}).get("width")
-        given = {} if width is None else {"width": width}
+        width = (told.get("init_args") or {}).get("hidden_size")
+        given = {} if width is None else {"hidden_size": width}
         if not named_cell(cell, 1, **given).causal and "question_encoder" not in place:
             raise UserError(f"{cell}: reads both ways, and cannot say anything word by word, as {'.'.join(place)} does")
         found = over(found, overlay(place, cell_part(cell, **given)))
@@ -129,14 +129,14 @@ def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> di
 # Training.
 
 
-def _train_all(jobs: Sequence[tuple[Path, dict[str, Any], int]], plan: Plan) -> None:
+def _train_all(jobs: Sequence[tuple[Path, dict[str, Any], int]], plan: RecurrencesPlan) -> None:
     with two_processes() as pool:
         runs = [pool.submit(train, run, plan, overlay, seed) for run, overlay, seed in jobs]
         for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
             run.result()
 
 
-def train(run: Path, plan: Plan, overlay: Mapping[str, Any], seed: int) -> None:
+def train(run: Path, plan: RecurrencesPlan, overlay: Mapping[str, Any], seed: int) -> None:
     """Train a cell, from its last checkpoint where it was interrupted, and score the best: on test, or on val, where
     the data set has no test."""
     run.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def train(run: Path, plan: Plan, overlay: Mapping[str, Any], seed: int) -> None:
 # What came of it.
 
 
-def _measure(out: Path, plan: Plan, timed: Mapping[str, Mapping[str, Any]], resamples: int) -> Finding:
+def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Mapping[str, Any]], resamples: int) -> Finding:
     folders = {cell: [_run(out, cell, seed) for seed in _seeds(plan)] for cell in plan.all_cells}
     runs = [load_run(folder) for each in folders.values() for folder in each]
     group, *others = group_runs(runs)
@@ -179,13 +179,13 @@ def _measure(out: Path, plan: Plan, timed: Mapping[str, Mapping[str, Any]], resa
     )
 
 
-def _settings(plan: Plan, group: Group) -> dict[str, Any]:
+def _settings(plan: RecurrencesPlan, group: Group) -> dict[str, Any]:
     data, split = group.runs[0].scored_on or ("", "")
     told = {"configs": list(plan.configs), "flags": list(plan.flags), "cells": list(plan.cells), "beside": BESIDE}
     return told | {"seeds": plan.seeds, "seed": plan.seed, "scored_on": data, "scored_split": split, "unit": group.unit}
 
 
-def _notes(group: Group, plan: Plan) -> list[str]:
+def _notes(group: Group, plan: RecurrencesPlan) -> list[str]:
     notes = []
     if group.runs[0].settings.get("split") == "val":
         notes.append("the data set has no test: scored on val, on which the checkpoints were chosen, too")

@@ -13,7 +13,7 @@ Recipe = dict[str, Any]
 SIDE = 64
 """Pixels of a scene's side."""
 
-CNN: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "size": SIDE, "regions_from": "stage2"}
+CNN: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "image_size": SIDE, "out_layer": "stage2"}
 """The encoder: a grid of 8 x 8 regions, 116 wide."""
 
 
@@ -22,18 +22,18 @@ def captioning(folder: Path, cnn: Path, seed: int) -> Recipe:
     decoder = _part(
         "nn.ShowAttendTell",
         recurrence=_lstm(),
-        attention=_part("nn.DotAttention", width=64),
-        embedding=64,
-        region_width=64,
-        frequencies=4,
-        query_word=True,
+        attention=_part("nn.DotAttention", attention_dim=64),
+        embedding_dim=64,
+        region_dim=64,
+        position_frequencies=4,
+        attend_with_word=True,
         dropout=0.1,
     )
     model = _part(
         "tasks.Captioner",
         encoder=_encoder(cnn),
         decoder=decoder,
-        decoding={"max_new_tokens": 40, "min_new_tokens": 1},
+        generation={"max_new_tokens": 40, "min_new_tokens": 1},
         optimization={"lr": 1e-2},
     )
     data = {"batch_size": 32, "captions_per_image": 2, "max_length": 40}
@@ -45,7 +45,7 @@ def classifier_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
     model = _part(
         "tasks.ClassifierVQA",
         **_understanding(cnn),
-        loss=_part("training.MajorityAnswer"),
+        objective=_part("training.MajorityCrossEntropy"),
         optimization={"lr": 4e-3},
     )
     return _recipe(folder, seed, "vqa", model, {"batch_size": 16}, epochs=1)
@@ -56,7 +56,7 @@ def generative_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
     model = _part(
         "tasks.GenerativeVQA",
         **_understanding(cnn),
-        decoder=_part("nn.ShowAndTell", recurrence=_lstm(), embedding=64, dropout=0.0),
+        decoder=_part("nn.ShowAndTell", recurrence=_lstm(), embedding_dim=64, dropout=0.0),
         optimization={"lr": 4e-3},
     )
     return _recipe(folder, seed, "vqa", model, {"batch_size": 16}, epochs=1)
@@ -65,7 +65,7 @@ def generative_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
 def without_image(recipe: Recipe) -> Recipe:
     """The same recipe blind: it is what the language alone gives away."""
     blind: Recipe = json.loads(json.dumps(recipe))
-    blind["model"]["init_args"]["encoder"] = _part("nn.NoImage")
+    blind["model"]["init_args"]["encoder"] = _part("nn.BlindEncoder")
     return blind
 
 
@@ -73,25 +73,25 @@ def _understanding(cnn: Path) -> Recipe:
     """What both heads share: how a question is read, what it looks at, and how the two come together."""
     return {
         "encoder": _encoder(cnn),
-        "question_encoder": _part("nn.QuestionEncoder", recurrence=_lstm(), embedding=64, norm=True),
-        "look": _part(
-            "nn.Glimpses",
-            attention=_part("nn.SoftAttention", width=64),
-            count=2,
-            region_width=128,
-            frequencies=4,
-            pooled=True,
+        "question_encoder": _part("nn.RecurrentQuestionEncoder", recurrence=_lstm(), embedding_dim=64, layer_norm=True),
+        "image_pooling": _part(
+            "nn.QuestionGuidedAttention",
+            attention=_part("nn.SoftAttention", attention_dim=64),
+            num_glimpses=2,
+            region_dim=128,
+            position_frequencies=4,
+            add_mean_pool=True,
         ),
-        "fusion": _part("nn.LowRankBilinear", width=256, rank=512),
+        "fusion": _part("nn.MLB", output_dim=256, rank=512),
     }
 
 
 def _encoder(cnn: Path) -> Recipe:
-    return _part("nn.CNNEncoder", **CNN, weights=str(cnn))
+    return _part("nn.TorchvisionEncoder", **CNN, weights=str(cnn))
 
 
 def _lstm() -> Recipe:
-    return _part("nn.LSTM", width=128)
+    return _part("nn.LSTM", hidden_size=128)
 
 
 def _part(path: str, **arguments: Any) -> Recipe:

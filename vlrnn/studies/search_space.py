@@ -4,20 +4,24 @@
 `KEY=A,B,C` a choice.
 """
 
+import io
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import yaml
 
 from vlrnn.errors import UserError
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.spec import cell_part, split_cells
+from vlrnn.training.cli import run_recipe
 from vlrnn.training.recipes import Place, over, overlay
 
 Plain = int | float | bool | str | None
@@ -74,7 +78,7 @@ def read_space(told: Sequence[str], recipe: Mapping[str, Any]) -> Space:
 
     Args:
         told: `KEY=VALUES`, see above. `class_path` and `init_args` may be left out of a key, as in flags.
-        recipe: all keys that there are, see `vlrnn.training.cli.whole_recipe`.
+        recipe: all keys that there are, see `whole_recipe`.
 
     Raises:
         UserError: the recipe has no such key, it stands there twice, or its values cannot be read.
@@ -132,9 +136,9 @@ def _read_part(name: str, values: str, held: Mapping[str, Any]) -> Choice:
         classes = [each for each in values.split(",") if each]
         return _choice(name, classes, {each: {"class_path": each} for each in classes})
     cells = split_cells(values)
-    width = held.get("init_args", {}).get("width")
+    width = held.get("init_args", {}).get("hidden_size")
     return _choice(
-        name, cells, {cell: cell_part(cell, **({} if width is None else {"width": width})) for cell in cells}
+        name, cells, {cell: cell_part(cell, **({} if width is None else {"hidden_size": width})) for cell in cells}
     )
 
 
@@ -256,3 +260,16 @@ def _trial(tried: Tried, distributions: Mapping[str, Any]) -> Any:
     if score is None or score != score:
         state, score = TrialState.RUNNING if score is None else TrialState.PRUNED, None
     return create_trial(state=state, value=score, params=dict(tried.settings), distributions=dict(distributions))
+
+
+def whole_recipe(arguments: Sequence[str]) -> dict[str, Any]:
+    """All keys of the recipe that `vlrnn fit` would run with these arguments, what it leaves to the defaults with them;
+    every part by its `class_path` and `init_args`.
+
+    Raises:
+        UserError: an unknown key, or a value that does not fit.
+    """
+    told = io.StringIO()
+    with redirect_stdout(told), suppress(SystemExit):  # which is how printing a recipe ends
+        run_recipe("fit", [*arguments, "--print_config"])
+    return yaml.safe_load(told.getvalue())

@@ -34,8 +34,9 @@ from vlrnn.studies.search_space import (
     read_space,
     recipe_of,
     short_names,
+    whole_recipe,
 )
-from vlrnn.training.cli import find_task, run_recipe, whole_recipe
+from vlrnn.training.cli import find_task, run_recipe
 from vlrnn.training.recipes import merged
 
 _TOGETHER = 2
@@ -44,7 +45,7 @@ what is proposed must not hang on how fast a machine is."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What is tried: the recipe of `configs`, a later one over those before it, and of `flags` over them, and over all
     the settings of `keys` (see `vlrnn.studies.search_space`), of `trials` proposals of the `sampler`. All trials
     have the same seed."""
@@ -78,7 +79,7 @@ class _Sweep(NamedTuple):
     """What all trials have in common: where and what is tried, and how the best is told."""
 
     out: Path
-    plan: Plan
+    plan: SweepPlan
     space: Space
     score: str
     best: Literal["max", "min"]
@@ -92,7 +93,7 @@ class _Sweep(NamedTuple):
         return self.out / "runs" / f"trial-{number:03d}"
 
 
-def sweep(out: str | Path, plan: Plan, *, overwrite: bool = False) -> Finding:
+def sweep(out: str | Path, plan: SweepPlan, *, overwrite: bool = False) -> Finding:
     """Run it all into a folder. Trials that are there are not run again, one that was interrupted goes on, and more of
     them may be asked for later: they are those that would have come if all had been asked for at once.
 
@@ -114,11 +115,11 @@ def sweep(out: str | Path, plan: Plan, *, overwrite: bool = False) -> Finding:
     told = {"keys": list(plan.keys), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
     keep_plan(Path(out), {"recipe": merged(plan.configs), **told}, overwrite=overwrite)
     task = find_task(recipe["model"]["class_path"])
-    the = _Sweep(Path(out), plan, space, task.headline, task.best)
+    the = _Sweep(Path(out), plan, space, task.monitor, task.mode)
     return _found(the, list(track(_run_all(the), "sweep", total=the.last, unit="trials")))
 
 
-def _configs(plan: Plan) -> list[str]:
+def _configs(plan: SweepPlan) -> list[str]:
     return [word for each in plan.configs for word in ("--config", each)]
 
 
@@ -159,7 +160,7 @@ def _begin(the: _Sweep, done: Sequence[Trial], together: Sequence[int]) -> dict[
     return waiting
 
 
-def attempt(run: Path, plan: Plan, score: str, overlay: Mapping[str, Any]) -> None:
+def attempt(run: Path, plan: SweepPlan, score: str, overlay: Mapping[str, Any]) -> None:
     """Run a trial, from its last checkpoint where it was interrupted, and note in its `trial.json` what became of it:
     it is done, and `metrics.json` has the score of its best checkpoint on val, or it failed."""
     path = run / "trial.yaml"

@@ -6,13 +6,13 @@ Recipes and checkpoints name a class by this package: `vlrnn.tasks.Captioner`.
 from vlrnn.lazy_names import lazy_names
 
 _MODULES = {
+    "AnswerSelection": "vqa",
     "Captioner": "captioning",
-    "Choosing": "vqa",
     "ClassifierVQA": "classifier_vqa",
     "GenerativeVQA": "generative_vqa",
     "LanguageModel": "language_model",
     "PriorVQA": "vqa",
-    "QuestionAnswering": "vqa",
+    "VQATask": "vqa",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

@@ -13,21 +13,21 @@ import torch
 from vlrnn.data.batches import Batch
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.generation.generate import (
-    Distributions,
     GeneratedSequence,
+    TokenDistributions,
     as_prediction,
     attention_maps,
     distributions,
     generate,
 )
-from vlrnn.generation.search import Decoding
+from vlrnn.generation.search import GenerationConfig
 from vlrnn.metrics import CaptionScorer
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.module import Task
 from vlrnn.training.objectives.base import Loss
-from vlrnn.training.objectives.cross_entropy import WordLoss
+from vlrnn.training.objectives.cross_entropy import CrossEntropy
 from vlrnn.training.optimization import Optimization
 
 
@@ -38,63 +38,65 @@ class Captioner(Task):
         vocabulary: the words.
         encoder: sees.
         decoder: speaks; it is built here, for this vocabulary and encoder.
-        decoding: how sentences are searched for in validation and test.
-        loss: what training minimises.
+        generation: how sentences are searched for in validation and test.
+        objective: what training minimises.
         optimization: how.
     """
 
-    headline = "CIDEr"
-    does = "captions (vlrnn caption)"
+    monitor = "CIDEr"
+    summary = "captions (vlrnn caption)"
 
     def __init__(
         self,
         vocabulary: Vocabulary,
         encoder: Encoder,
         decoder: Decoder,
-        decoding: Decoding = Decoding(),  # noqa: B008 (frozen, as the next two)
-        loss: WordLoss = WordLoss(),  # noqa: B008
+        generation: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen, as the next two)
+        objective: CrossEntropy = CrossEntropy(),  # noqa: B008
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
         super().__init__(encoder, optimization)
         self.vocabulary = vocabulary
-        self.decoder = decoder.build(len(vocabulary), encoder.width)
-        self.decoding = decoding
-        self.word_loss = loss
+        self.decoder = decoder.build(len(vocabulary), encoder.feature_dim)
+        self.generation = generation
+        self.word_loss = objective
         self._scorers: dict[tuple[Id, ...], CaptionScorer] = {}
 
     def loss(self, batch: Batch) -> Loss:
-        memory = self.decoder.prepare(self.see(batch))
-        output = self.decoder(batch.tokens[:, :-1], memory, batch.image_of)
+        memory = self.decoder.prepare(self.encode_images(batch))
+        output = self.decoder(batch.tokens[:, :-1], memory, batch.image_index)
         return self.word_loss(self.decoder, output, batch.tokens[:, 1:])
 
     def generate(
-        self, context: Context, decoding: Decoding, generator: torch.Generator | None = None
+        self, context: Context, decoding: GenerationConfig, generator: torch.Generator | None = None
     ) -> list[list[GeneratedSequence]]:
         """Captions of B images, the best first: B lists of up to `decoding.num_return_sequences`."""
         return generate(self.decoder, self.vocabulary, context, decoding, generator=generator)
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        settings = self.decoding.describe()
+        settings = self.generation.describe()
         return [
             as_prediction(example.id, example.image_id, sentences, settings)
-            for example, sentences in zip(batch.examples, self.generate(self.see(batch), self.decoding), strict=True)
+            for example, sentences in zip(
+                batch.examples, self.generate(self.encode_images(batch), self.generation), strict=True
+            )
         ]
 
-    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
-        return distributions(self.decoder, self.vocabulary, self.see(batch), said)
+    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> TokenDistributions:
+        return distributions(self.decoder, self.vocabulary, self.encode_images(batch), said)
 
     def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
-        return attention_maps(self.decoder, self.vocabulary, self.see(batch), said)
+        return attention_maps(self.decoder, self.vocabulary, self.encode_images(batch), said)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         """BLEU-1..4, ROUGE-L and CIDEr-D of the generated captions, as strings, against the raw references; nothing for
         a split that has none."""
         if not any(example.captions for example in examples.values()):
-            settings = {"n": len(examples), "not_computed": "the split has no captions", **self.decoding.describe()}
+            settings = {"n": len(examples), "not_computed": "the split has no captions", **self.generation.describe()}
             return {"scores": {}, "settings": settings}
         key = tuple(examples)
         if key not in self._scorers:  # references are tokenized and counted once for a split
             references = {id: example.captions for id, example in examples.items()}
             self._scorers[key] = CaptionScorer(references, tokenizer=self.vocabulary.tokenizer)
         scores = self._scorers[key].score({id: prediction.text for id, prediction in predictions.items()})
-        return {"scores": scores.with_intervals(), "settings": {**scores.settings, **self.decoding.describe()}}
+        return {"scores": scores.with_intervals(), "settings": {**scores.settings, **self.generation.describe()}}

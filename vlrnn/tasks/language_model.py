@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from vlrnn.data.records import Example, Id, Prediction
-from vlrnn.data.text_datamodule import PASSAGE, TextBatch, TextStream
+from vlrnn.data.text_datamodule import PASSAGE, TextBatch, TextDataModule
 from vlrnn.generation.generate import GeneratedSequence, search_step, to_sequences
-from vlrnn.generation.search import Decoding, search
+from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.metrics.perplexity import score_text
 from vlrnn.metrics.statistics import Ratio, Resampler, ratios
 from vlrnn.nn.batching import Tree, leaves, map_tree
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
-from vlrnn.nn.encoders.blind import NoImage
-from vlrnn.text.lm_tokenizers import Units
+from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.text.lm_tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from vlrnn.training.module import Task
 from vlrnn.training.objectives.base import Loss
@@ -34,34 +34,34 @@ class LanguageModel(Task):
 
     Args:
         vocabulary: the units that train has.
-        units: what they are, and how a text is cut into them.
+        tokenizer: what they are, and how a text is cut into them.
         decoder: hears, and scores what comes next; it is built here, for this vocabulary.
-        decoding: how texts are gone on with, in validation and test.
-        continued: of so many passages, the first, validation and test also show what the model would have said in their
-            place.
+        generation: how texts are gone on with, in validation and test.
+        sample_passages: of so many passages, the first, validation and test also show what the model would have said in
+            their place.
         optimization: how parameters are moved.
     """
 
-    headline = "bits_per_character"
-    best = "min"
-    data = TextStream
-    does = "goes on with texts (vlrnn continue)"
+    monitor = "bits_per_character"
+    mode = "min"
+    data_class = TextDataModule
+    summary = "goes on with texts (vlrnn continue)"
 
     def __init__(
         self,
         vocabulary: Vocabulary,
-        units: Units,
+        tokenizer: LMTokenizer,
         decoder: RecurrentLanguageModel,
-        decoding: Decoding = Decoding(),  # noqa: B008 (frozen, as the next)
-        continued: int = 8,
+        generation: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen, as the next)
+        sample_passages: int = 8,
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
-        super().__init__(NoImage(), optimization)
+        super().__init__(BlindEncoder(), optimization)
         self.vocabulary = vocabulary
-        self.units = units
+        self.tokenizer = tokenizer
         self.decoder = decoder.build(len(vocabulary))
-        self.decoding = decoding
-        self.continued = continued
+        self.generation = generation
+        self.sample_passages = sample_passages
         self._learnt: Tree = None  # the state behind the last window of training
         self._scored: Tree = None  # and of what is scored, which may come amidst it
 
@@ -73,7 +73,7 @@ class LanguageModel(Task):
         return Loss(-log_probs.sum(), log_probs.new_full((), log_probs.numel()))
 
     def _state(self, batch: TextBatch, carried: Tree) -> Tree:
-        if batch.begins or carried is None:
+        if batch.is_start or carried is None:
             return self._first_state(len(batch.tokens))
         return map_tree(lambda leaf: leaf.to(self.device), carried)
 
@@ -106,24 +106,24 @@ class LanguageModel(Task):
         their place: the `alternatives`."""
         before = self._state(batch, self._scored)
         log_probs, self._scored = self.decoder.log_probs(batch.tokens, before)
-        instead = self.trainer.state.fn != "fit" and len(self._predictions) < self.continued
+        instead = self.trainer.state.fn != "fit" and len(self._predictions) < self.sample_passages
         found = []
         for row, (example, likely) in enumerate(zip(batch.examples, log_probs.tolist(), strict=True)):
             (text,) = example.captions
             said: list[GeneratedSequence] = []
             if instead:
                 state = map_tree(lambda leaf: leaf[row : row + 1], before)  # noqa: B023 (called at once)
-                said = self.go_on(batch.tokens[row : row + 1, :1], state, self.decoding)
+                said = self.continue_text(batch.tokens[row : row + 1, :1], state, self.generation)
             found.append(
                 Prediction(
                     id=example.id,
                     image_id=example.image_id,
                     text=text,
-                    tokens=tuple(self.units.split(text)),
+                    tokens=tuple(self.tokenizer.split(text)),
                     log_probs=tuple(likely),
                     score=sum(likely) / len(likely),
                     alternatives=tuple({"text": each.text, "score": each.score} for each in said),
-                    settings=self.decoding.describe() if instead else {},
+                    settings=self.generation.describe() if instead else {},
                 )
             )
         return found
@@ -136,26 +136,26 @@ class LanguageModel(Task):
         unseen = Ratio(torch.tensor(strange).numpy(), torch.tensor([len(each.tokens) for each in passages]).numpy())
         scores = score_text(passages) | ratios({"unseen": unseen}, Resampler(len(passages)))
         settings = {
-            "units": self.units.name,
-            "intervals": f"over passages of {PASSAGE} {self.units.name}",
-            **self.decoding.describe(),
+            "units": self.tokenizer.name,
+            "intervals": f"over passages of {PASSAGE} {self.tokenizer.name}",
+            **self.generation.describe(),
         }
         return {"scores": scores, "settings": settings}
 
     # Going on.
 
     @torch.no_grad()
-    def hear(self, text: str) -> tuple[Tensor, Tree]:
+    def advance_state(self, text: str) -> tuple[Tensor, Tree]:
         """Read the beginning of a text: its last unit [1, 1], `<bos>` if there is none, and the state before it."""
-        tokens = torch.tensor([[BOS, *self.vocabulary.encode(self.units.split(text))]], device=self.device)
+        tokens = torch.tensor([[BOS, *self.vocabulary.encode(self.tokenizer.split(text))]], device=self.device)
         state = self._first_state(1)
         if tokens.shape[1] > 1:
             _, state = self.decoder.hidden_states(tokens[:, :-1], state)
         return tokens[:, -1:], state
 
     @torch.no_grad()
-    def go_on(
-        self, last: Tensor, state: Tree, decoding: Decoding, generator: torch.Generator | None = None
+    def continue_text(
+        self, last: Tensor, state: Tree, decoding: GenerationConfig, generator: torch.Generator | None = None
     ) -> list[GeneratedSequence]:
         """What might come next, the best first, up to `decoding.num_return_sequences`.
 

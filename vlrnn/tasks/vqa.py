@@ -11,24 +11,24 @@ from torch import Tensor
 from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example, Id, Prediction, open_split
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import Distributions
+from vlrnn.generation.generate import TokenDistributions
 from vlrnn.metrics.vqa import score_answers
 from vlrnn.nn.encoders.base import Encoder
-from vlrnn.nn.encoders.blind import NoImage
+from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.progress import say
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet, worth
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_score
 from vlrnn.text.vocabulary import Vocabulary
-from vlrnn.text.vqa_normalization import canonical
+from vlrnn.text.vqa_normalization import canonical_answer
 from vlrnn.training.module import Task
 from vlrnn.training.optimization import Optimization
 
 Parts = TypeVar("Parts")
 
-_TOLD = 5
+_TOP_N = 5
 """How many answers a prediction names, the likeliest."""
 
 
-class QuestionAnswering(Task):
+class VQATask(Task):
     """A task that answers questions about images, in whatever way.
 
     Args:
@@ -38,11 +38,11 @@ class QuestionAnswering(Task):
         optimization: moves the parameters.
     """
 
-    headline = "overall"
-    does = "answers questions (vlrnn ask)"
+    monitor = "overall"
+    summary = "answers questions (vlrnn ask)"
 
     def __init__(
-        self, vocabulary: Vocabulary, answers: AnswerSet, encoder: Encoder, optimization: Optimization
+        self, vocabulary: Vocabulary, answers: AnswerVocabulary, encoder: Encoder, optimization: Optimization
     ) -> None:
         super().__init__(encoder, optimization)
         self.vocabulary = vocabulary
@@ -52,8 +52,8 @@ class QuestionAnswering(Task):
         """The accuracy, in percent, of always giving the best answer of the set."""
         reached = []
         for example in examples:
-            counts = self.answers.counts(map(canonical, example.answers))
-            reached.append(max((worth(count, len(example.answers)) for count in counts.values()), default=0.0))
+            counts = self.answers.counts(map(canonical_answer, example.answers))
+            reached.append(max((soft_score(count, len(example.answers)) for count in counts.values()), default=0.0))
         return 100 * sum(reached) / max(1, len(reached))
 
     @rank_zero_only
@@ -76,7 +76,7 @@ class QuestionAnswering(Task):
         return score_answers({id: prediction.text for id, prediction in predictions.items()}, examples)
 
 
-class Choosing(QuestionAnswering):
+class AnswerSelection(VQATask):
     """A task that gives the likeliest of its answers."""
 
     @property
@@ -90,32 +90,32 @@ class Choosing(QuestionAnswering):
         raise NotImplementedError
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        return choose(batch.examples, self.probabilities(batch), self.answers, {"score": self.score_name})
+        return top_answers(batch.examples, self.probabilities(batch), self.answers, {"score": self.score_name})
 
-    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
+    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> TokenDistributions:
         """Of the answers, as shares of the sum of their probabilities."""
         probabilities = self.probabilities(batch)
         # Far below zero a sigmoid is 0, which has no logarithm.
         log_shares = probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log().log_softmax(-1)[:, None]
-        return Distributions(log_shares, torch.ones_like(log_shares[..., 0], dtype=torch.bool))
+        return TokenDistributions(log_shares, torch.ones_like(log_shares[..., 0], dtype=torch.bool))
 
 
-def alike(parts: Parts, members: int) -> list[Parts]:
+def copies(parts: Parts, members: int) -> list[Parts]:
     """The parts of each of so many members of a model, to be built: they differ in the random numbers of that alone.
 
     Raises:
         UserError: there is no member.
     """
     if members < 1:
-        raise UserError(f"model: members must be at least 1, not {members}")
+        raise UserError(f"model: num_members must be at least 1, not {members}")
     return [parts, *(deepcopy(parts) for _ in range(members - 1))]
 
 
-def choose(
-    examples: Sequence[Example], probabilities: Tensor, answers: AnswerSet, settings: Mapping[str, Any]
+def top_answers(
+    examples: Sequence[Example], probabilities: Tensor, answers: AnswerVocabulary, settings: Mapping[str, Any]
 ) -> list[Prediction]:
     """The likeliest of A answers to M questions, by their probabilities [M, A], and the next best as alternatives."""
-    best = probabilities.topk(min(_TOLD, len(answers)))
+    best = probabilities.topk(min(_TOP_N, len(answers)))
     predictions = []
     for example, scores, ids in zip(examples, best.values.tolist(), best.indices.tolist(), strict=True):
         told = [(answers.answers[id], score) for id, score in zip(ids, scores, strict=True)]
@@ -127,7 +127,7 @@ def choose(
     return predictions
 
 
-class Shares:
+class PriorTable:
     """A prior as numbers: how often each of A answers is right for the questions of a type.
 
     Args:
@@ -135,7 +135,7 @@ class Shares:
         answers: the closed set; others are left out, and a type none of whose answers is in the set is as all types.
     """
 
-    def __init__(self, prior: AnswerPrior, answers: AnswerSet) -> None:
+    def __init__(self, prior: AnswerPrior, answers: AnswerVocabulary) -> None:
         self._rows = {question_type: row for row, question_type in enumerate(prior.counts, 1)}
         counts = torch.tensor(
             [[each.get(answer, 0) for answer in answers.answers] for each in (prior.overall, *prior.counts.values())],
@@ -149,7 +149,7 @@ class Shares:
         return self._table[[self._rows.get(each or "", 0) for each in question_types]]
 
 
-class PriorVQA(Choosing):
+class PriorVQA(AnswerSelection):
     """Gives the answer that was right most often in training. It has nothing to learn: `fit` counts, and keeps the
     counts.
 
@@ -161,9 +161,11 @@ class PriorVQA(Choosing):
             question without a type, as one that `vlrnn ask` is given, is as all questions.
     """
 
-    def __init__(self, vocabulary: Vocabulary, answers: AnswerSet, prior: AnswerPrior, per_type: bool = False) -> None:
-        super().__init__(vocabulary, answers, NoImage(), Optimization())
-        self.shares = Shares(prior, answers)
+    def __init__(
+        self, vocabulary: Vocabulary, answers: AnswerVocabulary, prior: AnswerPrior, per_type: bool = False
+    ) -> None:
+        super().__init__(vocabulary, answers, BlindEncoder(), Optimization())
+        self.shares = PriorTable(prior, answers)
         self.per_type = per_type
 
     @property

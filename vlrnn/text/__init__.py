@@ -7,11 +7,11 @@ from vlrnn.lazy_names import lazy_names
 
 _MODULES = {
     "AnswerPrior": "answer_vocabulary",
-    "AnswerSet": "answer_vocabulary",
-    "Characters": "lm_tokenizers",
-    "Units": "lm_tokenizers",
+    "AnswerVocabulary": "answer_vocabulary",
+    "CharTokenizer": "lm_tokenizers",
+    "LMTokenizer": "lm_tokenizers",
     "Vocabulary": "vocabulary",
-    "Words": "lm_tokenizers",
+    "WordTokenizer": "lm_tokenizers",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

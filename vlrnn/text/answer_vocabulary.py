@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 
 
-class AnswerSet(Part):
+class AnswerVocabulary(Configurable):
     """Answers in the order of their ids.
 
     Args:
@@ -26,7 +26,7 @@ class AnswerSet(Part):
             raise UserError(f"the set of answers holds {twice!r} twice")
 
     @classmethod
-    def choose(cls, counts: Mapping[str, int], most: int | None = None, min_count: int = 1) -> "AnswerSet":
+    def choose(cls, counts: Mapping[str, int], most: int | None = None, min_count: int = 1) -> "AnswerVocabulary":
         """The answers that are right for at least `min_count` questions, and of them the `most` frequent; alphabetical
         among equals, so that the same questions give the same ids."""
         kept = [answer for answer, count in counts.items() if count >= min_count]
@@ -47,7 +47,7 @@ class AnswerSet(Part):
         return {self._ids[answer]: count for answer, count in Counter(answers).items() if answer in self._ids}
 
 
-class AnswerPrior(Part):
+class AnswerPrior(Configurable):
     """What the questions of the training split give away without an image: how often each answer is right for those of
     each type.
 
@@ -76,7 +76,7 @@ def majority(answers: Sequence[str]) -> str:
     return max(counts, key=counts.__getitem__)
 
 
-def worth(count: int, annotators: int) -> float:
+def soft_score(count: int, annotators: int) -> float:
     """The accuracy, in 0..1, of an answer that `count` of so many annotators gave: min(1, those who agree / 3), the
     mean over the sets that leave one annotator out (Antol et al. 2015); of a single one's, whether it is the same."""
     if annotators == 1:

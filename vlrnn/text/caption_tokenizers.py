@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from vlrnn.errors import UserError
-from vlrnn.text.lm_tokenizers import Characters
+from vlrnn.text.lm_tokenizers import CharTokenizer
 from vlrnn.text.ptb_tokenizer import TOKENIZER_NAME, detokenize, tokenize, tokenize_all
 
 
@@ -59,7 +59,7 @@ class CaptionCharTokenizer(CaptionTokenizer):
     description = "characters (lower case; without spaces and punctuation)"
 
     def tokenize(self, text: str) -> list[str]:
-        return list(Characters().split(unicodedata.normalize("NFC", " ".join(text.split()))))
+        return list(CharTokenizer().split(unicodedata.normalize("NFC", " ".join(text.split()))))
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         return "".join(tokens)

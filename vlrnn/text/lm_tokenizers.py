@@ -4,12 +4,12 @@ nothing: joined again, they are the text. Knows no ids."""
 import re
 from collections.abc import Sequence
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 
 _WORD = re.compile(r" ?\w+(?:['’]\w+)*| ?[^\w\s]|\s")
 
 
-class Units(Part):
+class LMTokenizer(Configurable):
     """The interface.
 
     Law: `"".join(units.split(text)) == text`.
@@ -23,7 +23,7 @@ class Units(Part):
         raise NotImplementedError
 
 
-class Characters(Units):
+class CharTokenizer(LMTokenizer):
     """Every character is one."""
 
     name = "characters"
@@ -32,7 +32,7 @@ class Characters(Units):
         return text
 
 
-class Words(Units):
+class WordTokenizer(LMTokenizer):
     """Words and punctuation marks, each with the space before it, if there is one; and each other white space: ` dog`,
     `.`, a line break."""
 

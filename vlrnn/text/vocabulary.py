@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.text.caption_tokenizers import caption_tokenizer
@@ -13,7 +13,7 @@ PAD, BOS, EOS, UNK = range(4)
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 
-class Vocabulary(Part):
+class Vocabulary(Configurable):
     """Words in the order of their ids, behind the four special tokens `<pad>` 0, `<bos>` 1, `<eos>` 2, `<unk>` 3.
 
     Args:

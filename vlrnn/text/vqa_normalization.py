@@ -36,7 +36,7 @@ _WORDS = {
 
 
 @lru_cache(maxsize=1 << 16)
-def normalise(answer: str) -> str:
+def normalize_answer(answer: str) -> str:
     """An answer as the official evaluation compares it: without punctuation, then in lower case, with number words as
     digits, without articles, and with the apostrophes of contractions."""
     words = (_WORDS.get(word, word) for word in without_punctuation(clean(answer)).lower().split())
@@ -63,18 +63,18 @@ def without_punctuation(text: str) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def canonical(answer: str) -> str:
+def canonical_answer(answer: str) -> str:
     """An answer as models learn it: normalised, the things of a set (`chair, table`) each by itself."""
-    return ", ".join(filter(None, map(normalise, answer.split(", "))))
+    return ", ".join(filter(None, map(normalize_answer, answer.split(", "))))
 
 
-def spell(answer: str, tokenizer: CaptionTokenizer = WORDS) -> list[str]:
+def answer_to_tokens(answer: str, tokenizer: CaptionTokenizer = WORDS) -> list[str]:
     """The words of an answer as a decoder says it: those of captions, and `,` between the things of a set."""
     first, *others = map(tokenizer.tokenize, answer.split(", "))
     return first + [word for other in others if other for word in (",", *other)]
 
 
-def read(words: Sequence[str], tokenizer: CaptionTokenizer = WORDS) -> str:
+def tokens_to_answer(words: Sequence[str], tokenizer: CaptionTokenizer = WORDS) -> str:
     """The answer that words spell."""
     things = [list(run) for comma, run in groupby(words, ",".__eq__) if not comma]
     return ", ".join(map(tokenizer.detokenize, things))
@@ -95,7 +95,7 @@ def official_2021(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[st
     """The evaluation since 2021: all are normalised, unless all annotators wrote the same; then none is."""
     cleaned = list(map(clean, answers))
     if len(set(cleaned)) > 1:
-        return normalise(answer), list(map(normalise, cleaned))
+        return normalize_answer(answer), list(map(normalize_answer, cleaned))
     return clean(answer), cleaned
 
 
@@ -103,14 +103,14 @@ def official_2017(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[st
     """The evaluation before 2021: the model's answer is always normalised; of the annotators' only the punctuation is,
     unless all of them wrote the same. So `2 dogs` and `two dogs` differ, whoever wrote which."""
     if len(set(answers)) > 1:
-        return normalise(answer), list(map(without_punctuation, answers))
-    return normalise(answer), answers
+        return normalize_answer(answer), list(map(without_punctuation, answers))
+    return normalize_answer(answer), answers
 
 
 def normalized(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[str]]:
     """No official evaluation: all are normalised, also where a single annotator answered, or all wrote the same, so
     that `red.` is `red` in every data set."""
-    return normalise(clean(answer)), [normalise(clean(each)) for each in answers]
+    return normalize_answer(clean(answer)), [normalize_answer(clean(each)) for each in answers]
 
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -6,19 +6,19 @@ Recipes and checkpoints name a class by this package: `vlrnn.training.Optimizati
 from vlrnn.lazy_names import lazy_names
 
 _MODULES = {
-    "AnswerLoss": "objectives.answers",
+    "AnswerObjective": "objectives.answers",
     "BiasProduct": "objectives.debiasing",
+    "CrossEntropy": "objectives.cross_entropy",
     "Debiased": "objectives.debiasing",
     "LearnedMixin": "objectives.debiasing",
-    "LogitLoss": "objectives.answers",
-    "MajorityAnswer": "objectives.answers",
+    "LogitObjective": "objectives.answers",
+    "MajorityCrossEntropy": "objectives.answers",
     "Optimization": "optimization",
     "RUBi": "objectives.debiasing",
     "Reweighting": "objectives.debiasing",
-    "SampledAnswer": "objectives.answers",
-    "SoftAnswers": "objectives.answers",
+    "SampledCrossEntropy": "objectives.answers",
+    "SoftScores": "objectives.answers",
     "Task": "module",
-    "WordLoss": "objectives.cross_entropy",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

@@ -25,14 +25,14 @@ from vlrnn.progress import Lines
 from vlrnn.terminal import print_line
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.training.recipes import plain_recipe
-from vlrnn.training.resuming import Checkpoints
+from vlrnn.training.resuming import RecipeCheckpoint
 from vlrnn.training.run_log import RunLog
 
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 """Ctrl-C, and what clusters send that want a machine back."""
 
 
-class LastWord(Callback):
+class GracefulInterrupt(Callback):
     """Ends a run that is interrupted between two steps, keeps what it has learnt, and says how to go on.
 
     Left to itself, Ctrl-C would strike anywhere: in the middle of a step, of writing a file, of a validation that
@@ -55,13 +55,13 @@ class LastWord(Callback):
             return  # clusters repeat themselves
         self._asked = True
         for each in trainer.checkpoint_callbacks:
-            if isinstance(each, Checkpoints):
+            if isinstance(each, RecipeCheckpoint):
                 each.ask_to_end()
         print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.is_global_zero:
-            ours = (each for each in trainer.checkpoint_callbacks if isinstance(each, Checkpoints))
+            ours = (each for each in trainer.checkpoint_callbacks if isinstance(each, RecipeCheckpoint))
             if path := getattr(next(ours, None), "last_model_path", ""):
                 config = Path(trainer.default_root_dir) / "config.yaml"
                 print_line(f"interrupted; what was learnt is in {path}", file=sys.stderr)
@@ -73,7 +73,7 @@ class LastWord(Callback):
         self._before = {}
 
 
-class PlainCheckpoints(TorchCheckpointIO):
+class SafeCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints whole, and reads them without unpickling anything, whatever the Trainer asks for."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], *_: Any, **__: Any) -> None:

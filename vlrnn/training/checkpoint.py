@@ -26,7 +26,7 @@ from torch.nn.modules.module import (
 )
 
 import vlrnn
-from vlrnn.config import Part, check_plain, classes_of, describe, public_path, rebuild
+from vlrnn.config import Configurable, check_plain, classes_of, from_config, public_path, to_config
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
 from vlrnn.nn.weights import check_archive, check_weights, digest, outlines
@@ -51,7 +51,7 @@ predictor = Predictor(from_pretrained("user/name", Task))
 """
 
 AnyTask = TypeVar("AnyTask", bound=Task)
-AnyPart = TypeVar("AnyPart", bound=Part)
+AnyPart = TypeVar("AnyPart", bound=Configurable)
 
 
 def save_pretrained(task: Task, folder: str | Path) -> None:
@@ -61,7 +61,7 @@ def save_pretrained(task: Task, folder: str | Path) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.state_dict().items()}
     with replacing(folder / "model.safetensors", binary=True) as file:
         file.write(_in_order(save(weights, metadata={"format": "pt", "digest": digest(weights)})))
-    write_json(folder / "config.json", {"format": FORMAT, "task": describe(task)})
+    write_json(folder / "config.json", {"format": FORMAT, "task": to_config(task)})
     if not (folder / "README.md").exists():
         kind = type(task).__name__
         with replacing(folder / "README.md") as file:
@@ -124,7 +124,7 @@ def load_task(path: str | Path, expected: type[AnyTask], trust: Sequence[str] = 
     checkpoint = read_checkpoint(path)
     description, weights = checkpoint["vlrnn"]["task"], checkpoint["state_dict"]
     _refuse_other_sizes(description, weights, expected, path, checked_trust(trust))
-    task = rebuild(description, expected, str(path), trust)
+    task = from_config(description, expected, str(path), trust)
     task.load_state_dict(weights)
     return task.eval()
 
@@ -138,7 +138,7 @@ def _refuse_other_sizes(
     """Refuse a description that the weights are not of, before any memory is asked for: it is built once without any
     (on torch's meta device), and of no more parts than the file has weights for."""
     with torch.device("meta"), _at_most(len(weights) + _SPARE):
-        outline = rebuild(description, expected, str(path), trust)
+        outline = from_config(description, expected, str(path), trust)
     wanted, found = outlines(outline.state_dict()), outlines(weights)
     for name in {**wanted, **found}:
         if wanted.get(name) != found.get(name):
@@ -176,10 +176,10 @@ def note_trust(task: Task) -> None:
     Raises:
         UserError: its description does not build it again, as where a type hint does not name the base of a part.
     """
-    description = describe(task)
+    description = to_config(task)
     if foreign := list(filter(is_foreign, classes_of(description))):
         with torch.device("meta"), torch.random.fork_rng([]):
-            rebuild(description, type(task), "a checkpoint of this model", foreign)
+            from_config(description, type(task), "a checkpoint of this model", foreign)
     if needed := needed_trust(foreign):
         flags = " ".join(f"--trust {package}" for package in needed)
         note(f"the model has classes outside vlrnn: commands that load its checkpoints need {flags}")
@@ -204,7 +204,7 @@ def load_part(
     description = _read(path)["vlrnn"]["task"]
     refuse_other_task(public_path(task), description.get("class"))
     part = description["arguments"].get(name)
-    return None if part is None else rebuild(part, expected, str(path), trust)
+    return None if part is None else from_config(part, expected, str(path), trust)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -6,37 +6,43 @@ a flag.
 """
 
 import argparse
-import io
 import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.text_datamodule import TextStream
+from vlrnn.data.text_datamodule import TextDataModule
 from vlrnn.errors import UserError
 from vlrnn.progress import is_told
-from vlrnn.tasks.vqa import QuestionAnswering
+from vlrnn.tasks.vqa import VQATask
 from vlrnn.terminal import print_line
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerSet
-from vlrnn.text.lm_tokenizers import Units
+from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
+from vlrnn.text.lm_tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import Vocabulary
-from vlrnn.training.callbacks import Bar, LastWord, PlainCheckpoints, ProgressLines, RunConfig, cluster, loggers
+from vlrnn.training.callbacks import (
+    Bar,
+    GracefulInterrupt,
+    ProgressLines,
+    RunConfig,
+    SafeCheckpointIO,
+    cluster,
+    loggers,
+)
 from vlrnn.training.checkpoint import AnyPart, load_part, note_trust
-from vlrnn.training.error_messages import as_told
+from vlrnn.training.error_messages import to_user_error
 from vlrnn.training.initial_weights import add_init_from, checked_init_from, init_from
 from vlrnn.training.module import Task
 from vlrnn.training.recipes import data_class, find_task, import_named, plain_recipe, read_recipes
-from vlrnn.training.resuming import Checkpoints
+from vlrnn.training.resuming import RecipeCheckpoint
 from vlrnn.training.run_start import NothingToDo, RunStart, checkpoint_of, starting_point
 from vlrnn.training.trainer_options import refuse_options, watch_score
 from vlrnn.trust import add_trust, checked_trust
@@ -77,11 +83,11 @@ class RecipeCLI(LightningCLI):
         add_trust(parser, argparse.SUPPRESS)
         parser.link_arguments("overfit", "data.overfit")
         parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
-        parser.link_arguments("data", "model.init_args.units", self._units, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.tokenizer", self._units, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.prior", self._prior, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.max_answer_length", self._answer_length, apply_on="instantiate")
-        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.add_lightning_class_args(RecipeCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
             {
@@ -100,7 +106,7 @@ class RecipeCLI(LightningCLI):
         """A part of the checkpoint that is scored."""
         return load_part(self.config[self.subcommand]["ckpt_path"], self._task, name, expected, self._trust)
 
-    def _vocabulary(self, data: VisionLanguageData | TextStream) -> Vocabulary:
+    def _vocabulary(self, data: VisionLanguageData | TextDataModule) -> Vocabulary:
         """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
         self._check_kind(data)
         if self.subcommand in ("validate", "test"):
@@ -108,45 +114,45 @@ class RecipeCLI(LightningCLI):
             data.vocabulary = known or data.vocabulary
         return data.vocabulary
 
-    def _units(self, data: VisionLanguageData | TextStream) -> Units | None:
+    def _units(self, data: VisionLanguageData | TextDataModule) -> LMTokenizer | None:
         """What a running text is read in; of a checkpoint that is scored its own."""
-        if not isinstance(data, TextStream):
+        if not isinstance(data, TextDataModule):
             return None
         if self.subcommand in ("validate", "test"):
-            known = self._known("units", Units)
-            data.units = known or data.units
-        return data.units
+            known = self._known("tokenizer", LMTokenizer)
+            data.tokenizer = known or data.tokenizer
+        return data.tokenizer
 
-    def _check_kind(self, data: VisionLanguageData | TextStream) -> None:
-        answers = issubclass(self._task, QuestionAnswering)
+    def _check_kind(self, data: VisionLanguageData | TextDataModule) -> None:
+        answers = issubclass(self._task, VQATask)
         if answers != data.asks:
             wants, holds = ("questions", "captions") if answers else ("captions", "questions")
             raise UserError(f"{data.root}: holds {holds}, where {self._task.__name__} is for {wants}")
 
-    def _answers(self, data: VisionLanguageData | TextStream) -> AnswerSet | None:
+    def _answers(self, data: VisionLanguageData | TextDataModule) -> AnswerVocabulary | None:
         """The answers of the training split that a classifier chooses from; of a checkpoint that is scored its own."""
-        if isinstance(data, TextStream) or not data.asks:
+        if isinstance(data, TextDataModule) or not data.asks:
             return None
         if self.subcommand in ("validate", "test"):
-            return self._known("answers", AnswerSet)
+            return self._known("answers", AnswerVocabulary)
         return data.answers
 
-    def _prior(self, data: VisionLanguageData | TextStream) -> AnswerPrior | None:
+    def _prior(self, data: VisionLanguageData | TextDataModule) -> AnswerPrior | None:
         """How often which answer is right in the training split; of a checkpoint that is scored its own, if it has
         any."""
-        if isinstance(data, TextStream) or not data.asks:
+        if isinstance(data, TextDataModule) or not data.asks:
             return None
         if self.subcommand in ("validate", "test"):
             return self._known("prior", AnswerPrior)
         return data.prior
 
-    def _answer_length(self, data: VisionLanguageData | TextStream) -> int | None:
+    def _answer_length(self, data: VisionLanguageData | TextDataModule) -> int | None:
         """How far a decoder learns answers."""
-        return None if isinstance(data, TextStream) else data.max_answer_length
+        return None if isinstance(data, TextDataModule) else data.max_answer_length
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
-        callbacks = [*([self._start] if self._start else []), *(settings["callbacks"] or []), LastWord()]
+        callbacks = [*([self._start] if self._start else []), *(settings["callbacks"] or []), GracefulInterrupt()]
         own_bar = any(isinstance(each, ProgressBar) for each in callbacks)
         if settings["enable_progress_bar"] is not False and not own_bar:
             bar = is_told() and sys.stderr.isatty()
@@ -157,7 +163,7 @@ class RecipeCLI(LightningCLI):
         elif settings["logger"] is not False:
             kwargs["logger"] = loggers(settings["default_root_dir"], settings["logger"])
             callbacks.append(LearningRateMonitor())
-        plugins = [*(settings["plugins"] or []), PlainCheckpoints()]
+        plugins = [*(settings["plugins"] or []), SafeCheckpointIO()]
         plugins += cluster(plugins)
         return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, **kwargs)
 
@@ -169,7 +175,7 @@ class RecipeCLI(LightningCLI):
 
     def before_fit(self) -> None:
         for callback in self.trainer.checkpoint_callbacks:
-            if isinstance(callback, Checkpoints):
+            if isinstance(callback, RecipeCheckpoint):
                 callback.begin_here()
         if self._start:
             self._start.hold(self.trainer)
@@ -184,7 +190,7 @@ class RecipeCLI(LightningCLI):
         self._trust += checked_trust(settings.pop("trust", []))
         refuse_options(settings["trainer"])
         for callback in ("checkpoint", "early_stopping"):
-            watch_score(callback, settings[callback], f"val/{self._task.headline}", self._task.best)
+            watch_score(callback, settings[callback], f"val/{self._task.monitor}", self._task.mode)
         run = Path(settings["trainer"]["default_root_dir"])
         if self.subcommand == "fit":
             self._begin(run, settings)
@@ -282,7 +288,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
             raise KeyboardInterrupt from None
         raise
     except Exception as fault:
-        told = as_told(fault, __name__)
+        told = to_user_error(fault, __name__)
         if told is fault:
             raise
         raise told from None
@@ -290,16 +296,3 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         if not isinstance(cli.datamodule, VisionLanguageData):
             raise UserError(f"{cli.datamodule.root}: a text, of which nothing is to be encoded ahead of training")
         cli.datamodule.make_cache(cli.model.encoder, cli.datamodule.splits, cli.trainer.strategy.root_device)
-
-
-def whole_recipe(arguments: Sequence[str]) -> dict[str, Any]:
-    """All keys of the recipe that `vlrnn fit` would run with these arguments, what it leaves to the defaults with them;
-    every part by its `class_path` and `init_args`.
-
-    Raises:
-        UserError: an unknown key, or a value that does not fit.
-    """
-    told = io.StringIO()
-    with redirect_stdout(told), suppress(SystemExit):  # which is how printing a recipe ends
-        run_recipe("fit", [*arguments, "--print_config"])
-    return yaml.safe_load(told.getvalue())

@@ -7,10 +7,10 @@ from typing import Any
 
 from vlrnn.errors import UserError
 
-_PARTS = ("vocabulary", "units", "answers", "encoder", "question_encoder", "look", "fusion", "decoder")
+_PARTS = ("vocabulary", "tokenizer", "answers", "encoder", "question_encoder", "image_pooling", "fusion", "decoder")
 """What weights are of: of other optimizers, losses and ways of searching there may be."""
 
-_FREE = ("trainable_from", "finetune_from", "path")
+_FREE = ("finetune_from", "path")
 """Arguments of an encoder that may differ: which blocks are trained, and where files of regions are."""
 
 _MEND = "give the config.yaml of its run"

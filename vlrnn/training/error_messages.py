@@ -28,7 +28,7 @@ _RESTORERS = {f"vlrnn.training.{name}" for name in ("optimization", "resuming", 
 """Modules of ours that are told, too, what a checkpoint holds beside weights."""
 
 
-def as_told(fault: Exception, caller: str) -> Exception:
+def to_user_error(fault: Exception, caller: str) -> Exception:
     """What to tell: our own word, where one lies within; else that of those who are told what a recipe says, and cannot
     do with it, in one line. A fault that passed through other code of ours than the module `caller`, or of the user's,
     stays what it is."""

@@ -12,16 +12,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vlrnn.config import Part, classes_of, describe, rebuild
+from vlrnn.config import Configurable, classes_of, from_config, to_config
 from vlrnn.errors import UserError
 from vlrnn.files import regular_file
 from vlrnn.progress import note
-from vlrnn.text.answer_vocabulary import AnswerSet
+from vlrnn.text.answer_vocabulary import AnswerVocabulary
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.training.module import Task
 
-_LISTS: dict[str, tuple[type[Part], str]] = {"vocabulary": (Vocabulary, "words"), "answers": (AnswerSet, "answers")}
+_LISTS: dict[str, tuple[type[Configurable], str]] = {
+    "vocabulary": (Vocabulary, "words"),
+    "answers": (AnswerVocabulary, "answers"),
+}
 """Part of a task that lists what weights have rows for -> its base, and the argument and attribute that is the list."""
 
 _ANOTHER = "\0another"
@@ -85,7 +88,7 @@ def init_from(task: Task, path: str | Path, trust: Sequence[str] = ()) -> None:
     shared = {}
     for part, (base, argument) in _LISTS.items():
         if described.get(part) is not None and hasattr(task, part):
-            other = rebuild(described[part], base, str(path), trust)
+            other = from_config(described[part], base, str(path), trust)
             shared[part] = _shared(getattr(getattr(task, part), argument), getattr(other, argument))
     own = task.state_dict()  # whose tensors are the task's own
     dimensions = _listed_dimensions(task, own)
@@ -110,14 +113,14 @@ def _shared(own: Sequence[str], other: Sequence[str]) -> _Shared:
 def _listed_dimensions(task: Task, own: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Weight -> the part that lists what it has places for, and in which dimensions: those that are longer in a model
     with one more word, or answer, which is built without any memory (on torch's meta device)."""
-    description, found = describe(task), {}
+    description, found = to_config(task), {}
     for part, (_, argument) in _LISTS.items():
         if not hasattr(task, part):
             continue
         longer = deepcopy(description)
         longer["arguments"][part]["arguments"][argument].append(_ANOTHER)
         with torch.device("meta"), torch.random.fork_rng([]):
-            outline = rebuild(longer, type(task), "--init_from", list(classes_of(description))).state_dict()
+            outline = from_config(longer, type(task), "--init_from", list(classes_of(description))).state_dict()
         for name in own.keys() & outline.keys():
             sizes = zip(own[name].shape, outline[name].shape, strict=True)
             if places := tuple(place for place, (size, more) in enumerate(sizes) if size != more):

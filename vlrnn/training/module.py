@@ -14,12 +14,12 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vlrnn.config import Part, describe
+from vlrnn.config import Configurable, to_config
 from vlrnn.data.batches import Batch
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import Distributions
+from vlrnn.generation.generate import TokenDistributions
 from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.nn.weights import digest, outlines
 from vlrnn.progress import note
@@ -36,7 +36,7 @@ FORMAT = 2
 """The version of the description that checkpoints carry."""
 
 
-class Task(Part, pl.LightningModule):
+class Task(Configurable, pl.LightningModule):
     """The interface of tasks, and their common course: train on summed losses; predict; score what all processes
     predicted.
 
@@ -60,16 +60,16 @@ class Task(Part, pl.LightningModule):
 
     # What a task says of itself.
 
-    headline: str
+    monitor: str
     """The score by which checkpoints are compared."""
 
-    best: Literal["max", "min"] = "max"
+    mode: Literal["max", "min"] = "max"
     """Whether the best of its scores is the highest or the lowest."""
 
-    data: type[pl.LightningDataModule] = VisionLanguageData
+    data_class: type[pl.LightningDataModule] = VisionLanguageData
     """What it learns from."""
 
-    does: str
+    summary: str
     """What it does when it is asked, and by which command: `captions (vlrnn caption)`."""
 
     def loss(self, batch: Batch) -> Loss:
@@ -80,7 +80,7 @@ class Task(Part, pl.LightningModule):
         """Predictions for a batch's examples."""
         raise NotImplementedError
 
-    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> Distributions:
+    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> TokenDistributions:
         """What it could have said instead, at every place of predictions for a batch's examples, its own or others,
         given what the batch shows."""
         raise NotImplementedError
@@ -96,14 +96,14 @@ class Task(Part, pl.LightningModule):
 
     # Images.
 
-    def see(self, batch: Batch) -> Context:
+    def encode_images(self, batch: Batch) -> Context:
         """The context [B, ...] of a batch, from its pixels or from cached regions."""
         if batch.regions is not None:
             return self.encoder.context(batch.regions)
         assert batch.images is not None
         return self.encoder(batch.images)
 
-    def seen(self, batch: Batch) -> Batch:
+    def with_features(self, batch: Batch) -> Batch:
         """The batch with its images encoded, so that what is asked of it next need not do so again."""
         if batch.images is None:
             return batch
@@ -146,9 +146,9 @@ class Task(Part, pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.loss(batch)
         if batch.repeated:
-            loss = Loss(loss.total * 0, loss.words * 0)
+            loss = Loss(loss.total * 0, loss.count * 0)
         self._guard.watch(self.global_step, [each.id for each in batch.examples], loss.total, self)
-        self._since_step = self._since_step.to(self.device) + torch.stack([loss.total.detach(), loss.words])
+        self._since_step = self._since_step.to(self.device) + torch.stack([loss.total.detach(), loss.count])
         return loss.total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -199,13 +199,13 @@ class Task(Part, pl.LightningModule):
             raise UserError(f"{place}two examples of a split have the id {example.id!r}; give each one of its own")
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        batch = self.seen(batch)
+        batch = self.with_features(batch)
         self._collect(batch)
         loss = self.loss(batch)
-        self._validation = self._validation + torch.stack([loss.total, loss.words]).cpu()
+        self._validation = self._validation + torch.stack([loss.total, loss.count]).cpu()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        self._collect(self.seen(batch))
+        self._collect(self.with_features(batch))
 
     def on_validation_epoch_end(self) -> None:
         total, words = self._over_processes(self._validation.float().to(self.device))
@@ -273,7 +273,7 @@ class Task(Part, pl.LightningModule):
             value = score.get("value") if isinstance(score, dict) else score
             if value is not None:  # those of parts of the questions stand in the results alone
                 # Every process has computed the same; the mean over them is that.
-                self.log(f"{split}/{name}", value, prog_bar=name == self.headline, sync_dist=True, batch_size=1)
+                self.log(f"{split}/{name}", value, prog_bar=name == self.monitor, sync_dist=True, batch_size=1)
 
     # Checkpoints carry all that is needed to build the task again; see vlrnn.training.checkpoint.
 
@@ -281,11 +281,11 @@ class Task(Part, pl.LightningModule):
         self._guard.check(self.global_step, self)  # nothing that has diverged is kept
         checkpoint["epoch_loss"] = self._add_latest()
         saved = digest(checkpoint["state_dict"])  # which may not be ours: callbacks have put averaged weights there
-        checkpoint["vlrnn"] = {"format": FORMAT, "task": describe(self), "digest": saved}
+        checkpoint["vlrnn"] = {"format": FORMAT, "task": to_config(self), "digest": saved}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model, or of other words, before they are filled in."""
-        ours, theirs = describe(self), checkpoint["vlrnn"]["task"]
+        ours, theirs = to_config(self), checkpoint["vlrnn"]["task"]
         refuse_other_task(ours["class"], theirs.get("class"))
         refuse_other_parts(ours["arguments"], theirs["arguments"])
         expected, found = outlines(self.state_dict()), outlines(checkpoint["state_dict"])

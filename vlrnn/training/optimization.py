@@ -9,13 +9,13 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
 
 
 @dataclass(frozen=True)
-class Optimization(Part):
+class Optimization(Configurable):
     """AdamW (Loshchilov and Hutter 2019) whose learning rate rises linearly and falls along a cosine to zero at the
     last step.
 
@@ -23,20 +23,20 @@ class Optimization(Part):
         lr: the highest learning rate.
         encoder_lr: that of the encoder's blocks that learn, if any.
         weight_decay: of matrices; biases, gains and embeddings are left alone.
-        warmup: the share of all steps in which the rate rises.
+        warmup_fraction: the share of all steps in which the rate rises.
     """
 
     lr: float = 1e-3
     encoder_lr: float = 1e-5
     weight_decay: float = 1e-4
-    warmup: float = 0.05
+    warmup_fraction: float = 0.05
 
     def __post_init__(self) -> None:
         for name, value in self.arguments.items():
             if not 0 <= value < math.inf:
                 raise UserError(f"optimization.{name} must be a number that is not negative, not {value}")
-        if self.warmup > 1:
-            raise UserError(f"optimization.warmup is a share of the steps, at most 1, not {self.warmup}")
+        if self.warmup_fraction > 1:
+            raise UserError(f"optimization.warmup_fraction must be at most 1, not {self.warmup_fraction}")
 
     def optimizer(self, task: pl.LightningModule, encoder: Encoder) -> Optimizer:
         """The optimizer of all parameters that learn, which moves them in one fused kernel."""
@@ -65,7 +65,7 @@ class Optimization(Part):
 
     def schedule(self, optimizer: Optimizer, steps: int) -> LambdaLR:
         """The learning rate over so many steps."""
-        warm = max(1, round(self.warmup * steps))
+        warm = max(1, round(self.warmup_fraction * steps))
 
         def factor(step: int) -> float:
             if step < warm:

@@ -16,6 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from vlrnn.config import public_path
 from vlrnn.errors import UserError
 from vlrnn.training.module import Task
+from vlrnn.training.renamed import refuse_old_names
 from vlrnn.trust import import_class, is_foreign
 from vlrnn.yaml_text import check_yaml, read_yaml
 
@@ -41,6 +42,7 @@ def read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
             recipe = read_yaml(value)
             if not isinstance(recipe, dict):
                 raise UserError(f"{value}: not a recipe: expected keys and values")
+            refuse_old_names(recipe, value)
             recipes.append(recipe)
     return recipes
 
@@ -101,9 +103,9 @@ def data_class(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> t
     named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
     named += [value for name, value in flags(arguments) if name in ("--model", "--model.class_path")]
     try:
-        return find_task(next(path for path in reversed(named) if path)).data
+        return find_task(next(path for path in reversed(named) if path)).data_class
     except (StopIteration, ImportError, AttributeError, ValueError):
-        return Task.data
+        return Task.data_class
 
 
 _UNWRITTEN = "Unable to serialize instance"  # what jsonargparse puts in the place of such a value

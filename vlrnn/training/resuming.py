@@ -19,7 +19,7 @@ from vlrnn.training.run_log import RunLog
 _SPARING = 50  # steps from one look at what GPUs agree on to the next: each time the processor waits for them
 
 
-class Checkpoints(ModelCheckpoint):
+class RecipeCheckpoint(ModelCheckpoint):
     """Lightning's `best.ckpt`, of the highest score in validation, and `last.ckpt`, from which training goes on.
 
     Lightning's own points to go on from lie within a step, ahead of what is logged of it, and behind random numbers

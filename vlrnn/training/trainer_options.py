@@ -55,7 +55,7 @@ _CALLBACKS: dict[type, str] = {
     callbacks.GradientAccumulationScheduler: (
         "the schedule of the learning rate needs one number for the whole run: --trainer.accumulate_grad_batches"
     ),
-    callbacks.BaseFinetuning: "--model.init_args.encoder.init_args.trainable_from says which blocks of a CNN learn",
+    callbacks.BaseFinetuning: "--model.init_args.encoder.init_args.finetune_from says which blocks of a CNN learn",
     callbacks.ModelPruning: "no checkpoint holds pruned weights such that they can be loaded",
     callbacks.OnExceptionCheckpoint: "a run that ends by a fault leaves last.ckpt; --ckpt_path last goes on from it",
     callbacks.BasePredictionWriter: "vlrnn has no predict; test writes the predictions",

@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.report.cell_plots import save_dropout
     from vlrnn.report.drawing import picture_file
-    from vlrnn.studies.cells.dropout import Plan, dropout
+    from vlrnn.studies.cells.dropout import DropoutPlan, dropout
 
     if arguments.picture:
         picture_file(arguments.picture)
     chosen = {name: getattr(arguments, name) for name in ("rates", "cell", "steps", "width", "draws")}
-    finding = dropout(Plan(**chosen), resamples=arguments.resamples, seed=arguments.seed)
+    finding = dropout(DropoutPlan(**chosen), resamples=arguments.resamples, seed=arguments.seed)
     if arguments.picture:
         save_dropout(arguments.picture, finding.details)
         print_line(f"drawn: {arguments.picture}")

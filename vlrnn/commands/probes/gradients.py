@@ -35,12 +35,12 @@ def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.nn.recurrent.spec import split_cells
     from vlrnn.report.cell_plots import save_flow
     from vlrnn.report.drawing import picture_file
-    from vlrnn.studies.cells.gradients import Plan, gradients
+    from vlrnn.studies.cells.gradients import GradientsPlan, gradients
 
     if arguments.picture:
         picture_file(arguments.picture)
     numbers = {name: getattr(arguments, name) for name in ("radii", "layers", "steps", "width", "scale", "draws")}
-    plan = Plan(split_cells(arguments.cells), **numbers)
+    plan = GradientsPlan(split_cells(arguments.cells), **numbers)
     finding = gradients(plan, resamples=arguments.resamples, seed=arguments.seed)
     if arguments.picture:
         save_flow(arguments.picture, finding.details["curves"])

@@ -35,12 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.report.cell_plots import save_scales
     from vlrnn.report.drawing import picture_file
-    from vlrnn.studies.cells.initialisation import Plan, initialisation
+    from vlrnn.studies.cells.initialisation import InitialisationPlan, initialisation
 
     if arguments.picture:
         picture_file(arguments.picture)
     names = ("initialisations", "nonlinearities", "depth", "width", "std", "draws", "learning_steps")
-    plan = Plan(**{name: getattr(arguments, name) for name in names})
+    plan = InitialisationPlan(**{name: getattr(arguments, name) for name in names})
     finding = initialisation(plan, resamples=arguments.resamples, seed=arguments.seed)
     if arguments.picture:
         save_scales(arguments.picture, finding.details)

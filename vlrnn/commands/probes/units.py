@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> Finding:
 
 def _find(arguments: argparse.Namespace) -> Finding:
     from vlrnn.inference.predictor import Predictor
-    from vlrnn.probes.model.activations import hear_captions, hear_text
+    from vlrnn.probes.model.activations import record_captions, record_text
     from vlrnn.probes.model.hidden_units import hidden_units
     from vlrnn.probes.object_mentions import PhraseTable, object_names, phrases
     from vlrnn.probes.text_properties import PROPERTIES, noun_table, properties
@@ -71,9 +71,9 @@ def _find(arguments: argparse.Namespace) -> Finding:
     nouns = noun_table(arguments.nouns, names)
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if arguments.data:
-        heard = hear_captions(predictor, arguments.data, arguments.split, arguments.limit, arguments.cache)
+        heard = record_captions(predictor, arguments.data, arguments.split, arguments.limit, arguments.cache)
     else:
-        heard = hear_text(predictor, arguments.text, arguments.limit)
+        heard = record_text(predictor, arguments.text, arguments.limit)
     return hidden_units(
         heard,
         properties(

@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.report.study_plots import save_dose_response
-    from vlrnn.studies.dose_response import Plan, dose_response
+    from vlrnn.studies.dose_response import DoseResponsePlan, dose_response
 
-    plan = Plan(
+    plan = DoseResponsePlan(
         tuple(arguments.biases),
         arguments.seeds,
         arguments.train,

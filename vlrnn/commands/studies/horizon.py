@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.nn.recurrent.spec import split_cells
     from vlrnn.report.cell_plots import save_horizon
-    from vlrnn.studies.cells.horizon import Plan, horizon
+    from vlrnn.studies.cells.horizon import HorizonPlan, horizon
 
     names = ("tasks", "lengths", "seeds", "steps", "rows", "width", "lr", "seed")
-    plan = Plan(**{name: getattr(arguments, name) for name in names})
+    plan = HorizonPlan(**{name: getattr(arguments, name) for name in names})
     more = {"resamples": arguments.resamples, "overwrite": arguments.overwrite}
     finding = horizon(arguments.out, split_cells(arguments.cells), plan, **more)
     picture = arguments.out / "horizon.png"

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=CELLS,
         metavar="NAME,...",
         help="recurrences, as wide as the recipe's, the first being the one that others are held against; behind a "
-        "colon settings, residual-stack:cell=mamba,layers=3 (%(default)s)",
+        "colon settings, residual-stack:recurrence=mamba,num_layers=3 (%(default)s)",
     )
     parser.add_argument("--seeds", type=int, default=1, help="models of each (%(default)s)")
     parser.add_argument("flags", nargs="*", metavar="-- --KEY VALUE", help="of the recipe, as vlrnn fit takes them")
@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.nn.recurrent.spec import split_cells
     from vlrnn.report.study_plots import save_recurrences, write_table
-    from vlrnn.studies.recurrences import Plan, recurrences
+    from vlrnn.studies.recurrences import RecurrencesPlan, recurrences
 
     cells = split_cells(arguments.cells)
-    plan = Plan(arguments.config, cells, arguments.seeds, arguments.flags, arguments.seed)
+    plan = RecurrencesPlan(arguments.config, cells, arguments.seeds, arguments.flags, arguments.seed)
     finding = recurrences(arguments.out, plan, resamples=arguments.resamples, overwrite=arguments.overwrite)
     save_recurrences(arguments.out / "recurrences.png", finding.scores, finding.settings)
     write_table(arguments.out / "recurrences.csv", finding.scores, finding.details["seeds"])

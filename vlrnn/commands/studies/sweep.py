@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Finding:
     from vlrnn.report.study_plots import save_sweep, write_trials
-    from vlrnn.studies.sweep import Plan, sweep
+    from vlrnn.studies.sweep import SweepPlan, sweep
 
     given = {name: getattr(arguments, name) for name in ("trials", "flags", "sampler", "seed")}
-    finding = sweep(arguments.out, Plan(arguments.config, arguments.key, **given), overwrite=arguments.overwrite)
+    finding = sweep(arguments.out, SweepPlan(arguments.config, arguments.key, **given), overwrite=arguments.overwrite)
     save_sweep(arguments.out / "sweep.png", finding.details, finding.settings)
     write_trials(arguments.out / "sweep.csv", finding.details, finding.settings)
     print_line(f"drawn: {arguments.out / 'sweep.png'}; as a table: {arguments.out / 'sweep.csv'}")

@@ -17,7 +17,7 @@ SPLIT_NAMES = {
 _NAMED = 5  # how many of the dropped are told by name
 
 
-class Dropped:
+class SkipReport:
     """What was left out of a data set, by reason."""
 
     def __init__(self) -> None:

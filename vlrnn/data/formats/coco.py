@@ -11,7 +11,7 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
-from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
@@ -93,7 +93,7 @@ def _kind(id: Id) -> str:
     return "a text" if isinstance(id, str) else "a number"
 
 
-def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped: Dropped) -> list[Example]:
+def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped: SkipReport) -> list[Example]:
     """The examples of one captions file.
 
     Args:
@@ -118,7 +118,9 @@ def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped
     return [_example(told, seen, image, image_folder, dropped) for image in told.imgs.values()]
 
 
-def _example(told: COCO, seen: COCO | None, image: Mapping[str, Any], image_folder: str, dropped: Dropped) -> Example:
+def _example(
+    told: COCO, seen: COCO | None, image: Mapping[str, Any], image_folder: str, dropped: SkipReport
+) -> Example:
     id = image["id"]
     objects = None
     if seen and id in seen.imgs:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.base import SkipReport
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
-from vlrnn.text.vqa_normalization import normalise
+from vlrnn.text.vqa_normalization import normalize_answer
 
 _NAME = re.compile(r"\bimage\d+\b")
 _WHERE = re.compile(r"\s*\b(?:in|on)\s+(?:(?:the|this)\s+)?image\d+\b")
@@ -19,7 +19,9 @@ _COUNT = re.compile(r"how many\b")
 _COLOUR = re.compile(r"(?:\S+ ){1,3}colou?rs?\b")
 
 
-def read_daquar(path: Path, split: str, images: Sequence[Path], listed: Path | None, dropped: Dropped) -> list[Example]:
+def read_daquar(
+    path: Path, split: str, images: Sequence[Path], listed: Path | None, dropped: SkipReport
+) -> list[Example]:
     """The examples of one file of questions, in its order.
 
     The id is the split and the number of the pair. An answer is one text, normalised as those of VQA (`garbage_bin` is
@@ -60,7 +62,7 @@ def read_daquar(path: Path, split: str, images: Sequence[Path], listed: Path | N
                 image_id=image,
                 image=files.get(image, f"{image}.jpg"),
                 question=text,
-                answers=(", ".join(sorted({*filter(None, map(normalise, answer.split(",")))})),),
+                answers=(", ".join(sorted({*filter(None, map(normalize_answer, answer.split(",")))})),),
                 question_type=question_type(text),
             )
         )

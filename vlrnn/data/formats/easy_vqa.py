@@ -3,13 +3,13 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.base import SkipReport
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
 
 
-def read_easy_vqa(source: Path, split: str, answers: Collection[str], dropped: Dropped) -> list[Example]:
+def read_easy_vqa(source: Path, split: str, answers: Collection[str], dropped: SkipReport) -> list[Example]:
     """The examples of one split, in the order of its file. Ids and image ids begin with the split, because the release
     numbers the images of each split anew. `answer_type` is `yes/no` or `other`.
 

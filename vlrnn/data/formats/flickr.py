@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
@@ -53,7 +53,7 @@ def read_split_list(path: Path) -> list[str]:
     return list(names)
 
 
-def read_flickr(tokens: Path, split_lists: Mapping[str, Path], dropped: Dropped) -> Splits:
+def read_flickr(tokens: Path, split_lists: Mapping[str, Path], dropped: SkipReport) -> Splits:
     """The examples of each split, before the images are looked at.
 
     Args:

@@ -12,7 +12,7 @@ from vlrnn.data.records import SPLITS, Example
 from vlrnn.data.splits import draw_splits
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, read_json_lines
-from vlrnn.text.vqa_normalization import canonical
+from vlrnn.text.vqa_normalization import canonical_answer
 
 _OTHER_NAMES = {
     **dict.fromkeys(("file_name", "filename", "image_name"), "image"),
@@ -189,7 +189,7 @@ def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], see
         question = " ".join((_text(entry, "question") or "").split())
         kinds = _text(entry, "question_type") or None, _text(entry, "answer_type") or None
         same = asked.setdefault((entry.image, entry.split, question), _Asked(len(asked) + 1, *kinds))
-        same.answers.extend(filter(None, map(canonical, entry.texts("answer") or ())))
+        same.answers.extend(filter(None, map(canonical_answer, entry.texts("answer") or ())))
     homes = draw_splits([(image, split) for image, split, _ in asked], shares, seed, "questions")
     splits: Splits = {split: [] for split in SPLITS}
     for (image, split, question), same in asked.items():

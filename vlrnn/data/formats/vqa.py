@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.base import SkipReport
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
@@ -26,7 +26,9 @@ class _Annotation(NamedTuple):
     answer_type: str
 
 
-def read_vqa(questions: Path, annotations: Path | None, dropped: Dropped, pairs: Path | None = None) -> list[Example]:
+def read_vqa(
+    questions: Path, annotations: Path | None, dropped: SkipReport, pairs: Path | None = None
+) -> list[Example]:
     """The examples of a questions file, in its order; `image` is `{part}/COCO_{part}_{image_id:012}.jpg`.
 
     Args:
@@ -121,7 +123,7 @@ def _read_annotations(path: Path) -> dict[Id, _Annotation]:
     return annotations
 
 
-def _read_pairs(path: Path, dropped: Dropped) -> dict[Id, Id]:
+def _read_pairs(path: Path, dropped: SkipReport) -> dict[Id, Id]:
     """Question -> the other of its pair."""
     pairs = read_json(path)
     if not isinstance(pairs, list):

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.formats.image_names import ImageFolder
 from vlrnn.data.images import check_image
 from vlrnn.data.records import SPLITS, Example, describe_dataset, write_dataset
@@ -61,7 +61,7 @@ def publish(
     out: Path,
     splits: Mapping[str, Iterable[Example]],
     image_root: Path,
-    dropped: Dropped,
+    dropped: SkipReport,
     *,
     name: str,
     source: str,
@@ -135,7 +135,7 @@ def _located(example: Example, find: Callable[[str], str]) -> Example:
     return example if image == example.image else replace(example, image=image)
 
 
-def _clean(examples: Sequence[Example], split: str, dropped: Dropped) -> list[Example]:
+def _clean(examples: Sequence[Example], split: str, dropped: SkipReport) -> list[Example]:
     """The examples of which something is left, without what is empty. Only a test split may be without answers, and
     then it has none at all."""
     answered = split != "test" or any(map(_is_answered, examples))
@@ -146,7 +146,7 @@ def _clean(examples: Sequence[Example], split: str, dropped: Dropped) -> list[Ex
     return [each for each in cleaned if each]
 
 
-def _clean_captions(example: Example, dropped: Dropped) -> Example | None:
+def _clean_captions(example: Example, dropped: SkipReport) -> Example | None:
     kept = []
     for caption in (" ".join(caption.split()) for caption in example.captions):
         reason = "caption of no word" if is_wordless(caption) else "canned caption" if is_canned(caption) else None
@@ -160,7 +160,7 @@ def _clean_captions(example: Example, dropped: Dropped) -> Example | None:
     return replace(example, captions=tuple(kept))
 
 
-def _clean_question(example: Example, answered: bool, dropped: Dropped) -> Example | None:
+def _clean_question(example: Example, answered: bool, dropped: SkipReport) -> Example | None:
     # The answers stay as they are, an annotator's empty one too: scoring counts annotators, and normalises by itself.
     question = " ".join((example.question or "").split())
     if is_wordless(question):

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
-from vlrnn.data.formats.base import Dropped
+from vlrnn.data.formats.base import SkipReport
 from vlrnn.data.formats.flickr import read_flickr
 from vlrnn.data.prepare.base import find_first, publish
 from vlrnn.errors import UserError
@@ -41,7 +41,7 @@ def prepare_flickr(
     if not lists:
         wanted = ", ".join(places[0] for places in split_lists.values())
         raise UserError(f"{folder}: no split list (looked for {wanted}); put at least one there")
-    dropped = Dropped()
+    dropped = SkipReport()
     splits = read_flickr(token_file, lists, dropped)
     print_line(f"read {token_file} and the lists of {', '.join(lists)}")
     licence = "photographs and captions for research and education only"

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vlrnn.data.formats.base import Dropped, Splits
+from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.formats.image_names import ImageFolder
 from vlrnn.data.images import find_images
 from vlrnn.data.prepare.base import publish, script, script_parser
@@ -56,7 +56,7 @@ def _prepare(options: argparse.Namespace, what: str, read: Reader) -> None:
         raise UserError(f"{options.source}: no such folder")
     splits = read(options.table, ImageFolder(options.source), options.shares, options.seed)
     told = {example.image for examples in splits.values() for example in examples}
-    dropped = Dropped()
+    dropped = SkipReport()
     for path in find_images(options.source):
         if (image := path.relative_to(options.source).as_posix()) not in told:
             dropped.add(f"image without a {what}", image)

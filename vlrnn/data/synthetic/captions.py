@@ -36,7 +36,7 @@ def captions(scene: Scene, rng: Random, count: int = CAPTIONS_PER_SCENE) -> tupl
     drawn: dict[str, None] = {}  # a set that keeps the order
     while len(drawn) < count:
         opening = rng.choice(tuple(OPENINGS))
-        caption = tell(
+        caption = describe_objects(
             scene.objects[:: OPENINGS[opening]],
             opening=opening,
             column=rng.randrange(2),
@@ -47,7 +47,7 @@ def captions(scene: Scene, rng: Random, count: int = CAPTIONS_PER_SCENE) -> tupl
     return tuple(drawn)
 
 
-def tell(
+def describe_objects(
     objects: Sequence[SceneObject],
     *,
     opening: str = "",

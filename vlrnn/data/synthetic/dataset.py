@@ -8,7 +8,7 @@ from typing import Any
 
 from vlrnn.data.records import SPLITS, Example, write_dataset
 from vlrnn.data.synthetic.captions import captions
-from vlrnn.data.synthetic.questions import ANNOTATORS, ask
+from vlrnn.data.synthetic.questions import ANNOTATORS, generate_questions
 from vlrnn.data.synthetic.rendering import render
 from vlrnn.data.synthetic.scenes import BIASED_KINDS, HELD_OUT, Scene, sample_scene
 from vlrnn.errors import UserError
@@ -170,7 +170,9 @@ def _asked(recipe: Recipe, scene: Scene, split: str, number: int) -> list[Exampl
             objects=tuple(thing.name for thing in scene.objects),
             attributes={"held_out": scene.held_out},
         )
-        for place, asked in enumerate(ask(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1)
+        for place, asked in enumerate(
+            generate_questions(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1
+        )
     ]
 
 
@@ -209,7 +211,7 @@ def paragraph(rng: Random) -> str:
     teller, asker = rng.sample(NAMES, 2)
     (caption,) = captions(scene, rng, 1)
     said = [f"{teller} looks at a picture.", f'"{_capital(caption)}," says {teller}.']
-    for question in ask(scene, rng, rng.randint(1, _QUESTIONS)):
+    for question in generate_questions(scene, rng, rng.randint(1, _QUESTIONS)):
         said.append(f'"{_capital(question.text)}?" asks {asker}.')
         said.append(f'"{_capital(question.answer)}," says {teller}.')
     return " ".join(said)

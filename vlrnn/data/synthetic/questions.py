@@ -19,7 +19,7 @@ _FROM = {"left": "left of", "right": "right of", "above": "above", "below": "bel
 
 
 @dataclass(frozen=True)
-class Question:
+class SceneQuestion:
     """`kind` is the question type; `answer_type` is `yes/no`, `number` or `other`, as VQA has them."""
 
     text: str
@@ -28,7 +28,9 @@ class Question:
     answer_type: str
 
 
-def ask(scene: Scene, rng: Random, count: int, *, novel_kinds: bool = False) -> tuple[Question, ...]:
+def generate_questions(
+    scene: Scene, rng: Random, count: int, *, novel_kinds: bool = False
+) -> tuple[SceneQuestion, ...]:
     """Draw up to `count` questions of different kinds about a scene.
 
     Args:
@@ -38,25 +40,25 @@ def ask(scene: Scene, rng: Random, count: int, *, novel_kinds: bool = False) -> 
         novel_kinds: whether one may ask for a held-out pair; not in train, where the answer is always no.
     """
     kinds = rng.sample(_KINDS, len(_KINDS))
-    asked: list[Question] = []
+    asked: list[SceneQuestion] = []
     for kind in kinds:
         if len(asked) < count and (found := kind(scene, rng, novel_kinds)) is not None:
             asked.append(found)
     return tuple(asked)
 
 
-def _colour(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
+def _colour(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion | None:
     thing = _only(scene, rng, lambda thing: thing.shape)
     if thing is None:
         return None
-    return Question(f"what color is the {thing.shape}", thing.colour, "color", "other")
+    return SceneQuestion(f"what color is the {thing.shape}", thing.colour, "color", "other")
 
 
-def _shape(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
+def _shape(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion | None:
     thing = _only(scene, rng, lambda thing: thing.colour)
     if thing is None:
         return None
-    return Question(f"what shape is the {thing.colour} object", thing.shape, "shape", "other")
+    return SceneQuestion(f"what shape is the {thing.colour} object", thing.shape, "shape", "other")
 
 
 def _only(scene: Scene, rng: Random, key: Callable[[SceneObject], str]) -> SceneObject | None:
@@ -66,25 +68,25 @@ def _only(scene: Scene, rng: Random, key: Callable[[SceneObject], str]) -> Scene
     return rng.choice(alone) if alone else None
 
 
-def _count(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
+def _count(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion:
     form = rng.randrange(3)
     if form == 0:
-        return Question("how many objects are there", str(len(scene.objects)), "count", "number")
+        return SceneQuestion("how many objects are there", str(len(scene.objects)), "count", "number")
     if form == 1:
         return how_many(rng.choice(SHAPES), scene)
     colour = rng.choice(COLOURS)
     number = sum(thing.colour == colour for thing in scene.objects)
-    return Question(f"how many {colour} objects are there", str(number), "count", "number")
+    return SceneQuestion(f"how many {colour} objects are there", str(number), "count", "number")
 
 
-def how_many(shape: str, scene: Scene) -> Question:
+def how_many(shape: str, scene: Scene) -> SceneQuestion:
     """How many of a shape are there?"""
     plural = f"{shape}es" if shape.endswith("s") else f"{shape}s"
     number = sum(thing.shape == shape for thing in scene.objects)
-    return Question(f"how many {plural} are there", str(number), "count", "number")
+    return SceneQuestion(f"how many {plural} are there", str(number), "count", "number")
 
 
-def _exists(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
+def _exists(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion:
     there = [thing.pair for thing in scene.objects]
     if rng.random() < 0.5:
         (colour, shape), answer = rng.choice(there), "yes"
@@ -96,24 +98,24 @@ def _exists(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
             if (colour, shape) not in there and (novel_kinds or (colour, shape) not in HELD_OUT)
         ]
         (colour, shape), answer = rng.choice(absent), "no"
-    return Question(f"is there {with_article(f'{colour} {shape}')}", answer, "exists", "yes/no")
+    return SceneQuestion(f"is there {with_article(f'{colour} {shape}')}", answer, "exists", "yes/no")
 
 
-def _relation(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
+def _relation(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion | None:
     """Whether a relation holds; where not, it is the opposite that does, so that either answer is clear."""
     if (pair := _neighbours(scene, rng)) is None:
         return None
     a, b = pair
     truth = relation(a, b)
     name, answer = (truth, "yes") if rng.random() < 0.5 else (INVERSE[truth], "no")
-    return Question(f"is the {a.name} {_FROM[name]} the {b.name}", answer, "relation", "yes/no")
+    return SceneQuestion(f"is the {a.name} {_FROM[name]} the {b.name}", answer, "relation", "yes/no")
 
 
-def _side(scene: Scene, rng: Random, novel_kinds: bool) -> Question | None:
+def _side(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion | None:
     if (pair := _neighbours(scene, rng)) is None:
         return None
     a, b = pair
-    return Question(f"where is the {a.name} from the {b.name}", relation(a, b), "side", "other")
+    return SceneQuestion(f"where is the {a.name} from the {b.name}", relation(a, b), "side", "other")
 
 
 def _neighbours(scene: Scene, rng: Random) -> list[SceneObject] | None:
@@ -126,16 +128,16 @@ def _neighbours(scene: Scene, rng: Random) -> list[SceneObject] | None:
     return pair
 
 
-def _size(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
+def _size(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion:
     thing = rng.choice(scene.objects)
-    return Question(f"how big is the {thing.name}", thing.size, "size", "other")
+    return SceneQuestion(f"how big is the {thing.name}", thing.size, "size", "other")
 
 
-def _ground(scene: Scene, rng: Random, novel_kinds: bool) -> Question:
-    return Question("what is the background like", scene.ground, "ground", "other")
+def _ground(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion:
+    return SceneQuestion("what is the background like", scene.ground, "ground", "other")
 
 
-_KINDS: tuple[Callable[[Scene, Random, bool], Question | None], ...] = (
+_KINDS: tuple[Callable[[Scene, Random, bool], SceneQuestion | None], ...] = (
     _colour,
     _shape,
     _count,

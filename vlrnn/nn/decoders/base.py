@@ -14,8 +14,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from vlrnn.config import Part
-from vlrnn.nn.batching import Grid, Tree, fill_up, leaves, map_tree, select, stack_steps
+from vlrnn.config import Configurable
+from vlrnn.nn.batching import SortedRowPacker, Tree, index_rows, leaves, map_tree, pad_rows, stack_steps
 from vlrnn.nn.encoders.base import Context
 
 
@@ -36,7 +36,7 @@ Step = Callable[[Tensor, Tree, Tree], tuple[DecoderOutput, Tree]]
 """Input of a time step [B, K, ...], state, memory -> output [B, K, ...], next state."""
 
 
-class Decoder(Part, nn.Module):
+class Decoder(Configurable, nn.Module):
     """The interface. A decoder implements `build`, `prepare`, `init_state`, `step` and `logits`; `forward` follows.
 
     Leaves of the memory are [B, ...], of images, and are never copied for rows; leaves of the state are [B * K, ...].
@@ -116,14 +116,14 @@ class Decoder(Part, nn.Module):
             hidden [M, T, H], attention [M, T, N] or None, gate [M, T] or None.
         """
         first = leaves(memory)[0]
-        grid = Grid(tokens, image_index, batch_size=len(first))
-        memory = select(memory, grid.order)
+        grid = SortedRowPacker(tokens, image_index, batch_size=len(first))
+        memory = index_rows(memory, grid.order)
         if condition is None:
             state = map_tree(lambda leaf: leaf.repeat_interleave(grid.rows, 0), self.init_state(memory))
         else:
-            state = self.init_state(memory, grid.lay(condition))
-        packed = grid.lay(tokens).to(first.device, non_blocking=True)
-        return map_tree(grid.pick, self.unroll(packed, grid.alive, state, memory))
+            state = self.init_state(memory, grid.pack(condition))
+        packed = grid.pack(tokens).to(first.device, non_blocking=True)
+        return map_tree(grid.unpack, self.unroll(packed, grid.active_counts, state, memory))
 
 
 def unroll_steps(step: Step, inputs: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
@@ -138,7 +138,7 @@ def unroll_steps(step: Step, inputs: Tensor, active_counts: Sequence[int], state
             memory = map_tree(lambda leaf: leaf[:count], memory)  # noqa: B023 (called at once)
             state = map_tree(lambda leaf: leaf[: count * rows], state)  # noqa: B023
         output, state = step(each[:count], state, memory)
-        steps.append(map_tree(lambda leaf: fill_up(leaf, batch_size), output))
+        steps.append(map_tree(lambda leaf: pad_rows(leaf, batch_size), output))
     return map_tree(lambda *leaves: stack_steps(leaves, time), *steps)
 
 

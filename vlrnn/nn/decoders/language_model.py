@@ -15,7 +15,7 @@ from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree, leaves
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.recurrent.base import Recurrence, that_speaks
+from vlrnn.nn.recurrent.base import Recurrence, require_causal
 from vlrnn.nn.word_scores import WordScores
 
 
@@ -25,30 +25,34 @@ class RecurrentLanguageModel(Decoder):
 
     Args:
         recurrence: any.
-        embedding: the width of tokens.
+        embedding_dim: the width of tokens.
         dropout: of tokens, and of the recurrence's outputs.
-        recompute: in training, keep of every so many steps the state alone, and compute what lies between once more
-            when the gradient comes by (Chen et al. 2016; over time: Gruslys et al. 2016): memory for time. null: keep
-            all that the gradient needs.
+        checkpoint_every: in training, keep of every so many steps the state alone, and compute what lies between once
+            more when the gradient comes by (Chen et al. 2016; over time: Gruslys et al. 2016): memory for time. null:
+            keep all that the gradient needs.
     """
 
     def __init__(
-        self, recurrence: Recurrence, embedding: int = 128, dropout: float = 0.0, recompute: int | None = None
+        self,
+        recurrence: Recurrence,
+        embedding_dim: int = 128,
+        dropout: float = 0.0,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__()
-        if recompute is not None and recompute < 1:
-            raise UserError(f"decoder.recompute must be at least 1, not {recompute}")
-        self.recurrence = that_speaks(recurrence)
-        self.embedding_width = embedding
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise UserError(f"decoder.checkpoint_every must be at least 1, not {checkpoint_every}")
+        self.recurrence = require_causal(recurrence)
+        self.embedding_dim = embedding_dim
         self.dropout = nn.Dropout(dropout)
-        self.recompute = recompute
+        self.checkpoint_every = checkpoint_every
 
     def build(self, vocab_size: int, feature_dim: int = 0, condition_dim: int = 0) -> Self:
         """Make the parameters, for V tokens; images and conditions are not used."""
-        self.embedding = nn.Embedding(vocab_size, self.embedding_width)
+        self.embedding = nn.Embedding(vocab_size, self.embedding_dim)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-        self.recurrence.build(self.embedding_width)
-        self.score = WordScores(self.recurrence.width, vocab_size)
+        self.recurrence.build(self.embedding_dim)
+        self.score = WordScores(self.recurrence.hidden_size, vocab_size)
         return self
 
     def prepare(self, context: Context) -> Tree:
@@ -66,7 +70,7 @@ class RecurrentLanguageModel(Decoder):
         return DecoderOutput(hidden.unflatten(0, tokens.shape)), state
 
     def unroll(self, tokens: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
-        hidden, _ = self.recurrence.scan(self._embed(tokens.flatten(0, 1)), state)
+        hidden, _ = self.recurrence(self._embed(tokens.flatten(0, 1)), state)
         return DecoderOutput(hidden.unflatten(0, tokens.shape[:2]))
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -91,7 +95,7 @@ class RecurrentLanguageModel(Decoder):
             UserError: the state is of another number of rows, or of another recurrence.
         """
         self._check(state, len(tokens))
-        chunk = self.recompute if torch.is_grad_enabled() and self.recompute else tokens.shape[1]
+        chunk = self.checkpoint_every if torch.is_grad_enabled() and self.checkpoint_every else tokens.shape[1]
         found = []
         for start in range(0, tokens.shape[1] - 1, chunk):
             piece = tokens[:, start : start + chunk + 1]
@@ -109,7 +113,7 @@ class RecurrentLanguageModel(Decoder):
 
     def hidden_states(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         """Tokens [B, T], state of B rows -> hidden [B, T, H], and the state after the last."""
-        return self.recurrence.scan(self._embed(tokens), state)
+        return self.recurrence(self._embed(tokens), state)
 
     def _check(self, state: Tree, rows: int) -> None:
         expected, found = _shapes(self.init_state(self.empty_memory(rows))), _shapes(state)

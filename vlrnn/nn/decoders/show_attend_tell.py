@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
-from vlrnn.nn.attention import Attention, RegionMap, as_multiplied
+from vlrnn.nn.attention import Attention, RegionProjection, as_multiplied
 from vlrnn.nn.batching import Tree
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput, StateInit, unroll_steps, with_condition
 from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.recurrent.base import Recurrence, that_speaks
+from vlrnn.nn.recurrent.base import Recurrence, require_causal
 from vlrnn.nn.word_scores import WordScores
 
 
@@ -26,14 +26,14 @@ class ShowAttendTell(Decoder):
     Args:
         recurrence: any.
         attention: any.
-        embedding: E, also the width of the deep output.
+        embedding_dim: E, also the width of the deep output.
         dropout: of words, regions and the deep output.
-        region_width: when given, regions are first mapped to this width (see `RegionMap`), once for an image. null:
-            they are used as the encoder gives them.
-        frequencies: how finely the map tells the decoder where a region lies; it needs a `region_width`. With 0 it does
-            not, and what the decoder knows of left and right is what the encoder lets slip.
-        query_word: let the query hold the word that goes in beside the state before it. Of the state alone the decoder
-            must foresee, a word ahead, where it will have to look.
+        region_dim: when given, regions are first mapped to this width (see `RegionProjection`), once for an image.
+            null: they are used as the encoder gives them.
+        position_frequencies: how finely the map tells the decoder where a region lies; it needs a `region_width`. With
+            0 it does not, and what the decoder knows of left and right is what the encoder lets slip.
+        attend_with_word: let the query hold the word that goes in beside the state before it. Of the state alone the
+            decoder must foresee, a word ahead, where it will have to look.
     """
 
     class Memory(NamedTuple):
@@ -46,40 +46,40 @@ class ShowAttendTell(Decoder):
         self,
         recurrence: Recurrence,
         attention: Attention,
-        embedding: int = 512,
+        embedding_dim: int = 512,
         dropout: float = 0.5,
-        region_width: int | None = None,
-        frequencies: int = 0,
-        query_word: bool = False,
+        region_dim: int | None = None,
+        position_frequencies: int = 0,
+        attend_with_word: bool = False,
     ) -> None:
         super().__init__()
-        if frequencies and not region_width:
-            raise UserError("decoder: frequencies need a region_width, the width of the map that they enter")
-        self.recurrence = that_speaks(recurrence)
-        self.frequencies = frequencies
-        self.query_word = query_word
+        if position_frequencies and not region_dim:
+            raise UserError("decoder: position_frequencies need a region_dim")
+        self.recurrence = require_causal(recurrence)
+        self.position_frequencies = position_frequencies
+        self.attend_with_word = attend_with_word
         self.attention = attention
-        self.embedding_width = embedding
-        self.region_width = region_width
+        self.embedding_dim = embedding_dim
+        self.region_dim = region_dim
         self.dropout = nn.Dropout(dropout)
 
     def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
         region_map = None
-        if self.region_width:
-            region_map = RegionMap(feature_dim, self.region_width, self.frequencies, self.dropout.p)
-        width, hidden = region_map.width if region_map else feature_dim, self.recurrence.width
+        if self.region_dim:
+            region_map = RegionProjection(feature_dim, self.region_dim, self.position_frequencies, self.dropout.p)
+        width, hidden = region_map.output_dim if region_map else feature_dim, self.recurrence.hidden_size
         self.region_map = region_map
-        self.embedding = nn.Embedding(vocab_size, self.embedding_width, padding_idx=0)
-        self.recurrence.build(self.embedding_width + width)
-        self.attention.build(hidden + self.embedding_width * self.query_word, width)
+        self.embedding = nn.Embedding(vocab_size, self.embedding_dim, padding_idx=0)
+        self.recurrence.build(self.embedding_dim + width)
+        self.attention.build(hidden + self.embedding_dim * self.attend_with_word, width)
         self.gate = nn.Linear(hidden, width)
-        if self.recurrence.open_state:
+        if self.recurrence.accepts_initial_state:
             self.state_init = StateInit(width + condition_dim, self._start(1))
         else:
-            self.first_input = nn.Linear(width + condition_dim, self.embedding_width + width)
-        self.from_state = nn.Linear(hidden, self.embedding_width)
-        self.from_attended = nn.Linear(width, self.embedding_width, bias=False)
-        self.score = WordScores(self.embedding_width, vocab_size)
+            self.first_input = nn.Linear(width + condition_dim, self.embedding_dim + width)
+        self.from_state = nn.Linear(hidden, self.embedding_dim)
+        self.from_attended = nn.Linear(width, self.embedding_dim, bias=False)
+        self.score = WordScores(self.embedding_dim, vocab_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         return self
 
@@ -93,13 +93,15 @@ class ShowAttendTell(Decoder):
     def init_state(self, memory: Tree, condition: Tensor | None = None) -> Tree:
         features = with_condition(memory.pooled, condition)
         start = self._start(features.shape[0])
-        if self.recurrence.open_state:
+        if self.recurrence.accepts_initial_state:
             return self.state_init(features, start)
         return self.recurrence.step(torch.tanh(self.first_input(features)), start[1])
 
     def _start(self, batch_size: int) -> Tree:
         """The output before the first word, which is the first query, and the recurrence's own first state."""
-        return self.gate.weight.new_zeros(batch_size, self.recurrence.width), self.recurrence.initial_state(batch_size)
+        return self.gate.weight.new_zeros(batch_size, self.recurrence.hidden_size), self.recurrence.initial_state(
+            batch_size
+        )
 
     def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[DecoderOutput, Tree]:
         return self._step(self._embed(tokens), state, memory)
@@ -114,7 +116,7 @@ class ShowAttendTell(Decoder):
         """As `step`, of embedded words [B, K, E]."""
         before, inner = state
         before = before.unflatten(0, words.shape[:2])  # [B, K, H]
-        query = torch.cat([before, words], -1) if self.query_word else before
+        query = torch.cat([before, words], -1) if self.attend_with_word else before
         attended, weights = self.attention(query, memory.keys, memory.regions, memory.mask)
         gate = torch.sigmoid(self.gate(before))
         attended = gate * attended  # [B, K, R]
@@ -123,6 +125,6 @@ class ShowAttendTell(Decoder):
         return DecoderOutput(hidden, weights, gate.mean(-1)), (output, inner)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        widths = (self.embedding_width, self.recurrence.width, self.from_attended.in_features)
+        widths = (self.embedding_dim, self.recurrence.hidden_size, self.from_attended.in_features)
         words, state, attended = hidden.split(widths, -1)
         return self.score(self.dropout(words + self.from_state(state) + self.from_attended(attended)))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vlrnn.nn.batching import Tree
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput, with_condition
 from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.recurrent.base import Recurrence, that_speaks
+from vlrnn.nn.recurrent.base import Recurrence, require_causal
 from vlrnn.nn.word_scores import WordScores
 
 
@@ -19,7 +19,7 @@ class ShowAndTell(Decoder):
 
     Args:
         recurrence: any.
-        embedding: E.
+        embedding_dim: E.
         dropout: of the words that go in and of the output.
     """
 
@@ -27,18 +27,18 @@ class ShowAndTell(Decoder):
         recurrence: Tree  # leaves [B * K, ...]
         condition: Tensor | None  # [B * K, H]
 
-    def __init__(self, recurrence: Recurrence, embedding: int = 512, dropout: float = 0.5) -> None:
+    def __init__(self, recurrence: Recurrence, embedding_dim: int = 512, dropout: float = 0.5) -> None:
         super().__init__()
-        self.recurrence = that_speaks(recurrence)
-        self.embedding_width = embedding
+        self.recurrence = require_causal(recurrence)
+        self.embedding_dim = embedding_dim
         self.dropout = nn.Dropout(dropout)
 
     def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
-        self.embedding = nn.Embedding(vocab_size, self.embedding_width, padding_idx=0)
-        self.image = nn.Linear(feature_dim + condition_dim, self.embedding_width)
-        self.recurrence.build(self.embedding_width)
-        self.condition = nn.Linear(condition_dim, self.recurrence.width) if condition_dim else None
-        self.score = WordScores(self.recurrence.width, vocab_size)
+        self.embedding = nn.Embedding(vocab_size, self.embedding_dim, padding_idx=0)
+        self.image = nn.Linear(feature_dim + condition_dim, self.embedding_dim)
+        self.recurrence.build(self.embedding_dim)
+        self.condition = nn.Linear(condition_dim, self.recurrence.hidden_size) if condition_dim else None
+        self.score = WordScores(self.recurrence.hidden_size, vocab_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         return self
 
@@ -59,7 +59,7 @@ class ShowAndTell(Decoder):
         return DecoderOutput(hidden.unflatten(0, tokens.shape)), self.State(after, state.condition)
 
     def unroll(self, tokens: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
-        hidden, _ = self.recurrence.scan(self._embed(tokens.flatten(0, 1)), state.recurrence)  # [B * K, T, H]
+        hidden, _ = self.recurrence(self._embed(tokens.flatten(0, 1)), state.recurrence)  # [B * K, T, H]
         if state.condition is not None:
             hidden = hidden + state.condition[:, None]
         return DecoderOutput(hidden.unflatten(0, tokens.shape[:2]))

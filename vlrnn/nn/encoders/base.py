@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 
 
@@ -53,18 +53,18 @@ def grid_boxes(side: int, like: Tensor) -> Tensor:
     return torch.stack([x, y, x + 1 / side, y + 1 / side], dim=-1).view(1, side * side, 4)
 
 
-class Encoder(Part, nn.Module):
+class Encoder(Configurable, nn.Module):
     """The interface: uint8 images -> `Context`.
 
     Attributes:
-        size: images are [B, 3, size, size].
-        width: D of the regions.
-        count: N, how many regions an image has.
+        image_size: images are [B, 3, size, size].
+        feature_dim: D of the regions.
+        num_regions: N, how many regions an image has.
     """
 
-    size: int
-    width: int
-    count: int
+    image_size: int
+    feature_dim: int
+    num_regions: int
 
     def forward(self, images: Tensor) -> Context:
         """Encode uint8 images [B, 3, S, S]; raises as `regions` does."""
@@ -103,7 +103,7 @@ class Encoder(Part, nn.Module):
 
     def folded(self, bf16: bool = False, compiled: bool = False) -> "Encoder":
         """An encoder of the same numbers (to rounding) that runs faster and cannot learn; `bf16` and `compiled` as
-        `FoldedTrunk` takes them."""
+        `InferenceBackbone` takes them."""
         return self
 
     def fingerprint(self) -> str:

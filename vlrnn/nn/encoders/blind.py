@@ -6,11 +6,11 @@ from torch import Tensor
 from vlrnn.nn.encoders.base import Context, Encoder
 
 
-class NoImage(Encoder):
+class BlindEncoder(Encoder):
     """Sees nothing: one region of zeros, whatever the image. Training the same recipe with it gives the blind
     baseline."""
 
-    size = width = count = 1
+    image_size = feature_dim = num_regions = 1
 
     def __init__(self) -> None:
         super().__init__()

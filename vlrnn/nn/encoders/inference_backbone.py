@@ -11,7 +11,7 @@ from torch.fx.experimental.optimization import fuse
 from vlrnn.progress import say
 
 
-class FoldedTrunk(nn.Module):
+class InferenceBackbone(nn.Module):
     """A trunk in evaluation mode, batch norms folded into its convolutions where it is traced, channels last.
 
     Args:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Context, Encoder, grid_boxes
-from vlrnn.nn.encoders.inference_backbone import FoldedTrunk
+from vlrnn.nn.encoders.inference_backbone import InferenceBackbone
 from vlrnn.nn.encoders.trunks import channels_last
 from vlrnn.nn.weights import check_archive, check_weights
 
@@ -56,9 +56,9 @@ class ModuleEncoder(Encoder):
         check_image_size(image_size)
         if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
             raise UserError(f"encoder: mean and std are three numbers each, not {tuple(mean)} and {tuple(std)}")
-        self.size = image_size
+        self.image_size = image_size
         self.trunk = trunk
-        self.width, self.count = shape or region_shape(trunk, image_size, type(self).__name__)
+        self.feature_dim, self.num_regions = shape or region_shape(trunk, image_size, type(self).__name__)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
@@ -84,7 +84,7 @@ class ModuleEncoder(Encoder):
 
     def folded(self, bf16: bool = False, compiled: bool = False) -> Encoder:
         twin = copy.copy(self)  # shares all but the trunk
-        twin._modules = {**self._modules, "trunk": FoldedTrunk(self.trunk, bf16, compiled)}
+        twin._modules = {**self._modules, "trunk": InferenceBackbone(self.trunk, bf16, compiled)}
         return twin.requires_grad_(False)
 
     def encode(self, images: Tensor) -> Tensor:

@@ -19,15 +19,15 @@ class PrecomputedRegions(Encoder):
         feature_dim: D, the width of the regions.
     """
 
-    size = 1
-    count = 0
+    image_size = 1
+    num_regions = 0
 
     def __init__(self, path: str, feature_dim: int = 2048) -> None:
         super().__init__()
         if feature_dim < 1:
             raise UserError(f"encoder: feature_dim must be at least 1, not {feature_dim}")
         self.path = path
-        self.width = feature_dim
+        self.feature_dim = feature_dim
 
     def encode(self, images: Tensor) -> Tensor:
         raise UserError(f"encoder: regions are read from {self.path}; none can be computed from pixels")
@@ -36,15 +36,15 @@ class PrecomputedRegions(Encoder):
         """The context of rows that `pack_regions` made, filled up with zeros: [B, N, D + 1], or with boxes [B, N, D +
         5]."""
         regions = regions.to(torch.get_default_dtype())
-        boxes = regions[..., self.width : -1] if regions.shape[-1] > self.width + 1 else None
+        boxes = regions[..., self.feature_dim : -1] if regions.shape[-1] > self.feature_dim + 1 else None
         present = regions[..., -1:]
-        regions = regions[..., : self.width]
+        regions = regions[..., : self.feature_dim]
         pooled = regions.sum(1) / present.sum(1).clamp(min=1)
         return Context(regions, present[..., 0] > 0, pooled, boxes)
 
     def blank(self) -> Tensor:
         """The row of an image of nothing: one region of zeros, over the whole image."""
-        return torch.from_numpy(pack_regions(np.zeros((1, self.width)), np.array([[0.0, 0.0, 1.0, 1.0]])))
+        return torch.from_numpy(pack_regions(np.zeros((1, self.feature_dim)), np.array([[0.0, 0.0, 1.0, 1.0]])))
 
 
 def pack_regions(features: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:

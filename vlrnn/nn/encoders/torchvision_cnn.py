@@ -21,7 +21,7 @@ from vlrnn.nn.encoders.trunks import cut
 _IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "size": 224}
 
 
-class CNNEncoder(ModuleEncoder):
+class TorchvisionEncoder(ModuleEncoder):
     """Any classifier of `torchvision.models`, cut behind its last feature map, whose cells are the regions.
 
     The classifier is traced with `torch.fx`, and cut behind the last node whose output is a map [B, D, h, w] with more
@@ -32,11 +32,11 @@ class CNNEncoder(ModuleEncoder):
         name: the model, `resnet101`, say.
         weights: the name of official weights (`IMAGENET1K_V2`), which torchvision downloads; or a file, safetensors or
             a state dict; or null for random ones.
-        size: the side in pixels that images are given in; by default what the weights were made for, else 224.
+        image_size: the side in pixels that images are given in; by default what the weights were made for, else 224.
         mean, std: of the three channels scaled to 0..1; by default what the weights' metadata says, else ImageNet's.
-        regions_from: the block whose output is the grid, `layer3`, say; null: the last feature map. An earlier one is
+        out_layer: the block whose output is the grid, `layer3`, say; null: the last feature map. An earlier one is
             finer, and is quicker to compute.
-        trainable_from: the first block that learns, `features.14`, say; it and all behind it do. null: frozen.
+        finetune_from: the first block that learns, `features.14`, say; it and all behind it do. null: frozen.
 
     Raises:
         UserError: an unknown model or block, or weights that do not fit.
@@ -46,24 +46,24 @@ class CNNEncoder(ModuleEncoder):
         self,
         name: str = "mobilenet_v2",
         weights: str | None = None,
-        size: int | None = None,
+        image_size: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        regions_from: str | None = None,
-        trainable_from: str | None = None,
+        out_layer: str | None = None,
+        finetune_from: str | None = None,
     ) -> None:
         if name not in torchvision.models.list_models(module=torchvision.models):
             raise UserError(f"encoder: torchvision.models has no classifier {name!r}")
         state, transform = _load_weights(name, weights)
-        size = size or transform["size"]
-        check_image_size(size)
-        trunk, *shape = cut(name, size, regions_from)
+        image_size = image_size or transform["size"]
+        check_image_size(image_size)
+        trunk, *shape = cut(name, image_size, out_layer)
         if state is not None:
             load_weights(trunk, state, f"{weights}", name)
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
-        super().__init__(trunk, size, mean, std, trainable_from, shape=(shape[0], shape[1]))
+        super().__init__(trunk, image_size, mean, std, finetune_from, shape=(shape[0], shape[1]))
         # A checkpoint holds the weights and must not look for the file they came from.
-        self.arguments |= {"weights": None, "size": size, "mean": mean, "std": std}
+        self.arguments |= {"weights": None, "image_size": image_size, "mean": mean, "std": std}
 
 
 def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:

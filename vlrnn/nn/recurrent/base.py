@@ -12,23 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
-from vlrnn.nn.batching import Tree, leaves, map_tree, within
+from vlrnn.nn.batching import Tree, leaves, length_mask, map_tree
 
 
-class Recurrence(Part, nn.Module):
+class Recurrence(Configurable, nn.Module):
     """The interface. B rows, T time steps, I width of the input, D width of the output.
 
     Law: `scan` = as many `step`s = `scan` in chunks, in evaluation mode (dropout draws anew in each call).
     """
 
-    width: int
+    hidden_size: int
 
     causal: bool = True
     """Whether what it says of a step hangs on no later one, so that it can say something word by word."""
 
-    open_state: bool = True
+    accepts_initial_state: bool = True
     """Whether something may be put into its state, all leaves of which the next step reads. Where the state is large,
     or holds what was heard, an image rather comes as a first input."""
 
@@ -40,7 +40,7 @@ class Recurrence(Part, nn.Module):
         """The state before the first step, of `batch_size` rows."""
         raise NotImplementedError
 
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
         """Run over a sequence.
 
         Args:
@@ -76,7 +76,7 @@ class Recurrence(Part, nn.Module):
         return {}
 
 
-def that_speaks(recurrence: Recurrence) -> Recurrence:
+def require_causal(recurrence: Recurrence) -> Recurrence:
     """The recurrence, which is to say something word by word.
 
     Raises:
@@ -105,7 +105,7 @@ def stack_layers(gates: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([each[name] for each in gates], 1) for name in gates[0]}
 
 
-class Layer(nn.Module):
+class RecurrentLayer(nn.Module):
     """One layer, D wide. Its state is a tensor or a tuple of tensors [B, ...], the first of which is what it said last
     [B, D]."""
 
@@ -113,7 +113,7 @@ class Layer(nn.Module):
         """The state before the first step, zeros."""
         raise NotImplementedError
 
-    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         """Run over a sequence.
 
         Args:
@@ -129,7 +129,7 @@ class Layer(nn.Module):
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         """One step, which is a scan of length one: x [B, I] -> [B, D] and the next state."""
-        ys, state = self.scan(x[:, None], state, None)
+        ys, state = self(x[:, None], state, None)
         return ys[:, 0], state
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
@@ -137,40 +137,42 @@ class Layer(nn.Module):
         return {}
 
 
-class Layered(Recurrence):
+class LayeredRecurrence(Recurrence):
     """What stacks of layers share. Every leaf of the state is [B, L, ...].
 
     Args:
-        width: D.
-        layers: how many recurrences stand on each other.
+        hidden_size: D.
+        num_layers: how many recurrences stand on each other.
         dropout: share of the outputs between layers that is dropped in training.
     """
 
-    def __init__(self, width: int = 512, layers: int = 1, dropout: float = 0.0) -> None:
+    def __init__(self, hidden_size: int = 512, num_layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
-        self.width = width
-        self.layers = layers
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
         self.dropout = dropout
 
-    def _layer(self, input_width: int) -> Layer:
+    def _layer(self, input_width: int) -> RecurrentLayer:
         raise NotImplementedError
 
     def build(self, input_width: int) -> Self:
-        self.stack = nn.ModuleList(self._layer(self.width if depth else input_width) for depth in range(self.layers))
+        self.stack = nn.ModuleList(
+            self._layer(self.hidden_size if depth else input_width) for depth in range(self.num_layers)
+        )
         return self
 
     def initial_state(self, batch_size: int) -> Tree:
         return _stacked([layer.initial(batch_size) for layer in self._layers()])
 
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        there = None if lengths is None else within(lengths, xs)
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        there = None if lengths is None else length_mask(lengths, xs)
         after = []
         for depth, layer in enumerate(self._layers()):
             if depth:
                 xs = F.dropout(xs, self.dropout, self.training)
             if there is not None:
                 xs = xs.where(there[..., None], 0.0)  # what is no number past the end must not come near a gradient
-            xs, new = layer.scan(xs, _of_layer(state, depth), there)
+            xs, new = layer(xs, _of_layer(state, depth), there)
             after.append(new)
         return xs if there is None else xs.where(there[..., None], 0.0), _stacked(after)
 
@@ -191,7 +193,7 @@ class Layered(Recurrence):
             x, _ = layer.step(x, own)
         return stack_layers(found)
 
-    def _layers(self) -> list[Layer]:
+    def _layers(self) -> list[RecurrentLayer]:
         return list(self.stack)  # type: ignore[arg-type]
 
     def layer_outputs(self, state: Tree) -> Tensor:

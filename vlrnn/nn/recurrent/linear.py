@@ -10,26 +10,26 @@ from torch import Tensor, nn
 
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree
-from vlrnn.nn.recurrent.base import Layer, Layered
+from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.linear_scan import last, scan_within
 
 
-class _MinLayer(Layer):
+class _MinLayer(RecurrentLayer):
     """A linear map of the input to some blocks, of which `coefficients` makes a and b; the state is the output."""
 
-    def __init__(self, input_width: int, width: int, blocks: int) -> None:
+    def __init__(self, input_width: int, hidden_size: int, blocks: int) -> None:
         super().__init__()
-        self.width = width
-        self.from_input = nn.Linear(input_width, blocks * width)
+        self.hidden_size = hidden_size
+        self.from_input = nn.Linear(input_width, blocks * hidden_size)
 
     def initial(self, batch_size: int) -> Tree:
-        return self.from_input.weight.new_zeros(batch_size, self.width)
+        return self.from_input.weight.new_zeros(batch_size, self.hidden_size)
 
     def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """a and b [..., D] of inputs [..., I]."""
         raise NotImplementedError
 
-    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         hs = scan_within(*self.coefficients(xs), state, there)
         return hs, hs[:, -1]
 
@@ -43,14 +43,14 @@ class _MinGRULayer(_MinLayer):
         return (-gate).sigmoid(), gate.sigmoid() * new
 
 
-class MinGRU(Layered):
+class MinGRU(LayeredRecurrence):
     """A GRU whose gate and candidate no longer look at the state (Feng et al. 2024, section 3.1):
 
     h' = (1 - z) h + z (W x + w),  z = s(V x + v).
     """
 
-    def _layer(self, input_width: int) -> Layer:
-        return _MinGRULayer(input_width, self.width, 2)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _MinGRULayer(input_width, self.hidden_size, 2)
 
 
 class _MinLSTMLayer(_MinLayer):
@@ -61,24 +61,24 @@ class _MinLSTMLayer(_MinLayer):
         return odds.sigmoid(), (-odds).sigmoid() * new
 
 
-class MinLSTM(Layered):
+class MinLSTM(LayeredRecurrence):
     """An LSTM whose gates and candidate no longer look at the state, and are scaled to sum to one (Feng et al. 2024,
     section 3.2):
 
     h' = f / (f + i) h + i / (f + i) (W x + w),  f = s(U x + u),  i = s(V x + v).
     """
 
-    def _layer(self, input_width: int) -> Layer:
-        return _MinLSTMLayer(input_width, self.width, 3)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _MinLSTMLayer(input_width, self.hidden_size, 3)
 
 
 class _RGLRULayer(_MinLayer):
     _POWER = 8.0  # c of the paper
 
-    def __init__(self, input_width: int, width: int) -> None:
-        super().__init__(input_width, width, 1)
-        self.gate_maps = nn.Linear(width, 2 * width)
-        stay = torch.empty(width).uniform_(0.9, 0.999)  # a where the gate is open
+    def __init__(self, input_width: int, hidden_size: int) -> None:
+        super().__init__(input_width, hidden_size, 1)
+        self.gate_maps = nn.Linear(hidden_size, 2 * hidden_size)
+        stay = torch.empty(hidden_size).uniform_(0.9, 0.999)  # a where the gate is open
         self.slowness = nn.Parameter(-torch.log(torch.expm1(-torch.log(stay) / self._POWER)))
 
     def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +89,7 @@ class _RGLRULayer(_MinLayer):
         return log_a.exp(), (-torch.expm1(2 * log_a)).clamp(min=1e-6).sqrt() * take * xs
 
 
-class RGLRU(Layered):
+class RGLRU(LayeredRecurrence):
     """The real-gated linear recurrent unit (De et al. 2024, Griffin, eq. 1 to 4), of the input mapped to x = W u + w:
 
     h' = a h + sqrt(1 - a^2) (i x),  a = s(l)^(8 r),  r = s(V x + v),  i = s(U x + u),
@@ -97,30 +97,30 @@ class RGLRU(Layered):
     l drawn so that a is within 0.9 and 0.999 where r is 1. What comes in is scaled to keep the size of h.
     """
 
-    def _layer(self, input_width: int) -> Layer:
-        return _RGLRULayer(input_width, self.width)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _RGLRULayer(input_width, self.hidden_size)
 
 
-class _LRULayer(Layer):
-    def __init__(self, input_width: int, width: int, shortest: float, longest: float) -> None:
+class _LRULayer(RecurrentLayer):
+    def __init__(self, input_width: int, hidden_size: int, r_min: float, r_max: float) -> None:
         super().__init__()
-        self.width = width
-        size = torch.empty(width).uniform_(shortest**2, longest**2).sqrt()  # |a|, uniform on the ring's area
+        self.hidden_size = hidden_size
+        size = torch.empty(hidden_size).uniform_(r_min**2, r_max**2).sqrt()  # |a|, uniform on the ring's area
         self.log_decay = nn.Parameter(torch.log(-torch.log(size)))
-        self.log_angle = nn.Parameter(torch.log(torch.empty(width).uniform_(1e-3, 2 * math.pi)))
+        self.log_angle = nn.Parameter(torch.log(torch.empty(hidden_size).uniform_(1e-3, 2 * math.pi)))
         self.log_scale = nn.Parameter(0.5 * torch.log1p(-(size**2)))
-        self.from_input = nn.Linear(input_width, 2 * width, bias=False)
-        self.from_state = nn.Linear(2 * width, width, bias=False)
-        self.past = nn.Linear(input_width, width)
-        self.output = nn.Linear(width, 2 * width)
+        self.from_input = nn.Linear(input_width, 2 * hidden_size, bias=False)
+        self.from_state = nn.Linear(2 * hidden_size, hidden_size, bias=False)
+        self.past = nn.Linear(input_width, hidden_size)
+        self.output = nn.Linear(hidden_size, 2 * hidden_size)
         nn.init.normal_(self.from_input.weight, std=(2 * input_width) ** -0.5)
-        nn.init.normal_(self.from_state.weight, std=width**-0.5)
+        nn.init.normal_(self.from_state.weight, std=hidden_size**-0.5)
 
     def initial(self, batch_size: int) -> Tree:
-        zeros = self.past.weight.new_zeros(batch_size, self.width)
+        zeros = self.past.weight.new_zeros(batch_size, self.hidden_size)
         return zeros, torch.stack([zeros, zeros], -1)
 
-    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         said, h = state
         a = torch.polar(self._size(), torch.exp(self.log_angle))
         b = _complex(self.from_input(xs).unflatten(-1, (-1, 2))) * torch.exp(self.log_scale)
@@ -140,7 +140,7 @@ def _complex(pairs: Tensor) -> Tensor:
     return torch.view_as_complex(pairs.contiguous())
 
 
-class LRU(Layered):
+class LRU(LayeredRecurrence):
     """The linear recurrent unit (Orvieto et al. 2023, section 3): D complex numbers, each turned and shrunk at its own
     fixed pace, and read out through a gate.
 
@@ -149,19 +149,19 @@ class LRU(Layered):
     |a| drawn uniformly on the ring between `shortest` and `longest`, g starting at sqrt(1 - |a|^2).
 
     Args:
-        width, layers, dropout: as everywhere.
-        shortest, longest: least and greatest |a| at the start, within 0 and 1.
+        hidden_size, num_layers, dropout: as everywhere.
+        r_min, r_max: least and greatest |a| at the start, within 0 and 1.
     """
 
-    open_state = False
+    accepts_initial_state = False
 
     def __init__(
-        self, width: int = 512, layers: int = 1, dropout: float = 0.0, shortest: float = 0.5, longest: float = 0.99
+        self, hidden_size: int = 512, num_layers: int = 1, dropout: float = 0.0, r_min: float = 0.5, r_max: float = 0.99
     ) -> None:
-        super().__init__(width, layers, dropout)
-        if not 0 <= shortest < longest < 1:
-            raise UserError(f"LRU: shortest and longest must be 0 <= shortest < longest < 1, not {shortest}, {longest}")
-        self.shortest, self.longest = shortest, longest
+        super().__init__(hidden_size, num_layers, dropout)
+        if not 0 <= r_min < r_max < 1:
+            raise UserError(f"LRU: r_min and r_max must be 0 <= r_min < r_max < 1, not {r_min}, {r_max}")
+        self.r_min, self.r_max = r_min, r_max
 
-    def _layer(self, input_width: int) -> Layer:
-        return _LRULayer(input_width, self.width, self.shortest, self.longest)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _LRULayer(input_width, self.hidden_size, self.r_min, self.r_max)

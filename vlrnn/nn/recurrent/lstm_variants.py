@@ -5,19 +5,19 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.nn.batching import Tree, map_tree
-from vlrnn.nn.recurrent.base import Layer, Layered, draw_weights
+from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer, draw_weights
 
 State = tuple[Tensor, Tensor]
 
 
-class _GatedLayer(Layer):
+class _GatedLayer(RecurrentLayer):
     """W x, of all steps at once, then what a step does with it."""
 
-    def __init__(self, input_width: int, width: int, blocks: int) -> None:
+    def __init__(self, input_width: int, hidden_size: int, blocks: int) -> None:
         super().__init__()
-        self.width = width
-        self.from_input = nn.Linear(input_width, blocks * width)
-        self.from_output = nn.Linear(width, blocks * width, bias=False)
+        self.hidden_size = hidden_size
+        self.from_input = nn.Linear(input_width, blocks * hidden_size)
+        self.from_output = nn.Linear(hidden_size, blocks * hidden_size, bias=False)
         draw_weights(self.from_input.weight, self.from_output.weight, self.from_input.bias, blocks)
 
     def project(self, xs: Tensor) -> Tensor:
@@ -29,10 +29,10 @@ class _GatedLayer(Layer):
         raise NotImplementedError
 
     def initial(self, batch_size: int) -> Tree:
-        zeros = self.from_output.weight.new_zeros(batch_size, self.width)
+        zeros = self.from_output.weight.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         ys = []
         for time, projected in enumerate(self.project(xs).unbind(1)):
             new, _ = self.advance(projected, state)
@@ -51,7 +51,7 @@ class _GatedLayer(Layer):
         return self.advance(self.project(x), state)[1]
 
 
-class _LongMemory(Layered):
+class _LongMemory(LayeredRecurrence):
     def cell_state(self, state: Tree) -> Tensor:
         return state[1][:, -1]
 
@@ -60,12 +60,12 @@ class _LongMemory(Layered):
 
 
 class _LayerNormLayer(_GatedLayer):
-    def __init__(self, input_width: int, width: int) -> None:
-        super().__init__(input_width, width, 4)
+    def __init__(self, input_width: int, hidden_size: int) -> None:
+        super().__init__(input_width, hidden_size, 4)
         self.from_input.bias = None  # type: ignore[assignment]  # the norm's own does as well
-        self.even_input, self.even_output = nn.LayerNorm(4 * width), nn.LayerNorm(4 * width, bias=False)
-        self.even_cell = nn.LayerNorm(width)
-        nn.init.ones_(self.even_input.bias.data[width : 2 * width])  # the forget gate
+        self.even_input, self.even_output = nn.LayerNorm(4 * hidden_size), nn.LayerNorm(4 * hidden_size, bias=False)
+        self.even_cell = nn.LayerNorm(hidden_size)
+        nn.init.ones_(self.even_input.bias.data[hidden_size : 2 * hidden_size])  # the forget gate
 
     def project(self, xs: Tensor) -> Tensor:
         return self.even_input(self.from_input(xs))
@@ -86,15 +86,15 @@ class LayerNormLSTM(_LongMemory):
     s the logistic function; the norm of U h has gains, the other two gains and biases, of which that of f starts at 1.
     """
 
-    def _layer(self, input_width: int) -> Layer:
-        return _LayerNormLayer(input_width, self.width)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _LayerNormLayer(input_width, self.hidden_size)
 
 
 class _PeepholeLayer(_GatedLayer):
-    def __init__(self, input_width: int, width: int) -> None:
-        super().__init__(input_width, width, 4)
-        nn.init.ones_(self.from_input.bias.data[width : 2 * width])
-        self.peepholes = nn.Parameter(torch.empty(3, width).uniform_(-0.1, 0.1))
+    def __init__(self, input_width: int, hidden_size: int) -> None:
+        super().__init__(input_width, hidden_size, 4)
+        nn.init.ones_(self.from_input.bias.data[hidden_size : 2 * hidden_size])
+        self.peepholes = nn.Parameter(torch.empty(3, hidden_size).uniform_(-0.1, 0.1))
 
     def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
         h, c = state
@@ -115,14 +115,14 @@ class PeepholeLSTM(_LongMemory):
     where every W, U and p is another, and every sum has a bias, that of f starting at 1.
     """
 
-    def _layer(self, input_width: int) -> Layer:
-        return _PeepholeLayer(input_width, self.width)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _PeepholeLayer(input_width, self.hidden_size)
 
 
 class _CoupledLayer(_GatedLayer):
-    def __init__(self, input_width: int, width: int) -> None:
-        super().__init__(input_width, width, 3)
-        nn.init.constant_(self.from_input.bias.data[:width], -1.0)
+    def __init__(self, input_width: int, hidden_size: int) -> None:
+        super().__init__(input_width, hidden_size, 3)
+        nn.init.constant_(self.from_input.bias.data[:hidden_size], -1.0)
 
     def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
         h, c = state
@@ -140,5 +140,5 @@ class CoupledLSTM(_LongMemory):
     every sum with a bias, that of i starting at -1.
     """
 
-    def _layer(self, input_width: int) -> Layer:
-        return _CoupledLayer(input_width, self.width)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _CoupledLayer(input_width, self.hidden_size)

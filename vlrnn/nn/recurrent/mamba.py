@@ -8,25 +8,25 @@ from torch import Tensor, nn
 
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree
-from vlrnn.nn.recurrent.base import Layer, Layered
+from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.linear_scan import last, scan_within
 
 _SHORTEST, _LONGEST = 1e-3, 1e-1  # steps at the start
 _CHUNK = 32  # steps that are computed at once: what they need of memory, N numbers for each channel, stays near
 
 
-class _MambaLayer(Layer):
-    def __init__(self, input_width: int, width: int, expand: int, memory: int, window: int) -> None:
+class _MambaLayer(RecurrentLayer):
+    def __init__(self, input_width: int, hidden_size: int, expand: int, state_dim: int, conv_width: int) -> None:
         super().__init__()
-        inner, rank = expand * width, math.ceil(width / 16)
-        self.width, self.memory, self.window, self.rank = width, memory, window, rank
+        inner, rank = expand * hidden_size, math.ceil(hidden_size / 16)
+        self.hidden_size, self.state_dim, self.conv_width, self.rank = hidden_size, state_dim, conv_width, rank
         self.from_input = nn.Linear(input_width, 2 * inner, bias=False)
-        self.convolution = nn.Conv1d(inner, inner, window, groups=inner)
-        self.choose = nn.Linear(inner, rank + 2 * memory, bias=False)
+        self.convolution = nn.Conv1d(inner, inner, conv_width, groups=inner)
+        self.choose = nn.Linear(inner, rank + 2 * state_dim, bias=False)
         self.step_size = nn.Linear(rank, inner)
-        self.log_decay = nn.Parameter(torch.log(torch.arange(1.0, 1 + memory)).repeat(inner, 1))
+        self.log_decay = nn.Parameter(torch.log(torch.arange(1.0, 1 + state_dim)).repeat(inner, 1))
         self.past = nn.Parameter(torch.ones(inner))
-        self.output = nn.Linear(inner, width, bias=False)
+        self.output = nn.Linear(inner, hidden_size, bias=False)
         steps = torch.exp(torch.empty(inner).uniform_(math.log(_SHORTEST), math.log(_LONGEST)))
         self.step_size.bias.data.copy_(torch.log(torch.expm1(steps)))  # softplus of which is those
         nn.init.uniform_(self.step_size.weight, -(rank**-0.5), rank**-0.5)
@@ -34,9 +34,13 @@ class _MambaLayer(Layer):
     def initial(self, batch_size: int) -> Tree:
         new = self.past.new_zeros
         inner = len(self.past)
-        return new(batch_size, self.width), new(batch_size, self.window - 1, inner), new(batch_size, inner, self.memory)
+        return (
+            new(batch_size, self.hidden_size),
+            new(batch_size, self.conv_width - 1, inner),
+            new(batch_size, inner, self.state_dim),
+        )
 
-    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         said, heard, h = state
         xs, gate = self.from_input(xs).chunk(2, -1)  # [B, T, E]
         heard = torch.cat([heard, xs], 1)
@@ -50,12 +54,12 @@ class _MambaLayer(Layer):
             ys.append((hs @ leave[..., None])[..., 0])
             h = hs[:, -1]
         said_now = self.output((torch.cat(ys, 1) + self.past * xs) * F.silu(gate))
-        return said_now, (last(said_now, said, there), _last_window(heard, self.window - 1, there), h)
+        return said_now, (last(said_now, said, there), _last_window(heard, self.conv_width - 1, there), h)
 
     def _choose(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """v and d [B, T, E], B v and C v [B, T, N], of the steps u and of the window before them."""
         xs = F.silu(self.convolution(heard.transpose(1, 2)).transpose(1, 2))
-        size, enter, leave = self.choose(xs).split([self.rank, self.memory, self.memory], -1)
+        size, enter, leave = self.choose(xs).split([self.rank, self.state_dim, self.state_dim], -1)
         return xs, F.softplus(self.step_size(size)), enter, leave
 
     def _kept(self, size: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ def _last_window(heard: Tensor, size: int, there: Tensor | None) -> Tensor:
     return heard.gather(1, places[..., None].expand(-1, -1, heard.shape[2]))
 
 
-class Mamba(Layered):
+class Mamba(LayeredRecurrence):
     """The selective state space S6 and the block around it (Gu and Dao 2023, section 3, algorithm 2, figure 3).
 
     u and z = W_u x, W_z x;  v = silu(convolution of the last `window` u);  d = softplus(W_d2 W_d1 v + w);
@@ -86,28 +90,28 @@ class Mamba(Layered):
     -N. The window is part of the state.
 
     Args:
-        width, layers, dropout: as everywhere.
+        hidden_size, num_layers, dropout: as everywhere.
         expand: E / D.
-        memory: N.
-        window: of the convolution, in steps.
+        state_dim: N.
+        conv_width: of the convolution, in steps.
     """
 
-    open_state = False
+    accepts_initial_state = False
 
     def __init__(
         self,
-        width: int = 512,
-        layers: int = 1,
+        hidden_size: int = 512,
+        num_layers: int = 1,
         dropout: float = 0.0,
         expand: int = 2,
-        memory: int = 16,
-        window: int = 4,
+        state_dim: int = 16,
+        conv_width: int = 4,
     ) -> None:
-        super().__init__(width, layers, dropout)
-        for name, value in (("expand", expand), ("memory", memory), ("window", window - 1)):
+        super().__init__(hidden_size, num_layers, dropout)
+        for name, value in (("expand", expand), ("state_dim", state_dim), ("conv_width", conv_width - 1)):
             if value < 1:
-                raise UserError(f"Mamba: {name} must be at least {1 + (name == 'window')}")
-        self.expand, self.memory, self.window = expand, memory, window
+                raise UserError(f"Mamba: {name} must be at least {1 + (name == 'conv_width')}")
+        self.expand, self.state_dim, self.conv_width = expand, state_dim, conv_width
 
-    def _layer(self, input_width: int) -> Layer:
-        return _MambaLayer(input_width, self.width, self.expand, self.memory, self.window)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _MambaLayer(input_width, self.hidden_size, self.expand, self.state_dim, self.conv_width)

@@ -19,43 +19,47 @@ class _Fused(Recurrence):
     initialisation.
 
     Args:
-        width: D.
-        layers: how many recurrences stand on each other.
+        hidden_size: D.
+        num_layers: how many recurrences stand on each other.
         dropout: share of the outputs between layers that is dropped in training.
-        learned_state: learn the first state instead of starting at zero.
+        learn_initial_state: learn the first state instead of starting at zero.
     """
 
-    blocks: int
+    num_gates: int
     state_parts: int = 1
 
-    def __init__(self, width: int = 512, layers: int = 1, dropout: float = 0.0, learned_state: bool = False) -> None:
+    def __init__(
+        self, hidden_size: int = 512, num_layers: int = 1, dropout: float = 0.0, learn_initial_state: bool = False
+    ) -> None:
         super().__init__()
-        self.width = width
-        self.layers = layers
-        self.dropout = dropout if layers > 1 else 0.0  # torch warns of dropout that has no layers to stand between
-        self.first = nn.Parameter(torch.zeros(self.state_parts, layers, width)) if learned_state else None
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.dropout = dropout if num_layers > 1 else 0.0  # torch warns of dropout that has no layers to stand between
+        self.first = (
+            nn.Parameter(torch.zeros(self.state_parts, num_layers, hidden_size)) if learn_initial_state else None
+        )
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
         raise NotImplementedError
 
     def build(self, input_width: int) -> Self:
         self.kernel = self._kernel(input_width)
-        for layer in range(self.layers):
+        for layer in range(self.num_layers):
             from_input, from_state, bias, other = (getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS)
-            draw_weights(from_input, from_state, bias, self.blocks)
+            draw_weights(from_input, from_state, bias, self.num_gates)
             nn.init.zeros_(other)  # the two are added
         return self
 
     def initial_state(self, batch_size: int) -> Tree:
         if self.first is None:
             recurrent = self.kernel.get_parameter("weight_hh_l0")
-            first = recurrent.new_zeros(self.state_parts, self.layers, self.width)
+            first = recurrent.new_zeros(self.state_parts, self.num_layers, self.hidden_size)
         else:
             first = self.first
         parts = tuple(part.expand(batch_size, -1, -1) for part in first)
         return parts if self.state_parts > 1 else parts[0]
 
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
         batch_size, time, _ = xs.shape
         layer_first = map_tree(lambda leaf: leaf.transpose(0, 1).contiguous(), state)  # [B, L, D] -> [L, B, D]
         if lengths is None:
@@ -78,7 +82,7 @@ class _Fused(Recurrence):
         """One time step by the library's cell kernels, which a scan of length one would pay dearly for on a CPU."""
         parts = state if self.state_parts > 1 else (state,)
         after = []
-        for layer in range(self.layers):
+        for layer in range(self.num_layers):
             if layer:
                 x = F.dropout(x, self.dropout, self.training)
             weights = [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
@@ -95,7 +99,7 @@ class _Fused(Recurrence):
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
         parts = state if self.state_parts > 1 else (state,)
         found = []
-        for layer in range(self.layers):
+        for layer in range(self.num_layers):
             weights = [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
             before = tuple(part[:, layer] for part in parts)
             weight_ih, weight_hh, bias_ih, bias_hh = weights
@@ -119,24 +123,26 @@ class RNN(_Fused):
 
     Args:
         nonlinearity: f, `tanh` or `relu`.
-        width, layers, dropout, learned_state: as everywhere.
+        hidden_size, num_layers, dropout, learn_initial_state: as everywhere.
     """
 
-    blocks = 1
+    num_gates = 1
 
     def __init__(
         self,
-        width: int = 512,
-        layers: int = 1,
+        hidden_size: int = 512,
+        num_layers: int = 1,
         dropout: float = 0.0,
-        learned_state: bool = False,
+        learn_initial_state: bool = False,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
     ) -> None:
-        super().__init__(width, layers, dropout, learned_state)
+        super().__init__(hidden_size, num_layers, dropout, learn_initial_state)
         self.nonlinearity = nonlinearity
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
-        return nn.RNN(input_width, self.width, self.layers, self.nonlinearity, batch_first=True, dropout=self.dropout)
+        return nn.RNN(
+            input_width, self.hidden_size, self.num_layers, self.nonlinearity, batch_first=True, dropout=self.dropout
+        )
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
@@ -146,16 +152,16 @@ class RNN(_Fused):
 class GRU(_Fused):
     """The gated recurrent unit (Cho et al. 2014), in the form whose reset gate acts behind the recurrent matrix."""
 
-    blocks = 3
+    num_gates = 3
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
-        return nn.GRU(input_width, self.width, self.layers, batch_first=True, dropout=self.dropout)
+        return nn.GRU(input_width, self.hidden_size, self.num_layers, batch_first=True, dropout=self.dropout)
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         return (torch.gru_cell(x, state[0], *weights),)
 
     def _gates(self, sums: Tensor) -> dict[str, Tensor]:
-        reset, kept, _ = sums.sigmoid().chunk(self.blocks, -1)
+        reset, kept, _ = sums.sigmoid().chunk(self.num_gates, -1)
         return {"reset": reset, "forget": kept}
 
 
@@ -171,41 +177,41 @@ class LSTM(_Fused):
         chrono: the longest time, in steps, that something is to be remembered for: the bias of f is then drawn as log
             of what is uniform between 1 and chrono - 1, and that of i is its opposite (Tallec and Ollivier 2018, eq.
             16). It takes the place of `forget_bias`.
-        width, layers, dropout, learned_state: as everywhere.
+        hidden_size, num_layers, dropout, learn_initial_state: as everywhere.
     """
 
-    blocks = 4
+    num_gates = 4
     state_parts = 2
 
     def __init__(
         self,
-        width: int = 512,
-        layers: int = 1,
+        hidden_size: int = 512,
+        num_layers: int = 1,
         dropout: float = 0.0,
-        learned_state: bool = False,
+        learn_initial_state: bool = False,
         forget_bias: float = 1.0,
         chrono: int | None = None,
     ) -> None:
-        super().__init__(width, layers, dropout, learned_state)
+        super().__init__(hidden_size, num_layers, dropout, learn_initial_state)
         if chrono is not None and chrono < 3:
             raise UserError(f"LSTM: chrono is a time of 3 steps at least, not {chrono}")
         self.forget_bias = forget_bias
         self.chrono = chrono
 
     def _kernel(self, input_width: int) -> nn.RNNBase:
-        return nn.LSTM(input_width, self.width, self.layers, batch_first=True, dropout=self.dropout)
+        return nn.LSTM(input_width, self.hidden_size, self.num_layers, batch_first=True, dropout=self.dropout)
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         return torch.lstm_cell(x, state, *weights)
 
     def _gates(self, sums: Tensor) -> dict[str, Tensor]:
-        opened, kept, _, said = sums.sigmoid().chunk(self.blocks, -1)
+        opened, kept, _, said = sums.sigmoid().chunk(self.num_gates, -1)
         return {"input": opened, "forget": kept, "output": said}
 
     def build(self, input_width: int) -> Self:
         super().build(input_width)
-        for layer in range(self.layers):
-            taken, kept, *_ = self.kernel.get_parameter(f"bias_ih_l{layer}").data.chunk(self.blocks)
+        for layer in range(self.num_layers):
+            taken, kept, *_ = self.kernel.get_parameter(f"bias_ih_l{layer}").data.chunk(self.num_gates)
             if self.chrono is None:
                 kept.fill_(self.forget_bias)
             else:

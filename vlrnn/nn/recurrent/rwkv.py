@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree
-from vlrnn.nn.recurrent.base import Layer, Layered
+from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.linear_scan import last
 
 _CHUNK = 16  # steps that are computed at once; the memory of training grows with it
@@ -14,32 +14,32 @@ _PARTS = 5  # receptance, key, value, gate, decay
 _NORM_EPS = 64e-5  # 1e-5 * 8^2, see `RWKV`
 
 
-class _RWKVLayer(Layer):
-    def __init__(self, input_width: int, width: int, heads: int, rank: int) -> None:
+class _RWKVLayer(RecurrentLayer):
+    def __init__(self, input_width: int, hidden_size: int, num_heads: int, lora_rank: int) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
-        self.from_input = nn.Linear(input_width, width)
-        self.mix_first = nn.Parameter(torch.rand(width))
-        self.mix = nn.Parameter(torch.rand(_PARTS, width))
-        self.mix_down = nn.Parameter(torch.empty(_PARTS, width, rank).uniform_(-1e-2, 1e-2))
-        self.mix_up = nn.Parameter(torch.empty(_PARTS, rank, width).uniform_(-1e-2, 1e-2))
-        self.maps = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(_PARTS - 1))
-        self.decay = nn.Parameter(torch.linspace(-6.0, 1.0, width))  # log of minus log of the share that is kept
-        self.decay_down = nn.Parameter(torch.empty(width, rank).uniform_(-1e-2, 1e-2))
-        self.decay_up = nn.Parameter(torch.empty(rank, width).uniform_(-1e-2, 1e-2))
-        self.now = nn.Parameter(torch.empty(heads, width // heads).uniform_(-0.5, 0.5))
-        self.even_out = nn.GroupNorm(heads, width, eps=_NORM_EPS)
-        self.output = nn.Linear(width, width, bias=False)
+        self.hidden_size, self.num_heads = hidden_size, num_heads
+        self.from_input = nn.Linear(input_width, hidden_size)
+        self.mix_first = nn.Parameter(torch.rand(hidden_size))
+        self.mix = nn.Parameter(torch.rand(_PARTS, hidden_size))
+        self.mix_down = nn.Parameter(torch.empty(_PARTS, hidden_size, lora_rank).uniform_(-1e-2, 1e-2))
+        self.mix_up = nn.Parameter(torch.empty(_PARTS, lora_rank, hidden_size).uniform_(-1e-2, 1e-2))
+        self.maps = nn.ModuleList(nn.Linear(hidden_size, hidden_size, bias=False) for _ in range(_PARTS - 1))
+        self.decay = nn.Parameter(torch.linspace(-6.0, 1.0, hidden_size))  # log of minus log of the share that is kept
+        self.decay_down = nn.Parameter(torch.empty(hidden_size, lora_rank).uniform_(-1e-2, 1e-2))
+        self.decay_up = nn.Parameter(torch.empty(lora_rank, hidden_size).uniform_(-1e-2, 1e-2))
+        self.now = nn.Parameter(torch.empty(num_heads, hidden_size // num_heads).uniform_(-0.5, 0.5))
+        self.even_out = nn.GroupNorm(num_heads, hidden_size, eps=_NORM_EPS)
+        self.output = nn.Linear(hidden_size, hidden_size, bias=False)
 
     def initial(self, batch_size: int) -> Tree:
-        new, head = self.decay.new_zeros, self.width // self.heads
+        new, head = self.decay.new_zeros, self.hidden_size // self.num_heads
         return (
-            new(batch_size, self.width),
+            new(batch_size, self.hidden_size),
             new(batch_size, len(self.mix_first)),
-            new(batch_size, self.heads, head, head),
+            new(batch_size, self.num_heads, head, head),
         )
 
-    def scan(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
         said, before, memory = state
         xs = self.from_input(xs)
         mixed = self._mix(xs, before)
@@ -47,7 +47,7 @@ class _RWKVLayer(Layer):
         log_kept = self._log_kept(mixed[4])
         if there is not None:
             log_kept, key = log_kept.where(there[..., None], 0.0), key.where(there[..., None], 0.0)
-        r, k, v, w = (each.unflatten(-1, (self.heads, -1)) for each in (receptance, key, value, log_kept))
+        r, k, v, w = (each.unflatten(-1, (self.num_heads, -1)) for each in (receptance, key, value, log_kept))
         ys, memory = fading_attention(r, k, v, w, self.now, memory)
         ys = self.even_out(ys.flatten(0, 1).flatten(1)).view_as(gate)
         ys = self.output(ys * F.silu(gate))
@@ -102,7 +102,7 @@ def fading_attention(
     return torch.cat(ys, 1), memory
 
 
-class RWKV(Layered):
+class RWKV(LayeredRecurrence):
     """The time mixing of RWKV-6 (Peng et al. 2024, Eagle and Finch, section 4.1 and eq. 14 to 19), of the input mapped
     to the width of the output.
 
@@ -117,18 +117,20 @@ class RWKV(Layered):
     divisor of 8: RWKV-5 divided by 8 ahead of a norm with eps = 1e-5, and this is the same.
 
     Args:
-        width, layers, dropout: as everywhere.
-        heads: H, which divide D.
-        rank: of the maps that choose.
+        hidden_size, num_layers, dropout: as everywhere.
+        num_heads: H, which divide D.
+        lora_rank: of the maps that choose.
     """
 
-    open_state = False
+    accepts_initial_state = False
 
-    def __init__(self, width: int = 512, layers: int = 1, dropout: float = 0.0, heads: int = 8, rank: int = 32) -> None:
-        super().__init__(width, layers, dropout)
-        if heads < 1 or width % heads:
-            raise UserError(f"RWKV: heads ({heads}) must divide the width ({width})")
-        self.heads, self.rank = heads, rank
+    def __init__(
+        self, hidden_size: int = 512, num_layers: int = 1, dropout: float = 0.0, num_heads: int = 8, lora_rank: int = 32
+    ) -> None:
+        super().__init__(hidden_size, num_layers, dropout)
+        if num_heads < 1 or hidden_size % num_heads:
+            raise UserError(f"RWKV: num_heads ({num_heads}) must divide hidden_size ({hidden_size})")
+        self.num_heads, self.lora_rank = num_heads, lora_rank
 
-    def _layer(self, input_width: int) -> Layer:
-        return _RWKVLayer(input_width, self.width, self.heads, self.rank)
+    def _layer(self, input_width: int) -> RecurrentLayer:
+        return _RWKVLayer(input_width, self.hidden_size, self.num_heads, self.lora_rank)

@@ -1,4 +1,5 @@
-"""Recurrences by name, as a command line gives them: `gru`, `LSTM:forget_bias=3`, `residual-stack:cell=mamba,layers=3`.
+"""Recurrences by name, as a command line gives them: `gru`, `LSTM:forget_bias=3`,
+`residual-stack:recurrence=mamba,num_layers=3`.
 
 Knows no cell: all classes that stand in `vlrnn.nn` are found, whoever adds them.
 """
@@ -11,7 +12,7 @@ from typing import Any
 import vlrnn.nn
 from vlrnn.config import public_path
 from vlrnn.errors import UserError, one_line
-from vlrnn.nn.recurrent.base import Layered, Recurrence
+from vlrnn.nn.recurrent.base import LayeredRecurrence, Recurrence
 
 
 def split_cells(text: str) -> list[str]:
@@ -32,8 +33,8 @@ def cell_part(name: str, **settings: Any) -> dict[str, Any]:
     Args:
         name: the class by its name, in any case and with or without hyphens, or by its path; behind a colon settings,
             `name=value`, commas between them. A value may be the name of another cell.
-        settings: such as `width`, of a class that has them, else of the cell that it is made of: `layers` are those
-            of a stack, and not of each cell in it. The name's come first.
+        settings: such as `hidden_size`, of a class that has them, else of the cell that it is made of: `num_layers` are
+            those of a stack, and not of each cell in it. The name's come first.
 
     Raises:
         UserError: there is no such recurrence, or no such setting.
@@ -47,7 +48,7 @@ def cell_part(name: str, **settings: Any) -> dict[str, Any]:
         key, equals, value = each.partition("=")
         if not equals or key not in takes:
             raise UserError(f"{name}: {key!r} is no setting of {found.__name__}: {', '.join(takes)}")
-        given[key] = cell_part(value, **inner) if key == "cell" else _value(value)
+        given[key] = cell_part(value, **inner) if key == "recurrence" else _value(value)
     arguments = {key: value for key, value in settings.items() if key in takes} | given
     return {"class_path": public_path(found), "init_args": arguments}
 
@@ -99,5 +100,5 @@ def _recurrences() -> dict[str, type[Recurrence]]:
     return {
         name: found
         for name, found in public.items()
-        if issubclass(found, Recurrence) and found not in (Recurrence, Layered)
+        if issubclass(found, Recurrence) and found not in (Recurrence, LayeredRecurrence)
     }

@@ -8,30 +8,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
-from vlrnn.nn.batching import Tree, within
-from vlrnn.nn.recurrent.base import Recurrence, stack_layers, that_speaks
+from vlrnn.nn.batching import Tree, length_mask
+from vlrnn.nn.recurrent.base import Recurrence, require_causal, stack_layers
 
 
 class _Stack(Recurrence):
     """Copies of a cell; from the second on, `join` brings together what comes in and what it says.
 
     Args:
-        cell: any, D wide.
-        layers: how many.
+        recurrence: any, D wide.
+        num_layers: how many.
         dropout: share of what comes in from the second on that is dropped in training.
     """
 
-    def __init__(self, cell: Recurrence, layers: int = 2, dropout: float = 0.0) -> None:
+    def __init__(self, recurrence: Recurrence, num_layers: int = 2, dropout: float = 0.0) -> None:
         super().__init__()
-        if layers < 2:
-            raise UserError(f"a stack has two layers at least, not {layers}")
-        self.width, self.layers, self.dropout = cell.width, layers, dropout
-        self.causal, self.open_state = cell.causal, cell.open_state
-        self.cells = nn.ModuleList(copy.deepcopy(cell) for _ in range(layers))
+        if num_layers < 2:
+            raise UserError(f"a stack has two layers at least, not {num_layers}")
+        self.hidden_size, self.num_layers, self.dropout = recurrence.hidden_size, num_layers, dropout
+        self.causal, self.accepts_initial_state = recurrence.causal, recurrence.accepts_initial_state
+        self.cells = nn.ModuleList(copy.deepcopy(recurrence) for _ in range(num_layers))
 
     def build(self, input_width: int) -> Self:
         for depth, cell in enumerate(self._cells()):
-            cell.build(self.width if depth else input_width)
+            cell.build(self.hidden_size if depth else input_width)
         return self
 
     def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
@@ -41,15 +41,15 @@ class _Stack(Recurrence):
     def initial_state(self, batch_size: int) -> Tree:
         return tuple(cell.initial_state(batch_size) for cell in self._cells())
 
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
         after = []
         for depth, (cell, own) in enumerate(zip(self._cells(), state, strict=True)):
             given = F.dropout(xs, self.dropout, self.training) if depth else xs
-            ys, new = cell.scan(given, own, lengths)
+            ys, new = cell(given, own, lengths)
             xs = self.join(depth, xs, ys) if depth else ys
             after.append(new)
         if lengths is not None:
-            there = within(lengths, xs)
+            there = length_mask(lengths, xs)
             xs = xs.where(there[..., None], 0.0)
         return xs, tuple(after)
 
@@ -101,7 +101,7 @@ class HighwayStack(_Stack):
 
     def build(self, input_width: int) -> Self:
         super().build(input_width)
-        self.openings = nn.ModuleList(nn.Linear(self.width, self.width) for _ in range(self.layers - 1))
+        self.openings = nn.ModuleList(nn.Linear(self.hidden_size, self.hidden_size) for _ in range(self.num_layers - 1))
         for opening in self.openings:
             nn.init.constant_(opening.bias, -1.0)  # type: ignore[arg-type]
         return self
@@ -117,17 +117,17 @@ class Bidirectional(Recurrence):
     It has no `step`, and is not its scan in chunks: the end must be there before the beginning can be told.
 
     Args:
-        cell: any, D / 2 wide.
+        recurrence: any, D / 2 wide.
     """
 
     causal = False
 
-    def __init__(self, cell: Recurrence) -> None:
+    def __init__(self, recurrence: Recurrence) -> None:
         super().__init__()
-        if not cell.causal:
-            raise UserError("Bidirectional: the cell reads both ways already")
-        self.width = 2 * cell.width
-        self.forwards, self.backwards = copy.deepcopy(cell), copy.deepcopy(cell)
+        if not recurrence.causal:
+            raise UserError("Bidirectional: the recurrence is bidirectional already")
+        self.hidden_size = 2 * recurrence.hidden_size
+        self.forwards, self.backwards = copy.deepcopy(recurrence), copy.deepcopy(recurrence)
 
     def build(self, input_width: int) -> Self:
         self.forwards.build(input_width)
@@ -137,13 +137,13 @@ class Bidirectional(Recurrence):
     def initial_state(self, batch_size: int) -> Tree:
         return self.forwards.initial_state(batch_size), self.backwards.initial_state(batch_size)
 
-    def scan(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        there = self.forwards.scan(xs, state[0], lengths)
-        back = self.backwards.scan(_turned(xs, lengths), state[1], lengths)
+    def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
+        there = self.forwards(xs, state[0], lengths)
+        back = self.backwards(_turned(xs, lengths), state[1], lengths)
         return torch.cat([there[0], _turned(back[0], lengths)], -1), (there[1], back[1])
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        that_speaks(self)
+        require_causal(self)
         raise AssertionError("it does not speak")
 
     def layer_outputs(self, state: Tree) -> Tensor:

@@ -19,7 +19,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.statistics import Floats
-from vlrnn.nn.batching import Tree, select
+from vlrnn.nn.batching import Tree, index_rows
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.progress import track
@@ -47,7 +47,7 @@ class Passage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Heard:
+class Activations:
     """What was heard, and what the model did.
 
     Attributes:
@@ -84,7 +84,7 @@ class Step(NamedTuple):
     gates: dict[str, Tensor]
 
 
-class Listening(Recurrence):
+class RecordingRecurrence(Recurrence):
     """A recurrence whose steps are kept. It can stand in the place of that which it listens to.
 
     Args:
@@ -94,7 +94,11 @@ class Listening(Recurrence):
     def __init__(self, inner: Recurrence) -> None:
         super().__init__()
         self.inner = inner
-        self.width, self.causal, self.open_state = inner.width, inner.causal, inner.open_state
+        self.hidden_size, self.causal, self.accepts_initial_state = (
+            inner.hidden_size,
+            inner.causal,
+            inner.accepts_initial_state,
+        )
         self.steps: list[Step] = []
 
     def initial_state(self, batch_size: int) -> Tree:
@@ -115,7 +119,7 @@ class Listening(Recurrence):
         state = self.inner.initial_state(1)
         kinds = "h" if self.inner.layer_cells(state) is None else "hc"
         layers = range(1, self.inner.layer_outputs(state).shape[1] + 1)
-        return [f"{kind}{layer}.{unit}" for kind in kinds for layer in layers for unit in range(self.width)]
+        return [f"{kind}{layer}.{unit}" for kind in kinds for layer in layers for unit in range(self.hidden_size)]
 
     def taken(self) -> Step:
         """The steps so far, T of them, as one of [B, T, ...], on the CPU; they are forgotten here.
@@ -153,13 +157,15 @@ class _Keeper:
         """Of places so far."""
         return sum(map(len, self.activations))
 
-    def heard(self, names: Sequence[str], running: bool, source: dict[str, object], notes: Sequence[str]) -> Heard:
+    def heard(
+        self, names: Sequence[str], running: bool, source: dict[str, object], notes: Sequence[str]
+    ) -> Activations:
         gates = {key: np.stack(each) for key, each in sorted(self.gates.items())}
-        return Heard(self.passages, np.concatenate(self.activations), names, gates, running, source, notes)
+        return Activations(self.passages, np.concatenate(self.activations), names, gates, running, source, notes)
 
 
 @torch.inference_mode()
-def hear_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> Heard:
+def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> Activations:
     """Have a language model hear a text, from its start on, its state carried through.
 
     Args:
@@ -175,16 +181,16 @@ def hear_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> He
     """
     model = predictor.task
     if not isinstance(model, LanguageModel):
-        raise UserError(f"{predictor.name}: hears no texts: it {model.does}; give --data to a captioner")
-    units = model.units.split(read_text(path))
+        raise UserError(f"{predictor.name}: hears no texts: it {model.summary}; give --data to a captioner")
+    units = model.tokenizer.split(read_text(path))
     count = min(limit, len(units)) // PASSAGE
     if count < FEWEST:
         raise UserError(
-            f"{path}: {min(limit, len(units)):,} {model.units.name} are too few to choose hidden units on one half and "
-            f"to hold them against the other: give a longer text, and a --limit of {FEWEST * PASSAGE:,} at least"
+            f"{path}: {min(limit, len(units)):,} {model.tokenizer.name} are too few to choose hidden units on one half "
+            f"and to hold them against the other: give a longer text, and a --limit of {FEWEST * PASSAGE:,} at least"
         )
     ids = model.vocabulary.encode(units[: count * PASSAGE])
-    listening, kept = Listening(model.decoder.recurrence), _Keeper()
+    listening, kept = RecordingRecurrence(model.decoder.recurrence), _Keeper()
     # `<bos>` is heard before the text, and is no place of it.
     embedded = model.decoder.embedding(torch.tensor([BOS, *ids], device=predictor.device))
     _, state = listening.inner.step(embedded[:1], listening.initial_state(1))
@@ -194,18 +200,18 @@ def hear_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> He
             _, state = listening.step(x, state)
         name = f"{Path(path).stem}-{passage.start:09}"
         kept.keep(Passage(name, number, units[passage]), listening.taken(), 0, 0)
-    notes = _strange(ids, model.units.name)
+    notes = _strange(ids, model.tokenizer.name)
     if left := len(units) - count * PASSAGE:
-        told = f"the last {left:,} of {len(units):,} {model.units.name} were not heard"
+        told = f"the last {left:,} of {len(units):,} {model.tokenizer.name} were not heard"
         notes.append(f"{told} (--limit; what is no whole passage of {PASSAGE})")
-    source = {"text": str(path), "units": model.units.name, "passages": count}
+    source = {"text": str(path), "units": model.tokenizer.name, "passages": count}
     return kept.heard(listening.names(), True, source, notes)
 
 
 @torch.inference_mode()
-def hear_captions(
+def record_captions(
     predictor: Predictor, folder: str | Path, split: str = "test", limit: int = 20_000, cache: str | Path | None = None
-) -> Heard:
+) -> Activations:
     """Have a captioner hear the captions of a data set, each about its image, under teacher forcing.
 
     Args:
@@ -222,7 +228,7 @@ def hear_captions(
     """
     captioner = predictor.task
     if not isinstance(captioner, Captioner):
-        raise UserError(f"{predictor.name}: hears no captions: it {captioner.does}; a language model hears a --text")
+        raise UserError(f"{predictor.name}: hears no captions: it {captioner.summary}; a language model hears a --text")
     recurrence = getattr(captioner.decoder, "recurrence", None)
     if not isinstance(recurrence, Recurrence):
         name = type(captioner.decoder).__name__
@@ -230,13 +236,13 @@ def hear_captions(
     kept, groups, ids = _Keeper(), dict[Id, int](), list[int]()
     tokenize, unit = predictor.tokenizer.tokenize, predictor.tokenizer.unit
     space = " " if predictor.tokenizer is WORDS else ""
-    listening = Listening(recurrence)
+    listening = RecordingRecurrence(recurrence)
     with encoded(predictor, folder, split, cache, captions=None) as shown:
         for items in shown.batches(_BATCH, "captions"):
             batch = collate(items).to(predictor.device)
             told = [(example, tokenize(caption)) for example in batch.examples for caption in example.captions]
             if told and kept.count < limit:
-                step = _say(captioner, batch, listening)
+                step = _record_caption(captioner, batch, listening)
                 for row, (example, words) in enumerate(told):
                     if words:
                         group = groups.setdefault(example.image_id, len(groups))
@@ -249,17 +255,17 @@ def hear_captions(
             f"half and to hold them against the other; give {FEWEST} at least"
         )
     notes = _strange(ids, unit)
-    if len(groups) < len(shown.image_of):
-        notes.append(f"the captions of {len(groups):,} of {len(shown.image_of):,} images were heard (--limit)")
+    if len(groups) < len(shown.image_index):
+        notes.append(f"the captions of {len(groups):,} of {len(shown.image_index):,} images were heard (--limit)")
     source = {"data": str(folder), "split": split, "units": unit, "captions": len(kept.passages)}
     return kept.heard(listening.names(), False, source, notes)
 
 
-def _say(captioner: Captioner, batch: Batch, listening: Listening) -> Step:
+def _record_caption(captioner: Captioner, batch: Batch, listening: RecordingRecurrence) -> Step:
     """The steps [M, T, ...] of captions [M, 1 + T] about images: each word of theirs heard but for the last, `<eos>`.
     Word by word, where decoders would rather scan: only so each step is there to be listened to."""
     decoder = captioner.decoder
-    memory = select(decoder.prepare(captioner.see(batch)), batch.image_of)
+    memory = index_rows(decoder.prepare(captioner.encode_images(batch)), batch.image_index)
     state = decoder.init_state(memory)
     inner, decoder.recurrence = decoder.recurrence, listening
     try:

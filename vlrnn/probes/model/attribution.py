@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlrnn.data.batches import collate
-from vlrnn.data.perturbations import alike
+from vlrnn.data.perturbations import constant_image
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import predicted_tokens, shift_right
@@ -34,7 +34,7 @@ Finder = Callable[[Sequence[str]], Sequence[Span]]
 
 
 @dataclass(frozen=True)
-class Named:
+class ObjectMention:
     """An object that a caption names.
 
     Attributes:
@@ -94,7 +94,7 @@ def attribution(
         UserError: no captioner, or none of the examples says which objects are in its image.
     """
     if not isinstance(predictor.task, Captioner):
-        raise UserError(f"{predictor.name}: {predictor.task.does}; attribution is about captions")
+        raise UserError(f"{predictor.name}: {predictor.task.summary}; attribution is about captions")
     with encoded(predictor, folder, split, cache) as shown:
         known = {id: example for id, example in shown.examples.items() if example.objects is not None}
         if not known:
@@ -113,7 +113,7 @@ def attribution(
             "images": len(known),
             "named": len(named),
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
-            "decoding": predictor.task.decoding.describe(),
+            "decoding": predictor.task.generation.describe(),
         },
         baselines={"named rightly": means.of(figures, members=right)},
         cases=_cases([each for each in named if not each.there]),
@@ -124,19 +124,21 @@ def attribution(
 
 
 @torch.inference_mode()
-def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: int) -> Iterator[Named]:
+def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: int) -> Iterator[ObjectMention]:
     """The objects that the captions of a split name."""
     captioner = predictor.task
     assert isinstance(captioner, Captioner)
     for items in split.batches(batch_size, "captions"):
-        batch, blank = (collate(each).to(predictor.device) for each in (items, list(map(alike(split.blank), items))))
+        batch, blank = (
+            collate(each).to(predictor.device) for each in (items, list(map(constant_image(split.blank), items)))
+        )
         said = captioner.predict(batch)
         tokens = predicted_tokens(captioner.vocabulary, said).to(predictor.device)
         seen, unseen = (_Reading.of(captioner, each.regions, tokens) for each in (batch, blank))
         for row, (example, caption) in enumerate(zip(batch.examples, said, strict=True)):
             for span in find(caption.tokens):
                 place = (row, slice(span.start, span.stop))
-                yield Named(
+                yield ObjectMention(
                     id=example.id,
                     image_id=example.image_id,
                     caption=caption.text,
@@ -178,7 +180,7 @@ def _spread(attention: Tensor) -> Tensor | None:
     return torch.special.entr(attention.float()).sum(-1) / math.log(count) if count > 1 else None
 
 
-def _figures(named: Sequence[Named]) -> dict[str, Floats]:
+def _figures(named: Sequence[ObjectMention]) -> dict[str, Floats]:
     """What is told of objects [named] as means; see `attribution`."""
     image, blank, rank = (np.array([getattr(each, name) for each in named]) for name in ("image", "blank", "rank"))
     figures = {
@@ -192,7 +194,7 @@ def _figures(named: Sequence[Named]) -> dict[str, Floats]:
     return figures | ({"attention_entropy": np.array(spread)} if spread else {})
 
 
-def _cases(invented: Sequence[Named]) -> list[dict[str, Any]]:
+def _cases(invented: Sequence[ObjectMention]) -> list[dict[str, Any]]:
     """Those that the image speaks for least; the language alone says them."""
     return [
         {
@@ -208,7 +210,7 @@ def _cases(invented: Sequence[Named]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_object(named: Sequence[Named]) -> dict[str, dict[str, int]]:
+def _by_object(named: Sequence[ObjectMention]) -> dict[str, dict[str, int]]:
     """Object -> how often it is named, wrongly, and wrongly where the image makes it no likelier."""
     found: dict[str, dict[str, int]] = {}
     for each in sorted(named, key=lambda each: each.object):
@@ -219,7 +221,7 @@ def _by_object(named: Sequence[Named]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _not_computed(named: Sequence[Named], figures: Mapping[str, Floats]) -> dict[str, str]:
+def _not_computed(named: Sequence[ObjectMention], figures: Mapping[str, Floats]) -> dict[str, str]:
     if not named:
         return {"hallucinated": "no caption names an object of the table"}
     if all(each.there for each in named):

@@ -19,12 +19,12 @@ from vlrnn.data.records import Example, Id, Prediction, open_split
 from vlrnn.data.region_files import RegionFiles
 from vlrnn.data.split_index import SplitImages
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import Distributions
+from vlrnn.generation.generate import TokenDistributions
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import track
 from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.vqa import QuestionAnswering
+from vlrnn.tasks.vqa import VQATask
 from vlrnn.text.vocabulary import BOS, EOS
 
 _GREY = 128
@@ -45,22 +45,22 @@ class EncodedSplit:
     ) -> None:
         self.examples = examples
         self.blank = blank
-        self.image_of = {example.image_id: example.image for example in examples.values()}
+        self.image_index = {example.image_id: example.image for example in examples.values()}
         self._items = items
         self._cache = cache
 
     def regions(self, image_id: Id) -> Tensor:
         """The regions [N, D] of an image."""
-        return torch.from_numpy(self._cache[self.image_of[image_id]].copy())
+        return torch.from_numpy(self._cache[self.image_index[image_id]].copy())
 
     @property
     def mean(self) -> Tensor:
         """The mean regions [N, D], place by place, of all images; [1, D] where these have no grid in common."""
-        each = (self._cache[image].astype(np.float64) for image in self.image_of.values())
+        each = (self._cache[image].astype(np.float64) for image in self.image_index.values())
         if isinstance(self._cache, RegionFiles):
             each = (regions.mean(0, keepdims=True) for regions in each)
         total: np.ndarray = sum(each)  # type: ignore[assignment]
-        return torch.from_numpy(total / len(self.image_of)).to(self.blank.dtype)
+        return torch.from_numpy(total / len(self.image_index)).to(self.blank.dtype)
 
     def batches(self, size: int, told: str) -> Iterator[list[Item]]:
         """The items, some at a time, under a progress bar that is called `told`."""
@@ -104,9 +104,9 @@ def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dic
     found = list(open_split(data.root, split))
     if not found:
         raise UserError(f"{data.root}/{split}.jsonl: holds no examples")
-    if not isinstance(predictor.task, (Captioner, QuestionAnswering)):
-        raise UserError(f"{predictor.name}: sees no images: it {predictor.task.does}")
-    if data.asks != isinstance(predictor.task, QuestionAnswering):
+    if not isinstance(predictor.task, (Captioner, VQATask)):
+        raise UserError(f"{predictor.name}: sees no images: it {predictor.task.summary}")
+    if data.asks != isinstance(predictor.task, VQATask):
         holds, does = ("questions", "captions") if data.asks else ("captions", "answers questions")
         raise UserError(f"{data.root}: holds {holds}, where {predictor.name} {does}")
     examples = {example.id: example for example in found}
@@ -123,13 +123,13 @@ def _items(
     captions: int | None,
 ) -> CaptionedImages | QuestionedImages:
     task, listed = predictor.task, list(examples.values())
-    assert isinstance(task, (Captioner, QuestionAnswering))
+    assert isinstance(task, (Captioner, VQATask))
     vocabulary = task.vocabulary
-    more = {"locate": data.locate, "size": task.encoder.size, "cache": regions}
+    more = {"locate": data.locate, "size": task.encoder.image_size, "cache": regions}
     if isinstance(task, Captioner):
         return CaptionedImages(listed, captions, encode=lambda text: [BOS, *vocabulary.encode_text(text), EOS], **more)
-    image_of = SplitImages(listed).of_example
-    return QuestionedImages(listed, image_of, encode=vocabulary.encode_text, **more)
+    image_index = SplitImages(listed).of_example
+    return QuestionedImages(listed, image_index, encode=vocabulary.encode_text, **more)
 
 
 @torch.inference_mode()
@@ -138,12 +138,14 @@ def _blank(predictor: Predictor) -> Tensor:
     encoder = predictor.task.encoder
     if isinstance(encoder, PrecomputedRegions):
         return encoder.blank()
-    image = torch.full((1, 3, encoder.size, encoder.size), _GREY, dtype=torch.uint8, device=predictor.device)
+    image = torch.full(
+        (1, 3, encoder.image_size, encoder.image_size), _GREY, dtype=torch.uint8, device=predictor.device
+    )
     return encoder.folded().regions(image)[0].half().cpu()
 
 
 @dataclass(frozen=True)
-class Replies:
+class ViewPredictions:
     """What was said under a view, by the ids of examples: the `texts`; and how far in nats (see `divergence`) what
     could be said is from what could be without the view, summed over the `words` of what was said without, its end
     counted. An answer that is chosen counts as a word."""
@@ -154,9 +156,9 @@ class Replies:
 
 
 @torch.inference_mode()
-def replies(
+def predict_views(
     predictor: Predictor, split: EncodedSplit, views: Mapping[str, View], batch_size: int = 32
-) -> tuple[dict[Id, Prediction], dict[str, Replies]]:
+) -> tuple[dict[Id, Prediction], dict[str, ViewPredictions]]:
     """Show a model the items of a split, as they are and under each view.
 
     Args:
@@ -170,7 +172,7 @@ def replies(
     """
     task = predictor.task
     said: dict[Id, Prediction] = {}
-    found = {name: Replies() for name in views}
+    found = {name: ViewPredictions() for name in views}
     for items in split.batches(batch_size, "views"):
         batch = collate(items).to(predictor.device)
         plain = task.predict(batch)
@@ -187,7 +189,7 @@ def replies(
     return said, found
 
 
-def divergence(ours: Distributions, theirs: Distributions) -> Tensor:
+def divergence(ours: TokenDistributions, theirs: TokenDistributions) -> Tensor:
     """The Kullback-Leibler divergence KL(ours || theirs) in nats, summed over the places of each sentence: [M]."""
     each = F.kl_div(theirs.log_probs, ours.log_probs, reduction="none", log_target=True).sum(-1)
     return each.masked_fill(~ours.there, 0.0).sum(1).clamp(min=0)  # which rounding may leave below

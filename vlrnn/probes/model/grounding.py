@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.perturbations import View, alike, derangement, exchanged, first_words, shuffled_words
+from vlrnn.data.perturbations import View, constant_image, derangement, first_words, shuffled_words, swapped_images
 from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
@@ -21,7 +21,7 @@ from vlrnn.metrics import CaptionScorer
 from vlrnn.metrics.statistics import Floats, MeansByImage
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.model.encoded_split import EncodedSplit, Replies, encoded, replies
+from vlrnn.probes.model.encoded_split import EncodedSplit, ViewPredictions, encoded, predict_views
 from vlrnn.runs import predictions_file
 from vlrnn.text.caption_tokenizers import CaptionTokenizer
 
@@ -80,7 +80,7 @@ def grounding(
         rows = {str(run): _predictions(run, split, examples) for run in baselines}
         views = _views(shown, predictor.tokenizer, seed)
         draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
-        said, found = replies(predictor, shown, draws, batch_size)
+        said, found = predict_views(predictor, shown, draws, batch_size)
     texts = {id: said[id].text for id in examples}
     full = score(texts)
     effects = {
@@ -117,11 +117,11 @@ def grounding(
 def _views(split: EncodedSplit, tokenizer: CaptionTokenizer, seed: int) -> dict[str, list[View]]:
     """Name -> the view, as often as it is drawn."""
     seeds = range(seed, seed + DRAWN)
-    others = [derangement(split.image_of, each) for each in seeds]
+    others = [derangement(split.image_index, each) for each in seeds]
     views = {
-        "blank_image": [alike(split.blank)],
-        OTHER: [exchanged(each, split.regions) for each in others],
-        "mean_feature": [alike(split.mean)],
+        "blank_image": [constant_image(split.blank)],
+        OTHER: [swapped_images(each, split.regions) for each in others],
+        "mean_feature": [constant_image(split.mean)],
     }
     if any(example.question is not None for example in split.examples.values()):
         longest = max(len(tokenizer.tokenize(example.question or "")) for example in split.examples.values())
@@ -142,7 +142,7 @@ def _scorer(examples: Mapping[Id, Example], tokenizer: CaptionTokenizer) -> tupl
     return lambda texts: {}, {FULL: "the split has neither captions nor answers to score against"}
 
 
-def _effect(texts: Mapping[Id, str], draws: Sequence[Replies], score: Scorer) -> Effect:
+def _effect(texts: Mapping[Id, str], draws: Sequence[ViewPredictions], score: Scorer) -> Effect:
     """The mean of draws of a view, against the texts without it; all in the order of these."""
     changed = [[each.texts[id] != text for id, text in texts.items()] for each in draws]
     divergence = [[each.divergence[id] for id in texts] for each in draws]

@@ -16,8 +16,8 @@ from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Ratio, Resampler, ratios, spearman
 from vlrnn.probes.detection import ROLLS, Detection, Unit, detect
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.model.activations import CLOSED, OPEN, Heard
-from vlrnn.probes.model.passage_splits import Asked, Half, ask, halves
+from vlrnn.probes.model.activations import CLOSED, OPEN, Activations
+from vlrnn.probes.model.passage_splits import PassageSplit, PropertyLabels, label_properties, split_passages
 from vlrnn.probes.text_properties import Property
 
 SHOWN_UNITS, SHOWN_PLACES = 8, 2000
@@ -30,7 +30,7 @@ _LISTED = 5  # of the best units for a property
 
 
 def hidden_units(
-    heard: Heard,
+    heard: Activations,
     properties: Mapping[str, Property],
     *,
     units: Sequence[str] = (),
@@ -61,8 +61,8 @@ def hidden_units(
         UserError: there is no such unit.
     """
     shown = [_numbered(name, heard.names) for name in units]
-    choose, held = halves(heard, seed)
-    asked, not_computed = ask(heard, properties, choose, held)
+    choose, held = split_passages(heard, seed)
+    asked, not_computed = label_properties(heard, properties, choose, held)
     found = detect(
         choose.part, held.part, {name: each.flags for name, each in asked.items()}, resamples=resamples, seed=seed
     )
@@ -147,7 +147,7 @@ def _baselines(found: Mapping[str, Detection]) -> dict[str, Any]:
     return {"chance": chance, "other passages": {name: each.rolled for name, each in found.items() if each.rolled}}
 
 
-def _gates(heard: Heard, resamples: int, seed: int) -> dict[str, Any]:
+def _gates(heard: Activations, resamples: int, seed: int) -> dict[str, Any]:
     """Layer and gate -> the shares of its numbers that are open and closed."""
     count = max(each.group for each in heard.passages) + 1
     of = np.array([each.group for each in heard.passages])
@@ -163,7 +163,7 @@ def _gates(heard: Heard, resamples: int, seed: int) -> dict[str, Any]:
     return found
 
 
-def _detector(heard: Heard, held: Half, detection: Detection, asked: Asked) -> dict[str, Any]:
+def _detector(heard: Activations, held: PassageSplit, detection: Detection, asked: PropertyLabels) -> dict[str, Any]:
     """What is told of a property beside its scores."""
     best = detection.units[0]
     told: dict[str, Any] = {
@@ -182,7 +182,7 @@ def _detector(heard: Heard, held: Half, detection: Detection, asked: Asked) -> d
     return told
 
 
-def _case(heard: Heard, held: Half, name: str, unit: Unit) -> dict[str, Any]:
+def _case(heard: Activations, held: PassageSplit, name: str, unit: Unit) -> dict[str, Any]:
     """Where the best unit for a property is most, and least, of its mind in the half that is held out."""
     activations = unit.sign * held.part.activations[:, unit.number]
     high, low = int(activations.argmax()), int(activations.argmin())
@@ -197,11 +197,11 @@ def _case(heard: Heard, held: Half, name: str, unit: Unit) -> dict[str, Any]:
 
 
 def _heat(
-    heard: Heard,
-    held: Half,
+    heard: Activations,
+    held: PassageSplit,
     rows: Sequence[tuple[int, str]],
     found: Mapping[str, Detection],
-    asked: Mapping[str, Asked],
+    asked: Mapping[str, PropertyLabels],
 ) -> dict[str, Any]:
     """The first passages that are held out, one of an image, and what units did over them: their `levels`, a letter
     of `LEVELS` for each place, and where the property `holds` that they are shown with."""
@@ -240,7 +240,7 @@ def _compact(units: Sequence[str]) -> str | list[str]:
     return "".join(units) if all(len(unit) == 1 for unit in units) else list(units)
 
 
-def _notes(heard: Heard, found: Mapping[str, Detection], asked: Mapping[str, Asked]) -> list[str]:
+def _notes(heard: Activations, found: Mapping[str, Detection], asked: Mapping[str, PropertyLabels]) -> list[str]:
     notes = list(heard.notes)
     if not heard.gates:
         notes.append("this recurrence has no gates: there are none to count")

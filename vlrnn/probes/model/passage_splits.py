@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vlrnn.probes.detection import Flags, Part
-from vlrnn.probes.model.activations import Heard, Passage
+from vlrnn.probes.detection import ActivationSet, Flags
+from vlrnn.probes.model.activations import Activations, Passage
 from vlrnn.probes.text_properties import Property, Values, at_units
 
 _EXCERPT = 30  # characters
 
 
-class Half(NamedTuple):
+class PassageSplit(NamedTuple):
     """One half of what was heard: its `passages`, the places [N] that they have in the whole, end to end, the
     `part` that units are measured on, and whether one passage runs on into the next."""
 
     passages: list[Passage]
     places: np.ndarray
-    part: Part
+    part: ActivationSet
     running: bool
 
     def passage(self, place: int) -> Passage:
@@ -42,7 +42,7 @@ class Half(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
+class PropertyLabels:
     """A property in both halves: its `values`, and where it holds, `flags`; `threshold` is what a number must be above,
     None of what is true or false."""
 
@@ -51,16 +51,16 @@ class Asked:
     threshold: float | None
 
 
-def halves(heard: Heard, seed: int) -> tuple[Half, Half]:
+def split_passages(heard: Activations, seed: int) -> tuple[PassageSplit, PassageSplit]:
     """The first half of a text's passages and the second; or two halves of the images, drawn."""
     groups = np.unique([each.group for each in heard.passages])
     if not heard.running:
         groups = np.random.default_rng(seed).permutation(groups)
     middle = len(groups) // 2
-    return _half(heard, groups[:middle].tolist()), _half(heard, groups[middle:].tolist())
+    return _split(heard, groups[:middle].tolist()), _split(heard, groups[middle:].tolist())
 
 
-def _half(heard: Heard, groups: Sequence[int]) -> Half:
+def _split(heard: Activations, groups: Sequence[int]) -> PassageSplit:
     order = {group: place for place, group in enumerate(groups)}
     mine = [number for number, each in enumerate(heard.passages) if each.group in order]
     mine.sort(key=lambda number: order[heard.passages[number].group])
@@ -68,13 +68,13 @@ def _half(heard: Heard, groups: Sequence[int]) -> Half:
     starts = np.cumsum(lengths) - lengths
     places = np.concatenate([np.arange(starts[number], starts[number] + lengths[number]) for number in mine])
     passages = [heard.passages[number] for number in mine]
-    part = Part(heard.activations[places], lengths[mine], np.array([order[each.group] for each in passages]))
-    return Half(passages, places, part, heard.running)
+    part = ActivationSet(heard.activations[places], lengths[mine], np.array([order[each.group] for each in passages]))
+    return PassageSplit(passages, places, part, heard.running)
 
 
-def ask(
-    heard: Heard, properties: Mapping[str, Property], choose: Half, held: Half
-) -> tuple[dict[str, Asked], dict[str, str]]:
+def label_properties(
+    heard: Activations, properties: Mapping[str, Property], choose: PassageSplit, held: PassageSplit
+) -> tuple[dict[str, PropertyLabels], dict[str, str]]:
     """The properties that can be detected; of the others the reason."""
     asked, not_computed = {}, {}
     for name, held_by in properties.items():
@@ -85,7 +85,7 @@ def ask(
         if reason := _undetectable(*flags):
             not_computed[name] = reason
         else:
-            asked[name] = Asked((first, second), flags, threshold)
+            asked[name] = PropertyLabels((first, second), flags, threshold)
     return asked, not_computed
 
 

@@ -93,14 +93,14 @@ def _see(predictor: Predictor, path: Path) -> Context:
     encoder = predictor.task.encoder
     if isinstance(encoder, PrecomputedRegions):
         return predictor.context(path)
-    image = torch.from_numpy(pixels(open_image(path), encoder.size))
+    image = torch.from_numpy(pixels(open_image(path), encoder.image_size))
     context: Context = encoder(image[None].to(predictor.device))
     return context
 
 
 def _captioner(predictor: Predictor) -> Captioner:
     if not isinstance(predictor.task, Captioner):
-        raise UserError(f"{predictor.name}: does not caption: it {predictor.task.does}")
+        raise UserError(f"{predictor.name}: does not caption: it {predictor.task.summary}")
     return predictor.task
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import MeansByImage
-from vlrnn.nn.recurrent.base import that_speaks
+from vlrnn.nn.recurrent.base import require_causal
 from vlrnn.nn.recurrent.spec import named_cell
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import track
@@ -47,7 +47,7 @@ NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "ta
 
 
 @dataclass(frozen=True)
-class Plan:
+class DropoutPlan:
     """What is measured: each of the `rates`, the share p that is dropped; over `steps` of a recurrence; with a `width`.
     `cell`: a recurrence by its name (see `named_cell`), whose own dropout, between its layers, stands beside dropout of
     a state. `draws`: of values, weights and masks."""
@@ -79,7 +79,7 @@ class Carried(NamedTuple):
 
 
 @one_thread()
-def dropout(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
+def dropout(plan: DropoutPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     """How large activations are in training, over many masks, and in evaluation; and how much of a state is left under
     dropout, step by step.
 
@@ -95,7 +95,7 @@ def dropout(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     Raises:
         UserError: there is no such cell, or it is not causal.
     """
-    that_speaks(named_cell(plan.cell, plan.width, width=plan.width, layers=2))
+    require_causal(named_cell(plan.cell, plan.width, hidden_size=plan.width, num_layers=2))
     means = MeansByImage(list(range(plan.draws)), resamples, seed)
     groups = [f"{what}, {name}" for what in _SHARES for name in CONVENTIONS]
     scores: dict[str, Any] = {group: {} for group in groups}
@@ -134,18 +134,18 @@ def dropout(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
 
 # Activations.
 
-Shares = dict[str, dict[str, float]]
+SurvivalShares = dict[str, dict[str, float]]
 """Group -> row -> a share."""
 
 
-def _shares(rate: float, width: int, seed: int) -> tuple[Shares, Shares]:
+def _shares(rate: float, width: int, seed: int) -> tuple[SurvivalShares, SurvivalShares]:
     """Of one draw of values, weights and masks, what is measured, and what is expected."""
     torch.manual_seed(seed)
     values = torch.randn(_ROWS, width, dtype=torch.float64).relu()
     weight = torch.randn(width, width, dtype=torch.float64) * (2 / width) ** 0.5
     kept = (torch.rand(_MASKS, _ROWS, width, dtype=torch.float64) >= rate).double()
-    measured: Shares = {}
-    theory: Shares = {}
+    measured: SurvivalShares = {}
+    theory: SurvivalShares = {}
     for name, convention in CONVENTIONS.items():
         modes = {
             f"p = {rate:g}, training": convention.training(values, kept, rate),
@@ -195,7 +195,7 @@ def _lines(scores: dict[str, Any], theory: dict[str, Any]) -> dict[str, Any]:
 # States.
 
 
-def _states(plan: Plan, rate: float, seed: int) -> dict[str, list[Carried]]:
+def _states(plan: DropoutPlan, rate: float, seed: int) -> dict[str, list[Carried]]:
     """All draws, by what becomes of a state."""
     found: dict[str, list[Carried]] = {}
     for draw in range(plan.draws):
@@ -228,13 +228,13 @@ def drop_state(start: Tensor, matrix: Tensor | None, rate: float, anew: bool, st
             kept = (torch.rand(start.shape) >= rate).double()
         for states, state in ((clean, clean[-1]), (dropped, CONVENTIONS["inverted"].training(dropped[-1], kept, rate))):
             states.append(state if matrix is None else state @ matrix.T)
-    return beside(torch.stack(dropped), torch.stack(clean))
+    return compare_theory(torch.stack(dropped), torch.stack(clean))
 
 
 def between_layers(cell: str, rate: float, steps: int, width: int) -> list[Carried]:
     """What each of two layers of a cell says in training beside evaluation, by the same weights and the same inputs,
     normal numbers; dropout is the cell's own."""
-    recurrence = named_cell(cell, width, width=width, layers=2, dropout=rate).double()
+    recurrence = named_cell(cell, width, hidden_size=width, num_layers=2, dropout=rate).double()
     inputs = torch.randn(steps, _ROWS, width, dtype=torch.float64)
     said = []
     with torch.no_grad():
@@ -246,11 +246,14 @@ def between_layers(cell: str, rate: float, steps: int, width: int) -> list[Carri
                 _, state = recurrence.step(x, state)
                 outputs.append(recurrence.layer_outputs(state))
             said.append(torch.stack(outputs))  # [K, B, L, D]
-    found = [beside(trained, evaluated) for trained, evaluated in zip(*(each.unbind(2) for each in said), strict=True)]
+    found = [
+        compare_theory(trained, evaluated)
+        for trained, evaluated in zip(*(each.unbind(2) for each in said), strict=True)
+    ]
     return [Carried(*(np.concatenate([[1.0], each]) for each in layer)) for layer in found]
 
 
-def beside(dropped: Tensor, clean: Tensor) -> Carried:
+def compare_theory(dropped: Tensor, clean: Tensor) -> Carried:
     """States [K, B, D], with dropout and without."""
     inner, size = (dropped * clean).sum(-1), clean.square().sum(-1)
     sizes = dropped.square().sum(-1) * size
@@ -265,7 +268,7 @@ class _Known(NamedTuple):
     mean: dict[str, np.ndarray]
 
 
-def _expected(plan: Plan, rate: float) -> _Known:
+def _expected(plan: DropoutPlan, rate: float) -> _Known:
     """Of what is carried as it is, numbers are left that no step has dropped, and they grow at each step. What is mixed
     loses the same share at every step, be the mask a new one or not, until it is as far off as chance is, 1 / D."""
     steps = np.arange(plan.steps + 1.0)

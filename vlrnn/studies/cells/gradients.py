@@ -32,7 +32,7 @@ _ROWS = 16
 
 
 @dataclass(frozen=True)
-class Plan:
+class GradientsPlan:
     """What is measured: cells by their names (see `named_cell`), each in each number of `layers`; vanilla recurrences
     with each of the spectral `radii`. `scale`: inputs are uniform in -scale..scale, 0.1 being what embeddings of words
     start with. `draws`: of weights and inputs."""
@@ -69,7 +69,7 @@ class Drawn(NamedTuple):
     clipped: float
 
 
-def gradients(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
+def gradients(plan: GradientsPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     """How much of the gradient of a loss at the last step arrives k steps earlier, cell by cell.
 
     The loss is the square distance of what the last step says from random targets; gradients are in float64, and given
@@ -111,22 +111,22 @@ def gradients(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     )
 
 
-def _cells(plan: Plan) -> list[tuple[str, float | None]]:
+def _cells(plan: GradientsPlan) -> list[tuple[str, float | None]]:
     """The cells, vanilla ones once for each radius."""
     found: list[tuple[str, float | None]] = []
     for cell in plan.cells:
-        vanilla = recurrent_matrices(named_cell(cell, plan.width, width=plan.width))
+        vanilla = recurrent_matrices(named_cell(cell, plan.width, hidden_size=plan.width))
         found += [(cell, radius) for radius in plan.radii] if vanilla else [(cell, None)]
     return found
 
 
-def _draw(plan: Plan, cell: str, radius: float | None, layers: int, seed: int) -> Drawn:
+def _draw(plan: GradientsPlan, cell: str, radius: float | None, layers: int, seed: int) -> Drawn:
     torch.manual_seed(seed)
-    recurrence = named_cell(cell, plan.width, width=plan.width, layers=layers).double().eval()
+    recurrence = named_cell(cell, plan.width, hidden_size=plan.width, num_layers=layers).double().eval()
     if radius is not None:
         set_radius(recurrence, radius)
     inputs = plan.scale * (2 * torch.rand(_ROWS, plan.steps, plan.width, dtype=torch.float64) - 1)
-    targets = torch.rand(_ROWS, recurrence.width, dtype=torch.float64) - 0.5
+    targets = torch.rand(_ROWS, recurrence.hidden_size, dtype=torch.float64) - 0.5
 
     def loss(said: Tensor) -> Tensor:
         return (said - targets).square().sum(-1).mean()
@@ -135,7 +135,7 @@ def _draw(plan: Plan, cell: str, radius: float | None, layers: int, seed: int) -
     start = map_tree(Tensor.detach, recurrence.initial_state(_ROWS))
     found = flow(recurrence.step, inputs.unbind(1), start, loss, parameters=parameters, layers=layers)
     with torch.no_grad():
-        _, end = recurrence.scan(inputs, start)
+        _, end = recurrence(inputs, start)
     last = map_tree(lambda leaf: leaf[:1].contiguous(), end)
     stretch = largest_singular_value(jacobian(recurrence.step, inputs[:1, -1], last))
     if radius is None:
@@ -175,7 +175,7 @@ def _descend(recurrence: Recurrence, inputs: Tensor, loss: Any) -> tuple[float, 
     parameters = list(recurrence.parameters())
 
     def measured() -> Tensor:
-        outputs, _ = recurrence.scan(inputs, recurrence.initial_state(len(inputs)))
+        outputs, _ = recurrence(inputs, recurrence.initial_state(len(inputs)))
         return loss(outputs[:, -1])
 
     before = measured()

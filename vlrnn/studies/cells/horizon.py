@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.metrics.statistics import MeansByImage
-from vlrnn.nn.recurrent.base import Recurrence, that_speaks
+from vlrnn.nn.recurrent.base import Recurrence, require_causal
 from vlrnn.nn.recurrent.spec import file_name, named_cell
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import track
 from vlrnn.studies.jobs import keep_plan, two_processes
 
 
-class Asked(NamedTuple):
+class MemoryBatch(NamedTuple):
     """Rows of a task: what is heard `inputs` [B, T, I], and what is wanted of the last steps, `targets` [B, ...]."""
 
     inputs: Tensor
@@ -46,7 +46,7 @@ class MemoryTask:
     chance: float
     solved: float
 
-    def draw(self, rows: int, length: int, generator: torch.Generator) -> Asked:
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
         """Rows of a length."""
         raise NotImplementedError
 
@@ -76,12 +76,12 @@ class Copying(MemoryTask):
         self.inputs, self.outputs = symbols + 2, symbols  # nothing, and the sign
         self.chance = 1 - 1 / symbols
 
-    def draw(self, rows: int, length: int, generator: torch.Generator) -> Asked:
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
         wanted = torch.randint(0, self.symbols, (rows, self.items), generator=generator)
         heard = torch.full((rows, 2 * self.items + length), self.symbols)
         heard[:, : self.items] = wanted
         heard[:, self.items + length] = self.symbols + 1
-        return Asked(F.one_hot(heard, self.inputs).float(), wanted)
+        return MemoryBatch(F.one_hot(heard, self.inputs).float(), wanted)
 
     def loss(self, said: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(said[:, -self.items :].flatten(0, 1), targets.flatten())
@@ -99,13 +99,13 @@ class Adding(MemoryTask):
     chance = 1 / 6  # of saying 1, the variance of the sum
     solved = 0.01
 
-    def draw(self, rows: int, length: int, generator: torch.Generator) -> Asked:
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
         numbers = torch.rand(rows, length, generator=generator)
         marks = torch.zeros(rows, length)
         half = length // 2
         for begin, end in ((0, half), (half, length)):
             marks.scatter_(1, torch.randint(begin, end, (rows, 1), generator=generator), 1.0)
-        return Asked(torch.stack([numbers, marks], -1), (numbers * marks).sum(1))
+        return MemoryBatch(torch.stack([numbers, marks], -1), (numbers * marks).sum(1))
 
     def loss(self, said: Tensor, targets: Tensor) -> Tensor:
         return F.mse_loss(said[:, -1, 0], targets)
@@ -122,7 +122,7 @@ _WARMUP = 0.05
 
 
 @dataclass(frozen=True)
-class Plan:
+class HorizonPlan:
     """What is learnt: each task at each of the `lengths`, with `seeds` draws of weights and rows, in `steps` of AdamW
     on batches of `rows`, whose learning rate rises to `lr` and falls to nothing; cells are `width` wide."""
 
@@ -149,7 +149,7 @@ class Plan:
 
 
 def horizon(
-    out: str | Path, cells: Sequence[str], plan: Plan, *, resamples: int = 1000, overwrite: bool = False
+    out: str | Path, cells: Sequence[str], plan: HorizonPlan, *, resamples: int = 1000, overwrite: bool = False
 ) -> Finding:
     """Run it all into a folder. What is there of an earlier call with the same plan is not learnt again.
 
@@ -171,7 +171,7 @@ def horizon(
     if not cells:
         raise UserError("--cells names no recurrence")
     for cell in cells:
-        that_speaks(named_cell(cell, 1, width=plan.width))
+        require_causal(named_cell(cell, 1, hidden_size=plan.width))
     kept = {**asdict(plan), "tasks": list(plan.tasks), "lengths": list(plan.lengths), "seeds": None}
     keep_plan(out, kept, overwrite=overwrite)
     jobs = [(task, cell, plan.seed + number) for number in range(plan.seeds) for task in plan.tasks for cell in cells]
@@ -202,7 +202,7 @@ def _reached(solved: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
     return reached
 
 
-def _chance(task: str, plan: Plan) -> dict[str, Any]:
+def _chance(task: str, plan: HorizonPlan) -> dict[str, Any]:
     error = TASKS[task].chance
     same = {"value": error, "low": error, "high": error, "n": 1}
     return {f"at_{length}": same for length in plan.lengths}
@@ -212,14 +212,14 @@ def _kept(out: Path, task: str, cell: str, seed: int) -> Path:
     return out / "learnt" / f"{task}-{file_name(cell)}-{seed}.json"
 
 
-def _learn_all(jobs: Sequence[tuple[str, str, int]], out: Path, plan: Plan) -> None:
+def _learn_all(jobs: Sequence[tuple[str, str, int]], out: Path, plan: HorizonPlan) -> None:
     with two_processes() as pool:
         runs = [pool.submit(learn, out, plan, *job) for job in jobs]
         for run in track(as_completed(runs), "learning", total=len(runs), unit="cells"):
             run.result()
 
 
-def learn(out: Path, plan: Plan, task: str, cell: str, seed: int) -> None:
+def learn(out: Path, plan: HorizonPlan, task: str, cell: str, seed: int) -> None:
     """Learn a task at all lengths, and keep the errors."""
     errors = [_error(TASKS[task], cell, length, plan, seed) for length in plan.lengths]
     write_json(_kept(out, task, cell, seed), {"errors": errors})
@@ -231,18 +231,18 @@ class _Answering(nn.Module):
     def __init__(self, recurrence: Recurrence, outputs: int) -> None:
         super().__init__()
         self.recurrence = recurrence
-        self.output = nn.Linear(recurrence.width, outputs)
+        self.output = nn.Linear(recurrence.hidden_size, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        said, _ = self.recurrence.scan(inputs, self.recurrence.initial_state(len(inputs)))
+        said, _ = self.recurrence(inputs, self.recurrence.initial_state(len(inputs)))
         return self.output(said)
 
 
-def _error(task: MemoryTask, cell: str, length: int, plan: Plan, seed: int) -> float:
+def _error(task: MemoryTask, cell: str, length: int, plan: HorizonPlan, seed: int) -> float:
     """Learn from nothing at one length, and be tested on rows that were not seen."""
     torch.manual_seed(seed)
     drawing = torch.Generator().manual_seed(seed + 1)
-    model = _Answering(named_cell(cell, task.inputs, width=plan.width), task.outputs)
+    model = _Answering(named_cell(cell, task.inputs, hidden_size=plan.width), task.outputs)
     optimizer = torch.optim.AdamW(model.parameters(), plan.lr, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.lr, plan.steps + 1, pct_start=_WARMUP)
     for _ in range(plan.steps):

@@ -59,7 +59,7 @@ NONLINEARITIES = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class InitialisationPlan:
     """What is measured: each of the `initialisations` with each of the `nonlinearities`, over `depth` layers of a
     `width`, or as many steps of a recurrence; and what is learnt in `learning_steps`. `std`: of `gaussian`. `draws`: of
     weights and of what goes in."""
@@ -93,7 +93,7 @@ class Scales(NamedTuple):
 
 
 @one_thread()
-def initialisation(plan: Plan, *, resamples: int = 1000, seed: int = 0) -> Finding:
+def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     """How large signals and gradients are behind all layers, or steps; and what initialisation and normalisation let a
     small network learn.
 
@@ -162,7 +162,7 @@ def _root(score: dict[str, Any]) -> dict[str, Any]:
 # What is measured.
 
 
-def _drawn(plan: Plan, name: str, way: str, seed: int) -> dict[tuple[str, bool], list[Scales]]:
+def _drawn(plan: InitialisationPlan, name: str, way: str, seed: int) -> dict[tuple[str, bool], list[Scales]]:
     """Each nonlinearity, with and without normalisation, over the same draws."""
     found: dict[tuple[str, bool], list[Scales]] = {(f, norm): [] for norm in (False, True) for f in plan.nonlinearities}
     for draw in range(plan.draws):
@@ -175,7 +175,7 @@ def _drawn(plan: Plan, name: str, way: str, seed: int) -> dict[tuple[str, bool],
     return found
 
 
-def draw_chain(name: str, way: str, plan: Plan) -> list[Tensor]:
+def draw_chain(name: str, way: str, plan: InitialisationPlan) -> list[Tensor]:
     """The weights [D, D] of every layer, by an initialisation; by `time` they are all the same."""
     own = [torch.empty(plan.width, plan.width, dtype=torch.float64) for _ in range(plan.depth if way == "depth" else 1)]
     for weight in own:
@@ -217,7 +217,7 @@ def chain_scales(
 # What theory says.
 
 
-def _variance(name: str, plan: Plan) -> float | None:
+def _variance(name: str, plan: InitialisationPlan) -> float | None:
     """D times the mean square of a weight; None where weights are no independent, or orthogonal, numbers around 0."""
     gaussian = plan.width * plan.std**2
     return {"zero": 0.0, "gaussian": gaussian, "xavier": 1.0, "kaiming": 2.0, "orthogonal": 1.0}.get(name)
@@ -255,7 +255,7 @@ SCALED, APART = ("brightness", "ones", "objects"), "contrast"
 """Tasks in which the scale of what goes in tells something; and one that takes units which differ."""
 
 
-def _learning(plan: Plan, means: MeansByImage, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def _learning(plan: InitialisationPlan, means: MeansByImage, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What networks learn side by side, one for each draw: task -> row -> `error` and `chance`; and how many hidden
     units differ, before learning and behind it, as groups of scores."""
     learnt: dict[str, Any] = {}

@@ -26,14 +26,14 @@ _ROWS, _TESTED = 64, 1000
 _RATE = 2e-2
 
 
-class Asked(NamedTuple):
+class SmallTaskBatch(NamedTuple):
     """Rows, and what is to be told of each."""
 
     inputs: Tensor  # [B, I]
     targets: Tensor  # [B], in 0..1
 
 
-class Learnt(NamedTuple):
+class SmallTaskResult(NamedTuple):
     """Of each network [S]: the root mean square `error` over rows that it has not seen, and that of the guess of the
     mean, `chance`; and how many of its hidden units say something else than all others, `distinct` before it learns and
     `distinct_learnt` behind it."""
@@ -47,35 +47,35 @@ class Learnt(NamedTuple):
 # The tasks. Each draws rows.
 
 
-def brightness(rows: int, drawing: Generator) -> Asked:
+def brightness(rows: int, drawing: Generator) -> SmallTaskBatch:
     """Noise around a mean that is to be told."""
     mean = 0.2 + 0.6 * _uniform(rows, 1, drawing)
-    return Asked(mean + 0.2 * (2 * _uniform(rows, INPUTS, drawing) - 1), mean[:, 0])
+    return SmallTaskBatch(mean + 0.2 * (2 * _uniform(rows, INPUTS, drawing) - 1), mean[:, 0])
 
 
-def ones(rows: int, drawing: Generator) -> Asked:
+def ones(rows: int, drawing: Generator) -> SmallTaskBatch:
     """Ones at random places among zeros, of which the share is to be told."""
     count = torch.randint(1, INPUTS, (rows, 1), generator=drawing)
     order = torch.rand(rows, INPUTS, generator=drawing).argsort(1)
-    return Asked((order < count).double(), count[:, 0] / INPUTS)
+    return SmallTaskBatch((order < count).double(), count[:, 0] / INPUTS)
 
 
-def objects(rows: int, drawing: Generator) -> Asked:
+def objects(rows: int, drawing: Generator) -> SmallTaskBatch:
     """Objects of one kind, each of which adds the same, as when what is seen of regions is added up; how many of the
     most that there can be is to be told."""
     kind = F.one_hot(torch.randint(_KINDS, (rows,), generator=drawing), _KINDS)
     share = torch.randint(1, _MOST + 1, (rows,), generator=drawing) / _MOST
-    return Asked(kind.repeat_interleave(INPUTS // _KINDS, 1) * share[:, None].double(), share)
+    return SmallTaskBatch(kind.repeat_interleave(INPUTS // _KINDS, 1) * share[:, None].double(), share)
 
 
-def contrast(rows: int, drawing: Generator) -> Asked:
+def contrast(rows: int, drawing: Generator) -> SmallTaskBatch:
     """Noise around the means of two halves, whose distance is to be told: it takes two hidden units."""
     means = 0.2 + 0.6 * _uniform(rows, 2, drawing)
     noise = 0.1 * (2 * _uniform(rows, INPUTS, drawing) - 1)
-    return Asked(means.repeat_interleave(INPUTS // 2, 1) + noise, (means[:, 0] - means[:, 1]).abs())
+    return SmallTaskBatch(means.repeat_interleave(INPUTS // 2, 1) + noise, (means[:, 0] - means[:, 1]).abs())
 
 
-TASKS: dict[str, Callable[[int, Generator], Asked]] = {
+TASKS: dict[str, Callable[[int, Generator], SmallTaskBatch]] = {
     each.__name__: each for each in (brightness, ones, objects, contrast)
 }
 
@@ -116,7 +116,7 @@ class _Networks:
 
 def learn(
     task: str, normalised: str, fill: Callable[[Tensor], object], networks: int, steps: int, seed: int = 0
-) -> Learnt:
+) -> SmallTaskResult:
     """Let networks learn a task by Adam, whose rate falls to nothing.
 
     Args:
@@ -143,7 +143,7 @@ def learn(
     with torch.no_grad():
         error = (learning(tested.inputs) - tested.targets).square().mean(1).sqrt()
     chance = tested.targets.std(1, correction=0)
-    return Learnt(error.numpy(), chance.numpy(), distinct, _distinct(learning, tested.inputs))
+    return SmallTaskResult(error.numpy(), chance.numpy(), distinct, _distinct(learning, tested.inputs))
 
 
 def distinct_units(said: Tensor) -> int:
@@ -159,10 +159,10 @@ def _distinct(learning: _Networks, inputs: Tensor) -> np.ndarray:
         return np.array([distinct_units(each) for each in learning.hidden(inputs)], float)
 
 
-def _asked(task: str, networks: int, rows: int, drawing: Generator) -> Asked:
+def _asked(task: str, networks: int, rows: int, drawing: Generator) -> SmallTaskBatch:
     """Rows for each network: [S, B, I], and targets [S, B]."""
     asked = TASKS[task](networks * rows, drawing)
-    return Asked(*(each.unflatten(0, (networks, rows)) for each in asked))
+    return SmallTaskBatch(*(each.unflatten(0, (networks, rows)) for each in asked))
 
 
 def _filled(fill: Callable[[Tensor], object], outputs: int, inputs: int) -> Tensor:

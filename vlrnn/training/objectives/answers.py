@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
-from vlrnn.nn.batching import map_tree, select
+from vlrnn.nn.batching import index_rows, map_tree
 from vlrnn.training.objectives.base import Loss
 
 
-class Guess(NamedTuple):
+class AnswerLogits(NamedTuple):
     """What a classifier makes of M questions: the `logits` [M, A] of all answers, from what was asked and seen, `fused`
     [M, F], and from the `question` [M, Q]."""
 
@@ -28,7 +28,7 @@ class Targets(NamedTuple):
     waiting for a GPU."""
 
     counts: Tensor
-    worth: Tensor
+    soft_scores: Tensor
     prior: Tensor | None = None
 
 
@@ -36,7 +36,7 @@ LINKS = {"sigmoid": "sigmoid", "softmax": "softmax probability"}
 """What turns logits into numbers in 0..1, and what these are called."""
 
 
-class AnswerLoss(Part, nn.Module):
+class AnswerObjective(Configurable, nn.Module):
     """The interface.
 
     Attributes:
@@ -50,7 +50,7 @@ class AnswerLoss(Part, nn.Module):
         """Make the parameters, if any, for questions Q and fusions F wide and A answers; returns itself."""
         return self
 
-    def forward(self, guess: Guess, targets: Targets) -> Loss:
+    def forward(self, guess: AnswerLogits, targets: Targets) -> Loss:
         """A guess against what annotators said; a sum over questions, in nats, and how many they are."""
         raise NotImplementedError
 
@@ -59,10 +59,10 @@ class AnswerLoss(Part, nn.Module):
         return logits.sigmoid() if self.link == "sigmoid" else logits.softmax(-1)
 
 
-class LogitLoss(AnswerLoss):
+class LogitObjective(AnswerObjective):
     """A loss that looks at the logits alone, question by question."""
 
-    def taught(self, targets: Targets) -> Tensor:
+    def has_target(self, targets: Targets) -> Tensor:
         """Which questions [M] teach anything."""
         raise NotImplementedError
 
@@ -74,36 +74,36 @@ class LogitLoss(AnswerLoss):
         """The logits [M, A] whose `probabilities` are these shares, in 0..1."""
         raise NotImplementedError
 
-    def forward(self, guess: Guess, targets: Targets) -> Loss:
+    def forward(self, guess: AnswerLogits, targets: Targets) -> Loss:
         return self.of_logits(guess.logits, targets)
 
     def of_logits(self, logits: Tensor, targets: Targets, weights: Tensor | None = None) -> Loss:
         """The loss of logits [M, A], questions weighted by `weights` [M] where given."""
-        taught = self.taught(targets)
+        taught = self.has_target(targets)
         if weights is None:
             weights = torch.ones_like(targets.counts[:, 0])
-        known, weights = Targets(targets.counts[taught], targets.worth[taught]), weights[taught]
+        known, weights = Targets(targets.counts[taught], targets.soft_scores[taught]), weights[taught]
         known, weights = map_tree(lambda each: each.to(logits.device, non_blocking=True), (known, weights))
-        each = self.each(select(logits, taught.nonzero()[:, 0]), known)
+        each = self.each(index_rows(logits, taught.nonzero()[:, 0]), known)
         return Loss((weights * each).sum(), weights.sum())
 
 
-class SoftAnswers(LogitLoss):
+class SoftScores(LogitObjective):
     """Binary cross entropy with the worth of every answer, summed over answers (Teney et al. 2018)."""
 
     link = "sigmoid"
 
-    def taught(self, targets: Targets) -> Tensor:
+    def has_target(self, targets: Targets) -> Tensor:
         return torch.ones_like(targets.counts[:, 0], dtype=torch.bool)
 
     def each(self, logits: Tensor, targets: Targets) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, targets.worth, reduction="none").sum(1)
+        return F.binary_cross_entropy_with_logits(logits, targets.soft_scores, reduction="none").sum(1)
 
     def log_odds(self, shares: Tensor) -> Tensor:
         return shares.logit()
 
 
-class _OneAnswer(LogitLoss):
+class _OneAnswer(LogitObjective):
     """Cross entropy with one answer of each question that has an answer in the set; the others teach nothing.
 
     Args:
@@ -118,7 +118,7 @@ class _OneAnswer(LogitLoss):
             raise UserError(f"loss: label_smoothing must be at least 0 and below 1, not {label_smoothing}")
         self.label_smoothing = label_smoothing
 
-    def taught(self, targets: Targets) -> Tensor:
+    def has_target(self, targets: Targets) -> Tensor:
         return targets.counts.sum(1) > 0
 
     def pick(self, counts: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class _OneAnswer(LogitLoss):
         return shares.log()
 
 
-class MajorityAnswer(_OneAnswer):
+class MajorityCrossEntropy(_OneAnswer):
     """Cross entropy with the answer that most annotators gave (Antol et al. 2015).
 
     Args:
@@ -144,7 +144,7 @@ class MajorityAnswer(_OneAnswer):
         return counts.argmax(1)
 
 
-class SampledAnswer(_OneAnswer):
+class SampledCrossEntropy(_OneAnswer):
     """Cross entropy with an annotator's answer, drawn anew each time (Fukui et al. 2016).
 
     Args:

@@ -4,13 +4,14 @@ Sums are backpropagated and divided by the global count once, so that gradient a
 the numbers of one process.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from torch import Tensor
 
 
-class Loss(NamedTuple):
-    """A `total` to backpropagate, a scalar, and the number of `words` that it is about, a scalar."""
+@dataclass(frozen=True)
+class Loss:
+    """A `total` to backpropagate and the `count` of words or answers that it sums over, both scalars."""
 
     total: Tensor
-    words: Tensor
+    count: Tensor

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlrnn.config import Part
+from vlrnn.config import Configurable
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.text.vocabulary import PAD
 from vlrnn.training.objectives.base import Loss
 
 
 @dataclass(frozen=True)
-class WordLoss(Part):
+class CrossEntropy(Configurable):
     """Cross entropy of the next word, in nats, summed over words; and the doubly stochastic penalty of decoders that
     attend.
 
@@ -22,11 +22,11 @@ class WordLoss(Part):
 
     Attributes:
         label_smoothing: share of the target's probability that is spread over all words (Szegedy et al. 2016).
-        doubly_stochastic: the penalty's weight; the paper's is 1.
+        doubly_stochastic_weight: the penalty's weight; the paper's is 1.
     """
 
     label_smoothing: float = 0.0
-    doubly_stochastic: float = 0.0
+    doubly_stochastic_weight: float = 0.0
 
     def __call__(self, decoder: Decoder, output: DecoderOutput, targets: Tensor) -> Loss:
         """The loss of a decoder's output for M rows, targets [M, T] being filled up with `<pad>`, which is not scored;
@@ -38,7 +38,7 @@ class WordLoss(Part):
         logits = decoder.logits(output.hidden.flatten(0, 1).index_select(0, places)).float()  # [L, V]
         total = F.cross_entropy(logits, words, reduction="sum", label_smoothing=self.label_smoothing)
         there = there.to(device, non_blocking=True)
-        if self.doubly_stochastic and output.attention is not None:
+        if self.doubly_stochastic_weight and output.attention is not None:
             attended = (output.attention * there[..., None]).sum(1)  # [M, N]
-            total = total + self.doubly_stochastic * (1 - attended).square().sum()
+            total = total + self.doubly_stochastic_weight * (1 - attended).square().sum()
         return Loss(total, there.sum())

@@ -1,0 +1,56 @@
+"""Recipes of before version 0.2 are refused in a line that has the new name."""
+
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import pytest
+import yaml
+
+import vlrnn
+from vlrnn.cli import main
+from vlrnn.config import _PACKAGES
+from vlrnn.training.renamed import _CLASSES, _KEYS
+
+PUBLIC = {name: getattr(module, name) for module in map(import_module, _PACKAGES) for name in module.__all__}
+TAKEN = {name for part in PUBLIC.values() for name in signature(part.__init__).parameters}
+LSTM = {"class_path": "vlrnn.nn.LSTM", "init_args": {"width": 8}}
+
+
+def test_no_class_takes_an_old_name_and_some_class_each_new_one() -> None:
+    assert not TAKEN & _KEYS.keys()
+    new = {name for names in _KEYS.values() for name in names}
+    assert new - TAKEN == {"bptt_length"}  # of the data
+    assert not PUBLIC.keys() & _CLASSES.keys()
+    assert set(_CLASSES.values()) <= {*PUBLIC, *vlrnn.__all__}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        (
+            {"model": {"init_args": {"decoder": {"init_args": {"recurrence": LSTM}}}}},
+            "width of vlrnn.nn.LSTM is called hidden_size now",
+        ),
+        ({"model": {"init_args": {"decoding": {"num_beams": 3}}}}, "decoding is called generation now"),
+        (
+            {"model": {"init_args": {"encoder": {"class_path": "vlrnn.nn.encoders.NoImage"}}}},
+            "vlrnn.nn.encoders.NoImage is called BlindEncoder now",
+        ),
+        ({"data": {"window": 8}}, "window is called conv_width or window_size or bptt_length now"),
+    ],
+)
+def test_an_old_name(recipe: object, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    assert main(["fit", "--config", str(path)]) == 2
+    assert capsys.readouterr().err == f"vlrnn fit: {path}: {told}\n"
+
+
+def test_classes_of_others_may_take_what_they_like(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = {"class_path": "nobodys.Encoder", "init_args": {"width": 8}}
+    recipe = {"model": {"class_path": "vlrnn.tasks.Captioner", "init_args": {"encoder": encoder}}}
+    path = tmp_path / "theirs.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    assert main(["fit", "--config", str(path)]) == 2
+    assert "is called" not in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""Names of recipes before version 0.2, to tell those who use them what they are called now."""
+
+import importlib
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from vlrnn.errors import UserError
+
+_KEYS = {
+    "width": ("hidden_size", "attention_dim", "output_dim"),
+    "layers": ("num_layers",),
+    "embedding": ("embedding_dim",),
+    "learned_state": ("learn_initial_state",),
+    "heads": ("num_heads",),
+    "memory": ("state_dim",),
+    "window": ("conv_width", "window_size", "bptt_length"),
+    "shortest": ("r_min",),
+    "longest": ("r_max",),
+    "cell": ("recurrence",),
+    "recompute": ("checkpoint_every",),
+    "region_width": ("region_dim",),
+    "frequencies": ("position_frequencies",),
+    "query_word": ("attend_with_word",),
+    "all_layers": ("sum_layers",),
+    "norm": ("layer_norm",),
+    "count": ("num_glimpses",),
+    "pooled": ("add_mean_pool",),
+    "size": ("image_size",),
+    "regions_from": ("out_layer",),
+    "trainable_from": ("finetune_from",),
+    "look": ("image_pooling",),
+    "answering": ("answer_decoding",),
+    "decoding": ("generation",),
+    "loss": ("objective",),
+    "sampled": ("sample_annotator",),
+    "members": ("num_members",),
+    "continued": ("sample_passages",),
+    "units": ("tokenizer",),
+    "doubly_stochastic": ("doubly_stochastic_weight",),
+    "warmup": ("warmup_fraction",),
+    "told": ("top_n",),
+    "rows": ("chunk_rows",),
+    "inner": ("base_objective", "hidden_size"),
+    "hidden": ("hidden_size",),
+    "entropy": ("entropy_weight",),
+}
+"""Old key -> what it is called now, by the class that takes it. No class of vlrnn takes the old one any more."""
+
+_CLASSES = {
+    "Addition": "SumFusion",
+    "AnswerSet": "AnswerVocabulary",
+    "CNNEncoder": "TorchvisionEncoder",
+    "Characters": "CharTokenizer",
+    "Decoding": "GenerationConfig",
+    "FreeAnswers": "OpenAnswers",
+    "Glimpses": "QuestionGuidedAttention",
+    "Last": "LastStep",
+    "LowRankBilinear": "MLB",
+    "MajorityAnswer": "MajorityCrossEntropy",
+    "Max": "MaxOverTime",
+    "Mean": "MeanOverTime",
+    "NoImage": "BlindEncoder",
+    "Product": "ProductFusion",
+    "SampledAnswer": "SampledCrossEntropy",
+    "SoftAnswers": "SoftScores",
+    "TextStream": "TextDataModule",
+    "WholeImage": "MeanPool",
+    "WordLoss": "CrossEntropy",
+    "Words": "WordTokenizer",
+}
+
+
+def refuse_old_names(recipe: Mapping[str, Any], place: str) -> None:
+    """Refuse the keys and classes of a recipe that have another name now.
+
+    Args:
+        recipe: as it was read.
+        place: its file, for errors.
+
+    Raises:
+        UserError: names the first, and what it is called now.
+    """
+    for old, new in _old_names(recipe, "", False):
+        raise UserError(f"{place}: {old} is called {new} now")
+
+
+def _arguments(path: str) -> Collection[str]:
+    """The names of the arguments of a class that vlrnn publishes; none of any other."""
+    package, _, name = path.rpartition(".")
+    with suppress(ImportError, AttributeError, ValueError):
+        return inspect.signature(getattr(importlib.import_module(package), name)).parameters
+    return ()
+
+
+def _old_names(tree: Any, class_path: str, is_part: bool) -> Iterator[tuple[str, str]]:
+    """Old name and new name of what is in a tree: the arguments of a class, or a mapping that names one."""
+    if not isinstance(tree, Mapping):
+        return
+    own = tree.get("class_path")
+    path = own if isinstance(own, str) else class_path
+    *_, name = path.split(".")
+    ours = path.startswith("vlrnn.") or not path
+    if own is path and ours and name in _CLASSES:
+        yield path, _CLASSES[name]
+    for key, value in tree.items():
+        if is_part and ours and key in _KEYS:
+            taken = [new for new in _KEYS[key] if new in _arguments(path)]
+            yield f"{key} of {path}" if path else str(key), " or ".join(taken or _KEYS[key])
+        yield from _old_names(value, path if key == "init_args" else "", key in ("init_args", "data"))
