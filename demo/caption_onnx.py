@@ -10,7 +10,7 @@ import runpy
 import sys
 from pathlib import Path
 
-main = runpy.run_path(str(Path(__file__).parents[1] / "vlrnn" / "onnx_captioner.py"))["main"]
+main = runpy.run_path(str(Path(__file__).parents[1] / "vlrnn" / "inference" / "onnx_captioner.py"))["main"]
 
 if __name__ == "__main__":
     sys.exit(main())
