@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from torch import Tensor, nn
 
-from vlrnn.nn.batching import Tree
+from vlrnn.nn.batching import RowPacker, Tree, map_tree
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput, with_condition
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.recurrent.base import Recurrence, require_causal
@@ -63,6 +63,18 @@ class ShowAndTell(Decoder):
         if state.condition is not None:
             hidden = hidden + state.condition[:, None]
         return DecoderOutput(hidden.unflatten(0, tokens.shape[:2]))
+
+    def forward(
+        self, tokens: Tensor, memory: Tree, image_index: Tensor, condition: Tensor | None = None
+    ) -> DecoderOutput:
+        if condition is None:
+            return super().forward(tokens, memory, image_index)
+        # Steps read no memory: once they have a state, rows need not be packed, where images without one leave gaps.
+        packer = RowPacker(image_index, len(memory))
+        state = self.init_state(memory, packer.pack(condition))
+        state = map_tree(lambda leaf: packer.unpack(leaf.unflatten(0, (-1, packer.rows))), state)
+        output = self.unroll(tokens[:, None].to(memory.device, non_blocking=True), (), state, memory)
+        return DecoderOutput(output.hidden.squeeze(1))
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self.score(self.dropout(hidden))
