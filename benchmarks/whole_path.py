@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
-from literal import Literal, decoder_of, same
+from literal import Literal, same
 from nltk.translate.bleu_score import corpus_bleu
 from PIL import Image
 from side_by_side import arguments_of, begin, in_turns, keep, told
@@ -27,7 +27,10 @@ from torch import nn
 from vlrnn.generation.search import GenerationConfig
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics import CaptionScorer
+from vlrnn.nn.attention import SoftAttention
+from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
+from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import EOS, Vocabulary
 
@@ -56,7 +59,7 @@ def main() -> None:
     )
     encoder = TorchvisionEncoder(name, image_size=size).eval()
     vocabulary = Vocabulary(tuple(f"w{number}" for number in range(words - 4)))
-    decoder = decoder_of(hidden, words, encoder.feature_dim)
+    decoder = ShowAttendTell(LSTM(hidden), SoftAttention(hidden), embedding_dim=hidden, dropout=0.0)
     decoding = GenerationConfig(num_beams=width, max_new_tokens=steps, min_new_tokens=steps - 1, length_penalty=0.0)
     task = Captioner(vocabulary, encoder, decoder, decoding).eval()
     literal = Literal(task.decoder)  # type: ignore[arg-type]

@@ -168,7 +168,7 @@ def test_of_words(workshop: TextWorkshop, tmp_path: Path) -> None:
 def test_memory_and_time_can_be_traded(workshop: TextWorkshop, tmp_path: Path) -> None:
     """Without dropout, whose draws fall otherwise, the same is learnt."""
     decoder = "--model.init_args.decoder.init_args"
-    for name, more in {"whole": [], "again": [f"{decoder}.recompute", "8"]}.items():
+    for name, more in {"whole": [], "again": [f"{decoder}.checkpoint_every", "8"]}.items():
         flags = ["--trainer.max_epochs", "1", f"{decoder}.dropout", "0", *more]
         workshop.here("fit", *flags, "--trainer.default_root_dir", str(tmp_path / name))
     whole, again = (
