@@ -33,11 +33,11 @@ def test_the_prior_of_a_type() -> None:
 
 def test_the_most_frequent_are_chosen() -> None:
     counts = {"red": 2, "zebra": 1, "green": 1}
-    assert AnswerVocabulary.choose(counts).answers == ("red", "green", "zebra")
-    assert AnswerVocabulary.choose(counts, most=1).answers == ("red",)
-    assert AnswerVocabulary.choose(counts, min_count=2).answers == ("red",)
+    assert AnswerVocabulary.top_answers(counts).answers == ("red", "green", "zebra")
+    assert AnswerVocabulary.top_answers(counts, most=1).answers == ("red",)
+    assert AnswerVocabulary.top_answers(counts, min_count=2).answers == ("red",)
     with pytest.raises(UserError, match="the set of answers is empty"):
-        AnswerVocabulary.choose(counts, min_count=9)
+        AnswerVocabulary.top_answers(counts, min_count=9)
 
 
 def test_majority_and_counts() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from vlrnn.cli import main
 from vlrnn.data.feature_cache import open_cache
-from vlrnn.errors import UserError, told_of_files
+from vlrnn.errors import UserError, translating_file_errors
 from vlrnn.files import replacing
 from vlrnn.nn.encoders.blind import BlindEncoder
 from vlrnn.training.run_log import RunLog
@@ -177,10 +177,10 @@ def test_the_fault_of_another_file_is_not_told_of_this(tmp_path: Path) -> None:
 
 
 def test_what_the_file_system_refuses_is_a_mistake_and_nothing_else(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="absent: cannot be read or written: No such file"), told_of_files():
+    with pytest.raises(UserError, match="absent: cannot be read or written: No such file"), translating_file_errors():
         (tmp_path / "absent").read_text()
-    with pytest.raises(UserError, match="No space left"), told_of_files():
+    with pytest.raises(UserError, match="No space left"), translating_file_errors():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     for other in (ConnectionResetError(errno.ECONNRESET, "reset"), BrokenPipeError()):
-        with pytest.raises(type(other)), told_of_files():
+        with pytest.raises(type(other)), translating_file_errors():
             raise other

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.cli import main
-from vlrnn.probes.gender import measure, saying, tally
+from vlrnn.probes.gender import measure, named_genders, tally
 from vlrnn.probes.gender_words import GenderWords
 
 WOMAN, MAN, NEITHER = "a woman reads", "a man rides", "a person and a dog"
@@ -109,7 +109,7 @@ SAID = st.lists(st.tuples(st.sampled_from([WOMAN, MAN, NEITHER]), st.booleans())
 
 def measured(said: list[tuple[str, bool]]) -> dict[str, float]:
     women = np.array([each for _, each in said])
-    tallies = tally(np.array([saying([text], WORDS) for text, _ in said]), women)
+    tallies = tally(np.array([named_genders([text], WORDS) for text, _ in said]), women)
     return {name: float(value) for name, value in measure(tallies.sum(0)).items()}
 
 

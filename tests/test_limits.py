@@ -20,10 +20,10 @@ LIMITS = {
     "longest file": 309,  # shall be 300
     "files under 40 lines": 20,  # shall be 15
     "files": 267,  # shall be 220
-    "lines of vlrnn": 33_453,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 34_459,
-    "names with a forbidden word": 594,  # shall be 0
-    "metaphors in docstrings": 618,  # shall be 40
+    "lines of vlrnn": 33_486,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 34_492,
+    "names with a forbidden word": 346,  # shall be 0
+    "metaphors in docstrings": 535,  # shall be 40
     "metaphors in docstrings of networks and training": 173,  # shall be 0
     "public class names used twice": 0,  # shall be 0
 }

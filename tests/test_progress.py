@@ -12,7 +12,7 @@ import pytest
 from quick import quick
 
 from vlrnn import progress as progress_module
-from vlrnn.progress import Lines, progress, quiet_if_asked, span, track
+from vlrnn.progress import Lines, progress, quiet_on_request, span, track
 
 
 class Clock:
@@ -71,7 +71,7 @@ def test_slow_work_tells_what_one_takes(clock: Clock, capsys: pytest.CaptureFixt
 
 
 def test_nothing_is_told_when_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with quiet_if_asked(["a", "--quiet", "b"]) as left:
+    with quiet_on_request(["a", "--quiet", "b"]) as left:
         assert left == ["a", "b"]
         work(clock, 100)
         lines = Lines("epoch", 10, "batches")

@@ -198,8 +198,8 @@ def test_which_split_is_read(tmp_path: Path) -> None:
     evaluate(tmp_path, "test", "data")
     assert choose_split(tmp_path).split == "test"
     assert choose_split(tmp_path, "val").split == "val"
-    assert choose_split(tmp_path, beside=[("data", "val")]).split == "val"
-    assert choose_split(tmp_path, beside=[("others", "val")]).split == "test"
+    assert choose_split(tmp_path, others=[("data", "val")]).split == "val"
+    assert choose_split(tmp_path, others=[("others", "val")]).split == "test"
     evaluate(tmp_path, "test", "data", scored=False)
     assert choose_split(tmp_path, "test").newer == "the split has no captions"
 

@@ -281,8 +281,8 @@ def test_a_folder_may_be_called_like_a_tar_file(dataset: Path, tmp_path: Path) -
 
 def test_a_tar_file_is_gone_through_once(tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone: list[Path] = []
-    look = tars._look_through
-    monkeypatch.setattr(tars, "_look_through", lambda path: gone.append(path) or look(path))
+    look = tars._scan
+    monkeypatch.setattr(tars, "_scan", lambda path: gone.append(path) or look(path))
     for _ in range(2):
         tars._members.cache_clear()  # as in a new process
         open_image(tar / "red_left.png")
@@ -362,7 +362,7 @@ def test_where_nothing_can_be_kept_all_works(tmp_path: Path, capsys: pytest.Capt
     path = tmp_path / "a.txt"
     path.write_text("one")
     (tmp_path / ".index").write_text("a file, where the folder would be")
-    kept._tell.cache_clear()
+    kept._warn_unwritable.cache_clear()
     for number in range(2):
         assert cached_json(path, "number", lambda number=number: number) == number
     told = capsys.readouterr().err

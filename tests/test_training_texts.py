@@ -189,7 +189,7 @@ def test_hand_written_splits(fault: str, split: str, written: Callable[..., Path
     def begin() -> None:
         """As the command line does."""
         data = VisionLanguageData(str(folder))
-        assert not data.asks
+        assert not data.has_questions
         assert data.vocabulary
         attached(data, BlindEncoder())  # type: ignore[arg-type]
 

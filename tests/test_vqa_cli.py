@@ -158,7 +158,7 @@ def test_an_image_stands_once_with_all_its_questions(questions: Path) -> None:
 
 def test_words_and_answers_are_of_train_alone(questions: Path) -> None:
     data = VisionLanguageData(str(questions), min_count=1, min_answer_count=2)
-    assert data.asks
+    assert data.has_questions
     assert all(
         answer in {a for e in open_split(questions, "train") for a in e.answers} for answer in data.answers.answers
     )

@@ -75,7 +75,9 @@ EXAMPLES = [
 WORDS = [tokenize(each.question or "") for each in EXAMPLES]
 WORDS += [answer_to_tokens(canonical_answer(answer)) for each in EXAMPLES for answer in each.answers]
 VOCABULARY = Vocabulary.count(WORDS)
-ANSWERS = AnswerVocabulary.choose(Counter(majority(list(map(canonical_answer, each.answers))) for each in EXAMPLES))
+ANSWERS = AnswerVocabulary.top_answers(
+    Counter(majority(list(map(canonical_answer, each.answers))) for each in EXAMPLES)
+)
 
 
 def batch() -> Batch:

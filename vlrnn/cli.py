@@ -1,4 +1,4 @@
-"""The command line: finds the command and tells its errors to people. Each command is a file of vlrnn/commands, read
+"""The command line: finds the command and prints its errors. Each command is a file of vlrnn/commands, read
 only when asked for."""
 
 import argparse
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 import vlrnn
-from vlrnn.errors import Parser, UserError, told_of_files
-from vlrnn.progress import quiet_if_asked
+from vlrnn.errors import Parser, UserError, translating_file_errors
+from vlrnn.progress import quiet_on_request
 from vlrnn.terminal import escaping_streams, print_line
 
 COMMANDS = {
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         the exit code: 0 worked, 2 a mistake of the user's, 130 interrupted. A fault of ours is an exception, which
-        Python tells with a traceback and ends with 1.
+        Python prints with a traceback and exit code 1.
     """
     with escaping_streams():
         return _main(list(sys.argv[1:] if arguments is None else arguments))
@@ -46,7 +46,7 @@ def _main(arguments: Sequence[str]) -> int:
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
         try:
-            with quiet_if_asked(arguments[1:]) as rest, told_of_files():
+            with quiet_on_request(arguments[1:]) as rest, translating_file_errors():
                 return _run(name, rest) if name else _without_command(arguments)
         finally:
             sys.stdout.flush()  # a pipe that is broken shall be found so here, and not when Python ends

@@ -1,7 +1,7 @@
 """Parts remember how they were built, so that a checkpoint can build them again without unpickling anything.
 
 A part's description is plain data, `{"class": "vlrnn.nn.LSTM", "arguments": {...}}`, nested as the parts
-are. Classes outside vlrnn are built where they are trusted (`vlrnn.trust`). Knows nothing of what the parts do.
+are. Classes outside vlrnn are built where they are trusted (`vlrnn.trust`). Independent of what the parts do.
 """
 
 import importlib
@@ -128,20 +128,20 @@ def check_plain(description: Any, place: str) -> None:
     Raises:
         UserError: a list or mapping stands in two places or within itself, or too deep; or a value is none of JSON.
     """
-    level, seen = [description], set[int]()
+    level, visited = [description], set[int]()
     for _ in range(_DEEPEST):
-        level = [each for value in level for each in _below(value, seen, place)]
+        level = [each for value in level for each in _below(value, visited, place)]
         if not level:
             return
     raise UserError(f"{place}: its description is nested too deeply; it was not written by vlrnn")
 
 
-def _below(value: Any, seen: set[int], place: str) -> Iterable[Any]:
+def _below(value: Any, visited: set[int], place: str) -> Iterable[Any]:
     """What is in a list or mapping; nothing is in any other value."""
     if type(value) in (list, dict):
-        if id(value) in seen:
+        if id(value) in visited:
             raise UserError(f"{place}: its description holds itself, or a part twice; it was not written by vlrnn")
-        seen.add(id(value))
+        visited.add(id(value))
         return value if isinstance(value, list) else [*value, *value.values()]
     if type(value) not in _PLAIN or (isinstance(value, float) and not math.isfinite(value)):
         raise UserError(f"{place}: its description holds {value!r:.60}, which none does; it was not written by vlrnn")

@@ -1,4 +1,4 @@
-"""CSV that people write: whatever divides its columns, read so that an error names file and line. Knows no column."""
+"""CSV that people write: whatever divides its columns, read so that an error names file and line."""
 
 import csv
 import io
@@ -15,17 +15,17 @@ Naming = Callable[[Sequence[str]], Sequence[str]]
 
 
 def read_csv(
-    path: str | Path, known: Collection[str], needed: Collection[str] = (), named: Naming = list
+    path: str | Path, allowed: Collection[str], needed: Collection[str] = (), named: Naming = list
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Place (`file:line`, where it begins) and cells of each row of a table, by the columns, which its first line names
     in any case. Rows without any text are passed over.
 
-    Commas, semicolons, bars or tabs divide the columns: that by which the first line has most of those that are known.
+    Commas, semicolons, bars or tabs divide the columns: that by which the first line has most of the allowed columns.
     In a `.tsv` it is the tab, and a quote stands for itself, but where a pair encloses a cell.
 
     Args:
         path: the file.
-        known: columns that a table may have.
+        allowed: columns that a table may have.
         needed: of them, those that it must have.
         named: calls columns otherwise.
 
@@ -39,7 +39,7 @@ def read_csv(
 
     path, text = Path(path), read_text(path)
     is_tsv = path.suffix.lower() == ".tsv"
-    delimiter = "\t" if is_tsv else _delimiter(text, lambda cells: len(set(columns_of(cells)) & set(known)))
+    delimiter = "\t" if is_tsv else _delimiter(text, lambda cells: len(set(columns_of(cells)) & set(allowed)))
     columns: list[str] = []
     for number, cells in _tsv_rows(text) if is_tsv else _quoted_rows(path, text, delimiter):
         place = f"{path}:{number}"
@@ -67,10 +67,10 @@ def _check(columns: Sequence[str], needed: Collection[str], place: str) -> None:
         raise UserError(f"{place}: the column {twice!r} stands twice; leave one of the two out")
 
 
-def _delimiter(text: str, worth: Callable[[Sequence[str]], int]) -> str:
-    """What divides the columns: that by which the first line is worth most."""
+def _delimiter(text: str, count_matches: Callable[[Sequence[str]], int]) -> str:
+    """What divides the columns: the delimiter by which the first line scores highest."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    return max(_DELIMITERS, key=lambda delimiter: worth([name.strip(' "') for name in first.split(delimiter)]))
+    return max(_DELIMITERS, key=lambda delimiter: count_matches([name.strip(' "') for name in first.split(delimiter)]))
 
 
 def _quoted_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

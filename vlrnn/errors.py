@@ -1,4 +1,4 @@
-"""What goes wrong by no fault of ours, told to people. Knows nothing of what is being done."""
+"""What goes wrong by no fault of ours, as messages for people."""
 
 import argparse
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class UserError(Exception):
 
 
 @contextmanager
-def told_of_files() -> Iterator[None]:
+def translating_file_errors() -> Iterator[None]:
     """What the file system refuses, a folder that may not be written, say, or a disk that is full, becomes a mistake of
     the user's that names the file; other faults of the operating system stay what they are.
 
@@ -51,7 +51,7 @@ def told_of_files() -> Iterator[None]:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of command lines that tells a mistake as all others are told, in one line."""
+    """A parser of command lines that reports a mistake as all others are, in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; {self.prog} --help tells more")

@@ -1,6 +1,6 @@
 """The user's files: reading JSON so that an error names file and line, writing so that no file is ever left half done.
 
-Knows nothing of what the files mean.
+Independent of what the files mean.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Processes that work for this one, and end with it. Knows nothing of the work."""
+"""Processes that work for this one, and end with it. Independent of the work."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How far long work has come, told on stderr: a bar with rate and time left on a terminal, plain lines at intervals
+"""Progress of long work on stderr: a bar with rate and time left on a terminal, plain lines at intervals
 elsewhere, and nothing when it is to be quiet. Results never come here: stdout is theirs."""
 
 import os
@@ -12,7 +12,7 @@ from vlrnn.terminal import print_line
 
 Item = TypeVar("Item")
 Advance = Callable[[int], None]
-"""Tells that so many more are done."""
+"""Adds to the number of items that are done."""
 
 FIRST, EVERY = 10.0, 30.0
 """Seconds until the first plain line, and from one to the next."""
@@ -21,8 +21,8 @@ _QUIET = "VLRNN_QUIET"
 
 
 @contextmanager
-def quiet_if_asked(arguments: Sequence[str]) -> Iterator[list[str]]:
-    """The arguments without `--quiet`; where it stood, no progress is told within, nor in processes that are started
+def quiet_on_request(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """The arguments without `--quiet`; where it stood, no progress is printed within, nor in processes that are started
     there."""
     left = [each for each in arguments if each != "--quiet"]
     before = os.environ.get(_QUIET)
@@ -35,8 +35,8 @@ def quiet_if_asked(arguments: Sequence[str]) -> Iterator[list[str]]:
             os.environ.pop(_QUIET, None)
 
 
-def is_told() -> bool:
-    """Whether this process tells of progress: it is not quiet, and the first of those that train together."""
+def is_shown() -> bool:
+    """Whether this process prints progress: it is not quiet, and the first of those that train together."""
     return _is_first() and not os.environ.get(_QUIET)
 
 
@@ -45,9 +45,9 @@ def _is_first() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     """A line of its own on how the work goes on."""
-    if is_told():
+    if is_shown():
         print_line(line, file=sys.stderr)
 
 
@@ -70,7 +70,7 @@ def track(items: Iterable[Item], description: str, *, total: int | None = None, 
 
 @contextmanager
 def progress(description: str, total: int, unit: str = "items", done: int = 0) -> Iterator[Advance]:
-    """Tell of work that comes in parts of any size.
+    """Report work that comes in parts of any size.
 
     Args:
         description: what is being done.
@@ -78,7 +78,7 @@ def progress(description: str, total: int, unit: str = "items", done: int = 0) -
         unit: what they are called.
         done: how many were done before, and do not count for the rate.
     """
-    if not is_told():
+    if not is_shown():
         yield lambda _: None
     elif sys.stderr.isatty():
         with _bar(description, total, unit, done) as advance:
@@ -129,15 +129,17 @@ class Lines:
             self.next = now + EVERY
             done, seconds = self.done - self.before, now - self.began
             left = f", {span((self.total - self.done) * seconds / done)} left" if done else ""
-            say(f"{self._told()} of {self.total:,} {self.unit}, {_rate(done, seconds)}{left}")
+            print_progress(f"{self._status()} of {self.total:,} {self.unit}, {_rate(done, seconds)}{left}")
 
     def finish(self) -> None:
         """All that is to be done is done."""
         seconds = time.monotonic() - self.began
         if seconds >= FIRST:
-            say(f"{self._told()} {self.unit} in {span(seconds)}, {_rate(self.done - self.before, seconds)}")
+            print_progress(
+                f"{self._status()} {self.unit} in {span(seconds)}, {_rate(self.done - self.before, seconds)}"
+            )
 
-    def _told(self) -> str:
+    def _status(self) -> str:
         return f"{self.description}: {self.done:,}"
 
 

@@ -28,8 +28,8 @@ def _commit() -> str:
     root = Path(vlrnn.__file__).parents[1]
     if not (root / ".git").exists():  # installed, perhaps within somebody else's repository
         return ""
-    told = _git(root, "rev-parse", "--short=12", "HEAD")
-    return told + (", changed" if told and _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    return commit + (", changed" if commit and _git(root, "status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""The results in a run folder, of each split by itself. Knows no task and no page.
+"""The results in a run folder, of each split by itself. Independent of tasks and pages.
 
     RUN/metrics.json, predictions.jsonl, attention.jsonl      of the split that was scored last
     RUN/splits/NAME/                                          the same files, of the split NAME
@@ -68,10 +68,10 @@ def read_result(path: Path) -> dict[str, Any]:
     result = read_json(path)
     if not isinstance(result, dict) or not {"scores", "settings"} <= result.keys():
         raise UserError(f'{path}: expected {{"scores": {{...}}, "settings": {{...}}}}')
-    for kind, told, names in ((dict, "an object", _OBJECTS), (list, "a list", _LISTS)):
+    for kind, expected, names in ((dict, "an object", _OBJECTS), (list, "a list", _LISTS)):
         for name in names:
             if not isinstance(result.get(name, kind()), kind):
-                raise UserError(f"{path}: {name!r} must be {told}")
+                raise UserError(f"{path}: {name!r} must be {expected}")
     if not all(isinstance(case, dict) for case in result.get("cases", ())):
         raise UserError(f"{path}: each of 'cases' must be an object")
     for name in ("data", "split", "image_root"):
@@ -109,14 +109,14 @@ def _read_split(run: Path, split: str) -> SplitResults | None:
     return replace(scored, newer=found[0].not_scored)
 
 
-def choose_split(run: str | Path, split: str | None = None, beside: Collection[tuple[str, str]] = ()) -> SplitResults:
+def choose_split(run: str | Path, split: str | None = None, others: Collection[tuple[str, str]] = ()) -> SplitResults:
     """The results of a split of a run.
 
     Args:
         run: the run folder.
-        split: its name. By default it is the first that has scores: of those that `beside` names, then of `PREFERRED`;
+        split: its name. By default it is the first that has scores: of those that `others` names, then of `PREFERRED`;
             where none has, the first that has predictions.
-        beside: (data set, split) that other runs were scored on.
+        others: (data set, split) that other runs were scored on.
 
     Raises:
         UserError: the folder has no results, or none of the split.
@@ -127,12 +127,14 @@ def choose_split(run: str | Path, split: str | None = None, beside: Collection[t
         raise UserError(f"{run}: not a scored run: it has no {_METRICS}; run vlrnn test or validate first")
     if split is None:
         scored = [each for each in found.values() if not each.not_scored]
-        same = [each for each in scored if (each.metrics["settings"].get("data"), each.split) in beside]
+        same = [each for each in scored if (each.metrics["settings"].get("data"), each.split) in others]
         return next(iter([*same, *scored, *found.values()]))
     if split not in found:
-        there = " and ".join(filter(None, found)) or "a split without a name"
+        available = " and ".join(filter(None, found)) or "a split without a name"
         command = _COMMANDS.get(split, "vlrnn validate or test")
-        raise UserError(f"{run}: {split} was not scored, only {there}; run {command} first, or give another --split")
+        raise UserError(
+            f"{run}: {split} was not scored, only {available}; run {command} first, or give another --split"
+        )
     return found[split]
 
 
@@ -179,7 +181,7 @@ def write_predictions(
     Args:
         run: the run folder.
         split: the split's name.
-        origin: what is known of the results already: `settings`, and what else is to stand in `metrics.json`.
+        origin: what is fixed of the results already: `settings`, and what else is to stand in `metrics.json`.
         predictions, attention: in the order of the files.
 
     Returns:

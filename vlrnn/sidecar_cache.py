@@ -1,9 +1,9 @@
-"""What was learnt by going through a large file once, kept beside it, so that later starts need not.
+"""Sidecar cache of indices that take a full pass over a large file.
 
 It lies in the folder `.index` beside the file, under a name with a digest of the file's size, time and inode and of the
 version of vlrnn. So what is stale is never read, and it goes when its successor comes. It opens with a digest of
 itself, so that what is damaged is found and made anew. Where nothing can be written, nothing is kept, and all works as
-well, more slowly. Knows nothing of what the files mean.
+well, more slowly. Independent of what the files mean.
 """
 
 import functools
@@ -20,7 +20,7 @@ import numpy as np
 import vlrnn
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
-from vlrnn.progress import say
+from vlrnn.progress import print_progress
 
 Value = TypeVar("Value")
 Arrays = Mapping[str, np.ndarray]
@@ -32,7 +32,7 @@ def cached_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
     """The arrays that `make` returns, by name: those kept of this file, or else made now, and kept.
 
     Args:
-        path: the file that they tell of.
+        path: the file that they index.
         what: they are; it stands in the name that they are kept by, so settings that they depend on belong there.
         make: goes through the file.
 
@@ -43,7 +43,7 @@ def cached_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
 
 
 def cached_json(path: Path, what: str, make: Callable[[], Any]) -> Any:
-    """The plain data that `make` returns, kept as `kept_arrays` keeps arrays."""
+    """The plain data that `make` returns, kept as `cached_arrays` keeps arrays."""
     return _cached(path, f"{what}.data", make, json.loads, lambda value: json.dumps(value).encode())
 
 
@@ -65,7 +65,7 @@ def _cached(
             if not each.name.startswith(fresh):
                 each.unlink(missing_ok=True)
     except (UserError, OSError):
-        _tell(folder)
+        _warn_unwritable(folder)
     return value
 
 
@@ -76,7 +76,7 @@ def _read(place: Path) -> bytes | None:
     except OSError:
         return None
     if content[:_DIGEST] != _digest(content[_DIGEST:]):
-        say(f"{place}: damaged; it is made anew")
+        print_progress(f"{place}: damaged; it is made anew")
         return None
     return content[_DIGEST:]
 
@@ -95,8 +95,8 @@ def _stamp(path: Path) -> str:
         status = path.stat()
     except OSError as fault:
         raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
-    told = f"{status.st_size} {status.st_mtime_ns} {status.st_ino} {vlrnn.__version__}"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    identity = f"{status.st_size} {status.st_mtime_ns} {status.st_ino} {vlrnn.__version__}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
 def _to_arrays(content: bytes) -> Arrays:
@@ -111,5 +111,7 @@ def _from_arrays(arrays: Arrays) -> bytes:
 
 
 @functools.cache
-def _tell(folder: Path) -> None:
-    say(f"{folder}: cannot be written, so that every start goes through the data anew; let somebody who may start once")
+def _warn_unwritable(folder: Path) -> None:
+    print_progress(
+        f"{folder}: cannot be written, so that every start goes through the data anew; let somebody who may start once"
+    )

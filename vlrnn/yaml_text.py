@@ -1,5 +1,5 @@
 """YAML that people write: read so that an error names file and line, and refused where little text stands for very
-much. Knows nothing of what it means."""
+much. Independent of what it means."""
 
 from pathlib import Path
 from typing import Any

@@ -19,7 +19,7 @@ from vlrnn.data.split_index import SplitImages, check_scored, count_words, summa
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
-from vlrnn.progress import say
+from vlrnn.progress import print_progress
 from vlrnn.sidecar_cache import cached_json
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
 from vlrnn.text.caption_tokenizers import caption_tokenizer
@@ -135,7 +135,7 @@ class VisionLanguageData(pl.LightningDataModule):
                 f"{self.root}/train.jsonl: no answer is right for {self.min_answer_count} questions; {answer!r}, "
                 f"the most frequent, is for {most}: lower data.min_answer_count"
             )
-        return AnswerVocabulary.choose(self.prior.overall, self.max_answers, self.min_answer_count)
+        return AnswerVocabulary.top_answers(self.prior.overall, self.max_answers, self.min_answer_count)
 
     @cached_property
     def _counted(self) -> tuple[Vocabulary, dict[str, Counter[str]], list[str]]:
@@ -154,7 +154,7 @@ class VisionLanguageData(pl.LightningDataModule):
         return vocabulary, answers, lines
 
     @cached_property
-    def asks(self) -> bool:
+    def has_questions(self) -> bool:
         """Whether the examples are questions.
 
         Raises:
@@ -224,7 +224,7 @@ class VisionLanguageData(pl.LightningDataModule):
         self._check()  # ahead of hours of encoding
         if "train" in self._used():
             for line in self._counted[2]:
-                say(line)
+                print_progress(line)
         if self._reads_regions:
             self.make_cache(self._encoder(), self._used(), self._trainer().strategy.root_device)
 
@@ -239,7 +239,7 @@ class VisionLanguageData(pl.LightningDataModule):
                 self._images(split)
                 mine = self.overfit is None or split == "test"
                 place = f"{self.root / split}.jsonl" if mine else "--overfit"
-                check_scored(self._examples(split), self.asks, place, chooses="train" in self._used())
+                check_scored(self._examples(split), self.has_questions, place, chooses="train" in self._used())
 
     def _used(self) -> tuple[str, ...]:
         """The splits that the Trainer is about to use."""
@@ -276,7 +276,7 @@ class VisionLanguageData(pl.LightningDataModule):
         examples = self._examples(split)
         more = {"locate": self.locate, "size": self._encoder().image_size, "cache": self._caches.get(split)}
         data: CaptionedImages | QuestionedImages
-        if self.asks:
+        if self.has_questions:
             encode = self.encode_question if split == "train" else self.vocabulary.encode_text
             data = QuestionedImages(examples, self._images(split).of_example, encode=encode, **more)
         else:

@@ -27,7 +27,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
 from vlrnn.locks import alone
 from vlrnn.nn.encoders.base import Encoder
-from vlrnn.progress import progress, say, span
+from vlrnn.progress import print_progress, progress, span
 
 _BATCH = 32
 _BLOCK = 32  # rows under one checksum
@@ -96,7 +96,7 @@ def open_cache(
     folder = Path(root) / f"{name}-{_key(encoder, images)}{'-bf16' if bf16 else ''}"
     shape = (len(images), encoder.num_regions, encoder.feature_dim)
     if _damage(folder, shape, verify) is not None:
-        with alone(folder, lambda: say(f"features of {name}: another process makes them; waiting for it")):
+        with alone(folder, lambda: print_progress(f"features of {name}: another process makes them; waiting for it")):
             damage = _damage(folder, shape, verify)  # another process may have made it meanwhile
             if damage is not None:
                 _clear(folder, name, damage)
@@ -154,10 +154,12 @@ def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
         return
     if damage.all():
         _remove(folder / "regions.npy")
-        say(f"features of {name}: {folder} is damaged; they are computed anew")
+        print_progress(f"features of {name}: {folder} is damaged; they are computed anew")
     else:
         _save(folder / "done.npy", ~damage)
-        say(f"features of {name}: {folder} is damaged; {damage.sum()} of {len(damage)} images are computed anew")
+        print_progress(
+            f"features of {name}: {folder} is damaged; {damage.sum()} of {len(damage)} images are computed anew"
+        )
     _remove(folder / "index.json")
 
 
@@ -247,11 +249,11 @@ def _make(
                 done[rows] = True
                 advance(len(batch))
         except KeyboardInterrupt:
-            say(f"interrupted; {done.sum()} images are kept, and the same command goes on from there")
+            print_progress(f"interrupted; {done.sum()} images are kept, and the same command goes on from there")
             raise
     seconds = time.monotonic() - began
     speed = len(left) / max(seconds, 1e-6)
-    say(f"features of {name}: {len(left):,} images encoded in {span(seconds)}, {speed:.1f}/s")
+    print_progress(f"features of {name}: {len(left):,} images encoded in {span(seconds)}, {speed:.1f}/s")
     regions.flush()
     # Written last: its presence says that the cache is whole.
     made = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}

@@ -147,13 +147,13 @@ def find_images(folder: str | Path) -> list[Path]:
             found.append(path)
         elif suffix in UNREAD:
             unread[suffix] += 1
-    told = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(unread.items()))
-    told = told and f"images that cannot be read are left out: {told}; convert them to JPEG or PNG"
+    message = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(unread.items()))
+    message = message and f"images that cannot be read are left out: {message}; convert them to JPEG or PNG"
     if not found:
-        looked = f"looked for {', '.join(sorted(SUFFIXES))}"
-        raise UserError(f"{folder}: no images in this folder ({looked}){told and '; '}{told}")
-    if told:
-        note(f"{folder}: {told}")
+        searched = f"looked for {', '.join(sorted(SUFFIXES))}"
+        raise UserError(f"{folder}: no images in this folder ({searched}){message and '; '}{message}")
+    if message:
+        note(f"{folder}: {message}")
     return sorted(found)
 
 

@@ -45,7 +45,7 @@ def match(
     missing: Missing = "error",
     place: str = "predictions",
     by: Literal["image_id", "id"] = "image_id",
-    mend: str = "there must be one for each",
+    hint: str = "there must be one for each",
     files: Mapping[Id, str] | None = None,
 ) -> Matched[Reference]:
     """Bring predictions and references together.
@@ -64,7 +64,7 @@ def match(
             the first of doubled ones counts.
         place: the predictions' file, for errors and notes.
         by: the field of a prediction that is the references' id.
-        mend: what to do about ids that do not match, for the error.
+        hint: what to do about ids that do not match, for the error.
         files: the references' ids -> image files, where they are known; else an id that is text counts as one.
 
     Raises:
@@ -87,14 +87,14 @@ def match(
             f"{place}: none of its {len(first)} {_NAMES[by]} is among the references: "
             f"{name_some(troubles['unknown'])}; the references have {name_some([*references]) or 'none'}"
         )
-    told = [f"{len(those)} ids {trouble}: {name_some(those)}" for trouble, those in troubles.items() if those]
-    if told and missing == "error":
-        raise UserError(f"{place}: {'; '.join(told)} ({mend})")
-    notes += [f"{place}: {each}" for each in told]
-    kept = {id: reference for id, reference in references.items() if id in first or missing == "empty"}
-    nothing = {id: Prediction(id=id, image_id=id, text="") for id in troubles["missing"] if id in kept}
+    lines = [f"{len(those)} ids {trouble}: {name_some(those)}" for trouble, those in troubles.items() if those]
+    if lines and missing == "error":
+        raise UserError(f"{place}: {'; '.join(lines)} ({hint})")
+    notes += [f"{place}: {each}" for each in lines]
+    retained = {id: reference for id, reference in references.items() if id in first or missing == "empty"}
+    nothing = {id: Prediction(id=id, image_id=id, text="") for id in troubles["missing"] if id in retained}
     counts = {trouble: len(those) for trouble, those in troubles.items()}
-    return Matched({id: first.get(id) or nothing[id] for id in kept}, kept, counts, notes, rules)
+    return Matched({id: first.get(id) or nothing[id] for id in retained}, retained, counts, notes, rules)
 
 
 def in_common(
@@ -126,9 +126,9 @@ class _Index:
             self._spelled[str(id)].append(id)
             file = files.get(id, id) if of_images else id
             if of_images and isinstance(file, str):
-                for known, name in ((self._names, _name(file)), (self._stems, _stem(file))):
+                for table, name in ((self._names, _name(file)), (self._stems, _stem(file))):
                     for tail in _tails(file, name):
-                        known[tail].append(id)
+                        table[tail].append(id)
             if number := _number(id) or _number(file):
                 self._numbers[number].append(id)
 
@@ -138,9 +138,9 @@ class _Index:
             return ID, those
         if self._of_images and isinstance(id, str):
             name, stem = _name(id), _stem(id)
-            for known, spelling in ((self._names, name), (self._stems, name), (self._stems, stem)):
+            for table, spelling in ((self._names, name), (self._stems, name), (self._stems, stem)):
                 for tail in _tails(id, spelling):
-                    if those := known.get(tail):
+                    if those := table.get(tail):
                         return FILE_NAME, those
         number = _number(id)
         return NUMBER, self._numbers.get(number, []) if number else []
@@ -172,12 +172,12 @@ def _translation(
                     f"{place}: {other!r} and {id!r} both match {those[0]!r} of the references, {id!r} by its {rule}; "
                     "leave one out, or give predictions the references' ids"
                 )
-    notes = [_told(place, rule, those[0], translate, files, len(those)) for rule, those in found.items() if those]
+    notes = [_rule_note(place, rule, those[0], translate, files, len(those)) for rule, those in found.items() if those]
     rules = {rule: len(those) + (exact if rule == ID else 0) for rule, those in found.items()}
     return translate, {rule: count for rule, count in rules.items() if count}, notes
 
 
-def _told(place: str, rule: str, id: Id, translate: Mapping[Id, Id], files: Mapping[Id, str], count: int) -> str:
+def _rule_note(place: str, rule: str, id: Id, translate: Mapping[Id, Id], files: Mapping[Id, str], count: int) -> str:
     """A note on a rule, by the first id that it found."""
     how = "though written otherwise" if rule == ID else f"by {rule}"
     file = files.get(translate[id]) if rule == FILE_NAME else None

@@ -48,17 +48,17 @@ def shift(
     """
     if not 0 <= strength < 1:
         raise UserError(f"a strength must be at least 0 and below 1, not {strength}")
-    kept = {}
+    retained = {}
     for question_type, answers in order.items():
         last = max(1, len(answers) - 1)
         places = range(len(answers))
         for answer, place in zip(answers, reversed(places) if reverse else places, strict=True):
-            kept[question_type, answer] = (1 - strength) ** (place / last)
+            retained[question_type, answer] = (1 - strength) ** (place / last)
     return [
         example
         for example in examples
         if example.answers
-        and Random(f"{seed}/{example.id}").random() < kept.get((example.question_type or "", _right(example)), 0.0)
+        and Random(f"{seed}/{example.id}").random() < retained.get((example.question_type or "", _right(example)), 0.0)
     ]
 
 

@@ -49,7 +49,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model said about one example.
+    """A model's output for one example.
 
     `tokens` are the words said (without `<eos>`) and `log_probs` the natural log probability of each and, last, of the
     `<eos>`, where it was said. `score` is what the search ranked a caption by, and of an answer what `score_name` says;
@@ -164,8 +164,8 @@ def as_record(kind: type[Record], record: Any, place: str) -> Record:
 def to_line(record: Example | Prediction | AttentionMaps) -> str:
     """One JSON line; fields that are as by default are left out."""
     defaults = _DEFAULTS[type(record)]
-    told = {name: value for name, default in defaults.items() if (value := getattr(record, name)) != default}
-    return json.dumps(told, ensure_ascii=False)
+    given = {name: value for name, default in defaults.items() if (value := getattr(record, name)) != default}
+    return json.dumps(given, ensure_ascii=False)
 
 
 def write_records(path: str | Path, records: Iterable[Example | Prediction | AttentionMaps]) -> int:
@@ -235,8 +235,8 @@ def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
     describe_dataset(folder)
     path = folder / f"{split}.jsonl"
     if not path.is_file():
-        there = [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
-        raise UserError(f"{folder}: has no split {split!r}; it has {', '.join(there) or 'none'}")
+        present = [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
+        raise UserError(f"{folder}: has no split {split!r}; it has {', '.join(present) or 'none'}")
     return RecordFile(path, Example, keep=True)
 
 

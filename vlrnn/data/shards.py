@@ -107,10 +107,10 @@ def stamp(path: str | Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _members(tar: Path, size: int, changed: int) -> Members:
-    return Members(**cached_arrays(tar, "members", lambda: _look_through(tar)._asdict()))
+    return Members(**cached_arrays(tar, "members", lambda: _scan(tar)._asdict()))
 
 
-def _look_through(tar: Path) -> Members:
+def _scan(tar: Path) -> Members:
     places: dict[bytes, tuple[int, int]] = {}
     try:
         with tarfile.open(tar, "r:") as file:
@@ -126,8 +126,8 @@ def _look_through(tar: Path) -> Members:
         raise
     except Exception as fault:  # what is raised on broken bytes is not documented, and varied
         reason = " ".join(str(fault).split()) or type(fault).__name__
-        mend = "copy it again, and unpack it if it is compressed"
-        raise UserError(f"{tar}: not a whole tar file: {reason}; {mend}") from None
+        hint = "copy it again, and unpack it if it is compressed"
+        raise UserError(f"{tar}: not a whole tar file: {reason}; {hint}") from None
     names = np.array(sorted(places), np.bytes_)
     starts, sizes = np.array([places[name] for name in sorted(places)], np.int64).reshape(-1, 2).T
     return Members(names, starts, sizes)
@@ -190,10 +190,10 @@ def _pack(
         from webdataset import ShardWriter
     except ImportError:
         raise UserError("to write shards needs webdataset: pip install 'vlrnn[shards]'") from None
-    told: dict[str, list[dict[str, Any]]] = {}
+    by_image: dict[str, list[dict[str, Any]]] = {}
     for each in examples:
         if each.image not in packed:
-            told.setdefault(each.image, []).append(json.loads(to_line(each)))
+            by_image.setdefault(each.image, []).append(json.loads(to_line(each)))
     folder = out / "shards"
     folder.mkdir(parents=True, exist_ok=True)
     for old in [*folder.glob(f"{split}-*.tar"), *folder.glob(f".{split}-*.tar")]:
@@ -204,7 +204,7 @@ def _pack(
 
     pattern = str(folder).replace("%", "%%") + f"/.{split}-%06d.tar"
     with ShardWriter(pattern, maxcount=2**62, maxsize=size, verbose=0, post=finished, encoder=False, mtime=0) as writer:
-        for number, (image, records) in enumerate(track(told.items(), f"packing {split}", unit="images")):
+        for number, (image, records) in enumerate(track(by_image.items(), f"packing {split}", unit="images")):
             key, kind = f"{number:09}", Path(image).suffix.lower().removeprefix(".") or "image"
             content = {kind: read_file(image_root / image), "json": json.dumps(records, ensure_ascii=False).encode()}
             writer.write({"__key__": key, **content})

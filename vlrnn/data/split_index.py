@@ -68,24 +68,26 @@ def _number(examples: Sequence[Example], gone_through: Iterable[Example], where:
     return {"of_example": of_example, "first": np.unique(of_example, return_index=True)[1]}
 
 
-def check_scored(examples: Sequence[Example], asks: bool, place: str, *, chooses: bool) -> None:
+def check_scored(examples: Sequence[Example], has_questions: bool, place: str, *, chooses: bool) -> None:
     """See that a split can be scored, ahead of hours of work.
 
     Args:
         examples: of the split.
-        asks: whether they are questions.
+        has_questions: whether they are questions.
         place: the file of the split, for errors.
         chooses: whether its scores choose the best model; else its captions or answers may be kept from us.
 
     Raises:
         UserError: there are too few; or they are to choose, and no question has an answer, or an image no caption.
     """
-    count, least = len(examples), 1 if asks else 2
+    count, least = len(examples), 1 if has_questions else 2
     if count < least:
-        raise UserError(f"{place}: scores take {'a question' if asks else 'two images'} at least; there are {count}")
+        raise UserError(
+            f"{place}: scores take {'a question' if has_questions else 'two images'} at least; there are {count}"
+        )
     if not chooses:
         return
-    if asks:
+    if has_questions:
         bare = [] if any(each.answers for each in examples) else ["none of its questions has answers"]
     else:
         bare = [f"{each.id!r} has no captions" for each in examples if not each.captions]
@@ -139,8 +141,8 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
             if example.answers:
                 canon = list(map(canonical_answer, example.answers))
                 for answer, times in Counter(canon).items():
-                    words.update(spelled := answer_to_tokens(answer, tokenizer))
-                    lengths["answer"][str(len(spelled))] += times
+                    words.update(tokens := answer_to_tokens(answer, tokenizer))
+                    lengths["answer"][str(len(tokens))] += times
                 if right := majority(canon):  # of `a` nothing is left
                     answers.setdefault(example.question_type or "", Counter())[right] += 1
             yield example.id

@@ -13,12 +13,12 @@ from vlrnn.errors import UserError
 
 
 def draw_splits(
-    told: Iterable[tuple[str, str | None]], shares: Sequence[float], seed: int, what: str
+    listed: Iterable[tuple[str, str | None]], shares: Sequence[float], seed: int, what: str
 ) -> dict[tuple[str, str | None], str]:
     """The split of every image: the one that its rows name, or one drawn when no row names any.
 
     Args:
-        told: the image and the split of every row of a table; all name a split, or none does.
+        listed: the image and the split of every row of a table; all name a split, or none does.
         shares: of the images that go to train, val and test, when the rows do not say.
         seed: another seed, other splits.
         what: is in the rows, for errors.
@@ -29,7 +29,7 @@ def draw_splits(
     Raises:
         UserError: only some rows name their split, or the shares do not make a whole.
     """
-    homes = dict.fromkeys(told)
+    homes = dict.fromkeys(listed)
     unsplit = sorted(image for image, split in homes if split is None)
     if unsplit and len(unsplit) < len(homes):
         raise UserError(f"some {what} name their split and some do not: {unsplit[0]} has none")

@@ -97,7 +97,7 @@ class TextDataModule(pl.LightningDataModule):
             validate with.
     """
 
-    asks = False
+    has_questions = False
 
     def __init__(
         self,
@@ -167,14 +167,14 @@ class TextDataModule(pl.LightningDataModule):
             trainer = self._trainer()
             width, first = self.bptt_length, trainer.global_rank * self.batch_size
             pieces, mine = self.batch_size * trainer.world_size, range(first, first + self.batch_size)
-            needed, mend = pieces * (width or 1), "lower data.batch_size or data.bptt_length"
+            needed, hint = pieces * (width or 1), "lower data.batch_size or data.bptt_length"
         else:  # one text from its start to its end, in every process: what is known of it must not depend on them
             width, pieces, mine = PASSAGE, 1, range(1)
-            needed, mend = PASSAGE + 1, "scores take two passages: give a longer text"
+            needed, hint = PASSAGE + 1, "scores take two passages: give a longer text"
         if len(units) < needed:
             shape = f"{pieces} x {width}" if split == "train" and width else str(needed)
             raise UserError(
-                f"{self.root}: {split} has {len(units):,} {self.tokenizer.name}, which is less than {shape}; {mend}"
+                f"{self.root}: {split} has {len(units):,} {self.tokenizer.name}, which is less than {shape}; {hint}"
             )
         return TextWindows(units, self._encode(units), pieces, width, split, mine)
 

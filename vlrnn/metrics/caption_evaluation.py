@@ -86,11 +86,11 @@ def evaluate_captions(
     Raises:
         UserError: a file is wrong, ids do not match, or there are too few images.
     """
-    known = read_references(references, split)
-    matched = match(read_predictions(predictions), known, missing, str(predictions), mend=GO_ON, files=known.files)
+    given = read_references(references, split)
+    matched = match(read_predictions(predictions), given, missing, str(predictions), hint=GO_ON, files=given.files)
     matched_other = None
     if other is not None:
-        matched_other = match(read_predictions(other), known, missing, str(other), mend=GO_ON, files=known.files)
+        matched_other = match(read_predictions(other), given, missing, str(other), hint=GO_ON, files=given.files)
         matched, matched_other = in_common(matched, matched_other, "images that both systems have captions of")
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus, tokenizer)
@@ -113,11 +113,11 @@ def evaluate_captions(
             computed[name] = interval(found.value, found.samples, len(scores))
             per_image[name] = found.per_image.tolist()
 
-    notes = known.notes + matched.notes + (matched_other.notes if matched_other else []) + list(scores.notes)
+    notes = given.notes + matched.notes + (matched_other.notes if matched_other else []) + list(scores.notes)
     notes += _unspaced(matched, tokenizer) + note_markup(_texts(matched))
     trained = None if training is None else tokenizer.tokens_for_scores(_captions(training))
     health = caption_health(scores.tokens, trained)
-    sets = [group for group in map(_said, matched.predictions.values()) if len(group) > 1]
+    sets = [group for group in map(_all_texts, matched.predictions.values()) if len(group) > 1]
     if sets:
         health["mBLEU_4"] = mutual_bleu([tokenizer.tokens_for_scores(group[:_MOST_ALTERNATIVES]) for group in sets])
         if cut := sum(len(group) > _MOST_ALTERNATIVES for group in sets):
@@ -167,16 +167,16 @@ def _captions(path: str | Path) -> list[str]:
     return [caption for captions in read_references(path, "train").values() for caption in captions]
 
 
-def _said(prediction: Prediction) -> list[str]:
-    """All that a model said about an image."""
+def _all_texts(prediction: Prediction) -> list[str]:
+    """All texts that a model predicted for an image."""
     others = (each.get("text") for each in prediction.alternatives)
     return [prediction.text, *(text for text in others if isinstance(text, str))]
 
 
 def decoding(predictions: Iterable[Prediction]) -> dict[str, Any] | None:
-    """How predictions were decoded, where they say so and agree."""
-    told = [prediction.settings for prediction in predictions]
-    return dict(told[0]) if told[0] and all(each == told[0] for each in told) else None
+    """How predictions were decoded, where they record it and agree."""
+    settings = [prediction.settings for prediction in predictions]
+    return dict(settings[0]) if settings[0] and all(each == settings[0] for each in settings) else None
 
 
 def _lines(scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]) -> list[dict[str, Any]]:

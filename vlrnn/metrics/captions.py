@@ -148,8 +148,8 @@ def check_same_ids(predictions: Mapping[Id, str], ids: Sequence[Id]) -> None:
     if missing:
         raise UserError(f"{len(missing)} of {len(ids)} images have no prediction, the first is {missing[0]!r}")
     if len(predictions) > len(ids):
-        known = set(ids)
-        unknown = [id for id in predictions if id not in known]
+        wanted = set(ids)
+        unknown = [id for id in predictions if id not in wanted]
         raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
 
 

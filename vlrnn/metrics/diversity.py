@@ -88,8 +88,8 @@ def caption_health(captions: Sequence[Tokens], training: Iterable[Tokens] | None
         "repeated_trigram": _share(repeats_ngram(text, 3) for text in texts),
     }
     if training is not None:
-        known: Collection[tuple[str, ...]] = set(map(tuple, training))
-        health["novel"] = _share(text not in known for text in texts)
+        training_set: Collection[tuple[str, ...]] = set(map(tuple, training))
+        health["novel"] = _share(text not in training_set for text in texts)
     return health
 
 

@@ -60,12 +60,12 @@ def meteor(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
         hypothesis = " ".join(prediction).replace("|||", "").replace("  ", " ")
         segments.append(" ||| ".join(["SCORE", *map(" ".join, texts), hypothesis]))
     images = len(segments)
-    with _java(command) as ask:
-        statistics = ask(segments, images)
+    with _java(command) as request:
+        statistics = request(segments, images)
         counts = _numbers([line.split() for line in statistics])
         sums = [f"EVAL ||| {' '.join(map(str, row))}" for row in resampler.sums(counts)]
         # An EVAL answers with the score of each of its segments, then that of all together.
-        answers = ask(["EVAL ||| " + " ||| ".join(statistics), *sums], images + 1 + 2 * len(sums))
+        answers = request(["EVAL ||| " + " ||| ".join(statistics), *sums], images + 1 + 2 * len(sums))
     values = _numbers(answers)
     return JavaScore(float(values[images]), values[:images], values[images + 2 :: 2])
 
@@ -87,16 +87,16 @@ def spice(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]],
     if len(list((home / "lib").glob("stanford-corenlp-3.6.0*.jar"))) < 2:
         raise NotComputedError(f"needs the Stanford CoreNLP 3.6.0 jars in {home.name}/lib of pycocoevalcap")
     with tempfile.TemporaryDirectory() as folder:
-        asked, answered, cache = (Path(folder) / name for name in ("in.json", "out.json", "cache"))
+        input_file, answered, cache = (Path(folder) / name for name in ("in.json", "out.json", "cache"))
         cache.mkdir()
         pairs = zip(predictions, references, strict=True)
         entries = [
             {"image_id": place, "test": " ".join(prediction), "refs": [" ".join(text) for text in texts]}
             for place, (prediction, texts) in enumerate(pairs)
         ]
-        asked.write_text(json.dumps(entries), encoding="utf-8")
+        input_file.write_text(json.dumps(entries), encoding="utf-8")
         options = ["-cache", str(cache), "-out", str(answered), "-subset", "-silent"]
-        with _java(["-Xmx8G", "-jar", str(home / "spice-1.0.jar"), str(asked), *options]):
+        with _java(["-Xmx8G", "-jar", str(home / "spice-1.0.jar"), str(input_file), *options]):
             pass
         try:
             scores = {each["image_id"]: each["scores"]["All"]["f"] for each in json.loads(answered.read_text("utf-8"))}
@@ -136,7 +136,7 @@ def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]
             first = complaints.read().decode("utf-8", "replace").strip().partition("\n")[0]
             return NotComputedError(f"the Java program failed: {first or f'exit code {process.poll()}'}")
 
-        def ask(lines: list[str], answers: int) -> list[str]:
+        def request(lines: list[str], answers: int) -> list[str]:
             # Input is written beside the reading: with both pipes full, the two programs would wait for each
             # other.
             text = "".join(line.replace("\n", " ") + "\n" for line in lines).encode("utf-8", "replace")
@@ -150,7 +150,7 @@ def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]
             return answered
 
         try:
-            yield ask
+            yield request
             stdin.close()
             if process.wait():
                 raise failed()

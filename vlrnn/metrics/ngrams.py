@@ -1,4 +1,4 @@
-"""N-grams as numbers, so that whole corpora are counted by sorting. Knows words and captions, no metric."""
+"""N-grams as numbers, so that whole corpora are counted by sorting. Independent of metrics."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -51,7 +51,7 @@ class NgramIndex:
 
     def __init__(self) -> None:
         self._words = _Numbers()
-        self._known: list[Ints] = []
+        self._keys: list[Ints] = []
 
     @classmethod
     def of(cls, captions: Sequence[Sequence[str]]) -> tuple["NgramIndex", list[NgramCounts]]:
@@ -61,7 +61,7 @@ class NgramIndex:
 
     def size(self, order: int) -> int:
         """How many different n-grams of this order the corpus has."""
-        return len(self._words) if order == 1 else len(self._known[order - 2])
+        return len(self._words) if order == 1 else len(self._keys[order - 2])
 
     def count(self, captions: Sequence[Sequence[str]]) -> list[NgramCounts]:
         """The n-grams of captions, by order. N-grams that the corpus lacks get numbers from `size(order)`
@@ -77,11 +77,11 @@ class NgramIndex:
         for order in range(2, ORDERS + 1):
             starts = _starts(lengths, order)
             keys = pair_key(previous[starts], tokens[starts + order - 1])
-            if len(self._known) < order - 1:
-                known, numbers = np.unique(keys, return_inverse=True)
-                self._known.append(known)
+            if len(self._keys) < order - 1:
+                unique_keys, numbers = np.unique(keys, return_inverse=True)
+                self._keys.append(unique_keys)
             else:
-                numbers = _look_up(self._known[order - 2], keys)
+                numbers = _find_numbers(self._keys[order - 2], keys)
             counts.append(_count_rows(caption_of[starts], numbers))
             previous = np.zeros(len(tokens), np.int64)
             previous[starts] = numbers
@@ -95,12 +95,12 @@ def _starts(lengths: Ints, order: int) -> Ints:
     return positions[positions + order <= ends]
 
 
-def _look_up(known: Ints, keys: Ints) -> Ints:
-    numbers = np.searchsorted(known, keys)
+def _find_numbers(sorted_keys: Ints, keys: Ints) -> Ints:
+    numbers = np.searchsorted(sorted_keys, keys)
     new = np.ones(len(keys), bool)
-    inside = numbers < len(known)
-    new[inside] = known[numbers[inside]] != keys[inside]
-    numbers[new] = len(known) + np.unique(keys[new], return_inverse=True)[1]
+    inside = numbers < len(sorted_keys)
+    new[inside] = sorted_keys[numbers[inside]] != keys[inside]
+    numbers[new] = len(sorted_keys) + np.unique(keys[new], return_inverse=True)[1]
     return numbers
 
 

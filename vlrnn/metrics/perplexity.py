@@ -51,7 +51,7 @@ def ngram_bits(train: Sequence[str], test: Sequence[str], order: int) -> float:
         train, test: units in their order.
         order: 1 for the unigram, 2 for the bigram, ...
     """
-    known = len(set(train)) + 1
+    num_units = len(set(train)) + 1
     contexts: list[dict[tuple[str, ...], Counter[str]]] = [{} for _ in range(order)]
     for length, counts in enumerate(contexts):
         for place in range(length, len(train)):
@@ -59,11 +59,11 @@ def ngram_bits(train: Sequence[str], test: Sequence[str], order: int) -> float:
     totals = [{context: each.total() for context, each in counts.items()} for counts in contexts]
     bits = 0.0
     for place, unit in enumerate(test):
-        probability = 1 / known
+        probability = 1 / num_units
         for length in range(min(order, place + 1)):
             context = tuple(test[place - length : place])
-            if (seen := contexts[length].get(context)) is None:
+            if (following := contexts[length].get(context)) is None:
                 break
-            probability = (seen[unit] + len(seen) * probability) / (totals[length][context] + len(seen))
+            probability = (following[unit] + len(following) * probability) / (totals[length][context] + len(following))
         bits -= math.log2(probability)
     return bits / len(test)

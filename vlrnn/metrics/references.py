@@ -94,10 +94,10 @@ class ReferenceTable:
     def weights(self, order: int, ngrams: Ints) -> NDArray[np.float64]:
         """The inverse document frequency of n-grams: log(documents) - log(max(1, documents that have it))."""
         frequency = self.orders[order].frequency
-        known = np.zeros(len(ngrams), np.int64)
+        documents = np.zeros(len(ngrams), np.int64)
         inside = ngrams < len(frequency)
-        known[inside] = frequency[ngrams[inside]]
-        weights: NDArray[np.float64] = np.log(self.documents) - np.log(np.maximum(1, known))
+        documents[inside] = frequency[ngrams[inside]]
+        weights: NDArray[np.float64] = np.log(self.documents) - np.log(np.maximum(1, documents))
         return weights
 
 

@@ -87,13 +87,13 @@ def ratios(
         of each name; one that has nothing below in all items is absent. Sets of items that have nothing below for it
         say nothing of its interval.
     """
-    there = {name: part for name, part in parts.items() if part.below.sum() > 0}
-    if not there:
+    defined = {name: part for name, part in parts.items() if part.below.sum() > 0}
+    if not defined:
         return {}
-    columns = np.stack([np.stack([part.above, part.below], -1) for part in there.values()], 1)
+    columns = np.stack([np.stack([part.above, part.below], -1) for part in defined.values()], 1)
     sums = resampler.sums(columns)  # [resamples, parts, 2]
     found = {}
-    for place, (name, part) in enumerate(there.items()):
+    for place, (name, part) in enumerate(defined.items()):
         above, below = sums[:, place].T
         value = scale * float(part.above.sum() / part.below.sum())
         count = int(part.below.sum()) if part.n is None else part.n

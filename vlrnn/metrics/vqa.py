@@ -84,7 +84,10 @@ class AnswerScores:
         with a 95 % bootstrap interval over images."""
         samples = self.resampled(resamples, seed)
         return _nested(
-            {path: interval(value, _known(samples[path], value), self._n(path)) for path, value in self.corpus.items()}
+            {
+                path: interval(value, _defined(samples[path], value), self._n(path))
+                for path, value in self.corpus.items()
+            }
         )
 
     def less(self, other: "AnswerScores", resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
@@ -100,7 +103,7 @@ class AnswerScores:
         differences = {}
         for path, value in self.corpus.items():
             less = value - other.corpus[path]
-            differences[path] = difference(less, _known(samples[path] - others[path], less), self._n(path))
+            differences[path] = difference(less, _defined(samples[path] - others[path], less), self._n(path))
         return _nested(differences)
 
     @cached_property
@@ -176,18 +179,18 @@ def compare_answers(
     if protocol not in PROTOCOLS:
         raise UserError(f"there is no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
     _check(predictions, examples)
-    seen_as = PROTOCOLS[protocol]
+    rule = PROTOCOLS[protocol]
     names = ("accuracy", "exact_match", *(WUPS_NAMES if wordnet else ()))
     per_question: dict[str, list[float]] = {name: [] for name in names}
     cut = 0
     for id, example in examples.items():
-        per_question["accuracy"].append(_accuracy(predictions[id], example, seen_as))
-        said, right = items(predictions[id]), items(majority(example.answers))
-        per_question["exact_match"].append(100.0 * (set(said) == set(right)))
+        per_question["accuracy"].append(_accuracy(predictions[id], example, rule))
+        predicted, right = items(predictions[id]), items(majority(example.answers))
+        per_question["exact_match"].append(100.0 * (set(predicted) == set(right)))
         if wordnet:
-            cut += max(len(said), len(right)) > MOST_THINGS
+            cut += max(len(predicted), len(right)) > MOST_THINGS
             for name, threshold in WUPS_NAMES.items():
-                likeness = wordnet.wups(said[:MOST_THINGS], right[:MOST_THINGS], threshold)
+                likeness = wordnet.wups(predicted[:MOST_THINGS], right[:MOST_THINGS], threshold)
                 per_question[name].append(100 * likeness)
     annotators = [len(example.answers) for example in examples.values()]
     # In an order of their own, so that the intervals do not hang on the order of the questions.
@@ -214,8 +217,8 @@ def accuracies(predictions: Mapping[Id, str], examples: Mapping[Id, Example], pr
     return np.array([_accuracy(predictions[id], each, PROTOCOLS[protocol]) for id, each in examples.items()])
 
 
-def _accuracy(prediction: str, example: Example, seen_as: Protocol) -> float:
-    answer, answers = seen_as(prediction, example.answers)
+def _accuracy(prediction: str, example: Example, rule: Protocol) -> float:
+    answer, answers = rule(prediction, example.answers)
     return 100 * soft_score(answers.count(answer), len(answers))
 
 
@@ -244,10 +247,10 @@ def note_protocol(predictions: Mapping[Id, str], examples: Mapping[Id, Example],
     reached = float(accuracies(predictions, examples, "normalized").mean())
     if abs(reached - overall) < _MUCH:
         return []
-    alike = sum(len(set(example.answers)) == 1 for example in examples.values())
+    unanimous = sum(len(set(example.answers)) == 1 for example in examples.values())
     return [
         f"overall is {overall:.2f}, and under --protocol normalized {reached:.2f}: it normalises both sides also "
-        f"where all annotators wrote the same, as of {alike} of these {len(examples)} questions, which {protocol} "
+        f"where all annotators wrote the same, as of {unanimous} of these {len(examples)} questions, which {protocol} "
         "does not (red. is not red)"
     ]
 
@@ -255,19 +258,19 @@ def note_protocol(predictions: Mapping[Id, str], examples: Mapping[Id, Example],
 def _check(predictions: Mapping[Id, str], examples: Mapping[Id, Example]) -> None:
     if not examples:
         raise UserError("there are no questions to score")
-    for told, ids in (
+    for problem, ids in (
         ("questions have no prediction", [id for id in examples if id not in predictions]),
         ("predictions are for other questions", [id for id in predictions if id not in examples]),
         ("questions have no answers", [id for id, example in examples.items() if not example.answers]),
     ):
         if ids:
-            raise UserError(f"{len(ids)} {told}, the first is {ids[0]!r}")
+            raise UserError(f"{len(ids)} {problem}, the first is {ids[0]!r}")
 
 
-def _known(samples: Floats, value: float) -> Floats:
+def _defined(samples: Floats, value: float) -> Floats:
     """The resampled sets that the score is defined on; where there is none, the value itself."""
-    known = samples[~np.isnan(samples)]
-    return known if len(known) else np.array([value])
+    defined = samples[~np.isnan(samples)]
+    return defined if len(defined) else np.array([value])
 
 
 def _nested(scores: Mapping[Path, Mapping[str, float | int]]) -> dict[str, Any]:

@@ -81,9 +81,9 @@ def evaluate_answers(
     Raises:
         UserError: a file is wrong, or ids do not match.
     """
-    known = WordNet(wordnet) if wordnet is not None else None
-    asked = read_questions(references, questions)
-    matched = match_answers(predictions, asked, missing, GO_ON)
+    database = WordNet(wordnet) if wordnet is not None else None
+    question_set = read_questions(references, questions)
+    matched = match_answers(predictions, question_set, missing, GO_ON)
     if official is not None:
         write_answers(official, matched.predictions)
         matched.notes.append(f"{official}: {len(matched.predictions)} answers for the challenge server")
@@ -96,20 +96,20 @@ def evaluate_answers(
         "matched_by": matched.rules,
         "decoding": decoding(matched.predictions.values()),
     }
-    unanswered = [id for id, example in asked.items() if not example.answers]
-    if len(unanswered) == len(asked) and official is not None:
+    unanswered = [id for id, example in question_set.items() if not example.answers]
+    if len(unanswered) == len(question_set) and official is not None:
         return AnswerEvaluation({}, settings, {"overall": f"{references} holds no answers"}, matched.notes, matched, {})
     if unanswered:
         raise UserError(
-            f"{references}: {len(unanswered)} of {len(asked)} questions have no answers, the first is "
+            f"{references}: {len(unanswered)} of {len(question_set)} questions have no answers, the first is "
             f"{unanswered[0]!r} (--official writes the file for the challenge server, without scores)"
         )
 
     theirs = None
     if other is not None:
-        theirs = match_answers(other, asked, missing, GO_ON)
+        theirs = match_answers(other, question_set, missing, GO_ON)
         matched, theirs = in_common(matched, theirs, "questions that both systems have answers to")
-    scores = compare_answers(_texts(matched), matched.references, protocol, known)
+    scores = compare_answers(_texts(matched), matched.references, protocol, database)
     notes = matched.notes + (theirs.notes if theirs else [])
     if scores.settings["annotators"]["least"] == 1:
         notes.append("of a question with a single annotator the accuracy is whether the two answers are equal")
@@ -123,13 +123,13 @@ def evaluate_answers(
             "wordnet": None if wordnet is None else str(wordnet),
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
         },
-        not_computed={} if known else dict.fromkeys(WUPS_NAMES, "needs a WordNet folder (--wordnet)"),
+        not_computed={} if database else dict.fromkeys(WUPS_NAMES, "needs a WordNet folder (--wordnet)"),
         notes=notes,
         matched=matched,
         per_question=scores.per_question,
     )
     if theirs is not None:
-        others = compare_answers(_texts(theirs), theirs.references, protocol, known)
+        others = compare_answers(_texts(theirs), theirs.references, protocol, database)
         result.comparison = scores.less(others, resamples, seed)
         result.settings["compared_with"] = str(other)
     return result

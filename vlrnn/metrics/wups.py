@@ -61,17 +61,17 @@ class WordNet:
         self._meanings: dict[int, Meaning | None] = {}
         self._similarities: dict[tuple[str, str], float] = {}
 
-    def wups(self, said: Sequence[str], right: Sequence[str], threshold: float) -> float:
+    def wups(self, predicted: Sequence[str], right: Sequence[str], threshold: float) -> float:
         """How alike two sets of things are, in 0..1: the lesser of two products, one over what was said of how near it
         is to the nearest right thing, one over what is right of how near the nearest thing said is.
 
         Args:
-            said, right: the things, spaces within them allowed.
+            predicted, right: the things, spaces within them allowed.
             threshold: a likeness below it counts a tenth.
         """
-        near = [[self._likeness(one, other, threshold) for other in right] for one in said]
-        if not said or not right:
-            return float(not said and not right)
+        near = [[self._likeness(one, other, threshold) for other in right] for one in predicted]
+        if not predicted or not right:
+            return float(not predicted and not right)
         return min(prod(map(max, near)), prod(map(max, zip(*near, strict=True))))
 
     def similarity(self, one: str, other: str) -> float:
@@ -124,13 +124,13 @@ class WordNet:
         if place not in self._meanings:
             self._meanings[place] = None  # being read
             name, parents = self._entry(place)
-            known = [self._meaning(parent) for parent in parents]
+            hypernyms = [self._meaning(parent) for parent in parents]
             above = {place: 0}
-            for parent in known:
+            for parent in hypernyms:
                 for each, steps in parent.above.items():
                     above[each] = min(steps + 1, above.get(each, steps + 1))
-            shortest = min((1 + parent.shortest for parent in known), default=0)
-            longest = max((1 + parent.longest for parent in known), default=0)
+            shortest = min((1 + parent.shortest for parent in hypernyms), default=0)
+            longest = max((1 + parent.longest for parent in hypernyms), default=0)
             self._meanings[place] = Meaning(name, above, shortest, longest)
         meaning = self._meanings[place]
         if meaning is None:

@@ -26,11 +26,11 @@ Pairs = Sequence[tuple[Id, Id]]
 
 
 class Answered(NamedTuple):
-    """Questions, what was said to each, and whether that is right: whether its accuracy is above 0, as Shah et al. have
+    """Questions, the answer to each, and whether it is right: whether its accuracy is above 0, as Shah et al. have
     it."""
 
     examples: Mapping[Id, Example]
-    said: Mapping[Id, str]
+    answers: Mapping[Id, str]
     right: Mapping[Id, bool]
 
 
@@ -53,16 +53,16 @@ def _by_type(answered: Answered, ids: Iterable[Id]) -> dict[str, Counter[str]]:
     """Question type -> how often which answer was given."""
     found: dict[str, Counter[str]] = {}
     for id in ids:
-        found.setdefault(answered.examples[id].question_type or "", Counter())[answered.said[id]] += 1
+        found.setdefault(answered.examples[id].question_type or "", Counter())[answered.answers[id]] += 1
     return found
 
 
 def agreement(one: Answered, other: Answered) -> Compared:
     """Of two models: the share of same answers, kappa, and who is right."""
-    ids = list(one.said)
+    ids = list(one.answers)
     total, images = _over_images(one, ids)
     count = total(1.0 for _ in ids)
-    same = total(one.said[id] == other.said[id] for id in ids)
+    same = total(one.answers[id] == other.answers[id] for id in ids)
     of_one, of_other = _by_type(one, ids), _by_type(other, ids)
     expected = sum(
         each[answer] * of_other[kind][answer] / each.total() for kind, each in of_one.items() for answer in each
@@ -92,7 +92,7 @@ def _right_by_chance(one: Answered, other: Answered, ids: Iterable[Id]) -> dict[
 def paraphrases(answered: Answered, groups: Sequence[Sequence[Id]]) -> Compared:
     """Of groups: the share of pairs with the same answer, and of subsets of k questions all of which are right."""
     total, images = _over_images(answered, [group[0] for group in groups])
-    agree = [sum(answered.said[a] == answered.said[b] for a, b in combinations(group, 2)) for group in groups]
+    agree = [sum(answered.answers[a] == answered.answers[b] for a, b in combinations(group, 2)) for group in groups]
     parts = {"agreement": Ratio(total(agree), total(comb(len(group), 2) for group in groups))}
     right = [sum(answered.right[id] for id in group) for group in groups]
     for k in range(1, LARGEST + 1):
@@ -100,7 +100,9 @@ def paraphrases(answered: Answered, groups: Sequence[Sequence[Id]]) -> Compared:
             (comb(hits, k) / comb(len(each), k), 1) if len(each) >= k else (0, 0)
             for hits, each in zip(right, groups, strict=True)
         ]
-        parts[f"consensus_{k}"] = Ratio(total(share for share, _ in large), total(there for _, there in large))
+        parts[f"consensus_{k}"] = Ratio(
+            total(share for share, _ in large), total(large_enough for _, large_enough in large)
+        )
     ids = [*chain.from_iterable(groups)]
     share = sum(right) / len(ids)
     by_chance = {f"consensus_{k}": share**k for k in range(1, LARGEST + 1)}
@@ -113,28 +115,28 @@ def _by_chance(counts: Mapping[str, Counter[str]]) -> float:
     return sum((count / each.total()) * count for each in counts.values() for count in each.values()) / total
 
 
-def pairwise(answered: Answered, pairs: Pairs, alike: bool) -> Compared:
+def pairwise(answered: Answered, pairs: Pairs, same: bool) -> Compared:
     """Of pairs of yes/no questions that must have the same answer, or opposite ones: the share that has; and that is
     right besides."""
     total, images = _over_images(answered, [one for one, _ in pairs])
     count = total(1.0 for _ in pairs)
-    kept = [keeps(answered, one, other, alike) for one, other in pairs]
+    consistent = [keeps(answered, one, other, same) for one, other in pairs]
     right = [answered.right[one] and answered.right[other] for one, other in pairs]
     ids = [*chain.from_iterable(pairs)]
-    said = [answered.said[id] for id in ids]
-    yes, no = said.count("yes") / len(said), said.count("no") / len(said)
-    expected = yes**2 + no**2 if alike else 2 * yes * no
+    answers = [answered.answers[id] for id in ids]
+    yes, no = answers.count("yes") / len(answers), answers.count("no") / len(answers)
+    expected = yes**2 + no**2 if same else 2 * yes * no
     return Compared(
-        {"consistent": Ratio(total(kept), count), "both_right": Ratio(total(right), count)},
+        {"consistent": Ratio(total(consistent), count), "both_right": Ratio(total(right), count)},
         {"consistent": expected, "both_right": _right_by_chance(answered, answered, ids)["both_right"]},
         images,
     )
 
 
-def keeps(answered: Answered, one: Id, other: Id, alike: bool) -> bool:
-    """Whether yes and no are said as must be: the same to both, or one to each."""
-    said = {answered.said[one], answered.said[other]}
-    return said <= {"yes", "no"} and (len(said) == 1) == alike
+def keeps(answered: Answered, one: Id, other: Id, same: bool) -> bool:
+    """Whether yes and no are answered as required: the same to both, or one to each."""
+    answers = {answered.answers[one], answered.answers[other]}
+    return answers <= {"yes", "no"} and (len(answers) == 1) == same
 
 
 def complementary(answered: Answered, pairs: Pairs) -> Compared:
@@ -143,7 +145,7 @@ def complementary(answered: Answered, pairs: Pairs) -> Compared:
     total, images = _over_images(answered, [one for one, _ in pairs])
     count = total(1.0 for _ in pairs)
     hits = [answered.right[one] + answered.right[other] for one, other in pairs]
-    same = [answered.said[one] == answered.said[other] for one, other in pairs]
+    same = [answered.answers[one] == answered.answers[other] for one, other in pairs]
     parts = {name: Ratio(total(each == number for each in hits), count) for number, name in enumerate(RIGHT)}
     parts["same_answer"] = Ratio(total(same), count)
     ids = [*chain.from_iterable(pairs)]

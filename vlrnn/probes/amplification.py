@@ -47,11 +47,11 @@ def _share(both: Floats) -> Floats:
     return shares
 
 
-def count(true: Labels, said: Labels) -> Floats:
-    """What the measures are made of [I, 6, A, T], of each image: the attribute, the task, both; the attribute with the
-    task that was said, the attribute that was said with the task; both as said."""
+def count(true: Labels, predicted: Labels) -> Floats:
+    """What the measures are made of [I, 6, A, T], of each image: the attribute, the task, both; the attribute with
+    the predicted task, the predicted attribute with the task; both as predicted."""
     a, t = true.attributes[:, :, None], true.tasks[:, None, :]
-    parts = (a, t, true.both, a * said.tasks[:, None, :], said.attributes[:, :, None] * t, said.both)
+    parts = (a, t, true.both, a * predicted.tasks[:, None, :], predicted.attributes[:, :, None] * t, predicted.both)
     return np.stack(np.broadcast_arrays(*parts), 1)
 
 
@@ -65,15 +65,15 @@ def amplify(counts: Floats, bias: Bias, trained: bool = False) -> Values:
 
     Returns:
         of each [..., A, T]; not a number where there is nothing to divide by. `A_to_T` and `T_to_A` (Wang and
-        Russakovsky, equation 1): direction times P(task said | attribute) - P(task | attribute), and the other way
-        round. `bias_amplification` (Zhao et al., section 3.2): the share of an attribute in a task as said, less the
+        Russakovsky, equation 1): direction times P(predicted task | attribute) - P(task | attribute), and the other way
+        round. `bias_amplification` (Zhao et al., section 3.2): the predicted share of an attribute in a task, less the
         true one, where that is above 1/A, else 0.
     """
-    attribute, task, both, task_said, attribute_said, both_said = np.moveaxis(counts, -3, 0)
+    attribute, task, both, task_predicted, attribute_predicted, both_predicted = np.moveaxis(counts, -3, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        a_to_t = bias.direction * (task_said - both) / attribute
-        t_to_a = bias.direction * (attribute_said - both) / task
-    more = _share(both_said) - (bias.share if trained else _share(both))
+        a_to_t = bias.direction * (task_predicted - both) / attribute
+        t_to_a = bias.direction * (attribute_predicted - both) / task
+    more = _share(both_predicted) - (bias.share if trained else _share(both))
     leading = bias.share > 1 / counts.shape[-2]
     return {"A_to_T": a_to_t, "T_to_A": t_to_a, "bias_amplification": np.where(leading | np.isnan(more), more, 0.0)}
 
@@ -81,16 +81,16 @@ def amplify(counts: Floats, bias: Bias, trained: bool = False) -> Values:
 def total(pairs: Values) -> Values:
     """The measures of all pairs [...]: means over the pairs of the directional ones, over tasks of the other."""
     return {
-        name: _known_mean(each.sum(-2) if name == "bias_amplification" else each.reshape(*each.shape[:-2], -1))
+        name: _defined_mean(each.sum(-2) if name == "bias_amplification" else each.reshape(*each.shape[:-2], -1))
         for name, each in pairs.items()
     }
 
 
-def _known_mean(values: Floats) -> Floats:
+def _defined_mean(values: Floats) -> Floats:
     """The mean over the last dimension of what is a number; not a number where nothing is."""
-    known = np.isfinite(values)
+    defined = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        mean: Floats = np.where(known, values, 0.0).sum(-1) / known.sum(-1)
+        mean: Floats = np.where(defined, values, 0.0).sum(-1) / defined.sum(-1)
     return mean
 
 
@@ -124,11 +124,11 @@ def probe_amplification(
     """How much stronger a model makes the bias of its data, over all pairs of an attribute and a task.
 
     Args:
-        images: what is true and what was said, see `vlrnn.probes.labels`.
-        training: images whose labels say what bias there is; by default those of `images`. That bias is held fixed
+        images: true and predicted labels, see `vlrnn.probes.labels`.
+        training: images whose labels define the bias; by default those of `images`. That bias is held fixed
             while images are resampled.
         human: image id -> what its reference captions name, for a row of their own.
-        settings, notes: told on, with what is added here.
+        settings, notes: passed on, with what is added here.
         resamples, seed: of the bootstrap over images.
 
     Returns:
@@ -139,38 +139,38 @@ def probe_amplification(
     Raises:
         UserError: there is no pair.
     """
-    known = [image.true for image in (*images, *(training or ()))]
-    attributes = sorted(frozenset().union(*(each.attributes for each in known)))
-    tasks = sorted(frozenset().union(*(each.tasks for each in known)))
+    labelled = [image.true for image in (*images, *(training or ()))]
+    attributes = sorted(frozenset().union(*(each.attributes for each in labelled)))
+    tasks = sorted(frozenset().union(*(each.tasks for each in labelled)))
     if not attributes or not tasks:
         raise UserError(f"no image has {'a task' if attributes else 'an attribute'}: there is no pair to measure")
     true = tabulate([[image.true] for image in images], attributes, tasks)
-    said = tabulate([[image.said] for image in images], attributes, tasks)
+    predicted = tabulate([[image.predicted] for image in images], attributes, tasks)
     bias = bias_of(tabulate([[image.true] for image in training], attributes, tasks) if training else true)
 
-    def measure(true: Labels, said: Labels) -> tuple[AmplificationMeasures, AmplificationMeasures]:
+    def measure(true: Labels, predicted: Labels) -> tuple[AmplificationMeasures, AmplificationMeasures]:
         """Of each pair, and of all."""
-        counts = count(true, said)
+        counts = count(true, predicted)
         sums = Resampler(len(counts), resamples, seed).sums(counts)
         pairs = AmplificationMeasures(*(amplify(each, bias, training is not None) for each in (counts.sum(0), sums)))
         return pairs, AmplificationMeasures(*map(total, pairs))
 
-    pairs, whole = measure(true, said)
-    others = Labels(*(np.broadcast_to(each.mean(0), each.shape) for each in said))
+    pairs, whole = measure(true, predicted)
+    others = Labels(*(np.broadcast_to(each.mean(0), each.shape) for each in predicted))
     rows = {"identity": (true, true), "shuffled": (true, others)}
     if human and (described := [image for image in images if image.id in human]):
         of_true = tabulate([[image.true] for image in described], attributes, tasks)
         rows["references"] = of_true, tabulate([human[image.id] for image in described], attributes, tasks)
-    told = _pairs(pairs, true, bias, attributes, tasks)
+    pair_rows = _pairs(pairs, true, bias, attributes, tasks)
     scores = _scores(whole, len(images))
     return Finding(
         scores,
         settings={**(settings or {}), "n": len(images), "attributes": attributes, "resamples": resamples, "seed": seed},
         baselines={name: _scores(measure(*row)[1], len(row[0].tasks)) for name, row in rows.items()},
-        cases=_cases(told),
-        details={"pairs": told},
+        cases=_cases(pair_rows),
+        details={"pairs": pair_rows},
         not_computed={name: reason for name, reason in _NOTHING.items() if name not in scores},
-        notes=[*notes, *_left_out(images, true, said, bias, attributes, tasks)],
+        notes=[*notes, *_left_out(images, true, predicted, bias, attributes, tasks)],
     )
 
 
@@ -191,14 +191,14 @@ def _pairs(
 ) -> list[dict[str, Any]]:
     """Each pair: its measures, their `n` being the images with the attribute, or the task; its direction, and in how
     many images it is."""
-    told = []
+    rows = []
     for a, attribute in enumerate(attributes):
         with_attribute = int(true.attributes[:, a].sum())
         for t, task in enumerate(tasks):
             with_task = int(true.tasks[:, t].sum())
             counts = {"A_to_T": with_attribute, "T_to_A": with_task, "bias_amplification": with_task}
             found = {name: pairs.interval(name, n, (a, t)) for name, n in counts.items()}
-            told.append(
+            rows.append(
                 {
                     "attribute": attribute,
                     "task": task,
@@ -207,7 +207,7 @@ def _pairs(
                     **{name: each for name, each in found.items() if each},
                 }
             )
-    return told
+    return rows
 
 
 def _cases(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -218,28 +218,28 @@ def _cases(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         low, name = max(measures, default=(0.0, ""))
         if low > 0:
             goes = "often" if pair["direction"] > 0 else "seldom"
-            told = {key: round(pair[name][key], 4) for key in ("value", "low", "high")}
-            cases.append({"id": f"{pair['attribute']} + {pair['task']}", "together": goes, "measure": name, **told})
+            figures = {key: round(pair[name][key], 4) for key in ("value", "low", "high")}
+            cases.append({"id": f"{pair['attribute']} + {pair['task']}", "together": goes, "measure": name, **figures})
     return sorted(cases, key=lambda case: -case["low"])[:TELLING]
 
 
 def _left_out(
     images: Sequence[LabelledImage],
     true: Labels,
-    said: Labels,
+    predicted: Labels,
     bias: Bias,
     attributes: Sequence[str],
     tasks: Sequence[str],
 ) -> list[str]:
     """What does not enter the measures, or enters as nothing."""
-    unknown = frozenset().union(*(image.said.attributes - {*attributes} for image in images))
-    unknown |= frozenset().union(*(image.said.tasks - {*tasks} for image in images))
+    unknown = frozenset().union(*(image.predicted.attributes - {*attributes} for image in images))
+    unknown |= frozenset().union(*(image.predicted.tasks - {*tasks} for image in images))
     nowhere = {
         "A_to_T": [name for name, each in zip(attributes, true.attributes.T, strict=True) if not each.any()],
         "T_to_A": [name for name, each in zip(tasks, true.tasks.T, strict=True) if not each.any()],
         "bias_amplification": [
             name
-            for name, share, count in zip(tasks, bias.share[0], said.both.sum((0, 1)), strict=True)
+            for name, share, count in zip(tasks, bias.share[0], predicted.both.sum((0, 1)), strict=True)
             if np.isnan(share) or count == 0
         ],
     }

@@ -115,12 +115,12 @@ class ConfidenceTable:
             {
                 "low": each / BINS,
                 "high": (each + 1) / BINS,
-                "n": int(there.sum()),
-                "sure": float(self.confidence[there].mean()),
-                "right": float(self.right[there].mean()),
+                "n": int(members.sum()),
+                "sure": float(self.confidence[members].mean()),
+                "right": float(self.right[members].mean()),
             }
-            for each, there in bins
-            if there.any()
+            for each, members in bins
+            if members.any()
         ]
 
     def risk_coverage(self, points: int = 50) -> list[dict[str, float]]:
@@ -201,7 +201,7 @@ def probe_calibration(
     if val is not None and val_references is not None:
         held_out = _read(val, val_references)
         held = _judge(held_out, protocol, str(val))
-        notes = [*notes, *held_out.notes, *_known_already(answered, held_out)]
+        notes = [*notes, *held_out.notes, *_overlap_notes(answered, held_out)]
         if set(held.right.tolist()) in ({0.0}, {1.0}):
             untempered = f"all {len(held.right):,} answers of val are {'right' if held.right[0] else 'wrong'}"
         else:
@@ -241,7 +241,7 @@ def _read(predictions: str | Path, references: str | Path) -> Matched[Example]:
     return match_answers(predictions, read_answered(references))
 
 
-def _known_already(answered: Matched[Example], held_out: Matched[Example]) -> list[str]:
+def _overlap_notes(answered: Matched[Example], held_out: Matched[Example]) -> list[str]:
     """A note on questions of val that are also among those that are judged."""
     both = [id for id, example in held_out.references.items() if answered.references.get(id) == example]
     return [f"{len(both)} questions of val are among those judged: {name_some(both)}"] if both else []

@@ -36,7 +36,7 @@ class Mentioned:
 
     objects: Sequence[str]
     made_up: Sequence[str]
-    there: frozenset[str]
+    present: frozenset[str]
     words: int
 
 
@@ -44,13 +44,13 @@ Scores = dict[str, dict[str, float | int]]
 
 
 def chair(
-    captions: Mapping[Id, Sequence[str]], there: Mapping[Id, frozenset[str]], find: Mentions, resampler: Resampler
+    captions: Mapping[Id, Sequence[str]], present: Mapping[Id, frozenset[str]], find: Mentions, resampler: Resampler
 ) -> tuple[Scores, dict[Id, list[Mentioned]]]:
     """CHAIR of captions.
 
     Args:
         captions: image id -> its captions, one at least.
-        there: image id -> the objects in it.
+        present: image id -> the objects in it.
         find: from a caption to what it mentions.
         resampler: over as many images.
 
@@ -59,7 +59,7 @@ def chair(
         that of objects in images that are mentioned, all in percent; and `mean_length` in words. What has nothing to be
         counted is absent. Beside them what each caption mentions.
     """
-    found = {id: [_read(caption, there[id], find) for caption in each] for id, each in captions.items()}
+    found = {id: [_read(caption, present[id], find) for caption in each] for id, each in captions.items()}
     return _measure(found, resampler), found
 
 
@@ -73,7 +73,7 @@ def _measure(found: Mapping[Id, Sequence[Mentioned]], resampler: Resampler) -> S
             "CHAIRs": Ratio(total(lambda each: bool(each.made_up)), number),
             "CHAIRi": Ratio(total(lambda each: len(each.made_up)), total(lambda each: len(each.objects))),
             "recall": Ratio(
-                total(lambda each: len(each.there.intersection(each.objects))), total(lambda each: len(each.there))
+                total(lambda each: len(each.present.intersection(each.objects))), total(lambda each: len(each.present))
             ),
         },
         resampler,
@@ -82,9 +82,9 @@ def _measure(found: Mapping[Id, Sequence[Mentioned]], resampler: Resampler) -> S
     return scores | ratios({"mean_length": Ratio(total(lambda each: each.words), number)}, resampler)
 
 
-def _read(caption: str, there: frozenset[str], find: Mentions) -> Mentioned:
+def _read(caption: str, present: frozenset[str], find: Mentions) -> Mentioned:
     objects = find(caption)
-    return Mentioned(objects, [each for each in objects if each not in there], there, len(caption.split()))
+    return Mentioned(objects, [each for each in objects if each not in present], present, len(caption.split()))
 
 
 def probe_chair(
@@ -114,28 +114,28 @@ def probe_chair(
     Raises:
         UserError: a file is wrong, or there is nothing to be said of any caption.
     """
-    known = read_object_sets(objects)
-    find = cache(mentions(mode, known.names, synonyms, double_words))  # shuffled captions are read once
-    notes = unread(find, known.names, synonyms)
+    given = read_object_sets(objects)
+    find = cache(mentions(mode, given.names, synonyms, double_words))  # shuffled captions are read once
+    notes = unread(find, given.names, synonyms)
     if references is None and Path(objects).suffix == ".jsonl":
         references = objects
     written = References({}) if references is None else read_references(references).as_lists()
-    there = _with_references(known, written, find, notes)
-    matched = match(read_predictions(predictions), there, "skip", str(predictions), files=written.files | known.files)
+    present = _with_references(given, written, find, notes)
+    matched = match(read_predictions(predictions), present, "skip", str(predictions), files=written.files | given.files)
     notes += [note for note in matched.notes if " ids missing" not in note]  # of which nothing was said
     captions = {id: [each.text] for id, each in matched.predictions.items()}
     resampler = Resampler(len(captions), resamples, seed)
-    scores, found = chair(captions, there, find, resampler)
+    scores, found = chair(captions, present, find, resampler)
     not_computed = {} if "CHAIRi" in scores else {"CHAIRi": "no caption mentions an object of the table"}
     if "recall" not in scores:
         not_computed["recall"] = "no image has an object"
     baselines: dict[str, Scores] = {}
     if len(captions) > 1:
-        baselines["shuffled"] = _shuffled(captions, there, find, resampler, seed)
+        baselines["shuffled"] = _shuffled(captions, present, find, resampler, seed)
     else:
         not_computed["shuffled"] = "there is one caption, and no other image to give it to"
     if human := {id: written[id] for id in captions if written.get(id)}:
-        baselines["references"] = _floor(human, known, find, Resampler(len(human), resamples, seed))
+        baselines["references"] = _floor(human, given, find, Resampler(len(human), resamples, seed))
     elif written:
         not_computed["references"] = f"{references} has no caption of these images"
     else:
@@ -172,28 +172,28 @@ def probe_chair(
 
 
 def _with_references(
-    known: ObjectSets, written: Mapping[Id, Sequence[str]], find: Mentions, notes: list[str]
+    given: ObjectSets, written: Mapping[Id, Sequence[str]], find: Mentions, notes: list[str]
 ) -> dict[Id, frozenset[str]]:
     """The objects of images, with what references mention where the objects are outlines alone."""
-    bare = sum(not each for each in known.of.values())
+    bare = sum(not each for each in given.of.values())
     if bare:
-        notes.append(f"{bare} of {len(known.of)} images have no object: whatever is mentioned of them is made up")
-    if not known.categories:
-        return known.of
+        notes.append(f"{bare} of {len(given.of)} images have no object: whatever is mentioned of them is made up")
+    if not given.categories:
+        return given.of
     if not written:
         notes.append("outlines alone, without --references: what people mention beside them counts as made up")
     mentioned = {id: {name for caption in each for name in find(caption)} for id, each in written.items()}
-    return {id: names | mentioned.get(id, set()) for id, names in known.of.items()}
+    return {id: names | mentioned.get(id, set()) for id, names in given.of.items()}
 
 
-def _floor(human: Mapping[Id, Sequence[str]], known: ObjectSets, find: Mentions, resampler: Resampler) -> Scores:
+def _floor(human: Mapping[Id, Sequence[str]], given: ObjectSets, find: Mentions, resampler: Resampler) -> Scores:
     """CHAIR of human captions. Where all of an image's add to its outlines, each is held against the others: by itself
     it could make nothing up."""
     found: dict[Id, list[Mentioned]] = {}
     for id, captions in human.items():
-        named = [frozenset(find(caption)) if known.categories else frozenset() for caption in captions]
+        named = [frozenset(find(caption)) if given.categories else frozenset() for caption in captions]
         found[id] = [
-            _read(caption, known.of[id].union(*named[:place], *named[place + 1 :]), find)
+            _read(caption, given.of[id].union(*named[:place], *named[place + 1 :]), find)
             for place, caption in enumerate(captions)
         ]
     return _measure(found, resampler)
@@ -201,7 +201,7 @@ def _floor(human: Mapping[Id, Sequence[str]], known: ObjectSets, find: Mentions,
 
 def _shuffled(
     captions: Mapping[Id, Sequence[str]],
-    there: Mapping[Id, frozenset[str]],
+    present: Mapping[Id, frozenset[str]],
     find: Mentions,
     resampler: Resampler,
     seed: int,
@@ -213,24 +213,26 @@ def _shuffled(
         Random(f"{seed} {draw}").shuffle(order)
         for one, other in zip(order, [*order[1:], order[0]], strict=True):  # one round: none keeps its own
             given[one] += captions[other]
-    return chair(given, there, find, resampler)[0]
+    return chair(given, present, find, resampler)[0]
 
 
 def _by_object(found: Mapping[Id, Sequence[Mentioned]]) -> dict[str, dict[str, float | int]]:
     """Object -> how often it is mentioned and made up, and the share of that in percent; the worst first."""
-    said: dict[str, int] = {}
+    mention_counts: dict[str, int] = {}
     made_up: dict[str, int] = {}
     for each in (each for captions in found.values() for each in captions):
         for name in each.objects:
-            said[name] = said.get(name, 0) + 1
+            mention_counts[name] = mention_counts.get(name, 0) + 1
         for name in each.made_up:
             made_up[name] = made_up.get(name, 0) + 1
-    order = sorted(said, key=lambda name: (-made_up.get(name, 0) / said[name], -said[name], name))
+    order = sorted(
+        mention_counts, key=lambda name: (-made_up.get(name, 0) / mention_counts[name], -mention_counts[name], name)
+    )
     return {
         name: {
-            "mentions": said[name],
+            "mentions": mention_counts[name],
             "made_up": made_up.get(name, 0),
-            "rate": 100 * made_up.get(name, 0) / said[name],
+            "rate": 100 * made_up.get(name, 0) / mention_counts[name],
         }
         for name in order
     }
@@ -272,7 +274,7 @@ def _worst(captions: Mapping[Id, Sequence[str]], found: Mapping[Id, Sequence[Men
             "id": id,
             "caption": " ".join(captions[id][0].split()),
             "made up": list(dict.fromkeys(found[id][0].made_up)),
-            "there": sorted(found[id][0].there),
+            "there": sorted(found[id][0].present),
         }
         for id in order[:TELLING]
     ]

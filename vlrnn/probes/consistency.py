@@ -44,29 +44,31 @@ def probe_consistency(
     Raises:
         UserError: a file is wrong, ids do not match, or the files put nothing together.
     """
-    asked = read_answered(references)
+    questions = read_answered(references)
     notes: list[str] = []
-    answered = _answered(predictions, asked, protocol, notes)
+    answered = _answered(predictions, questions, protocol, notes)
     compared: dict[str, Compared] = {}
     contradictions: list[dict[str, Any]] = []
     disagreements: list[dict[str, Any]] = []
     if other is not None:
-        theirs = _answered(other, asked, protocol, notes)
+        theirs = _answered(other, questions, protocol, notes)
         compared["models"] = agreement(answered, theirs)
         disagreements = _disagreements(answered, theirs)
     if groups is not None:
-        alike = _read_groups(groups, asked)
-        compared["paraphrases"] = paraphrases(answered, alike)
-        contradictions += _contradictions(answered, _first_differing(answered, alike))
+        paraphrase_groups = _read_groups(groups, questions)
+        compared["paraphrases"] = paraphrases(answered, paraphrase_groups)
+        contradictions += _contradictions(answered, _first_differing(answered, paraphrase_groups))
     for name, attribute, same in (("opposites", OPPOSITE, False), ("same", SAME, True)):
-        if pairs := _pairs(asked, attribute, notes):
+        if pairs := _pairs(questions, attribute, notes):
             compared[name] = pairwise(answered, pairs, same)
             contradictions += _contradictions(
-                answered, (pair for pair in pairs if not keeps(answered, *pair, alike=same))
+                answered, (pair for pair in pairs if not keeps(answered, *pair, same=same))
             )
-    if pairs := _pairs(asked, PAIR, notes):
+    if pairs := _pairs(questions, PAIR, notes):
         compared["complementary_pairs"] = complementary(answered, pairs)
-        contradictions += _contradictions(answered, ((a, b) for a, b in pairs if answered.said[a] == answered.said[b]))
+        contradictions += _contradictions(
+            answered, ((a, b) for a, b in pairs if answered.answers[a] == answered.answers[b])
+        )
     if not compared:
         raise UserError(
             f"{references}: nothing belongs together: give --other, --groups, or questions whose attributes have "
@@ -82,7 +84,7 @@ def probe_consistency(
             "other": None if other is None else str(other),
             "groups": None if groups is None else str(groups),
             "protocol": protocol,
-            "n": len(asked),
+            "n": len(questions),
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
         },
         baselines={"chance": chance},
@@ -102,23 +104,23 @@ def _not_computed(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _answered(path: str | Path, asked: Mapping[Id, Example], protocol: str, notes: list[str]) -> Answered:
-    matched = match_answers(path, asked)
+def _answered(path: str | Path, questions: Mapping[Id, Example], protocol: str, notes: list[str]) -> Answered:
+    matched = match_answers(path, questions)
     notes += matched.notes
     texts = {id: each.text for id, each in matched.predictions.items()}
-    scored = compare_answers(texts, asked, protocol)
+    scored = compare_answers(texts, questions, protocol)
     right = dict(zip(scored.ids, (scored.per_question["accuracy"] > 0).tolist(), strict=True))
-    return Answered(asked, {id: canonical_answer(text) for id, text in texts.items()}, right)
+    return Answered(questions, {id: canonical_answer(text) for id, text in texts.items()}, right)
 
 
-def _read_groups(path: str | Path, asked: Mapping[Id, Example]) -> list[list[Id]]:
+def _read_groups(path: str | Path, questions: Mapping[Id, Example]) -> list[list[Id]]:
     value = read_json(path)
     if not isinstance(value, list) or not all(isinstance(each, list) and len(each) > 1 for each in value):
         raise UserError(f"{path}: expected a list of lists of question ids, two or more in each")
     if not value:
         raise UserError(f"{path}: holds no groups")
     ids = [id for group in value for id in group]
-    unknown = [id for id in ids if not isinstance(id, (int, str)) or isinstance(id, bool) or id not in asked]
+    unknown = [id for id in ids if not isinstance(id, (int, str)) or isinstance(id, bool) or id not in questions]
     if unknown:
         raise UserError(f"{path}: {len(unknown)} ids are of no question: {name_some(unknown)}")
     doubled = [id for id, count in Counter(ids).items() if count > 1]
@@ -127,16 +129,16 @@ def _read_groups(path: str | Path, asked: Mapping[Id, Example]) -> list[list[Id]
     return value
 
 
-def _pairs(asked: Mapping[Id, Example], attribute: str, notes: list[str]) -> list[tuple[Id, Id]]:
+def _pairs(questions: Mapping[Id, Example], attribute: str, notes: list[str]) -> list[tuple[Id, Id]]:
     """Each question that names another of the file, with that; once, where both name each other. `notes` are told how
     many name one that is not there."""
     named: dict[Id, Id] = {}
     absent: list[Id] = []
-    for id, example in asked.items():
+    for id, example in questions.items():
         other = (example.attributes or {}).get(attribute)
         if other is None:
             continue
-        if not isinstance(other, (int, str)) or isinstance(other, bool) or other not in asked or other == id:
+        if not isinstance(other, (int, str)) or isinstance(other, bool) or other not in questions or other == id:
             absent.append(id)
         elif named.get(other) != id:
             named[id] = other
@@ -148,7 +150,7 @@ def _pairs(asked: Mapping[Id, Example], attribute: str, notes: list[str]) -> lis
 def _first_differing(answered: Answered, groups: Iterable[Sequence[Id]]) -> Iterator[tuple[Id, Id]]:
     """Of each group of paraphrases the first question, and the first that was answered otherwise."""
     for first, *others in groups:
-        other = next((id for id in others if answered.said[id] != answered.said[first]), None)
+        other = next((id for id in others if answered.answers[id] != answered.answers[first]), None)
         if other is not None:
             yield first, other
 
@@ -158,10 +160,10 @@ def _contradictions(answered: Answered, pairs: Iterable[tuple[Id, Id]]) -> list[
         {
             "id": one,
             "question": answered.examples[one].question,
-            "said": answered.said[one],
+            "said": answered.answers[one],
             "other": other,
             "asked there": answered.examples[other].question,
-            "said there": answered.said[other],
+            "said there": answered.answers[other],
         }
         for one, other in pairs
     ]
@@ -170,7 +172,7 @@ def _contradictions(answered: Answered, pairs: Iterable[tuple[Id, Id]]) -> list[
 def _disagreements(one: Answered, other: Answered) -> list[dict[str, Any]]:
     """Where the other model is right, and this one is not."""
     return [
-        {"id": id, "question": example.question, "said": one.said[id], "the other": other.said[id]}
+        {"id": id, "question": example.question, "said": one.answers[id], "the other": other.answers[id]}
         for id, example in one.examples.items()
         if other.right[id] and not one.right[id]
     ]

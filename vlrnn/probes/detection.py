@@ -105,8 +105,8 @@ class ActivationSet:
         """
         shorter = np.minimum(self.lengths, np.roll(self.lengths, -by))
         within = np.arange(shorter.sum()) - np.repeat(np.cumsum(shorter) - shorter, shorter)
-        here, there = (np.repeat(starts, shorter) + within for starts in (self.starts, np.roll(self.starts, -by)))
-        return here, there
+        here, shifted = (np.repeat(starts, shorter) + within for starts in (self.starts, np.roll(self.starts, -by)))
+        return here, shifted
 
 
 class Unit(NamedTuple):
@@ -156,11 +156,11 @@ def detect(
     if not properties:
         return {}
     flags = [np.stack(each) for each in zip(*properties.values(), strict=True)]
-    chosen, kept = choose.aucs(flags[0]), held.aucs(flags[1])
+    chosen, held_aucs = choose.aucs(flags[0]), held.aucs(flags[1])
     rolled = _rolled(choose, held, flags[0], flags[1], seed)
     found = {}
     for place, name in enumerate(properties):
-        units = _ranked(chosen[place], kept[place])
+        units = _ranked(chosen[place], held_aucs[place])
         best = units[0]
         scores = []
         for part, flag, value in ((choose, flags[0], best.chosen), (held, flags[1], best.held_out)):
@@ -181,13 +181,15 @@ def _unit(number: int, chosen: Floats, held_out: Floats) -> Unit:
     return Unit(number, 1, float(chosen[number]), float(held_out[number]))
 
 
-def _rolled(choose: ActivationSet, held: ActivationSet, chosen: Flags, kept: Flags, seed: int) -> list[dict[str, Any]]:
+def _rolled(
+    choose: ActivationSet, held: ActivationSet, chosen: Flags, held_flags: Flags, seed: int
+) -> list[dict[str, Any]]:
     """Of each property [P] the row `Detection.rolled`."""
     random = np.random.default_rng(seed)
     drawn: list[list[Unit]] = [[] for _ in chosen]
     for by, other in zip(choose.rolls(ROLLS, random), held.rolls(ROLLS, random), strict=False):
-        (here, of), (there, whose) = choose.rolled(by), held.rolled(other)
-        first, second = choose.aucs(chosen[:, of], here), held.aucs(kept[:, whose], there)
+        (here, of), (held_here, whose) = choose.rolled(by), held.rolled(other)
+        first, second = choose.aucs(chosen[:, of], here), held.aucs(held_flags[:, whose], held_here)
         for place, units in enumerate(drawn):
             own = bool((chosen[place, of] == chosen[place, here]).all())
             if np.isfinite([first[place], second[place]]).all() and not own:

@@ -23,7 +23,7 @@ from vlrnn.text.ptb_tokenizer import tokenize
 
 
 class LabelSets(NamedTuple):
-    """The attributes (women or men, say) and the tasks (objects, say) that are true of an image, or said of it."""
+    """The attributes (women or men, say) and the tasks (objects, say) that are true of an image, or predicted."""
 
     attributes: frozenset[str]
     tasks: frozenset[str]
@@ -31,11 +31,11 @@ class LabelSets(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """What is true of an image, and what a model said."""
+    """True and predicted labels of an image."""
 
     id: Id
     true: LabelSets
-    said: LabelSets
+    predicted: LabelSets
 
 
 class Labels(NamedTuple):
@@ -63,7 +63,7 @@ def tabulate(images: Sequence[Sequence[LabelSets]], attributes: Sequence[str], t
 
 
 _TRUE = ("attributes", "tasks")
-_SAID = ("predicted_attributes", "predicted_tasks")
+_PREDICTED = ("predicted_attributes", "predicted_tasks")
 
 
 def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]:
@@ -86,7 +86,7 @@ def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]
             raise UserError(f"{place}: the image {id!r} stands twice; keep one")
         true = LabelSets(*(_names(values, name, place) for name in _TRUE))
         images[id] = LabelledImage(
-            id, true, LabelSets(*(_names(values, name, place) for name in _SAID)) if predicted else true
+            id, true, LabelSets(*(_names(values, name, place) for name in _PREDICTED)) if predicted else true
         )
     if not images:
         raise UserError(f"{path}: holds no images")
@@ -94,10 +94,10 @@ def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What is said of each image, and where."""
+    """The entry of each image, and its place."""
     if path.suffix.lower() == ".csv":
-        known = ("id", *_TRUE, *_SAID)
-        for place, row in read_csv(path, known):
+        columns = ("id", *_TRUE, *_PREDICTED)
+        for place, row in read_csv(path, columns):
             yield place, {name: _cell(name, cell) for name, cell in row.items()}
         return
     if path.suffix.lower() == ".jsonl":
@@ -114,7 +114,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _cell(name: str, cell: str) -> str | list[str]:
-    return [each.strip() for each in cell.split(";") if each.strip()] if name in (*_TRUE, *_SAID) else cell
+    return [each.strip() for each in cell.split(";") if each.strip()] if name in (*_TRUE, *_PREDICTED) else cell
 
 
 def _names(values: Mapping[str, Any], name: str, place: str) -> frozenset[str]:
@@ -173,8 +173,8 @@ def read_caption_labels(
     words, things = words or GenderWords.load(), read_object_sets(objects)
     captions = References({}) if references is None else read_references(references).as_lists()
     people, notes = find_people(captions, words, women, men)
-    known = {id: gender for id, gender in people.items() if id in things.of}
-    true = {id: LabelSets(frozenset([gender]), things.of[id] - {PERSON}) for id, gender in known.items()}
+    labelled = {id: gender for id, gender in people.items() if id in things.of}
+    true = {id: LabelSets(frozenset([gender]), things.of[id] - {PERSON}) for id, gender in labelled.items()}
     if len(true) < len(people):
         notes.append(f"{objects}: has {len(true)} of the {len(people)} images of women and men")
     names = frozenset().union(*(each.tasks for each in true.values()))

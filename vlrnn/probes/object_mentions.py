@@ -122,11 +122,11 @@ class PhraseTable:
     """
 
     def __init__(self, objects: Mapping[str, str]) -> None:
-        spelled = {tuple(tokenize(phrase)): name for phrase, name in objects.items()}
+        by_words = {tuple(tokenize(phrase)): name for phrase, name in objects.items()}
         plurals = {
-            (*words[:-1], plural): name for words, name in spelled.items() if words for plural in _plurals(words[-1])
+            (*words[:-1], plural): name for words, name in by_words.items() if words for plural in _plurals(words[-1])
         }
-        self._objects = plurals | spelled  # what the table has itself comes first
+        self._objects = plurals | by_words  # what the table has itself comes first
         self._longest = max(map(len, self._objects), default=0)
 
     def find(self, words: Sequence[str]) -> list[Span]:

@@ -50,10 +50,10 @@ def parse_reply(text: str) -> Reply:
     and yes whatever else it says. Clear is what has `yes` in whatever case, or any of these words other than in
     `not sure` and its like."""
     words = text.split(".")[0].replace(",", "").split(" ")
-    said = [word.strip("!?;:\"'").lower() for word in words]
-    denies = [word in ("no", "not") and after not in _DOUBTS for word, after in pairwise([*said, ""])]
+    tokens = [word.strip("!?;:\"'").lower() for word in words]
+    denies = [word in ("no", "not") and after not in _DOUBTS for word, after in pairwise([*tokens, ""])]
     yes = {"No", "no", "not"}.isdisjoint(words)
-    return Reply(yes, "yes" in said or any(denies), yes and not {"no", "not"}.isdisjoint(said))
+    return Reply(yes, "yes" in tokens or any(denies), yes and not {"no", "not"}.isdisjoint(tokens))
 
 
 def read_replies(paths: Sequence[str | Path], polls: Polls) -> tuple[dict[str, list[Reply]], list[str]]:
@@ -99,15 +99,15 @@ def _by_id(path: str | Path, lines: Lines, questions: Sequence[PollQuestion], no
         if id in texts:
             raise UserError(f"{place}: question {id!r} is answered twice")
         texts[id] = _text(place, entry)
-    asked = Counter(question.id for question in questions)
-    if doubled := [id for id, count in asked.items() if count > 1]:
+    counts = Counter(question.id for question in questions)
+    if doubled := [id for id, count in counts.items() if count > 1]:
         raise UserError(
             f"{path}: {len(doubled)} ids are of questions in several polls, {name_some(doubled)}; "
             "give a file for each poll"
         )
-    if missing := [id for id in asked if id not in texts]:
+    if missing := [id for id in counts if id not in texts]:
         raise UserError(f"{path}: {len(missing)} questions have no answer: {name_some(missing)}")
-    if unknown := [id for id in texts if id not in asked]:
+    if unknown := [id for id in texts if id not in counts]:
         notes.append(f"{path}: {len(unknown)} answers to questions that no poll has: {name_some(unknown)}")
     return [texts[question.id] for question in questions]
 
@@ -158,7 +158,7 @@ def score_polls(
     polls: Polls,
     replies: Mapping[str, Sequence[Reply]],
     *,
-    known: ObjectSets | None = None,
+    annotated: ObjectSets | None = None,
     training: ObjectSets | None = None,
     settings: Mapping[str, Any],
     resamples: int = 1000,
@@ -170,8 +170,8 @@ def score_polls(
     Args:
         polls: the questions.
         replies: to each poll, question by question.
-        known: which objects are in which image, for the oracle.
-        training: which are in which training image, for the blind row; by default `known`, or else what the polls
+        annotated: which objects are in which image, for the oracle.
+        training: which are in which training image, for the blind row; by default `annotated`, or else what the polls
             themselves say is in their images.
         settings: where the replies come from.
         resamples, seed: of the bootstrap over images.
@@ -193,17 +193,17 @@ def score_polls(
     if any(reply.hides_no for each in replies.values() for reply in each):
         baselines[LENIENT] = scores(lambda name, _: [Reply(each.yes and not each.hides_no) for each in replies[name]])
         notes += _hidden(polls, replies, found, baselines[LENIENT])
-    seen = training or known or _told(polls)
-    source = "of training" if training else "with their objects" if known else "of the polls"
-    often = frequent(seen)
+    training_objects = training or annotated or _objects_of(polls)
+    source = "of training" if training else "with their objects" if annotated else "of the polls"
+    often = frequent(training_objects)
     baselines["frequent"] = scores(lambda _, each: [Reply(question.object in often) for question in each])
-    if known is not None:
-        unknown = {question.image_id for each in polls.values() for question in each} - known.of.keys()
+    if annotated is not None:
+        unknown = {question.image_id for each in polls.values() for question in each} - annotated.of.keys()
         if unknown:
             notes.append(f"no oracle: {len(unknown)} images of the polls are not among the objects'")
         else:
             baselines["oracle"] = scores(
-                lambda _, each: [Reply(question.object in known.of[question.image_id]) for question in each]
+                lambda _, each: [Reply(question.object in annotated.of[question.image_id]) for question in each]
             )
     not_computed = {
         f"{name}: {score}": "never says yes" if score == "precision" else "nothing is to be answered by yes"
@@ -216,7 +216,7 @@ def score_polls(
         settings={
             **settings,
             "questions": {name: len(each) for name, each in polls.items()},
-            "frequent": f"in more than {FREQUENT:.0%} of {len(seen.of):,} images {source}",
+            "frequent": f"in more than {FREQUENT:.0%} of {len(training_objects.of):,} images {source}",
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
         },
         baselines=baselines,
@@ -241,18 +241,18 @@ def _hidden(
     return notes
 
 
-def _told(polls: Polls) -> ObjectSets:
+def _objects_of(polls: Polls) -> ObjectSets:
     """The objects that questions say are in their images."""
-    there: dict[Id, set[str]] = {}
+    present: dict[Id, set[str]] = {}
     for question in (question for each in polls.values() for question in each):
-        there.setdefault(question.image_id, set()).update([question.object] if question.label else [])
-    return ObjectSets({id: frozenset(objects) for id, objects in there.items()}, {})
+        present.setdefault(question.image_id, set()).update([question.object] if question.label else [])
+    return ObjectSets({id: frozenset(objects) for id, objects in present.items()}, {})
 
 
-def frequent(known: ObjectSets) -> frozenset[str]:
+def frequent(annotated: ObjectSets) -> frozenset[str]:
     """Objects that are in a larger share of images than `FREQUENT`."""
-    counts = Counter(name for objects in known.of.values() for name in objects)
-    return frozenset(name for name, count in counts.items() if count > FREQUENT * len(known.of))
+    counts = Counter(name for objects in annotated.of.values() for name in objects)
+    return frozenset(name for name, count in counts.items() if count > FREQUENT * len(annotated.of))
 
 
 def _scores(

@@ -21,7 +21,7 @@ KINDS = ("random", "popular", "adversarial")
 """How objects that are not there are chosen: by chance; the most frequent; those that most often come with what is."""
 
 # The published polls have a slip of the pen, "imange", in some questions.
-_ASKED = re.compile(r"is there an? (?P<object>.+?) in the (image|imange|picture|photo)\?", re.IGNORECASE)
+_QUESTION = re.compile(r"is there an? (?P<object>.+?) in the (image|imange|picture|photo)\?", re.IGNORECASE)
 _COCO = re.compile(r"(\d{12})$")
 
 
@@ -51,14 +51,14 @@ def read_poll(path: str | Path) -> list[PollQuestion]:
         for name in ("question_id", "image", "text", "label"):
             if name not in entry:
                 raise UserError(f"{place}: the field {name!r} is missing")
-        asked = _ASKED.fullmatch(str(entry["text"]).strip())
-        if not asked or entry["label"] not in ("yes", "no"):
+        parsed = _QUESTION.fullmatch(str(entry["text"]).strip())
+        if not parsed or entry["label"] not in ("yes", "no"):
             raise UserError(f"{place}: expected 'Is there a ... in the image?' with the label yes or no")
         image, id = str(entry["image"]), as_id(str(entry["question_id"]))
         if id in questions:
             raise UserError(f"{place}: question {id!r} stands twice")
         image_id = as_id(str(entry["image_id"])) if "image_id" in entry else _image_id(image)
-        questions[id] = PollQuestion(id, image_id, image, entry["text"], asked["object"], entry["label"] == "yes")
+        questions[id] = PollQuestion(id, image_id, image, entry["text"], parsed["object"], entry["label"] == "yes")
     if not questions:
         raise UserError(f"{path}: holds no questions")
     return list(questions.values())
@@ -89,12 +89,12 @@ def _image_id(file: str) -> Id:
 
 
 def make_polls(
-    known: ObjectSets, *, per_image: int = 6, images: int | None = None, seed: int = 0
+    annotated: ObjectSets, *, per_image: int = 6, images: int | None = None, seed: int = 0
 ) -> dict[str, list[dict[str, Any]]]:
     """Make the three polls: of each image the same objects that are there, and as many that are not.
 
     Args:
-        known: which objects are in which image.
+        annotated: which objects are in which image.
         per_image: questions about an image, half of them to be answered by yes; fewer where it has fewer objects.
         images: how many images, drawn by chance; None: all that have an object.
         seed: of what is drawn.
@@ -105,33 +105,33 @@ def make_polls(
     Raises:
         UserError: there are no two objects in all, or no image has one.
     """
-    every, asked = known.names, per_image // 2
-    able = sorted((id for id, objects in known.of.items() if objects and len(objects) < len(every)), key=str)
-    if not able or asked < 1:
+    every, per_answer = annotated.names, per_image // 2
+    able = sorted((id for id, objects in annotated.of.items() if objects and len(objects) < len(every)), key=str)
+    if not able or per_answer < 1:
         raise UserError(
             "no poll can be made: it takes images with an object, and without another, and two questions each"
         )
     if images is not None:
         able = sorted(Random(seed).sample(able, min(images, len(able))), key=str)
-    frequency = Counter(name for objects in known.of.values() for name in objects)
-    together = _together(known.of.values())
+    frequency = Counter(name for objects in annotated.of.values() for name in objects)
+    together = _together(annotated.of.values())
     choose: dict[str, Callable[[Sequence[str], frozenset[str], Random], list[str]]] = {
         "random": lambda absent, _, random: random.sample(absent, len(absent)),
         "popular": lambda absent, _, random: sorted(absent, key=lambda name: (-frequency[name], name)),
-        "adversarial": lambda absent, there, _: sorted(
-            absent, key=lambda name: (-sum(together[each, name] for each in there), -frequency[name], name)
+        "adversarial": lambda absent, objects, _: sorted(
+            absent, key=lambda name: (-sum(together[each, name] for each in objects), -frequency[name], name)
         ),
     }
     polls: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for id in able:
-        there = known.of[id]
+        objects = annotated.of[id]
         random = Random(f"{seed} {id}")
-        present = random.sample(sorted(there), min(asked, len(there), len(every) - len(there)))
-        absent = [name for name in every if name not in there]
+        present = random.sample(sorted(objects), min(per_answer, len(objects), len(every) - len(objects)))
+        absent = [name for name in every if name not in objects]
         for kind, lines in polls.items():
-            for one, other in zip(present, choose[kind](absent, there, random), strict=False):
-                lines.append(_line(len(lines) + 1, id, known.files.get(id), one, "yes"))
-                lines.append(_line(len(lines) + 1, id, known.files.get(id), other, "no"))
+            for one, other in zip(present, choose[kind](absent, objects, random), strict=False):
+                lines.append(_line(len(lines) + 1, id, annotated.files.get(id), one, "yes"))
+                lines.append(_line(len(lines) + 1, id, annotated.files.get(id), other, "no"))
     return polls
 
 

@@ -61,13 +61,13 @@ class Shift:
         by_type: dict[str, Scores] = {kind or "(none)": {} for kind in self._types}
         for place, name in enumerate(("total_variation", "divergence")):
             drawn = samples[..., place]  # [resamples, types]; nan where a set has none of a type
-            there = weights * ~np.isnan(drawn)
-            means = np.nansum(weights * drawn, 1) / there.sum(1)
+            present = weights * ~np.isnan(drawn)
+            means = np.nansum(weights * drawn, 1) / present.sum(1)
             mean = float(weights @ values[:, place] / weights.sum())
             found[name] = distance_interval(mean, means, len(self.examples))
             for number, of_type in enumerate(by_type.values()):
-                known = drawn[~np.isnan(drawn[:, number]), number]
-                of_type[name] = distance_interval(float(values[number, place]), known, int(weights[number]))
+                defined = drawn[~np.isnan(drawn[:, number]), number]
+                of_type[name] = distance_interval(float(values[number, place]), defined, int(weights[number]))
         return found | {"per_question_type": by_type}
 
     @cached_property
@@ -150,30 +150,30 @@ def probe_priors(
     """
     if not alpha >= 0:
         raise UserError(f"--alpha must be 0 or more, not {alpha}")
-    trained, asked = map(read_answered, (train, test))
+    trained, questions = map(read_answered, (train, test))
     counts = count_answers(list(trained.values()))
-    scores = Shift(list(asked.values()), counts).scores(resamples, seed)
-    part, rest = _parted(list(trained.values()), len(asked), seed)
+    scores = Shift(list(questions.values()), counts).scores(resamples, seed)
+    part, rest = _parted(list(trained.values()), len(questions), seed)
     baselines = {"part of train": Shift(part, count_answers(rest)).scores(resamples, seed)}
-    cases = _moved(counts, count_answers(list(asked.values())))
+    cases = _moved(counts, count_answers(list(questions.values())))
     notes: list[str] = []
     not_computed = {} if predictions else {"accuracy": "needs --predictions"}
     settings: dict[str, Any] = {"train": str(train), "test": str(test), "predictions": None, "alpha": alpha}
     if predictions is not None:
-        matched = match_answers(predictions, asked)
+        matched = match_answers(predictions, questions)
         notes = matched.notes
-        said = {id: each.text for id, each in matched.predictions.items()}
-        tail = _in_tail(asked, counts, alpha)
-        scores["accuracy"] = _accuracy(said, asked, tail, protocol, resamples, seed)
+        predicted = {id: each.text for id, each in matched.predictions.items()}
+        tail = _in_tail(questions, counts, alpha)
+        scores["accuracy"] = _accuracy(predicted, questions, tail, protocol, resamples, seed)
         for name in {"head", "tail"} - scores["accuracy"].keys():
             not_computed[f"accuracy: {name}"] = "no question of test has such an answer"
-        guessed = _guess(asked, AnswerPrior(counts))
-        baselines["prior-per-type"] = {"accuracy": _accuracy(guessed, asked, tail, protocol, resamples, seed)}
-        cases = _lured(said, asked, guessed, counts)
+        guessed = _most_frequent(questions, AnswerPrior(counts))
+        baselines["prior-per-type"] = {"accuracy": _accuracy(guessed, questions, tail, protocol, resamples, seed)}
+        cases = _lured(predicted, questions, guessed, counts)
         settings |= {"predictions": str(predictions), "protocol": protocol}
     return Finding(
         scores=scores,
-        settings={**settings, "n": len(asked), "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95}},
+        settings={**settings, "n": len(questions), "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95}},
         baselines=baselines,
         cases=cases,
         not_computed=not_computed,
@@ -207,37 +207,37 @@ def _moved(train: Counts, test: Counts) -> list[dict[str, Any]]:
         before = train.get(kind, Counter())
         for answer in {**before, **counts}:
             was, is_ = before[answer] / max(1, before.total()), counts[answer] / counts.total()
-            told = {"id": f"{kind}: {answer}" if kind else answer, "train": f"{was:.1%}", "test": f"{is_:.1%}"}
-            moved.append((-abs(is_ - was) * counts.total(), told))
-    return [told for by, told in sorted(moved, key=lambda each: each[0])[:TELLING] if by]
+            entry = {"id": f"{kind}: {answer}" if kind else answer, "train": f"{was:.1%}", "test": f"{is_:.1%}"}
+            moved.append((-abs(is_ - was) * counts.total(), entry))
+    return [entry for by, entry in sorted(moved, key=lambda each: each[0])[:TELLING] if by]
 
 
-def _in_tail(asked: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArray[np.bool_]:
+def _in_tail(questions: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArray[np.bool_]:
     """Which questions have an answer that is rare in train among those of their type, or not there."""
     most = {kind: (1 + alpha) * each.total() / len(each) for kind, each in counts.items()}
-    kinds = [(each.question_type or "", _right(each)) for each in asked.values()]
+    kinds = [(each.question_type or "", _right(each)) for each in questions.values()]
     return np.array([counts.get(kind, Counter())[answer] <= most.get(kind, 0.0) for kind, answer in kinds])
 
 
-def _guess(asked: Mapping[Id, Example], prior: AnswerPrior) -> dict[Id, str]:
+def _most_frequent(questions: Mapping[Id, Example], prior: AnswerPrior) -> dict[Id, str]:
     """To each question the most frequent answer of its type."""
     guesses: dict[str | None, str] = {}
-    for kind in {example.question_type for example in asked.values()}:
+    for kind in {example.question_type for example in questions.values()}:
         counts = prior.of(kind)
         guesses[kind] = min(counts, key=lambda answer: (-counts[answer], answer))
-    return {id: guesses[example.question_type] for id, example in asked.items()}
+    return {id: guesses[example.question_type] for id, example in questions.items()}
 
 
 def _accuracy(
-    said: Mapping[Id, str],
-    asked: Mapping[Id, Example],
+    predicted: Mapping[Id, str],
+    questions: Mapping[Id, Example],
     tail: NDArray[np.bool_],
     protocol: str,
     resamples: int,
     seed: int,
 ) -> Scores:
     """VQA accuracy in percent, of all questions, of those with a head answer, and of those with one of the tail."""
-    scored = compare_answers(said, asked, protocol)
+    scored = compare_answers(predicted, questions, protocol)
     images = int(scored.clusters.max()) + 1
     parts = {}
     for name, members in (("all", np.ones_like(tail)), ("head", ~tail), ("tail", tail)):
@@ -247,16 +247,18 @@ def _accuracy(
 
 
 def _lured(
-    said: Mapping[Id, str], asked: Mapping[Id, Example], guessed: Mapping[Id, str], counts: Counts
+    predicted: Mapping[Id, str], questions: Mapping[Id, Example], guessed: Mapping[Id, str], counts: Counts
 ) -> list[dict[str, Any]]:
     """Wrong answers that are the most frequent of their type; those first whose right one is rarest in it."""
 
     def share(id: Id) -> float:
-        of = counts.get(asked[id].question_type or "", Counter())
-        return of[_right(asked[id])] / max(1, of.total())
+        of = counts.get(questions[id].question_type or "", Counter())
+        return of[_right(questions[id])] / max(1, of.total())
 
-    lured = [id for id, example in asked.items() if canonical_answer(said[id]) == guessed[id] != _right(example)]
+    lured = [
+        id for id, example in questions.items() if canonical_answer(predicted[id]) == guessed[id] != _right(example)
+    ]
     return [
-        {"id": id, "question": asked[id].question, "said": said[id], "right": _right(asked[id])}
+        {"id": id, "question": questions[id].question, "said": predicted[id], "right": _right(questions[id])}
         for id in sorted(lured, key=share)[:TELLING]
     ]

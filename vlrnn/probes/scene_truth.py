@@ -55,11 +55,11 @@ def judge(caption: str, scene: Scene) -> Verdict:
     if claims is None:
         return Verdict(*[False] * len(fields(Verdict)))
     named = Counter((mention.colour, mention.shape) for mention in claims.mentions)
-    there = Counter(thing.pair for thing in scene.objects)
+    present = Counter(thing.pair for thing in scene.objects)
     return Verdict(
         readable=True,
-        shapes=_shapes(named) == _shapes(there),
-        objects=named == there,
+        shapes=_shapes(named) == _shapes(present),
+        objects=named == present,
         relations=_relations_hold(claims, scene),
         sizes=_sizes_hold(claims, scene),
         ground=claims.ground in (None, scene.ground),
@@ -72,8 +72,8 @@ def _shapes(pairs: Counter[tuple[str, str]]) -> Counter[str]:
 
 def _relations_hold(claims: Claims, scene: Scene) -> bool:
     """A relation of an object that is not there does not hold."""
-    there = {thing.pair: thing for thing in scene.objects}
-    things = [there.get((mention.colour, mention.shape)) for mention in claims.mentions]
+    present = {thing.pair: thing for thing in scene.objects}
+    things = [present.get((mention.colour, mention.shape)) for mention in claims.mentions]
     return all(
         a is not None and b is not None and relation_holds(a, name, b)
         for a, name, b in zip(things[1:], claims.relations, things, strict=False)
@@ -81,8 +81,8 @@ def _relations_hold(claims: Claims, scene: Scene) -> bool:
 
 
 def _sizes_hold(claims: Claims, scene: Scene) -> bool:
-    there = {thing.pair: thing.size for thing in scene.objects}
-    return all(mention.size in (None, there.get((mention.colour, mention.shape))) for mention in claims.mentions)
+    present = {thing.pair: thing.size for thing in scene.objects}
+    return all(mention.size in (None, present.get((mention.colour, mention.shape))) for mention in claims.mentions)
 
 
 def scene_truth(
@@ -129,9 +129,9 @@ def probe_scene_truth(
     Raises:
         UserError: a file is wrong, ids do not match, or an example has no scene.
     """
-    known = {example.image_id: example for example in RecordFile(examples, Example)}
-    files = {id: example.image for id, example in known.items()}
-    matched = match(read_predictions(predictions), known, "error", str(predictions), files=files)
+    by_image = {example.image_id: example for example in RecordFile(examples, Example)}
+    files = {id: example.image for id, example in by_image.items()}
+    matched = match(read_predictions(predictions), by_image, "error", str(predictions), files=files)
     texts = {id: prediction.text for id, prediction in matched.predictions.items()}
     truth = scene_truth(list(texts.values()), list(matched.references.values()), resamples=resamples, seed=seed)
     wrong = {id: _wrong(text, matched.references[id]) for id, text in texts.items()}

@@ -68,23 +68,23 @@ def inside_brackets(text: str) -> Values:
 
 
 def line_position(text: str) -> Values:
-    """How many characters were heard since the line began."""
+    """Number of characters since the line began."""
     return np.fromiter(accumulate(text, lambda count, each: 0 if each == "\n" else count + 1, initial=0), int)[1:]
 
 
 def word_position(text: str) -> Values:
-    """How many characters of the word were heard; 0 between words."""
+    """Number of characters of the word so far; 0 between words."""
     return np.fromiter(accumulate(text, lambda count, each: count + 1 if each.isalnum() else 0, initial=0), int)[1:]
 
 
-def noun_just_said(nouns: PhraseTable) -> Property:
+def last_word_is_noun(nouns: PhraseTable) -> Property:
     """Whether the word that ended last is a noun, and so until the next has ended.
 
     Args:
         nouns: finds them.
     """
 
-    def just_said(text: str) -> Values:
+    def evaluate(text: str) -> Values:
         found = np.zeros(len(text), bool)
         words = list(_WORD.finditer(text))
         last = {span.stop - 1 for span in nouns.find([each[0].lower() for each in words])}
@@ -93,7 +93,7 @@ def noun_just_said(nouns: PhraseTable) -> Property:
             found[start:stop] = number in last
         return found
 
-    return just_said
+    return evaluate
 
 
 def mentioned(name: str) -> Property:
@@ -160,15 +160,15 @@ PROPERTIES = (*_ALWAYS, _NOUN, MENTIONED)
 
 
 def check_names(names: Iterable[str]) -> None:
-    """See that these are names of properties.
+    """Check that these are names of properties.
 
     Raises:
         UserError: one is that of none.
     """
     for name in names:
         if name not in PROPERTIES and not name.startswith(f"{MENTIONED}:"):
-            told = ", ".join((*PROPERTIES, f"{MENTIONED}:OBJECT"))
-            raise UserError(f"--property {name}: there is none of this name; choose from {told}")
+            available = ", ".join((*PROPERTIES, f"{MENTIONED}:OBJECT"))
+            raise UserError(f"--property {name}: there is none of this name; choose from {available}")
 
 
 def properties(
@@ -186,7 +186,7 @@ def properties(
         UserError: a name is that of no property.
     """
     check_names(names)
-    known = _ALWAYS | {_NOUN: noun_just_said(nouns)}
+    fixed = _ALWAYS | {_NOUN: last_word_is_noun(nouns)}
     found: dict[str, Property] = {}
     for name in names:
         kind, _, of = name.partition(":")
@@ -194,5 +194,5 @@ def properties(
             each_of = [of] if of else most_mentioned(texts, objects)
             found |= {f"{MENTIONED}:{each}": mentioned(each) for each in each_of}
         else:
-            found[name] = known[name]
+            found[name] = fixed[name]
     return found

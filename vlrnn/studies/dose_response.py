@@ -23,7 +23,7 @@ from vlrnn.data.synthetic.questions import ANNOTATORS, how_many
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.progress import say, track
+from vlrnn.progress import print_progress, track
 from vlrnn.runs import is_scored
 from vlrnn.studies import scene_recipes
 from vlrnn.studies.dose_measures import CAUSE, CONTROL, EFFECT, measure_answers, measure_captions, scene_of, tempts
@@ -80,7 +80,7 @@ def dose_response(
     """
     out = Path(out)
     keep_plan(out, asdict(plan) | {"biases": list(plan.biases)}, overwrite=overwrite)
-    say("scenes, and a CNN pretrained on those without bias")
+    print_progress("scenes, and a CNN pretrained on those without bias")
     folders = {bias: out / f"bias-{bias:g}" for bias in plan.biases}
     cnn = out / "cnn.safetensors"
     _prepare(out, plan, folders, cnn)

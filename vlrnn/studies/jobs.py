@@ -14,7 +14,7 @@ import yaml
 from vlrnn.errors import UserError
 from vlrnn.files import aside, move_aside, read_json, replacing, write_json
 from vlrnn.processes import workers
-from vlrnn.progress import say
+from vlrnn.progress import print_progress
 from vlrnn.studies.pretraining import pretrain
 from vlrnn.studies.scene_recipes import CNN, Recipe
 from vlrnn.training.cli import run_recipe
@@ -103,7 +103,7 @@ def keep_plan(out: Path, plan: Mapping[str, Any], *, overwrite: bool = False) ->
     path = out / "plan.json"
     if path.exists() or contents(out):
         if overwrite:
-            say(f"{out}: what was there is in {move_aside(out)} now")
+            print_progress(f"{out}: what was there is in {move_aside(out)} now")
         else:
             _see_that_it_is_the_one(out, path, plan)
     write_json(path, dict(plan))

@@ -24,7 +24,7 @@ from vlrnn.probes.model.grounding import grounding
 from vlrnn.probes.object_mentions import PhraseTable, object_names, phrases
 from vlrnn.probes.priors import probe_priors
 from vlrnn.probes.scene_truth import probe_scene_truth
-from vlrnn.progress import say, track
+from vlrnn.progress import print_progress, track
 from vlrnn.report.page import write_report
 from vlrnn.runs import choose_split, predictions_file
 from vlrnn.studies import scene_recipes
@@ -60,10 +60,10 @@ def quickstart(
     out = Path(out)
     began = time.monotonic()
     keep_plan(out, {"train": train, "val": val, "test": test, "seed": seed}, overwrite=overwrite)
-    say("1/4 scenes, captions of them, and questions")
+    print_progress("1/4 scenes, captions of them, and questions")
     if not (out / "scenes" / "captions" / "dataset.json").is_file():  # which is written last
         make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE)
-    say("2/4 a small CNN; over it a captioner and two answerers, each also without the image")
+    print_progress("2/4 a small CNN; over it a captioner and two answerers, each also without the image")
     cnn = out / "cnn.safetensors"
     recipes = {name: recipe(out, cnn, seed) for name, recipe in RECIPES.items()}
     blind = {f"{name}-blind": scene_recipes.without_image(recipe) for name, recipe in recipes.items()}
@@ -74,12 +74,14 @@ def quickstart(
         runs = {pool.submit(_train_and_test, out / longest, blind.pop(longest)): longest}
         if pretraining:
             accuracy, seconds = pretraining.result()
-            say(f"    cnn: {accuracy:.1%} of the objects of scenes that it has not seen told right; {seconds:.0f} s")
+            print_progress(
+                f"    cnn: {accuracy:.1%} of the objects of scenes that it has not seen told right; {seconds:.0f} s"
+            )
         runs |= {pool.submit(_train_and_test, out / name, recipe): name for name, recipe in (recipes | blind).items()}
         for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
-            say(f"    {runs[run]}: trained and scored in {run.result()[1]:.0f} s")
+            print_progress(f"    {runs[run]}: trained and scored in {run.result()[1]:.0f} s")
         found = {name: run.result() for run, name in runs.items()}
-        say("3/4 probes: whether they look, what they make up, what they know of themselves")
+        print_progress("3/4 probes: whether they look, what they make up, what they know of themselves")
         probes = [
             pool.submit(run_probe, out, run, name, seed)
             for run, names in PROBES.items()
@@ -94,7 +96,7 @@ def quickstart(
     }
     metrics["seconds"] = round(time.monotonic() - began, 1)
     write_json(out / "metrics.json", metrics)
-    say("4/4 the report")
+    print_progress("4/4 the report")
     write_report([out / name for name in RECIPES], out / "report.html", seed=seed)
     return metrics
 

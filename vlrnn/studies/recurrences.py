@@ -19,7 +19,7 @@ from vlrnn.files import replacing
 from vlrnn.metrics.statistics import MeansByImage
 from vlrnn.nn.recurrent.spec import cell_part, file_name, named_cell
 from vlrnn.probes.finding import Finding
-from vlrnn.progress import say, track
+from vlrnn.progress import print_progress, track
 from vlrnn.report.group import Group, group_runs
 from vlrnn.report.run import load_run
 from vlrnn.runs import is_scored
@@ -88,7 +88,7 @@ def recurrences(
     keep_plan(out, {"recipe": recipe, "flags": list(plan.flags), "seed": plan.seed}, overwrite=overwrite)
     jobs = [(_run(out, cell, seed), overlays[cell], seed) for seed in _seeds(plan) for cell in plan.all_cells]
     _train_all([job for job in jobs if not is_scored(job[0])], plan)
-    say("timing them side by side")
+    print_progress("timing them side by side")
     timed = costs({cell: _run(out, cell, plan.seed) for cell in plan.all_cells}, repeats)
     return _measure(out, plan, timed, resamples)
 

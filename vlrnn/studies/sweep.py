@@ -19,7 +19,7 @@ import yaml
 from vlrnn.errors import UserError, one_line
 from vlrnn.files import read_json, replacing, write_json
 from vlrnn.probes.finding import Finding
-from vlrnn.progress import say, track
+from vlrnn.progress import print_progress, track
 from vlrnn.report.run import load_run
 from vlrnn.runs import choose_split
 from vlrnn.studies.jobs import keep_plan, two_processes
@@ -138,7 +138,7 @@ def _run_all(the: _Sweep) -> Iterator[Trial]:
             }
             for run in as_completed(runs):
                 run.result()
-                say(_told(the, _read(the, runs[run])))
+                print_progress(_told(the, _read(the, runs[run])))
             for number in together:
                 done.append(_read(the, number))
                 yield done[-1]

@@ -15,7 +15,7 @@ from vlrnn.generation.generate import TokenDistributions
 from vlrnn.metrics.vqa import score_answers
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.encoders.blind import BlindEncoder
-from vlrnn.progress import say
+from vlrnn.progress import print_progress
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_score
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.text.vqa_normalization import canonical_answer
@@ -66,7 +66,7 @@ class VQATask(Task):
         if not reached["train"]:
             raise UserError(f"{data.root}: none of the {len(self.answers)} answers answers a training question")
         told = ", ".join(f"{share:.1f} % on {split}" for split, share in reached.items())
-        say(f"a set of {len(self.answers):,} answers; with it {told} can be reached")
+        print_progress(f"a set of {len(self.answers):,} answers; with it {told} can be reached")
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         """VQA accuracy in percent: overall, per answer type, per question type, and notes on what it does not show;

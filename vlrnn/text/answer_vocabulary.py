@@ -1,5 +1,5 @@
-"""The closed set of answers that a classifier chooses from, how often each was right, and what annotators' answers
-are worth."""
+"""The closed set of answers that a classifier chooses from, how often each was right, and the soft scores of
+annotators' answers."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,11 +26,11 @@ class AnswerVocabulary(Configurable):
             raise UserError(f"the set of answers holds {twice!r} twice")
 
     @classmethod
-    def choose(cls, counts: Mapping[str, int], most: int | None = None, min_count: int = 1) -> "AnswerVocabulary":
+    def top_answers(cls, counts: Mapping[str, int], most: int | None = None, min_count: int = 1) -> "AnswerVocabulary":
         """The answers that are right for at least `min_count` questions, and of them the `most` frequent; alphabetical
         among equals, so that the same questions give the same ids."""
-        kept = [answer for answer, count in counts.items() if count >= min_count]
-        return cls(sorted(kept, key=lambda answer: (-counts[answer], answer))[:most])
+        retained = [answer for answer, count in counts.items() if count >= min_count]
+        return cls(sorted(retained, key=lambda answer: (-counts[answer], answer))[:most])
 
     def __len__(self) -> int:
         return len(self.answers)

@@ -1,5 +1,5 @@
 """Tokenizers of captions, questions and answers: into words, or into characters, for scripts without spaces. Each has
-the units that models read and write, and the tokens by which captions are compared. Knows no ids."""
+the units that models read and write, and the tokens by which captions are compared. Independent of ids."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class CaptionTokenizer:
     Attributes:
         name: by which options name it.
         unit: what its tokens are called, in the plural.
-        description: as results tell of it.
+        description: its name in result files.
     """
 
     name: str
@@ -31,7 +31,7 @@ class CaptionTokenizer:
         raise NotImplementedError
 
     def tokens_for_scores(self, captions: Sequence[str]) -> list[list[str]]:
-        """The tokens of each caption as BLEU, ROUGE-L and CIDEr see them."""
+        """The tokens of each caption for BLEU, ROUGE-L and CIDEr."""
         raise NotImplementedError
 
 
@@ -52,7 +52,7 @@ class CaptionWordTokenizer(CaptionTokenizer):
 
 
 class CaptionCharTokenizer(CaptionTokenizer):
-    """The characters of a text, composed (NFC), a space for each white space. Scores see them in lower case, without
+    """The characters of a text, composed (NFC), a space for each white space. Scored in lower case, without
     spaces, as the `char` tokenizer of sacreBLEU (Post, WMT 2018), and without punctuation, as words are scored."""
 
     name = unit = "characters"
@@ -89,5 +89,5 @@ def caption_tokenizer(name: str) -> CaptionTokenizer:
 
 
 def described_tokenizer(description: object) -> CaptionTokenizer:
-    """The tokenizer that results name so; words where they name none that is known."""
+    """The tokenizer that results name so; words where the name is unknown."""
     return next((each for each in CAPTION_TOKENIZERS.values() if each.description == description), WORDS)

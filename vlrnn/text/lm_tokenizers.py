@@ -1,5 +1,5 @@
-"""Units of a running text: what it is cut into to be read one after the other. Unlike the tokens of captions, they lose
-nothing: joined again, they are the text. Knows no ids."""
+"""Tokenizers of running text for language models. Unlike those of captions they are lossless: the joined units are the
+text. Independent of ids."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class LMTokenizer(Configurable):
     """
 
     name: str
-    """What many of them are called."""
+    """Name of the units, in the plural."""
 
     def split(self, text: str) -> Sequence[str]:
         """The units of a text, in its order."""
@@ -24,7 +24,7 @@ class LMTokenizer(Configurable):
 
 
 class CharTokenizer(LMTokenizer):
-    """Every character is one."""
+    """Each character is a unit."""
 
     name = "characters"
 

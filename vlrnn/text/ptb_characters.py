@@ -1,8 +1,7 @@
-"""The characters that the Penn Treebank tokenizer of the official caption scorer tells apart. Knows no
-tokens.
+"""The characters that the Penn Treebank tokenizer of the official caption scorer distinguishes.
 
-That tokenizer (Stanford CoreNLP 3.4.1, 2014) knows the Unicode of its day, up to U+FFFF. What it takes for a
-letter, a mark or a symbol was found by giving it every character; where today's Unicode says otherwise, the
+That tokenizer (Stanford CoreNLP 3.4.1, 2014) supports the Unicode of its day, up to U+FFFF. What it takes for a
+letter, a mark or a symbol was found by giving it every character; where today's Unicode differs, the
 tables below have the last word.
 """
 

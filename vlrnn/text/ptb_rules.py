@@ -125,7 +125,7 @@ def _as_it_is(token: str) -> str:
     return token
 
 
-def _say(word: str) -> Callable[[str], str]:
+def _constant(word: str) -> Callable[[str], str]:
     return lambda _: word
 
 
@@ -157,8 +157,8 @@ _SOURCES: list[tuple[str, Callable[[str], str]]] = [
     (r"(c\+\+|[cf]#)", _as_it_is),
     (f"{CONTRACTIONS}|('t)(?:was|is)", _as_it_is),
     (f"({_TAG})", _bound_spaces),
-    (f"([{DASHES}]|&[mn]dash;|&md;)", _say("--")),
-    ("(&amp;)", _say("&")),
+    (f"([{DASHES}]|&[mn]dash;|&md;)", _constant("--")),
+    ("(&amp;)", _constant("&")),
     ("(&(?:ht|tl|ur|lr|qc|ql|qr|odq|cdq|#[0-9]+);)", _as_it_is),
     (f"({_WORD}){_CLITIC}", _without_soft_hyphens),
     (f"([a-z{SOFT_HYPHEN}]*[a-mo-z]{SOFT_HYPHEN}*){_NOT}", _without_soft_hyphens),
@@ -176,7 +176,7 @@ _SOURCES: list[tuple[str, Callable[[str], str]]] = [
     ("([⁺⁻₊₋]?(?:[⁰¹²³⁴-⁹]+|[₀-₉]+))", _as_it_is),
     (rf"((?:{_D}{{1,4}}[- \xa0])?{_D}{{1,4}}(?:\\?/|⁄){_D}{{1,4}})", _bound_spaces),
     *(
-        (f"({sign})", _say(words))
+        (f"({sign})", _constant(words))
         for sign, words in {"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}.items()
     ),
     (
@@ -185,9 +185,9 @@ _SOURCES: list[tuple[str, Callable[[str], str]]] = [
     ),
     (f"({_SLASHED})", _as_it_is),
     (r"((?-i:[A-Z])*\$|#)", _as_it_is),
-    ("(¢)", _say("cents")),
-    ("(£)", _say("#")),
-    ("([¤€₠\x80])", _say("$")),
+    ("(¢)", _constant("cents")),
+    ("(£)", _constant("#")),
+    ("([¤€₠\x80])", _constant("$")),
     (rf"([a-z])\.{_SPACE}+(?-i:{_SENTENCE_STARTS}){_SPACE}", _as_it_is),
     (rf"({ABBREVIATIONS_BEFORE_NUMBERS}\.){_SPACE}?{_D}", _as_it_is),
     (rf"({_ABBREVIATIONS}\.)[\s\S]{{2}}", _as_it_is),
@@ -197,20 +197,20 @@ _SOURCES: list[tuple[str, Callable[[str], str]]] = [
     (rf"({_ALNUM}+(?:\.{_ALNUM}+)*\.{_EXTENSIONS})(?:{_SPACE}|[.?!,])", _as_it_is),
     (rf"({_WORD}\.){_PAUSE}", _without_soft_hyphens),
     (f"({_PHONE})", _named_parentheses),
-    ("(\"|&quot;|'')[a-z0-9$]", _say("''")),
-    ("(\"|&quot;|'')", _say("''")),
+    ("(\"|&quot;|'')[a-z0-9$]", _constant("''")),
+    ("(\"|&quot;|'')", _constant("''")),
     ("(<<|>>)", _as_it_is),
-    ("(&lt;|<)", _say("<")),
-    ("(&gt;|>)", _say(">")),
+    ("(&lt;|<)", _constant("<")),
+    ("(&gt;|>)", _constant(">")),
     (r"([<>]?[:;=](?-i:[-o*']?[()DPdpO\\{@|\[\]]))[^a-z0-9]", _named_parentheses),
     (f"({_UPRIGHT_SMILEY})", _named_parentheses),
     *(
-        (f"({re.escape(mark)})", _say(f"-{name}-"))
+        (f"({re.escape(mark)})", _constant(f"-{name}-"))
         for mark, name in zip("()[]{}", ["LRB", "RRB", "LSB", "RSB", "LCB", "RCB"], strict=True)
     ),
-    (r"(---?-?)(?!-)", _say("--")),
+    (r"(---?-?)(?!-)", _constant("--")),
     ("(-+)", _as_it_is),
-    (r"(\.{3,5}|\.[ \xa0](?:\.[ \xa0])+\.|[…\x85])", _say("...")),
+    (r"(\.{3,5}|\.[ \xa0](?:\.[ \xa0])+\.|[…\x85])", _constant("...")),
     (r"(@+|#+|_+|\*+|(?:\\\*){1,3})", _as_it_is),
     (r"([?!]+)", _as_it_is),
     (rf"([.,;:=/+%&~^|\\{SYMBOL}⁄⁺⁻₊₋])", _as_it_is),

@@ -2,8 +2,7 @@
 without Java.
 
 Token for token what Stanford CoreNLP 3.4.1 gives with the settings of pycocoevalcap: lower case, and the
-punctuation of its list removed. `docs/metrics.md` lists the sentences where the two are known to differ.
-Knows strings only.
+punctuation of its list removed. `docs/metrics.md` lists the sentences where the two differ.
 """
 
 import re
@@ -28,7 +27,7 @@ _MATCHERS = [(rule.pattern.match, rule.finish) for rule in RULES]  # they are ca
 
 # What stands between spaces is tokenized by itself, and remembered, unless a rule could look over the space
 # behind it: numbers, tags, addresses, the periods of single letters and of some abbreviations.
-_LOOKS_FURTHER = re.compile(
+_NEEDS_CONTEXT = re.compile(
     rf"[0-9<&@]|(?:^|[^a-z])(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS})\.|\.(?:com|net|org|edu)|www\.|://",
     re.IGNORECASE,
 )
@@ -36,7 +35,7 @@ _OPEN_END = re.compile(rf"(?:^|[^a-z])(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS})\.
 
 
 def tokenize(caption: str) -> list[str]:
-    """The tokens of a caption as BLEU, ROUGE-L and CIDEr see them.
+    """The tokens of a caption for BLEU, ROUGE-L and CIDEr.
 
     A token may hold a no-break space: the official tokenizer takes `2 1/2` for one token.
 
@@ -69,7 +68,7 @@ def _tokens_of_chunk(chunk: str) -> tuple[str, ...] | None:
     plain = PLAIN.fullmatch(chunk)
     if plain:
         return (plain[plain.lastindex or 0].lower(),)
-    if not chunk.isascii() or _LOOKS_FURTHER.search(chunk):
+    if not chunk.isascii() or _NEEDS_CONTEXT.search(chunk):
         return None
     return tuple(_scored(_lex(chunk)))
 
@@ -129,8 +128,8 @@ def detokenize(tokens: Sequence[str]) -> str:
             return text
     # Each word is tried with all before it: of long texts, those of its stretch.
     stretches = (wanted[first : first + _STRETCH] for first in range(0, len(wanted), _STRETCH))
-    spelled = " , ".join(map(_spell, stretches))
-    return spelled if tokenize(spelled) == wanted else readable
+    spaced = " , ".join(map(_spell, stretches))
+    return spaced if tokenize(spaced) == wanted else readable
 
 
 def _spell(tokens: list[str]) -> str:

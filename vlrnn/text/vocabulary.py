@@ -42,8 +42,8 @@ class Vocabulary(Configurable):
     def of(cls, counts: Mapping[str, int], min_count: int = 1, tokenizer: str = "words") -> "Vocabulary":
         """The words that are counted at least `min_count` times, the most frequent first, and alphabetically among
         equals, so that the same texts give the same ids."""
-        kept = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
-        return cls(sorted(kept, key=lambda word: (-counts[word], word)), tokenizer)
+        retained = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
+        return cls(sorted(retained, key=lambda word: (-counts[word], word)), tokenizer)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
@@ -73,11 +73,11 @@ class Vocabulary(Configurable):
         return self.encode(self.tokenizer.tokenize(text))
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Ids of tokens; a word that is not known, or that spells a special token, is `<unk>`."""
+        """Ids of tokens; an unknown word, or one that spells a special token, is `<unk>`."""
         return [max(self._ids.get(token, UNK), UNK) for token in tokens]  # the special tokens come first
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Words of ids, up to the first `<eos>`; `<pad>` and `<bos>` are silent."""
+        """Words of ids, up to the first `<eos>`; `<pad>` and `<bos>` are skipped."""
         words = []
         for id in ids:
             if id == EOS:

@@ -2,7 +2,7 @@
 protocols and one that always normalises, and answers that are sets.
 
 Source: Antol et al., VQA, ICCV 2015, and `vqaEval.py` of GT-Vision-Lab/VQA, the evaluation that the challenge ran.
-Where it does something odd, this does it too, and says so. Knows strings only.
+Where it does something odd, this does it too, with a comment.
 """
 
 import re
@@ -51,8 +51,8 @@ def clean(answer: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def without_punctuation(text: str) -> str:
-    """The first step of `normalise`. A mark becomes a space, or nothing where it has a space beside it anywhere in the
-    text; with a comma between digits anywhere, every mark becomes nothing. A period goes unless a digit follows."""
+    """The first step of `normalize_answer`. A mark becomes a space, or nothing where a space is beside it anywhere in
+    the text; with a comma between digits anywhere, every mark becomes nothing. A period goes unless a digit follows."""
     if not _ANY_MARK.search(text):
         return text
     number = _COMMA_IN_NUMBER.search(text)
@@ -64,12 +64,12 @@ def without_punctuation(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def canonical_answer(answer: str) -> str:
-    """An answer as models learn it: normalised, the things of a set (`chair, table`) each by itself."""
+    """An answer as a training target: normalised, the things of a set (`chair, table`) each by itself."""
     return ", ".join(filter(None, map(normalize_answer, answer.split(", "))))
 
 
 def answer_to_tokens(answer: str, tokenizer: CaptionTokenizer = WORDS) -> list[str]:
-    """The words of an answer as a decoder says it: those of captions, and `,` between the things of a set."""
+    """The tokens of an answer as decoder targets: those of captions, and `,` between the things of a set."""
     first, *others = map(tokenizer.tokenize, answer.split(", "))
     return first + [word for other in others if other for word in (",", *other)]
 

@@ -22,7 +22,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.text_datamodule import TextDataModule
 from vlrnn.errors import UserError
-from vlrnn.progress import is_told
+from vlrnn.progress import is_shown
 from vlrnn.tasks.vqa import VQATask
 from vlrnn.terminal import print_line
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
@@ -125,13 +125,13 @@ class RecipeCLI(LightningCLI):
 
     def _check_kind(self, data: VisionLanguageData | TextDataModule) -> None:
         answers = issubclass(self._task, VQATask)
-        if answers != data.asks:
+        if answers != data.has_questions:
             wants, holds = ("questions", "captions") if answers else ("captions", "questions")
             raise UserError(f"{data.root}: holds {holds}, where {self._task.__name__} is for {wants}")
 
     def _answers(self, data: VisionLanguageData | TextDataModule) -> AnswerVocabulary | None:
         """The answers of the training split that a classifier chooses from; of a checkpoint that is scored its own."""
-        if isinstance(data, TextDataModule) or not data.asks:
+        if isinstance(data, TextDataModule) or not data.has_questions:
             return None
         if self.subcommand in ("validate", "test"):
             return self._known("answers", AnswerVocabulary)
@@ -140,7 +140,7 @@ class RecipeCLI(LightningCLI):
     def _prior(self, data: VisionLanguageData | TextDataModule) -> AnswerPrior | None:
         """How often which answer is right in the training split; of a checkpoint that is scored its own, if it has
         any."""
-        if isinstance(data, TextDataModule) or not data.asks:
+        if isinstance(data, TextDataModule) or not data.has_questions:
             return None
         if self.subcommand in ("validate", "test"):
             return self._known("prior", AnswerPrior)
@@ -155,8 +155,8 @@ class RecipeCLI(LightningCLI):
         callbacks = [*([self._start] if self._start else []), *(settings["callbacks"] or []), GracefulInterrupt()]
         own_bar = any(isinstance(each, ProgressBar) for each in callbacks)
         if settings["enable_progress_bar"] is not False and not own_bar:
-            bar = is_told() and sys.stderr.isatty()
-            callbacks += [Bar()] if bar else [ProgressLines()] if is_told() else []
+            bar = is_shown() and sys.stderr.isatty()
+            callbacks += [Bar()] if bar else [ProgressLines()] if is_shown() else []
             kwargs["enable_progress_bar"] = bar
         if self.subcommand != "fit":  # the log tells of training
             kwargs["logger"] = False

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> Finding:
     finding = score_polls(
         polls,
         replies,
-        known=None if arguments.objects is None else read_object_sets(arguments.objects),
+        annotated=None if arguments.objects is None else read_object_sets(arguments.objects),
         training=None if arguments.training is None else read_object_sets(arguments.training),
         settings={name: getattr(arguments, name) for name in _SETTINGS},
         resamples=arguments.resamples,

@@ -39,18 +39,18 @@ def read_questions(path: str | Path, questions: str | Path | None = None) -> Que
     found = _read(Path(path))
     if questions is None:
         return found
-    asked = _read(Path(questions))
+    question_set = _read(Path(questions))
     for some, all_, wrong in (
-        (found, asked, f"{path}: for {{}} of its questions there is none in {questions}: {{}}"),
-        (asked, found, f"{questions}: for {{}} of its questions there is none in {path}: {{}}"),
+        (found, question_set, f"{path}: for {{}} of its questions there is none in {questions}: {{}}"),
+        (question_set, found, f"{questions}: for {{}} of its questions there is none in {path}: {{}}"),
     ):
         if strangers := [id for id in some if id not in all_]:
             raise UserError(wrong.format(len(strangers), name_some(strangers)))
     for id, example in found.items():
-        if example.image_id != asked[id].image_id:
-            ours, theirs = example.image_id, asked[id].image_id
+        if example.image_id != question_set[id].image_id:
+            ours, theirs = example.image_id, question_set[id].image_id
             raise UserError(f"{path}: question {id!r} is about image {ours!r}, but about {theirs!r} in {questions}")
-    return {id: replace(example, question=asked[id].question) for id, example in found.items()}
+    return {id: replace(example, question=question_set[id].question) for id, example in found.items()}
 
 
 def read_answered(path: str | Path) -> Questions:
@@ -66,19 +66,22 @@ def read_answered(path: str | Path) -> Questions:
 
 
 def match_answers(
-    path: str | Path, asked: Mapping[Id, Example], missing: Missing = "error", mend: str = "there must be one for each"
+    path: str | Path,
+    questions: Mapping[Id, Example],
+    missing: Missing = "error",
+    hint: str = "there must be one for each",
 ) -> Matched[Example]:
     """Questions and the predictions of a file, brought together; see `match`.
 
     Raises:
         UserError: the file is wrong, ids do not match, or a prediction is about another image than its question.
     """
-    matched = match(read_answers(path), asked, missing, str(path), by="id", mend=mend)
+    matched = match(read_answers(path), questions, missing, str(path), by="id", hint=hint)
     for id, prediction in matched.predictions.items():
-        about, right = prediction.image_id, asked[id].image_id
+        about, right = prediction.image_id, questions[id].image_id
         # Where a file names no image, the question's id stands for it; and 7 may be the image '000007'.
-        told = about != prediction.id and right != id and type(about) is type(right)
-        if told and about != right:
+        names_image = about != prediction.id and right != id and type(about) is type(right)
+        if names_image and about != right:
             raise UserError(
                 f"{path}: the answer to question {id!r} is about image {about!r}, the question about {right!r}"
             )

@@ -68,11 +68,11 @@ def _group(pairs: Iterable[tuple[Id, Sequence[str]]], files: Mapping[Id, str], p
     references: dict[Id, list[str]] = {}
     for id, captions in pairs:
         references.setdefault(id, []).extend(captions)
-    kept = {id: captions for id, captions in references.items() if captions}
-    if not kept:
+    nonempty = {id: captions for id, captions in references.items() if captions}
+    if not nonempty:
         raise UserError(f"{path}: holds no captions")
-    check_each_once(kept, list(kept).__getitem__, str(path))
-    return References(kept, files, notes)
+    check_each_once(nonempty, list(nonempty).__getitem__, str(path))
+    return References(nonempty, files, notes)
 
 
 def _add_file(files: dict[Id, str], id: Id, file: str, path: Path) -> None:
@@ -128,9 +128,9 @@ def _read_coco(value: dict[str, Any], path: Path) -> References:
 def _read_karpathy(images: list[Any], split: str | None, path: Path) -> References:
     splits = Counter(str(image.get("split")) for image in images if isinstance(image, dict))
     if split not in splits:
-        there = ", ".join(f"{name} ({count})" for name, count in splits.items())
-        asked = "needs --split" if split is None else f"has no split {split!r}"
-        raise UserError(f"{path}: {asked}; it holds {there or 'none'}")
+        available = ", ".join(f"{name} ({count})" for name, count in splits.items())
+        problem = "needs --split" if split is None else f"has no split {split!r}"
+        raise UserError(f"{path}: {problem}; it holds {available or 'none'}")
     pairs: list[tuple[Id, Sequence[str]]] = []
     files: dict[Id, str] = {}
     for place, image in enumerate(images):

@@ -107,27 +107,27 @@ def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped
     Raises:
         UserError: a file is not of its kind, or one id is of two things.
     """
-    told = open_coco(captions, "captions")
-    seen = open_coco(instances, "instances") if instances else None
-    for annotation in seen.anns.values() if seen else ():
-        if seen and annotation["category_id"] not in seen.cats:
+    caption_file = open_coco(captions, "captions")
+    instance_file = open_coco(instances, "instances") if instances else None
+    for annotation in instance_file.anns.values() if instance_file else ():
+        if instance_file and annotation["category_id"] not in instance_file.cats:
             raise UserError(f"{instances}: no category {annotation['category_id']}, of object {annotation['id']}")
-    for annotation in told.dataset["annotations"]:
-        if annotation["image_id"] not in told.imgs:
+    for annotation in caption_file.dataset["annotations"]:
+        if annotation["image_id"] not in caption_file.imgs:
             dropped.add("caption of an image that the file does not have", annotation["id"])
-    return [_example(told, seen, image, image_folder, dropped) for image in told.imgs.values()]
+    return [_example(caption_file, instance_file, image, image_folder, dropped) for image in caption_file.imgs.values()]
 
 
 def _example(
-    told: COCO, seen: COCO | None, image: Mapping[str, Any], image_folder: str, dropped: SkipReport
+    caption_file: COCO, instance_file: COCO | None, image: Mapping[str, Any], image_folder: str, dropped: SkipReport
 ) -> Example:
     id = image["id"]
     objects = None
-    if seen and id in seen.imgs:
-        categories = {annotation["category_id"] for annotation in seen.imgToAnns.get(id, ())}
-        objects = tuple(sorted({seen.cats[category]["name"] for category in categories}))
+    if instance_file and id in instance_file.imgs:
+        categories = {annotation["category_id"] for annotation in instance_file.imgToAnns.get(id, ())}
+        objects = tuple(sorted({instance_file.cats[category]["name"] for category in categories}))
     captions = []
-    for annotation in told.imgToAnns.get(id, ()):
+    for annotation in caption_file.imgToAnns.get(id, ()):
         reason = next((reason for mark, reason in _LEFT_OUT.items() if annotation.get(mark)), None)
         if reason:
             dropped.add(reason, annotation["id"])

@@ -41,7 +41,7 @@ def read_daquar(
     """
     files = {image.stem: image.name for image in images}
     names = dict.fromkeys(read_text(listed).split()) if listed else None
-    asked: set[str] = set()
+    used: set[str] = set()
     examples = []
     lines = read_text(path).rstrip("\n").split("\n")
     for number in range(1, len(lines), 2):
@@ -51,7 +51,7 @@ def read_daquar(
         if _NAME.search(answer):
             raise UserError(f"{path}:{number + 1}: an answer is to stand here, not a question: {answer[:60]!r}")
         image = named[-1]
-        asked.add(image)
+        used.add(image)
         if names is not None and image not in names:
             dropped.add(f"question about an image that is not in {listed}", f"line {number}")
             continue
@@ -69,7 +69,7 @@ def read_daquar(
     if len(lines) % 2:
         raise UserError(f"{path}:{len(lines)}: there is no answer to the last question")
     for name in names or ():
-        if name not in asked:
+        if name not in used:
             dropped.add("image without a question", name)
     return examples
 

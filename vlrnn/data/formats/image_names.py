@@ -19,19 +19,19 @@ class ImageFolder:
         self.root = root
         self._files: dict[str, str] | None = None
 
-    def find(self, name: str, beside: Path | None = None) -> str:
+    def find(self, name: str, base: Path | None = None) -> str:
         """The path of an image, relative to the folder and in one spelling, so that `./a.jpg` and `a.jpg` are never two
         images; of a file that is not there the name as it was given, in that spelling.
 
         Args:
             name: of the image.
-            beside: another folder, within this one, that names may be relative to.
+            base: another folder, within this one, that names may be relative to.
         """
         name = name.strip()
-        for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
-            if (path := self._relative(spelled)) is None:
+        for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
+            if (path := self._relative(spelling)) is None:
                 continue
-            for place in (path, *self._within(path, beside)):
+            for place in (path, *self._within(path, base)):
                 if (self.root / place).is_file():
                     return place
                 if found := self._by_normal_form(place):
@@ -48,10 +48,10 @@ class ImageFolder:
                 return str(path.relative_to(root.as_posix()))
         return None
 
-    def _within(self, path: str, beside: Path | None) -> tuple[str, ...]:
-        if beside is None or not beside.resolve().is_relative_to(self.root.resolve()):
+    def _within(self, path: str, base: Path | None) -> tuple[str, ...]:
+        if base is None or not base.resolve().is_relative_to(self.root.resolve()):
             return ()
-        return ((beside.resolve().relative_to(self.root.resolve()) / path).as_posix(),)
+        return ((base.resolve().relative_to(self.root.resolve()) / path).as_posix(),)
 
     def _by_normal_form(self, path: str) -> str | None:
         """The file whose name is the same text in another of Unicode's normal forms."""

@@ -138,8 +138,8 @@ def _prediction(entry: Any, place: str, form: ResultForm) -> Prediction:
 
 def _of_table(path: Path, form: ResultForm) -> list[Prediction]:
     predictions: list[Prediction] = []
-    known = {name.lower(): name for name in (*form.ids, *form.texts)}
-    rows = read_csv(path, known.values(), named=lambda columns: [known.get(name, name) for name in columns])
+    spellings = {name.lower(): name for name in (*form.ids, *form.texts)}
+    rows = read_csv(path, spellings.values(), named=lambda columns: [spellings.get(name, name) for name in columns])
     for place, cells in rows:
         row = {name: plain_cell(cell) for name, cell in cells.items()}
         one = _prediction(row, place, form)

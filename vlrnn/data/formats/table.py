@@ -92,25 +92,25 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _json_entries(path: Path, of_image: Callable[[Any], Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     value = read_json(path)
     if isinstance(value, Mapping):
-        for image, told in value.items():
-            yield from _objects(of_image(told), f"{path}: {image!r}", {"image": image})
+        for image, content in value.items():
+            yield from _objects(of_image(content), f"{path}: {image!r}", {"image": image})
     else:
         yield from _objects(value, f"{path}", {})
 
 
-def _objects(value: Any, place: str, known: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _objects(value: Any, place: str, shared: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not isinstance(value, list):
         raise UserError(f"{place}: expected an object or a list, found {type(value).__name__}")
     for number, entry in enumerate(value):
         if not isinstance(entry, Mapping):
             raise UserError(f"{place}: entry {number}: expected an object, found {type(entry).__name__}")
-        yield f"{place}: entry {number}", {**entry, **known}
+        yield f"{place}: entry {number}", {**entry, **shared}
 
 
-def _image(name: Any, place: str, folder: ImageFolder, beside: Path) -> str:
+def _image(name: Any, place: str, folder: ImageFolder, base: Path) -> str:
     if not isinstance(name, str):
         raise UserError(f"{place}: needs an 'image', a text")
-    path = PurePosixPath(folder.find(name, beside))
+    path = PurePosixPath(folder.find(name, base))
     if not path.name or path.is_absolute() or ".." in path.parts:
         raise UserError(f"{place}: the image {name!r} is no file within the folder of images")
     return str(path)
@@ -143,9 +143,9 @@ def read_captions(path: Path, folder: ImageFolder, shares: Sequence[float], seed
     """
     captions: dict[tuple[str, str | None], list[str]] = {}
     for entry in read_table(path, folder, ["caption"], lambda captions: [{"captions": captions}]):
-        if (told := entry.texts("caption")) is None:
+        if (caption_texts := entry.texts("caption")) is None:
             raise UserError(f"{entry.place}: needs a 'caption' or 'captions'")
-        captions.setdefault((entry.image, entry.split), []).extend(told)
+        captions.setdefault((entry.image, entry.split), []).extend(caption_texts)
     homes = draw_splits(captions, shares, seed, "captions")
     splits: Splits = {split: [] for split in SPLITS}
     for (image, split), texts in captions.items():
@@ -155,7 +155,7 @@ def read_captions(path: Path, folder: ImageFolder, shares: Sequence[float], seed
 
 
 @dataclass
-class _Asked:
+class _QuestionGroup:
     number: int
     question_type: str | None
     answer_type: str | None
@@ -184,15 +184,15 @@ def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], see
         UserError: the file is neither (names the line or the entry), only some questions name their split, or shares
             that do not make a whole.
     """
-    asked: dict[tuple[str, str | None, str], _Asked] = {}
+    groups: dict[tuple[str, str | None, str], _QuestionGroup] = {}
     for entry in read_table(path, folder, ["question", "answer"], lambda questions: questions):
         question = " ".join((_text(entry, "question") or "").split())
         kinds = _text(entry, "question_type") or None, _text(entry, "answer_type") or None
-        same = asked.setdefault((entry.image, entry.split, question), _Asked(len(asked) + 1, *kinds))
+        same = groups.setdefault((entry.image, entry.split, question), _QuestionGroup(len(groups) + 1, *kinds))
         same.answers.extend(filter(None, map(canonical_answer, entry.texts("answer") or ())))
-    homes = draw_splits([(image, split) for image, split, _ in asked], shares, seed, "questions")
+    homes = draw_splits([(image, split) for image, split, _ in groups], shares, seed, "questions")
     splits: Splits = {split: [] for split in SPLITS}
-    for (image, split, question), same in asked.items():
+    for (image, split, question), same in groups.items():
         example = Example(
             id=same.number,
             image_id=image,

@@ -15,8 +15,8 @@ from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.formats.image_names import ImageFolder
 from vlrnn.data.images import check_image
 from vlrnn.data.records import SPLITS, Example, describe_dataset, write_dataset
-from vlrnn.errors import Parser, UserError, told_of_files
-from vlrnn.progress import quiet_if_asked, track
+from vlrnn.errors import Parser, UserError, translating_file_errors
+from vlrnn.progress import quiet_on_request, track
 from vlrnn.terminal import escaping_streams, print_line
 from vlrnn.text.text_checks import count_unspaced, is_canned, is_wordless, warn_of_unspaced
 
@@ -32,8 +32,8 @@ def script(
     try:
         with (
             escaping_streams(),
-            quiet_if_asked(sys.argv[1:] if argv is None else argv) as arguments,
-            told_of_files(),
+            quiet_on_request(sys.argv[1:] if argv is None else argv) as arguments,
+            translating_file_errors(),
         ):
             work(parser.parse_args(arguments))
     except UserError as fault:
@@ -89,10 +89,10 @@ def publish(
     if (out / "dataset.json").exists() and "counts" not in describe_dataset(out):
         raise UserError(f"{out}/dataset.json: of another kind, so it is not replaced; choose another --out")
     find = cache(ImageFolder(image_root).find)
-    told = {split: _clean([_located(each, find) for each in splits[split]], split, dropped) for split in splits}
-    faulty = _faulty_images(told, image_root, check)
+    listed = {split: _clean([_located(each, find) for each in splits[split]], split, dropped) for split in splits}
+    faulty = _faulty_images(listed, image_root, check)
     cleaned: Splits = {}
-    for split, examples in told.items():
+    for split, examples in listed.items():
         cleaned[split] = [example for example in examples if example.image not in faulty]
         for example in examples:
             if example.question is not None and example.image in faulty:
@@ -147,17 +147,17 @@ def _clean(examples: Sequence[Example], split: str, dropped: SkipReport) -> list
 
 
 def _clean_captions(example: Example, dropped: SkipReport) -> Example | None:
-    kept = []
+    retained = []
     for caption in (" ".join(caption.split()) for caption in example.captions):
         reason = "caption of no word" if is_wordless(caption) else "canned caption" if is_canned(caption) else None
         if reason:
             dropped.add(reason, example.id)
         else:
-            kept.append(caption)
-    if not kept:
+            retained.append(caption)
+    if not retained:
         dropped.add("image without a caption", example.image)
         return None
-    return replace(example, captions=tuple(kept))
+    return replace(example, captions=tuple(retained))
 
 
 def _clean_question(example: Example, answered: bool, dropped: SkipReport) -> Example | None:

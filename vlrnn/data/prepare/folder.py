@@ -55,10 +55,10 @@ def _prepare(options: argparse.Namespace, what: str, read: Reader) -> None:
     if not options.source.is_dir():
         raise UserError(f"{options.source}: no such folder")
     splits = read(options.table, ImageFolder(options.source), options.shares, options.seed)
-    told = {example.image for examples in splits.values() for example in examples}
+    listed = {example.image for examples in splits.values() for example in examples}
     dropped = SkipReport()
     for path in find_images(options.source):
-        if (image := path.relative_to(options.source).as_posix()) not in told:
+        if (image := path.relative_to(options.source).as_posix()) not in listed:
             dropped.add(f"image without a {what}", image)
     print_line(f"read {options.table}")
     publish(

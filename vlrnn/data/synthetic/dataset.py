@@ -88,11 +88,11 @@ def make_scenes(
     jobs = [(recipe, split, number, folder) for split in counts for number in range(1, counts[split] + 1)]
     made = _make_all(jobs, workers)
     captioned: dict[str, list[Example]] = {split: [] for split in counts}
-    asked: dict[str, list[Example]] = {split: [] for split in counts}
+    questioned: dict[str, list[Example]] = {split: [] for split in counts}
     scenes: dict[str, list[Scene]] = {split: [] for split in counts}
     for (_, split, number, _), scene in zip(jobs, made, strict=True):
         captioned[split].append(_captioned(recipe, scene, split, number))
-        asked[split] += _asked(recipe, scene, split, number)
+        questioned[split] += _questioned(recipe, scene, split, number)
         scenes[split].append(scene)
     about: dict[str, Any] = {
         "source": "vlrnn.data.synthetic.dataset",
@@ -101,7 +101,7 @@ def make_scenes(
         "held_out_pairs": [" ".join(pair) for pair in HELD_OUT],
         "scenes": {split: _rates(scenes[split]) for split in counts},
     }
-    write_dataset(folder / "vqa", asked, name="synthetic scenes: questions", **about)
+    write_dataset(folder / "vqa", questioned, name="synthetic scenes: questions", **about)
     return write_dataset(folder / "captions", captioned, name="synthetic scenes: captions", **about)
 
 
@@ -156,21 +156,21 @@ def _captioned(recipe: Recipe, scene: Scene, split: str, number: int) -> Example
     )
 
 
-def _asked(recipe: Recipe, scene: Scene, split: str, number: int) -> list[Example]:
+def _questioned(recipe: Recipe, scene: Scene, split: str, number: int) -> list[Example]:
     rng = _rng(recipe, split, number, "questions")
     return [
         Example(
             id=f"{_name(split, number)}-{place}",
             image_id=_name(split, number),
             image=f"../images/{_file(split, number)}",
-            question=asked.text,
-            answers=(asked.answer,) * ANNOTATORS,
-            question_type=asked.kind,
-            answer_type=asked.answer_type,
+            question=question.text,
+            answers=(question.answer,) * ANNOTATORS,
+            question_type=question.kind,
+            answer_type=question.answer_type,
             objects=tuple(thing.name for thing in scene.objects),
             attributes={"held_out": scene.held_out},
         )
-        for place, asked in enumerate(
+        for place, question in enumerate(
             generate_questions(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1
         )
     ]
@@ -208,13 +208,13 @@ def paragraphs(count: int, seed: int = 0) -> Iterator[str]:
 def paragraph(rng: Random) -> str:
     """One paragraph, of a scene that is drawn."""
     scene = sample_scene(rng)
-    teller, asker = rng.sample(NAMES, 2)
+    describer, asker = rng.sample(NAMES, 2)
     (caption,) = captions(scene, rng, 1)
-    said = [f"{teller} looks at a picture.", f'"{_capital(caption)}," says {teller}.']
+    sentences = [f"{describer} looks at a picture.", f'"{_capital(caption)}," says {describer}.']
     for question in generate_questions(scene, rng, rng.randint(1, _QUESTIONS)):
-        said.append(f'"{_capital(question.text)}?" asks {asker}.')
-        said.append(f'"{_capital(question.answer)}," says {teller}.')
-    return " ".join(said)
+        sentences.append(f'"{_capital(question.text)}?" asks {asker}.')
+        sentences.append(f'"{_capital(question.answer)}," says {describer}.')
+    return " ".join(sentences)
 
 
 def _capital(text: str) -> str:

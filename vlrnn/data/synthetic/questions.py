@@ -40,11 +40,11 @@ def generate_questions(
         novel_kinds: whether one may ask for a held-out pair; not in train, where the answer is always no.
     """
     kinds = rng.sample(_KINDS, len(_KINDS))
-    asked: list[SceneQuestion] = []
+    questions: list[SceneQuestion] = []
     for kind in kinds:
-        if len(asked) < count and (found := kind(scene, rng, novel_kinds)) is not None:
-            asked.append(found)
-    return tuple(asked)
+        if len(questions) < count and (found := kind(scene, rng, novel_kinds)) is not None:
+            questions.append(found)
+    return tuple(questions)
 
 
 def _colour(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion | None:
@@ -87,15 +87,15 @@ def how_many(shape: str, scene: Scene) -> SceneQuestion:
 
 
 def _exists(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion:
-    there = [thing.pair for thing in scene.objects]
+    pairs = [thing.pair for thing in scene.objects]
     if rng.random() < 0.5:
-        (colour, shape), answer = rng.choice(there), "yes"
+        (colour, shape), answer = rng.choice(pairs), "yes"
     else:
         absent = [
             (colour, shape)
             for colour in COLOURS
             for shape in SHAPES
-            if (colour, shape) not in there and (novel_kinds or (colour, shape) not in HELD_OUT)
+            if (colour, shape) not in pairs and (novel_kinds or (colour, shape) not in HELD_OUT)
         ]
         (colour, shape), answer = rng.choice(absent), "no"
     return SceneQuestion(f"is there {with_article(f'{colour} {shape}')}", answer, "exists", "yes/no")
@@ -160,23 +160,23 @@ def with_inverses(examples: Iterable[Example]) -> list[Example]:
     """
     found: list[Example] = []
     for example in examples:
-        asked = _RELATION.fullmatch(example.question or "")
-        if asked is None or not set(example.answers) <= _OPPOSITE.keys():
+        relation = _RELATION.fullmatch(example.question or "")
+        if relation is None or not set(example.answers) <= _OPPOSITE.keys():
             continue
-        inverse = INVERSE[asked["name"]] + (" of" if INVERSE[asked["name"]] in ("left", "right") else "")
+        inverse = INVERSE[relation["name"]] + (" of" if INVERSE[relation["name"]] in ("left", "right") else "")
         found += [
             example,
             replace(
                 example,
                 id=f"{example.id}-opposite",
-                question=f"is the {asked['one']} {inverse} the {asked['other']}",
+                question=f"is the {relation['one']} {inverse} the {relation['other']}",
                 answers=tuple(_OPPOSITE[answer] for answer in example.answers),
                 attributes={**(example.attributes or {}), "opposite_of": example.id},
             ),
             replace(
                 example,
                 id=f"{example.id}-same",
-                question=f"is the {asked['other']} {inverse} the {asked['one']}",
+                question=f"is the {relation['other']} {inverse} the {relation['one']}",
                 attributes={**(example.attributes or {}), "same_as": example.id},
             ),
         ]

@@ -61,7 +61,7 @@ class SceneObject:
 class Scene:
     """One to four objects in scan order (left to right by centre) on a ground.
 
-    `look` is the seed of everything that the words do not tell: the tints, the stripes' width, the noise.
+    `look` is the seed of everything that captions do not describe: the tints, the stripes' width, the noise.
     """
 
     objects: tuple[SceneObject, ...]
@@ -156,8 +156,8 @@ def _biased(rng: Random, pairs: list[tuple[str, str]], bias: float) -> list[tupl
         return pairs
     if len(pairs) == 1:
         return [*pairs, (rng.choice(COLOURS), effect)]
-    kept = shapes.index(cause)
-    changed = rng.choice([index for index in range(len(pairs)) if index != kept])
+    position = shapes.index(cause)
+    changed = rng.choice([index for index in range(len(pairs)) if index != position])
     return [(colour, effect if index == changed else shape) for index, (colour, shape) in enumerate(pairs)]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
-from vlrnn.progress import say
+from vlrnn.progress import print_progress
 
 
 class InferenceBackbone(nn.Module):
@@ -26,7 +26,7 @@ class InferenceBackbone(nn.Module):
         super().__init__()
         device = next(iter(trunk.parameters()), torch.empty(0)).device
         if bf16 and not has_bf16(device):
-            say(f"bf16: {device.type} computes no bfloat16 here; float32 is used")
+            print_progress(f"bf16: {device.type} computes no bfloat16 here; float32 is used")
             bf16 = False
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         folded = copy.deepcopy(trunk).eval()
@@ -52,7 +52,7 @@ class InferenceBackbone(nn.Module):
                 return self.compiled(filled)[: len(pixels)].float()
         except Exception as fault:  # torch.compile raises what its compilers raise
             reason = " ".join(str(fault).split())
-            say(f"compiled: torch.compile cannot ({reason[:120]}); the operators are run one by one")
+            print_progress(f"compiled: torch.compile cannot ({reason[:120]}); the operators are run one by one")
             self.compiled = None
             return self.trunk(pixels).float()
 

@@ -110,8 +110,10 @@ class RecordingRecurrence(Recurrence):
             for name, each in self.inner.gates(x, state).items()
         }
         y, state = self.inner.step(x, state)
-        told = [each for each in (self.inner.layer_outputs(state), self.inner.layer_cells(state)) if each is not None]
-        self.steps.append(Step(torch.cat(told, 1).flatten(1), gates))
+        outputs = [
+            each for each in (self.inner.layer_outputs(state), self.inner.layer_cells(state)) if each is not None
+        ]
+        self.steps.append(Step(torch.cat(outputs, 1).flatten(1), gates))
         return y, state
 
     def names(self) -> list[str]:
@@ -157,7 +159,7 @@ class _Keeper:
         """Of places so far."""
         return sum(map(len, self.activations))
 
-    def heard(
+    def build(
         self, names: Sequence[str], running: bool, source: dict[str, object], notes: Sequence[str]
     ) -> Activations:
         gates = {key: np.stack(each) for key, each in sorted(self.gates.items())}
@@ -166,12 +168,12 @@ class _Keeper:
 
 @torch.inference_mode()
 def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> Activations:
-    """Have a language model hear a text, from its start on, its state carried through.
+    """Run a language model over a text from its start, its state carried through.
 
     Args:
         predictor: the model.
         path: of the text.
-        limit: units that are heard at most.
+        limit: units that are read at most.
 
     Returns:
         passages of 256 units each, as texts are scored in; what is left over at the end is not in one.
@@ -190,29 +192,29 @@ def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> 
             f"and to hold them against the other: give a longer text, and a --limit of {FEWEST * PASSAGE:,} at least"
         )
     ids = model.vocabulary.encode(units[: count * PASSAGE])
-    listening, kept = RecordingRecurrence(model.decoder.recurrence), _Keeper()
+    recorder, keeper = RecordingRecurrence(model.decoder.recurrence), _Keeper()
     # `<bos>` is heard before the text, and is no place of it.
     embedded = model.decoder.embedding(torch.tensor([BOS, *ids], device=predictor.device))
-    _, state = listening.inner.step(embedded[:1], listening.initial_state(1))
+    _, state = recorder.inner.step(embedded[:1], recorder.initial_state(1))
     for number in track(range(count), "passages"):
         passage = slice(number * PASSAGE, (number + 1) * PASSAGE)
         for x in embedded[1:][passage].split(1):
-            _, state = listening.step(x, state)
+            _, state = recorder.step(x, state)
         name = f"{Path(path).stem}-{passage.start:09}"
-        kept.keep(Passage(name, number, units[passage]), listening.taken(), 0, 0)
+        keeper.keep(Passage(name, number, units[passage]), recorder.taken(), 0, 0)
     notes = _strange(ids, model.tokenizer.name)
     if left := len(units) - count * PASSAGE:
-        told = f"the last {left:,} of {len(units):,} {model.tokenizer.name} were not heard"
-        notes.append(f"{told} (--limit; what is no whole passage of {PASSAGE})")
+        message = f"the last {left:,} of {len(units):,} {model.tokenizer.name} were not heard"
+        notes.append(f"{message} (--limit; what is no whole passage of {PASSAGE})")
     source = {"text": str(path), "units": model.tokenizer.name, "passages": count}
-    return kept.heard(listening.names(), True, source, notes)
+    return keeper.build(recorder.names(), True, source, notes)
 
 
 @torch.inference_mode()
 def record_captions(
     predictor: Predictor, folder: str | Path, split: str = "test", limit: int = 20_000, cache: str | Path | None = None
 ) -> Activations:
-    """Have a captioner hear the captions of a data set, each about its image, under teacher forcing.
+    """Run a captioner over the captions of a data set, each about its image, under teacher forcing.
 
     Args:
         predictor: the captioner.
@@ -233,21 +235,21 @@ def record_captions(
     if not isinstance(recurrence, Recurrence):
         name = type(captioner.decoder).__name__
         raise UserError(f"{predictor.name}: {name} has no recurrence of its own to look into")
-    kept, groups, ids = _Keeper(), dict[Id, int](), list[int]()
+    keeper, groups, ids = _Keeper(), dict[Id, int](), list[int]()
     tokenize, unit = predictor.tokenizer.tokenize, predictor.tokenizer.unit
     space = " " if predictor.tokenizer is WORDS else ""
-    listening = RecordingRecurrence(recurrence)
+    recorder = RecordingRecurrence(recurrence)
     with encoded(predictor, folder, split, cache, captions=None) as shown:
         for items in shown.batches(_BATCH, "captions"):
             batch = collate(items).to(predictor.device)
-            told = [(example, tokenize(caption)) for example in batch.examples for caption in example.captions]
-            if told and kept.count < limit:
-                step = _record_caption(captioner, batch, listening)
-                for row, (example, words) in enumerate(told):
+            tokenized = [(example, tokenize(caption)) for example in batch.examples for caption in example.captions]
+            if tokenized and keeper.count < limit:
+                step = _record_caption(captioner, batch, recorder)
+                for row, (example, words) in enumerate(tokenized):
                     if words:
                         group = groups.setdefault(example.image_id, len(groups))
                         units = [words[0], *(f"{space}{word}" for word in words[1:])]
-                        kept.keep(Passage(example.id, group, units), step, row, 1)
+                        keeper.keep(Passage(example.id, group, units), step, row, 1)
                         ids += captioner.vocabulary.encode(words)
     if len(groups) < FEWEST:
         raise UserError(
@@ -257,27 +259,27 @@ def record_captions(
     notes = _strange(ids, unit)
     if len(groups) < len(shown.image_index):
         notes.append(f"the captions of {len(groups):,} of {len(shown.image_index):,} images were heard (--limit)")
-    source = {"data": str(folder), "split": split, "units": unit, "captions": len(kept.passages)}
-    return kept.heard(listening.names(), False, source, notes)
+    source = {"data": str(folder), "split": split, "units": unit, "captions": len(keeper.passages)}
+    return keeper.build(recorder.names(), False, source, notes)
 
 
-def _record_caption(captioner: Captioner, batch: Batch, listening: RecordingRecurrence) -> Step:
+def _record_caption(captioner: Captioner, batch: Batch, recorder: RecordingRecurrence) -> Step:
     """The steps [M, T, ...] of captions [M, 1 + T] about images: each word of theirs heard but for the last, `<eos>`.
     Word by word, where decoders would rather scan: only so each step is there to be listened to."""
     decoder = captioner.decoder
     memory = index_rows(decoder.prepare(captioner.encode_images(batch)), batch.image_index)
     state = decoder.init_state(memory)
-    inner, decoder.recurrence = decoder.recurrence, listening
+    inner, decoder.recurrence = decoder.recurrence, recorder
     try:
         for word in batch.tokens[:, :-1].to(captioner.device).split(1, 1):
             _, state = decoder.step(word, state, memory)
     finally:
         decoder.recurrence = inner
-    return listening.taken()
+    return recorder.taken()
 
 
 def _strange(ids: Sequence[int], units: str) -> list[str]:
     """A note where there are units that training never showed."""
     strange = sum(id == UNK for id in ids)
-    told = f"{strange:,} of {len(ids):,} {units} were never shown in training, and are one and the same to the model"
-    return [told] if strange else []
+    message = f"{strange:,} of {len(ids):,} {units} were never shown in training, and are one and the same to the model"
+    return [message] if strange else []

@@ -42,7 +42,7 @@ class ObjectMention:
         caption: what was said.
         words: those that name the object.
         object: what they name.
-        there: whether it is in the image.
+        present: whether it is in the image.
         image: the natural log probability of the words, given the image and the words before.
         blank: the same, given a blank image.
         rank: of the words given the blank image, 1 for the likeliest; of several words that of the least expected.
@@ -55,7 +55,7 @@ class ObjectMention:
     caption: str
     words: str
     object: str
-    there: bool
+    present: bool
     image: float
     blank: float
     rank: int
@@ -96,12 +96,12 @@ def attribution(
     if not isinstance(predictor.task, Captioner):
         raise UserError(f"{predictor.name}: {predictor.task.summary}; attribution is about captions")
     with encoded(predictor, folder, split, cache) as shown:
-        known = {id: example for id, example in shown.examples.items() if example.objects is not None}
-        if not known:
+        annotated = {id: example for id, example in shown.examples.items() if example.objects is not None}
+        if not annotated:
             raise UserError(f"{folder}/{split}.jsonl: no example says what is in its image ('objects')")
-        named = [each for each in _named(predictor, shown, find, batch_size) if each.id in known]
+        named = [each for each in _named(predictor, shown, find, batch_size) if each.id in annotated]
     means = MeansByImage([each.image_id for each in named], resamples, seed)
-    wrong, right = (np.array([each.there == there for each in named], bool) for there in (False, True))
+    wrong, right = (np.array([each.present == present for each in named], bool) for present in (False, True))
     share = means.of({"hallucinated": wrong})
     figures = _figures(named)
     return Finding(
@@ -110,16 +110,16 @@ def attribution(
             "checkpoint": predictor.name,
             "data": str(folder),
             "split": split,
-            "images": len(known),
+            "images": len(annotated),
             "named": len(named),
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
             "decoding": predictor.task.generation.describe(),
         },
         baselines={"named rightly": means.of(figures, members=right)},
-        cases=_cases([each for each in named if not each.there]),
+        cases=_cases([each for each in named if not each.present]),
         details={"objects": _by_object(named)},
         not_computed=_not_computed(named, figures),
-        notes=_notes(shown.examples, known),
+        notes=_notes(shown.examples, annotated),
     )
 
 
@@ -132,10 +132,10 @@ def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: 
         batch, blank = (
             collate(each).to(predictor.device) for each in (items, list(map(constant_image(split.blank), items)))
         )
-        said = captioner.predict(batch)
-        tokens = predicted_tokens(captioner.vocabulary, said).to(predictor.device)
-        seen, unseen = (_Reading.of(captioner, each.regions, tokens) for each in (batch, blank))
-        for row, (example, caption) in enumerate(zip(batch.examples, said, strict=True)):
+        captions = captioner.predict(batch)
+        tokens = predicted_tokens(captioner.vocabulary, captions).to(predictor.device)
+        with_image, without_image = (_Reading.of(captioner, each.regions, tokens) for each in (batch, blank))
+        for row, (example, caption) in enumerate(zip(batch.examples, captions, strict=True)):
             for span in find(caption.tokens):
                 place = (row, slice(span.start, span.stop))
                 yield ObjectMention(
@@ -144,11 +144,11 @@ def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: 
                     caption=caption.text,
                     words=" ".join(caption.tokens[place[1]]),
                     object=span.object,
-                    there=span.object in (example.objects or ()),
-                    image=float(seen.log_probs[place].sum()),
-                    blank=float(unseen.log_probs[place].sum()),
-                    rank=int(unseen.ranks[place].max()),
-                    spread=None if seen.spread is None else float(seen.spread[place].mean()),
+                    present=span.object in (example.objects or ()),
+                    image=float(with_image.log_probs[place].sum()),
+                    blank=float(without_image.log_probs[place].sum()),
+                    rank=int(without_image.ranks[place].max()),
+                    spread=None if with_image.spread is None else float(with_image.spread[place].mean()),
                 )
 
 
@@ -216,23 +216,23 @@ def _by_object(named: Sequence[ObjectMention]) -> dict[str, dict[str, int]]:
     for each in sorted(named, key=lambda each: each.object):
         row = found.setdefault(each.object, {"named": 0, "hallucinated": 0, "by_language": 0})
         row["named"] += 1
-        row["hallucinated"] += not each.there
-        row["by_language"] += not each.there and each.image <= each.blank
+        row["hallucinated"] += not each.present
+        row["by_language"] += not each.present and each.image <= each.blank
     return found
 
 
 def _not_computed(named: Sequence[ObjectMention], figures: Mapping[str, Floats]) -> dict[str, str]:
     if not named:
         return {"hallucinated": "no caption names an object of the table"}
-    if all(each.there for each in named):
+    if all(each.present for each in named):
         return dict.fromkeys(figures, "every object named is there")
     if "attention_entropy" not in figures:
         return {"attention_entropy": "the decoder does not attend, or there is one region to attend to"}
     return {}
 
 
-def _notes(examples: Mapping[Id, Example], known: Mapping[Id, Example]) -> list[str]:
-    left = len(examples) - len(known)
+def _notes(examples: Mapping[Id, Example], annotated: Mapping[Id, Example]) -> list[str]:
+    left = len(examples) - len(annotated)
     return [f"{left} of {len(examples)} images are left out: nothing says what is in them"] if left else []
 
 
@@ -268,8 +268,8 @@ def support(
     Raises:
         UserError: the file is no image, or the model answers questions.
     """
-    seen, unseen = (predictor.reread(each, words).log_probs for each in (image, _GREY))
+    with_image, without_image = (predictor.reread(each, words).log_probs for each in (image, _GREY))
     return [
-        Support(span.object, *(math.exp(each[span.start : span.stop].sum()) for each in (seen, unseen)))
+        Support(span.object, *(math.exp(each[span.start : span.stop].sum()) for each in (with_image, without_image)))
         for span in find(words)
     ]

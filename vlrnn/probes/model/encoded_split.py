@@ -62,10 +62,10 @@ class EncodedSplit:
         total: np.ndarray = sum(each)  # type: ignore[assignment]
         return torch.from_numpy(total / len(self.image_index)).to(self.blank.dtype)
 
-    def batches(self, size: int, told: str) -> Iterator[list[Item]]:
-        """The items, some at a time, under a progress bar that is called `told`."""
+    def batches(self, size: int, description: str) -> Iterator[list[Item]]:
+        """The items, some at a time, under a progress bar labelled `description`."""
         starts = range(0, len(self._items), size)  # type: ignore[arg-type]
-        for start in track(starts, told, unit="batches"):
+        for start in track(starts, description, unit="batches"):
             yield [self._items[place] for place in range(start, min(start + size, starts.stop))]
 
 
@@ -106,8 +106,8 @@ def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dic
         raise UserError(f"{data.root}/{split}.jsonl: holds no examples")
     if not isinstance(predictor.task, (Captioner, VQATask)):
         raise UserError(f"{predictor.name}: sees no images: it {predictor.task.summary}")
-    if data.asks != isinstance(predictor.task, VQATask):
-        holds, does = ("questions", "captions") if data.asks else ("captions", "answers questions")
+    if data.has_questions != isinstance(predictor.task, VQATask):
+        holds, does = ("questions", "captions") if data.has_questions else ("captions", "answers questions")
         raise UserError(f"{data.root}: holds {holds}, where {predictor.name} {does}")
     examples = {example.id: example for example in found}
     if len(examples) < len(found):
@@ -168,25 +168,25 @@ def predict_views(
         batch_size: images that are shown at a time.
 
     Returns:
-        the predictions as the split is, by id; and for each view the replies.
+        the unperturbed predictions, by id; and for each view its predictions.
     """
     task = predictor.task
-    said: dict[Id, Prediction] = {}
+    predictions: dict[Id, Prediction] = {}
     found = {name: ViewPredictions() for name in views}
     for items in split.batches(batch_size, "views"):
         batch = collate(items).to(predictor.device)
         plain = task.predict(batch)
-        said |= {each.id: each for each in plain}
+        predictions |= {each.id: each for each in plain}
         possible = task.distributions(batch, plain)
         words = possible.there.sum(1).tolist()
         for name, view in views.items():
-            seen = collate(list(map(view, items))).to(predictor.device)
-            apart = divergence(possible, task.distributions(seen, plain)).tolist()
-            for other, nats, count in zip(task.predict(seen), apart, words, strict=True):
+            viewed = collate(list(map(view, items))).to(predictor.device)
+            apart = divergence(possible, task.distributions(viewed, plain)).tolist()
+            for other, nats, count in zip(task.predict(viewed), apart, words, strict=True):
                 found[name].texts[other.id] = other.text
                 found[name].divergence[other.id] = nats
                 found[name].words[other.id] = count
-    return said, found
+    return predictions, found
 
 
 def divergence(ours: TokenDistributions, theirs: TokenDistributions) -> Tensor:

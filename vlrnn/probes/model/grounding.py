@@ -80,8 +80,8 @@ def grounding(
         rows = {str(run): _predictions(run, split, examples) for run in baselines}
         views = _views(shown, predictor.tokenizer, seed)
         draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
-        said, found = predict_views(predictor, shown, draws, batch_size)
-    texts = {id: said[id].text for id in examples}
+        predictions, found = predict_views(predictor, shown, draws, batch_size)
+    texts = {id: predictions[id].text for id in examples}
     full = score(texts)
     effects = {
         name: _effect(texts, [found[f"{name} {number}"] for number in range(len(drawn))], score)
@@ -94,7 +94,8 @@ def grounding(
     if full and not rows:
         not_computed["blind"] = "needs runs of the same recipe without the image, or the question (--baseline)"
     return Finding(
-        scores={FULL: means.of(full)} | {name: _told(effect, full, words, means) for name, effect in effects.items()},
+        scores={FULL: means.of(full)}
+        | {name: _view_scores(effect, full, words, means) for name, effect in effects.items()},
         settings={
             "checkpoint": predictor.name,
             "data": str(folder),
@@ -104,7 +105,7 @@ def grounding(
             "draws": {name: len(drawn) for name, drawn in views.items()},
             "kl": "KL(full || view), nats a word",
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
-            "decoding": next(iter(said.values())).settings,
+            "decoding": next(iter(predictions.values())).settings,
         },
         baselines={row: {FULL: means.of(score(each))} for row, each in ladder.items()},
         cases=_unneeded(examples, texts, full, effects[OTHER]),
@@ -151,7 +152,7 @@ def _effect(texts: Mapping[Id, str], draws: Sequence[ViewPredictions], score: Sc
     return Effect(means, np.mean(changed, 0), np.mean(divergence, 0))
 
 
-def _told(
+def _view_scores(
     effect: Effect, full: dict[str, Floats], words: Floats, means: MeansByImage
 ) -> dict[str, dict[str, float | int]]:
     """The scores of a view."""
@@ -167,21 +168,21 @@ def _by_type(
     """Question type -> view -> drop: which questions need what."""
     types = [example.question_type for example in examples.values()]
     drops = {view: full[name] - values for view, effect in effects.items() for name, values in effect.score.items()}
-    known = sorted({each for each in types if each is not None}) if drops else []
-    return {each: means.of(drops, members=np.array([float(each == other) for other in types])) for each in known}
+    named = sorted({each for each in types if each is not None}) if drops else []
+    return {each: means.of(drops, members=np.array([float(each == other) for other in types])) for each in named}
 
 
 def _predictions(run: str | Path, split: str, examples: Mapping[Id, Example]) -> dict[Id, str]:
-    """What a baseline said of the examples."""
+    """A baseline's predictions for the examples."""
     path = predictions_file(run, split)
-    said = {each.id: each.text for each in RecordFile(path, Prediction)}
-    lacking, unknown = len(examples.keys() - said.keys()), len(said.keys() - examples.keys())
+    texts = {each.id: each.text for each in RecordFile(path, Prediction)}
+    lacking, unknown = len(examples.keys() - texts.keys()), len(texts.keys() - examples.keys())
     if lacking or unknown:
         raise UserError(
             f"{path}: is not about the same examples: {lacking} are missing, {unknown} unknown; run vlrnn test on this "
             "split with that model"
         )
-    return said
+    return texts
 
 
 def _guesses(folder: Path, examples: Mapping[Id, Example]) -> dict[str, dict[Id, str]]:
@@ -189,7 +190,7 @@ def _guesses(folder: Path, examples: Mapping[Id, Example]) -> dict[str, dict[Id,
     data = VisionLanguageData(str(folder))
     if "train" not in data.splits:
         return {}
-    if not data.asks:
+    if not data.has_questions:
         captions = Counter(caption for each in open_split(folder, "train") for caption in each.captions)
         return {"prior": dict.fromkeys(examples, _commonest(captions))} if captions else {}
     prior = data.prior
@@ -211,9 +212,9 @@ def _unneeded(
         listed = list(examples.values())
         for place in same[np.lexsort((other.divergence[same], -score[same]))][:TELLING]:
             example, kl = listed[place], round(float(other.divergence[place]), 4)
-            asked = {"question": example.question} if example.question is not None else {}
-            told = {"said of any image": texts[example.id], name: round(float(score[place]), 2), "kl": kl}
-            found.append({"id": example.id, **asked, **told})
+            question = {"question": example.question} if example.question is not None else {}
+            figures = {"said of any image": texts[example.id], name: round(float(score[place]), 2), "kl": kl}
+            found.append({"id": example.id, **question, **figures})
     return found
 
 

@@ -30,7 +30,7 @@ _LISTED = 5  # of the best units for a property
 
 
 def hidden_units(
-    heard: Activations,
+    recorded: Activations,
     properties: Mapping[str, Property],
     *,
     units: Sequence[str] = (),
@@ -44,11 +44,11 @@ def hidden_units(
     below it, their negative detects. A property that is a number holds where it is above its median in that half.
 
     Args:
-        heard: what was heard, and what the model did.
+        recorded: the inputs and the activations of the model.
         properties: by their names.
-        units: those that pages and pictures show, by their names; `12` is number 12 of what the last layer says. None:
+        units: those that pages and pictures show, by their names; `12` is number 12 of the last layer's output. None:
             the best.
-        settings: what else results tell of how they came about.
+        settings: further settings of the result.
         resamples, seed: of the bootstrap over passages, or images; of what else is drawn.
 
     Returns:
@@ -60,41 +60,41 @@ def hidden_units(
     Raises:
         UserError: there is no such unit.
     """
-    shown = [_numbered(name, heard.names) for name in units]
-    choose, held = split_passages(heard, seed)
-    asked, not_computed = label_properties(heard, properties, choose, held)
+    shown = [_numbered(name, recorded.names) for name in units]
+    choose, held = split_passages(recorded, seed)
+    labels, not_computed = label_properties(recorded, properties, choose, held)
     found = detect(
-        choose.part, held.part, {name: each.flags for name, each in asked.items()}, resamples=resamples, seed=seed
+        choose.part, held.part, {name: each.flags for name, each in labels.items()}, resamples=resamples, seed=seed
     )
     order = sorted(found, key=lambda name: -found[name].held_out["value"])
     rows = _rows(found, order, shown)
     scores: dict[str, Any] = {name: {"held_out": each.held_out, "chosen": each.chosen} for name, each in found.items()}
-    gates = _gates(heard, resamples, seed)
+    gates = _gates(recorded, resamples, seed)
     return Finding(
         scores=scores | ({"gates": gates} if gates else {}),
         settings={
             **(settings or {}),
-            **heard.source,
-            "hidden_units": len(heard.names),
+            **recorded.source,
+            "hidden_units": len(recorded.names),
             "chosen_on": len(choose.places),
             "held_out": len(held.places),
             "other_passages": ROLLS,
             "saturated": {"open": OPEN, "closed": CLOSED},
             "bootstrap": {
-                "over": "passages" if heard.running else "images",
+                "over": "passages" if recorded.running else "images",
                 "resamples": resamples,
                 "seed": seed,
                 "level": 0.95,
             },
         },
         baselines=_baselines(found),
-        cases=[_case(heard, held, name, found[name].units[0]) for name in order[:TELLING]],
+        cases=[_case(recorded, held, name, found[name].units[0]) for name in order[:TELLING]],
         details={
-            "detectors": {name: _detector(heard, held, found[name], asked[name]) for name in order},
-            "heat": _heat(heard, held, rows, found, asked),
+            "detectors": {name: _detector(recorded, held, found[name], labels[name]) for name in order},
+            "heat": _heat(recorded, held, rows, found, labels),
         },
         not_computed=not_computed,
-        notes=_notes(heard, found, asked),
+        notes=_notes(recorded, found, labels),
     )
 
 
@@ -108,8 +108,8 @@ def _numbered(name: str, names: Sequence[str]) -> int:
     if full not in names:
         kinds = dict.fromkeys(each.partition(".")[0] for each in names)
         width = len(names) // len(kinds)
-        told = ", ".join(f"{kind}.0 to {kind}.{width - 1}" for kind in kinds)
-        raise UserError(f"--units {name}: there is no such hidden unit; there are {told}")
+        available = ", ".join(f"{kind}.0 to {kind}.{width - 1}" for kind in kinds)
+        raise UserError(f"--units {name}: there is no such hidden unit; there are {available}")
     return names.index(full)
 
 
@@ -147,48 +147,50 @@ def _baselines(found: Mapping[str, Detection]) -> dict[str, Any]:
     return {"chance": chance, "other passages": {name: each.rolled for name, each in found.items() if each.rolled}}
 
 
-def _gates(heard: Activations, resamples: int, seed: int) -> dict[str, Any]:
+def _gates(recorded: Activations, resamples: int, seed: int) -> dict[str, Any]:
     """Layer and gate -> the shares of its numbers that are open and closed."""
-    count = max(each.group for each in heard.passages) + 1
-    of = np.array([each.group for each in heard.passages])
-    places = np.bincount(of, [len(each.units) for each in heard.passages], count)
+    count = max(each.group for each in recorded.passages) + 1
+    of = np.array([each.group for each in recorded.passages])
+    places = np.bincount(of, [len(each.units) for each in recorded.passages], count)
     parts = {
-        (key, told): Ratio(np.bincount(of, shares[:, side], count), places)
-        for key, shares in heard.gates.items()
-        for side, told in enumerate(("open", "closed"))
+        (key, state): Ratio(np.bincount(of, shares[:, side], count), places)
+        for key, shares in recorded.gates.items()
+        for side, state in enumerate(("open", "closed"))
     }
     found: dict[str, Any] = {}
-    for ((layer, gate), told), score in ratios(parts, Resampler(count, resamples, seed)).items():
-        found.setdefault(f"layer {layer}, {gate}", {})[told] = score
+    for ((layer, gate), state), score in ratios(parts, Resampler(count, resamples, seed)).items():
+        found.setdefault(f"layer {layer}, {gate}", {})[state] = score
     return found
 
 
-def _detector(heard: Activations, held: PassageSplit, detection: Detection, asked: PropertyLabels) -> dict[str, Any]:
-    """What is told of a property beside its scores."""
+def _detector(
+    recorded: Activations, held: PassageSplit, detection: Detection, labels: PropertyLabels
+) -> dict[str, Any]:
+    """The details of a property, beside its scores."""
     best = detection.units[0]
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "held_out": detection.held_out,
         "other_passages": detection.rolled.get("chosen"),
-        "share": float(asked.flags[1].mean()),
+        "share": float(labels.flags[1].mean()),
         "units": [
-            {"unit": heard.names[each.number], "sign": each.sign, "chosen": each.chosen, "held_out": each.held_out}
+            {"unit": recorded.names[each.number], "sign": each.sign, "chosen": each.chosen, "held_out": each.held_out}
             for each in detection.units[:_LISTED]
         ],
     }
-    if asked.threshold is not None:
+    if labels.threshold is not None:
         activations = held.part.activations[:, best.number].astype(np.float64)
-        told["above"] = asked.threshold
-        told["rank_correlation"] = spearman(activations, asked.values[1].astype(np.float64))
-    return told
+        summary["above"] = labels.threshold
+        summary["rank_correlation"] = spearman(activations, labels.values[1].astype(np.float64))
+    return summary
 
 
-def _case(heard: Activations, held: PassageSplit, name: str, unit: Unit) -> dict[str, Any]:
+def _case(recorded: Activations, held: PassageSplit, name: str, unit: Unit) -> dict[str, Any]:
     """Where the best unit for a property is most, and least, of its mind in the half that is held out."""
     activations = unit.sign * held.part.activations[:, unit.number]
     high, low = int(activations.argmax()), int(activations.argmin())
     return {
         "id": held.passage(high).id,
-        "unit": heard.names[unit.number],
+        "unit": recorded.names[unit.number],
         "detects": name if unit.sign > 0 else f"not {name}",
         "held_out": round(unit.held_out, 4),
         "surest": held.until(high),
@@ -197,11 +199,11 @@ def _case(heard: Activations, held: PassageSplit, name: str, unit: Unit) -> dict
 
 
 def _heat(
-    heard: Activations,
+    recorded: Activations,
     held: PassageSplit,
     rows: Sequence[tuple[int, str]],
     found: Mapping[str, Detection],
-    asked: Mapping[str, PropertyLabels],
+    labels: Mapping[str, PropertyLabels],
 ) -> dict[str, Any]:
     """The first passages that are held out, one of an image, and what units did over them: their `levels`, a letter
     of `LEVELS` for each place, and where the property `holds` that they are shown with."""
@@ -210,7 +212,7 @@ def _heat(
     starts = held.part.starts.tolist()
     spans = [slice(starts[number], starts[number] + len(held.passages[number].units)) for number in shown]
     places = np.concatenate([np.arange(span.start, span.stop) for span in spans])
-    told = []
+    rendered = []
     for number, name in rows:
         unit = _of(found[name], number) if name else None
         values = held.part.activations[:, number]
@@ -218,10 +220,10 @@ def _heat(
         scale = float(np.quantile(np.abs(values[places] - median), 0.99)) or 1.0
         shares = np.clip((values - median) / scale, -1, 1).tolist()
         levels = "".join(LEVELS[round(10 * share) + 10] for share in shares)
-        holds = "".join(map(str, asked[name].flags[1].astype(int).tolist())) if name else ""
-        told.append(
+        holds = "".join(map(str, labels[name].flags[1].astype(int).tolist())) if name else ""
+        rendered.append(
             {
-                "unit": heard.names[number],
+                "unit": recorded.names[number],
                 "property": name,
                 "sign": unit.sign if unit else 0,
                 "held_out": unit.held_out if unit else None,
@@ -232,7 +234,7 @@ def _heat(
             }
         )
     passages = [{"id": each.id, "units": _compact(each.units)} for each in (held.passages[number] for number in shown)]
-    return {"passages": passages, "rows": told, "running": heard.running}
+    return {"passages": passages, "rows": rendered, "running": recorded.running}
 
 
 def _compact(units: Sequence[str]) -> str | list[str]:
@@ -240,12 +242,12 @@ def _compact(units: Sequence[str]) -> str | list[str]:
     return "".join(units) if all(len(unit) == 1 for unit in units) else list(units)
 
 
-def _notes(heard: Activations, found: Mapping[str, Detection], asked: Mapping[str, PropertyLabels]) -> list[str]:
-    notes = list(heard.notes)
-    if not heard.gates:
+def _notes(recorded: Activations, found: Mapping[str, Detection], labels: Mapping[str, PropertyLabels]) -> list[str]:
+    notes = list(recorded.notes)
+    if not recorded.gates:
         notes.append("this recurrence has no gates: there are none to count")
-    if numbers := [f"{name} above {each.threshold:g}" for name, each in asked.items() if each.threshold is not None]:
+    if numbers := [f"{name} above {each.threshold:g}" for name, each in labels.items() if each.threshold is not None]:
         notes.append(f"what is a number holds above its median where units are chosen: {', '.join(numbers)}")
-    if alike := [name for name, each in found.items() if not each.rolled]:
-        notes.append(f"no row of other passages, where it is the same at each place: {', '.join(alike)}")
+    if constant := [name for name, each in found.items() if not each.rolled]:
+        notes.append(f"no row of other passages, where it is the same at each place: {', '.join(constant)}")
     return notes

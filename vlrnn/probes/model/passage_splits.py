@@ -17,7 +17,7 @@ _EXCERPT = 30  # characters
 
 
 class PassageSplit(NamedTuple):
-    """One half of what was heard: its `passages`, the places [N] that they have in the whole, end to end, the
+    """One half of the recorded passages: its `passages`, the places [N] that they have in the whole, end to end, the
     `part` that units are measured on, and whether one passage runs on into the next."""
 
     passages: list[Passage]
@@ -30,11 +30,11 @@ class PassageSplit(NamedTuple):
         return self.passages[self._number(place)]
 
     def until(self, place: int) -> str:
-        """The last that was heard when a place was."""
+        """The excerpt that ends at a place."""
         number = self._number(place)
         before = self.passages[number - 1].units if number and self.running else ()
-        heard = place - int(self.part.starts[number]) + 1
-        text = "".join([*before, *self.passages[number].units[:heard]])
+        count = place - int(self.part.starts[number]) + 1
+        text = "".join([*before, *self.passages[number].units[:count]])
         return text[-_EXCERPT:].strip(" ").replace("\n", "↵")
 
     def _number(self, place: int) -> int:
@@ -51,51 +51,53 @@ class PropertyLabels:
     threshold: float | None
 
 
-def split_passages(heard: Activations, seed: int) -> tuple[PassageSplit, PassageSplit]:
+def split_passages(recorded: Activations, seed: int) -> tuple[PassageSplit, PassageSplit]:
     """The first half of a text's passages and the second; or two halves of the images, drawn."""
-    groups = np.unique([each.group for each in heard.passages])
-    if not heard.running:
+    groups = np.unique([each.group for each in recorded.passages])
+    if not recorded.running:
         groups = np.random.default_rng(seed).permutation(groups)
     middle = len(groups) // 2
-    return _split(heard, groups[:middle].tolist()), _split(heard, groups[middle:].tolist())
+    return _split(recorded, groups[:middle].tolist()), _split(recorded, groups[middle:].tolist())
 
 
-def _split(heard: Activations, groups: Sequence[int]) -> PassageSplit:
+def _split(recorded: Activations, groups: Sequence[int]) -> PassageSplit:
     order = {group: place for place, group in enumerate(groups)}
-    mine = [number for number, each in enumerate(heard.passages) if each.group in order]
-    mine.sort(key=lambda number: order[heard.passages[number].group])
-    lengths = np.array([len(each.units) for each in heard.passages])
+    mine = [number for number, each in enumerate(recorded.passages) if each.group in order]
+    mine.sort(key=lambda number: order[recorded.passages[number].group])
+    lengths = np.array([len(each.units) for each in recorded.passages])
     starts = np.cumsum(lengths) - lengths
     places = np.concatenate([np.arange(starts[number], starts[number] + lengths[number]) for number in mine])
-    passages = [heard.passages[number] for number in mine]
-    part = ActivationSet(heard.activations[places], lengths[mine], np.array([order[each.group] for each in passages]))
-    return PassageSplit(passages, places, part, heard.running)
+    passages = [recorded.passages[number] for number in mine]
+    part = ActivationSet(
+        recorded.activations[places], lengths[mine], np.array([order[each.group] for each in passages])
+    )
+    return PassageSplit(passages, places, part, recorded.running)
 
 
 def label_properties(
-    heard: Activations, properties: Mapping[str, Property], choose: PassageSplit, held: PassageSplit
+    recorded: Activations, properties: Mapping[str, Property], choose: PassageSplit, held: PassageSplit
 ) -> tuple[dict[str, PropertyLabels], dict[str, str]]:
     """The properties that can be detected; of the others the reason."""
-    asked, not_computed = {}, {}
+    labels, not_computed = {}, {}
     for name, held_by in properties.items():
-        values = np.concatenate([at_units(held_by, each) for each in heard.pieces])
+        values = np.concatenate([at_units(held_by, each) for each in recorded.pieces])
         first, second = values[choose.places], values[held.places]
         threshold = None if values.dtype == bool else float(np.median(first))
         flags = (first, second) if threshold is None else (first > threshold, second > threshold)
         if reason := _undetectable(*flags):
             not_computed[name] = reason
         else:
-            asked[name] = PropertyLabels((first, second), flags, threshold)
-    return asked, not_computed
+            labels[name] = PropertyLabels((first, second), flags, threshold)
+    return labels, not_computed
 
 
 def _undetectable(choose: Flags, held: Flags) -> str:
-    """Why nothing can be told of a property; "" where it can."""
-    for told, flags in (
+    """Why a property cannot be detected; "" where it can."""
+    for part_name, flags in (
         ("what was heard", np.concatenate([choose, held])),
         ("the half that units are chosen on", choose),
         ("the half that is held out", held),
     ):
         if flags.all() or not flags.any():
-            return f"holds {'everywhere' if flags.all() else 'nowhere'} in {told}"
+            return f"holds {'everywhere' if flags.all() else 'nowhere'} in {part_name}"
     return ""

@@ -24,16 +24,16 @@ Pair = tuple[str, str]
 """The file of an image, and what is asked about it: a question, or an object."""
 
 
-def answer(predictor: Predictor, asked: Iterable[Pair], folder: str | Path) -> dict[Pair, str]:
+def answer(predictor: Predictor, pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, str]:
     """Ask a head of VQA questions about images in a folder; each image is encoded once.
 
     Raises:
         UserError: the model captions, or an image cannot be read.
     """
     return {
-        (image, question): said.text
-        for image, questions in _by_image(asked)
-        for question, said in zip(questions, predictor.answers(Path(folder) / image, questions), strict=True)
+        (image, question): prediction.text
+        for image, questions in _by_image(pairs)
+        for question, prediction in zip(questions, predictor.answers(Path(folder) / image, questions), strict=True)
     }
 
 
@@ -48,23 +48,23 @@ def caption(predictor: Predictor, images: Iterable[str], folder: str | Path) -> 
     }
 
 
-def likely(predictor: Predictor, asked: Iterable[Pair], folder: str | Path) -> dict[Pair, bool | None]:
+def likely(predictor: Predictor, pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, bool | None]:
     """Whether a captioner finds an object likely in an image of a folder: at one place of its caption or other it would
     name it sooner than chance would, which draws one of all the objects that are asked about. None where a word of the
-    name is not known to it.
+    name is not in its vocabulary.
 
     Raises:
         UserError: the model answers questions, or an image cannot be read.
     """
-    asked = list(asked)
-    chance = -math.log(max(2, len({name for _, name in asked})))
+    pairs = list(pairs)
+    chance = -math.log(max(2, len({name for _, name in pairs})))
     found: dict[Pair, bool | None] = {}
-    for image, names in _by_image(asked):
+    for image, names in _by_image(pairs):
         ids = {name: _captioner(predictor).vocabulary.encode_text(name) for name in names}
-        known = {name: each for name, each in ids.items() if each and UNK not in each}
-        best = _best(predictor, Path(folder) / image, list(known.values()))
+        encodable = {name: each for name, each in ids.items() if each and UNK not in each}
+        best = _best(predictor, Path(folder) / image, list(encodable.values()))
         found |= {(image, name): None for name in names} | {
-            (image, name): each > chance for name, each in zip(known, best, strict=True)
+            (image, name): each > chance for name, each in zip(encodable, best, strict=True)
         }
     return found
 
@@ -79,7 +79,7 @@ def _best(predictor: Predictor, path: Path, names: Sequence[Sequence[int]]) -> l
     places = range(len(caption) + 1)
     rows = [torch.tensor([*caption[:place], *name]) for name in names for place in places]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD).to(predictor.device)
-    memory = captioner.decoder.prepare(_see(predictor, path))
+    memory = captioner.decoder.prepare(_encode(predictor, path))
     log_probs = score_sequences(captioner.decoder, memory, tokens, tokens.new_zeros(len(tokens)))
     by_name = log_probs.unflatten(0, (len(names), len(places))).cpu()
     return [
@@ -89,7 +89,7 @@ def _best(predictor: Predictor, path: Path, names: Sequence[Sequence[int]]) -> l
 
 
 @torch.inference_mode()
-def _see(predictor: Predictor, path: Path) -> Context:
+def _encode(predictor: Predictor, path: Path) -> Context:
     encoder = predictor.task.encoder
     if isinstance(encoder, PrecomputedRegions):
         return predictor.context(path)
@@ -104,10 +104,10 @@ def _captioner(predictor: Predictor) -> Captioner:
     return predictor.task
 
 
-def _by_image(asked: Iterable[Pair]) -> Iterator[tuple[str, list[str]]]:
+def _by_image(pairs: Iterable[Pair]) -> Iterator[tuple[str, list[str]]]:
     """Each image with what is asked about it, each once, under a progress bar."""
     grouped: dict[str, dict[str, None]] = {}
-    for image, text in asked:
+    for image, text in pairs:
         grouped.setdefault(image, {})[text] = None
     if not grouped:
         raise UserError("there is nothing to ask")
