@@ -23,7 +23,7 @@ LIMITS = {
     "lines of vlrnn": 33_486,  # shall be this at most, but for what moves in
     "lines of vlrnn, data_prep and demo": 34_492,
     "names with a forbidden word": 346,  # shall be 0
-    "metaphors in docstrings": 535,  # shall be 40
+    "metaphors in docstrings": 522,  # shall be 40
     "metaphors in docstrings of networks and training": 173,  # shall be 0
     "public class names used twice": 0,  # shall be 0
 }

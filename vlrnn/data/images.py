@@ -1,7 +1,7 @@
 """Safe decoding of images from strangers: any file, or file within a tar file, becomes 8-bit RGB or a `UserError` that
 names it. How the pixels become what they are stands in vlrnn.inference.onnx_captioner, which other programs have, too.
 
-Knows nothing of tensors or models; the encoder owns resizing and normalising.
+Independent of tensors and models; the encoder owns resizing and normalising.
 """
 
 import io

@@ -1,7 +1,7 @@
 """The data set seen otherwise: images that are blank or somebody else's, questions that are cut short or shuffled.
 
 A view is a function from an item, an image with what is asked about it, to an item. Everything else of the item stays,
-so that a model's answers to it are scored, and compared, as those to the item itself. Knows no model.
+so that a model's answers to it are scored, and compared, as those to the item itself. Independent of models.
 """
 
 import random

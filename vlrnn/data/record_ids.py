@@ -1,5 +1,5 @@
 """Ids of a data set: each names one example of its split, and one image. `1` and `"1"` are one id: files of results
-hold either. Knows no records."""
+hold either. Independent of records."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple

@@ -2,7 +2,7 @@
 
 A prepared data set is a folder with `dataset.json` and `train.jsonl`, `val.jsonl`, `test.jsonl` where they exist; a
 line is one `Example`. A model's output is `predictions.jsonl`; a line is one `Prediction`, and where it attends, a line
-of `attention.jsonl` is one `AttentionMaps`. Knows nothing of tensors or models.
+of `attention.jsonl` is one `AttentionMaps`. Independent of tensors and models.
 """
 
 import json

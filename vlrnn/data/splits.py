@@ -1,6 +1,6 @@
 """Splits drawn by chance: always by image, never by caption or question, and the same for the same seed.
 
-Knows no data set's own format.
+Independent of formats of data sets.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 """How far answers agree: of two models, over paraphrases, over pairs of questions; and how far they would by chance.
-Knows no files.
+Independent of files.
 
 Sources: Cohen 1960 for kappa; Shah, Chen, Rohrbach, Parikh, Cycle-consistency for robust visual question answering,
 CVPR 2019, section 3, for the consensus score; Goyal et al., Making the V in VQA matter, CVPR 2017, for the pairs.

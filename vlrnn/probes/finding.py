@@ -1,4 +1,4 @@
-"""What probes find, in one form: for a table, for a file, for a report. Knows no probe."""
+"""What probes find, in one form: for a table, for a file, for a report. Independent of probes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,5 @@
 """Which attributes and tasks are true of which image, and which a model said: tables of people's own, and what captions
-name. Knows no measure."""
+name. Independent of measures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

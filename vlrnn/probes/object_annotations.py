@@ -1,4 +1,4 @@
-"""Which objects are in which image, from whatever file says so. Knows no caption."""
+"""Which objects are in which image, from whatever file says so. Independent of captions."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What is said of synthetic scenes: a small grammar that makes captions and reads them back. Knows no pixels.
+"""Captions of synthetic scenes: a small grammar that makes captions and reads them back. Independent of pixels.
 
     caption  = [opening] object ("and" object place)* [ground]
     object   = article [size] colour shape

@@ -1,4 +1,4 @@
-"""From a scene to its picture: shapes, colours and grounds as pixels. Knows no words and no files."""
+"""From a scene to its picture: shapes, colours and grounds as pixels. Independent of words and files."""
 
 import math
 from random import Random

@@ -1,4 +1,4 @@
-"""Synthetic scenes: what stands where in a picture. Knows no pixels, no words and no files.
+"""Synthetic scenes: what stands where in a picture. Independent of pixels, words and files.
 
 Positions and radii are shares of the image's side, with x to the right and y downwards.
 """
