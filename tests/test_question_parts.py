@@ -131,24 +131,24 @@ def test_fusions_are_their_formulas() -> None:
     question, seen = torch.randn(Q), torch.randn(D)
     unit = seen / seen.norm()
     product = ProductFusion(8).build(Q, D)
-    expected = torch.tanh(product.from_question(question)) * torch.tanh(product.from_seen(unit))
+    expected = torch.tanh(product.from_question(question)) * torch.tanh(product.from_image(unit))
     assert torch.allclose(product(question, seen), expected, atol=1e-6)
     both = Concatenation(8).build(Q, D)
     assert torch.allclose(both(question, seen), F.relu(both.both(torch.cat([question, unit]))), atol=1e-6)
     added = SumFusion(8).build(Q, D)
     expected = torch.tanh(added.from_question(question)) + torch.tanh(
-        added.from_seen[1](F.layer_norm(seen, seen.shape))
+        added.from_image[1](F.layer_norm(seen, seen.shape))
     )
     assert torch.allclose(added(question, seen), expected, atol=1e-6)
     low = MLB(8, rank=10).build(Q, D)
     assert torch.allclose(low(question, seen), low.out(low.product(question, seen)), atol=1e-6)
     mutan = Mutan(8, hidden_size=5, rank=3).build(Q, D)
-    inner_q, inner_v = torch.tanh(mutan.from_question(question)), torch.tanh(mutan.from_seen(unit))
+    inner_q, inner_v = torch.tanh(mutan.from_question(question)), torch.tanh(mutan.from_image(unit))
     expected = torch.zeros(8)
     for r in range(3):
         rows = slice(8 * r, 8 * (r + 1))
         one = mutan.core_question.weight[rows] @ inner_q + mutan.core_question.bias[rows]
-        expected = expected + one * (mutan.core_seen.weight[rows] @ inner_v + mutan.core_seen.bias[rows])
+        expected = expected + one * (mutan.core_image.weight[rows] @ inner_v + mutan.core_image.bias[rows])
     assert torch.allclose(mutan(question, seen), expected, atol=1e-5)
 
 

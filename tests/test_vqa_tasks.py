@@ -185,7 +185,7 @@ def test_members_learn_apart_and_answer_together(tmp_path: Path) -> None:
     torch.testing.assert_close(together.total, sum(loss.total for loss in losses) / 3)
     for one in (many, *alone):
         one.eval()
-    probabilities = torch.stack([one.guess(batch())[0].logits.softmax(-1) for one in alone]).mean(0)
+    probabilities = torch.stack([one.answer_logits(batch())[0].logits.softmax(-1) for one in alone]).mean(0)
     for said, expected in zip(many.predict(batch()), probabilities, strict=True):
         assert said.score == pytest.approx(expected.max().item(), abs=1e-6)
         assert said.text == ANSWERS.answers[int(expected.argmax())]

@@ -21,28 +21,28 @@ def as_multiplied(values: Tensor) -> Tensor:
 
 
 class Attention(Configurable, nn.Module):
-    """The interface. B images, K queries for each (beams, or captions), N regions, D their width, Q the query's
-    width."""
+    """The interface. B images, K queries for each (beams, or captions), N regions of D numbers, queries of Q
+    numbers."""
 
-    def build(self, query_width: int, region_width: int) -> Self:
-        """Make the parameters; returns itself."""
+    def build(self, query_dim: int, region_dim: int) -> Self:
+        """Make the parameters, for query_dim Q and region_dim D; returns itself."""
         raise NotImplementedError
 
     def prepare(self, regions: Tensor) -> Tensor:
-        """What does not depend on the query: regions [B, N, D] -> keys [B, N, A]."""
+        """The part that does not depend on the query: regions [B, N, D] -> keys [B, N, A]."""
         raise NotImplementedError
 
     def forward(self, query: Tensor, keys: Tensor, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Look.
+        """Attend.
 
         Args:
             query: [B, K, Q].
             keys: [B, N, A], from `prepare`.
             regions: [B, N, D].
-            mask: [B, N], true where a region is there.
+            mask: [B, N], true for regions, false for padding.
 
         Returns:
-            what is seen [B, K, D], and the weights of the regions [B, K, N], which sum to one.
+            the attended features [B, K, D], and the weights of the regions [B, K, N], which sum to one.
         """
         raise NotImplementedError
 
@@ -60,9 +60,9 @@ class SoftAttention(Attention):
             raise UserError(f"attention_dim must be at least 1, not {attention_dim}")
         self.attention_dim = attention_dim
 
-    def build(self, query_width: int, region_width: int) -> Self:
-        self.from_region = nn.Linear(region_width, self.attention_dim)
-        self.from_query = nn.Linear(query_width, self.attention_dim, bias=False)
+    def build(self, query_dim: int, region_dim: int) -> Self:
+        self.from_region = nn.Linear(region_dim, self.attention_dim)
+        self.from_query = nn.Linear(query_dim, self.attention_dim, bias=False)
         self.score = nn.Linear(self.attention_dim, 1, bias=False)  # a bias would be lost in the softmax
         return self
 
@@ -74,15 +74,15 @@ class SoftAttention(Attention):
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             scores = self.score(torch.tanh(keys[:, None] + query[:, :, None])).squeeze(-1)  # of [B, K, N, A]
         else:
-            scores = self._looked(query, keys)
+            scores = self._scores(query, keys)
         weights = scores.masked_fill(~mask[:, None], float("-inf")).softmax(-1)
         return weights @ regions, weights
 
-    def _looked(self, query: Tensor, keys: Tensor) -> Tensor:
-        """The scores [B, K, N], but for a number that is the same for all regions, where nothing is learnt.
+    def _scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """The scores [B, K, N] up to a constant over regions, without gradients.
 
-        tanh z = 2 sigmoid(2 z) - 1 is several times as quick, in place, and the 1 is lost in the softmax. On a CPU most
-        of the time would go into new memory for [B, K, N, A]: a few images at a time use the same again.
+        tanh z = 2 sigmoid(2 z) - 1 is several times as fast, in place, and the 1 is lost in the softmax. On a CPU most
+        of the time would go into new memory for [B, K, N, A]: chunks of a few images reuse the same memory.
         """
         query, keys, weight = 2 * query, 2 * keys, 2 * self.score.weight[0].to(keys.dtype)
         batch_size, rows, width = query.shape
@@ -111,11 +111,9 @@ class DotAttention(Attention):
             raise UserError(f"attention_dim must be at least 1, not {attention_dim}")
         self.attention_dim = attention_dim
 
-    def build(self, query_width: int, region_width: int) -> Self:
-        self.from_region = nn.Linear(
-            region_width, self.attention_dim, bias=False
-        )  # a bias would be lost in the softmax
-        self.from_query = nn.Linear(query_width, self.attention_dim)
+    def build(self, query_dim: int, region_dim: int) -> Self:
+        self.from_region = nn.Linear(region_dim, self.attention_dim, bias=False)  # a bias would be lost in the softmax
+        self.from_query = nn.Linear(query_dim, self.attention_dim)
         return self
 
     def prepare(self, regions: Tensor) -> Tensor:
@@ -127,25 +125,25 @@ class DotAttention(Attention):
         return weights @ regions, weights
 
 
-_LOUD = 2.0  # the size of the waves: what is small beside the rest is learnt late
+_LOUD = 2.0  # scale of the Fourier features: small inputs are learned late
 
 
 class RegionProjection(nn.Module):
-    """Regions D wide -> relu(W norm(region)), R wide, and behind that the place.
+    """Regions [..., D] -> relu(W norm(region)) [..., R], and the position concatenated.
 
-    The layer norm (Ba, Kiros, Hinton 2016) evens out the scales of different CNNs. The place is the centre (x, y) of a
-    region's box, in -1 .. 1, and its waves, sin and cos of pi k x / 2 and pi k y / 2 for k = 1 .. F (Fourier features,
-    Tancik et al. 2020), by which a linear map can tell any column from the next. It stands apart from what is there, so
-    that places can be compared whatever is there.
+    The layer norm (Ba, Kiros, Hinton 2016) evens out the scales of different CNNs. The position is the centre (x, y) of
+    a region's box, in -1 .. 1, and sin and cos of pi k x / 2 and pi k y / 2 for k = 1 .. F (Fourier features, Tancik et
+    al. 2020), with which a linear map can separate neighbouring columns. It is not added to the features, so that
+    positions can be compared whatever the content.
 
     Args:
-        output_dim: D.
-        mapped_width: R.
-        position_frequencies: F; with 0 there is no place.
-        dropout: of what is there; where it is, is always told.
+        output_dim: D, of the regions.
+        region_dim: R.
+        position_frequencies: F; 0: no position.
+        dropout: of the projected features, not of the position.
 
     Attributes:
-        output_dim: of what comes out, R, and with a place 2 + 4 F more.
+        output_dim: R, with a position R + 2 + 4 F.
     """
 
     def __init__(self, output_dim: int, region_dim: int, position_frequencies: int = 0, dropout: float = 0.0) -> None:
@@ -157,10 +155,10 @@ class RegionProjection(nn.Module):
         )
 
     def forward(self, context: Context) -> Tensor:
-        """The regions [B, N, `width`] of a context.
+        """The projected regions [B, N, `output_dim`] of a context.
 
         Raises:
-            UserError: it matters where regions lie, and the context does not say.
+            UserError: positions are required, and the context has no boxes.
         """
         what = self.what(context.regions)
         if not self.position_frequencies:

@@ -14,7 +14,7 @@ Tree = Any
 
 
 def map_tree(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:
-    """Apply a function to every leaf (and to the leaves in the same place of further trees)."""
+    """Apply a function to every leaf (and to the corresponding leaves of further trees)."""
     if tree is None:
         return None
     if isinstance(tree, tuple):
@@ -38,30 +38,29 @@ def index_rows(tree: Tree, rows: Tensor) -> Tree:
 
 
 def pad_rows(values: Tensor, batch_size: int) -> Tensor:
-    """[b, ...] -> [B, ...], with zeros behind."""
+    """[b, ...] -> [B, ...], padded with zeros."""
     if len(values) == batch_size:
         return values
     return torch.cat([values, values.new_zeros(batch_size - len(values), *values.shape[1:])])
 
 
 def stack_steps(steps: Sequence[Tensor], time: int) -> Tensor:
-    """Up to T steps of [B, K, ...] -> [B, K, T, ...], with zeros behind."""
+    """Up to T steps of [B, K, ...] -> [B, K, T, ...], padded with zeros."""
     missing = [torch.zeros_like(steps[0])] * (time - len(steps))
     return torch.stack([*steps, *missing], 2)
 
 
 def length_mask(lengths: Tensor, values: Tensor) -> Tensor:
-    """Which places of values [B, T, ...] are within rows of these lengths [B]: [B, T]."""
+    """Mask [B, T] of the steps of values [B, T, ...] that are within the lengths [B]."""
     places = torch.arange(values.shape[1], device=values.device)
     return places < lengths.to(values.device, non_blocking=True)[:, None]
 
 
 class RowPacker:
-    """M rows about B images, row m about image `image_index[m]`, laid out as [B, K]; places that no row fills hold
-    zeros.
+    """Packs M rows about B images, row m about image `image_index[m]`, as [B, K], padded with zeros.
 
-    `rows` is K. What is laid out may lie on another device than `image_index`, which is best on the CPU: whoever reads
-    numbers off a GPU waits for it.
+    `rows` is K. Values may lie on another device than `image_index`, which is best on the CPU: reading its numbers from
+    a GPU would wait for it.
     """
 
     def __init__(self, image_index: Tensor, batch_size: int) -> None:
@@ -88,9 +87,10 @@ class RowPacker:
 
 
 class SortedRowPacker(RowPacker):
-    """Rows of words (tokens [M, T]) laid out so that the images with the longest rows come first.
+    """Packs rows of tokens [M, T] such that the images with the longest rows come first.
 
-    `order` [B] is that order of the images; `alive` has how many of them have words left at each of the T positions.
+    `order` [B] is that order of the images; `active_counts` has the number of images with unfinished rows at each of
+    the T steps.
     """
 
     def __init__(self, tokens: Tensor, image_index: Tensor, batch_size: int) -> None:

@@ -1,6 +1,6 @@
-"""Fusion: a question and what was seen for it become one vector. Knows no words and no regions.
+"""Fusion of a question vector and an image vector into one vector.
 
-Shapes: M questions, Q their width, D that of what is seen, F that of the fusion.
+Shapes: M questions; vectors of Q (question), D (image) and F (fusion) numbers.
 """
 
 from typing import Self
@@ -17,22 +17,22 @@ class Fusion(Configurable, nn.Module):
     """The interface.
 
     Attributes:
-        output_dim: F; known once it is built.
+        output_dim: F; set by `build` at the latest.
     """
 
     output_dim: int
 
-    def build(self, question_width: int, seen_width: int) -> Self:
-        """Make the parameters, for questions Q and sights D wide; returns itself."""
+    def build(self, question_dim: int, image_dim: int) -> Self:
+        """Make the parameters, for question_dim Q and image_dim D; returns itself."""
         raise NotImplementedError
 
-    def forward(self, question: Tensor, seen: Tensor) -> Tensor:
-        """Question [M, Q] and sight [M, D] -> [M, F]."""
+    def forward(self, question: Tensor, image: Tensor) -> Tensor:
+        """Question [M, Q] and image [M, D] -> [M, F]."""
         raise NotImplementedError
 
 
 class _OneStep(Fusion):
-    """What those share that bring the two together in one step.
+    """The base of fusions whose only sizes are F and a dropout.
 
     Args:
         output_dim: F.
@@ -46,57 +46,60 @@ class _OneStep(Fusion):
 
 
 class Concatenation(_OneStep):
-    """relu(W [question; sight / |sight|]): they stand side by side until the hidden layer.
+    """relu(W [question; image / |image|]): concatenation, and a hidden layer.
 
     Args:
-        width, dropout: as of its base.
+        output_dim: F.
+        dropout: of the result.
     """
 
-    def build(self, question_width: int, seen_width: int) -> Self:
-        self.both = nn.Linear(question_width + seen_width, self.output_dim)
+    def build(self, question_dim: int, image_dim: int) -> Self:
+        self.both = nn.Linear(question_dim + image_dim, self.output_dim)
         return self
 
-    def forward(self, question: Tensor, seen: Tensor) -> Tensor:
-        both = torch.cat([question, _unit(seen)], -1)
+    def forward(self, question: Tensor, image: Tensor) -> Tensor:
+        both = torch.cat([question, _unit(image)], -1)
         return self.dropout(torch.relu(self.both(both)))
 
 
 class SumFusion(_OneStep):
-    """tanh(W question) + tanh(V norm(sight)): what is seen speaks for answers whatever was asked (after Yang et al.
-    2016, section 3.3, who add the two as they are). It holds up better than products where images are few.
+    """tanh(W question) + tanh(V norm(image)): the image contributes to answers whatever the question (after Yang et al.
+    2016, section 3.3, who add the two as they are). It degrades less than products on few images.
 
     Args:
-        width, dropout: as of its base.
+        output_dim: F.
+        dropout: of the result.
     """
 
-    def build(self, question_width: int, seen_width: int) -> Self:
-        self.from_question = nn.Linear(question_width, self.output_dim)
-        self.from_seen = nn.Sequential(nn.LayerNorm(seen_width), nn.Linear(seen_width, self.output_dim))
+    def build(self, question_dim: int, image_dim: int) -> Self:
+        self.from_question = nn.Linear(question_dim, self.output_dim)
+        self.from_image = nn.Sequential(nn.LayerNorm(image_dim), nn.Linear(image_dim, self.output_dim))
         return self
 
-    def forward(self, question: Tensor, seen: Tensor) -> Tensor:
-        return self.dropout(torch.tanh(self.from_question(question)) + torch.tanh(self.from_seen(seen)))
+    def forward(self, question: Tensor, image: Tensor) -> Tensor:
+        return self.dropout(torch.tanh(self.from_question(question)) + torch.tanh(self.from_image(image)))
 
 
 class ProductFusion(_OneStep):
-    """tanh(W question) * tanh(V sight / |sight|), element by element: the deeper LSTM Q + norm I baseline of VQA (Antol
+    """tanh(W question) * tanh(V image / |image|), element by element: the deeper LSTM Q + norm I baseline of VQA (Antol
     et al. 2015).
 
     Args:
-        width, dropout: as of its base.
+        output_dim: F.
+        dropout: of the result.
     """
 
-    def build(self, question_width: int, seen_width: int) -> Self:
-        self.from_question = nn.Linear(question_width, self.output_dim)
-        self.from_seen = nn.Linear(seen_width, self.output_dim)
+    def build(self, question_dim: int, image_dim: int) -> Self:
+        self.from_question = nn.Linear(question_dim, self.output_dim)
+        self.from_image = nn.Linear(image_dim, self.output_dim)
         return self
 
-    def forward(self, question: Tensor, seen: Tensor) -> Tensor:
-        return self.dropout(torch.tanh(self.from_question(question)) * torch.tanh(self.from_seen(_unit(seen))))
+    def forward(self, question: Tensor, image: Tensor) -> Tensor:
+        return self.dropout(torch.tanh(self.from_question(question)) * torch.tanh(self.from_image(_unit(image))))
 
 
 class MLB(Fusion):
-    """MLB: P (tanh(U question) * tanh(V sight)) + b, a bilinear map of low rank (Kim et al. 2017, eq. 8).
+    """MLB: P (tanh(U question) * tanh(V image)) + b, a bilinear map of low rank (Kim et al. 2017, eq. 8).
 
     Args:
         output_dim: F.
@@ -109,13 +112,13 @@ class MLB(Fusion):
         self.output_dim = output_dim
         self.product = ProductFusion(rank, dropout)
 
-    def build(self, question_width: int, seen_width: int) -> Self:
-        self.product.build(question_width, seen_width)
+    def build(self, question_dim: int, image_dim: int) -> Self:
+        self.product.build(question_dim, image_dim)
         self.out = nn.Linear(self.product.output_dim, self.output_dim)
         return self
 
-    def forward(self, question: Tensor, seen: Tensor) -> Tensor:
-        return self.out(self.product(question, seen))
+    def forward(self, question: Tensor, image: Tensor) -> Tensor:
+        return self.out(self.product(question, image))
 
 
 class Mutan(Fusion):
@@ -123,10 +126,10 @@ class Mutan(Fusion):
     (Ben-younes et al. 2017, eq. 11 to 13).
 
     Args:
-        hidden_size: F, the third dimension of the core.
-        hidden_size: width of question and sight within the core.
+        output_dim: F, the third dimension of the core.
+        hidden_size: of question and image within the core.
         rank: R.
-        dropout: of question and sight within the core.
+        dropout: of question and image within the core.
     """
 
     def __init__(self, output_dim: int = 360, hidden_size: int = 360, rank: int = 10, dropout: float = 0.0) -> None:
@@ -138,20 +141,20 @@ class Mutan(Fusion):
         self.rank = rank
         self.dropout = nn.Dropout(dropout)
 
-    def build(self, question_width: int, seen_width: int) -> Self:
-        self.from_question = nn.Linear(question_width, self.hidden_size)
-        self.from_seen = nn.Linear(seen_width, self.hidden_size)
+    def build(self, question_dim: int, image_dim: int) -> Self:
+        self.from_question = nn.Linear(question_dim, self.hidden_size)
+        self.from_image = nn.Linear(image_dim, self.hidden_size)
         self.core_question = nn.Linear(self.hidden_size, self.rank * self.output_dim)
-        self.core_seen = nn.Linear(self.hidden_size, self.rank * self.output_dim)
+        self.core_image = nn.Linear(self.hidden_size, self.rank * self.output_dim)
         return self
 
-    def forward(self, question: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, question: Tensor, image: Tensor) -> Tensor:
         question = self.dropout(torch.tanh(self.from_question(question)))
-        seen = self.dropout(torch.tanh(self.from_seen(_unit(seen))))
-        product = self.core_question(question) * self.core_seen(seen)  # [M, R * F]
+        image = self.dropout(torch.tanh(self.from_image(_unit(image))))
+        product = self.core_question(question) * self.core_image(image)  # [M, R * F]
         return product.unflatten(-1, (self.rank, self.output_dim)).sum(-2)
 
 
-def _unit(seen: Tensor) -> Tensor:
-    """Of length 1, whatever the encoder; features of CNNs come in all sizes, words do not."""
-    return F.normalize(seen, dim=-1)
+def _unit(image: Tensor) -> Tensor:
+    """Normalised to length 1: the scales of features differ between CNNs."""
+    return F.normalize(image, dim=-1)

@@ -1,7 +1,7 @@
-"""Recurrent networks whose weights are written down instead of learnt: what a state is, with nothing hidden in it.
+"""Recurrent networks with weights set by hand instead of learned, whose states can be read.
 
-Each reads binary symbols, and says 1 or 0 after every one. The same network with weights that were drawn learns the
-same from examples: demo/handmade.py holds the two against each other.
+Each maps a sequence of binary symbols to 0 or 1 at every step. demo/handmade.py compares them with the same networks
+trained from random weights.
 """
 
 from collections.abc import Sequence
@@ -13,35 +13,35 @@ from vlrnn.nn.recurrent.rnn import RNN
 
 
 class Detector(nn.Module):
-    """A ReLU RNN over binary symbols x that says y: h' = max(0, W x + U h + b), y = max(0, v h'). Its first state is
-    learnt with the rest.
+    """A ReLU RNN over binary symbols x with output y: h' = max(0, W x + U h + b), y = max(0, v h'). Its initial
+    state is a parameter.
 
     Args:
-        width: H, of the state.
+        hidden_size: H, of the state.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.recurrence = RNN(width, nonlinearity="relu", learn_initial_state=True).build(1)
-        self.output = nn.Linear(width, 1, bias=False)
+        self.recurrence = RNN(hidden_size, nonlinearity="relu", learn_initial_state=True).build(1)
+        self.output = nn.Linear(hidden_size, 1, bias=False)
 
     def score(self, symbols: Tensor) -> Tensor:
-        """v h' after each symbol: [B, T], 0 or 1, -> [B, T]. Learning goes by this: what is cut off at zero has no
+        """v h' after each symbol: [B, T], 0 or 1, -> [B, T]. Training uses this: below zero the ReLU has no
         gradient."""
         xs = symbols[..., None].to(self.output.weight.dtype)
         states, _ = self.recurrence(xs, self.recurrence.initial_state(len(symbols)))
         return self.output(states)[..., 0]
 
     def forward(self, symbols: Tensor) -> Tensor:
-        """What is said after each symbol: [B, T], 0 or 1, -> [B, T]."""
+        """The output y after each symbol: [B, T], 0 or 1, -> [B, T]."""
         return self.score(symbols).relu()
 
 
 def two_ones() -> Detector:
-    """Says 1 exactly where this symbol and the one before are both 1.
+    """Outputs 1 exactly where this symbol and the one before are both 1.
 
-    The state is (current, previous, 1), and the output max(0, current + previous - 1). Ahead of the first symbol there
-    were zeros.
+    The state is (current, previous, 1), and the output max(0, current + previous - 1). Zeros are
+    assumed before the first symbol.
     """
     return _written(
         first=(0, 0, 1),
@@ -56,12 +56,12 @@ def two_ones() -> Detector:
 
 
 def same_as_before() -> Detector:
-    """Says 1 exactly where this symbol is that before it, 00 or 11; of the first symbol there is none before.
+    """Outputs 1 exactly where this symbol equals the one before, 00 or 11; at the first symbol it outputs 0.
 
     No output max(0, affine) of (current, previous) can: half-way between 00 and 11 the affine map were 1, the mean of
     both, and half-way between 01 and 10, which is the same point, 0 at most. So the state is (current, rose, fell, 1),
     with rose' = max(0, symbol - current) and fell' = max(0, current - symbol), and the output max(0, 1 - 2 rose - 2
-    fell). It starts with a current of a half, as far from 0 as from 1: the first symbol is like none before.
+    fell). Initially current is a half, as far from 0 as from 1: the first symbol equals none before.
     """
     return _written(
         first=(0.5, 0, 0, 1),

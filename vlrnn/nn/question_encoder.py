@@ -15,15 +15,15 @@ from vlrnn.text.vocabulary import PAD
 
 
 class TemporalPooling(Configurable, nn.Module):
-    """The interface. A row of no steps is zeros; what lies past its length never counts."""
+    """The interface. A row of length 0 gives zeros; steps past the length do not count."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        """Outputs [B, T, D] of rows that are `lengths` [B] long, 0..T -> [B, D]."""
+        """Outputs [B, T, D] of rows with lengths [B], 0..T -> [B, D]."""
         raise NotImplementedError
 
 
 class LastStep(TemporalPooling):
-    """What was said at the last step: the recurrence itself must carry there all that counts."""
+    """The output at the last step: the recurrence must carry all information to it."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         lengths = lengths.to(outputs.device, non_blocking=True)
@@ -32,31 +32,30 @@ class LastStep(TemporalPooling):
 
 
 class MeanOverTime(TemporalPooling):
-    """The mean over steps: every step is as near to the loss as the last (gradients need not go far), and none stands
-    out."""
+    """The mean over steps: gradients reach every step directly, and all steps have the same weight."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        there = length_mask(lengths, outputs)[..., None]
-        return outputs.where(there, 0.0).sum(1) / there.sum(1).clamp(min=1)
+        mask = length_mask(lengths, outputs)[..., None]
+        return outputs.where(mask, 0.0).sum(1) / mask.sum(1).clamp(min=1)
 
 
 class MaxOverTime(TemporalPooling):
-    """The largest value of each number over steps: whether something was there at all, whenever (Collobert and Weston
-    2008; over recurrences: Conneau et al. 2017, section 3.2.2)."""
+    """The maximum of each unit over steps: whether a feature occurred at any step (Collobert and Weston 2008; over
+    recurrences: Conneau et al. 2017, section 3.2.2)."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        there = length_mask(lengths, outputs)[..., None]
-        return outputs.where(there, -torch.inf).amax(1).where(there.any(1), 0.0)
+        mask = length_mask(lengths, outputs)[..., None]
+        return outputs.where(mask, -torch.inf).amax(1).where(mask.any(1), 0.0)
 
 
-_SPREAD = 0.4  # of the numbers of words, as GloVe has it; of smaller ones too little is left behind fusion
+_SPREAD = 0.4  # standard deviation of word vectors, as of GloVe; with smaller ones fusion learns slowly
 
 
 class QuestionEncoder(Configurable, nn.Module):
     """The interface.
 
     Attributes:
-        output_dim: Q, of a question.
+        output_dim: Q, of a question vector.
     """
 
     output_dim: int
@@ -66,13 +65,12 @@ class QuestionEncoder(Configurable, nn.Module):
         raise NotImplementedError
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Questions [M, T], filled up with `<pad>` -> [M, Q]."""
+        """Questions [M, T], padded with `<pad>` -> [M, Q]."""
         raise NotImplementedError
 
 
 class NoQuestion(QuestionEncoder):
-    """Reads nothing: every question is the same zero. Training the same recipe with it gives the baseline that only
-    sees."""
+    """Maps every question to the same zero. Training the same recipe with it gives the image-only baseline."""
 
     output_dim = 1
 
@@ -84,20 +82,20 @@ class NoQuestion(QuestionEncoder):
 
 
 class RecurrentQuestionEncoder(QuestionEncoder):
-    """Words are embedded, the recurrence reads them, and what it says at the last one, or over all, is the question.
+    """Embedded words, a recurrence over them, and its last output, or its pooled outputs, as the question vector.
 
     Args:
         recurrence: any.
-        embedding_dim: the width of words.
-        dropout: of words, and of the question.
-        embedding_weights: a text file of word vectors, a word and its numbers on a line, as GloVe (Pennington, Socher,
-            Manning 2014) comes; words that it lacks start as they would without it. null: all words do.
-        sum_layers: the question is the sum over layers of their last outputs, as the deeper LSTM baseline of VQA (Antol
-            et al. 2015) let both layers speak, instead of that of the last layer.
-        layer_norm: the question passes a layer norm (Ba, Kiros, Hinton 2016). What a recurrence says is small at first,
-            and attention and fusion are long in hearing it.
-        pooling: what of all that the last layer says is the question. null: what it says at the last word
-            (and what reads both ways, at the first too).
+        embedding_dim: of words.
+        dropout: of words, and of the question vector.
+        embedding_weights: a text file of word vectors, a word and its numbers on a line, in the format of GloVe
+            (Pennington, Socher, Manning 2014); words that it lacks are initialised at random. null: all words are.
+        sum_layers: use the sum of the last outputs of all layers, as the deeper LSTM baseline of VQA (Antol et al.
+            2015) uses both layers, instead of that of the last layer.
+        layer_norm: apply layer norm (Ba, Kiros, Hinton 2016) to the question vector. Recurrent outputs are small at
+            initialisation; unnormalised, attention and fusion learn slowly.
+        pooling: of the last layer's outputs over time. null: the output at the last word (of a bidirectional
+            recurrence also that of the backward direction at the first).
     """
 
     def __init__(
@@ -112,7 +110,7 @@ class RecurrentQuestionEncoder(QuestionEncoder):
     ) -> None:
         super().__init__()
         if sum_layers and pooling is not None:
-            raise UserError("question_encoder: sum_layers sums what the layers say at the last word; leave pooling out")
+            raise UserError("question_encoder: sum_layers sums the last outputs of the layers; leave pooling out")
         self.recurrence = recurrence
         self.embedding_dim = embedding_dim
         self.dropout = nn.Dropout(dropout)
@@ -139,21 +137,21 @@ class RecurrentQuestionEncoder(QuestionEncoder):
         return self
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Questions [M, T], filled up with `<pad>` -> [M, Q]; one without words is what the recurrence starts with."""
+        """Questions [M, T], padded with `<pad>` -> [M, Q]; one without words gives the output of the initial state."""
         start = self.recurrence.initial_state(len(tokens))
         lengths = (tokens != PAD).sum(1)
         words = self.embedding(tokens.to(self.embedding.weight.device, non_blocking=True))
         outputs, state = self.recurrence(self.dropout(words), start, lengths)
         if self.pooling is not None:
             question = self.pooling(outputs, lengths)
-        else:  # of what reads both ways each half has read all of it
-            said = self.recurrence.layer_outputs(state)
-            question = said.sum(1) if self.sum_layers else said[:, -1]
+        else:  # of both directions, each after its own last step
+            layer_outputs = self.recurrence.layer_outputs(state)
+            question = layer_outputs.sum(1) if self.sum_layers else layer_outputs[:, -1]
         return self.dropout(self.even_out(question))
 
 
 def _fill(table: Tensor, words: Sequence[str], path: Path) -> None:
-    """Put the vectors of a file into the rows of the words that it has."""
+    """Copy the vectors of a file to the rows of its words."""
     rows = {word: row for row, word in enumerate(words)}
     found, width = 0, table.shape[1]
     try:

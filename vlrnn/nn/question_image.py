@@ -16,7 +16,7 @@ from vlrnn.nn.question_encoder import QuestionEncoder
 
 
 class PooledImage(NamedTuple):
-    """`sight` [M, S], and the `attention` [M, G, N] of G glimpses, where there are any."""
+    """`features` [M, S], and the `attention` [M, G, N] of G glimpses, or None."""
 
     features: Tensor
     attention: Tensor | None
@@ -26,13 +26,13 @@ class VisualPooling(Configurable, nn.Module):
     """The interface.
 
     Attributes:
-        output_dim: S; known once it is built.
+        output_dim: S; set by `build`.
     """
 
     output_dim: int
 
     def build(self, question_dim: int, region_dim: int) -> Self:
-        """Make the parameters, for questions Q and regions D wide; returns itself."""
+        """Make the parameters, for question_dim Q and region_dim D; returns itself."""
         raise NotImplementedError
 
     def forward(self, question: Tensor, context: Context, image_index: Tensor) -> PooledImage:
@@ -41,7 +41,7 @@ class VisualPooling(Configurable, nn.Module):
 
 
 class MeanPool(VisualPooling):
-    """The mean of the regions, whatever is asked."""
+    """The mean of the regions, whatever the question."""
 
     def build(self, question_dim: int, region_dim: int) -> Self:
         self.output_dim = region_dim
@@ -52,16 +52,16 @@ class MeanPool(VisualPooling):
 
 
 class QuestionGuidedAttention(VisualPooling):
-    """Soft attention over the regions, led by the question (Yang et al. 2016, section 3.3, of one layer); with more
-    glimpses, that many beside each other (Kim et al. 2017, section 4.2).
+    """Soft attention over the regions with the question as query (Yang et al. 2016, section 3.3, of one layer); with
+    more glimpses, the concatenation of that many (Kim et al. 2017, section 4.2).
 
     Args:
-        attention: of one glimpse; the others are made like it.
+        attention: of one glimpse; the others are copies with parameters of their own.
         num_glimpses: G.
-        region_dim: when given, regions are first mapped to this width (see `RegionProjection`).
-        position_frequencies: how finely the map tells where a region lies; it needs a `region_width`.
-        add_mean_pool: see the mean of the regions as well.
-        dropout: of the mapped regions.
+        region_dim: project the regions to this size first (see `RegionProjection`). null: no projection.
+        position_frequencies: number of Fourier frequencies of positions in the projection; needs a `region_dim`.
+        add_mean_pool: concatenate the mean of the regions.
+        dropout: of the projected regions.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class QuestionGuidedAttention(VisualPooling):
             raise UserError(f"image_pooling: num_glimpses must be at least 1, not {num_glimpses}")
         if position_frequencies and not region_dim:
             raise UserError("image_pooling: position_frequencies need a region_dim")
-        self.glimpses = nn.ModuleList([attention, *(deepcopy(attention) for _ in range(num_glimpses - 1))])
+        self.attentions = nn.ModuleList([attention, *(deepcopy(attention) for _ in range(num_glimpses - 1))])
         self.region_dim = region_dim
         self.position_frequencies = position_frequencies
         self.add_mean_pool = add_mean_pool
@@ -90,28 +90,28 @@ class QuestionGuidedAttention(VisualPooling):
             region_map = RegionProjection(region_dim, self.region_dim, self.position_frequencies, self.dropout)
             width = region_map.output_dim
         self.region_map = region_map
-        for glimpse in cast(list[Attention], self.glimpses):
-            glimpse.build(question_dim, width)
-        self.output_dim = width * len(self.glimpses) + (region_dim if self.add_mean_pool else 0)
+        for attention in cast(list[Attention], self.attentions):
+            attention.build(question_dim, width)
+        self.output_dim = width * len(self.attentions) + (region_dim if self.add_mean_pool else 0)
         return self
 
     def forward(self, question: Tensor, context: Context, image_index: Tensor) -> PooledImage:
         regions = context.regions if self.region_map is None else self.region_map(context)
         layout = RowPacker(image_index, len(regions))
-        questions = layout.pack(question)  # [B, K, Q]: the regions of an image serve all its questions
-        seen, weights = [], []
-        for glimpse in cast(list[Attention], self.glimpses):
-            sight, weight = glimpse(questions, glimpse.prepare(regions), regions, context.mask)
-            seen.append(layout.unpack(sight))
+        questions = layout.pack(question)  # [B, K, Q]: regions are not copied for questions
+        pooled, weights = [], []
+        for attention in cast(list[Attention], self.attentions):
+            features, weight = attention(questions, attention.prepare(regions), regions, context.mask)
+            pooled.append(layout.unpack(features))
             weights.append(layout.unpack(weight))
         if self.add_mean_pool:
-            seen.append(index_rows(context.pooled, image_index))
-        return PooledImage(torch.cat(seen, -1), torch.stack(weights, 1))
+            pooled.append(index_rows(context.pooled, image_index))
+        return PooledImage(torch.cat(pooled, -1), torch.stack(weights, 1))
 
 
 class FusedQuestion(NamedTuple):
-    """Of M questions: what was asked, `question` [M, Q], with it what was seen, `fused` [M, F], and where was looked,
-    `attention` [M, G, N] or None."""
+    """Of M questions: the `question` vector [M, Q], its fusion with the image `fused` [M, F], and the weights over
+    regions `attention` [M, G, N] or None."""
 
     question: Tensor
     fused: Tensor
@@ -119,13 +119,13 @@ class FusedQuestion(NamedTuple):
 
 
 class QuestionImageEncoder(nn.Module):
-    """Built of parts that are built here.
+    """Question encoder, visual pooling and fusion in one; builds the parts.
 
     Args:
-        question_encoder: reads.
-        image_pooling: what of the image a question sees.
-        fusion: brings the two together.
-        words: those that can be read.
+        question_encoder: maps a question to a vector.
+        image_pooling: pools the regions to an image vector, under the question.
+        fusion: fuses question and image vector.
+        words: of questions, in the order of their ids.
         region_dim: D, of the encoder's regions.
 
     Attributes:
@@ -145,7 +145,7 @@ class QuestionImageEncoder(nn.Module):
         self.question_encoder = question_encoder.build(words)
         self.image_pooling = image_pooling.build(question_encoder.output_dim, region_dim)
         self.fusion = fusion.build(question_encoder.output_dim, image_pooling.output_dim)
-        # The products of a fusion are small: left so, what is behind them is long in hearing the question.
+        # The products of a fusion are small; unnormalised, the layers after it learn slowly.
         self.even_out = nn.LayerNorm(fusion.output_dim)
         self.question_dim = question_encoder.output_dim
         self.output_dim = fusion.output_dim
@@ -153,5 +153,5 @@ class QuestionImageEncoder(nn.Module):
     def forward(self, tokens: Tensor, context: Context, image_index: Tensor) -> FusedQuestion:
         """Questions [M, T], row m about image `image_index[m]` of the context's B."""
         question = self.question_encoder(tokens)
-        sight, attention = self.image_pooling(question, context, image_index)
-        return FusedQuestion(question, self.even_out(self.fusion(question, sight)), attention)
+        features, attention = self.image_pooling(question, context, image_index)
+        return FusedQuestion(question, self.even_out(self.fusion(question, features)), attention)

@@ -1,5 +1,4 @@
-"""From a stream of vectors (frames, embedded characters) to one class, or to a class at every step, by any recurrence.
-Knows no images and no words."""
+"""Classification of sequences of vectors (frames, embedded characters), as a whole or at every step."""
 
 from typing import Self
 
@@ -12,14 +11,14 @@ from vlrnn.nn.recurrent.base import Recurrence, require_causal
 
 
 class SequenceClassifier(Configurable, nn.Module):
-    """A recurrence reads a stream, and a linear map scores the classes.
+    """A recurrence over a sequence, and a linear map to scores of classes.
 
     Args:
         recurrence: any.
-        classes: A, how many there are.
-        pooling: many to one: what of the steps is classified. None: many to many, each step is, by what was there up to
-            it.
-        dropout: of what is classified.
+        classes: A, their number.
+        pooling: many to one: pools the outputs over time. None: many to many, each step is classified by the steps up
+            to it.
+        dropout: of the input of the linear map.
     """
 
     def __init__(
@@ -32,20 +31,20 @@ class SequenceClassifier(Configurable, nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def build(self, input_width: int) -> Self:
-        """Make the parameters, for vectors of this width; returns itself."""
+        """Make the parameters, for inputs of this size; returns itself."""
         self.recurrence.build(input_width)
         self.score = nn.Linear(self.recurrence.hidden_size, self.classes)
         return self
 
     def forward(self, xs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Score streams.
+        """Score sequences.
 
         Args:
             xs: [B, T, I].
-            lengths: [B], 0..T, where rows end; None: all at T.
+            lengths: [B], 0..T; None: all T.
 
         Returns:
-            logits [B, A]; without pooling [B, T, A], those past a row's end being of no meaning.
+            logits [B, A]; without pooling [B, T, A], undefined past a row's length.
         """
         outputs, _ = self.recurrence(xs, self.recurrence.initial_state(len(xs)), lengths)
         if self.pooling is not None:

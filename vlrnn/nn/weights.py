@@ -1,6 +1,6 @@
-"""Weights in files: whether they are what was written, and weights at all. Knows no model.
+"""Checks of weights in files: integrity, types and values.
 
-Torch reads an archive without its checksums, takes any tensor for weights, and converts types in silence.
+Torch reads an archive without its checksums, takes any tensor for weights, and converts types silently.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ def check_weights(weights: Any, place: str | Path) -> None:
     """Check that weights are dense tensors on the CPU that take no more memory than what was read, and all finite.
 
     Args:
-        weights: whatever was read where weights should be.
+        weights: what was read in the place of weights.
         place: the file, for errors.
 
     Raises:

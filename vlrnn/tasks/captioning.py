@@ -1,8 +1,7 @@
-"""Captioning: an image goes in, a sentence comes out.
+"""Captioning: from images to sentences.
 
-How a caption comes about: the encoder turns the image into a context; the decoder prepares its memory of it, and where
-to start; the search asks the decoder's step for one word after the other; the vocabulary turns ids into words (the
-last three in vlrnn.generation.generate).
+The encoder maps the image to a context; the decoder prepares its memory and initial state; the search calls the
+decoder's step word by word; the vocabulary maps ids to words (the last three in vlrnn.generation.generate).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,15 +31,15 @@ from vlrnn.training.optimization import Optimization
 
 
 class Captioner(Task):
-    """An encoder and a recurrent decoder, trained word by word on captions.
+    """An encoder and a recurrent decoder, trained on captions with teacher forcing.
 
     Args:
-        vocabulary: the words.
-        encoder: sees.
-        decoder: speaks; it is built here, for this vocabulary and encoder.
-        generation: how sentences are searched for in validation and test.
-        objective: what training minimises.
-        optimization: how.
+        vocabulary: the words of captions.
+        encoder: maps images to region features.
+        decoder: generates captions; built here, for this vocabulary and encoder.
+        generation: search and sampling of captions in validation and test.
+        objective: the training loss.
+        optimization: optimiser and learning rate schedule.
     """
 
     monitor = "CIDEr"
@@ -70,7 +69,7 @@ class Captioner(Task):
     def generate(
         self, context: Context, decoding: GenerationConfig, generator: torch.Generator | None = None
     ) -> list[list[GeneratedSequence]]:
-        """Captions of B images, the best first: B lists of up to `decoding.num_return_sequences`."""
+        """Captions of B images, best first: B lists of up to `decoding.num_return_sequences`."""
         return generate(self.decoder, self.vocabulary, context, decoding, generator=generator)
 
     def predict(self, batch: Batch) -> list[Prediction]:
@@ -82,15 +81,15 @@ class Captioner(Task):
             )
         ]
 
-    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> TokenDistributions:
-        return distributions(self.decoder, self.vocabulary, self.encode_images(batch), said)
+    def distributions(self, batch: Batch, predictions: Sequence[Prediction]) -> TokenDistributions:
+        return distributions(self.decoder, self.vocabulary, self.encode_images(batch), predictions)
 
-    def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
-        return attention_maps(self.decoder, self.vocabulary, self.encode_images(batch), said)
+    def attention_maps(self, batch: Batch, predictions: Sequence[Prediction]) -> list[AttentionMaps]:
+        return attention_maps(self.decoder, self.vocabulary, self.encode_images(batch), predictions)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
-        """BLEU-1..4, ROUGE-L and CIDEr-D of the generated captions, as strings, against the raw references; nothing for
-        a split that has none."""
+        """BLEU-1..4, ROUGE-L and CIDEr-D of the generated captions, as strings, against the raw references; no
+        scores for a split without captions."""
         if not any(example.captions for example in examples.values()):
             settings = {"n": len(examples), "not_computed": "the split has no captions", **self.generation.describe()}
             return {"scores": {}, "settings": settings}

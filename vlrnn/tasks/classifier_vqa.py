@@ -1,7 +1,7 @@
-"""Question answering as choice: an image and a question go in, one of a closed set of answers comes out.
+"""VQA as classification over a closed set of answers.
 
-How an answer comes about: the encoder turns the image into a context; the recurrence turns the question into a vector;
-the question looks at the image; what was asked and what was seen are fused, and score every answer.
+The encoder maps the image to a context, the question encoder the question to a vector; visual pooling under the
+question gives an image vector; both vectors are fused, and a linear layer scores every answer.
 """
 
 from typing import cast
@@ -25,37 +25,35 @@ from vlrnn.training.optimization import Optimization
 
 
 class _Member(nn.Module):
-    """A classifier of A answers, and its loss, which is built here."""
+    """A classifier of A answers, and its objective, built here."""
 
-    def __init__(self, understanding: QuestionImageEncoder, answers: int, loss: AnswerObjective) -> None:
+    def __init__(self, joint_encoder: QuestionImageEncoder, answers: int, loss: AnswerObjective) -> None:
         super().__init__()
-        self.understanding = understanding
-        self.score = nn.Linear(understanding.output_dim, answers)
-        self.loss = loss.build(understanding.question_dim, understanding.output_dim, answers)
+        self.joint_encoder = joint_encoder
+        self.score = nn.Linear(joint_encoder.output_dim, answers)
+        self.loss = loss.build(joint_encoder.question_dim, joint_encoder.output_dim, answers)
 
     def forward(self, tokens: Tensor, context: Context, image_index: Tensor) -> AnswerLogits:
         """Questions [M, T], row m about image `image_index[m]` of the context's B."""
-        understood = self.understanding(tokens, context, image_index)
-        return AnswerLogits(self.score(understood.fused).float(), understood.question, understood.fused)
+        encoded = self.joint_encoder(tokens, context, image_index)
+        return AnswerLogits(self.score(encoded.fused).float(), encoded.question, encoded.fused)
 
 
 class ClassifierVQA(AnswerSelection):
-    """An encoder, a question encoder, and a classifier over what both say.
+    """An encoder, a question encoder, and a classifier over their fusion.
 
     Args:
         vocabulary: the words of questions.
-        answers: what is chosen from.
-        encoder: sees.
-        question_encoder: reads.
-        image_pooling: what of the image a question sees.
-        fusion: brings the two together.
-        objective: what training minimises; it is built here.
-        prior: how often which answer is right in training, for losses that keep it from being learnt (see
-            `vlrnn.training.objectives.debiasing`).
-        num_members: how many classifiers, alike but for the random numbers that they begin with, are trained side by
-            side; their probabilities are averaged (a deep ensemble, Lakshminarayanan, Pritzel, Blundell 2017, section
-            2.4).
-        optimization: how.
+        answers: the closed set of answers.
+        encoder: maps images to region features.
+        question_encoder: maps a question to a vector.
+        image_pooling: pools the regions to an image vector, under the question.
+        fusion: fuses question and image vector.
+        objective: the training loss; built here.
+        prior: frequencies of the right answers in training, for `vlrnn.training.objectives.debiasing`.
+        num_members: number of classifiers that are trained in parallel and differ in their random initialisation alone;
+            their probabilities are averaged (a deep ensemble, Lakshminarayanan, Pritzel, Blundell 2017, section 2.4).
+        optimization: optimiser and learning rate schedule.
     """
 
     def __init__(
@@ -74,30 +72,32 @@ class ClassifierVQA(AnswerSelection):
         super().__init__(vocabulary, answers, encoder, optimization)
         parts = (question_encoder, image_pooling, fusion, objective or SoftScores())
         self.members = nn.ModuleList()
-        for reader, image_pooling, fusion, objective in copies(parts, num_members):
-            understanding = QuestionImageEncoder(reader, image_pooling, fusion, vocabulary.words, encoder.feature_dim)
-            self.members.append(_Member(understanding, len(answers), objective))
+        for question_encoder, image_pooling, fusion, objective in copies(parts, num_members):
+            joint_encoder = QuestionImageEncoder(
+                question_encoder, image_pooling, fusion, vocabulary.words, encoder.feature_dim
+            )
+            self.members.append(_Member(joint_encoder, len(answers), objective))
         self.prior = None if prior is None else PriorTable(prior, answers)
-        # Only training asks for the prior, and it finds it in its data.
+        # Only training uses the prior, and reads it from its data.
         self.arguments |= {"prior": None}
-        self._known_targets: dict[tuple[str, ...], list[tuple[int, int, float]]] = {}
+        self._cached_targets: dict[tuple[str, ...], list[tuple[int, int, float]]] = {}
 
-    def guess(self, batch: Batch) -> list[AnswerLogits]:
-        """What each member makes of the questions of a batch."""
+    def answer_logits(self, batch: Batch) -> list[AnswerLogits]:
+        """The logits of each member for the questions of a batch."""
         context = self.encode_images(batch)
         return [member(batch.tokens, context, batch.image_index) for member in self._members()]
 
     def loss(self, batch: Batch) -> Loss:
         """The mean of the members' losses."""
-        guesses = self.guess(batch)
+        outputs = self.answer_logits(batch)
         targets = self._targets(batch.examples)
-        losses = [member.loss(guess, targets) for member, guess in zip(self._members(), guesses, strict=True)]
+        losses = [member.loss(output, targets) for member, output in zip(self._members(), outputs, strict=True)]
         return Loss(torch.stack([each.total for each in losses]).mean(), losses[0].count)
 
     def probabilities(self, batch: Batch) -> Tensor:
         shares = [
-            member.loss.probabilities(guess.logits)
-            for member, guess in zip(self._members(), self.guess(batch), strict=True)
+            member.loss.probabilities(output.logits)
+            for member, output in zip(self._members(), self.answer_logits(batch), strict=True)
         ]
         return torch.stack(shares).mean(0)
 
@@ -117,10 +117,10 @@ class ClassifierVQA(AnswerSelection):
         return Targets(counts, values, prior)
 
     def _targets_of(self, answers: tuple[str, ...]) -> list[tuple[int, int, float]]:
-        """The id, count and worth of each answer of a question; questions come again in every epoch."""
-        if answers not in self._known_targets:
+        """Id, count and soft score of each answer of a question; cached, as questions recur in every epoch."""
+        if answers not in self._cached_targets:
             counts = self.answers.counts(map(canonical_answer, answers))
-            self._known_targets[answers] = [
+            self._cached_targets[answers] = [
                 (id, count, soft_score(count, len(answers))) for id, count in counts.items()
             ]
-        return self._known_targets[answers]
+        return self._cached_targets[answers]

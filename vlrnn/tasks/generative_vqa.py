@@ -1,8 +1,8 @@
-"""Question answering in words: an image and a question go in, and the captioner's decoder speaks the answer.
+"""Generative VQA: a captioning decoder, conditioned on the fused question, generates the answer.
 
-How an answer comes about: the encoder turns the image into a context; the recurrence turns the question into a vector;
-the question looks at the image, and what was asked and seen enters the decoder's context; from there on an answer is a
-caption (vlrnn.tasks.captioning).
+The encoder maps the image to a context, the question encoder the question to a vector; visual pooling under the
+question gives an image vector; their fusion is the decoder's condition. Decoding is that of captions
+(vlrnn.tasks.captioning).
 """
 
 import math
@@ -32,36 +32,36 @@ from vlrnn.training.optimization import Optimization
 
 
 class _Member(nn.Module):
-    """One model of several that are trained together."""
+    """One model of an ensemble."""
 
-    def __init__(self, understanding: QuestionImageEncoder, decoder: Decoder) -> None:
+    def __init__(self, joint_encoder: QuestionImageEncoder, decoder: Decoder) -> None:
         super().__init__()
-        self.understanding = understanding
+        self.joint_encoder = joint_encoder
         self.decoder = decoder
 
     def forward(self, batch: Batch, context: Context) -> Tensor:
         """The questions of a batch, fused with the images of a context [B, ...]: [M, C]."""
-        return self.understanding(batch.tokens, context, batch.image_index).fused
+        return self.joint_encoder(batch.tokens, context, batch.image_index).fused
 
 
 class GenerativeVQA(VQATask):
-    """An encoder, a question encoder, and a recurrent decoder, trained word by word on annotators' answers.
+    """An encoder, a question encoder, and a recurrent decoder, trained on annotators' answers with teacher forcing.
 
     Args:
         vocabulary: the words of questions and answers.
-        answers: the closed set, for `answering` within it.
-        encoder: sees.
-        question_encoder: reads.
-        image_pooling: what of the image a question sees.
-        fusion: brings the two together.
-        decoder: speaks; it is built here.
-        answer_decoding: how an answer is found in validation and test; null: freely.
-        sample_annotator: train on an annotator's answer, drawn anew each time; otherwise on that of most annotators.
-        objective: what training minimises.
-        num_members: how many, alike but for the random numbers that they begin with, are trained side by side and speak
-            together (see `vlrnn.nn.decoders.ensemble`).
-        max_answer_length: words of an answer that are learnt; behind a cut no end is taught.
-        optimization: how.
+        answers: the closed set, for an `answer_decoding` within it.
+        encoder: maps images to region features.
+        question_encoder: maps a question to a vector.
+        image_pooling: pools the regions to an image vector, under the question.
+        fusion: fuses question and image vector.
+        decoder: generates answers; built here.
+        answer_decoding: search for an answer in validation and test; null: unconstrained (`OpenAnswers`).
+        sample_annotator: train on the answer of an annotator, drawn anew each time; else on the majority answer.
+        objective: the training loss.
+        num_members: number of models that are trained in parallel and differ in their random initialisation alone;
+            answers are decoded from their ensemble (see `vlrnn.nn.decoders.ensemble`).
+        max_answer_length: words of an answer that are trained on; an answer that is cut has no end token.
+        optimization: optimiser and learning rate schedule.
     """
 
     def __init__(
@@ -83,10 +83,12 @@ class GenerativeVQA(VQATask):
         super().__init__(vocabulary, answers, encoder, optimization)
         parts = (question_encoder, image_pooling, fusion, decoder)
         self.members = nn.ModuleList()
-        for reader, image_pooling, fusion, decoder in copies(parts, num_members):
-            understanding = QuestionImageEncoder(reader, image_pooling, fusion, vocabulary.words, encoder.feature_dim)
+        for question_encoder, image_pooling, fusion, decoder in copies(parts, num_members):
+            joint_encoder = QuestionImageEncoder(
+                question_encoder, image_pooling, fusion, vocabulary.words, encoder.feature_dim
+            )
             self.members.append(
-                _Member(understanding, decoder.build(len(vocabulary), encoder.feature_dim, fusion.output_dim))
+                _Member(joint_encoder, decoder.build(len(vocabulary), encoder.feature_dim, fusion.output_dim))
             )
         self.answer_decoding = answer_decoding or OpenAnswers()
         self.sample_annotator = sample_annotator
@@ -95,12 +97,12 @@ class GenerativeVQA(VQATask):
 
     @property
     def decoder(self) -> Ensemble:
-        """All members as one."""
+        """The ensemble of all members."""
         return Ensemble([member.decoder for member in self._members()])
 
     def items(self, batch: Batch) -> tuple[Context, Items]:
-        """The context of the images of a batch; and its questions, their conditions [M, members * C] being the fused
-        questions of all members concatenated."""
+        """The context of the images of a batch, and its questions as items; their conditions [M, members * C] are the
+        fused questions of all members, concatenated."""
         context = self.encode_images(batch)
         fused = torch.cat([member(batch, context) for member in self._members()], -1)
         return context, Items(batch.image_index, fused)
@@ -123,7 +125,7 @@ class GenerativeVQA(VQATask):
         return cast(list[_Member], list(self.members))
 
     def _answer(self, example: Example) -> Tensor:
-        """An annotator's answer as ids; nothing where there is none."""
+        """An annotator's answer as ids; no words if a question has no answers."""
         if not example.answers:
             return torch.tensor([BOS, PAD])
         if self.training and self.sample_annotator:
@@ -136,7 +138,7 @@ class GenerativeVQA(VQATask):
     def predict(self, batch: Batch) -> list[Prediction]:
         context, items = self.items(batch)
         found = self.answer_decoding(self.decoder, self.vocabulary, self.answers, context, items)
-        # Of an answer its probability is told, as by the classifier, whatever the search ranked it by.
+        # The score of an answer is its probability, as of the classifier, whatever the search ranked it by.
         found = [[each._replace(score=math.exp(sum(each.log_probs))) for each in answers] for answers in found]
         settings = {**self.answer_decoding.describe(), "score": "sequence probability"}
         return [
@@ -144,13 +146,13 @@ class GenerativeVQA(VQATask):
             for example, answers in zip(batch.examples, found, strict=True)
         ]
 
-    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> TokenDistributions:
+    def distributions(self, batch: Batch, predictions: Sequence[Prediction]) -> TokenDistributions:
         context, items = self.items(batch)
-        return distributions(self.decoder, self.vocabulary, context, said, items)
+        return distributions(self.decoder, self.vocabulary, context, predictions, items)
 
-    def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
+    def attention_maps(self, batch: Batch, predictions: Sequence[Prediction]) -> list[AttentionMaps]:
         context, items = self.items(batch)
-        return attention_maps(self.decoder, self.vocabulary, context, said, items)
+        return attention_maps(self.decoder, self.vocabulary, context, predictions, items)
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         result = super().score(predictions, examples)

@@ -1,7 +1,7 @@
-"""Language modelling: a text goes in, unit by unit, and after each the next is foreseen; asked to, it goes on.
+"""Language modelling: the next token of a running text from those before it, and continuations of texts.
 
-The recurrence of the captioners without an image, and a stream in the place of sentences: it has no end, and what was
-heard so far is the state, which is carried from one window of the text to the next.
+The decoder is a recurrence without an image; the text is a stream without sentence ends, and the state is carried from
+one window of it to the next.
 """
 
 from collections.abc import Mapping
@@ -27,19 +27,19 @@ from vlrnn.training.optimization import Optimization
 
 
 class LanguageModel(Task):
-    """A recurrence that learns a running text, by characters or by words.
+    """A recurrent language model of running text, over characters or words.
 
-    The gradient stops at each window's start (truncated backpropagation through time), the state does not: it begins
-    anew with each epoch, at the start of each row's piece of the text.
+    Truncated backpropagation through time: the gradient stops at the start of each window; the state is carried on, and
+    reset at the start of each epoch, where each row's part of the text starts.
 
     Args:
-        vocabulary: the units that train has.
-        tokenizer: what they are, and how a text is cut into them.
-        decoder: hears, and scores what comes next; it is built here, for this vocabulary.
-        generation: how texts are gone on with, in validation and test.
-        sample_passages: of so many passages, the first, validation and test also show what the model would have said in
-            their place.
-        optimization: how parameters are moved.
+        vocabulary: the tokens of the training text.
+        tokenizer: splits a text into tokens.
+        decoder: scores the next token; built here, for this vocabulary.
+        generation: search and sampling of continuations in validation and test.
+        sample_passages: number of passages, the first ones, for which validation and test also generate the model's own
+            text from the same start.
+        optimization: optimiser and learning rate schedule.
     """
 
     monitor = "bits_per_character"
@@ -62,14 +62,14 @@ class LanguageModel(Task):
         self.decoder = decoder.build(len(vocabulary))
         self.generation = generation
         self.sample_passages = sample_passages
-        self._learnt: Tree = None  # the state behind the last window of training
-        self._scored: Tree = None  # and of what is scored, which may come amidst it
+        self._training_state: Tree = None  # after the last window of training
+        self._evaluation_state: Tree = None  # of validation and test, which interrupt training
 
     # Training.
 
     def loss(self, batch: TextBatch) -> Loss:  # type: ignore[override]
-        log_probs, state = self.decoder.log_probs(batch.tokens, self._state(batch, self._learnt))
-        self._learnt = map_tree(Tensor.detach, state)
+        log_probs, state = self.decoder.log_probs(batch.tokens, self._state(batch, self._training_state))
+        self._training_state = map_tree(Tensor.detach, state)
         return Loss(-log_probs.sum(), log_probs.new_full((), log_probs.numel()))
 
     def _state(self, batch: TextBatch, carried: Tree) -> Tree:
@@ -82,38 +82,40 @@ class LanguageModel(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        if self._learnt is not None and self.trainer.world_size == 1:  # of several processes one would speak for all
-            checkpoint["carried"] = [leaf.cpu() for leaf in leaves(self._learnt)]
+        if (
+            self._training_state is not None and self.trainer.world_size == 1
+        ):  # one process would save its own state alone
+            checkpoint["carried"] = [leaf.cpu() for leaf in leaves(self._training_state)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if carried := checkpoint.get("carried"):
             rest = iter(carried)
-            self._learnt = map_tree(lambda _: next(rest), self._first_state(len(carried[0])))
+            self._training_state = map_tree(lambda _: next(rest), self._first_state(len(carried[0])))
 
     # Validation and test.
 
     def validation_step(self, batch: TextBatch, batch_index: int) -> None:  # type: ignore[override]
-        """As all tasks', but that predicting is to know the loss: the text is read once."""
-        log_probs = [each for said in self._collect(batch) for each in said.log_probs]  # type: ignore[arg-type]
+        """As in `Task`, but the loss is computed from the predictions, in one pass over the text."""
+        log_probs = [each for prediction in self._collect(batch) for each in prediction.log_probs]  # type: ignore[arg-type]
         self._validation += self._validation.new_tensor([-sum(log_probs), len(log_probs)])
 
     def test_step(self, batch: TextBatch, batch_index: int) -> None:  # type: ignore[override]
         self._collect(batch)  # type: ignore[arg-type]
 
     def predict(self, batch: TextBatch) -> list[Prediction]:  # type: ignore[override]
-        """Of each row's passage its units, how likely each was, and, of the first, what the model would have said in
-        their place: the `alternatives`."""
-        before = self._state(batch, self._scored)
-        log_probs, self._scored = self.decoder.log_probs(batch.tokens, before)
+        """The passage of each row: its tokens and their log probabilities, and for the first passages the model's own
+        text from the same start, the `alternatives`."""
+        before = self._state(batch, self._evaluation_state)
+        log_probs, self._evaluation_state = self.decoder.log_probs(batch.tokens, before)
         instead = self.trainer.state.fn != "fit" and len(self._predictions) < self.sample_passages
         found = []
         for row, (example, likely) in enumerate(zip(batch.examples, log_probs.tolist(), strict=True)):
             (text,) = example.captions
-            said: list[GeneratedSequence] = []
+            sequences: list[GeneratedSequence] = []
             if instead:
                 state = map_tree(lambda leaf: leaf[row : row + 1], before)  # noqa: B023 (called at once)
-                said = self.continue_text(batch.tokens[row : row + 1, :1], state, self.generation)
+                sequences = self.continue_text(batch.tokens[row : row + 1, :1], state, self.generation)
             found.append(
                 Prediction(
                     id=example.id,
@@ -122,15 +124,15 @@ class LanguageModel(Task):
                     tokens=tuple(self.tokenizer.split(text)),
                     log_probs=tuple(likely),
                     score=sum(likely) / len(likely),
-                    alternatives=tuple({"text": each.text, "score": each.score} for each in said),
+                    alternatives=tuple({"text": each.text, "score": each.score} for each in sequences),
                     settings=self.generation.describe() if instead else {},
                 )
             )
         return found
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
-        """Bits per character and perplexity; and the share of units that train had not, which are all alike to the
-        model, and as unlikely as it finds that one of them comes."""
+        """Bits per character and perplexity; and the share of tokens that are not in the vocabulary, each of which is
+        scored with the probability of `<unk>`."""
         passages = list(predictions.values())
         strange = [sum(unit not in self.vocabulary for unit in each.tokens) for each in passages]
         unseen = Ratio(torch.tensor(strange).numpy(), torch.tensor([len(each.tokens) for each in passages]).numpy())
@@ -142,11 +144,11 @@ class LanguageModel(Task):
         }
         return {"scores": scores, "settings": settings}
 
-    # Going on.
+    # Continuation.
 
     @torch.no_grad()
     def advance_state(self, text: str) -> tuple[Tensor, Tree]:
-        """Read the beginning of a text: its last unit [1, 1], `<bos>` if there is none, and the state before it."""
+        """Run over the start of a text: its last token [1, 1], `<bos>` if there is none, and the state before it."""
         tokens = torch.tensor([[BOS, *self.vocabulary.encode(self.tokenizer.split(text))]], device=self.device)
         state = self._first_state(1)
         if tokens.shape[1] > 1:
@@ -157,13 +159,13 @@ class LanguageModel(Task):
     def continue_text(
         self, last: Tensor, state: Tree, decoding: GenerationConfig, generator: torch.Generator | None = None
     ) -> list[GeneratedSequence]:
-        """What might come next, the best first, up to `decoding.num_return_sequences`.
+        """Continuations of a text, best first, up to `decoding.num_return_sequences`.
 
         Args:
-            last: [1, 1], the unit heard last.
+            last: [1, 1], the last token.
             state: before it, of one row.
-            decoding: how to search; a text has no end, and so is `max_new_tokens` long.
-            generator: for random drawing.
+            decoding: search and sampling; there is no end token, so a continuation is `max_new_tokens` long.
+            generator: of random numbers, for sampling.
         """
         memory, forbidden = self.decoder.empty_memory(1), (PAD, BOS, EOS, UNK)
         step = search_step(self.decoder)

@@ -25,17 +25,17 @@ from vlrnn.training.optimization import Optimization
 Parts = TypeVar("Parts")
 
 _TOP_N = 5
-"""How many answers a prediction names, the likeliest."""
+"""Answers of a prediction, the most probable ones."""
 
 
 class VQATask(Task):
-    """A task that answers questions about images, in whatever way.
+    """The base of tasks that answer questions about images.
 
     Args:
-        vocabulary: the words of questions (and of answers that are spoken).
-        answers: the closed set.
-        encoder: sees.
-        optimization: moves the parameters.
+        vocabulary: the words of questions (and of generated answers).
+        answers: the closed set of answers.
+        encoder: maps images to region features.
+        optimization: optimiser and learning rate schedule.
     """
 
     monitor = "overall"
@@ -49,7 +49,7 @@ class VQATask(Task):
         self.answers = answers
 
     def ceiling(self, examples: Iterable[Example]) -> float:
-        """The accuracy, in percent, of always giving the best answer of the set."""
+        """The highest accuracy, in percent, that answers of the set can reach."""
         reached = []
         for example in examples:
             counts = self.answers.counts(map(canonical_answer, example.answers))
@@ -58,42 +58,42 @@ class VQATask(Task):
 
     @rank_zero_only
     def on_fit_start(self) -> None:
-        """Say what the set of answers allows at best."""
+        """Print the highest accuracy that the set of answers can reach."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if data is None:  # from Python, a Trainer may be given loaders without a data module
             return
         reached = {split: self.ceiling(open_split(data.root, split)) for split in ("train", "val")}
         if not reached["train"]:
             raise UserError(f"{data.root}: none of the {len(self.answers)} answers answers a training question")
-        told = ", ".join(f"{share:.1f} % on {split}" for split, share in reached.items())
-        print_progress(f"a set of {len(self.answers):,} answers; with it {told} can be reached")
+        reachable = ", ".join(f"{share:.1f} % on {split}" for split, share in reached.items())
+        print_progress(f"a set of {len(self.answers):,} answers; with it {reachable} can be reached")
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
-        """VQA accuracy in percent: overall, per answer type, per question type, and notes on what it does not show;
-        nothing for a split whose answers are kept from us."""
+        """VQA accuracy in percent: overall, per answer type, per question type, and notes on its limits; no
+        scores for a split without answers."""
         if not any(example.answers for example in examples.values()):
             return {"scores": {}, "settings": {"n": len(examples), "not_computed": "the split has no answers"}}
         return score_answers({id: prediction.text for id, prediction in predictions.items()}, examples)
 
 
 class AnswerSelection(VQATask):
-    """A task that gives the likeliest of its answers."""
+    """A task that selects the most probable answer of its set."""
 
     @property
     def score_name(self) -> str:
-        """What its `probabilities` are."""
+        """The name of what `probabilities` returns."""
         raise NotImplementedError
 
     def probabilities(self, batch: Batch) -> Tensor:
-        """How likely each of A answers is right for each of a batch's M questions: [M, A], in 0..1; a row need not sum
-        to one."""
+        """Probabilities [M, A] that each of A answers to each of a batch's M questions is right, in 0..1; a row need
+        not sum to one."""
         raise NotImplementedError
 
     def predict(self, batch: Batch) -> list[Prediction]:
         return top_answers(batch.examples, self.probabilities(batch), self.answers, {"score": self.score_name})
 
-    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> TokenDistributions:
-        """Of the answers, as shares of the sum of their probabilities."""
+    def distributions(self, batch: Batch, predictions: Sequence[Prediction]) -> TokenDistributions:
+        """The distribution over answers: their probabilities, normalised to sum to one."""
         probabilities = self.probabilities(batch)
         # Far below zero a sigmoid is 0, which has no logarithm.
         log_shares = probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log().log_softmax(-1)[:, None]
@@ -101,10 +101,10 @@ class AnswerSelection(VQATask):
 
 
 def copies(parts: Parts, members: int) -> list[Parts]:
-    """The parts of each of so many members of a model, to be built: they differ in the random numbers of that alone.
+    """Copies of unbuilt parts, one for each member of an ensemble; built, they differ in their random initialisation.
 
     Raises:
-        UserError: there is no member.
+        UserError: members is below 1.
     """
     if members < 1:
         raise UserError(f"model: num_members must be at least 1, not {members}")
@@ -114,12 +114,12 @@ def copies(parts: Parts, members: int) -> list[Parts]:
 def top_answers(
     examples: Sequence[Example], probabilities: Tensor, answers: AnswerVocabulary, settings: Mapping[str, Any]
 ) -> list[Prediction]:
-    """The likeliest of A answers to M questions, by their probabilities [M, A], and the next best as alternatives."""
+    """Predictions for M questions from probabilities [M, A]: the most probable answer, and the next as alternatives."""
     best = probabilities.topk(min(_TOP_N, len(answers)))
     predictions = []
     for example, scores, ids in zip(examples, best.values.tolist(), best.indices.tolist(), strict=True):
-        told = [(answers.answers[id], score) for id, score in zip(ids, scores, strict=True)]
-        (text, score), *others = told
+        ranked = [(answers.answers[id], score) for id, score in zip(ids, scores, strict=True)]
+        (text, score), *others = ranked
         alternatives = tuple({"text": text, "score": score} for text, score in others)
         predictions.append(
             Prediction(example.id, example.image_id, text, score=score, alternatives=alternatives, settings=settings)
@@ -128,11 +128,11 @@ def top_answers(
 
 
 class PriorTable:
-    """A prior as numbers: how often each of A answers is right for the questions of a type.
+    """A prior as a table: frequencies of A answers for each question type.
 
     Args:
-        prior: as it was counted.
-        answers: the closed set; others are left out, and a type none of whose answers is in the set is as all types.
+        prior: counts of answers.
+        answers: the closed set; others are left out, and a type with no answer in the set gets the overall prior.
     """
 
     def __init__(self, prior: AnswerPrior, answers: AnswerVocabulary) -> None:
@@ -145,20 +145,20 @@ class PriorTable:
         self._table = counts / counts.sum(1, keepdim=True)
 
     def of(self, question_types: Sequence[str | None]) -> Tensor:
-        """The shares [M, A], in 0..1, for M questions; a type that training does not have is as all types."""
+        """The shares [M, A], in 0..1, for M questions; a type that training lacks gets the overall prior."""
         return self._table[[self._rows.get(each or "", 0) for each in question_types]]
 
 
 class PriorVQA(AnswerSelection):
-    """Gives the answer that was right most often in training. It has nothing to learn: `fit` counts, and keeps the
-    counts.
+    """The prior baseline: the most frequent answer of training. It has no parameters: `fit` counts answers, and the
+    checkpoint holds the counts.
 
     Args:
-        vocabulary: the words of questions, of which none is read.
-        answers: the closed set.
-        prior: how often which is right.
-        per_type: give the answer that is right most often for the question's type, instead of for all questions. A
-            question without a type, as one that `vlrnn ask` is given, is as all questions.
+        vocabulary: the words of questions; not used.
+        answers: the closed set of answers.
+        prior: frequencies of the right answers in training.
+        per_type: predict the most frequent answer of the question's type instead of that of all questions. A question
+            without a type, as those of `vlrnn ask`, gets the overall prior.
     """
 
     def __init__(
@@ -176,10 +176,10 @@ class PriorVQA(AnswerSelection):
         return self.shares.of([example.question_type if self.per_type else None for example in batch.examples])
 
     def training_step(self, batch: Batch, batch_index: int) -> None:  # type: ignore[override]
-        """Nothing is learnt from batches."""
+        """Does nothing: there are no parameters."""
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         self._collect(batch)
 
     def configure_optimizers(self) -> None:
-        """Nothing moves."""
+        """None."""

@@ -23,8 +23,8 @@ class DecoderOutput(NamedTuple):
     """The output of steps.
 
     `hidden` [..., H], from which `Decoder.logits` computes scores: concatenated, where the output layer takes several
-    vectors; `attention` [..., N], weights over regions, of decoders that attend; `gate` [...] in 0..1, the share of the
-    attended features that enters the recurrence, of decoders that have one.
+    vectors; `attention` [..., N], weights over regions, of decoders with attention; `gate` [...] in 0..1, the share of
+    the attended features that enters the recurrence, of decoders that have one.
     """
 
     hidden: Tensor

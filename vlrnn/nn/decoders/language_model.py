@@ -1,4 +1,4 @@
-"""The network of a language model: a recurrence over running text, and scores of the token that comes next.
+"""The network of a language model: a recurrence over running text, and scores of the next token.
 
 Shapes: B rows, K of them for each item of a search, T tokens, H width of the recurrence, V vocabulary.
 """
@@ -25,11 +25,11 @@ class RecurrentLanguageModel(Decoder):
 
     Args:
         recurrence: any.
-        embedding_dim: the width of tokens.
+        embedding_dim: of tokens.
         dropout: of tokens, and of the recurrence's outputs.
-        checkpoint_every: in training, keep of every so many steps the state alone, and compute what lies between once
-            more when the gradient comes by (Chen et al. 2016; over time: Gruslys et al. 2016): memory for time. null:
-            keep all that the gradient needs.
+        checkpoint_every: gradient checkpointing: in training, store the state at every so many steps alone, and
+            recompute the steps between in the backward pass (Chen et al. 2016; over time: Gruslys et al. 2016), which
+            saves memory for time. null: store all activations.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RecurrentLanguageModel(Decoder):
     def _embed(self, tokens: Tensor) -> Tensor:
         return self.dropout(self.embedding(tokens))
 
-    # Running text: the state is carried from one piece to the next.
+    # Running text: the state is carried from one window to the next.
 
     def log_probs(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         """The log probability of each token of a piece of text.

@@ -18,22 +18,22 @@ from vlrnn.nn.word_scores import WordScores
 class ShowAttendTell(Decoder):
     """Soft attention over the regions at every word, with the gate and the deep output (Xu et al. 2015).
 
-    The first state is a map of the mean region (section 3.1.2); the query is the state before the word; what is seen
-    passes the gate beta = sigmoid(f h) (section 4.2.1) and enters the recurrence beside the word; the scores are
-    L_o(E y + L_h h + L_z z) (eq. 7). In two things it is not the paper's: the gate has a value for each number that is
-    seen, where the paper has one for all, and the first query is a map of the mean region of its own.
+    The first state is a map of the mean region (section 3.1.2); the query is the state before the word; the attended
+    features are gated by beta = sigmoid(f h) (section 4.2.1), concatenated to the word, and enter the recurrence; the
+    scores are L_o(E y + L_h h + L_z z) (eq. 7). Two differences from the paper: the gate has a value for each attended
+    feature, where the paper has one for all, and the first query is a separate map of the mean region.
 
     Args:
         recurrence: any.
         attention: any.
-        embedding_dim: E, also the width of the deep output.
+        embedding_dim: E, also of the deep output.
         dropout: of words, regions and the deep output.
-        region_dim: when given, regions are first mapped to this width (see `RegionProjection`), once for an image.
-            null: they are used as the encoder gives them.
-        position_frequencies: how finely the map tells the decoder where a region lies; it needs a `region_width`. With
-            0 it does not, and what the decoder knows of left and right is what the encoder lets slip.
-        attend_with_word: let the query hold the word that goes in beside the state before it. Of the state alone the
-            decoder must foresee, a word ahead, where it will have to look.
+        region_dim: project the regions to this size first (see `RegionProjection`), once for an image. null: no
+            projection.
+        position_frequencies: number of Fourier frequencies of positions in the projection; needs a `region_dim`. 0: no
+            positions, but for those that the encoder's features imply.
+        attend_with_word: concatenate the current word to the query. With the state alone, the regions for a word are
+            chosen before the word before it is an input.
     """
 
     class Memory(NamedTuple):

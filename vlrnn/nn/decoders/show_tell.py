@@ -15,12 +15,12 @@ from vlrnn.nn.word_scores import WordScores
 class ShowAndTell(Decoder):
     """The image is the first input of the recurrence, and is given once (Vinyals et al. 2015, eq. 10 to 12); so is the
     condition, a fused question, where there is one. A condition is also added to the output at every word, so that an
-    answer need not be carried through the recurrence: of few examples, that is learned late.
+    answer need not be carried through the recurrence, which is learned late from few examples.
 
     Args:
         recurrence: any.
         embedding_dim: E.
-        dropout: of the words that go in and of the output.
+        dropout: of embedded words and of the output.
     """
 
     class State(NamedTuple):

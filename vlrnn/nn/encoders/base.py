@@ -14,8 +14,8 @@ from vlrnn.errors import UserError
 class Context(NamedTuple):
     """The encoder's output, for B images of N regions, D wide.
 
-    `regions` [B, N, D]; `mask` [B, N], true where a region is there; `pooled` [B, D], the mean of the regions that are
-    there; `boxes` [B, N, 4], where known: (x0, y0, x1, y1) as shares of the image's width and height.
+    `regions` [B, N, D]; `mask` [B, N], true for regions, false for padding; `pooled` [B, D], the mean of the regions;
+    `boxes` [B, N, 4] or None: (x0, y0, x1, y1) as shares of the image's width and height.
     """
 
     regions: Tensor
@@ -59,7 +59,7 @@ class Encoder(Configurable, nn.Module):
     Attributes:
         image_size: images are [B, 3, size, size].
         feature_dim: D of the regions.
-        num_regions: N, how many regions an image has.
+        num_regions: N, of an image.
     """
 
     image_size: int
@@ -71,11 +71,11 @@ class Encoder(Configurable, nn.Module):
         return self.context(self.regions(images))
 
     def regions(self, images: Tensor) -> Tensor:
-        """The regions [B, N, D] of uint8 images [B, 3, S, S]; this is what the feature cache keeps.
+        """The regions [B, N, D] of uint8 images [B, 3, S, S]; the feature cache stores them.
 
         Raises:
-            UserError: the images are of another type or shape. Floats in 0..1, as many libraries give them, would all
-                be near black.
+            UserError: the images are of another type or shape. Floats in 0..1, as many libraries give them, would be
+                nearly black.
         """
         is_tensor = isinstance(images, Tensor)
         if not (is_tensor and images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == 3):
@@ -89,21 +89,21 @@ class Encoder(Configurable, nn.Module):
         return self.encode(images)
 
     def encode(self, images: Tensor) -> Tensor:
-        """The regions [B, N, D] of images [B, 3, S, S] that are uint8 for certain: what an encoder implements."""
+        """The regions [B, N, D] of images [B, 3, S, S] checked to be uint8; encoders implement this."""
         raise NotImplementedError
 
     def context(self, regions: Tensor) -> Context:
-        """The context of regions [B, N, D] that `regions` made, now or long ago."""
+        """The context of regions [B, N, D], computed or cached output of `regions`."""
         raise NotImplementedError
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing here learns, so that outputs can be cached."""
+        """True if no parameter is trained; outputs can be cached then."""
         return not any(parameter.requires_grad for parameter in self.parameters())
 
     def folded(self, bf16: bool = False, compiled: bool = False) -> "Encoder":
-        """An encoder of the same numbers (to rounding) that runs faster and cannot learn; `bf16` and `compiled` as
-        `InferenceBackbone` takes them."""
+        """An encoder for inference with the same output (to rounding), faster and not trainable; `bf16` and `compiled`
+        as of `InferenceBackbone`."""
         return self
 
     def fingerprint(self) -> str:

@@ -7,8 +7,7 @@ from vlrnn.nn.encoders.base import Context, Encoder
 
 
 class BlindEncoder(Encoder):
-    """Sees nothing: one region of zeros, whatever the image. Training the same recipe with it gives the blind
-    baseline."""
+    """Maps every image to one region of zeros. Training the same recipe with it gives the blind baseline."""
 
     image_size = feature_dim = num_regions = 1
 

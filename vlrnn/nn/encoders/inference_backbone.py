@@ -1,4 +1,4 @@
-"""The part of an encoder that takes the time, made quick where it need not learn. Knows no image and no region."""
+"""The backbone of an encoder for inference: batch norm folded, optionally in bfloat16 or compiled."""
 
 import copy
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ class InferenceBackbone(nn.Module):
     """A trunk in evaluation mode, batch norms folded into its convolutions where it is traced, channels last.
 
     Args:
-        trunk: is left as it is.
-        bf16: compute in bfloat16, of 8 significant bits, where the processor or GPU has it; elsewhere this is told, and
-            float32 is used.
-        compiled: have torch.compile generate code at the first batch, which takes about half a minute; where it
-            cannot, for want of a C++ compiler, say, this is told, and the operators are run one by one.
+        trunk: the backbone; not modified.
+        bf16: compute in bfloat16, of 8 significant bits, if the processor or GPU supports it; else a line is printed,
+            and float32 is used.
+        compiled: use torch.compile, which generates code at the first batch, in about half a minute; if it fails, as
+            without a C++ compiler, a line is printed, and the operators are run one by one.
     """
 
     def __init__(self, trunk: nn.Module, bf16: bool = False, compiled: bool = False) -> None:
@@ -37,13 +37,13 @@ class InferenceBackbone(nn.Module):
         self.rows = 0
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [B, 3, S, S], channels last -> what the trunk makes of them, float32."""
+        """Normalised pixels [B, 3, S, S], channels last -> the output of the trunk, float32."""
         pixels = pixels.to(self.dtype)
         if self.compiled is None:
             return self.trunk(pixels).float()
-        from torch._inductor import config  # takes its time, and is seldom wanted
+        from torch._inductor import config  # slow to import, and seldom needed
 
-        # Code is generated for one size of batches. What is smaller is filled up, not compiled anew.
+        # Code is generated for one batch size. Smaller batches are padded, not compiled anew.
         self.rows = max(self.rows, len(pixels))
         filled = torch.cat([pixels, pixels.new_zeros(self.rows - len(pixels), *pixels.shape[1:])])
         filled = filled.contiguous(memory_format=torch.channels_last)
@@ -58,10 +58,10 @@ class InferenceBackbone(nn.Module):
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 itself, and does not only imitate it."""
+    """Whether a device computes in bfloat16 natively, not by emulation."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    known: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of newer versions of torch
-    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of newer versions of torch
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))

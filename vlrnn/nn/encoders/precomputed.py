@@ -1,4 +1,4 @@
-"""Regions that were computed before, by a detector for example, in place of an encoder."""
+"""Precomputed regions, of a detector for example, in place of an encoder."""
 
 import numpy as np
 import torch
@@ -9,14 +9,14 @@ from vlrnn.nn.encoders.base import Context, Encoder
 
 
 class PrecomputedRegions(Encoder):
-    """Regions from files: what reads images for other encoders reads `path` for this one, in training, validation and
-    test, and for images that are captioned or asked about (see `vlrnn.data.region_files` for the forms of files).
+    """Regions from files, read from `path` in place of images, in training, validation, test and inference; in
+    the forms of `vlrnn.data.region_files`.
 
-    Nothing is computed and nothing is trained here. Images have different numbers of regions.
+    It computes nothing and has no parameters. Images have different numbers of regions.
 
     Args:
-        path: the file or folder; a checkpoint keeps the name, not the regions.
-        feature_dim: D, the width of the regions.
+        path: the file or folder; a checkpoint holds the name, not the regions.
+        feature_dim: D, of the regions.
     """
 
     image_size = 1
@@ -33,8 +33,7 @@ class PrecomputedRegions(Encoder):
         raise UserError(f"encoder: regions are read from {self.path}; none can be computed from pixels")
 
     def context(self, regions: Tensor) -> Context:
-        """The context of rows that `pack_regions` made, filled up with zeros: [B, N, D + 1], or with boxes [B, N, D +
-        5]."""
+        """The context of rows of `pack_regions`, padded with zeros: [B, N, D + 1], or with boxes [B, N, D + 5]."""
         regions = regions.to(torch.get_default_dtype())
         boxes = regions[..., self.feature_dim : -1] if regions.shape[-1] > self.feature_dim + 1 else None
         present = regions[..., -1:]
@@ -49,6 +48,6 @@ class PrecomputedRegions(Encoder):
 
 def pack_regions(features: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
     """Regions [N, D] and their boxes [N, 4], if any, as rows of one array, float32: [N, D + 1] or [N, D + 5]. The
-    last number is 1: of rows that fill up a batch it is 0."""
+    last number is 1; in rows of padding it is 0."""
     columns = [features, *([] if boxes is None else [boxes]), np.ones((len(features), 1))]
     return np.concatenate(columns, 1, dtype=np.float32)

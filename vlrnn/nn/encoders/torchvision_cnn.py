@@ -26,17 +26,17 @@ class TorchvisionEncoder(ModuleEncoder):
 
     The classifier is traced with `torch.fx`, and cut behind the last node whose output is a map [B, D, h, w] with more
     than one cell, or a sequence of patches [B, N, D]. Row by row, the N = h * w cells are the regions. Batch norm of
-    blocks that do not learn never moves, whatever `train()` is told.
+    frozen blocks stays in evaluation mode, whatever `train()` is given.
 
     Args:
-        name: the model, `resnet101`, say.
+        name: the model (`resnet101`).
         weights: the name of official weights (`IMAGENET1K_V2`), which torchvision downloads; or a file, safetensors or
             a state dict; or null for random ones.
-        image_size: the side in pixels that images are given in; by default what the weights were made for, else 224.
-        mean, std: of the three channels scaled to 0..1; by default what the weights' metadata says, else ImageNet's.
-        out_layer: the block whose output is the grid, `layer3`, say; null: the last feature map. An earlier one is
-            finer, and is quicker to compute.
-        finetune_from: the first block that learns, `features.14`, say; it and all behind it do. null: frozen.
+        image_size: the side of images in pixels; by default what the weights were made for, else 224.
+        mean, std: of the three channels scaled to 0..1; by default those of the weights' metadata, else ImageNet's.
+        out_layer: the block whose output is the map (`layer3`); null: the last feature map. An earlier one is finer,
+            and faster to compute.
+        finetune_from: the first block that is trained, with all behind it (`features.14`); null: frozen.
 
     Raises:
         UserError: an unknown model or block, or weights that do not fit.

@@ -1,7 +1,4 @@
-"""Trunks: classifiers of `torchvision.models`, cut behind the feature map whose cells are the regions of an image.
-
-Knows no weights.
-"""
+"""Trunks: classifiers of `torchvision.models`, cut behind the feature map whose cells are the regions of an image."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -17,7 +14,7 @@ from vlrnn.errors import UserError
 
 
 def cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, int]:
-    """Build a classifier and keep what makes its last feature map, or that of a block.
+    """Build a classifier and cut it behind its last feature map, or that of a block.
 
     Args:
         name: the model, of random weights.
@@ -58,7 +55,7 @@ def channels_last(shape: Sequence[int]) -> bool:
 
 @lru_cache(maxsize=32)
 def _end(name: str, size: int, block: str | None) -> tuple[str, tuple[int, ...]]:
-    """The node of a classifier's graph that leaves the grid, and its shape, found out without memory."""
+    """The node of a classifier's graph whose output is the map, and its shape, found on the meta device."""
     with torch.device("cpu" if _counts_on_numbers(name) else "meta"):
         model, trunk = _traced(name)
         try:
@@ -85,7 +82,7 @@ def _traced(name: str) -> tuple[nn.Module, fx.GraphModule]:
 
 
 def _counts_on_numbers(name: str) -> bool:
-    """Whether a classifier's widths are worked out from tensors' numbers, which those without memory do not have."""
+    """Whether a classifier computes its sizes from the values of tensors, which the meta device does not have."""
     return name.startswith("regnet")
 
 
@@ -96,6 +93,6 @@ def _quiet_init(name: str) -> dict[str, Any]:
 
 def _holds_regions(node: fx.Node) -> bool:
     shape: Sequence[int] = getattr(node.meta.get("tensor_meta"), "shape", ())
-    if len(shape) == 4:  # with one channel it is a vector that was turned, as ConvNeXt does for its last norm
+    if len(shape) == 4:  # with one channel it is a transposed vector, as in ConvNeXt for its last norm
         return shape[0] == 1 and shape[1] > 1 and shape[2] * shape[3] > 1
     return len(shape) == 3 and shape[0] == 1 and shape[1] > 1

@@ -18,22 +18,22 @@ from vlrnn.nn.batching import Tree, leaves, length_mask, map_tree
 
 
 class Recurrence(Configurable, nn.Module):
-    """The interface. B rows, T time steps, I width of the input, D width of the output.
+    """The interface. B rows, T time steps, inputs of I numbers, outputs of D numbers.
 
-    Law: `scan` = as many `step`s = `scan` in chunks, in evaluation mode (dropout draws anew in each call).
+    Law: `forward` = as many `step`s = `forward` in chunks, in evaluation mode (dropout draws anew in each call).
     """
 
     hidden_size: int
 
     causal: bool = True
-    """Whether what it says of a step hangs on no later one, so that it can say something word by word."""
+    """True if the output at step t depends on inputs up to t only; autoregressive decoding requires it."""
 
     accepts_initial_state: bool = True
-    """Whether something may be put into its state, all leaves of which the next step reads. Where the state is large,
-    or holds what was heard, an image rather comes as a first input."""
+    """True if the initial state can hold features, as of an image. Where the state is large, or holds past inputs, they
+    are the first input instead."""
 
     def build(self, input_width: int) -> Self:
-        """Make the parameters, for inputs of this width; returns itself."""
+        """Make the parameters, for inputs of this size; returns itself."""
         raise NotImplementedError
 
     def initial_state(self, batch_size: int) -> Tree:
@@ -46,8 +46,8 @@ class Recurrence(Configurable, nn.Module):
         Args:
             xs: [B, T, I].
             state: of B rows.
-            lengths: [B], 0..T; past its length a row's state stays as it was and its output is zero. They may lie on
-                the CPU, where reading them waits for no GPU. None: all T.
+            lengths: [B], 0..T; past its length a row's state is unchanged and its output zero. On the CPU, reading them
+                does not wait for a GPU. None: all T.
 
         Returns:
             outputs [B, T, D] and the state after the last step.
@@ -59,28 +59,28 @@ class Recurrence(Configurable, nn.Module):
         raise NotImplementedError
 
     def cell_state(self, state: Tree) -> Tensor:
-        """What the recurrence remembers beside what it says [B, D]: the cell of an LSTM, elsewhere the output."""
+        """The cell state [B, D] of the last layer: the cell of an LSTM, elsewhere the output."""
         raise NotImplementedError
 
     def layer_outputs(self, state: Tree) -> Tensor:
-        """What every layer said last [B, L, D]."""
+        """The last output of every layer [B, L, D]."""
         raise NotImplementedError
 
     def layer_cells(self, state: Tree) -> Tensor | None:
-        """What every layer remembers beside what it said [B, L, D]: the cells of LSTMs; None where nothing is."""
+        """The cell state of every layer [B, L, D], of LSTMs; None where there is none."""
         return None
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
-        """How far its gates open at a step, in 0..1: name -> [B, L, G], by the input x [B, I] and the state before it.
-        `forget` is the share of what is remembered that is kept. Nothing of a recurrence without gates."""
+        """The gates of a step, in 0..1, from the input x [B, I] and the state before it: name -> [B, L, G]. `forget` is
+        the share of the state that is retained. Empty for a recurrence without gates."""
         return {}
 
 
 def require_causal(recurrence: Recurrence) -> Recurrence:
-    """The recurrence, which is to say something word by word.
+    """The recurrence, checked to be causal.
 
     Raises:
-        UserError: it reads both ways.
+        UserError: it is not.
     """
     if not recurrence.causal:
         raise UserError(
@@ -91,8 +91,8 @@ def require_causal(recurrence: Recurrence) -> Recurrence:
 
 
 def draw_weights(from_input: Tensor, from_state: Tensor, bias: Tensor, gates: int) -> None:
-    """Draw what a gated recurrence begins with, each gate's block by itself: Glorot's uniform numbers for the input,
-    orthogonal ones for the state (Saxe et al. 2014), zeros for the bias."""
+    """Initialise a gated recurrence, each gate's block by itself: Glorot uniform for the input, orthogonal for the
+    state (Saxe et al. 2014), zeros for the bias."""
     for block in from_input.data.chunk(gates):
         nn.init.xavier_uniform_(block)
     for block in from_state.data.chunk(gates):
@@ -101,26 +101,26 @@ def draw_weights(from_input: Tensor, from_state: Tensor, bias: Tensor, gates: in
 
 
 def stack_layers(gates: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The gates of each layer, name -> [B, G], as those of all, name -> [B, L, G]."""
+    """Stack the gates of each layer, name -> [B, G], to name -> [B, L, G]."""
     return {name: torch.stack([each[name] for each in gates], 1) for name in gates[0]}
 
 
 class RecurrentLayer(nn.Module):
-    """One layer, D wide. Its state is a tensor or a tuple of tensors [B, ...], the first of which is what it said last
-    [B, D]."""
+    """One layer with outputs of D numbers. Its state is a tensor or a tuple of tensors [B, ...], the first of which is
+    the last output [B, D]."""
 
     def initial(self, batch_size: int) -> Tree:
         """The state before the first step, zeros."""
         raise NotImplementedError
 
-    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, mask: Tensor | None) -> tuple[Tensor, Tree]:
         """Run over a sequence.
 
         Args:
             xs: [B, T, I].
             state: of B rows.
-            there: [B, T], which steps are within their row, the first ones; the state stays as it was at all others,
-                and what is said there has no meaning. None: all are.
+            mask: [B, T], true for the steps within the length of a row, the first ones; at the others the state is
+                unchanged and the output undefined. None: all true.
 
         Returns:
             outputs [B, T, D] and the state after the last step.
@@ -128,22 +128,22 @@ class RecurrentLayer(nn.Module):
         raise NotImplementedError
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        """One step, which is a scan of length one: x [B, I] -> [B, D] and the next state."""
+        """One step, `forward` of length one: x [B, I] -> [B, D] and the next state."""
         ys, state = self(x[:, None], state, None)
         return ys[:, 0], state
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
-        """How far its gates open at a step, in 0..1, name -> [B, G]; as `Recurrence.gates`."""
+        """The gates of a step, in 0..1, name -> [B, G]; as `Recurrence.gates`."""
         return {}
 
 
 class LayeredRecurrence(Recurrence):
-    """What stacks of layers share. Every leaf of the state is [B, L, ...].
+    """The base of recurrences with stacked layers. Every leaf of the state is [B, L, ...].
 
     Args:
         hidden_size: D.
-        num_layers: how many recurrences stand on each other.
-        dropout: share of the outputs between layers that is dropped in training.
+        num_layers: L, the number of layers.
+        dropout: of the outputs between layers.
     """
 
     def __init__(self, hidden_size: int = 512, num_layers: int = 1, dropout: float = 0.0) -> None:
@@ -165,16 +165,16 @@ class LayeredRecurrence(Recurrence):
         return _stacked([layer.initial(batch_size) for layer in self._layers()])
 
     def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        there = None if lengths is None else length_mask(lengths, xs)
+        mask = None if lengths is None else length_mask(lengths, xs)
         after = []
         for depth, layer in enumerate(self._layers()):
             if depth:
                 xs = F.dropout(xs, self.dropout, self.training)
-            if there is not None:
-                xs = xs.where(there[..., None], 0.0)  # what is no number past the end must not come near a gradient
-            xs, new = layer(xs, _of_layer(state, depth), there)
+            if mask is not None:
+                xs = xs.where(mask[..., None], 0.0)  # a NaN past the length must not reach a gradient
+            xs, new = layer(xs, _of_layer(state, depth), mask)
             after.append(new)
-        return xs if there is None else xs.where(there[..., None], 0.0), _stacked(after)
+        return xs if mask is None else xs.where(mask[..., None], 0.0), _stacked(after)
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         after = []

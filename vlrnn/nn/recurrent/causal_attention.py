@@ -1,6 +1,6 @@
-"""Causal self-attention behind the interface of a recurrence: what recurrences are compared with.
+"""Causal self-attention with the interface of a recurrence, for comparison with recurrences.
 
-It has no summary of the past: its state is what it heard, as far back as its window.
+Its state is no summary of the past, but the keys and values of its window.
 """
 
 import torch
@@ -35,26 +35,26 @@ class _AttentionLayer(RecurrentLayer):
             new(batch_size, dtype=torch.long),
         )
 
-    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
-        said, heard, count = state
+    def forward(self, xs: Tensor, state: Tree, mask: Tensor | None) -> tuple[Tensor, Tree]:
+        output, cache, count = state
         xs = self.from_input(xs)
         queries, new = self.maps(self.norm(xs)).split([self.hidden_size, 2 * self.hidden_size], -1)
-        heard = torch.cat([heard, new], 1)  # [B, W - 1 + T, 2 D]
-        keys, values = heard.chunk(2, -1)
+        cache = torch.cat([cache, new], 1)  # [B, W - 1 + T, 2 D]
+        keys, values = cache.chunk(2, -1)
         query, key, value = (
             each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in (queries, keys, values)
         )
         found = F.scaled_dot_product_attention(query, key, value, self._bias(xs.shape[1], count))
         xs = xs + self.joined(found.transpose(1, 2).flatten(2))
         ys = xs + self.inner(self.inner_norm(xs))
-        steps = torch.full_like(count, xs.shape[1]) if there is None else there.sum(1)
+        steps = torch.full_like(count, xs.shape[1]) if mask is None else mask.sum(1)
         places = steps[:, None] + torch.arange(self.window_size - 1, device=xs.device)
-        heard = heard.gather(1, places[..., None].expand(-1, -1, heard.shape[2]))
-        return ys, (last(ys, said, there), heard, (count + steps).clamp(max=self.window_size - 1))
+        cache = cache.gather(1, places[..., None].expand(-1, -1, cache.shape[2]))
+        return ys, (last(ys, output, mask), cache, (count + steps).clamp(max=self.window_size - 1))
 
     def _bias(self, time: int, count: Tensor) -> Tensor:
-        """What is added to the scores [B, H, T, W - 1 + T]: by the distance between two steps; minus infinity where
-        one was not yet, is no more, or, of the `count` [B] older ones, never was."""
+        """The bias of the scores [B, H, T, W - 1 + T]: by the distance between two steps; minus infinity for future
+        steps, those before the window, and those before the start, `count` [B] being the number of cached steps."""
         places = torch.arange(self.window_size - 1 + time, device=count.device)
         distances = torch.arange(time, device=count.device)[:, None] + self.window_size - 1 - places
         within = (distances >= 0) & (distances < self.window_size)
@@ -65,18 +65,18 @@ class _AttentionLayer(RecurrentLayer):
 
 class CausalSelfAttention(LayeredRecurrence):
     """Blocks of a transformer's decoder (Vaswani et al. 2017), normalised before each part (Xiong et al. 2020), of the
-    input mapped to the width of the output, x = W u + w:
+    input projected to hidden_size, x = W u + w:
 
     x' = x + attention(norm(x)),  y = x' + V gelu(U norm(x') + u) + v.
 
-    A step hears itself and those before it, `window` in all; how near they are adds a learnt number to each head's
-    scores (Raffel et al. 2020, section 2.1, without buckets). The keys and values of the steps in the window are the
+    A step attends to itself and those before it, `window_size` in all; each head's scores have a learned bias for the
+    distance (Raffel et al. 2020, section 2.1, without buckets). The keys and values of the steps in the window are the
     state.
 
     Args:
-        hidden_size, num_layers, dropout: as everywhere.
-        num_heads: H, which divide D.
-        window_size: how many steps are heard.
+        hidden_size, num_layers, dropout: as of `LayeredRecurrence`.
+        num_heads: H, a divisor of D.
+        window_size: number of steps that are attended to.
     """
 
     accepts_initial_state = False

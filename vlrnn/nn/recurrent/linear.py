@@ -1,5 +1,5 @@
 """Recurrences that are linear in their state, h' = a h + b, with a and b functions of the input alone: minGRU, minLSTM,
-RG-LRU, LRU. A known sequence is computed in parallel over time.
+RG-LRU, LRU. A whole sequence is computed in parallel over time.
 """
 
 import math
@@ -15,7 +15,7 @@ from vlrnn.nn.recurrent.linear_scan import last, scan_within
 
 
 class _MinLayer(RecurrentLayer):
-    """A linear map of the input to some blocks, of which `coefficients` makes a and b; the state is the output."""
+    """A linear map of the input, from which `coefficients` computes a and b; the state is the output."""
 
     def __init__(self, input_width: int, hidden_size: int, blocks: int) -> None:
         super().__init__()
@@ -29,8 +29,8 @@ class _MinLayer(RecurrentLayer):
         """a and b [..., D] of inputs [..., I]."""
         raise NotImplementedError
 
-    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
-        hs = scan_within(*self.coefficients(xs), state, there)
+    def forward(self, xs: Tensor, state: Tree, mask: Tensor | None) -> tuple[Tensor, Tree]:
+        hs = scan_within(*self.coefficients(xs), state, mask)
         return hs, hs[:, -1]
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
@@ -44,7 +44,7 @@ class _MinGRULayer(_MinLayer):
 
 
 class MinGRU(LayeredRecurrence):
-    """A GRU whose gate and candidate no longer look at the state (Feng et al. 2024, section 3.1):
+    """A GRU whose gate and candidate do not depend on the state (Feng et al. 2024, section 3.1):
 
     h' = (1 - z) h + z (W x + w),  z = s(V x + v).
     """
@@ -62,7 +62,7 @@ class _MinLSTMLayer(_MinLayer):
 
 
 class MinLSTM(LayeredRecurrence):
-    """An LSTM whose gates and candidate no longer look at the state, and are scaled to sum to one (Feng et al. 2024,
+    """An LSTM whose gates and candidate do not depend on the state, with gates scaled to sum to one (Feng et al. 2024,
     section 3.2):
 
     h' = f / (f + i) h + i / (f + i) (W x + w),  f = s(U x + u),  i = s(V x + v).
@@ -85,16 +85,17 @@ class _RGLRULayer(_MinLayer):
         xs = self.from_input(xs)
         recurrent, take = self.gate_maps(xs).sigmoid().chunk(2, -1)
         log_a = -self._POWER * recurrent * F.softplus(-self.slowness)
-        # The root's slope has no bound where a nears 1; there the scale keeps still.
+        # The gradient of the root is unbounded as a approaches 1; there the scale is constant.
         return log_a.exp(), (-torch.expm1(2 * log_a)).clamp(min=1e-6).sqrt() * take * xs
 
 
 class RGLRU(LayeredRecurrence):
-    """The real-gated linear recurrent unit (De et al. 2024, Griffin, eq. 1 to 4), of the input mapped to x = W u + w:
+    """The real-gated linear recurrent unit (De et al. 2024, Griffin, eq. 1 to 4), of the input projected to x = W u +
+    w:
 
     h' = a h + sqrt(1 - a^2) (i x),  a = s(l)^(8 r),  r = s(V x + v),  i = s(U x + u),
 
-    l drawn so that a is within 0.9 and 0.999 where r is 1. What comes in is scaled to keep the size of h.
+    l drawn so that a is within 0.9 and 0.999 where r is 1. The input is scaled to preserve the norm of h.
     """
 
     def _layer(self, input_width: int) -> RecurrentLayer:
@@ -120,20 +121,20 @@ class _LRULayer(RecurrentLayer):
         zeros = self.past.weight.new_zeros(batch_size, self.hidden_size)
         return zeros, torch.stack([zeros, zeros], -1)
 
-    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
-        said, h = state
+    def forward(self, xs: Tensor, state: Tree, mask: Tensor | None) -> tuple[Tensor, Tree]:
+        output, h = state
         a = torch.polar(self._size(), torch.exp(self.log_angle))
         b = _complex(self.from_input(xs).unflatten(-1, (-1, 2))) * torch.exp(self.log_scale)
-        hs = torch.view_as_real(scan_within(a.expand_as(b), b, _complex(h), there))  # [B, T, D, 2]
+        hs = torch.view_as_real(scan_within(a.expand_as(b), b, _complex(h), mask))  # [B, T, D, 2]
         ys = F.glu(self.output(F.gelu(self.from_state(hs.flatten(2)) + self.past(xs))))
-        return ys, (last(ys, said, there), hs[:, -1])
+        return ys, (last(ys, output, mask), hs[:, -1])
 
     def _size(self) -> Tensor:
         """|a| [D]."""
         return torch.exp(-torch.exp(self.log_decay))
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
-        return {"forget": self._size().expand(len(x), -1)}  # whatever is heard
+        return {"forget": self._size().expand(len(x), -1)}  # independent of the input
 
 
 def _complex(pairs: Tensor) -> Tensor:
@@ -141,16 +142,16 @@ def _complex(pairs: Tensor) -> Tensor:
 
 
 class LRU(LayeredRecurrence):
-    """The linear recurrent unit (Orvieto et al. 2023, section 3): D complex numbers, each turned and shrunk at its own
-    fixed pace, and read out through a gate.
+    """The linear recurrent unit (Orvieto et al. 2023, section 3): a state of D complex numbers with a diagonal
+    transition, and a gated output.
 
     h' = a h + g B x,  a = exp(-exp(n) + i exp(t)),  y = glu(W gelu(Re(C h') + P x) + w),
 
-    |a| drawn uniformly on the ring between `shortest` and `longest`, g starting at sqrt(1 - |a|^2).
+    |a| drawn uniformly on the ring between `r_min` and `r_max`, g starting at sqrt(1 - |a|^2).
 
     Args:
-        hidden_size, num_layers, dropout: as everywhere.
-        r_min, r_max: least and greatest |a| at the start, within 0 and 1.
+        hidden_size, num_layers, dropout: as of `LayeredRecurrence`.
+        r_min, r_max: least and greatest |a| at initialisation, within 0 and 1.
     """
 
     accepts_initial_state = False

@@ -8,15 +8,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _LARGE = 8192
-"""Numbers of a step that keep a processor busy by themselves: parts side by side would only take more memory."""
+"""Numbers of a step that occupy a processor by themselves: parts in parallel would only take more memory."""
 
 
 def linear_scan(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
     """h_t = a_t h_{t-1} + b_t, element by element (Martin and Cundy 2018).
 
-    Time is cut into about sqrt(T) parts. All parts run side by side from zero, and the state that each begins with,
-    carried from part to part, is added behind, times the a between. No logarithm is taken and nothing divided, so that
-    any a will do, zero, negative and complex ones too. The gradient is the same recurrence backwards.
+    Time is cut into about sqrt(T) parts. All parts run in parallel from zero; then the initial state of each part,
+    carried from part to part, is added, times the product of a. There is no logarithm and no division, so any a is
+    valid, also zero, negative and complex ones. The gradient is the same recurrence backwards.
 
     Args:
         a: [B, T, D], T at least 1.
@@ -58,12 +58,12 @@ def _run(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
     if missing:
         a, b = (torch.cat([each, each.new_zeros(batch_size, missing, width)], 1) for each in (a, b))
     a, b = (each.unflatten(1, (-1, size)) for each in (a, b))  # [B, P, S, D]
-    h, through = torch.empty_like(b), torch.empty_like(a)  # what a part comes to from zero, and the a up to each step
+    h, through = torch.empty_like(b), torch.empty_like(a)  # the result of a part from zero, and the product of the a
     h[:, :, 0], through[:, :, 0] = b[:, :, 0], a[:, :, 0]
     for step in range(1, size):
         torch.addcmul(b[:, :, step], a[:, :, step], h[:, :, step - 1], out=h[:, :, step])
         torch.mul(a[:, :, step], through[:, :, step - 1], out=through[:, :, step])
-    begins = torch.empty_like(h[:, :, 0])  # the state that each part begins with
+    begins = torch.empty_like(h[:, :, 0])  # the initial state of each part
     for part in range(begins.shape[1]):
         begins[:, part] = first
         first = torch.addcmul(h[:, part, -1], through[:, part, -1], first)
@@ -71,24 +71,24 @@ def _run(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
 
 
 def _one_by_one(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
-    """The same recurrence as it is written."""
+    """The same recurrence, step by step."""
     h = torch.empty_like(b)
     for step in range(a.shape[1]):
         first = torch.addcmul(b[:, step], a[:, step], first, out=h[:, step])
     return h
 
 
-def scan_within(a: Tensor, b: Tensor, first: Tensor, there: Tensor | None) -> Tensor:
-    """`linear_scan` [B, T, D] that leaves the state as it was where `there` [B, T] is not."""
-    if there is not None:
-        a, b = a.where(there[..., None], 1.0), b.where(there[..., None], 0.0)
+def scan_within(a: Tensor, b: Tensor, first: Tensor, mask: Tensor | None) -> Tensor:
+    """`linear_scan` [B, T, D] that leaves the state unchanged where `mask` [B, T] is false."""
+    if mask is not None:
+        a, b = a.where(mask[..., None], 1.0), b.where(mask[..., None], 0.0)
     return linear_scan(a, b, first)
 
 
-def last(ys: Tensor, said: Tensor, there: Tensor | None) -> Tensor:
-    """What was said last [B, D]: of outputs [B, T, D] that of the last step that is there, or what was said before."""
-    if there is None:
+def last(ys: Tensor, before: Tensor, mask: Tensor | None) -> Tensor:
+    """The last output [B, D]: of outputs [B, T, D] that of the last step within the mask; without one, `before`."""
+    if mask is None:
         return ys[:, -1]
-    lengths = there.sum(1)
+    lengths = mask.sum(1)
     rows = torch.arange(len(ys), device=ys.device)
-    return torch.where((lengths > 0)[:, None], ys[rows, (lengths - 1).clamp(min=0)], said)
+    return torch.where((lengths > 0)[:, None], ys[rows, (lengths - 1).clamp(min=0)], before)

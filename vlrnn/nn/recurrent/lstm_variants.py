@@ -1,5 +1,5 @@
-"""Relatives of the LSTM that no library has kernels for: step by step, the part of the input computed ahead for all
-steps. Their state is the pair (output h, cell c), each D wide."""
+"""Variants of the LSTM without fused kernels: computed step by step, the part of the input for all steps at once. Their
+state is the pair (output h, cell c), each [B, L, D]."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ State = tuple[Tensor, Tensor]
 
 
 class _GatedLayer(RecurrentLayer):
-    """W x, of all steps at once, then what a step does with it."""
+    """W x for all steps at once, then step by step `advance`."""
 
     def __init__(self, input_width: int, hidden_size: int, blocks: int) -> None:
         super().__init__()
@@ -21,23 +21,23 @@ class _GatedLayer(RecurrentLayer):
         draw_weights(self.from_input.weight, self.from_output.weight, self.from_input.bias, blocks)
 
     def project(self, xs: Tensor) -> Tensor:
-        """What the input says to the gates: [..., I] -> [..., blocks * D]."""
+        """The part of the gates that depends on the input: [..., I] -> [..., blocks * D]."""
         return self.from_input(xs)
 
     def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
-        """One step, of projected input [B, blocks * D]: the next state, and how far the gates opened, each [B, D]."""
+        """One step from projected input [B, blocks * D]: the next state, and the gates, each [B, D]."""
         raise NotImplementedError
 
     def initial(self, batch_size: int) -> Tree:
         zeros = self.from_output.weight.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
+    def forward(self, xs: Tensor, state: Tree, mask: Tensor | None) -> tuple[Tensor, Tree]:
         ys = []
         for time, projected in enumerate(self.project(xs).unbind(1)):
             new, _ = self.advance(projected, state)
-            if there is not None:
-                runs = there[:, time, None]
+            if mask is not None:
+                runs = mask[:, time, None]
                 new = map_tree(lambda after, before, runs=runs: torch.where(runs, after, before), new, state)
             state = new
             ys.append(state[0])
@@ -72,14 +72,14 @@ class _LayerNormLayer(_GatedLayer):
 
     def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
         h, c = state
-        opened, kept, new, said = (projected + self.even_output(self.from_output(h))).chunk(4, -1)
-        opened, kept, said = opened.sigmoid(), kept.sigmoid(), said.sigmoid()
-        c = kept * c + opened * new.tanh()
-        return (said * self.even_cell(c).tanh(), c), {"input": opened, "forget": kept, "output": said}
+        i, f, g, o = (projected + self.even_output(self.from_output(h))).chunk(4, -1)
+        i, f, o = i.sigmoid(), f.sigmoid(), o.sigmoid()
+        c = f * c + i * g.tanh()
+        return (o * self.even_cell(c).tanh(), c), {"input": i, "forget": f, "output": o}
 
 
 class LayerNormLSTM(_LongMemory):
-    """An LSTM whose sums and cell are normalised over their units (Ba, Kiros, Hinton 2016, eq. 20 to 22):
+    """An LSTM with layer norm of its preactivations and cell (Ba, Kiros, Hinton 2016, eq. 20 to 22):
 
     (i, f, g, o) = LN(U h) + LN(W x) + b,  c' = s(f) c + s(i) tanh(g),  h' = s(o) tanh(LN(c')),
 
@@ -98,21 +98,21 @@ class _PeepholeLayer(_GatedLayer):
 
     def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
         h, c = state
-        opened, kept, new, said = (projected + self.from_output(h)).chunk(4, -1)
-        to_opened, to_kept, to_said = self.peepholes
-        opened, kept = (opened + to_opened * c).sigmoid(), (kept + to_kept * c).sigmoid()
-        c = kept * c + opened * new.tanh()
-        said = (said + to_said * c).sigmoid()
-        return (said * c.tanh(), c), {"input": opened, "forget": kept, "output": said}
+        i, f, g, o = (projected + self.from_output(h)).chunk(4, -1)
+        to_i, to_f, to_o = self.peepholes
+        i, f = (i + to_i * c).sigmoid(), (f + to_f * c).sigmoid()
+        c = f * c + i * g.tanh()
+        o = (o + to_o * c).sigmoid()
+        return (o * c.tanh(), c), {"input": i, "forget": f, "output": o}
 
 
 class PeepholeLSTM(_LongMemory):
-    """An LSTM whose gates see the cell, each unit its own (Gers and Schmidhuber 2000; in the form of Graves 2013, eq. 7
-    to 11):
+    """An LSTM whose gates depend on the cell, unit by unit (Gers and Schmidhuber 2000; in the form of Graves 2013, eq.
+    7 to 11):
 
     i = s(W x + U h + p c),  f likewise,  c' = f c + i tanh(W x + U h),  o = s(W x + U h + p c'),  h' = o tanh(c'),
 
-    where every W, U and p is another, and every sum has a bias, that of f starting at 1.
+    with separate W, U and p for each gate and the candidate, and a bias in every sum, that of f starting at 1.
     """
 
     def _layer(self, input_width: int) -> RecurrentLayer:
@@ -126,14 +126,14 @@ class _CoupledLayer(_GatedLayer):
 
     def advance(self, projected: Tensor, state: State) -> tuple[State, dict[str, Tensor]]:
         h, c = state
-        opened, new, said = (projected + self.from_output(h)).chunk(3, -1)
-        opened, said = opened.sigmoid(), said.sigmoid()
-        c = torch.lerp(c, new.tanh(), opened)
-        return (said * c.tanh(), c), {"forget": 1 - opened, "output": said}
+        i, g, o = (projected + self.from_output(h)).chunk(3, -1)
+        i, o = i.sigmoid(), o.sigmoid()
+        c = torch.lerp(c, g.tanh(), i)
+        return (o * c.tanh(), c), {"forget": 1 - i, "output": o}
 
 
 class CoupledLSTM(_LongMemory):
-    """An LSTM that forgets as much as it takes in (Greff et al. 2017, `CIFG`), a quarter fewer parameters:
+    """An LSTM with coupled input and forget gates (Greff et al. 2017, `CIFG`), a quarter fewer parameters:
 
     c' = (1 - i) c + i tanh(W x + U h),  h' = o tanh(c'),  i and o = s(W x + U h),
 

@@ -1,4 +1,4 @@
-"""Mamba: a state space whose step, input and output are chosen by what is read."""
+"""Mamba: a state space whose step size, input and output maps depend on the input."""
 
 import math
 
@@ -12,7 +12,7 @@ from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.linear_scan import last, scan_within
 
 _SHORTEST, _LONGEST = 1e-3, 1e-1  # steps at the start
-_CHUNK = 32  # steps that are computed at once: what they need of memory, N numbers for each channel, stays near
+_CHUNK = 32  # steps computed at once; their memory, N numbers for each channel, fits the cache
 
 
 class _MambaLayer(RecurrentLayer):
@@ -40,57 +40,57 @@ class _MambaLayer(RecurrentLayer):
             new(batch_size, inner, self.state_dim),
         )
 
-    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
-        said, heard, h = state
+    def forward(self, xs: Tensor, state: Tree, mask: Tensor | None) -> tuple[Tensor, Tree]:
+        output, window, h = state
         xs, gate = self.from_input(xs).chunk(2, -1)  # [B, T, E]
-        heard = torch.cat([heard, xs], 1)
-        xs, size, enter, leave = self._choose(heard)
+        window = torch.cat([window, xs], 1)
+        xs, size, enter, leave = self._choose(window)
         chunks = zip(*(each.split(_CHUNK, 1) for each in (size, size * xs, enter, leave)), strict=True)
-        runs = [None] * len(xs.split(_CHUNK, 1)) if there is None else there.split(_CHUNK, 1)
+        runs = [None] * len(xs.split(_CHUNK, 1)) if mask is None else mask.split(_CHUNK, 1)
         ys = []
         for (size, taken, enter, leave), within in zip(chunks, runs, strict=True):
-            a, b = self._kept(size), taken[..., None] * enter[:, :, None]
+            a, b = self._decay(size), taken[..., None] * enter[:, :, None]
             hs = scan_within(a.flatten(2), b.flatten(2), h.flatten(1), within).view_as(a)
             ys.append((hs @ leave[..., None])[..., 0])
             h = hs[:, -1]
-        said_now = self.output((torch.cat(ys, 1) + self.past * xs) * F.silu(gate))
-        return said_now, (last(said_now, said, there), _last_window(heard, self.conv_width - 1, there), h)
+        outputs = self.output((torch.cat(ys, 1) + self.past * xs) * F.silu(gate))
+        return outputs, (last(outputs, output, mask), _last_window(window, self.conv_width - 1, mask), h)
 
-    def _choose(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """v and d [B, T, E], B v and C v [B, T, N], of the steps u and of the window before them."""
-        xs = F.silu(self.convolution(heard.transpose(1, 2)).transpose(1, 2))
+    def _choose(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """v and d [B, T, E], B v and C v [B, T, N], from the steps u and the window before them."""
+        xs = F.silu(self.convolution(window.transpose(1, 2)).transpose(1, 2))
         size, enter, leave = self.choose(xs).split([self.rank, self.state_dim, self.state_dim], -1)
         return xs, F.softplus(self.step_size(size)), enter, leave
 
-    def _kept(self, size: Tensor) -> Tensor:
+    def _decay(self, size: Tensor) -> Tensor:
         """exp(d A) [..., E, N]."""
         return torch.exp(size[..., None] * -torch.exp(self.log_decay))
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
         u, _ = self.from_input(x).chunk(2, -1)
         _, size, _, _ = self._choose(torch.cat([state[1], u[:, None]], 1))
-        return {"forget": self._kept(size).flatten(1)}
+        return {"forget": self._decay(size).flatten(1)}
 
 
-def _last_window(heard: Tensor, size: int, there: Tensor | None) -> Tensor:
-    """The last so many inputs [B, size, E] of those that are there; `heard` [B, size + T, E] begins with older ones."""
-    if there is None:
-        return heard[:, heard.shape[1] - size :]
-    places = there.sum(1, keepdim=True) + torch.arange(size, device=heard.device)
-    return heard.gather(1, places[..., None].expand(-1, -1, heard.shape[2]))
+def _last_window(window: Tensor, size: int, mask: Tensor | None) -> Tensor:
+    """The last inputs [B, size, E] within the mask; `window` [B, size + T, E] starts with older ones."""
+    if mask is None:
+        return window[:, window.shape[1] - size :]
+    places = mask.sum(1, keepdim=True) + torch.arange(size, device=window.device)
+    return window.gather(1, places[..., None].expand(-1, -1, window.shape[2]))
 
 
 class Mamba(LayeredRecurrence):
     """The selective state space S6 and the block around it (Gu and Dao 2023, section 3, algorithm 2, figure 3).
 
-    u and z = W_u x, W_z x;  v = silu(convolution of the last `window` u);  d = softplus(W_d2 W_d1 v + w);
+    u and z = W_u x, W_z x;  v = silu(convolution of the last `conv_width` u);  d = softplus(W_d2 W_d1 v + w);
     h' = exp(d A) h + d (B v) v,  y = W (silu(z) (C v h' + p v)),
 
-    with a memory h of N numbers for each of the E = `expand` * D channels, A negative and diagonal, starting at -1 to
+    with a state h of N numbers for each of the E = `expand` * D channels, A negative and diagonal, starting at -1 to
     -N. The window is part of the state.
 
     Args:
-        hidden_size, num_layers, dropout: as everywhere.
+        hidden_size, num_layers, dropout: as of `LayeredRecurrence`.
         expand: E / D.
         state_dim: N.
         conv_width: of the convolution, in steps.

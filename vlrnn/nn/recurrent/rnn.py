@@ -15,14 +15,13 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class _Fused(Recurrence):
-    """What `torch.nn.RNN`, `GRU` and `LSTM` share: the fused kernels, their states turned batch first, their
-    initialisation.
+    """The base of `torch.nn.RNN`, `GRU` and `LSTM`: fused kernels, batch-first states, initialisation.
 
     Args:
         hidden_size: D.
-        num_layers: how many recurrences stand on each other.
-        dropout: share of the outputs between layers that is dropped in training.
-        learn_initial_state: learn the first state instead of starting at zero.
+        num_layers: L, the number of layers.
+        dropout: of the outputs between layers.
+        learn_initial_state: make the initial state a parameter instead of zero.
     """
 
     num_gates: int
@@ -34,7 +33,7 @@ class _Fused(Recurrence):
         super().__init__()
         self.hidden_size = hidden_size
         self.num_layers = num_layers
-        self.dropout = dropout if num_layers > 1 else 0.0  # torch warns of dropout that has no layers to stand between
+        self.dropout = dropout if num_layers > 1 else 0.0  # torch warns of dropout with one layer
         self.first = (
             nn.Parameter(torch.zeros(self.state_parts, num_layers, hidden_size)) if learn_initial_state else None
         )
@@ -79,7 +78,7 @@ class _Fused(Recurrence):
         return torch.where(runs, ys, 0.0), after
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        """One time step by the library's cell kernels, which a scan of length one would pay dearly for on a CPU."""
+        """One time step by the cell kernels of torch; a sequence of length one is slow on a CPU."""
         parts = state if self.state_parts > 1 else (state,)
         after = []
         for layer in range(self.num_layers):
@@ -108,7 +107,7 @@ class _Fused(Recurrence):
         return stack_layers(found)
 
     def _gates(self, sums: Tensor) -> dict[str, Tensor]:
-        """The gates [B, D] of a layer, of what goes into all of its nonlinearities, side by side [B, blocks * D]."""
+        """The gates [B, D] of a layer, from its concatenated preactivations [B, blocks * D]."""
         return {}
 
     def cell_state(self, state: Tree) -> Tensor:
@@ -123,7 +122,8 @@ class RNN(_Fused):
 
     Args:
         nonlinearity: f, `tanh` or `relu`.
-        hidden_size, num_layers, dropout, learn_initial_state: as everywhere.
+        hidden_size, num_layers, dropout: as of `LayeredRecurrence`.
+        learn_initial_state: make the initial state a parameter instead of zero.
     """
 
     num_gates = 1
@@ -150,7 +150,7 @@ class RNN(_Fused):
 
 
 class GRU(_Fused):
-    """The gated recurrent unit (Cho et al. 2014), in the form whose reset gate acts behind the recurrent matrix."""
+    """The gated recurrent unit (Cho et al. 2014), in the form whose reset gate acts after the recurrent matrix."""
 
     num_gates = 3
 
@@ -161,8 +161,8 @@ class GRU(_Fused):
         return (torch.gru_cell(x, state[0], *weights),)
 
     def _gates(self, sums: Tensor) -> dict[str, Tensor]:
-        reset, kept, _ = sums.sigmoid().chunk(self.num_gates, -1)
-        return {"reset": reset, "forget": kept}
+        reset, update, _ = sums.sigmoid().chunk(self.num_gates, -1)
+        return {"reset": reset, "forget": update}
 
 
 class LSTM(_Fused):
@@ -173,11 +173,12 @@ class LSTM(_Fused):
     Its state is the pair (output h, cell c).
 
     Args:
-        forget_bias: that of f at the start (1: Jozefowicz et al. 2015). The cell keeps s(b) of itself at each step.
-        chrono: the longest time, in steps, that something is to be remembered for: the bias of f is then drawn as log
-            of what is uniform between 1 and chrono - 1, and that of i is its opposite (Tallec and Ollivier 2018, eq.
-            16). It takes the place of `forget_bias`.
-        hidden_size, num_layers, dropout, learn_initial_state: as everywhere.
+        forget_bias: the initial bias b of f (1: Jozefowicz et al. 2015). The cell retains s(b) of itself at each step.
+        chrono: the longest time dependency, in steps: the bias of f is drawn as the log of a uniform number between 1
+            and chrono - 1, and that of i is its negative (Tallec and Ollivier 2018, eq. 16). It replaces
+            `forget_bias`.
+        hidden_size, num_layers, dropout: as of `LayeredRecurrence`.
+        learn_initial_state: make the initial state a parameter instead of zero.
     """
 
     num_gates = 4
@@ -205,18 +206,19 @@ class LSTM(_Fused):
         return torch.lstm_cell(x, state, *weights)
 
     def _gates(self, sums: Tensor) -> dict[str, Tensor]:
-        opened, kept, _, said = sums.sigmoid().chunk(self.num_gates, -1)
-        return {"input": opened, "forget": kept, "output": said}
+        input_gate, forget_gate, _, output_gate = sums.sigmoid().chunk(self.num_gates, -1)
+        return {"input": input_gate, "forget": forget_gate, "output": output_gate}
 
     def build(self, input_width: int) -> Self:
         super().build(input_width)
         for layer in range(self.num_layers):
-            taken, kept, *_ = self.kernel.get_parameter(f"bias_ih_l{layer}").data.chunk(self.num_gates)
+            biases = self.kernel.get_parameter(f"bias_ih_l{layer}").data.chunk(self.num_gates)
+            input_bias, forget_bias, *_ = biases
             if self.chrono is None:
-                kept.fill_(self.forget_bias)
+                forget_bias.fill_(self.forget_bias)
             else:
-                kept.uniform_(1, self.chrono - 1).log_()
-                taken.copy_(-kept)
+                forget_bias.uniform_(1, self.chrono - 1).log_()
+                input_bias.copy_(-forget_bias)
         return self
 
     def cell_state(self, state: Tree) -> Tensor:

@@ -1,4 +1,4 @@
-"""RWKV-6: linear attention whose past fades as what is read decides."""
+"""RWKV-6: linear attention with a decay that depends on the input."""
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ class _RWKVLayer(RecurrentLayer):
         self.mix_down = nn.Parameter(torch.empty(_PARTS, hidden_size, lora_rank).uniform_(-1e-2, 1e-2))
         self.mix_up = nn.Parameter(torch.empty(_PARTS, lora_rank, hidden_size).uniform_(-1e-2, 1e-2))
         self.maps = nn.ModuleList(nn.Linear(hidden_size, hidden_size, bias=False) for _ in range(_PARTS - 1))
-        self.decay = nn.Parameter(torch.linspace(-6.0, 1.0, hidden_size))  # log of minus log of the share that is kept
+        self.decay = nn.Parameter(torch.linspace(-6.0, 1.0, hidden_size))  # log of minus log of the decay
         self.decay_down = nn.Parameter(torch.empty(hidden_size, lora_rank).uniform_(-1e-2, 1e-2))
         self.decay_up = nn.Parameter(torch.empty(lora_rank, hidden_size).uniform_(-1e-2, 1e-2))
         self.now = nn.Parameter(torch.empty(num_heads, hidden_size // num_heads).uniform_(-0.5, 0.5))
@@ -39,48 +39,48 @@ class _RWKVLayer(RecurrentLayer):
             new(batch_size, self.num_heads, head, head),
         )
 
-    def forward(self, xs: Tensor, state: Tree, there: Tensor | None) -> tuple[Tensor, Tree]:
-        said, before, memory = state
+    def forward(self, xs: Tensor, state: Tree, mask: Tensor | None) -> tuple[Tensor, Tree]:
+        output, before, memory = state
         xs = self.from_input(xs)
         mixed = self._mix(xs, before)
         receptance, key, value, gate = (one(each) for one, each in zip(self.maps, mixed[:4], strict=True))
-        log_kept = self._log_kept(mixed[4])
-        if there is not None:
-            log_kept, key = log_kept.where(there[..., None], 0.0), key.where(there[..., None], 0.0)
-        r, k, v, w = (each.unflatten(-1, (self.num_heads, -1)) for each in (receptance, key, value, log_kept))
+        log_decay = self._log_decay(mixed[4])
+        if mask is not None:
+            log_decay, key = log_decay.where(mask[..., None], 0.0), key.where(mask[..., None], 0.0)
+        r, k, v, w = (each.unflatten(-1, (self.num_heads, -1)) for each in (receptance, key, value, log_decay))
         ys, memory = fading_attention(r, k, v, w, self.now, memory)
         ys = self.even_out(ys.flatten(0, 1).flatten(1)).view_as(gate)
         ys = self.output(ys * F.silu(gate))
-        return ys, (last(ys, said, there), last(xs, before, there), memory)
+        return ys, (last(ys, output, mask), last(xs, before, mask), memory)
 
     def _mix(self, xs: Tensor, before: Tensor) -> tuple[Tensor, ...]:
-        """What r, k, v, g and w are made of: each its mixture of the steps [B, T, D] and of those before them."""
+        """The inputs of r, k, v, g and w: for each a mixture of the steps [B, T, D] and those before them."""
         older = torch.cat([before[:, None], xs[:, :-1]], 1) - xs
         first = xs + older * self.mix_first
         shifts = torch.tanh(torch.einsum("bti,pir->btpr", first, self.mix_down))
         shifts = self.mix + torch.einsum("btpr,pri->btpi", shifts, self.mix_up)
         return (xs[:, :, None] + older[:, :, None] * shifts).unbind(2)
 
-    def _log_kept(self, mixed: Tensor) -> Tensor:
+    def _log_decay(self, mixed: Tensor) -> Tensor:
         return -torch.exp(self.decay + torch.tanh(mixed @ self.decay_down) @ self.decay_up)
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
         mixed = self._mix(self.from_input(x)[:, None], state[1])
-        return {"forget": self._log_kept(mixed[4])[:, 0].exp()}
+        return {"forget": self._log_decay(mixed[4])[:, 0].exp()}
 
 
 def fading_attention(
-    receptance: Tensor, key: Tensor, value: Tensor, log_kept: Tensor, now: Tensor, memory: Tensor
+    receptance: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, now: Tensor, memory: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """y_t = r_t (S_{t-1} + diag(u) k_t v_t^T),  S_t = diag(w_t) S_{t-1} + k_t v_t^T, some steps at once.
+    """y_t = r_t (S_{t-1} + diag(u) k_t v_t^T),  S_t = diag(w_t) S_{t-1} + k_t v_t^T, in chunks of steps.
 
-    Within a chunk step t hears step j < t through the product of the w between, which is taken as exp of a sum of logs
-    that are not positive: nothing overflows, however long the text is (Yang et al. 2024, section 4, of decays for each
-    channel).
+    Within a chunk the weight of step j < t at step t has the product of the w between, which is taken as exp of a sum
+    of logs that are not positive: nothing overflows, however long the text is (Yang et al. 2024, section 4, of decays
+    for each channel).
 
     Args:
         receptance, key, value: r, k and v [B, T, H, d].
-        log_kept: log w [B, T, H, d], none positive.
+        log_decay: log w [B, T, H, d], none positive.
         now: u [H, d].
         memory: S before the first step [B, H, d, d].
 
@@ -88,27 +88,26 @@ def fading_attention(
         y [B, T, H, d] and S after the last step.
     """
     ys = []
-    for r, k, v, log_w in zip(*(each.split(_CHUNK, 1) for each in (receptance, key, value, log_kept)), strict=True):
+    for r, k, v, log_w in zip(*(each.split(_CHUNK, 1) for each in (receptance, key, value, log_decay)), strict=True):
         upto = log_w.cumsum(1)
         until = upto - log_w  # before the step itself
         time = r.shape[1]
         earlier = torch.ones(time, time, dtype=torch.bool, device=r.device).tril(-1)[None, :, :, None, None]
         between = (until[:, :, None] - upto[:, None]).masked_fill(~earlier, float("-inf")).exp()  # [B, t, j, H, d]
-        heard = torch.einsum("bthd,bjhd,btjhd->bhtj", r, k, between)
-        heard = heard + torch.diag_embed(torch.einsum("bthd,hd,bthd->bht", r, now, k))
-        ys.append(torch.einsum("bhtj,bjhe->bthe", heard, v) + torch.einsum("bthd,bhde->bthe", r * until.exp(), memory))
+        scores = torch.einsum("bthd,bjhd,btjhd->bhtj", r, k, between)
+        scores = scores + torch.diag_embed(torch.einsum("bthd,hd,bthd->bht", r, now, k))
+        ys.append(torch.einsum("bhtj,bjhe->bthe", scores, v) + torch.einsum("bthd,bhde->bthe", r * until.exp(), memory))
         left = (upto[:, -1:] - upto).exp()
         memory = upto[:, -1].exp()[..., None] * memory + torch.einsum("bthd,bthe->bhde", k * left, v)
     return torch.cat(ys, 1), memory
 
 
 class RWKV(LayeredRecurrence):
-    """The time mixing of RWKV-6 (Peng et al. 2024, Eagle and Finch, section 4.1 and eq. 14 to 19), of the input mapped
-    to the width of the output.
+    """The time mixing of RWKV-6 (Peng et al. 2024, Eagle and Finch, section 4.1 and eq. 14 to 19), of the input
+    projected to hidden_size.
 
-    Each of r, k, v, g and w is made of its own mixture of this input and the one before, in shares that the input
-    itself chooses through a map of small rank; in every head, with the share w = exp(-exp(...)) of the past that is
-    kept,
+    Each of r, k, v, g and w is computed from its own mixture of this input and the one before, with weights from the
+    input through a low-rank map; in every head, with the decay w = exp(-exp(...)) of the state,
 
     y = r (S + diag(u) k v^T),  S' = diag(w) S + k v^T,  o = W (silu(g) norm(y)).
 
@@ -117,9 +116,9 @@ class RWKV(LayeredRecurrence):
     divisor of 8: RWKV-5 divided by 8 ahead of a norm with eps = 1e-5, and this is the same.
 
     Args:
-        hidden_size, num_layers, dropout: as everywhere.
-        num_heads: H, which divide D.
-        lora_rank: of the maps that choose.
+        hidden_size, num_layers, dropout: as of `LayeredRecurrence`.
+        num_heads: H, a divisor of D.
+        lora_rank: of the low-rank maps for mixtures and decay.
     """
 
     accepts_initial_state = False

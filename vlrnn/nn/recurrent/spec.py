@@ -1,7 +1,7 @@
 """Recurrences by name, as a command line gives them: `gru`, `LSTM:forget_bias=3`,
 `residual-stack:recurrence=mamba,num_layers=3`.
 
-Knows no cell: all classes that stand in `vlrnn.nn` are found, whoever adds them.
+All recurrences that `vlrnn.nn` lists are found.
 """
 
 import inspect
@@ -16,8 +16,8 @@ from vlrnn.nn.recurrent.base import LayeredRecurrence, Recurrence
 
 
 def split_cells(text: str) -> list[str]:
-    """The names in a list with commas between them. What has an equals sign and no colon is another setting of the cell
-    before it."""
+    """The names in a list with commas between them. An item with an equals sign and no colon is a further setting of
+    the cell before it."""
     names: list[str] = []
     for each in filter(None, map(str.strip, text.split(","))):
         if names and "=" in each and ":" not in each:
@@ -28,23 +28,23 @@ def split_cells(text: str) -> list[str]:
 
 
 def cell_part(name: str, **settings: Any) -> dict[str, Any]:
-    """A recurrence as a recipe has it, `{"class_path", "init_args"}`.
+    """A recurrence in the form of recipes, `{"class_path", "init_args"}`.
 
     Args:
-        name: the class by its name, in any case and with or without hyphens, or by its path; behind a colon settings,
-            `name=value`, commas between them. A value may be the name of another cell.
-        settings: such as `hidden_size`, of a class that has them, else of the cell that it is made of: `num_layers` are
-            those of a stack, and not of each cell in it. The name's come first.
+        name: the class by its name, in any case and with or without hyphens, or by its path; after a colon settings
+            `name=value`, separated by commas. A value may be the name of another cell.
+        settings: such as `hidden_size`, for a class that has them, else for the cell inside it: `num_layers` is that of
+            a stack, not of each cell in it. Settings in the name take precedence.
 
     Raises:
         UserError: there is no such recurrence, or no such setting.
     """
-    called, _, told = name.partition(":")
+    called, _, options = name.partition(":")
     found = _find(called)
     takes = inspect.signature(found).parameters
     inner = {setting: value for setting, value in settings.items() if setting not in takes}
     given: dict[str, Any] = {}
-    for each in filter(None, told.split(",")):
+    for each in filter(None, options.split(",")):
         key, equals, value = each.partition("=")
         if not equals or key not in takes:
             raise UserError(f"{name}: {key!r} is no setting of {found.__name__}: {', '.join(takes)}")
@@ -54,12 +54,12 @@ def cell_part(name: str, **settings: Any) -> dict[str, Any]:
 
 
 def file_name(name: str) -> str:
-    """What files of a cell are called: its name, without what means something to a shell or a file system."""
+    """A file name for a cell: its name without characters special to a shell or file system."""
     return re.sub(r"[^\w.]+", "-", name).strip("-").lower()
 
 
 def named_cell(name: str, input_width: int, **settings: Any) -> Recurrence:
-    """A recurrence, built for inputs of a width; `name` and `settings` as of `cell_part`.
+    """A recurrence, built for inputs of a size; `name` and `settings` as of `cell_part`.
 
     Raises:
         UserError: there is no such recurrence, or it cannot be built so.
@@ -67,7 +67,7 @@ def named_cell(name: str, input_width: int, **settings: Any) -> Recurrence:
     part = cell_part(name, **settings)
     try:
         return _made(part).build(input_width)
-    except Exception as fault:  # whatever a constructor, or torch, says of such settings
+    except Exception as fault:  # a constructor or torch may raise any
         raise UserError(f"{name}: cannot be built: {one_line(str(fault), 200)}") from None
 
 
@@ -95,7 +95,7 @@ def _plain(name: str) -> str:
 
 
 def _recurrences() -> dict[str, type[Recurrence]]:
-    """Name -> class, but of those that others are made from."""
+    """Name -> class, without the base classes."""
     public = {name: getattr(vlrnn.nn, name) for name in vlrnn.nn.__all__}
     return {
         name: found

@@ -13,12 +13,12 @@ from vlrnn.nn.recurrent.base import Recurrence, require_causal, stack_layers
 
 
 class _Stack(Recurrence):
-    """Copies of a cell; from the second on, `join` brings together what comes in and what it says.
+    """Stacked copies of a cell; from the second on, `join` combines the layer's input and output.
 
     Args:
-        recurrence: any, D wide.
-        num_layers: how many.
-        dropout: share of what comes in from the second on that is dropped in training.
+        recurrence: any, of hidden_size D.
+        num_layers: L, the number of copies.
+        dropout: of the inputs of layers from the second on.
     """
 
     def __init__(self, recurrence: Recurrence, num_layers: int = 2, dropout: float = 0.0) -> None:
@@ -35,7 +35,7 @@ class _Stack(Recurrence):
         return self
 
     def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
-        """What layer `depth`, 1 or more, hands on: of its input x and its output y, both [..., D]."""
+        """The result of layer `depth`, 1 or more, from its input x and the cell's output y, both [..., D]."""
         raise NotImplementedError
 
     def initial_state(self, batch_size: int) -> Tree:
@@ -49,8 +49,7 @@ class _Stack(Recurrence):
             xs = self.join(depth, xs, ys) if depth else ys
             after.append(new)
         if lengths is not None:
-            there = length_mask(lengths, xs)
-            xs = xs.where(there[..., None], 0.0)
+            xs = xs.where(length_mask(lengths, xs)[..., None], 0.0)
         return xs, tuple(after)
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
@@ -74,11 +73,11 @@ class _Stack(Recurrence):
         return list(self.cells)  # type: ignore[arg-type]
 
     def layer_outputs(self, state: Tree) -> Tensor:
-        said = [cell.layer_outputs(own)[:, -1] for cell, own in zip(self._cells(), state, strict=True)]
-        handed = said[:1]
-        for depth, y in enumerate(said[1:], 1):
-            handed.append(self.join(depth, handed[-1], y))
-        return torch.stack(handed, 1)
+        outputs = [cell.layer_outputs(own)[:, -1] for cell, own in zip(self._cells(), state, strict=True)]
+        joined = outputs[:1]
+        for depth, y in enumerate(outputs[1:], 1):
+            joined.append(self.join(depth, joined[-1], y))
+        return torch.stack(joined, 1)
 
     def cell_state(self, state: Tree) -> Tensor:
         return self._cells()[-1].cell_state(state[-1])
@@ -89,15 +88,15 @@ class _Stack(Recurrence):
 
 
 class ResidualStack(_Stack):
-    """Each layer adds to what came in, y = x + f(x) (He et al. 2016; over recurrences: Wu et al. 2016, section 3.1)."""
+    """Each layer adds to its input, y = x + f(x) (He et al. 2016; over recurrences: Wu et al. 2016, section 3.1)."""
 
     def join(self, depth: int, x: Tensor, y: Tensor) -> Tensor:
         return x + y
 
 
 class HighwayStack(_Stack):
-    """Each layer decides, number by number, how much of what came in it replaces, y = t f(x) + (1 - t) x with t =
-    s(W x + w), w starting at -1 (Srivastava, Greff, Schmidhuber 2015, eq. 3; over recurrences: Zhang et al. 2016)."""
+    """Each layer gates, unit by unit, its output and its input, y = t f(x) + (1 - t) x with t = s(W x + w), w starting
+    at -1 (Srivastava, Greff, Schmidhuber 2015, eq. 3; over recurrences: Zhang et al. 2016)."""
 
     def build(self, input_width: int) -> Self:
         super().build(input_width)
@@ -111,13 +110,13 @@ class HighwayStack(_Stack):
 
 
 class Bidirectional(Recurrence):
-    """One copy of a cell reads from the first step to the last, another from the last to the first, and what they say
-    of a step stands side by side (Schuster and Paliwal 1997; Graves and Schmidhuber 2005).
+    """One copy of a cell runs forwards over the sequence, another backwards, and their outputs at each step are
+    concatenated (Schuster and Paliwal 1997; Graves and Schmidhuber 2005).
 
-    It has no `step`, and is not its scan in chunks: the end must be there before the beginning can be told.
+    It has no `step`, and cannot run in chunks: the first output depends on the last input.
 
     Args:
-        recurrence: any, D / 2 wide.
+        recurrence: any causal one, of hidden_size D / 2.
     """
 
     causal = False
@@ -138,13 +137,13 @@ class Bidirectional(Recurrence):
         return self.forwards.initial_state(batch_size), self.backwards.initial_state(batch_size)
 
     def forward(self, xs: Tensor, state: Tree, lengths: Tensor | None = None) -> tuple[Tensor, Tree]:
-        there = self.forwards(xs, state[0], lengths)
-        back = self.backwards(_turned(xs, lengths), state[1], lengths)
-        return torch.cat([there[0], _turned(back[0], lengths)], -1), (there[1], back[1])
+        ys, after = self.forwards(xs, state[0], lengths)
+        reversed_ys, reversed_after = self.backwards(_turned(xs, lengths), state[1], lengths)
+        return torch.cat([ys, _turned(reversed_ys, lengths)], -1), (after, reversed_after)
 
     def step(self, x: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         require_causal(self)
-        raise AssertionError("it does not speak")
+        raise AssertionError("it has no step")
 
     def layer_outputs(self, state: Tree) -> Tensor:
         return torch.cat([self.forwards.layer_outputs(state[0]), self.backwards.layer_outputs(state[1])], -1)
@@ -154,7 +153,7 @@ class Bidirectional(Recurrence):
 
 
 def _turned(xs: Tensor, lengths: Tensor | None) -> Tensor:
-    """The steps of each row [B, T, D] in the other order; what lies past its length stays where it is."""
+    """The steps of each row [B, T, D] in reverse order; steps past its length stay in place."""
     if lengths is None:
         return xs.flip(1)
     times, ends = torch.arange(xs.shape[1], device=xs.device), lengths.to(xs.device, non_blocking=True)[:, None]

@@ -1,4 +1,4 @@
-"""What the training of a classifier of answers minimises: sums over questions, and their count."""
+"""Objectives of answer classification: sums over questions, and their count."""
 
 from typing import NamedTuple, Self
 
@@ -13,8 +13,8 @@ from vlrnn.training.objectives.base import Loss
 
 
 class AnswerLogits(NamedTuple):
-    """What a classifier makes of M questions: the `logits` [M, A] of all answers, from what was asked and seen, `fused`
-    [M, F], and from the `question` [M, Q]."""
+    """A classifier's output for M questions: the `logits` [M, A] of all answers, computed from `fused` [M, F], the
+    fusion with the image; and the `question` vectors [M, Q]."""
 
     logits: Tensor
     question: Tensor
@@ -22,10 +22,9 @@ class AnswerLogits(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What annotators said of M questions, on A answers: `counts` [M, A], how many gave each, and `worth` [M, A], the
-    accuracy in 0..1 that it would have; and `prior` [M, A], how often, in 0..1, each is right for training questions of
-    the same type, where that is known. They stay on the CPU, where which questions teach anything is found out without
-    waiting for a GPU."""
+    """Targets of M questions over A answers, from annotators: `counts` [M, A], how many gave each; `soft_scores` [M,
+    A], the accuracy of each, in 0..1; and `prior` [M, A], the frequency of each, in 0..1, for training questions of the
+    same type, if given. They stay on the CPU, so that selecting questions with a target does not wait for a GPU."""
 
     counts: Tensor
     soft_scores: Tensor
@@ -33,63 +32,63 @@ class Targets(NamedTuple):
 
 
 LINKS = {"sigmoid": "sigmoid", "softmax": "softmax probability"}
-"""What turns logits into numbers in 0..1, and what these are called."""
+"""Functions from logits to numbers in 0..1, and the names of these numbers."""
 
 
 class AnswerObjective(Configurable, nn.Module):
     """The interface.
 
     Attributes:
-        link: `sigmoid` of each logit, or `softmax` over all: what turns the logits of a model that was trained so into
-            numbers in 0..1.
+        link: `sigmoid` of each logit, or `softmax` over all: the function from the logits of a model trained with this
+            objective to numbers in 0..1.
     """
 
     link: str
 
-    def build(self, question_width: int, fused_width: int, answers: int) -> Self:
-        """Make the parameters, if any, for questions Q and fusions F wide and A answers; returns itself."""
+    def build(self, question_dim: int, fused_dim: int, answers: int) -> Self:
+        """Make the parameters, if any, for question_dim Q, fused_dim F and A answers; returns itself."""
         return self
 
-    def forward(self, guess: AnswerLogits, targets: Targets) -> Loss:
-        """A guess against what annotators said; a sum over questions, in nats, and how many they are."""
+    def forward(self, output: AnswerLogits, targets: Targets) -> Loss:
+        """The loss of M questions: a sum over questions, in nats, and their count."""
         raise NotImplementedError
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """What logits [M, A] of a model that was trained so mean, in 0..1; of sigmoids a row need not sum to one."""
+        """Logits [M, A] -> probabilities [M, A], by the link; with sigmoid a row need not sum to one."""
         return logits.sigmoid() if self.link == "sigmoid" else logits.softmax(-1)
 
 
 class LogitObjective(AnswerObjective):
-    """A loss that looks at the logits alone, question by question."""
+    """A loss of the logits alone, question by question."""
 
     def has_target(self, targets: Targets) -> Tensor:
-        """Which questions [M] teach anything."""
+        """Mask [M] of the questions that have a target."""
         raise NotImplementedError
 
     def each(self, logits: Tensor, targets: Targets) -> Tensor:
-        """The losses [M] of questions that do."""
+        """The losses [m] of the m questions that have a target."""
         raise NotImplementedError
 
     def log_odds(self, shares: Tensor) -> Tensor:
-        """The logits [M, A] whose `probabilities` are these shares, in 0..1."""
+        """The logits [M, A] whose `probabilities` are these shares [M, A], in 0..1."""
         raise NotImplementedError
 
-    def forward(self, guess: AnswerLogits, targets: Targets) -> Loss:
-        return self.of_logits(guess.logits, targets)
+    def forward(self, output: AnswerLogits, targets: Targets) -> Loss:
+        return self.of_logits(output.logits, targets)
 
     def of_logits(self, logits: Tensor, targets: Targets, weights: Tensor | None = None) -> Loss:
         """The loss of logits [M, A], questions weighted by `weights` [M] where given."""
-        taught = self.has_target(targets)
+        mask = self.has_target(targets)
         if weights is None:
             weights = torch.ones_like(targets.counts[:, 0])
-        known, weights = Targets(targets.counts[taught], targets.soft_scores[taught]), weights[taught]
-        known, weights = map_tree(lambda each: each.to(logits.device, non_blocking=True), (known, weights))
-        each = self.each(index_rows(logits, taught.nonzero()[:, 0]), known)
+        selected, weights = Targets(targets.counts[mask], targets.soft_scores[mask]), weights[mask]
+        selected, weights = map_tree(lambda each: each.to(logits.device, non_blocking=True), (selected, weights))
+        each = self.each(index_rows(logits, mask.nonzero()[:, 0]), selected)
         return Loss((weights * each).sum(), weights.sum())
 
 
 class SoftScores(LogitObjective):
-    """Binary cross entropy with the worth of every answer, summed over answers (Teney et al. 2018)."""
+    """Binary cross entropy with the soft score of every answer as target, summed over answers (Teney et al. 2018)."""
 
     link = "sigmoid"
 
@@ -104,10 +103,11 @@ class SoftScores(LogitObjective):
 
 
 class _OneAnswer(LogitObjective):
-    """Cross entropy with one answer of each question that has an answer in the set; the others teach nothing.
+    """Cross entropy with one answer of each question that has an answer in the set; the others are left out.
 
     Args:
-        label_smoothing: the share of a target that is spread over all answers (Szegedy et al. 2016, section 7).
+        label_smoothing: share of the target's probability that is spread over all answers (Szegedy et al. 2016, section
+            7).
     """
 
     link = "softmax"
@@ -122,7 +122,7 @@ class _OneAnswer(LogitObjective):
         return targets.counts.sum(1) > 0
 
     def pick(self, counts: Tensor) -> Tensor:
-        """Counts [m, A] -> an answer each [m]."""
+        """Counts [m, A] -> target answers [m]."""
         raise NotImplementedError
 
     def each(self, logits: Tensor, targets: Targets) -> Tensor:
@@ -134,10 +134,10 @@ class _OneAnswer(LogitObjective):
 
 
 class MajorityCrossEntropy(_OneAnswer):
-    """Cross entropy with the answer that most annotators gave (Antol et al. 2015).
+    """Cross entropy with the majority answer of annotators (Antol et al. 2015).
 
     Args:
-        label_smoothing: as of its base.
+        label_smoothing: share of the target's probability that is spread over all answers.
     """
 
     def pick(self, counts: Tensor) -> Tensor:
@@ -145,10 +145,10 @@ class MajorityCrossEntropy(_OneAnswer):
 
 
 class SampledCrossEntropy(_OneAnswer):
-    """Cross entropy with an annotator's answer, drawn anew each time (Fukui et al. 2016).
+    """Cross entropy with the answer of an annotator, drawn anew each time (Fukui et al. 2016).
 
     Args:
-        label_smoothing: as of its base.
+        label_smoothing: share of the target's probability that is spread over all answers.
     """
 
     def pick(self, counts: Tensor) -> Tensor:

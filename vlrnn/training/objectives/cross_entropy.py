@@ -13,12 +13,12 @@ from vlrnn.training.objectives.base import Loss
 
 @dataclass(frozen=True)
 class CrossEntropy(Configurable):
-    """Cross entropy of the next word, in nats, summed over words; and the doubly stochastic penalty of decoders that
-    attend.
+    """Cross entropy of the next word, in nats, summed over words; and the doubly stochastic penalty of decoders with
+    attention.
 
     The penalty is weight * sum over captions and regions of (1 - sum over words of alpha)^2 (Xu et al. 2015, eq. 14):
-    each region should be looked at about once in a sentence. As in the paper it stands beside the sum of the words'
-    cross entropies; so it is a sum over captions, and is divided by the count of words with it.
+    the attention to each region over a sentence should sum to about one. As in the paper it is added to the sum of the
+    words' cross entropies: a sum over captions, divided by the count of words with them.
 
     Attributes:
         label_smoothing: share of the target's probability that is spread over all words (Szegedy et al. 2016).
@@ -29,16 +29,16 @@ class CrossEntropy(Configurable):
     doubly_stochastic_weight: float = 0.0
 
     def __call__(self, decoder: Decoder, output: DecoderOutput, targets: Tensor) -> Loss:
-        """The loss of a decoder's output for M rows, targets [M, T] being filled up with `<pad>`, which is not scored;
-        they are best on the CPU, which then need not wait for a GPU."""
+        """The loss of a decoder's output for M rows with targets [M, T], padded with `<pad>`, which is not scored.
+        Targets on the CPU spare waiting for a GPU."""
         device = output.hidden.device
-        there = targets != PAD
-        places = there.flatten().nonzero()[:, 0].to(device, non_blocking=True)  # [L]
-        words = targets[there].to(device, non_blocking=True)
+        mask = targets != PAD
+        places = mask.flatten().nonzero()[:, 0].to(device, non_blocking=True)  # [L]
+        words = targets[mask].to(device, non_blocking=True)
         logits = decoder.logits(output.hidden.flatten(0, 1).index_select(0, places)).float()  # [L, V]
         total = F.cross_entropy(logits, words, reduction="sum", label_smoothing=self.label_smoothing)
-        there = there.to(device, non_blocking=True)
+        mask = mask.to(device, non_blocking=True)
         if self.doubly_stochastic_weight and output.attention is not None:
-            attended = (output.attention * there[..., None]).sum(1)  # [M, N]
+            attended = (output.attention * mask[..., None]).sum(1)  # [M, N]
             total = total + self.doubly_stochastic_weight * (1 - attended).square().sum()
-        return Loss(total, there.sum())
+        return Loss(total, mask.sum())
