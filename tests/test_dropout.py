@@ -103,13 +103,15 @@ def test_what_is_left_of_a_state() -> None:
     torch.manual_seed(0)
     start, steps = torch.randn(4000, 32).double(), np.arange(6.0)
     anew, once = (drop_state(start, None, P, each, 5) for each in (True, False))
-    np.testing.assert_allclose(anew.alike, (1 - P) ** steps, atol=0.005)
+    np.testing.assert_allclose(anew.cosine, (1 - P) ** steps, atol=0.005)
     np.testing.assert_allclose(anew.mean, 1, atol=0.03)
-    np.testing.assert_allclose(once.alike[1:], 1 - P, atol=0.005)
+    np.testing.assert_allclose(once.cosine[1:], 1 - P, atol=0.005)
     np.testing.assert_allclose(once.mean[1:], (1 - P) ** (1 - steps[1:]), rtol=0.01)
     turn = nn.init.orthogonal_(torch.empty(32, 32)).double()
     for each in (True, False):  # one mask saves nothing where numbers are mixed
-        np.testing.assert_allclose(drop_state(start, turn, P, each, 3).alike[-1], 0.7**3 + (1 - 0.7**3) / 32, atol=0.05)
+        np.testing.assert_allclose(
+            drop_state(start, turn, P, each, 3).cosine[-1], 0.7**3 + (1 - 0.7**3) / 32, atol=0.05
+        )
     for matrix in (None, turn):
         for each in drop_state(start, matrix, 0.0, True, 3):
             np.testing.assert_allclose(each, 1)
@@ -121,7 +123,7 @@ def test_states_are_held_beside_each_other_row_by_row() -> None:
     found = compare_theory(dropped, clean)
     for step in range(3):
         cosines = F.cosine_similarity(dropped[step], clean[step]).square()
-        assert found.alike[step] == pytest.approx(cosines.mean().item())
+        assert found.cosine[step] == pytest.approx(cosines.mean().item())
         sizes = [float(d @ c / (c @ c)) for d, c in zip(dropped[step], clean[step], strict=True)]
         assert found.mean[step] == pytest.approx(np.mean(sizes))
 
@@ -130,10 +132,10 @@ def test_states_are_held_beside_each_other_row_by_row() -> None:
 def test_between_layers_the_first_loses_nothing(cell: str) -> None:
     torch.manual_seed(0)
     first, second = between_layers(cell, 0.5, 8, 16)
-    np.testing.assert_allclose(first.alike, 1)
+    np.testing.assert_allclose(first.cosine, 1)
     np.testing.assert_allclose(first.mean, 1)
-    assert (second.alike[1:] < 0.99).all()
-    assert second.alike[-1] > 2 * 0.5**8
+    assert (second.cosine[1:] < 0.99).all()
+    assert second.cosine[-1] > 2 * 0.5**8
 
 
 def test_theory_stands_beside_what_is_measured() -> None:

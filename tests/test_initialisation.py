@@ -206,9 +206,9 @@ def test_a_count_of_ones_can_be_learnt_all_the_same() -> None:
 def test_units_that_begin_alike_stay_alike(name: str) -> None:
     alike, different = learnt("contrast", "nothing", name), learnt("contrast", "nothing", "gaussian", 500)
     assert (alike.distinct == 1).all()
-    assert (alike.distinct_learnt == 1).all()
+    assert (alike.distinct_after == 1).all()
     assert (alike.error > 0.95 * alike.chance).all()
-    assert (different.distinct_learnt == HIDDEN).all()
+    assert (different.distinct_after == HIDDEN).all()
     assert (different.error < 0.6 * different.chance).all()
 
 

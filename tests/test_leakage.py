@@ -72,7 +72,7 @@ def test_attackers_find_what_is_there(name: str) -> None:
         images = made(240, said=share)
         women = np.array([image.gender == "woman" for image in images])
         bounds = [(0, 120), (120, 160), (160, 240)]
-        return [Captions([image.said for image in images[a:b]], women[a:b]) for a, b in bounds]
+        return [Captions([image.caption for image in images[a:b]], women[a:b]) for a, b in bounds]
 
     before = torch.get_rng_state()
     surely = attack(ATTACKERS[name], *parts(1.0))
@@ -175,7 +175,7 @@ def test_references_tell_who_is_there_where_no_list_does(write: Write) -> None:
     predictions, references = files(write, 20, 30)
     images, notes = read_masked(predictions, references)
     assert (len(images), images[0].gender, images[-1].gender) == (50, "woman", "man")
-    assert images[0].said == ("a", "<gender>", "by", "a", "dog")
+    assert images[0].caption == ("a", "<gender>", "by", "a", "dog")
     assert images[0].human == (("a", "<gender>", "<unk>", "a", "dog"),)
     assert any("20 images of each of 20 of women and 30 of men" in note for note in notes)
     lists = {name: write(name, "\n".join(map(str, ids))) for name, ids in (("w", range(25, 46)), ("m", range(25)))}

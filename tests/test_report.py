@@ -129,8 +129,8 @@ def test_the_page_shows_the_run(report: Callable[..., Page], dataset: Path, tmp_
     assert page.row("right") == ["0.875"]
     for fact in ("7", "Captioner", "ShowAndTell(embedding=64)", "num_beams 3", "commit abc123, torch 9.9", "cpu"):
         assert fact in page.facts
-    (said,) = page.items[0]["said"]
-    assert {item["said"][0]["text"] for item in page.items} == {"a white square", "a black circle"}
+    (said,) = page.items[0]["outputs"]
+    assert {item["outputs"][0]["text"] for item in page.items} == {"a white square", "a black circle"}
     assert said["score"] is not None
     written = {caption for item in page.items for caption in item["references"]}
     assert written == {caption for example in open_split(dataset, "test") for caption in example.captions}
@@ -179,7 +179,7 @@ def test_whatever_was_said_is_text(report: Callable[..., Page], tmp_path: Path) 
     for text in (ATTACK, f"{ATTACK}0", "a<b>&'c'", "<script>"):
         assert text in page.text
     texts = [f"said {ATTACK}", f"unseen {ATTACK}"]
-    assert sorted(item["said"][0]["text"] for item in page.items) == texts
+    assert sorted(item["outputs"][0]["text"] for item in page.items) == texts
     written = (tmp_path / "pages" / "report.md").read_text()
     assert "<script" not in written
     assert "<img" not in written
@@ -227,7 +227,7 @@ def test_the_page_does_without_the_data(
     shutil.rmtree(data)
     page = report(folder)
     assert page.pictures == []
-    assert [item["said"][0]["text"] for item in page.items] == ["a white square", "a black circle"]
+    assert [item["outputs"][0]["text"] for item in page.items] == ["a white square", "a black circle"]
     assert page.items[0]["id"] == first.id
 
 
@@ -250,7 +250,7 @@ def test_several_runs_stand_side_by_side(report: Callable[..., Page], dataset: P
     assert page.row("SPICE") == ["-", "0.100"]
     assert len(page.row("second")) == 6  # differences
     assert len(page.pictures) == 2
-    assert {tuple(saying["text"] for saying in item["said"]) for item in page.items} == {
+    assert {tuple(output["text"] for output in item["outputs"]) for item in page.items} == {
         ("a white square", "a dog"),
         ("a black circle", "a cat"),
     }

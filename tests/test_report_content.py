@@ -131,7 +131,7 @@ def test_runs_are_compared_on_what_all_have(tmp_path: Path) -> None:
     scorer = CaptionScorer({each.id: each.captions for each in examples if each.id in two})
     expected = compare(scorer.score({id: one[id] for id in two}), scorer.score(two))
     assert found.differences == [expected]
-    missing = [item for item in found.shown.items if item.said[1] is None]
+    missing = [item for item in found.shown.items if item.outputs[1] is None]
     assert not missing  # what is shown is what is compared
 
 
@@ -149,7 +149,7 @@ def test_the_best_and_the_worst_are_shown(tmp_path: Path, most: int) -> None:
     examples = captioned()
     folder = run_of(tmp_path / "run", examples, texts_for(examples, 1))
     every, some = section(folder).shown, section(folder, examples=most).shown
-    scores = [item.said[0].score for item in every.items if item.said[0]]
+    scores = [item.outputs[0].score for item in every.items if item.outputs[0]]
     assert scores == sorted(scores)
     assert len(some.items) == most
     assert some.total == SIZE
@@ -190,7 +190,7 @@ def test_words_have_their_maps(tmp_path: Path) -> None:
     folder = run_of(tmp_path / "run", examples, {"c0": "a", "c1": "b"}, tokens=("x",), log_probs=(-1.0, -2.0))
     maps = AttentionMaps("c1", (0.5, 0.25), base64.b64encode(bytes(8)).decode(), (0.75, 0.5))
     write_records(folder / "attention.jsonl", [maps])
-    said = {item.id: item.said[0] for item in section(folder).shown.items}
+    said = {item.id: item.outputs[0] for item in section(folder).shown.items}
     assert {id: each.attention for id, each in said.items() if each} == {"c0": None, "c1": maps}
 
 
@@ -212,13 +212,13 @@ def test_probes_are_told_with_their_baselines_and_pictures(tmp_path: Path) -> No
     write_json(folder / "probes" / "it.json", {**finding, "not_computed": {"d": "no data"}})
     report, pictures = build([folder], [], 1000)
     (probe,) = report.sections[0].probes
-    assert [(row.label, row.beside) for row in probe.rows] == [
+    assert [(row.label, row.baseline_scores) for row in probe.rows] == [
         ("group: a", [0.25]),
         ("group: b", [None]),
         ("c", [None]),
     ]
     by_id, by_image, unknown = probe.cases
-    assert by_id.told == {"said": "x, y"}
+    assert by_id.fields == {"said": "x, y"}
     assert by_id.picture == by_image.picture is not None
     assert pictures[by_id.picture].name == "3.png"
     assert unknown.picture is None

@@ -13,7 +13,7 @@ from vlrnn.data.records import open_split
 from vlrnn.inference.predictor import Predictor
 from vlrnn.probes.model.attribution import Support, support
 from vlrnn.probes.object_mentions import PhraseTable
-from vlrnn.report.attention_figure import veiled
+from vlrnn.report.attention_figure import shaded
 
 FIND = PhraseTable({"square": "square", "white square": "square", "top": "top"}).find
 
@@ -59,7 +59,7 @@ def test_a_model_without_attention_has_none(checkpoints: Any, dataset: Path) -> 
 def test_a_veil_is_thin_where_the_weight_is(dataset: Path) -> None:
     (example, *_) = open_split(dataset, "test")
     image = open_image(dataset / example.image).resize((40, 40))
-    seen = np.asarray(veiled(image, np.array([0.0, 0, 0, 1])), int)
+    seen = np.asarray(shaded(image, np.array([0.0, 0, 0, 1])), int)
     plain = np.asarray(image, int)
     assert np.abs(seen[-1, -1] - plain[-1, -1]).max() <= 1
     assert (seen[0, 0] <= plain[0, 0] * 0.3 + 1).all()

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Answer all questions; words that the model does not know are told of."""
+    """Answer all questions; print words outside the vocabulary to stderr."""
     from vlrnn.inference.predictor import Predictor
 
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
@@ -29,8 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
             print_json({**asdict(answer), "question": question, "unknown_words": unknown})
             continue
         if unknown:
-            told = f"{question}: words that the model does not know: {', '.join(unknown)}"
-            print_line(f"vlrnn ask: {told}", file=sys.stderr)
+            line = f"{question}: words that the model does not know: {', '.join(unknown)}"
+            print_line(f"vlrnn ask: {line}", file=sys.stderr)
         apart = ", of each answer by itself: they need not add up to 100 %" if answer.score_name == "sigmoid" else ""
         print_line(f"{question}: {answer.text}")
         print_line(f"  {answer.score_name}{apart}")

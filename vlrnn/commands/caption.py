@@ -1,4 +1,4 @@
-"""caption: say what is in images."""
+"""caption: describe images."""
 
 import argparse
 import sys
@@ -28,17 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     before = parser.add_mutually_exclusive_group()
     before.add_argument("--resume", action="store_true", help="go on with --out where a run was interrupted")
     before.add_argument("--overwrite", action="store_true", help="replace --out where it is there")
-    parser.add_argument("--explain", metavar="PICTURE", help="save where the model looked at each word (one image)")
+    parser.add_argument("--explain", metavar="PICTURE", help="save the attention at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
     add_trust(parser)
-    parser.add_argument("--bf16", action="store_true", help="see in bfloat16, where the processor or GPU has it")
+    parser.add_argument("--bf16", action="store_true", help="encode in bfloat16, where the processor or GPU has it")
     parser.add_argument("--compiled", action="store_true", help="generate code for the encoder first; for many images")
     add_decoding(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Caption all images; one that cannot be read is told of, and the others go on.
+    """Caption all images; one that cannot be read is reported, and the others go on.
 
     Returns:
         the exit code: 2 when an image that was named could not be read, or none at all could.

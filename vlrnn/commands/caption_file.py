@@ -54,7 +54,7 @@ class CaptionFile:
         self.found: dict[Key, Prediction] = {}
         self._handle: int | None = None  # of the partial file, which it has for itself
         self._begun = False
-        self._refuse_what_is_there()
+        self._refuse_existing()
 
     def begin(self, run: Mapping[str, Any], images: Sequence[Key]) -> None:
         """Open the partial file, and read what it holds into `found`.
@@ -76,7 +76,7 @@ class CaptionFile:
             os.close(handle)
             raise UserError(f"--out {self.path}: another process writes it; wait for it, or name another file")
         self._handle = handle
-        self._refuse_what_is_there()  # which may have come meanwhile
+        self._refuse_existing()  # which may have come meanwhile
         clear_unfinished([self.path.parent])
         end = self._read(run, images) if self._resume else 0
         os.ftruncate(handle, end)
@@ -85,7 +85,7 @@ class CaptionFile:
         if not end:
             self._append(json.dumps(dict(run), ensure_ascii=False))
 
-    def _refuse_what_is_there(self) -> None:
+    def _refuse_existing(self) -> None:
         if self._resume or self._overwrite:
             return
         if self.partial.exists() and self.partial.stat().st_size:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", help="what the model hears first; '' is nothing")
+    parser.add_argument("text", metavar="TEXT", help="what the model conditions on; '' is nothing")
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.add_argument("--out", metavar="FILE", help="write .txt (the text and how it goes on), .json or .jsonl")
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Go on with the text; what the model cannot read in it is told of."""
+    """Continue the text; print what is outside the vocabulary to stderr."""
     out = Path(arguments.out) if arguments.out else None
     if out and out.suffix not in (".txt", ".json", ".jsonl"):
         raise UserError(f"--out {out}: end the name in .txt, .json or .jsonl")
@@ -35,26 +35,26 @@ def run(arguments: argparse.Namespace) -> None:
 
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if strange := predictor.unknown_units(arguments.text):
-        told = ", ".join(map(repr, strange))
-        told = f"what training never showed, and is all alike to the model: {told}"
-        print_line(f"vlrnn continue: {told}", file=sys.stderr)
-    said = predictor.continue_text(arguments.text, seed=arguments.seed, **chosen(arguments))
-    texts = [arguments.text + text for text in (said.text, *(each["text"] for each in said.alternatives))]
+        line = ", ".join(map(repr, strange))
+        line = f"what training never showed, and is all alike to the model: {line}"
+        print_line(f"vlrnn continue: {line}", file=sys.stderr)
+    prediction = predictor.continue_text(arguments.text, seed=arguments.seed, **chosen(arguments))
+    texts = [arguments.text + text for text in (prediction.text, *(each["text"] for each in prediction.alternatives))]
     if out:
-        _write(out, said, texts[0])
+        _write(out, prediction, texts[0])
     if arguments.json:
-        print_json(asdict(said))
+        print_json(asdict(prediction))
     else:
         print_line("\n\n".join(texts), keep="\n\t")
 
 
-def _write(path: Path, said: "Prediction", text: str) -> None:
+def _write(path: Path, prediction: "Prediction", text: str) -> None:
     from vlrnn.data.records import write_records
 
     if path.suffix == ".jsonl":
-        write_records(path, [said])
+        write_records(path, [prediction])
     elif path.suffix == ".json":
-        write_json(path, asdict(said))
+        write_json(path, asdict(prediction))
     else:
         with replacing(path) as file:
             file.write(text + "\n")

@@ -1,4 +1,4 @@
-"""The flags of decoding, for the commands that have a model say something."""
+"""The flags of decoding, for commands that generate text."""
 
 import argparse
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _FLAGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "max_new_tokens": (int, "most words, the end counted"),
     "min_new_tokens": (int, "fewest words"),
     "length_penalty": (float, "exponent of the length that sums of log p are divided by"),
-    "early_stopping": (_early_stopping, "when a beam search stops: true, false or never, as Decoding tells"),
+    "early_stopping": (_early_stopping, "when a beam search stops: true, false or never, see GenerationConfig"),
     "no_repeat_ngram_size": (int, "no n-gram of this size twice"),
     "temperature": (float, "draw at random, with this temperature, instead of searching"),
     "top_k": (int, "when drawing: the k likeliest words"),

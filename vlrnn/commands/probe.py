@@ -1,4 +1,4 @@
-"""probe: does a model look, what does it make up, whom does it treat worse? Each probe is a file of
+"""probe: use of the image, hallucination, bias and calibration of models. Each probe is a file of
 vlrnn/commands/probes."""
 
 import argparse
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:
-    """See that resamples and seeds can be drawn."""
+    """Refuse resamples and seeds that are too small."""
     if arguments.resamples < 1:
         raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
     if arguments.seed < 0:
@@ -88,7 +88,7 @@ def show(name: str, finding: Finding) -> None:
         table.add_column(header, justify="right", no_wrap=True)
     for row in finding.baselines:
         table.add_column(escape(fill(one_line(row, 100), _HEADER)), justify="right", no_wrap=True)
-    beside = [dict(_flat(scores)) for scores in finding.baselines.values()]
+    baselines = [dict(_flat(scores)) for scores in finding.baselines.values()]
     titles: tuple[str, ...] = ()
     for place, score in _flat(finding.scores):
         *groups, last = place
@@ -96,7 +96,7 @@ def show(name: str, finding: Finding) -> None:
             if place[: depth + 1] != titles[: depth + 1]:
                 table.add_row("  " * depth + f"[bold]{escape(one_line(group, 100))}[/bold]")
         titles = tuple(groups)
-        cells = (_value(scores.get(place)) for scores in beside)
+        cells = (_value(scores.get(place)) for scores in baselines)
         numbers = (f"{score[each]:.4g}" for each in ("value", "low", "high"))
         table.add_row("  " * len(groups) + escape(one_line(last, 100)), *numbers, f"{score['n']:,}", *cells)
     # Names and numbers that are cut say nothing: where the terminal is too narrow, its lines wrap.
@@ -105,8 +105,8 @@ def show(name: str, finding: Finding) -> None:
     for score_name, reason in finding.not_computed.items():
         console.print(f"{escape(printable(f'{score_name}: not computed: {reason}'))}", soft_wrap=True)
     for case in finding.cases:
-        told = "; ".join(f"{key} {value}" for key, value in case.items() if key != "id")
-        console.print(printable(f"{case['id']}: {told}"), soft_wrap=True, markup=False)
+        line = "; ".join(f"{key} {value}" for key, value in case.items() if key != "id")
+        console.print(printable(f"{case['id']}: {line}"), soft_wrap=True, markup=False)
 
 
 def _flat(

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run it, and say what to look at and what to do next."""
+    """Run it; print the scores, the files and next steps."""
     from vlrnn.report.page import format_score
     from vlrnn.studies.quickstart import quickstart
 

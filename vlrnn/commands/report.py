@@ -28,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write it, and say where it is and how large."""
+    """Write the report; print its path and size."""
     import os
 
     from vlrnn.report.page import write_report
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for vlrnn score
-    page, *beside = write_report(
+    page, *companions = write_report(
         arguments.runs,
         arguments.out,
         baselines=arguments.baseline,
@@ -44,4 +44,4 @@ def run(arguments: argparse.Namespace) -> None:
         split=arguments.split,
     )
     size = page.stat().st_size / 2**20
-    print_line(f"open {page} ({size:.1f} MiB; {' and '.join(each.name for each in beside)} beside it)")
+    print_line(f"open {page} ({size:.1f} MiB; {' and '.join(each.name for each in companions)} beside it)")

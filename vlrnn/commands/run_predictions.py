@@ -10,7 +10,7 @@ from vlrnn.probes.finding import Finding
 
 
 def add_predictions(parser: argparse.ArgumentParser, file: str, required: bool = True) -> None:
-    """Add `--predictions` and `--split`; `file` tells which files are taken."""
+    """Add `--predictions` and `--split`; `file` names the formats taken."""
     parser.add_argument("--predictions", required=required, metavar="PRED", help=f"{file}; or a run folder")
     add_split(parser)
 

@@ -77,7 +77,7 @@ def asking(worker: Callable[..., Any], uploads: UploadFolder) -> Callable[..., A
     """A function of a request, its picture and its arguments; a mistake of the user's becomes a line in the page."""
     import gradio as gr
 
-    def ask(request: str, picture: object, *arguments: Any) -> Any:
+    def handle(request: str, picture: object, *arguments: Any) -> Any:
         path: object = None
         try:
             if picture is None:
@@ -88,12 +88,12 @@ def asking(worker: Callable[..., Any], uploads: UploadFolder) -> Callable[..., A
             line = str(fault) if path is None else str(fault).replace(str(path), Path(str(path)).name)
             raise gr.Error(line, print_exception=False) from None
 
-    return ask
+    return handle
 
 
 @contextmanager
 def serving(
-    ask: Callable[..., Any], models: Sequence[str], uploads: UploadFolder, options: argparse.Namespace
+    handle: Callable[..., Any], models: Sequence[str], uploads: UploadFolder, options: argparse.Namespace
 ) -> Iterator[Any]:
     """The page, a `gr.Blocks`, served while the body runs. One request is worked at a time.
 
@@ -108,7 +108,7 @@ def serving(
 
     folder = uploads.folder / "examples"
     folder.mkdir()
-    blocks = page(ask, models, scenes(folder))
+    blocks = page(handle, models, scenes(folder))
     uploads.keep()
     guard = Middleware(Guard, HostNames(options.host, options.allowed_host), uploads)
     try:

@@ -1,7 +1,7 @@
 """What reaches the page's server: requests by its own names, from its own page or a script, to the routes that the page
-needs, of a bounded size, that name no file but uploads. All else is refused ahead of gradio. Knows no model.
+needs, of a bounded size, that name no file but uploads. All else is refused ahead of gradio. Independent of models.
 
-Gradio has many routes, and more with each version; it passes a picture on without looking where the file lies when its
+Gradio has many routes, and more with each version; it passes a picture on without checking its path when its
 `meta` is missing, and fetches it from the network when it is an address.
 """
 
@@ -53,7 +53,7 @@ class HostNames:
     Args:
         bound: what the server is bound to. Bound to every address, it may be addressed by any address, and by this
             machine's name.
-        allowed: further names, of a proxy before it, say.
+        allowed: further names, such as that of a proxy.
     """
 
     def __init__(self, bound: str, allowed: Iterable[str] = ()) -> None:

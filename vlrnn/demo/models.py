@@ -1,4 +1,4 @@
-"""What the page asks of models, each within limits that hold whoever asks. Knows no page and no network.
+"""Requests of the page to models, each within limits that hold for every client. Independent of page and network.
 
 The page's process imports this, too, and has no models: what is slow to import, torch above all, is imported where the
 models are.
@@ -146,7 +146,7 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
     Raises:
         UserError: the caption is too long.
     """
-    from vlrnn.report.attention_figure import veiled, within
+    from vlrnn.report.attention_figure import shaded, within
 
     assert models.captioner is not None
     words = models.captioner.tokenizer.tokenize(_short(text, MAX_CAPTION, "a caption"))
@@ -158,14 +158,14 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
         return None, f"{line}; this decoder does not attend"
     if read.gates is not None:
         line += f", gate {read.gates[place]:.2f}"
-    return veiled(within(picture, 512), read.attention[place]), line
+    return shaded(within(picture, 512), read.attention[place]), line
 
 
 def objects(models: Models, picture: Image.Image, text: Any) -> list[list[str]]:
     """A row for each object that a caption names: its probabilities, what the heads answer, and what follows.
 
     Raises:
-        UserError: the caption is too long, or which words name objects is not known.
+        UserError: the caption is too long, or there is no table of objects.
     """
     from vlrnn.probes.model.attribution import support
 

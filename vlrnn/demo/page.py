@@ -9,7 +9,7 @@ import gradio as gr
 
 from vlrnn.demo.models import HEADS, MAX_QUESTION, SETTINGS
 
-Ask = Callable[..., Any]
+Handler = Callable[..., Any]
 """A function of a request's name, of the picture that was sent, and of its arguments; it raises `gr.Error`."""
 
 MAX_HISTORY = 50
@@ -19,7 +19,7 @@ STYLE = "footer {display: none !important} .said textarea {font-size: 1.2rem; fo
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "models", "concurrency_limit": 1}
 
 _SCORES = {"generative": "sequence probability", "classifier": "sigmoid or softmax of each answer"}
-"""What the scores of a head's answers are; the history says of each answer which."""
+"""What the scores of a head's answers are; the history names it for each answer."""
 
 _INVENTED = """How likely the words of each object are given this picture, and given a grey one. An object that the grey
 picture makes as likely, or that is less likely than not, *may be invented*; so may be one that a head denies. A high
@@ -35,7 +35,7 @@ def _path(_: gr.Image, payload: Any) -> Any:
 gr.Image.preprocess = _path  # type: ignore[assignment, method-assign]
 
 
-def page(ask: Ask, models: Sequence[str], examples: Sequence[Path]) -> gr.Blocks:
+def page(handle: Handler, models: Sequence[str], examples: Sequence[Path]) -> gr.Blocks:
     """Lay it out.
 
     Args:
@@ -53,10 +53,10 @@ def page(ask: Ask, models: Sequence[str], examples: Sequence[Path]) -> gr.Blocks
                 )
                 gr.Examples([[str(path)] for path in examples], [picture], label="synthetic scenes, just made")
                 if heads:
-                    _question_part(ask, heads, picture)
+                    _question_part(handle, heads, picture)
             if "captioner" in models:
                 with gr.Column(min_width=320):
-                    _caption_part(ask, picture)
+                    _caption_part(handle, picture)
     return blocks
 
 
@@ -71,19 +71,19 @@ def _slider(name: str, value: float, step: float, label: str) -> gr.Slider:
     return gr.Slider(*SETTINGS[name], value, step=step, label=label)
 
 
-def _caption_part(ask: Ask, picture: gr.Image) -> None:
+def _caption_part(handle: Handler, picture: gr.Image) -> None:
     def caption(
         picture: str | None, beams: float, temperature: float, most: float, least: float, penalty: float, count: float
     ) -> tuple[str, list[list[Any]], gr.Radio]:
-        text, rows, words = ask("caption", picture, beams, temperature, most, least, penalty, count)
+        text, rows, words = handle("caption", picture, beams, temperature, most, least, penalty, count)
         choices = [(word, place) for place, word in enumerate(words)]
         return text, rows, gr.Radio(choices=choices, value=None, visible=bool(words))
 
-    def look(picture: str | None, text: str, place: int | None) -> Any:
-        return ask("attention", picture, text, place)
+    def attention(picture: str | None, text: str, place: int | None) -> Any:
+        return handle("attention", picture, text, place)
 
     def objects(picture: str | None, text: str) -> Any:
-        return ask("objects", picture, text)
+        return handle("objects", picture, text)
 
     with gr.Accordion("how to search", open=False):
         beams = _slider("beams", 5, 1, "beams")
@@ -103,7 +103,7 @@ def _caption_part(ask: Ask, picture: gr.Image) -> None:
     named = _table(["object", "picture", "grey", "heads", "reading"], ["24%", "18%", "16%", "18%", "24%"])
     settings = [beams, temperature, most, least, penalty, count]
     button.click(caption, [picture, *settings], [text, rows, words], api_name="caption", **_ONE_AT_A_TIME)
-    words.input(look, [picture, text, words], [map_, status], api_name="look", **_ONE_AT_A_TIME)
+    words.input(attention, [picture, text, words], [map_, status], api_name="look", **_ONE_AT_A_TIME)
     check.click(objects, [picture, text], [named], api_name="objects", **_ONE_AT_A_TIME)
     # In the browser itself: what comes from the server may come late, and would clear what is said of the new picture.
     nothing = [text, rows, words, status, map_, named]
@@ -113,26 +113,26 @@ def _caption_part(ask: Ask, picture: gr.Image) -> None:
     picture.change(None, None, nothing, js=f"() => {{{empty} return {cleared};}}", api_visibility="private")
 
 
-def _question_part(ask: Ask, heads: Sequence[str], picture: gr.Image) -> None:
-    def answers(picture: str | None, question: str, asked: list[list[str]] | None) -> list[Any]:
-        labels, row = ask("answers", picture, question)
-        history = [*(asked or []), row][-MAX_HISTORY:]
+def _question_part(handle: Handler, heads: Sequence[str], picture: gr.Image) -> None:
+    def answers(picture: str | None, question: str, earlier: list[list[str]] | None) -> list[Any]:
+        labels, row = handle("answers", picture, question)
+        history = [*(earlier or []), row][-MAX_HISTORY:]
         return [*labels, history, history]
 
-    asked = gr.State([])
+    state = gr.State([])
     question = gr.Textbox(label="question", placeholder="what color is the star?", max_length=MAX_QUESTION)
     button = gr.Button("ask", variant="primary")
     with gr.Row():
         labels = [gr.Label(label=f"{HEADS[name]}: {_SCORES[name]}", num_top_classes=4) for name in heads]
     headers = ["question", *(HEADS[name] for name in heads)]
     history = _table(headers, ["40%", *(f"{60 // len(labels)}%" for _ in labels)], label="asked of this picture")
-    given, shown = [picture, question, asked], [*labels, history, asked]
+    given, shown = [picture, question, state], [*labels, history, state]
     button.click(answers, given, shown, api_name="ask", **_ONE_AT_A_TIME)
     question.submit(answers, given, shown, api_visibility="private", **_ONE_AT_A_TIME)
     picture.change(
         lambda: [*({} for _ in labels), [], []],
         None,
-        [*labels, history, asked],
+        [*labels, history, state],
         concurrency_limit=None,
         api_visibility="private",
     )

@@ -28,11 +28,11 @@ class UploadFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self._kept: frozenset[Path] = frozenset()
+        self._permanent: frozenset[Path] = frozenset()
 
     def keep(self) -> None:
         """The files that are there now, the examples, are never removed."""
-        self._kept = frozenset(path for path, _ in self._files())
+        self._permanent = frozenset(path for path, _ in self._files())
 
     def resolve(self, path: object) -> Path:
         """The real path of a picture that was uploaded here.
@@ -54,7 +54,7 @@ class UploadFolder:
         """Remove uploads that are too old, and the oldest ones where all together are too large."""
         total, now = 0, time.time()
         for path, entry in sorted(self._files(), key=lambda each: each[1].st_mtime, reverse=True):
-            if path in self._kept:
+            if path in self._permanent:
                 continue
             total += entry.st_size
             if total > max_total or now - entry.st_mtime > max_age:

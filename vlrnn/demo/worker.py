@@ -1,6 +1,6 @@
 """A process that answers one request at a time, and is ended when one takes too long, as no thread can be.
 
-Knows nothing of the requests."""
+Independent of the requests."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""A picture of where a model looked at each word. Knows arrays, no models."""
+"""Figure of attention weights over the image, word by word. Takes arrays; independent of models."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _WIDE, _TITLE = 2.2, 0.2  # inches of each picture, and of the line above it
 _SIDE = 384  # pixels of the longer side of each
 
 
-def veiled(image: Image.Image, weights: np.ndarray) -> Image.Image:
+def shaded(image: Image.Image, weights: np.ndarray) -> Image.Image:
     """The image, RGB, bright where the weights [N] of a square grid of regions, row by row, are large."""
     side = math.isqrt(len(weights))
     grid = weights[: side * side].reshape(side, side)
@@ -32,7 +32,7 @@ def within(image: Image.Image, side: int) -> Image.Image:
 
 
 def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], weights: np.ndarray) -> None:
-    """Save the image once for every word, bright where the model looked.
+    """Save the image once for every word, bright where its attention weights are large.
 
     Args:
         path: a .png, .jpg, .pdf or .svg file.
@@ -53,9 +53,9 @@ def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], w
     axes[0].imshow(image)
     words = [word.replace("$", r"\$") for word in words]  # else what stands between two is taken for a formula
     axes[0].set_title(" ".join(words), fontsize=9, wrap=True)
-    for axis, word, looked in zip(axes[1:], words, weights, strict=False):
-        axis.imshow(veiled(image, looked))
-        axis.set_title(f"{word}  {looked.max():.2f}", fontsize=10)
+    for axis, word, word_weights in zip(axes[1:], words, weights, strict=False):
+        axis.imshow(shaded(image, word_weights))
+        axis.set_title(f"{word}  {word_weights.max():.2f}", fontsize=10)
     try:
         with replacing(path, binary=True) as file:
             figure.savefig(file, format=Path(path).suffix.removeprefix(".") or None, dpi=110)

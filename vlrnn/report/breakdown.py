@@ -58,7 +58,7 @@ def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Break
     means = MeansByImage([example.image_id for example in examples], resamples, seed)
     values = {run: group.values(run) for run in range(len(group.runs))}
     found = []
-    for title, kinds, order in _properties(group.asks, examples):
+    for title, kinds, order in _properties(group.has_questions, examples):
         has = [set(kinds(example)) for example in examples]
         counts = Counter(kind for each in has for kind in each)
         if not order:
@@ -72,9 +72,9 @@ def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Break
     return found
 
 
-def _properties(asks: bool, examples: Sequence[Example]) -> list[Property]:
+def _properties(has_questions: bool, examples: Sequence[Example]) -> list[Property]:
     objects = Property("object", lambda example: example.objects or ())
-    if not asks:
+    if not has_questions:
         words = np.array([np.mean([len(each.split()) for each in example.captions]) for example in examples])
         return [_by_length("words of the references, their mean", examples, words.round().astype(int)), objects]
     words = np.array([len((example.question or "").split()) for example in examples])

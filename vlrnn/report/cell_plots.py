@@ -18,7 +18,7 @@ _PANELS = {  # what the names of lines begin with -> title, what is on the axis
 
 def draw_dropout(details: Mapping[str, Any]) -> Figure:
     """Activations over the share that is dropped, in training and in evaluation; and how far a state is still what it
-    would be, step by step, at the middle one of the rates. Dotted is what theory says.
+    would be, step by step, at the middle one of the rates. Theory is dotted.
 
     Args:
         details: of the probe, `dropout`: `rates`; `activations`, line -> `measured`, scores by rate, and `theory`,
@@ -66,7 +66,7 @@ _STYLES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
 def draw_flow(axis: Axes, curves: Mapping[str, Mapping[str, Any]]) -> None:
     """The share of the gradient that arrives, over the steps that it has come, on a logarithmic scale: a colour for
-    each cell, a line for each number of its layers; thin and dotted what theory says.
+    each cell, a line for each number of its layers; theory is thin and dotted.
 
     Args:
         axis: to draw into.
@@ -105,13 +105,13 @@ _BACK = {"signal": "layers or steps on", "gradient": "layers or steps back"}
 
 def draw_scales(details: Mapping[str, Any]) -> Figure:
     """A panel for the signal and one for the gradient of every way and nonlinearity: a colour for each initialisation,
-    broken where sums are normalised, thin and dotted what theory says; and below what is learnt.
+    broken where sums are normalised, theory thin and dotted; and below the errors after learning.
 
     Args:
         details: of the probe init, `scales`: group -> row -> `measured` [1 + K], and `theory` where there is one; and
             `learnt`: task -> row -> `error` and `chance`.
     """
-    scales, learnt = details["scales"], details["learnt"]
+    scales, errors = details["scales"], details["learnt"]
     columns = list(dict.fromkeys(group.partition(" ")[2] for group in scales))
     figure = Figure(figsize=(3.2 * max(3, len(columns)), 8), layout="constrained")
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(2, 1))[:, 0]
@@ -123,13 +123,13 @@ def draw_scales(details: Mapping[str, Any]) -> Figure:
             axis.set(title=f"{what} {plain(column)}", xlabel=_BACK[what])
         axes[row][0].set_ylabel("root mean square")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    told = "broken: normalised; dotted: what theory says"
+    legend_title = "broken: normalised; dotted: what theory says"
     largest = max((max(curves["measured"]) for rows in scales.values() for curves in rows.values()), default=1)
     axes[0][0].set_ylim(_SMALLEST, min(3 * largest, _LARGEST))
-    upper.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, title=told, title_fontsize=8)
-    panels = lower.subplots(1, len(learnt), squeeze=False, sharey=True, width_ratios=list(map(len, learnt.values())))
-    for axis, (task, rows) in zip(panels[0], learnt.items(), strict=True):
-        _learnt(axis, rows, [colours.get(name, COLOURS[-1]) for name in rows])
+    upper.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, title=legend_title, title_fontsize=8)
+    panels = lower.subplots(1, len(errors), squeeze=False, sharey=True, width_ratios=list(map(len, errors.values())))
+    for axis, (task, rows) in zip(panels[0], errors.items(), strict=True):
+        _draw_errors(axis, rows, [colours.get(name, COLOURS[-1]) for name in rows])
         axis.set_title(f"learning {plain(task)}", fontsize=9)
     lower.axes[0].set_ylabel("error as a share of chance")
     return figure
@@ -142,18 +142,18 @@ def _scales(axis: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]], colou
         label = None if normalised else plain(initialisation)
         width = 3 - 0.4 * list(colours).index(initialisation)  # some lie on each other: the later ones are thinner
         style = "--" if normalised else "-"
-        axis.plot(_seen(curves["measured"]), color=colour, linestyle=style, linewidth=width, label=label)
+        axis.plot(_clamped(curves["measured"]), color=colour, linestyle=style, linewidth=width, label=label)
         if "theory" in curves:
-            axis.plot(_seen(curves["theory"]), color=colour, linestyle=":", linewidth=0.8)
+            axis.plot(_clamped(curves["theory"]), color=colour, linestyle=":", linewidth=0.8)
     axis.set_yscale("log")
 
 
-def _seen(curve: Sequence[float]) -> list[float]:
-    """What has vanished goes down to the lower edge, so that it is seen."""
+def _clamped(curve: Sequence[float]) -> list[float]:
+    """The curve, values that vanished raised to the lower edge, where they are visible."""
     return [max(each, _SMALLEST) for each in curve]
 
 
-def _learnt(axis: Axes, rows: Mapping[str, Mapping[str, Any]], colours: Sequence[str]) -> None:
+def _draw_errors(axis: Axes, rows: Mapping[str, Mapping[str, Any]], colours: Sequence[str]) -> None:
     shares = [each["error"]["value"] / each["chance"]["value"] for each in rows.values()]
     reach = [
         [abs(each["error"][end] - each["error"]["value"]) / each["chance"]["value"] for each in rows.values()]

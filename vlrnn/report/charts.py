@@ -43,10 +43,10 @@ def curves(runs: Sequence[RunSummary]) -> Figure | None:
             for name in names:
                 if points := run.log.get(name):
                     train = name.startswith("train")
-                    told = plain(run.name) + (" (train)" if train else "")
+                    line_label = plain(run.name) + (" (train)" if train else "")
                     marker = "." if len(points) < 40 and not train else ""
-                    look = {"alpha": 0.35, "linewidth": 1} if train else {"marker": marker}
-                    axis.plot(*zip(*points, strict=True), color=_colour(place), label=told, **look)
+                    style = {"alpha": 0.35, "linewidth": 1} if train else {"marker": marker}
+                    axis.plot(*zip(*points, strict=True), color=_colour(place), label=line_label, **style)
         axis.set_xlabel("steps")
         axis.set_ylabel(label)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -63,11 +63,11 @@ def parallel_coordinates(section: Section) -> Figure | None:
     runs = section.runs
     if len(runs) <= MANY:
         return None
-    looks = [
+    styles = [
         {"linestyle": "--" if run.baseline else "-", "color": _colour(place), "label": plain(run.name)}
         for place, run in enumerate(runs)
     ]
-    return draw_coordinates([axis_of(name, values) for name, values in _columns(section).items()], looks)
+    return draw_coordinates([axis_of(name, values) for name, values in _columns(section).items()], styles)
 
 
 def _columns(section: Section) -> dict[str, list[Any]]:
@@ -87,7 +87,7 @@ def _columns(section: Section) -> dict[str, list[Any]]:
 
 @drawn
 def probe_picture(probe: ProbeSection) -> Figure | None:
-    """What a probe's details show, a curve or bars; its scores, where there are none that a picture is known of."""
+    """What a probe's details show, a curve or bars; its scores, where no details have a picture."""
     try:
         return _own_picture(probe) or intervals(probe)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError):  # written by hand, or by another version
@@ -143,8 +143,8 @@ def _objects(axis: Axes, objects: Mapping[str, Mapping[str, float]]) -> None:
 
 def _pairs(axis: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
     """The pairs that are amplified most."""
-    told = [pair for pair in pairs if number(pair.get("A_to_T")) is not None]
-    order = sorted(told, key=lambda pair: -abs(number(pair["A_to_T"]) or 0))[:_BARS]
+    measured = [pair for pair in pairs if number(pair.get("A_to_T")) is not None]
+    order = sorted(measured, key=lambda pair: -abs(number(pair["A_to_T"]) or 0))[:_BARS]
     names = [f"{pair['attribute']}, {pair['task']}" for pair in order]
     _bars(axis, names, [number(pair["A_to_T"]) or 0 for pair in order])
     axis.set_xlabel("amplified, attribute to task")
@@ -171,7 +171,7 @@ def _bars(axis: Axes, names: Sequence[str], values: Sequence[float], behind: Seq
 
 
 _FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {"scales": draw_scales, "dropout": draw_dropout}
-"""What of the details a whole figure is known of, which is drawn of all of them."""
+"""Key of the details -> what draws a whole figure of them."""
 
 _PANELS: dict[str, Callable[[Axes, Any], None]] = {
     "curves": draw_flow,
@@ -220,11 +220,11 @@ def _panels(rows: Sequence[ProbeRow]) -> dict[str, dict[str, ProbeRow]]:
 
 def _draw(axis: Axes, rows: Mapping[str, ProbeRow], names: Sequence[str]) -> None:
     for place, name in enumerate(names[1:]):
-        points = [(_drawable(row.beside[place]), y) for y, row in enumerate(rows.values())]
-        there = [(value, y) for value, y in points if value is not None]
-        if there:
+        points = [(_drawable(row.baseline_scores[place]), y) for y, row in enumerate(rows.values())]
+        present = [(value, y) for value, y in points if value is not None]
+        if present:
             colour = COLOURS[(place + 1) % len(COLOURS)]
-            axis.plot(*zip(*there, strict=True), "|", color=colour, markersize=9, mew=2, label=plain(name))
+            axis.plot(*zip(*present, strict=True), "|", color=colour, markersize=9, mew=2, label=plain(name))
     ends = [_reach(row.score) or (0.0, 0.0) for row in rows.values()]
     axis.hlines(range(len(rows)), [low for low, _ in ends], [high for _, high in ends], color=COLOURS[0])
     values = [number(row.score) or 0.0 for row in rows.values()]

@@ -1,4 +1,4 @@
-"""What a report says, whatever it is written as: of each group of runs what was run, scores, comparison, breakdowns,
+"""Content of a report, independent of its format: of each group of runs what was run, scores, comparison, breakdowns,
 probes and items."""
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Section:
     where it has none; `differences` the first run's scores less those of each other, with intervals and p values."""
 
     runs: Sequence[RunSummary]
-    asks: bool
+    has_questions: bool
     unit: str
     scores: Mapping[str, Sequence[Any]]
     differences: Sequence[Mapping[str, Any]]
@@ -50,7 +50,7 @@ class Section:
     shown: ShownItems
 
     @property
-    def reads(self) -> bool:
+    def is_text(self) -> bool:
         """Whether a running text was scored, which the items are then passages of."""
         return "units" in self.runs[0].settings
 
@@ -58,8 +58,8 @@ class Section:
     def learning(self) -> dict[str, list[Sequence[tuple[int, float]]]]:
         """The losses and the scores while training, by their names in `log.csv`: of each run (step, value)."""
         names = dict.fromkeys(name for run in self.runs for name in run.log)
-        told = [name for name in names if name == "train/loss" or name.startswith("val/")]
-        return {name: [run.log.get(name, ()) for run in self.runs] for name in told}
+        logged = [name for name in names if name == "train/loss" or name.startswith("val/")]
+        return {name: [run.log.get(name, ()) for run in self.runs] for name in logged}
 
     @property
     def plain_scores(self) -> list[tuple[str, Sequence[Any]]]:
@@ -84,16 +84,16 @@ class Report:
 
 def build(
     folders: Sequence[str | Path],
-    beside: Sequence[str | Path],
+    baseline_folders: Sequence[str | Path],
     examples: int,
     seed: int = 0,
     split: str | None = None,
 ) -> tuple[Report, list[Path]]:
-    """Read runs, and say what there is to say of them.
+    """Read runs and collect the content of their report.
 
     Args:
         folders: run folders, and those of studies.
-        beside: those of baselines; `RUN-*` folders that were scored on the same examples are baselines anyway.
+        baseline_folders: those of baselines; `RUN-*` folders scored on the same examples are baselines anyway.
         examples: show this many items of each group at most.
         seed: of the bootstrap, and of what is drawn.
         split: of all runs; by default of the first test where it has scores, then val, and of the others the same split
@@ -110,26 +110,26 @@ def build(
     pictures = Pictures()
     read = {folder: load_study(folder) for folder in folders}
     studies = [study for study in read.values() if study]
-    runs = _load([folder for folder, study in read.items() if not study], beside, split)
+    runs = _load([folder for folder, study in read.items() if not study], baseline_folders, split)
     sections = [_section(group, examples, pictures, seed) for group in group_runs(runs)]
     title = ", ".join([study.name for study in studies] + [run.name for run in runs if not run.baseline])
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return Report(title, vlrnn.__version__, made, studies, sections), list(pictures.numbers)
 
 
-def _load(folders: Sequence[str | Path], beside: Sequence[str | Path], split: str | None) -> list[Run]:
+def _load(folders: Sequence[str | Path], baseline_folders: Sequence[str | Path], split: str | None) -> list[Run]:
     runs: list[Run] = []
     others: list[Run] = []
-    for loaded, named in ((runs, folders), (others, beside)):
+    for loaded, named in ((runs, folders), (others, baseline_folders)):
         for folder in named:
             scored_on = [run.scored_on for run in runs if run.scored_on]
-            loaded.append(load_run(folder, split, baseline=loaded is others, beside=scored_on))
-    known = {run.folder.resolve() for run in (*runs, *others)}
+            loaded.append(load_run(folder, split, baseline=loaded is others, preferred=scored_on))
+    included = {run.folder.resolve() for run in (*runs, *others)}
     for run in runs:
-        found = [path for path in baselines(run.folder.resolve(), run.settings) if path.resolve() not in known]
+        found = [path for path in baselines(run.folder.resolve(), run.settings) if path.resolve() not in included]
         on = run.scored_on
         others += [load_run(path, on[1] if on else None, baseline=True) for path in found]
-        known.update(found)
+        included.update(found)
     runs += others
     if len({run.name for run in runs}) < len(runs):  # gru/captioning and lstm/captioning, say
         runs = [replace(run, name=str(run.folder)) for run in runs]
@@ -137,8 +137,7 @@ def _load(folders: Sequence[str | Path], beside: Sequence[str | Path], split: st
 
 
 def _not_scored(run: Run) -> dict[str, str]:
-    """What a reader of scores must know: that the split that is shown has none, or that test, on which they count, has
-    none."""
+    """Split -> reason, of the split that is shown and of test, where these have no scores."""
     shown = run.settings.get("split") or "its split"
     return {split: reason for split, reason in run.not_scored.items() if split in (shown, "test") and not run.baseline}
 
@@ -160,7 +159,7 @@ def _section(group: Group, examples: int, pictures: Pictures, seed: int) -> Sect
             )
             for run in group.runs
         ],
-        asks=group.asks,
+        has_questions=group.has_questions,
         unit=group.unit,
         scores={name: [run.scores.get(name) for run in group.runs] for name in names},
         differences=group.differences(seed=seed) if len(group.judged) > 1 else [],

@@ -1,5 +1,5 @@
-"""Pictures of numbers as SVG that takes its ink from the page, so that it is readable in light and in dark. Knows
-matplotlib, no runs."""
+"""Pictures of numbers as SVG that takes its ink from the page, so that it is readable in light and in dark.
+Independent of runs."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import replacing
 
 COLOURS = ("#3b82c4", "#e07b39", "#2f9e78", "#b565c9", "#c4453b", "#8f7f2a", "#5f6bd0", "#7a7a7a")
-"""Of runs, in their order; each is told from the page in light and in dark."""
+"""Of runs, in their order; each contrasts with the page in light and in dark."""
 
 _KINDS = (".png", ".svg", ".pdf")
 

@@ -1,4 +1,4 @@
-"""What was run, in words: from a run's recipe, settings and provenance. Knows no page."""
+"""What was run, in words: from a run's recipe, settings and provenance. Independent of pages."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -11,7 +11,7 @@ from vlrnn.report.run import Run
 
 
 def facts(run: Run) -> dict[str, str]:
-    """Label -> text, of all that the run tells of itself: data, model, decoding, training, seed, versions, time."""
+    """Label -> text, of what the run folder records: data, model, decoding, training, seed, versions, time."""
     return {label: text for label, text in _facts(run) if text}
 
 
@@ -69,15 +69,15 @@ def _data(run: Run) -> str:
 
 
 def _other_splits(run: Run) -> str:
-    there = [f"{split}: scored (--split {split})" for split in run.scored]
-    return "; ".join([*there, *(f"{split}: not scored: {reason}" for split, reason in run.not_scored.items())])
+    scored = [f"{split}: scored (--split {split})" for split in run.scored]
+    return "; ".join([*scored, *(f"{split}: not scored: {reason}" for split, reason in run.not_scored.items())])
 
 
 def _part(value: Any) -> str:
     """A part as it is written in Python, without what is off or absent: `LSTM(width=512)`."""
     if isinstance(value, Mapping) and "class_path" in value:
-        told = {name: _part(each) for name, each in _mapping(value.get("init_args")).items() if _matters(each)}
-        return f"{_name(value)}({', '.join(f'{name}={each}' for name, each in told.items())})"
+        arguments = {name: _part(each) for name, each in _mapping(value.get("init_args")).items() if _matters(each)}
+        return f"{_name(value)}({', '.join(f'{name}={each}' for name, each in arguments.items())})"
     if isinstance(value, str):
         return Path(value).name
     return str(value)

@@ -1,4 +1,4 @@
-"""Runs that were scored on the same examples, side by side, item by item. Knows no page."""
+"""Runs that were scored on the same examples, side by side, item by item. Independent of pages."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
 class Group:
     """Runs on the same examples.
 
-    `examples` are those of the split that some run said something of, as far as the data is there; `said` what each
-    run said, by the example's id; `judged` how each was scored, all on the same items: those of which all said
-    something and people too. It is empty where there are none.
+    `examples` are those of the split that some run has a prediction of, as far as the data is there; `predictions`
+    those of each run, by the example's id; `judged` the scores of each, all on the same items: those with predictions
+    of all runs and with references. It is empty where there are none.
     """
 
     runs: Sequence[Run]
     examples: Mapping[Id, Example]
-    said: Sequence[Mapping[Id, Prediction]]
+    predictions: Sequence[Mapping[Id, Prediction]]
     judged: Sequence[CaptionScores] | Sequence[AnswerScores]
 
     @cached_property
-    def asks(self) -> bool:
-        """Whether it is questions that were answered."""
+    def has_questions(self) -> bool:
+        """Whether the examples have questions."""
         return any(example.question is not None for example in self.examples.values())
 
     @property
     def unit(self) -> str:
         """What an item's score is called."""
-        return "accuracy" if self.asks else "CIDEr"
+        return "accuracy" if self.has_questions else "CIDEr"
 
     @property
     def ids(self) -> tuple[Id, ...]:
@@ -60,11 +60,11 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Bring together the runs that were scored on the same split, or, where they do not tell, that have scores in
+    """Bring together the runs that were scored on the same split, or, where they name none, that have scores in
     common; in their order, baselines last."""
     grouped: list[list[Run]] = []
     for run in sorted(runs, key=lambda run: run.baseline):
-        group = next((group for group in grouped if _alike(run, group[0])), None)
+        group = next((group for group in grouped if _comparable(run, group[0])), None)
         if group is None:
             grouped.append([run])
         else:
@@ -72,16 +72,16 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     return [_group(each) for each in grouped]
 
 
-def _alike(run: Run, other: Run) -> bool:
+def _comparable(run: Run, other: Run) -> bool:
     if run.scored_on or other.scored_on:
         return run.scored_on == other.scored_on
     return bool(run.scores.keys() & other.scores.keys())
 
 
 def _group(runs: Sequence[Run]) -> Group:
-    said = [{each.id: each for each in run.predictions} for run in runs]
-    examples = _examples(runs[0], set().union(*said))
-    return Group(runs, examples, said, _judge(runs[0], examples, said))
+    predictions = [{each.id: each for each in run.predictions} for run in runs]
+    examples = _examples(runs[0], set().union(*predictions))
+    return Group(runs, examples, predictions, _judge(runs[0], examples, predictions))
 
 
 def _examples(run: Run, wanted: Iterable[Id]) -> dict[Id, Example]:
@@ -97,15 +97,15 @@ def _examples(run: Run, wanted: Iterable[Id]) -> dict[Id, Example]:
 
 
 def _judge(
-    run: Run, examples: Mapping[Id, Example], said: Sequence[Mapping[Id, Prediction]]
+    run: Run, examples: Mapping[Id, Example], predictions: Sequence[Mapping[Id, Prediction]]
 ) -> list[CaptionScores] | list[AnswerScores]:
-    common = {id: each for id, each in examples.items() if all(id in texts for texts in said)}
-    texts = [{id: each[id].text for id in common if id in each} for each in said]
+    common = {id: each for id, each in examples.items() if all(id in texts for texts in predictions)}
+    texts = [{id: each[id].text for id in common if id in each} for each in predictions]
     if any(example.question is not None for example in common.values()):
-        asked = {id: each for id, each in common.items() if each.answers}
+        rated = {id: each for id, each in common.items() if each.answers}
         protocol = run.settings.get("protocol")
         protocol = protocol if protocol in PROTOCOLS else DEFAULT_PROTOCOL
-        return [compare_answers({id: each[id] for id in asked}, asked, protocol) for each in texts] if asked else []
+        return [compare_answers({id: each[id] for id in rated}, rated, protocol) for each in texts] if rated else []
     described = {id: each.captions for id, each in common.items() if each.captions}
     if len(described) < 2:  # CIDEr weighs n-grams by how few images have them
         return []

@@ -1,4 +1,4 @@
-"""What runs said, item by item: which are shown, and what is told of each. Knows no page, and opens no picture."""
+"""Outputs of runs, item by item: which are shown, with what. Independent of pages; opens no picture."""
 
 from base64 import b64decode
 from collections import Counter
@@ -21,9 +21,9 @@ _OTHERS = 5  # other hypotheses that are told
 
 @dataclass(frozen=True)
 class ItemOutput:
-    """What a run said of an item: its score; how sure it was, by the `score` of its prediction; the words said, with
-    the log probability of each and, last, of the end; other hypotheses, each a text with its score; and where it
-    looked, see `AttentionMaps`. Empty where it is not known."""
+    """Output of a run for an item: its score; its confidence `sure`, the `score` of its prediction; its words, with
+    the log probability of each and, last, of the end; other hypotheses, each a text with its score; and its attention,
+    see `AttentionMaps`. Empty where absent."""
 
     text: str
     score: float | None = None
@@ -36,9 +36,9 @@ class ItemOutput:
 
 @dataclass(frozen=True)
 class ReportItem:
-    """An example, and what each run said of it, in their order. `picture` is its number among the report's pictures;
+    """An example, and the output of each run, in their order. `picture` is its number among the report's pictures;
     `references` is what people wrote; `made_up` are the objects that the first run mentions and that are not there,
-    None where nobody knows what is."""
+    None where the example has no objects."""
 
     id: Id
     image: str
@@ -48,7 +48,7 @@ class ReportItem:
     references: Sequence[str]
     objects: Sequence[str]
     made_up: Sequence[str] | None
-    said: Sequence[ItemOutput | None]
+    outputs: Sequence[ItemOutput | None]
 
 
 @dataclass(frozen=True)
@@ -74,37 +74,37 @@ class Pictures:
 
 
 def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownItems:
-    """Choose items and tell of them.
+    """Choose and build the items that are shown.
 
     Args:
-        group: the runs; items are those that the first said something of.
+        group: the runs; items are those that the first has predictions of.
         most: this many at most: of them a tenth the best, two tenths the worst, and the rest drawn at random.
         pictures: takes the files of the items.
         seed: of what is drawn.
     """
     scores = [dict(zip(group.ids, group.values(run).tolist(), strict=True)) for run in range(len(group.judged))]
-    first = group.said[0]
+    first = group.predictions[0]
     ranked = sorted(group.ids, key=lambda id: (scores[0][id], _sureness(first[id], scores[0][id])))
-    known = ranked or list(first)
-    order = Random(seed).sample(range(len(known)), len(known))
-    order.sort(key=lambda place: not first[known[place]].alternatives)  # of a text, few passages have any
+    ids = ranked or list(first)
+    order = Random(seed).sample(range(len(ids)), len(ids))
+    order.sort(key=lambda place: not first[ids[place]].alternatives)  # of a text, few passages have any
     best, worst = (most // 10, 2 * most // 10) if ranked else (0, 0)
-    picked = dict.fromkeys((*range(worst), *range(len(known) - best, len(known)), *order)) if len(known) > most else {}
+    picked = dict.fromkeys((*range(worst), *range(len(ids) - best, len(ids)), *order)) if len(ids) > most else {}
     places = sorted([*picked][:most] if picked else order)
-    tell = ItemBuilder(group, scores, pictures, {known[place] for place in places})
+    build = ItemBuilder(group, scores, pictures, {ids[place] for place in places})
     count = min(GALLERY, len(places))
     return ShownItems(
-        items=[tell(known[place]) for place in places],
+        items=[build(ids[place]) for place in places],
         best=[*range(len(places) - 1, len(places) - 1 - count, -1)] if ranked else [],
         worst=[*range(count)] if ranked else [],
         random=[number for number, place in enumerate(places) if place in order[:count]],
-        total=len(known),
+        total=len(ids),
     )
 
 
-def _sureness(said: Prediction, score: float) -> float:
-    """The surer the better of what is right, and the worse of what is wrong: it tells those of one score apart."""
-    sure = said.score if said.score is not None else 0.0
+def _sureness(prediction: Prediction, score: float) -> float:
+    """Orders items of equal score: by confidence where right, by its negative where wrong."""
+    sure = prediction.score if prediction.score is not None else 0.0
     return sure if score > 0 else -sure
 
 
@@ -117,13 +117,13 @@ class ItemBuilder:
         self.group, self.scores, self.pictures = group, scores, pictures
         self.attention = {each.id: _checked(each) for each in group.runs[0].attention if each.id in wanted}
         named = {name for example in group.examples.values() for name in example.objects or ()}
-        self.find: Mentions | None = mentions("fixed", sorted(named)) if named and not group.asks else None
+        self.find: Mentions | None = mentions("fixed", sorted(named)) if named and not group.has_questions else None
 
     def __call__(self, id: Id) -> ReportItem:
         example = self.group.examples.get(id)
-        said = [self._saying(run, texts.get(id)) for run, texts in enumerate(self.group.said)]
+        outputs = [self._output(run, texts.get(id)) for run, texts in enumerate(self.group.predictions)]
         if example is None:
-            return ReportItem(id, "", None, "", "", (), (), None, said)
+            return ReportItem(id, "", None, "", "", (), (), None, outputs)
         return ReportItem(
             id=id,
             image=example.image,
@@ -132,22 +132,22 @@ class ItemBuilder:
             question_type=example.question_type or "",
             references=_references(example),
             objects=example.objects or (),
-            made_up=self._made_up(example, self.group.said[0][id].text),
-            said=said,
+            made_up=self._made_up(example, self.group.predictions[0][id].text),
+            outputs=outputs,
         )
 
-    def _saying(self, run: int, said: Prediction | None) -> ItemOutput | None:
-        """All of what the first run said; of the others what can be held against it."""
-        if said is None:
+    def _output(self, run: int, prediction: Prediction | None) -> ItemOutput | None:
+        """All of the first run's output; of the others what is compared with it."""
+        if prediction is None:
             return None
-        score = self.scores[run].get(said.id) if self.scores else None
-        full = run == 0 or (self.group.asks and not self.group.runs[run].baseline)
-        others = said.alternatives[:_OTHERS] if full else ()
-        told = [{"text": str(each.get("text", "")), "score": each.get("score")} for each in others]
+        score = self.scores[run].get(prediction.id) if self.scores else None
+        full = run == 0 or (self.group.has_questions and not self.group.runs[run].baseline)
+        others = prediction.alternatives[:_OTHERS] if full else ()
+        hypotheses = [{"text": str(each.get("text", "")), "score": each.get("score")} for each in others]
         if run > 0:
-            return ItemOutput(said.text, score, said.score, others=told)
-        looked = self.attention.get(said.id)
-        return ItemOutput(said.text, score, said.score, said.tokens, said.log_probs, told, looked)
+            return ItemOutput(prediction.text, score, prediction.score, others=hypotheses)
+        maps, words = self.attention.get(prediction.id), (prediction.tokens, prediction.log_probs)
+        return ItemOutput(prediction.text, score, prediction.score, *words, hypotheses, maps)
 
     def _made_up(self, example: Example, text: str) -> list[str] | None:
         if self.find is None or example.objects is None:
@@ -155,22 +155,22 @@ class ItemBuilder:
         return list(dict.fromkeys(name for name in self.find(text) if name not in example.objects))
 
 
-def _checked(looked: AttentionMaps) -> AttentionMaps:
+def _checked(attention: AttentionMaps) -> AttentionMaps:
     """Maps of which each word has as many weights, and a gate or none has."""
-    words = len(looked.peaks)
+    words = len(attention.peaks)
     try:
-        weights = len(b64decode(looked.maps, validate=True))
+        weights = len(b64decode(attention.maps, validate=True))
     except ValueError:
         weights = -1
-    if words == 0 or weights <= 0 or weights % words or len(looked.gates) not in (0, words):
+    if words == 0 or weights <= 0 or weights % words or len(attention.gates) not in (0, words):
         raise UserError(
-            f"attention.jsonl: the maps of {looked.id!r} are not those of its {words} peaks; run vlrnn test again"
+            f"attention.jsonl: the maps of {attention.id!r} are not those of its {words} peaks; run vlrnn test again"
         )
-    return looked
+    return attention
 
 
 def _references(example: Example) -> list[str]:
     """The captions; or the answers, with how many gave each."""
     answers = Counter(example.answers).most_common()
-    told = [answer if count == 1 else f"{answer} ({count})" for answer, count in answers]
-    return [*dict.fromkeys(example.captions), *told]
+    counted = [answer if count == 1 else f"{answer} ({count})" for answer, count in answers]
+    return [*dict.fromkeys(example.captions), *counted]

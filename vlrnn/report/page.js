@@ -59,30 +59,30 @@ function percent(share) {
   return (100 * share).toFixed(share < 0.1 || share > 0.99 ? 1 : 0) + " %";
 }
 
-function told(score) {
+function formatted(score) {
   return score === null ? "" : String(Math.round(1000 * score) / 1000);
 }
 
 // The words of what was said; one that is hovered, focused or tapped shows where the model looked, and how sure it was.
 
-function spoken(saying, frame) {
+function spoken(output, frame) {
   const line = make("p", { class: "said" });
   const status = make("p", { class: "note status", "aria-live": "polite" });
-  if (!saying.tokens.length || !saying.log_probs.length) {
-    line.textContent = saying.text || "(nothing was said)";
+  if (!output.tokens.length || !output.log_probs.length) {
+    line.textContent = output.text || "(nothing was said)";
     return [line];
   }
-  const looked = saying.attention && saying.attention.maps && frame ? saying.attention : null;
+  const looked = output.attention && output.attention.maps && frame ? output.attention : null;
   const maps = looked && mapsOf(looked);
   const veil = looked && frame.appendChild(make("canvas", { hidden: "" }));
-  const words = saying.log_probs.map((_, place) => saying.tokens[place] ?? "(end)");
+  const words = output.log_probs.map((_, place) => output.tokens[place] ?? "(end)");
   const buttons = words.map((word, place) => {
-    const probability = Math.exp(saying.log_probs[place]);
-    const button = make("button", { type: "button", class: place < saying.tokens.length ? "word" : "word end", text: word });
+    const probability = Math.exp(output.log_probs[place]);
+    const button = make("button", { type: "button", class: place < output.tokens.length ? "word" : "word end", text: word });
     button.style.borderBottomColor = `color-mix(in srgb, var(--bad) ${Math.round(100 * (1 - probability))}%, transparent)`;
     const show = () => {
       buttons.forEach((each) => each.classList.toggle("looked", each === button));
-      const parts = [`“${word}”: probability ${percent(probability)}, log ${saying.log_probs[place].toFixed(2)}`];
+      const parts = [`“${word}”: probability ${percent(probability)}, log ${output.log_probs[place].toFixed(2)}`];
       if (looked && place < looked.peaks.length) {
         drawVeil(veil, maps.side, maps.of(place));
         veil.hidden = false;
@@ -94,7 +94,7 @@ function spoken(saying, frame) {
     for (const event of ["mouseenter", "focus", "click"]) button.addEventListener(event, show);
     return button;
   });
-  const text = saying.tokens.length === saying.log_probs.length && saying.tokens.join("") === saying.text; // has its own spaces
+  const text = output.tokens.length === output.log_probs.length && output.tokens.join("") === output.text; // has its own spaces
   if (text) line.classList.add("text");
   line.append(...buttons.flatMap((button) => text ? [button] : [button, " "]));
   line.addEventListener("mouseleave", () => {
@@ -105,9 +105,9 @@ function spoken(saying, frame) {
   return [line, status];
 }
 
-function answerBars(section, saying, place) {
-  const likely = saying.others.filter((each) => each.score >= 0.005);
-  const answers = [{ text: saying.text, score: saying.sure }, ...likely].filter((each) => each.score !== null);
+function answerBars(section, output, place) {
+  const likely = output.others.filter((each) => each.score >= 0.005);
+  const answers = [{ text: output.text, score: output.sure }, ...likely].filter((each) => each.score !== null);
   if (!answers.length || answers.some((each) => each.score < 0 || each.score > 1)) return null;
   const bars = answers.flatMap((each) => {
     const fill = make("i", { class: `fill c${place % 8}` });
@@ -118,33 +118,33 @@ function answerBars(section, saying, place) {
   return make("div", { class: "answers" }, name, ...bars);
 }
 
-function hypotheses(section, saying) {
-  if (!saying.others.length) return null;
-  const lines = saying.others.map((each) => make("li", { text: each.text + (each.score === null ? "" : `  (${told(each.score)})`) }));
-  const own = saying.sure === null ? "" : `; the first has ${told(saying.sure)}`;
-  const summary = section.reads ? "what the model would have said in its place" : `${lines.length} other hypotheses, by ${section.runs[0].score_name}${own}`;
+function hypotheses(section, output) {
+  if (!output.others.length) return null;
+  const lines = output.others.map((each) => make("li", { text: each.text + (each.score === null ? "" : `  (${formatted(each.score)})`) }));
+  const own = output.sure === null ? "" : `; the first has ${formatted(output.sure)}`;
+  const summary = section.is_text ? "what the model would have said in its place" : `${lines.length} other hypotheses, by ${section.runs[0].score_name}${own}`;
   return make("details", {}, make("summary", { text: summary }), make("ul", { class: "references" }, ...lines));
 }
 
 function card(section, item) {
-  const [first, ...others] = item.said;
+  const [first, ...others] = item.outputs;
   const figure = make("figure");
   const frame = item.picture === null ? null : make("div", { class: "frame" }, make("img", { "data-picture": item.picture, alt: item.image }));
   const caption = make("figcaption");
   if (item.question) caption.append(make("p", { class: "question", text: item.question }));
   caption.append(...spoken(first, frame));
   const chips = make("div");
-  if (first.score !== null) chips.append(make("span", { class: "chip", text: `${section.unit} ${told(first.score)}` }), " ");
-  if (first.log_probs.length && !section.asks) chips.append(make("span", { class: "chip", text: `log probability ${told(first.log_probs.reduce((one, other) => one + other))}` }), " ");
+  if (first.score !== null) chips.append(make("span", { class: "chip", text: `${section.unit} ${formatted(first.score)}` }), " ");
+  if (first.log_probs.length && !section.has_questions) chips.append(make("span", { class: "chip", text: `log probability ${formatted(first.log_probs.reduce((one, other) => one + other))}` }), " ");
   for (const name of item.made_up ?? []) chips.append(make("span", { class: "chip bad", text: `not there: ${name}` }), " ");
   caption.append(chips);
-  const bars = section.asks ? answerBars(section, first, 0) : hypotheses(section, first);
+  const bars = section.has_questions ? answerBars(section, first, 0) : hypotheses(section, first);
   if (bars) caption.append(bars);
-  others.forEach((saying, place) => {
-    if (saying === null) return;
-    const score = saying.score === null ? "" : ` (${told(saying.score)})`;
-    caption.append(make("p", { class: "other" }, make("span", { class: "note", text: section.runs[place + 1].name + ": " }), (saying.text || "(nothing was said)") + score));
-    const bars = section.asks && !section.runs[place + 1].baseline ? answerBars(section, saying, place + 1) : null;
+  others.forEach((output, place) => {
+    if (output === null) return;
+    const score = output.score === null ? "" : ` (${formatted(output.score)})`;
+    caption.append(make("p", { class: "other" }, make("span", { class: "note", text: section.runs[place + 1].name + ": " }), (output.text || "(nothing was said)") + score));
+    const bars = section.has_questions && !section.runs[place + 1].baseline ? answerBars(section, output, place + 1) : null;
     if (bars) caption.append(bars);
   });
   if (item.references.length) {
@@ -176,7 +176,7 @@ function field(label, settings, act) {
 
 function browser(root, section) {
   const haystacks = section.items.map((item) =>
-    [item.id, item.image, item.question, ...item.references, ...item.said.map((saying) => saying?.text ?? "")].join("\n").toLowerCase());
+    [item.id, item.image, item.question, ...item.references, ...item.outputs.map((output) => output?.text ?? "")].join("\n").toLowerCase());
   const grid = make("div", { class: "grid" });
   const count = make("p", { class: "note", "aria-live": "polite" });
   const more = make("button", { type: "button", text: "more", on: { click: () => add() } });
@@ -191,7 +191,7 @@ function browser(root, section) {
     const sought = text.value.trim().toLowerCase();
     const [low, high] = [least, most].map((input) => (input.value === "" ? null : Number(input.value)));
     const fits = (item, place) => {
-      const score = item.said[0].score;
+      const score = item.outputs[0].score;
       return haystacks[place].includes(sought)
         && (low === null || (score !== null && score >= low))
         && (high === null || (score !== null && score <= high))
@@ -213,7 +213,7 @@ function browser(root, section) {
   const types = counted(section, (item) => (item.question_type ? [item.question_type] : [])).map(([name, times]) => [name, `${name} (${times})`]);
   const [type, typeLabel] = choice("question type", [["", "all"], ...types], apply);
   const [order, orderLabel] = choice("order", [["worst", "the worst first"], ["best", "the best first"]], apply);
-  const scored = section.items.some((item) => item.said[0].score !== null);
+  const scored = section.items.some((item) => item.outputs[0].score !== null);
   const controls = [textLabel, ...(scored ? [leastLabel, mostLabel] : []), ...(objects.length ? [madeUpLabel] : []), ...(types.length ? [typeLabel] : []), ...(scored ? [orderLabel] : [])];
   root.append(make("div", { class: "controls" }, ...controls), count, grid, more);
   apply();

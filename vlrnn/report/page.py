@@ -77,7 +77,7 @@ def write_report(
     with replacing(out) as file:
         stream = pages.get_template("page.html").stream(
             report=report,
-            told=[_items(section) for section in report.sections],
+            items=[_items(section) for section in report.sections],
             pictures=thumbnails(pictures, thumbnail),
         )
         file.writelines(stream)
@@ -88,11 +88,11 @@ def write_report(
 
 
 def _items(section: Section) -> dict[str, Any]:
-    """What the page's script tells of: the items of a section."""
+    """Input of the page's script: the items of a section."""
     runs = [{"name": run.name, "baseline": run.baseline, "score_name": run.score_name} for run in section.runs]
     return {
-        "asks": section.asks,
-        "reads": section.reads,
+        "has_questions": section.has_questions,
+        "is_text": section.is_text,
         "unit": section.unit,
         "runs": runs,
         "items": plain(section.shown.items),
@@ -124,12 +124,12 @@ def format_score(score: Any) -> str:
     return f"{score:,.0f}" if abs(score) >= _LARGE else f"{score:.3f}"
 
 
-def whisker(score: Any, beside: Sequence[Any] = (), reach: tuple[float, float] | None = None) -> dict[str, Any] | None:
+def whisker(score: Any, others: Sequence[Any] = (), reach: tuple[float, float] | None = None) -> dict[str, Any] | None:
     """Where a score, its interval and the scores beside it stand on a scale, in percent of its width.
 
     Args:
         score: a number, or `{"value", "low", "high"}`.
-        beside: others, None where there is none.
+        others: scores to compare with, None where there is none.
         reach: the ends of the scale; by default what there is, and zero.
     """
     value = number(score)
@@ -137,7 +137,7 @@ def whisker(score: Any, beside: Sequence[Any] = (), reach: tuple[float, float] |
         return None
     ends = [number(score.get(end)) for end in ("low", "high")] if isinstance(score, Mapping) else [None, None]
     low, high = (value if end is None else end for end in ends)
-    ticks = [each for each in map(number, beside) if each is not None and math.isfinite(each)]
+    ticks = [each for each in map(number, others) if each is not None and math.isfinite(each)]
     first, last = reach or (min(0.0, low, *ticks), max(0.0, high, *ticks))
 
     def percent(each: float) -> float:

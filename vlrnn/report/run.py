@@ -20,8 +20,8 @@ class Run:
     `name` is what tables call it, the folder's own name. `scores` (those of types as `per_question_type: color`),
     `settings` and `provenance` are those of `metrics.json`; `config` is the recipe; `probes` has each
     `probes/NAME.json` by its name; `log` a list of (step, value) for each column of `log.csv`. `not_scored` has, by
-    split, why val, test, or newer predictions, have no scores; `scored` names the other splits that have. `baseline`
-    tells that it stands there for the others to be held against.
+    split, why val, test, or newer predictions, have no scores; `scored` names the other splits that have. `baseline`:
+    others are compared with it.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def scored_on(self) -> tuple[str, str] | None:
-        """The data set's folder and split, where the run tells them."""
+        """The data set's folder and split, where the run names them."""
         data, split = self.settings.get("data"), self.settings.get("split")
         return (data, split) if data and split else None
 
@@ -50,22 +50,21 @@ class Run:
 
 
 def load_run(
-    folder: str | Path, split: str | None = None, baseline: bool = False, beside: Collection[tuple[str, str]] = ()
+    folder: str | Path, split: str | None = None, baseline: bool = False, preferred: Collection[tuple[str, str]] = ()
 ) -> Run:
     """Read a run folder.
 
     Args:
         folder: with a `metrics.json` at least.
         split: the split to read, see `vlrnn.runs.choose_split`; by default test where it has scores, then val.
-        baseline: it stands there for others to be held against.
-        beside: (data set, split) of these, one of which is read where no split is named and it has scores.
+        baseline: others are compared with it.
+        preferred: (data set, split) of these, one of which is read where no split is named and it has scores.
 
     Raises:
-        UserError: it has no `metrics.json`, or none of the split, or one of its files is not what its name says; names
-            file and line.
+        UserError: it has no `metrics.json`, or none of the split, or one of its files is malformed: file and line.
     """
     folder = Path(folder)
-    results = choose_split(folder, split, beside)
+    results = choose_split(folder, split, preferred)
     others = not_shown(folder, results.split) if results.split else {}
     own = results.newer and f"newer predictions, {results.newer}"
     reasons = {results.split or "its split": results.not_scored or own, **others}

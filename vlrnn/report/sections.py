@@ -27,16 +27,16 @@ class ProbeRow:
 
     label: str
     score: Any
-    beside: Sequence[Any]
+    baseline_scores: Sequence[Any]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A telling case: its example's id, the number of its picture, if it is known, and what the probe says of it."""
+    """A case: its example's id, the number of its picture, if there is one, and what the probe found of it."""
 
     id: Id
     picture: int | None
-    told: Mapping[str, str]
+    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def _probed(name: str, run: Run, finding: Mapping[str, Any], images: Mapping[Id,
     cases = []
     for case in finding.get("cases", ()):
         id = as_id(str(case.get("id", "")))
-        told = {key: _told(value) for key, value in case.items() if key != "id"}
-        cases.append(Case(id, images.get(id), told))
+        fields = {key: _text(value) for key, value in case.items() if key != "id"}
+        cases.append(Case(id, images.get(id), fields))
     notes, details, absent = finding.get("notes", ()), finding.get("details", {}), finding.get("not_computed", {})
     own, shown = finding["settings"].get("split"), run.settings.get("split")
     elsewhere = [f"of {own}, where the scores of this report are of {shown}"] if own and shown and own != shown else []
@@ -101,7 +101,7 @@ def _flat(scores: Any, groups: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]
             yield from _flat(score, (*groups, name))
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -76,11 +76,11 @@ def draw_recurrences(scores: Scores, settings: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _panel(axis: Axes, values: list[Mapping[str, float]], beside: list[bool]) -> None:
+def _panel(axis: Axes, values: list[Mapping[str, float]], is_reference: list[bool]) -> None:
     heights = [each["value"] for each in values]
     reach = [[each["value"] - each["low"] for each in values], [each["high"] - each["value"] for each in values]]
     bars = axis.barh(range(len(values)), heights, xerr=reach, color=COLOURS[0], error_kw={"elinewidth": 1})
-    for bar, pale in zip(bars, beside, strict=True):
+    for bar, pale in zip(bars, is_reference, strict=True):
         bar.set_alpha(0.45 if pale else 1)
     axis.grid(axis="y", visible=False)
     axis.tick_params(labelsize=8)
@@ -124,19 +124,19 @@ def draw_sweep(details: Mapping[str, Any], settings: Mapping[str, Any]) -> Figur
     values = [each["score"]["value"] if each["score"] else math.nan for each in trials]
     ranked = sorted((value for value in values if value == value), reverse=settings["best"] == "max")
     failed = [place for place, value in enumerate(values) if value != value]
-    looks: list[dict[str, Any]] = []
+    styles: list[dict[str, Any]] = []
     for place, (trial, value) in enumerate(zip(trials, values, strict=True)):
         if trial["trial"] == details["best"]:
-            looks.append(
+            styles.append(
                 {"color": COLOURS[1], "linewidth": 2.5, "zorder": 3, "label": f"trial {trial['trial']}, the best"}
             )
         elif value == value:
             worse = ranked.index(value) / max(1, len(ranked) - 1)
-            looks.append({"color": COLOURS[0], "alpha": _CLEAR + (_FAINT - _CLEAR) * worse})
+            styles.append({"color": COLOURS[0], "alpha": _CLEAR + (_FAINT - _CLEAR) * worse})
         else:
             legend = {"label": "failed"} if place == failed[0] else {}
-            looks.append({"color": COLOURS[-1], "linestyle": ":", **legend})
-    return draw_coordinates([*axes, axis_of(settings["score"], values)], looks)
+            styles.append({"color": COLOURS[-1], "linestyle": ":", **legend})
+    return draw_coordinates([*axes, axis_of(settings["score"], values)], styles)
 
 
 def save_sweep(path: Path, details: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -153,6 +153,6 @@ def write_trials(path: Path, details: Mapping[str, Any], settings: Mapping[str, 
         table.writerow(["trial", *keys, score, f"{score}_low", f"{score}_high", "seconds", "state", "reason"])
         for each in details["trials"]:
             ends = [each["score"][end] for end in ("value", "low", "high")] if each["score"] else [""] * 3
-            told = [each["seconds"], "failed" if each["reason"] else "done", each["reason"]]
-            row = [each["trial"], *(each["settings"][key] for key in keys), *ends, *told]
+            status = [each["seconds"], "failed" if each["reason"] else "done", each["reason"]]
+            row = [each["trial"], *(each["settings"][key] for key in keys), *ends, *status]
             table.writerow(map(spreadsheet_cell, row))

@@ -1,5 +1,5 @@
-"""Hidden units over a text, as a page and as pictures: each character or word coloured by what the unit did. Knows the
-details of `vlrnn probe units`, no model.
+"""Hidden units over a text, as a page and as pictures: each character or word coloured by the unit's activation.
+Reads the details of `vlrnn probe units`; independent of models.
 
 Heat is `{"passages": [{"id", "units"}], "running", "rows": [...]}`; a row has `unit`, the `property` that it is shown
 with, `sign` and `held_out` of that, and for each passage a string of `levels`, a letter for each of its units from `a`
@@ -100,11 +100,11 @@ def save_page(path: Path, heat: Mapping[str, Any], title: str) -> None:
 
 
 def _runs(passage: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Neighbours that look the same, as one: their text and its classes."""
+    """Neighbours of the same classes, merged: their text and classes."""
     runs = []
     for (level, holds), same in groupby(passage, key=lambda cell: (cell.level, cell.holds)):
         colour = f"{'p' if level > 0 else 'n'}{abs(level)}" if level else ""
-        runs.append({"text": "".join(cell.text for cell in same), "look": f"{colour}{' h' * holds}".strip()})
+        runs.append({"text": "".join(cell.text for cell in same), "classes": f"{colour}{' h' * holds}".strip()})
     return runs
 
 
@@ -143,12 +143,12 @@ def _grid(heat: Mapping[str, Any], row: Mapping[str, Any]) -> list[list[Cell]]:
 
 def _draw_lines(axis: Axes, grid: Sequence[Sequence[Cell]], lines: int) -> None:
     colours = np.zeros((lines, _COLUMNS, 4))
-    look: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "fontsize": 9, "parse_math": False}
-    look["in_layout"] = False  # a layout that looks at thousands of letters takes seconds
+    style: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "fontsize": 9, "parse_math": False}
+    style["in_layout"] = False  # a layout that looks at thousands of letters takes seconds
     for number, line in enumerate(grid):
         for column, cell in enumerate(line):
             colours[number, column] = _colour(cell.level)
-            axis.text(column, number, cell.text if cell.text.isprintable() else "?", **look)
+            axis.text(column, number, cell.text if cell.text.isprintable() else "?", **style)
             if cell.holds:
                 axis.hlines(number + 0.45, column - 0.5, column + 0.5, color="black", linewidth=0.8)
     axis.imshow(colours, aspect="auto", interpolation="nearest")
@@ -188,8 +188,8 @@ def draw_detectors(axis: Axes, detectors: Mapping[str, Mapping[str, Any]]) -> No
     places = np.arange(len(names))
     reach = np.array([[max(0, each["value"] - each["low"]), max(0, each["high"] - each["value"])] for each in scores]).T
     axis.barh(places, [each["value"] for each in scores], xerr=reach, color=COLOURS[0], alpha=0.7)
-    told = [(place, detectors[name].get("other_passages")) for place, name in zip(places, names, strict=True)]
-    chance = [(each["value"], place) for place, each in told if each]
+    others = [(place, detectors[name].get("other_passages")) for place, name in zip(places, names, strict=True)]
+    chance = [(each["value"], place) for place, each in others if each]
     if chance:
         axis.plot(*zip(*chance, strict=True), "|", color=COLOURS[1], markersize=12)
     labels = [f"{plain(name)} ({detectors[name]['units'][0]['unit']})" for name in names]

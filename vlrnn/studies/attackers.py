@@ -1,4 +1,4 @@
-"""Attackers, that guess from a caption who is in its image: one that counts words, one that reads them in order."""
+"""Attackers, which predict from a caption who is in its image: one over word counts, one over the sequence."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -48,7 +48,7 @@ class LinearAttacker(Attacker):
 
 
 class LSTMAttacker(Attacker):
-    """An LSTM reads the caption; what it says in the end is scored. Smaller than that of Hirota et al., which has two
+    """An LSTM over the caption; its last output is scored. Smaller than that of Hirota et al., which has two
     layers and both directions."""
 
     lr = 2e-3
@@ -101,13 +101,13 @@ def attack(
     attacker.eval()
     tokens, women = tensors(test)
     with torch.no_grad():
-        said = torch.sigmoid(attacker(tokens))
-    return torch.where(women > 0, said, 1 - said).double().numpy()
+        probability = torch.sigmoid(attacker(tokens))
+    return torch.where(women > 0, probability, 1 - probability).double().numpy()
 
 
 def _fit(attacker: Attacker, tokens: Tensor, women: Tensor, validation: Tensor, truth: Tensor) -> None:
     optimizer = torch.optim.Adam(attacker.parameters(), lr=attacker.lr)
-    best, since, kept = np.inf, 0, {}
+    best, since, best_state = np.inf, 0, {}
     for _ in range(EPOCHS):
         attacker.train()
         for rows in torch.randperm(len(tokens)).split(BATCH_SIZE):
@@ -120,7 +120,7 @@ def _fit(attacker: Attacker, tokens: Tensor, women: Tensor, validation: Tensor, 
         since += 1
         if loss < best:
             best, since = loss, 0
-            kept = {name: value.clone() for name, value in attacker.state_dict().items()}
+            best_state = {name: value.clone() for name, value in attacker.state_dict().items()}
         if since == PATIENCE:
             break
-    attacker.load_state_dict(kept)
+    attacker.load_state_dict(best_state)

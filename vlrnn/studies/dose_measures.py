@@ -19,7 +19,7 @@ from vlrnn.runs import predictions_file
 CAUSE, EFFECT = BIASED_KINDS
 CONTROL = "triangle"
 """The shape that the quickstart's captioner, which learns from scenes without bias, makes up as rarely as rings where a
-star is. Others look like stars (crosses) or like each other (circles, squares) to a small CNN."""
+star is. A small CNN confuses others with stars (crosses) or with each other (circles, squares)."""
 
 
 def scene_of(example: Example) -> Scene:
@@ -36,10 +36,10 @@ def tempts(example: Example, shape: str) -> bool:
 
 def objects_in_caption(caption: str, scene: Scene) -> float:
     """How far the objects that a caption names, by colour and shape, are those that are there: F1, in 0..1. A model
-    that has just begun to see is right about some of them long before all of a caption is."""
+    early in training is right about some of them long before all of a caption is."""
     named = Counter(pair for pair in pairwise(caption.split()) if pair[0] in COLOURS and pair[1] in SHAPES)
-    there = Counter(thing.pair for thing in scene.objects)
-    return 2 * (named & there).total() / (named.total() + there.total())
+    present = Counter(thing.pair for thing in scene.objects)
+    return 2 * (named & present).total() / (named.total() + present.total())
 
 
 class Share(NamedTuple):
@@ -74,9 +74,9 @@ def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[st
     `objects` are (see `objects_told`), and how far they are in captions of somebody else's picture (`strangers`)."""
 
     def over_scenes(part: str, chances: Sequence[bool], hits: Callable[[str, Example], float]) -> DoseMeasures:
-        said = [_texts(run / part) for run in runs]
-        asked = list(zip(chances, scenes, strict=True))
-        found = [[chance and hits(texts[scene.id], scene) for chance, scene in asked] for texts in said]
+        predicted = [_texts(run / part) for run in runs]
+        pairs = list(zip(chances, scenes, strict=True))
+        found = [[chance and hits(texts[scene.id], scene) for chance, scene in pairs] for texts in predicted]
         return DoseMeasures(np.array(found, float), np.array(chances, float))
 
     def made_up(shape: str) -> DoseMeasures:
@@ -103,21 +103,21 @@ def measure_answers(runs: Sequence[Path], scenes: Sequence[Example], tests: Path
     places = {scene.id: place for place, scene in enumerate(scenes)}
 
     def over_scenes(part: str, examples: Sequence[Example], hits: Callable[[str, str], bool]) -> DoseMeasures:
-        """Of the answers to questions, how many are hits, by what was said and what is right."""
+        """Of the answers to questions, how many are hits, by the answer and the right one."""
         of = [places[example.image_id] for example in examples]
-        said = [_texts(run / part) for run in runs]
-        found = [[hits(texts[each.id], each.answers[0]) for each in examples] for texts in said]
+        predicted = [_texts(run / part) for run in runs]
+        found = [[hits(texts[each.id], each.answers[0]) for each in examples] for texts in predicted]
         return DoseMeasures(
             np.stack([np.bincount(of, np.array(each, float), len(scenes)) for each in found]),
             np.bincount(of, minlength=len(scenes)).astype(float),
         )
 
-    asked, polls = (list(open_split(tests / name, "test")) for name in ("vqa", "polls"))
+    questions, polls = (list(open_split(tests / name, "test")) for name in ("vqa", "polls"))
     measured = {
         shape: over_scenes("polls", [poll for poll in polls if poll.question_type == shape], ne)
         for shape in (EFFECT, CONTROL)
     }
-    return measured | {"right": over_scenes("", asked, eq), "strangers": over_scenes("strangers", asked, eq)}
+    return measured | {"right": over_scenes("", questions, eq), "strangers": over_scenes("strangers", questions, eq)}
 
 
 def _texts(run: Path) -> dict[Id, str]:

@@ -1,5 +1,5 @@
-"""Dose and response: how much models make up, and how much they still look, the more surely rings come with stars in
-what they learn from.
+"""Dose and response: how much models make up, and how much they still use the image, the more surely rings come with
+stars in the training data.
 
 A causal measurement, since the bias is set and not found: the same scenes, but for the dial of
 `vlrnn.data.synthetic.dataset`, train the quickstart's captioner and classifier over one frozen CNN, which was
@@ -36,8 +36,8 @@ RECIPES = {"captioning": scene_recipes.captioning, "classifier_vqa": scene_recip
 @dataclass(frozen=True)
 class DoseResponsePlan:
     """What is trained: every task at every bias with every seed. `train` and `test` are numbers of scenes; `epochs` are
-    the captioner's, half a one by default: an attentive captioner that has learnt to see makes up nothing at any bias,
-    and what a bias does to it shows while it still learns."""
+    the captioner's, half a one by default: a fully trained captioner makes up nothing at any bias; the effect of a
+    bias shows while it still learns."""
 
     biases: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     seeds: int = 3
@@ -71,7 +71,7 @@ def dose_response(
 
     Returns:
         for each task and bias the shares, in 0..1: `ring`, of scenes with a star and no ring in which one is made up;
-        `triangle`, the control; `excess`, the difference; `right`; of captions `objects`, how far those told are those
+        `triangle`, the control; `excess`, the difference; `right`; of captions `objects`, how far those named are those
         there; `grounding`, how much less is right, of captions about objects, about somebody else's picture. `rise` is
         what the largest bias has more than none.
 
@@ -136,7 +136,7 @@ def _strangers(examples: Sequence[Example], seed: int) -> list[Example]:
 
 def _polls(scene: Example) -> list[Example]:
     """The questions that must be answered by none."""
-    asked = {shape: how_many(shape, scene_of(scene)) for shape in (EFFECT, CONTROL) if tempts(scene, shape)}
+    questions = {shape: how_many(shape, scene_of(scene)) for shape in (EFFECT, CONTROL) if tempts(scene, shape)}
     return [
         Example(
             id=f"{scene.id}-{shape}",
@@ -147,7 +147,7 @@ def _polls(scene: Example) -> list[Example]:
             question_type=shape,
             answer_type=question.answer_type,
         )
-        for shape, question in asked.items()
+        for shape, question in questions.items()
     ]
 
 

@@ -35,7 +35,7 @@ def pretrain_cnn(scenes: Path, out: Path, seed: int, epochs: int = 3) -> tuple[f
     """Pretrain the recipes' CNN on the captioned scenes of a folder into a file of weights.
 
     Returns:
-        the share of objects that it tells right, in 0..1, and the seconds it took.
+        the share of objects that it names right, in 0..1, and the seconds it took.
     """
     began = time.monotonic()
     pl.seed_everything(seed, verbose=False)
@@ -49,7 +49,7 @@ def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None 
 
     Args:
         run: the run folder.
-        recipe: is told of it.
+        recipe: gets the run folder as `default_root_dir`.
         tests: run folder -> data set whose test split is scored into it, one after the other; by default the recipe's
             own, into `run`.
 
@@ -73,7 +73,7 @@ def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None 
         yaml.safe_dump(recipe, file, sort_keys=False)
     best = ["--config", str(path), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
     # Two at a time would write through each other.
-    with (run / "output.txt").open("a", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
+    with (run / "output.txt").open("a", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
         run_recipe("fit", ["--config", str(path), "--ckpt_path", "last"])
         for into, root in tests.items():
             run_recipe("test", [*best, "--data.root", str(root), "--trainer.default_root_dir", str(into)])
@@ -90,7 +90,7 @@ def _without_places(tree: Any) -> Any:
 
 
 def keep_plan(out: Path, plan: Mapping[str, Any], *, overwrite: bool = False) -> None:
-    """Note the plan in the folder, `plan.json`, or see that it is the one there.
+    """Write the plan to the folder, `plan.json`, or check that it equals the one there.
 
     Args:
         out: the folder.
@@ -105,16 +105,16 @@ def keep_plan(out: Path, plan: Mapping[str, Any], *, overwrite: bool = False) ->
         if overwrite:
             print_progress(f"{out}: what was there is in {move_aside(out)} now")
         else:
-            _see_that_it_is_the_one(out, path, plan)
+            _check_plan(out, path, plan)
     write_json(path, dict(plan))
 
 
-def _see_that_it_is_the_one(out: Path, path: Path, plan: Mapping[str, Any]) -> None:
-    kept = read_json(path) if path.exists() else None
-    other = kept if isinstance(kept, dict) else {}
+def _check_plan(out: Path, path: Path, plan: Mapping[str, Any]) -> None:
+    stored = read_json(path) if path.exists() else None
+    other = stored if isinstance(stored, dict) else {}
     differing = [name for name in {**other, **plan} if other.get(name) != plan.get(name)]
-    if kept is None or differing:
-        held = f"another plan ({', '.join(differing)})" if kept else f"{contents(out)}, and no plan"
+    if stored is None or differing:
+        held = f"another plan ({', '.join(differing)})" if stored else f"{contents(out)}, and no plan"
         raise UserError(
-            f"{path if kept else out}: holds {held}; choose another --out, or {OVERWRITE.format(aside(out))}"
+            f"{path if stored else out}: holds {held}; choose another --out, or {OVERWRITE.format(aside(out))}"
         )

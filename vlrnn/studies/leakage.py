@@ -25,7 +25,7 @@ from vlrnn.studies.jobs import keep_plan
 from vlrnn.studies.masked_captions import MASK, Masked
 
 TEST, VALIDATION = 0.25, 0.15
-"""The shares of the images that an attacker guesses, and that say when it has learnt enough."""
+"""The shares of the images that an attacker is tested on, and that stop its training."""
 ROUNDS = 5
 """Human captions are attacked so many times, each time with another one of an image, so that an attacker has as many to
 learn from as of the model's."""
@@ -67,7 +67,7 @@ def attack_once(images: Sequence[Masked], seed: int) -> dict[str, Any]:
 
     women = [image.gender == "woman" for image in images]
 
-    def guess(name: str, tokens: Sequence[Sequence[str]]) -> list[float]:
+    def probabilities(name: str, tokens: Sequence[Sequence[str]]) -> list[float]:
         train, validation, test = (
             Captions([tokens[place] for place in places], np.array([women[place] for place in places]))
             for places in parts
@@ -79,8 +79,8 @@ def attack_once(images: Sequence[Masked], seed: int) -> dict[str, Any]:
         "images": [images[place].id for place in parts.test],
         "attackers": {
             name: {
-                "said": guess(name, [image.said for image in images]),
-                "human": [guess(name, captions) for captions in human],
+                "said": probabilities(name, [image.caption for image in images]),
+                "human": [probabilities(name, captions) for captions in human],
             }
             for name in ATTACKERS
         },
@@ -104,7 +104,7 @@ def leakage(
         out: the folder; gets `seed-N.json` for each.
         images: see `read_masked`.
         seeds: how many times images are divided, and attackers trained.
-        settings, notes: told on.
+        settings, notes: of the finding.
         resamples: of the bootstrap over seeds and images.
         seed: the first; also of the bootstrap.
         overwrite: move what is in the folder aside first.
@@ -197,15 +197,15 @@ def _cases(runs: Sequence[Mapping[str, Any]], images: Sequence[Masked]) -> list[
         mean = np.mean([attacker["said"] for attacker in run["attackers"].values()], 0)
         for id, p in zip(run["images"], mean, strict=True):
             sure.setdefault(id, []).append(float(p))
-    known = {image.id: image for image in images}
+    by_id = {image.id: image for image in images}
     first: dict[tuple[str, ...], Any] = {}
     for id in sorted(sure, key=lambda id: -np.mean(sure[id])):
-        first.setdefault(known[id].said, id)
+        first.setdefault(by_id[id].caption, id)
     return [
         {
             "id": id,
-            "shows": f"a {known[id].gender}",
-            "caption": " ".join(known[id].said),
+            "shows": f"a {by_id[id].gender}",
+            "caption": " ".join(by_id[id].caption),
             "guessed": f"{100 * np.mean(sure[id]):.0f} %",
         }
         for id in list(first.values())[:TELLING]
@@ -220,19 +220,19 @@ def _telling_words(images: Sequence[Masked], most: int = 20) -> list[dict[str, A
         counts = Counter(word for caption in captions for word in set(caption))
         return {word: round(count / len(captions), 4) for word, count in counts.items()}
 
-    said, human = (
+    model, human = (
         {
             gender: shares([each for image in images if image.gender == gender for each in of(image)])
             for gender in GENDERS
         }
-        for of in (lambda image: [image.said], lambda image: image.human)
+        for of in (lambda image: [image.caption], lambda image: image.human)
     )
     rows = [
         {
             "word": word,
-            **{gender: said[gender].get(word, 0.0) for gender in GENDERS},
+            **{gender: model[gender].get(word, 0.0) for gender in GENDERS},
             **{f"{gender}, human": human[gender].get(word, 0.0) for gender in GENDERS},
         }
-        for word in sorted({*said["woman"], *said["man"]} - {MASK})
+        for word in sorted({*model["woman"], *model["man"]} - {MASK})
     ]
     return sorted(rows, key=lambda row: -abs(row["woman"] - row["man"]))[:most]

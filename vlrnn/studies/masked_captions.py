@@ -21,7 +21,7 @@ class Masked:
 
     id: Id
     gender: Gender
-    said: tuple[str, ...]
+    caption: tuple[str, ...]
     human: tuple[tuple[str, ...], ...]
 
 
@@ -58,9 +58,9 @@ def read_masked(
     described = {id: gender for id, gender in people.items() if id in captions}
     if len(described) < len(people):
         notes.append(f"{references}: has captions of {len(described)} of the {len(people)} images of women and men")
-    said = read_predictions(predictions)
-    matched = match(said, described, "skip", str(predictions), files=captions.files)
-    vocabulary = frozenset(token for prediction in said for token in tokenize(prediction.text))
+    predicted = read_predictions(predictions)
+    matched = match(predicted, described, "skip", str(predictions), files=captions.files)
+    vocabulary = frozenset(token for prediction in predicted for token in tokenize(prediction.text))
     masked = words.masked()
     images = [
         Masked(

@@ -1,8 +1,8 @@
 """Pretraining a small CNN on synthetic scenes, so that the quickstart has a pretrained one: which objects are there?
 
-Every region of the CNN's grid is asked for the colour, the shape and the size of the object that has its centre there,
-and where it lies; the picture is asked for its ground. So that a shape is known in whatever colour, half of the
-pictures are seen in false colours. What is learnt is saved as any pretrained CNN is: as a file of weights, by
+Every region of the CNN's grid predicts the colour, the shape and the size of the object that has its centre there, and
+where it lies; the mean over regions predicts the ground. So that a shape is recognised in any colour, half of the
+pictures have false colours. The weights are saved as any pretrained CNN is: as a file of weights, by
 torchvision's names.
 """
 
@@ -38,8 +38,8 @@ class Answers(NamedTuple):
     ground: Tensor
 
 
-class Told(NamedTuple):
-    """What the CNN says of B scenes: `kinds`, three logits [B, N, names + 1]; `places` [B, N, 2]; `ground` [B, G]."""
+class SceneOutput(NamedTuple):
+    """Predictions for B scenes: `kinds`, three logits [B, N, names + 1]; `places` [B, N, 2]; `ground` [B, G]."""
 
     kinds: tuple[Tensor, ...]
     places: Tensor
@@ -54,9 +54,9 @@ class Questions(nn.Module):
         self.sizes = [*(len(names) + 1 for names in _KINDS), 2, len(GROUNDS)]
         self.linear = nn.Linear(width, sum(self.sizes))
 
-    def forward(self, regions: Tensor) -> Told:
+    def forward(self, regions: Tensor) -> SceneOutput:
         *kinds, places, ground = self.linear(regions).split(self.sizes, -1)
-        return Told(tuple(kinds), places, ground.mean(1))
+        return SceneOutput(tuple(kinds), places, ground.mean(1))
 
 
 def pretrain(
@@ -81,7 +81,7 @@ def pretrain(
         lr: the highest learning rate.
 
     Returns:
-        the share of the objects of the validation scenes whose colour, shape and size are all told right.
+        the share of the objects of the validation scenes whose colour, shape and size are all predicted right.
     """
     encoder = TorchvisionEncoder(name, image_size=image_size, out_layer=out_layer, finetune_from=first)
     questions = Questions(encoder.feature_dim)
@@ -91,8 +91,8 @@ def pretrain(
     steps = epochs * math.ceil(len(images) / _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
     for batch in _batches(len(images), epochs):
-        seen, true = vary(images[batch], Answers(*(each[batch] for each in answers)))
-        loss = _loss(questions(encoder.regions(seen)), true)
+        varied, true = vary(images[batch], Answers(*(each[batch] for each in answers)))
+        loss = _loss(questions(encoder.regions(varied)), true)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -140,10 +140,10 @@ def _batches(count: int, epochs: int) -> Iterator[Tensor]:
 
 
 def vary(images: Tensor, answers: Answers) -> tuple[Tensor, Answers]:
-    """See half of the batches in the mirror; and of each batch the first half with red, green and blue in any order.
+    """Mirror half of the batches; and of each batch permute red, green and blue of the first half at random.
 
-    Of those the colours are not asked. What a CNN never saw in red, it takes for something that it did see in red, if
-    no colour is ever false.
+    Those have no targets of colour. Without false colours, a CNN takes a shape that was never red in training for one
+    that was.
     """
     kinds, places = answers.kinds.clone(), answers.places
     if torch.rand(()) < 0.5:
@@ -162,11 +162,11 @@ def _mirrored(grid: Tensor) -> Tensor:
     return grid.unflatten(1, (side, side)).flip(2).flatten(1, 2)
 
 
-def _loss(told: Told, answers: Answers) -> Tensor:
-    there = answers.kinds[..., 1] > 0  # [B, N]
-    loss = F.cross_entropy(told.ground, answers.ground)
-    loss = loss + F.smooth_l1_loss(told.places[there], answers.places[there])
-    for logits, numbers in zip(told.kinds, answers.kinds.unbind(-1), strict=True):
+def _loss(predicted: SceneOutput, answers: Answers) -> Tensor:
+    present = answers.kinds[..., 1] > 0  # [B, N]
+    loss = F.cross_entropy(predicted.ground, answers.ground)
+    loss = loss + F.smooth_l1_loss(predicted.places[present], answers.places[present])
+    for logits, numbers in zip(predicted.kinds, answers.kinds.unbind(-1), strict=True):
         loss = loss + F.cross_entropy(logits.flatten(0, 1), numbers.flatten())
     return loss
 
@@ -176,6 +176,6 @@ def _accuracy(encoder: TorchvisionEncoder, questions: Questions, images: Tensor,
     right = []
     for batch in torch.arange(len(images)).split(_BATCH):
         kinds = answers.kinds[batch]
-        told = torch.stack([logits.argmax(-1) for logits in questions(encoder.regions(images[batch])).kinds], -1)
-        right.append((told == kinds).all(-1)[kinds[..., 0] > 0])
+        predicted = torch.stack([logits.argmax(-1) for logits in questions(encoder.regions(images[batch])).kinds], -1)
+        right.append((predicted == kinds).all(-1)[kinds[..., 0] > 0])
     return torch.cat(right).float().mean().item()

@@ -126,7 +126,7 @@ PROBES = {
 def run_probe(out: Path, run: str, name: str, seed: int) -> None:
     """Probe a run of the quickstart's folder, and write what was found into the run's own."""
     data = out / "scenes" / ("captions" if run == "captioning" else "vqa")
-    said, train, test = predictions_file(out / run, "test"), data / "train.jsonl", data / "test.jsonl"
+    predictions, train, test = predictions_file(out / run, "test"), data / "train.jsonl", data / "test.jsonl"
     other = predictions_file(out / _OTHER_HEAD.get(run, run), "test")
     shown: dict[str, Any] = {"cache": out / "cache", "seed": seed}
 
@@ -136,13 +136,13 @@ def run_probe(out: Path, run: str, name: str, seed: int) -> None:
     def find() -> PhraseTable:
         return PhraseTable(phrases(object_names(data), None))
 
-    with (out / run / "output.txt").open("a", encoding="utf-8") as told, redirect_stderr(told):
+    with (out / run / "output.txt").open("a", encoding="utf-8") as output, redirect_stderr(output):
         finding: Finding = {
             "grounding": lambda: grounding(load(), data, baselines=[out / f"{run}-blind"], **shown),
             "attribution": lambda: attribution(load(), data, find=find().find, **shown),
-            "chair": lambda: probe_chair(said, test, references=test, training=train, seed=seed),
-            "calibration": lambda: probe_calibration(said, test, seed=seed),
-            "consistency": lambda: probe_consistency(said, test, other=other, seed=seed),
-            "priors": lambda: probe_priors(train, test, predictions=said, seed=seed),
+            "chair": lambda: probe_chair(predictions, test, references=test, training=train, seed=seed),
+            "calibration": lambda: probe_calibration(predictions, test, seed=seed),
+            "consistency": lambda: probe_consistency(predictions, test, other=other, seed=seed),
+            "priors": lambda: probe_priors(train, test, predictions=predictions, seed=seed),
         }[name]()
     finding.write(out / run / "probes" / f"{name}.json")

@@ -1,6 +1,6 @@
 """What a recurrence costs: parameters, the size of its state, and words per second, in training and in decoding.
 
-Knows models that were trained, and no recurrence.
+Takes trained models; independent of their recurrences.
 """
 
 import time
@@ -36,8 +36,8 @@ def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, dict[str, Sco
 
     Returns:
         name -> `parameters`, of its recurrences; `state`, numbers that they carry from word to word, of a row;
-        `trained_words`, words of captions or questions per second that it learns from; `decoded_words`, words per
-        second that it says of images, by the decoding of its recipe; of answers, words of the questions that they
+        `trained_words`, words of captions or questions per second in training; `decoded_words`, words per
+        second of captions, by the decoding of its recipe; of answers, words of the questions that they
         answer. Times are medians, between the fastest and the slowest.
     """
     threads = torch.get_num_threads()
@@ -47,21 +47,21 @@ def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, dict[str, Sco
             timed = {name: _Timed(run, opened) for name, run in runs.items()}
             for each in timed.values():  # the first time, what is loaded once is
                 each.learn()
-                each.say()
-            learnt: dict[str, list[float]] = {name: [] for name in timed}
-            said: dict[str, list[float]] = {name: [] for name in timed}
+                each.decode()
+            trained: dict[str, list[float]] = {name: [] for name in timed}
+            decoded: dict[str, list[float]] = {name: [] for name in timed}
             for _ in range(repeats):
                 for name, each in timed.items():
-                    learnt[name].append(each.learn())
-                    said[name].append(each.say())
+                    trained[name].append(each.learn())
+                    decoded[name].append(each.decode())
     finally:
         torch.set_num_threads(threads)
     return {
         name: {
             "parameters": _exact(each.parameters),
             "state": _exact(each.state),
-            "trained_words": _median(learnt[name]),
-            "decoded_words": _median(said[name]),
+            "trained_words": _median(trained[name]),
+            "decoded_words": _median(decoded[name]),
         }
         for name, each in timed.items()
     }
@@ -88,12 +88,12 @@ class _Timed:
         self.task.train()
         return _words(self.batch) / self._seconds(self._step)
 
-    def say(self) -> float:
+    def decode(self) -> float:
         """Words per second of decoding."""
         self.task.eval()
-        said: list[int] = []
-        seconds = self._seconds(lambda: said.append(self._said()))
-        return said[0] / seconds
+        counts: list[int] = []
+        seconds = self._seconds(lambda: counts.append(self._decoded_words()))
+        return counts[0] / seconds
 
     def _step(self) -> None:
         loss = self.task.loss(self.batch)
@@ -102,7 +102,7 @@ class _Timed:
         self.optimizer.zero_grad()
 
     @torch.inference_mode()
-    def _said(self) -> int:
+    def _decoded_words(self) -> int:
         predictions = self.task.predict(self.batch)
         if not isinstance(self.task, Captioner):
             return _words(self.batch)

@@ -1,7 +1,7 @@
-"""Recurrences compared: the same recipe is trained with one after the other, with the same budget and seeds; and all
-are put to the same test, and timed side by side.
+"""Comparison of recurrences: one recipe trained with each, by the same budget and seeds; all scored on the same split
+and timed side by side.
 
-Knows no recurrence, and of a recipe only where one stands in it.
+Independent of the recurrences; of a recipe only the places of recurrences matter.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from vlrnn.training.cli import run_recipe
 from vlrnn.training.recipes import Place, merged, over, overlay
 from vlrnn.yaml_text import read_yaml
 
-BESIDE = "causal-self-attention"
+REFERENCE = "causal-self-attention"
 """What the recurrences are compared with, whichever they are."""
 
 
@@ -57,7 +57,7 @@ class RecurrencesPlan:
     @property
     def all_cells(self) -> list[str]:
         """The cells, and what they are compared with."""
-        return list(dict.fromkeys([*self.cells, BESIDE]))
+        return list(dict.fromkeys([*self.cells, REFERENCE]))
 
 
 def recurrences(
@@ -105,7 +105,7 @@ def _seeds(plan: RecurrencesPlan) -> range:
 
 
 def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """The place of every recurrence of a recipe, and what is said there."""
+    """The place and the config of every recurrence of a recipe."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             if key == "recurrence" and isinstance(value, dict):
@@ -117,8 +117,8 @@ def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[
 def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> dict[str, Any]:
     """A recipe over another, with a cell in all places, as wide as what it replaces."""
     found: dict[str, Any] = {}
-    for place, told in places:
-        width = (told.get("init_args") or {}).get("hidden_size")
+    for place, config in places:
+        width = (config.get("init_args") or {}).get("hidden_size")
         given = {} if width is None else {"hidden_size": width}
         if not named_cell(cell, 1, **given).causal and "question_encoder" not in place:
             raise UserError(f"{cell}: reads both ways, and cannot say anything word by word, as {'.'.join(place)} does")
@@ -146,7 +146,7 @@ def train(run: Path, plan: RecurrencesPlan, overlay: Mapping[str, Any], seed: in
     configs = [word for each in (*plan.configs, str(path)) for word in ("--config", each)]
     into = ["--trainer.default_root_dir", str(run), "--seed_everything", str(seed)]
     # Two at a time would write through each other.
-    with (run / "output.txt").open("w", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
+    with (run / "output.txt").open("w", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
         run_recipe("fit", [*configs, *plan.flags, *into, "--ckpt_path", "last"])
         config = run / "config.yaml"
         root = Path(read_yaml(config)["data"]["root"])
@@ -181,8 +181,9 @@ def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Mapping[str, 
 
 def _settings(plan: RecurrencesPlan, group: Group) -> dict[str, Any]:
     data, split = group.runs[0].scored_on or ("", "")
-    told = {"configs": list(plan.configs), "flags": list(plan.flags), "cells": list(plan.cells), "beside": BESIDE}
-    return told | {"seeds": plan.seeds, "seed": plan.seed, "scored_on": data, "scored_split": split, "unit": group.unit}
+    given = {"configs": list(plan.configs), "flags": list(plan.flags), "cells": list(plan.cells), "beside": REFERENCE}
+    used = {"seeds": plan.seeds, "seed": plan.seed, "scored_on": data, "scored_split": split, "unit": group.unit}
+    return given | used
 
 
 def _notes(group: Group, plan: RecurrencesPlan) -> list[str]:

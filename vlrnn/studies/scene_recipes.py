@@ -18,7 +18,7 @@ CNN: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "image_size": SIDE, "out_la
 
 
 def captioning(folder: Path, cnn: Path, seed: int) -> Recipe:
-    """Show, attend and tell."""
+    """A captioner with attention: ShowAttendTell."""
     decoder = _part(
         "nn.ShowAttendTell",
         recurrence=_lstm(),
@@ -44,7 +44,7 @@ def classifier_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
     """A choice among all answers."""
     model = _part(
         "tasks.ClassifierVQA",
-        **_understanding(cnn),
+        **_question_image(cnn),
         objective=_part("training.MajorityCrossEntropy"),
         optimization={"lr": 4e-3},
     )
@@ -55,7 +55,7 @@ def generative_vqa(folder: Path, cnn: Path, seed: int) -> Recipe:
     """Answers in words."""
     model = _part(
         "tasks.GenerativeVQA",
-        **_understanding(cnn),
+        **_question_image(cnn),
         decoder=_part("nn.ShowAndTell", recurrence=_lstm(), embedding_dim=64, dropout=0.0),
         optimization={"lr": 4e-3},
     )
@@ -69,8 +69,8 @@ def without_image(recipe: Recipe) -> Recipe:
     return blind
 
 
-def _understanding(cnn: Path) -> Recipe:
-    """What both heads share: how a question is read, what it looks at, and how the two come together."""
+def _question_image(cnn: Path) -> Recipe:
+    """What both heads share: the encoder, the question encoder, attention and fusion."""
     return {
         "encoder": _encoder(cnn),
         "question_encoder": _part("nn.RecurrentQuestionEncoder", recurrence=_lstm(), embedding_dim=64, layer_norm=True),

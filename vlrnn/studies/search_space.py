@@ -47,8 +47,8 @@ class Range(NamedTuple):
 
     def settled(self, value: float) -> float:
         """A number that was drawn, to the digits that are kept."""
-        kept = int(value) if self.whole else float(f"{value:.{_DIGITS}g}")
-        return min(max(kept, self.low), self.high)
+        rounded = int(value) if self.whole else float(f"{value:.{_DIGITS}g}")
+        return min(max(rounded, self.low), self.high)
 
 
 class Choice(NamedTuple):
@@ -73,27 +73,27 @@ class Key(NamedTuple):
 Space = Sequence[Key]
 
 
-def read_space(told: Sequence[str], recipe: Mapping[str, Any]) -> Space:
+def read_space(specs: Sequence[str], recipe: Mapping[str, Any]) -> Space:
     """What the keys of a command line may be.
 
     Args:
-        told: `KEY=VALUES`, see above. `class_path` and `init_args` may be left out of a key, as in flags.
+        specs: `KEY=VALUES`, see above. `class_path` and `init_args` may be left out of a key, as in flags.
         recipe: all keys that there are, see `whole_recipe`.
 
     Raises:
         UserError: the recipe has no such key, it stands there twice, or its values cannot be read.
     """
-    space = [_read_key(each, recipe) for each in told]
+    space = [_read_key(each, recipe) for each in specs]
     for number, key in enumerate(space):
         if key.place in [each.place for each in space[:number]]:
             raise UserError(f"--key {key.name}: stands there twice")
     return space
 
 
-def _read_key(told: str, recipe: Mapping[str, Any]) -> Key:
-    name, equals, values = told.partition("=")
+def _read_key(spec: str, recipe: Mapping[str, Any]) -> Key:
+    name, equals, values = spec.partition("=")
     if not equals or not values:
-        raise UserError(f"--key {told}: expected KEY=VALUES: 0.0..0.5, log:1e-4..1e-2, 16..64 or A,B,C")
+        raise UserError(f"--key {spec}: expected KEY=VALUES: 0.0..0.5, log:1e-4..1e-2, 16..64 or A,B,C")
     place, held = _find(name, recipe)
     return Key(name, place, _read_part(name, values, held) if isinstance(held, dict) else _read_values(name, values))
 
@@ -107,8 +107,8 @@ def _find(name: str, recipe: Mapping[str, Any]) -> tuple[Place, Any]:
             place, held = (*place, "init_args"), held.get("init_args", {})
         if not isinstance(held, dict) or key not in held:
             at = ".".join(each for each in place if each != "init_args")
-            there = f"has {', '.join(held)}" if isinstance(held, dict) and held else "has no keys"
-            raise UserError(f"--key {name}: the recipe has no such key; {at or 'it'} {there}")
+            keys = f"has {', '.join(held)}" if isinstance(held, dict) and held else "has no keys"
+            raise UserError(f"--key {name}: the recipe has no such key; {at or 'it'} {keys}")
         place, held = (*place, key), held[key]
     return place, held
 
@@ -177,7 +177,7 @@ def recipe_of(space: Space, settings: Mapping[str, Plain]) -> dict[str, Any]:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Key -> what tells it from the others: its last word, or some more."""
+    """Key -> the shortest end that is unique: its last word, or some more."""
     words = {name: [word for word in name.split(".") if word not in ("class_path", "init_args")] for name in names}
     found = {}
     for name, own in words.items():
@@ -192,14 +192,14 @@ _TRIES = 10  # of TPE, until what it proposes was not tried; random numbers are 
 
 
 class Tried(NamedTuple):
-    """The settings of a trial, and its score; None while it is not known, and nan of one that failed."""
+    """The settings of a trial, and its score; None while it runs, and nan of one that failed."""
 
     settings: Mapping[str, Plain]
     score: float | None
 
 
 def need_optuna() -> None:
-    """See that it is installed.
+    """Check that Optuna is installed.
 
     Raises:
         UserError: it is not.
@@ -213,7 +213,7 @@ def propose(
 ) -> dict[str, Plain]:
     """Settings that were not tried, of which there must be some.
 
-    TPE (Bergstra et al., NeurIPS 2011) draws at random until ten trials are known. One that failed counts as worse than
+    TPE (Bergstra et al., NeurIPS 2011) draws at random in the first ten trials. One that failed counts as worse than
     all others, and one that is under way as bad, that another be tried.
 
     Args:
@@ -226,7 +226,7 @@ def propose(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    known = [dict(each.settings) for each in tried]
+    tried_settings = [dict(each.settings) for each in tried]
     distributions = {key.name: _distribution(key.values) for key in space}
     for attempt in count():
         (seed,) = map(int, np.random.SeedSequence([*seeds, attempt]).generate_state(1))
@@ -238,7 +238,7 @@ def propose(
         drawn = study.ask(distributions).params
         ranges = {key.name: key.values for key in space if isinstance(key.values, Range)}
         settings = {name: ranges[name].settled(each) if name in ranges else each for name, each in drawn.items()}
-        if settings not in known:
+        if settings not in tried_settings:
             return settings
     raise AssertionError
 
@@ -269,7 +269,7 @@ def whole_recipe(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: an unknown key, or a value that does not fit.
     """
-    told = io.StringIO()
-    with redirect_stdout(told), suppress(SystemExit):  # which is how printing a recipe ends
+    printed = io.StringIO()
+    with redirect_stdout(printed), suppress(SystemExit):  # which is how printing a recipe ends
         run_recipe("fit", [*arguments, "--print_config"])
-    return yaml.safe_load(told.getvalue())
+    return yaml.safe_load(printed.getvalue())

@@ -1,7 +1,7 @@
 """A sweep over a recipe: trials, each the recipe with other settings of some of its keys, and of them the best by the
-task's own score on val. Test is never looked at.
+task's own score on val. Test is never used.
 
-Knows no key, no task and no sampler. All that is known of a trial is its run folder: what is there is not tried again.
+Independent of keys, tasks and samplers. A trial is stored in its run folder: what is there is not tried again.
 """
 
 import json
@@ -76,7 +76,7 @@ class Trial(NamedTuple):
 
 
 class _Sweep(NamedTuple):
-    """What all trials have in common: where and what is tried, and how the best is told."""
+    """What all trials have in common: where and what is tried, and how the best is found."""
 
     out: Path
     plan: SweepPlan
@@ -112,8 +112,8 @@ def sweep(out: str | Path, plan: SweepPlan, *, overwrite: bool = False) -> Findi
     need_optuna()
     recipe = whole_recipe([*_configs(plan), *plan.flags])
     space = read_space(plan.keys, recipe)
-    told = {"keys": list(plan.keys), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
-    keep_plan(Path(out), {"recipe": merged(plan.configs), **told}, overwrite=overwrite)
+    given = {"keys": list(plan.keys), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
+    keep_plan(Path(out), {"recipe": merged(plan.configs), **given}, overwrite=overwrite)
     task = find_task(recipe["model"]["class_path"])
     the = _Sweep(Path(out), plan, space, task.monitor, task.mode)
     return _found(the, list(track(_run_all(the), "sweep", total=the.last, unit="trials")))
@@ -138,7 +138,7 @@ def _run_all(the: _Sweep) -> Iterator[Trial]:
             }
             for run in as_completed(runs):
                 run.result()
-                print_progress(_told(the, _read(the, runs[run])))
+                print_progress(_summary(the, _read(the, runs[run])))
             for number in together:
                 done.append(_read(the, number))
                 yield done[-1]
@@ -153,10 +153,10 @@ def _begin(the: _Sweep, done: Sequence[Trial], together: Sequence[int]) -> dict[
         if not path.is_file():
             settings = propose(the.space, tried, the.best, the.plan.sampler, (the.plan.seed, number))
             write_json(path, {"state": "begun", "settings": settings})
-        kept = read_json(path)
-        tried.append(Tried(kept["settings"], None))
-        if kept["state"] == "begun":
-            waiting[number] = recipe_of(the.space, kept["settings"])
+        record = read_json(path)
+        tried.append(Tried(record["settings"], None))
+        if record["state"] == "begun":
+            waiting[number] = recipe_of(the.space, record["settings"])
     return waiting
 
 
@@ -167,28 +167,28 @@ def attempt(run: Path, plan: SweepPlan, score: str, overlay: Mapping[str, Any]) 
     with replacing(path) as file:
         yaml.safe_dump(dict(overlay), file, sort_keys=False)
     into = ["--seed_everything", str(plan.seed), "--config", str(path), "--trainer.default_root_dir", str(run)]
-    kept = read_json(run / "trial.json")
+    record = read_json(run / "trial.json")
     # Two at a time would write through each other.
-    with (run / "output.txt").open("w", encoding="utf-8") as told, redirect_stdout(told), redirect_stderr(told):
+    with (run / "output.txt").open("w", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
         try:
             run_recipe("fit", [*_configs(plan), *plan.flags, *into, "--ckpt_path", "last"])
             best = str(run / "checkpoints" / "best.ckpt")
             run_recipe("validate", ["--config", str(run / "config.yaml"), "--ckpt_path", best])
             if score not in choose_split(run, "val").metrics["scores"]:
                 raise UserError(f"val has nothing that {score} could be computed of")
-            kept["state"] = "done"
+            record["state"] = "done"
         except (UserError, torch.cuda.OutOfMemoryError) as fault:
-            kept |= {"state": "failed", "reason": one_line(str(fault))}
-    write_json(run / "trial.json", kept)
+            record |= {"state": "failed", "reason": one_line(str(fault))}
+    write_json(run / "trial.json", record)
 
 
 def _read(the: _Sweep, number: int) -> Trial:
-    kept = read_json(the.run(number) / "trial.json")
-    if kept["state"] == "failed":
-        return Trial(number, kept["settings"], None, None, kept["reason"])
+    record = read_json(the.run(number) / "trial.json")
+    if record["state"] == "failed":
+        return Trial(number, record["settings"], None, None, record["reason"])
     run = load_run(the.run(number), "val")  # which test may have been scored after
     seconds = sum(each for _, each in run.log.get("train/seconds", ()))
-    return Trial(number, kept["settings"], run.scores[the.score], round(seconds, 1), None)
+    return Trial(number, record["settings"], run.scores[the.score], round(seconds, 1), None)
 
 
 # What came of it.
@@ -208,7 +208,7 @@ def _text(value: Plain) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _told(the: _Sweep, trial: Trial) -> str:
+def _summary(the: _Sweep, trial: Trial) -> str:
     came = f"{the.score} {trial.score['value']:.4g}" if trial.score else f"failed: {trial.reason}"
     return f"{_name(the, trial)}: {came}"
 
@@ -225,10 +225,10 @@ def _found(the: _Sweep, trials: Sequence[Trial]) -> Finding:
     best = order[0]
     _write_overlay(the, best, len(trials))
     settings = load_run(the.run(best.trial), "val").settings
-    told = {"configs": list(the.plan.configs), "flags": list(the.plan.flags), "keys": list(the.plan.keys)}
+    given = {"configs": list(the.plan.configs), "flags": list(the.plan.flags), "keys": list(the.plan.keys)}
     return Finding(
         {"best": {the.score: best.score}, **{_name(the, each): {the.score: each.score} for each in order}},
-        settings=told
+        settings=given
         | {"trials": len(trials), "sampler": the.plan.sampler, "seed": the.plan.seed}
         | {"score": the.score, "best": the.best}
         | {"scored_on": settings.get("data", ""), "scored_split": settings.get("split", "")},

@@ -1,16 +1,16 @@
-"""attribution: who makes an object up, the language model or the eye?"""
+"""attribution: are hallucinated objects predicted from the image or the preceding words?"""
 
 import argparse
 
 from vlrnn.probes.finding import Finding
 from vlrnn.trust import add_trust
 
-PURPOSE = "is an object that is not there made up by the language model or by the eye?"
+PURPOSE = "are hallucinated objects predicted from the image or the preceding words?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help="of a captioner: a .ckpt file, or what vlrnn export wrote")
-    parser.add_argument("--data", required=True, metavar="FOLDER", help="a prepared data set that knows its objects")
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="a prepared data set with objects")
     parser.add_argument("--split", default="test", help="of the data (default test)")
     parser.add_argument("--synonyms", metavar="FILE", help="lines of an object and, behind commas, what it is called")
     parser.add_argument("--cache", metavar="FOLDER", help="for encoder outputs; by default one that is gone in the end")

@@ -1,4 +1,4 @@
-"""calibration: does a model know what it knows?"""
+"""calibration: confidence of VQA models against their accuracy."""
 
 import argparse
 

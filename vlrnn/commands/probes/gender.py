@@ -1,11 +1,11 @@
-"""gender: do captions say the right gender, and do they err alike about women and men?"""
+"""gender: do captions name the right gender, and do they err equally about women and men?"""
 
 import argparse
 
 from vlrnn.commands.run_predictions import add_predictions
 from vlrnn.probes.finding import Finding
 
-PURPOSE = "do captions say the right gender, and do they err alike about women and men?"
+PURPOSE = "do captions name the right gender, and do they err equally about women and men?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""grounding: does a model look at the picture, and does it hear the question?"""
+"""grounding: scores without the image, and without the question."""
 
 import argparse
 

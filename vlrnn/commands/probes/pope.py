@@ -1,4 +1,4 @@
-"""pope: does a model say that things are there which are not?"""
+"""pope: does a model claim objects that are not in the image?"""
 
 import argparse
 from dataclasses import replace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vlrnn.probes.object_mentions import Mentions
     from vlrnn.probes.pope import Polls, Reply
 
-PURPOSE = "does a model, asked or listened to, say that things are in the picture which are not?"
+PURPOSE = "does a model, in answers or captions, claim objects that are not in the picture?"
 
 _SETTINGS = (
     *("answers", "predictions", "checkpoint", "short", "by", "mode", "synonyms", "double_words"),
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each poll, or one that has all: answer, and question_id or in order",
     )
     who.add_argument("--predictions", metavar="PRED", help="captions: yes is what they mention; or a run folder")
-    who.add_argument("--checkpoint", help="a model that is asked, or that captions")
+    who.add_argument("--checkpoint", help="a VQA model, which answers the questions, or a captioner")
     add_split(parser)
     add(
         "--images",
@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", help="for --checkpoint: cpu, cuda, cuda:1, ...; by default a GPU where there is one")
     add_trust(parser)
-    add("--short", action="store_true", help="ask a model without 'in the image', where training never said so")
-    add("--by", choices=("mention", "likelihood"), default="mention", help="of a captioner: what it says, or would say")
+    add("--short", action="store_true", help="ask a model without 'in the image', for training data without it")
+    add("--by", choices=("mention", "likelihood"), default="mention", help="of a captioner: how it replies")
     add("--objects", metavar="OBJECTS", help="what is in which image, as for chair: for the oracle and the blind row")
     add(
         "--training", metavar="OBJECTS", help="what is in which training image: for the blind row in place of --objects"
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> Finding:
         captions, notes = read_captions(arguments.predictions, polls)
         replies = {name: mentioned(captions, find, each) for name, each in polls.items()}
     else:
-        replies, notes = _asked(arguments, polls, find), []
+        replies, notes = _model_replies(arguments, polls, find), []
     finding = score_polls(
         polls,
         replies,
@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace) -> Finding:
     return replace(finding, notes=[*notes, *finding.notes])
 
 
-def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "dict[str, list[Reply]]":
-    """The replies of a model: a head of VQA is asked, a captioner listened to."""
+def _model_replies(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "dict[str, list[Reply]]":
+    """The replies of a model: the answers of a VQA model; of a captioner, what it mentions, or is likely to."""
     from vlrnn.data.matching import name_some
 
     every = [question for each in polls.values() for question in each]
@@ -112,15 +112,15 @@ def _asked(arguments: argparse.Namespace, polls: "Polls", find: "Mentions") -> "
 
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if not isinstance(predictor.task, Captioner):
-        asked = {each.text: each.text.rpartition(" in the ")[0] if arguments.short else each.text for each in every}
-        texts = model.answer(predictor, [(each.image, asked[each.text]) for each in every], folder)
+        questions = {each.text: each.text.rpartition(" in the ")[0] if arguments.short else each.text for each in every}
+        texts = model.answer(predictor, [(each.image, questions[each.text]) for each in every], folder)
         return {
-            name: [parse_reply(texts[question.image, asked[question.text]]) for question in each]
+            name: [parse_reply(texts[question.image, questions[question.text]]) for question in each]
             for name, each in polls.items()
         }
     if arguments.by == "mention":
-        said = model.caption(predictor, [each.image for each in every], folder)
-        found = {image: find(caption) for image, caption in said.items()}
+        captions = model.caption(predictor, [each.image for each in every], folder)
+        found = {image: find(caption) for image, caption in captions.items()}
         return {
             name: [Reply(question.object in found[question.image]) for question in each] for name, each in polls.items()
         }

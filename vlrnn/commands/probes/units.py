@@ -1,4 +1,4 @@
-"""units: what do single hidden units tell?"""
+"""units: what do single hidden units detect?"""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from vlrnn.probes.finding import Finding
 from vlrnn.terminal import print_line
 from vlrnn.trust import add_trust
 
-PURPOSE = "do single hidden units know quotes, lines, nouns, or what was mentioned, and how far do gates open?"
+PURPOSE = "do single hidden units detect quotes, lines, nouns, or what was mentioned, and how far do gates open?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a language model or a captioner: a .ckpt file, or what vlrnn export wrote",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", metavar="FILE", help="what a language model hears")
-    what.add_argument("--data", metavar="FOLDER", help="a prepared data set whose captions a captioner hears")
+    what.add_argument("--text", metavar="FILE", help="input of a language model")
+    what.add_argument("--data", metavar="FOLDER", help="a prepared data set whose captions are input of a captioner")
     add("--split", default="test", help="of the data (default test)")
     add(
         "--property",
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--nouns", metavar="FILE", help="what a noun is, a word on a line; by default a list of common ones")
     add("--units", default="", metavar="NAME,...", help="hidden units to show: 12,c1.40; by default the best detectors")
-    add("--limit", type=int, default=20_000, help="characters or words that are heard at most (%(default)s)")
+    add("--limit", type=int, default=20_000, help="characters or words of input at most (%(default)s)")
     add("--page", type=Path, metavar="FILE.html", help="write the text, coloured by what units do")
     add("--picture", type=Path, metavar="FILE", help="draw the beginning of it: .png, .svg or .pdf")
     add("--cache", metavar="FOLDER", help="for encoder outputs; by default one that is gone in the end")
@@ -71,15 +71,15 @@ def _find(arguments: argparse.Namespace) -> Finding:
     nouns = noun_table(arguments.nouns, names)
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if arguments.data:
-        heard = record_captions(predictor, arguments.data, arguments.split, arguments.limit, arguments.cache)
+        activations = record_captions(predictor, arguments.data, arguments.split, arguments.limit, arguments.cache)
     else:
-        heard = record_text(predictor, arguments.text, arguments.limit)
+        activations = record_text(predictor, arguments.text, arguments.limit)
     return hidden_units(
-        heard,
+        activations,
         properties(
             nouns,
             PhraseTable(phrases(names)) if names else nouns,
-            ["".join(each) for each in heard.pieces],
+            ["".join(each) for each in activations.pieces],
             arguments.property or PROPERTIES,
         ),
         units=[each for each in arguments.units.split(",") if each],

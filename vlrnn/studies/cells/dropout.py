@@ -30,7 +30,7 @@ _NODES = 32  # of an integral
 
 
 class Convention(NamedTuple):
-    """What becomes of values of which a share p is dropped: in `training` by what is kept, 1 or 0, and in
+    """What becomes of values of which a share p is dropped: in `training` by a mask, 1 or 0, and in
     `evaluation`."""
 
     training: Callable[[Tensor, Tensor, float], Tensor]
@@ -38,8 +38,8 @@ class Convention(NamedTuple):
 
 
 CONVENTIONS = {
-    "classic": Convention(lambda values, kept, p: values * kept, lambda values, p: values * (1 - p)),
-    "inverted": Convention(lambda values, kept, p: values * kept / (1 - p), lambda values, p: values),
+    "classic": Convention(lambda values, mask, p: values * mask, lambda values, p: values * (1 - p)),
+    "inverted": Convention(lambda values, mask, p: values * mask / (1 - p), lambda values, p: values),
 }
 """`classic` is Srivastava's, section 4; `inverted` is torch's, and that of all vlrnn."""
 
@@ -67,14 +67,14 @@ class DropoutPlan:
 
 
 _SHARES = ("mean", "mean square", *(f"behind {name}" for name in NONLINEARITIES))
-_TOLD = {"alike": "alike", "mean": "mean state"}
+_GROUPS = {"cosine": "alike", "mean": "mean state"}
 
 
 class Carried(NamedTuple):
     """A state under dropout beside the same without it, after 0..K steps [1 + K], means over rows: the square of their
-    cosine, `alike`, and the size of what points the same way, as a share, `mean`."""
+    `cosine`, and the size of what points the same way, as a share, `mean`."""
 
-    alike: np.ndarray
+    cosine: np.ndarray
     mean: np.ndarray
 
 
@@ -89,8 +89,8 @@ def dropout(plan: DropoutPlan, *, resamples: int = 1000, seed: int = 0) -> Findi
     Returns:
         of each convention the `mean` of values, and their `mean square`, by rate, in training and in evaluation, as
         shares of what they were; and how large the mean over masks is `behind relu` and `behind tanh` in training, as a
-        share of evaluation. By rate, how far states are `alike` after all steps, and their `mean state` (see
-        `Carried`). The row `theory` has what is expected, where that is known. `details` have all of the steps.
+        share of evaluation. By rate, how far states are `alike` after all steps, and their `mean state` (`cosine` and
+        `mean` of `Carried`). The row `theory` has what is expected, if any. `details` have all of the steps.
 
     Raises:
         UserError: there is no such cell, or it is not causal.
@@ -110,14 +110,14 @@ def dropout(plan: DropoutPlan, *, resamples: int = 1000, seed: int = 0) -> Findi
     lines = _lines(scores, theory)
     for rate in track(plan.rates, "rates"):
         states = _states(plan, rate, seed)
-        for what, known in _expected(plan, rate)._asdict().items():
-            group = f"{_TOLD[what]}, p = {rate:g}"
+        for what, expected in _expected(plan, rate)._asdict().items():
+            group = f"{_GROUPS[what]}, p = {rate:g}"
             along = {way: np.stack([getattr(each, what) for each in drawn]) for way, drawn in states.items()}
             scores[group] = means.of({way: each[:, -1] for way, each in along.items()})
-            ends = {way: float(each[-1]) for way, each in known.items()}
+            ends = {way: float(each[-1]) for way, each in expected.items()}
             theory[group] = {way: {"value": each, "low": each, "high": each, "n": 1} for way, each in ends.items()}
             curves[group] = {way: {"measured": each.mean(0).tolist()} for way, each in along.items()}
-            for way, each in known.items():
+            for way, each in expected.items():
                 curves[group][way]["theory"] = each.tolist()
     return Finding(
         scores=scores,
@@ -143,12 +143,12 @@ def _shares(rate: float, width: int, seed: int) -> tuple[SurvivalShares, Surviva
     torch.manual_seed(seed)
     values = torch.randn(_ROWS, width, dtype=torch.float64).relu()
     weight = torch.randn(width, width, dtype=torch.float64) * (2 / width) ** 0.5
-    kept = (torch.rand(_MASKS, _ROWS, width, dtype=torch.float64) >= rate).double()
+    masks = (torch.rand(_MASKS, _ROWS, width, dtype=torch.float64) >= rate).double()
     measured: SurvivalShares = {}
     theory: SurvivalShares = {}
     for name, convention in CONVENTIONS.items():
         modes = {
-            f"p = {rate:g}, training": convention.training(values, kept, rate),
+            f"p = {rate:g}, training": convention.training(values, masks, rate),
             f"p = {rate:g}, evaluation": convention.evaluation(values, rate),
         }
         trained, evaluated = modes.values()
@@ -174,13 +174,13 @@ def mean_behind(function: Callable[[Tensor], Tensor], mean: Tensor, deviation: T
 
 
 def _size(mean: Tensor, evaluated: Tensor) -> float:
-    """How large what is said on average is as a share of what is said in evaluation, both [B, D], summed over all. What
-    has the other sign counts against it."""
+    """The size of the mean output as a share of the output in evaluation, both [B, D], summed over all. Numbers of the
+    other sign count against it."""
     return float((mean * torch.where(evaluated < 0, -1.0, 1.0)).sum() / evaluated.abs().sum())
 
 
 def _lines(scores: dict[str, Any], theory: dict[str, Any]) -> dict[str, Any]:
-    """For a picture: of each group, in training and in evaluation where both are told, a score by rate and the value in
+    """For a picture: of each group, in training and in evaluation where both are, a score by rate and the value in
     theory."""
     lines: dict[str, Any] = {}
     for group, rows in scores.items():
@@ -225,18 +225,18 @@ def drop_state(start: Tensor, matrix: Tensor | None, rate: float, anew: bool, st
     clean, dropped = [start], [start]
     for number in range(steps):
         if anew or number == 0:
-            kept = (torch.rand(start.shape) >= rate).double()
-        for states, state in ((clean, clean[-1]), (dropped, CONVENTIONS["inverted"].training(dropped[-1], kept, rate))):
+            mask = (torch.rand(start.shape) >= rate).double()
+        for states, state in ((clean, clean[-1]), (dropped, CONVENTIONS["inverted"].training(dropped[-1], mask, rate))):
             states.append(state if matrix is None else state @ matrix.T)
     return compare_theory(torch.stack(dropped), torch.stack(clean))
 
 
 def between_layers(cell: str, rate: float, steps: int, width: int) -> list[Carried]:
-    """What each of two layers of a cell says in training beside evaluation, by the same weights and the same inputs,
+    """Outputs of each of two layers of a cell in training beside evaluation, by the same weights and the same inputs,
     normal numbers; dropout is the cell's own."""
     recurrence = named_cell(cell, width, hidden_size=width, num_layers=2, dropout=rate).double()
     inputs = torch.randn(steps, _ROWS, width, dtype=torch.float64)
-    said = []
+    by_mode = []
     with torch.no_grad():
         for training in (True, False):
             recurrence.train(training)
@@ -245,10 +245,10 @@ def between_layers(cell: str, rate: float, steps: int, width: int) -> list[Carri
             for x in inputs:
                 _, state = recurrence.step(x, state)
                 outputs.append(recurrence.layer_outputs(state))
-            said.append(torch.stack(outputs))  # [K, B, L, D]
+            by_mode.append(torch.stack(outputs))  # [K, B, L, D]
     found = [
         compare_theory(trained, evaluated)
-        for trained, evaluated in zip(*(each.unbind(2) for each in said), strict=True)
+        for trained, evaluated in zip(*(each.unbind(2) for each in by_mode), strict=True)
     ]
     return [Carried(*(np.concatenate([[1.0], each]) for each in layer)) for layer in found]
 
@@ -261,22 +261,22 @@ def compare_theory(dropped: Tensor, clean: Tensor) -> Carried:
     return Carried(cosine.mean(1).numpy(), (inner / size).mean(1).numpy())
 
 
-class _Known(NamedTuple):
-    """What is known of each, by what becomes of a state [1 + K]."""
+class _Theory(NamedTuple):
+    """Expected values of `Carried`, by what becomes of a state [1 + K]."""
 
-    alike: dict[str, np.ndarray]
+    cosine: dict[str, np.ndarray]
     mean: dict[str, np.ndarray]
 
 
-def _expected(plan: DropoutPlan, rate: float) -> _Known:
+def _expected(plan: DropoutPlan, rate: float) -> _Theory:
     """Of what is carried as it is, numbers are left that no step has dropped, and they grow at each step. What is mixed
     loses the same share at every step, be the mask a new one or not, until it is as far off as chance is, 1 / D."""
     steps = np.arange(plan.steps + 1.0)
     left, same = (1 - rate) ** steps, np.ones(plan.steps + 1)
     once = np.where(steps > 0, 1 - rate, 1.0)
     mixed = left + (1 - left) / plan.width
-    alike = {"carried, a mask a step": left, "carried, one mask": once}
-    alike |= {"mixed, a mask a step": mixed, "mixed, one mask": mixed, f"{plan.cell}, layer 1": same}
+    cosine = {"carried, a mask a step": left, "carried, one mask": once}
+    cosine |= {"mixed, a mask a step": mixed, "mixed, one mask": mixed, f"{plan.cell}, layer 1": same}
     mean = {"carried, a mask a step": same, "carried, one mask": once / left}
     mean |= {"mixed, a mask a step": same, f"{plan.cell}, layer 1": same}
-    return _Known(alike, mean)
+    return _Theory(cosine, mean)

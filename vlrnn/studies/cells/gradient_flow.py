@@ -1,5 +1,5 @@
 """How far the gradient of a loss flows back through a recurrence: its norm at the state k steps back, and how much one
-step can stretch it. Knows steps and states, no cell, no image and no word.
+step can stretch it. Takes steps and states; independent of cells, images and words.
 
 Source: Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural
 networks, ICML 2013, section 2.
@@ -16,13 +16,13 @@ from torch import Tensor
 from vlrnn.nn.batching import Tree, leaves, map_tree
 
 Step = Callable[[Tensor, Tree], tuple[Tensor, Tree]]
-"""An input of B rows and the state before it -> what is said, and the state after."""
+"""An input of B rows and the state before it -> the output, and the state after."""
 
 
 class Flow(NamedTuple):
-    """What a loss at the last of T steps tells the states before it.
+    """The gradient of a loss at the last of T steps with respect to the states before it.
 
-    `norms` [1 + T]: the norm of its gradient over all rows, with respect to what the last step said, at 0; and with
+    `norms` [1 + T]: the norm of its gradient over all rows, with respect to the output of the last step, at 0; and with
     respect to the state k steps earlier than the one that the last step left, at k. `layers` [1 + T, L]: the same
     with respect to the part of each layer, in states whose leaves are [B, L, ...]; else None. `parameters`: the norm of
     its gradient with respect to all parameters.
@@ -48,17 +48,17 @@ def flow(
         step: of the recurrence, or of a decoder that has one.
         inputs: T of them, what `step` takes.
         state: before the first.
-        loss: of what the last step says.
+        loss: of the output of the last step.
         parameters: whose gradient is measured.
         layers: how many the state has.
     """
     states = [map_tree(_followed, state)]
     for each in inputs:
-        said, state = step(each, states[-1])
+        output, state = step(each, states[-1])
         states.append(state)
     followed = [[leaf for leaf in leaves(each) if leaf.requires_grad] for each in states[:-1]]
-    wanted = [said, *(leaf for each in followed for leaf in each), *parameters]
-    found = iter(torch.autograd.grad(loss(said), wanted, allow_unused=True))
+    wanted = [output, *(leaf for each in followed for leaf in each), *parameters]
+    found = iter(torch.autograd.grad(loss(output), wanted, allow_unused=True))
     last = _size([next(found)])
     by_state = [[next(found) for _ in each] for each in followed][::-1]
     norms = torch.stack([last, *map(_size, by_state)])
@@ -78,9 +78,9 @@ def jacobian(step: Step, x: Tensor, state: Tree) -> Tensor:
     # Rows are independent: each of S copies of the row is asked about another number of the next state.
     copies = map_tree(lambda leaf: _followed(leaf.expand(size, *leaf.shape[1:])), state)
     _, after = step(x.expand(size, *x.shape[1:]), copies)
-    asked = [leaf for leaf in leaves(copies) if leaf.requires_grad]
-    found = torch.autograd.grad(_flat(after).diagonal().sum(), asked, allow_unused=True)
-    filled = [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(asked, found, strict=True)]
+    followed = [leaf for leaf in leaves(copies) if leaf.requires_grad]
+    found = torch.autograd.grad(_flat(after).diagonal().sum(), followed, allow_unused=True)
+    filled = [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(followed, found, strict=True)]
     return _flat(tuple(filled))
 
 
@@ -103,12 +103,12 @@ def _flat(tree: Tree) -> Tensor:
 
 def _size(gradients: Sequence[Tensor | None]) -> Tensor:
     """The norm of gradients together; those that are not there are zero."""
-    there = [torch.linalg.vector_norm(each.detach().flatten()).cpu().double() for each in gradients if each is not None]
-    return torch.linalg.vector_norm(torch.stack(there)) if there else torch.zeros((), dtype=torch.float64)
+    norms = [torch.linalg.vector_norm(each.detach().flatten()).cpu().double() for each in gradients if each is not None]
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
 
 
 def _by_layer(last: Tensor, by_state: Sequence[Sequence[Tensor | None]], layers: int) -> Tensor | None:
-    """The norms [1 + T, L] of each layer's part; of what was said last, the top layer's."""
+    """The norms [1 + T, L] of each layer's part; of the last output, the top layer's."""
     if not all(each is None or (each.dim() > 2 and each.shape[1] == layers) for row in by_state for each in row):
         return None
     rows = [torch.stack([*[last.new_zeros(())] * (layers - 1), last])]

@@ -1,5 +1,5 @@
-"""Do gradients vanish or explode on their way back through time? Of untrained cells, over random inputs, beside what
-theory says.
+"""Do gradients vanish or explode on their way back through time? Of untrained cells, over random inputs, beside
+theory.
 
 Sources: Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks, ICML 2013 (a radius, and
 clipping); Tallec and Ollivier, Can recurrent neural networks warp time?, ICLR 2018 (forget gates).
@@ -72,8 +72,8 @@ class Drawn(NamedTuple):
 def gradients(plan: GradientsPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     """How much of the gradient of a loss at the last step arrives k steps earlier, cell by cell.
 
-    The loss is the square distance of what the last step says from random targets; gradients are in float64, and given
-    as shares of that with respect to what the last step says.
+    The loss is the square distance of the last output from random targets; gradients are in float64, and given
+    as shares of that with respect to the last output.
 
     Returns:
         of each cell and number of layers `after_K` for several K and `per_step`, the factor of a step in the second
@@ -128,8 +128,8 @@ def _draw(plan: GradientsPlan, cell: str, radius: float | None, layers: int, see
     inputs = plan.scale * (2 * torch.rand(_ROWS, plan.steps, plan.width, dtype=torch.float64) - 1)
     targets = torch.rand(_ROWS, recurrence.hidden_size, dtype=torch.float64) - 0.5
 
-    def loss(said: Tensor) -> Tensor:
-        return (said - targets).square().sum(-1).mean()
+    def loss(output: Tensor) -> Tensor:
+        return (output - targets).square().sum(-1).mean()
 
     parameters = list(recurrence.parameters())
     start = map_tree(Tensor.detach, recurrence.initial_state(_ROWS))
@@ -159,7 +159,7 @@ def set_radius(recurrence: Recurrence, radius: float) -> None:
 
 def carried_by_gates(recurrence: Recurrence, input_width: int, steps: int) -> Tensor | None:
     """How much of a cell's state would be there after 0..T steps, if its forget gates stayed as they are before
-    anything was heard, and were all there is: the root mean square over its units of gate^k [1 + T]. With a bias b it
+    any input, and were all there is: the root mean square over its units of gate^k [1 + T]. With a bias b it
     is sigmoid(b)^k. None of a cell without such gates."""
     state = recurrence.initial_state(1)
     with torch.no_grad():
@@ -180,21 +180,21 @@ def _descend(recurrence: Recurrence, inputs: Tensor, loss: Any) -> tuple[float, 
 
     before = measured()
     slopes = torch.autograd.grad(before, parameters, allow_unused=True)
-    there = [(each, slope) for each, slope in zip(parameters, slopes, strict=True) if slope is not None]
-    norm = torch.stack([slope.norm() for _, slope in there]).norm()
+    pairs = [(each, slope) for each, slope in zip(parameters, slopes, strict=True) if slope is not None]
+    norm = torch.stack([slope.norm() for _, slope in pairs]).norm()
     shares = []
     with torch.no_grad():
         for scale in (1.0, min(1.0, CLIP / float(norm))):
-            kept = [each.clone() for each, _ in there]
-            for each, slope in there:
+            originals = [each.clone() for each, _ in pairs]
+            for each, slope in pairs:
                 each.sub_(slope, alpha=LEARNING_RATE * scale)
             shares.append(float(measured() / before))
-            for (each, _), old in zip(there, kept, strict=True):
+            for (each, _), old in zip(pairs, originals, strict=True):
                 each.copy_(old)
     return shares[0], shares[1]
 
 
-# What is told.
+# Scores and curves.
 
 
 def _figures(drawn: Sequence[Drawn]) -> dict[str, np.ndarray]:

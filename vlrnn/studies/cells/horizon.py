@@ -24,7 +24,7 @@ from vlrnn.studies.jobs import keep_plan, two_processes
 
 
 class MemoryBatch(NamedTuple):
-    """Rows of a task: what is heard `inputs` [B, T, I], and what is wanted of the last steps, `targets` [B, ...]."""
+    """Rows of a task: `inputs` [B, T, I], and what is wanted of the last steps, `targets` [B, ...]."""
 
     inputs: Tensor
     targets: Tensor
@@ -36,7 +36,7 @@ class MemoryTask:
     Attributes:
         inputs, outputs: I and O.
         measure: what `error` is.
-        chance: the error of an answer that hangs on nothing that was heard.
+        chance: the error of an answer that is independent of the inputs.
         solved: the error below which it is remembered.
     """
 
@@ -50,12 +50,12 @@ class MemoryTask:
         """Rows of a length."""
         raise NotImplementedError
 
-    def loss(self, said: Tensor, targets: Tensor) -> Tensor:
-        """What is minimised, of all that is said [B, T, O]."""
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of all outputs [B, T, O]."""
         raise NotImplementedError
 
-    def error(self, said: Tensor, targets: Tensor) -> float:
-        """How wrong that is."""
+    def error(self, outputs: Tensor, targets: Tensor) -> float:
+        """The error of all outputs [B, T, O], see `measure`."""
         raise NotImplementedError
 
 
@@ -78,16 +78,16 @@ class Copying(MemoryTask):
 
     def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
         wanted = torch.randint(0, self.symbols, (rows, self.items), generator=generator)
-        heard = torch.full((rows, 2 * self.items + length), self.symbols)
-        heard[:, : self.items] = wanted
-        heard[:, self.items + length] = self.symbols + 1
-        return MemoryBatch(F.one_hot(heard, self.inputs).float(), wanted)
+        symbols = torch.full((rows, 2 * self.items + length), self.symbols)
+        symbols[:, : self.items] = wanted
+        symbols[:, self.items + length] = self.symbols + 1
+        return MemoryBatch(F.one_hot(symbols, self.inputs).float(), wanted)
 
-    def loss(self, said: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(said[:, -self.items :].flatten(0, 1), targets.flatten())
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs[:, -self.items :].flatten(0, 1), targets.flatten())
 
-    def error(self, said: Tensor, targets: Tensor) -> float:
-        return float((said[:, -self.items :].argmax(-1) != targets).float().mean())
+    def error(self, outputs: Tensor, targets: Tensor) -> float:
+        return float((outputs[:, -self.items :].argmax(-1) != targets).float().mean())
 
 
 class Adding(MemoryTask):
@@ -107,11 +107,11 @@ class Adding(MemoryTask):
             marks.scatter_(1, torch.randint(begin, end, (rows, 1), generator=generator), 1.0)
         return MemoryBatch(torch.stack([numbers, marks], -1), (numbers * marks).sum(1))
 
-    def loss(self, said: Tensor, targets: Tensor) -> Tensor:
-        return F.mse_loss(said[:, -1, 0], targets)
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(outputs[:, -1, 0], targets)
 
-    def error(self, said: Tensor, targets: Tensor) -> float:
-        return float(self.loss(said, targets))
+    def error(self, outputs: Tensor, targets: Tensor) -> float:
+        return float(self.loss(outputs, targets))
 
 
 TASKS: dict[str, MemoryTask] = {"copy": Copying(), "add": Adding()}
@@ -172,11 +172,11 @@ def horizon(
         raise UserError("--cells names no recurrence")
     for cell in cells:
         require_causal(named_cell(cell, 1, hidden_size=plan.width))
-    kept = {**asdict(plan), "tasks": list(plan.tasks), "lengths": list(plan.lengths), "seeds": None}
-    keep_plan(out, kept, overwrite=overwrite)
+    stored_plan = {**asdict(plan), "tasks": list(plan.tasks), "lengths": list(plan.lengths), "seeds": None}
+    keep_plan(out, stored_plan, overwrite=overwrite)
     jobs = [(task, cell, plan.seed + number) for number in range(plan.seeds) for task in plan.tasks for cell in cells]
-    _learn_all([job for job in jobs if not _kept(out, *job).is_file()], out, plan)
-    errors = {job: read_json(_kept(out, *job))["errors"] for job in jobs}
+    _learn_all([job for job in jobs if not _result_file(out, *job).is_file()], out, plan)
+    errors = {job: read_json(_result_file(out, *job))["errors"] for job in jobs}
     means = MeansByImage(list(range(plan.seeds)), resamples, plan.seed)
     scores: dict[str, dict[str, Any]] = {}
     for task in plan.tasks:
@@ -208,7 +208,7 @@ def _chance(task: str, plan: HorizonPlan) -> dict[str, Any]:
     return {f"at_{length}": same for length in plan.lengths}
 
 
-def _kept(out: Path, task: str, cell: str, seed: int) -> Path:
+def _result_file(out: Path, task: str, cell: str, seed: int) -> Path:
     return out / "learnt" / f"{task}-{file_name(cell)}-{seed}.json"
 
 
@@ -222,11 +222,11 @@ def _learn_all(jobs: Sequence[tuple[str, str, int]], out: Path, plan: HorizonPla
 def learn(out: Path, plan: HorizonPlan, task: str, cell: str, seed: int) -> None:
     """Learn a task at all lengths, and keep the errors."""
     errors = [_error(TASKS[task], cell, length, plan, seed) for length in plan.lengths]
-    write_json(_kept(out, task, cell, seed), {"errors": errors})
+    write_json(_result_file(out, task, cell, seed), {"errors": errors})
 
 
 class _Answering(nn.Module):
-    """A recurrence, and of all that it says a linear map."""
+    """A recurrence, and a linear map of its outputs."""
 
     def __init__(self, recurrence: Recurrence, outputs: int) -> None:
         super().__init__()
@@ -234,24 +234,24 @@ class _Answering(nn.Module):
         self.output = nn.Linear(recurrence.hidden_size, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        said, _ = self.recurrence(inputs, self.recurrence.initial_state(len(inputs)))
-        return self.output(said)
+        outputs, _ = self.recurrence(inputs, self.recurrence.initial_state(len(inputs)))
+        return self.output(outputs)
 
 
 def _error(task: MemoryTask, cell: str, length: int, plan: HorizonPlan, seed: int) -> float:
-    """Learn from nothing at one length, and be tested on rows that were not seen."""
+    """Error on new rows after training from scratch at one length."""
     torch.manual_seed(seed)
     drawing = torch.Generator().manual_seed(seed + 1)
     model = _Answering(named_cell(cell, task.inputs, hidden_size=plan.width), task.outputs)
     optimizer = torch.optim.AdamW(model.parameters(), plan.lr, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.lr, plan.steps + 1, pct_start=_WARMUP)
     for _ in range(plan.steps):
-        asked = task.draw(plan.rows, length, drawing)
+        batch = task.draw(plan.rows, length, drawing)
         optimizer.zero_grad()
-        task.loss(model(asked.inputs), asked.targets).backward()
+        task.loss(model(batch.inputs), batch.targets).backward()
         nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
         optimizer.step()
         schedule.step()
-    asked = task.draw(_TESTED, length, drawing)
+    batch = task.draw(_TESTED, length, drawing)
     with torch.inference_mode():
-        return task.error(model(asked.inputs), asked.targets)
+        return task.error(model(batch.inputs), batch.targets)

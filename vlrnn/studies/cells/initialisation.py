@@ -1,5 +1,5 @@
 """What an initialisation does to signals on their way through layers, or through the steps of a recurrence, and to
-gradients on their way back; with and without layer normalisation, and beside what theory says of wide layers.
+gradients on their way back; with and without layer normalisation, and beside the theory of wide layers.
 
 Sources: Glorot and Bengio, AISTATS 2010, eq. 16 (Xavier); He et al., ICCV 2015, eq. 10 (Kaiming); Saxe, McClelland and
 Ganguli, ICLR 2014 (orthogonal); Poole et al., NeurIPS 2016, and Schoenholz et al., ICLR 2017 (wide layers); Ba, Kiros
@@ -73,10 +73,10 @@ class InitialisationPlan:
     learning_steps: int = 600
 
     def __post_init__(self) -> None:
-        for option, known in (("initialisations", INITIALISATIONS), ("nonlinearities", NONLINEARITIES)):
+        for option, allowed in (("initialisations", INITIALISATIONS), ("nonlinearities", NONLINEARITIES)):
             for name in getattr(self, option):
-                if name not in known:
-                    raise UserError(f"--{option}: there is no {name}; there are {', '.join(known)}")
+                if name not in allowed:
+                    raise UserError(f"--{option}: there is no {name}; there are {', '.join(allowed)}")
         for option, least in (("depth", 1), ("width", 2), ("draws", 1), ("learning_steps", 1)):
             if getattr(self, option) < least:
                 raise UserError(f"--{option} must be at least {least}, not {getattr(self, option)}")
@@ -98,14 +98,14 @@ def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int
     small network learn.
 
     What goes in are independent normal numbers, and so is the gradient that comes in from behind; all is in float64. By
-    depth each layer has weights of its own, h' = f(W h). By time a recurrence hears nothing more, so that each step is
+    depth each layer has weights of its own, h' = f(W h). By time a recurrence has no more input, so that each step is
     a layer of the same weights. Where it is normalised, it is h' = f(norm(W h)), without a gain.
 
     Returns:
         groups as `signal by depth, tanh`: of each initialisation, and of it `normalised`, the root of the mean square
         over draws, behind all layers; the row `theory` has the limit of wide layers, where there is one.
         `learning brightness` and the like: the error, by what is normalised; `learning contrast`, `distinct units` of
-        the hidden layer and those `learnt`, by initialisation; the row `chance` is of whoever knows nothing but the
+        the hidden layer and those `learnt`, by initialisation; the row `chance` is of a prediction of the
         mean. `details` have all of the way.
     """
     groups = [(what, way, name) for way in WAYS for name in plan.nonlinearities for what in Scales._fields]
@@ -132,16 +132,16 @@ def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int
                     along = getattr(expected, what).tolist()
                     theory[group][row] = {"value": along[-1], "low": along[-1], "high": along[-1], "n": 1}
                     curves[group][row]["theory"] = along
-    learnt, units = _learning(plan, means, seed)
+    errors, units = _learning(plan, means, seed)
     return Finding(
-        scores=scores | _of_tasks(learnt, "error") | units,
+        scores=scores | _of_tasks(errors, "error") | units,
         settings={
             **vars(plan),
             "rows": _ROWS,
             "bootstrap": {"over": "draws", "resamples": resamples, "seed": seed, "level": 0.95},
         },
-        baselines={"theory": theory, "chance": _of_tasks(learnt, "chance")},
-        details={"scales": curves, "learnt": learnt},
+        baselines={"theory": theory, "chance": _of_tasks(errors, "chance")},
+        details={"scales": curves, "learnt": errors},
         not_computed=absent,
     )
 
@@ -150,8 +150,8 @@ def _group(what: str, way: str, nonlinearity: str) -> str:
     return f"{what} by {way}, {nonlinearity}"
 
 
-def _of_tasks(learnt: dict[str, Any], what: str) -> dict[str, Any]:
-    return {f"learning {task}": {name: row[what] for name, row in rows.items()} for task, rows in learnt.items()}
+def _of_tasks(errors: dict[str, Any], what: str) -> dict[str, Any]:
+    return {f"learning {task}": {name: row[what] for name, row in rows.items()} for task, rows in errors.items()}
 
 
 def _root(score: dict[str, Any]) -> dict[str, Any]:
@@ -210,11 +210,11 @@ def chain_scales(
         for weight in weights:
             state, _ = layer(weight, state)
             sizes.append(state.norm())
-    norms = flow(layer, weights, sent, lambda said: (said * back).sum()).norms
+    norms = flow(layer, weights, sent, lambda output: (output * back).sum()).norms
     return Scales((torch.stack(sizes) / sizes[0]).numpy(), (norms / norms[0]).numpy())
 
 
-# What theory says.
+# Theory.
 
 
 def _variance(name: str, plan: InitialisationPlan) -> float | None:
@@ -252,23 +252,23 @@ def in_theory(variance: float, nonlinearity: str, normalised: bool, depth: int) 
 # What is learnt.
 
 SCALED, APART = ("brightness", "ones", "objects"), "contrast"
-"""Tasks in which the scale of what goes in tells something; and one that takes units which differ."""
+"""Tasks whose target depends on the scale of the inputs; and one that takes units which differ."""
 
 
 def _learning(plan: InitialisationPlan, means: MeansByImage, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What networks learn side by side, one for each draw: task -> row -> `error` and `chance`; and how many hidden
     units differ, before learning and behind it, as groups of scores."""
-    learnt: dict[str, Any] = {}
+    errors: dict[str, Any] = {}
     units: dict[str, Any] = {"distinct units": {}, "distinct units, learnt": {}}
     rows = [(task, where, "xavier") for task in SCALED for where in WHERE]
     rows += [(APART, "nothing", name) for name in plan.initialisations]
     for task, where, name in track(rows, "learning"):
         fill = partial(_fill, name, plan.std)
         found = means.of(learn(task, where, fill, plan.draws, plan.learning_steps, seed)._asdict())
-        learnt.setdefault(task, {})[name if task == APART else f"{where} normalised"] = {
+        errors.setdefault(task, {})[name if task == APART else f"{where} normalised"] = {
             each: found[each] for each in ("error", "chance")
         }
         if task == APART:
             units["distinct units"][name] = found["distinct"]
-            units["distinct units, learnt"][name] = found["distinct_learnt"]
-    return learnt, units
+            units["distinct units, learnt"][name] = found["distinct_after"]
+    return errors, units

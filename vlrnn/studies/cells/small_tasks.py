@@ -27,49 +27,49 @@ _RATE = 2e-2
 
 
 class SmallTaskBatch(NamedTuple):
-    """Rows, and what is to be told of each."""
+    """Rows, and the target of each."""
 
     inputs: Tensor  # [B, I]
     targets: Tensor  # [B], in 0..1
 
 
 class SmallTaskResult(NamedTuple):
-    """Of each network [S]: the root mean square `error` over rows that it has not seen, and that of the guess of the
-    mean, `chance`; and how many of its hidden units say something else than all others, `distinct` before it learns and
-    `distinct_learnt` behind it."""
+    """Of each network [S]: the root mean square `error` over new rows, and that of a prediction of the mean,
+    `chance`; and how many of its hidden units differ from all others, `distinct` before learning and `distinct_after`
+    behind it."""
 
     error: np.ndarray
     chance: np.ndarray
     distinct: np.ndarray
-    distinct_learnt: np.ndarray
+    distinct_after: np.ndarray
 
 
 # The tasks. Each draws rows.
 
 
 def brightness(rows: int, drawing: Generator) -> SmallTaskBatch:
-    """Noise around a mean that is to be told."""
+    """Noise around a mean, the target."""
     mean = 0.2 + 0.6 * _uniform(rows, 1, drawing)
     return SmallTaskBatch(mean + 0.2 * (2 * _uniform(rows, INPUTS, drawing) - 1), mean[:, 0])
 
 
 def ones(rows: int, drawing: Generator) -> SmallTaskBatch:
-    """Ones at random places among zeros, of which the share is to be told."""
+    """Ones at random places among zeros, whose share is the target."""
     count = torch.randint(1, INPUTS, (rows, 1), generator=drawing)
     order = torch.rand(rows, INPUTS, generator=drawing).argsort(1)
     return SmallTaskBatch((order < count).double(), count[:, 0] / INPUTS)
 
 
 def objects(rows: int, drawing: Generator) -> SmallTaskBatch:
-    """Objects of one kind, each of which adds the same, as when what is seen of regions is added up; how many of the
-    most that there can be is to be told."""
+    """Objects of one kind, each of which adds the same, as in a sum over regions; the target is their number
+    as a share of the largest."""
     kind = F.one_hot(torch.randint(_KINDS, (rows,), generator=drawing), _KINDS)
     share = torch.randint(1, _MOST + 1, (rows,), generator=drawing) / _MOST
     return SmallTaskBatch(kind.repeat_interleave(INPUTS // _KINDS, 1) * share[:, None].double(), share)
 
 
 def contrast(rows: int, drawing: Generator) -> SmallTaskBatch:
-    """Noise around the means of two halves, whose distance is to be told: it takes two hidden units."""
+    """Noise around the means of two halves, whose distance is the target: it takes two hidden units."""
     means = 0.2 + 0.6 * _uniform(rows, 2, drawing)
     noise = 0.1 * (2 * _uniform(rows, INPUTS, drawing) - 1)
     return SmallTaskBatch(means.repeat_interleave(INPUTS // 2, 1) + noise, (means[:, 0] - means[:, 1]).abs())
@@ -103,7 +103,7 @@ class _Networks:
         return [self.inner, self.outer, *self.biases]
 
     def hidden(self, inputs: Tensor) -> Tensor:
-        """What the hidden units say of inputs [S, B, I]: [S, B, H]."""
+        """Activations of the hidden units for inputs [S, B, I]: [S, B, H]."""
         if self.normalised == "input":
             inputs = _norm(inputs)
         sums = torch.baddbmm(self.biases[0], inputs, self.inner.mT)
@@ -123,7 +123,7 @@ def learn(
         task: one of `TASKS`.
         normalised: one of `WHERE`.
         fill: draws a weight matrix [out, in] into one. Biases are zero.
-        networks: S; each sees rows of its own.
+        networks: S; each has rows of its own.
         steps: of learning.
         seed: of all that is drawn.
     """
@@ -132,12 +132,12 @@ def learn(
     learning = _Networks(fill, networks, normalised)
     optimizer = torch.optim.Adam(learning.parameters, _RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    tested = _asked(task, networks, _TESTED, drawing)
+    tested = _draw_batch(task, networks, _TESTED, drawing)
     distinct = _distinct(learning, tested.inputs)
     for _ in range(steps):
-        asked = _asked(task, networks, _ROWS, drawing)
+        batch = _draw_batch(task, networks, _ROWS, drawing)
         optimizer.zero_grad()
-        (learning(asked.inputs) - asked.targets).square().mean(1).sum().backward()
+        (learning(batch.inputs) - batch.targets).square().mean(1).sum().backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
@@ -146,12 +146,12 @@ def learn(
     return SmallTaskResult(error.numpy(), chance.numpy(), distinct, _distinct(learning, tested.inputs))
 
 
-def distinct_units(said: Tensor) -> int:
-    """How many units say something else than all others, of what they say of some rows [B, H]. Less than a
+def distinct_units(outputs: Tensor) -> int:
+    """How many units differ from all others, by their outputs for some rows [B, H]. Less than a
     thousandth of the largest number is no difference: rounding is not the same for all units, and grows while they
     learn."""
-    largest = said.abs().max().clamp(min=torch.finfo(said.dtype).tiny)
-    return torch.unique((1000 * said / largest).round(), dim=1).shape[1]
+    largest = outputs.abs().max().clamp(min=torch.finfo(outputs.dtype).tiny)
+    return torch.unique((1000 * outputs / largest).round(), dim=1).shape[1]
 
 
 def _distinct(learning: _Networks, inputs: Tensor) -> np.ndarray:
@@ -159,10 +159,10 @@ def _distinct(learning: _Networks, inputs: Tensor) -> np.ndarray:
         return np.array([distinct_units(each) for each in learning.hidden(inputs)], float)
 
 
-def _asked(task: str, networks: int, rows: int, drawing: Generator) -> SmallTaskBatch:
+def _draw_batch(task: str, networks: int, rows: int, drawing: Generator) -> SmallTaskBatch:
     """Rows for each network: [S, B, I], and targets [S, B]."""
-    asked = TASKS[task](networks * rows, drawing)
-    return SmallTaskBatch(*(each.unflatten(0, (networks, rows)) for each in asked))
+    batch = TASKS[task](networks * rows, drawing)
+    return SmallTaskBatch(*(each.unflatten(0, (networks, rows)) for each in batch))
 
 
 def _filled(fill: Callable[[Tensor], object], outputs: int, inputs: int) -> Tensor:
