@@ -28,8 +28,8 @@ _PART = 1 << 20  # units that are looked up at a time: as a list they take much 
 
 class TextBatch(NamedTuple):
     """The next window of B contiguous texts: `tokens` [B, 1 + T], the first of each row being what came last before it,
-    `<bos>` where nothing did. `begins` tells whether the texts begin here, and so from what state to go on: theirs so
-    far, or a new one. `examples` has the window of each row as it is written, under the name of its place. None is
+    `<bos>` where nothing did. `is_start` is true where the texts begin, from a new state; elsewhere the state
+    is carried. `examples` has the window of each row as it is written, under the name of its place. None is
     `repeated`: every process has as many windows.
     """
 
