@@ -12,6 +12,8 @@ from vlrnn.cli import main
 from vlrnn.data.records import SPLITS, open_split
 from vlrnn.data.synthetic.dataset import make_scenes, paragraphs
 from vlrnn.studies import scene_recipes
+from vlrnn.training.recipes import find_recipe, locate_recipes
+from vlrnn.training.recipes import merged as merged_recipes
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 RECIPES = [CONFIGS / name for name in ("synthetic.yaml", "flickr8k.yaml", "coco.yaml")]
@@ -147,3 +149,35 @@ def test_language_models_train(overlays: list[Path], tmp_path: Path) -> None:
     flags += ["--data.root", str(tmp_path / "text.txt"), "--trainer.default_root_dir", str(tmp_path)]
     more = ["--data.batch_size", "2", "--data.bptt_length", "8", "--trainer.accelerator", "cpu"]
     assert main(["fit", *flags, *more, "--trainer.fast_dev_run", "true"]) == 0
+
+
+# Found by name, from any folder.
+
+
+def test_recipes_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of that path comes first; a folder of that name is no recipe."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "flickr8k").write_text("data: {batch_size: 3}")
+    assert find_recipe("cells/gru") == CONFIGS / "cells/gru.yaml"
+    assert find_recipe("coco") == CONFIGS / "coco.yaml"
+    assert find_recipe("flickr8k") == Path("flickr8k")
+    assert locate_recipes(["--config=coco", "--config", "cells/gru", "--quiet"]) == [
+        f"--config={CONFIGS}/coco.yaml",
+        "--config",
+        f"{CONFIGS}/cells/gru.yaml",
+        "--quiet",
+    ]
+    assert merged_recipes(["coco", "flickr8k"])["data"]["batch_size"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("flickr9k", "flickr8k"), ("gru", "cells/gru"), ("old/blind.yaml", "blind"), ("", ""), ("/", "")],
+)
+def test_an_unknown_recipe(name: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", name]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"vlrnn fit: {name}: no such file, and no recipe of this name")
+    assert near in error
+    assert error.count("\n") == 1

@@ -41,7 +41,7 @@ from vlrnn.training.checkpoint import AnyPart, load_part, note_trust
 from vlrnn.training.error_messages import to_user_error
 from vlrnn.training.initial_weights import add_init_from, checked_init_from, init_from
 from vlrnn.training.module import Task
-from vlrnn.training.recipes import data_class, find_task, import_named, plain_recipe, read_recipes
+from vlrnn.training.recipes import data_class, find_task, import_named, locate_recipes, plain_recipe, read_recipes
 from vlrnn.training.resuming import RecipeCheckpoint
 from vlrnn.training.run_start import NothingToDo, RunStart, checkpoint_of, starting_point
 from vlrnn.training.trainer_options import refuse_options, watch_score
@@ -260,6 +260,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
     _hush()
+    arguments = locate_recipes(arguments)
     recipes = read_recipes(arguments)
     named = import_named(recipes, arguments)
     data = data_class(recipes, arguments)

@@ -4,8 +4,11 @@ import importlib
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from enum import Enum
+from functools import reduce
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -34,17 +37,63 @@ set_loader("yaml", _load_checked, (yaml.YAMLError,))
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
+_PACKAGE = Path(__file__).parents[1]
+_FLAGS = ("--config", "-c")
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe: the one of this path, or the recipe of vlrnn of this name (`flickr8k`, `cells/gru`). Those
+    lie in `configs/` of a checkout, and in `vlrnn/recipes` where a wheel was installed.
+
+    Raises:
+        UserError: there is none; names the nearest.
+    """
+    path = Path(name)
+    if path.exists() and not path.is_dir():
+        return path
+    packed = _PACKAGE / "recipes"
+    folder = packed if packed.is_dir() else _PACKAGE.parent / "configs"
+    recipes = {each.relative_to(folder).with_suffix("").as_posix(): each for each in sorted(folder.rglob("*.yaml"))}
+    if str(name) in recipes:
+        return recipes[str(name)]
+    wanted = str(name).removesuffix(".yaml").split("/")[-2:]
+
+    def likeness(recipe: str) -> float:
+        pairs = (("/".join(wanted), recipe), (wanted[-1], recipe.rpartition("/")[2]))
+        return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    near = [each for each in sorted(recipes, key=likeness, reverse=True)[:3] if likeness(each) > 0.6]
+    raise UserError(
+        f"{name}: no such file, and no recipe of this name" + (f"; near are {', '.join(near)}" if near else "")
+    )
+
+
+def locate_recipes(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command, with the files of the recipes that `--config` names.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    located = list(arguments)
+    for place, (name, value) in enumerate(flags(arguments)):
+        if name in _FLAGS and "=" in arguments[place]:
+            located[place] = f"{name}={find_recipe(value)}"
+        elif name in _FLAGS and place + 1 < len(located):
+            located[place + 1] = str(find_recipe(value))
+    return located
+
+
 def read_recipes(arguments: Sequence[str]) -> list[dict[str, Any]]:
-    """Read the recipes that are named ahead of jsonargparse, whose errors do not say in which file they are."""
-    recipes = []
-    for name, value in flags(arguments):
-        if name in ("--config", "-c"):
-            recipe = read_yaml(value)
-            if not isinstance(recipe, dict):
-                raise UserError(f"{value}: not a recipe: expected keys and values")
-            refuse_old_names(recipe, value)
-            recipes.append(recipe)
-    return recipes
+    """Read the recipes that are named ahead of jsonargparse, whose errors do not name the file."""
+    return [_read_recipe(value) for name, value in flags(arguments) if name in _FLAGS]
+
+
+def _read_recipe(path: str | Path) -> dict[str, Any]:
+    recipe = read_yaml(path)
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path}: not a recipe: expected keys and values")
+    refuse_old_names(recipe, str(path))
+    return recipe
 
 
 def flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -138,18 +187,12 @@ Place = tuple[str, ...]
 
 
 def merged(configs: Sequence[str]) -> dict[str, Any]:
-    """The recipes of files as one, a later one over those before it.
+    """The recipes of these files or names as one, a later one over those before it.
 
     Raises:
         UserError: a file cannot be read, or is no recipe.
     """
-    recipe: dict[str, Any] = {}
-    for path in configs:
-        read = read_yaml(path)
-        if not isinstance(read, dict):
-            raise UserError(f"{path}: not a recipe: expected keys and values")
-        recipe = over(recipe, read)
-    return recipe
+    return reduce(over, map(_read_recipe, map(find_recipe, configs)), {})
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
