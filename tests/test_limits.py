@@ -19,9 +19,9 @@ LIMITS = {
     "longest function": 94,  # shall be 60
     "longest file": 309,  # shall be 300
     "files under 40 lines": 20,  # shall be 15
-    "files": 267,  # shall be 220
-    "lines of vlrnn": 33_526,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 34_532,
+    "files": 268,  # shall be 220
+    "lines of vlrnn": 33_782,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 34_788,
     "names with a forbidden word": 61,  # shall be 0
     "metaphors in docstrings": 271,  # shall be 40
     "metaphors in docstrings of networks and training": 66,  # shall be 0
