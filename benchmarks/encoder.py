@@ -10,7 +10,7 @@ import torchvision
 from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor, nn
 
-from vlrnn.nn.encoders.inference_backbone import has_bf16
+from vlrnn.nn.encoders.module_encoder import has_bf16
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from vlrnn.data.text_datamodule import TextDataModule
 from vlrnn.metrics.perplexity import ngram_bits
-from vlrnn.text.lm_tokenizers import CharTokenizer, WordTokenizer
+from vlrnn.text.tokenizers import CharTokenizer, WordTokenizer
 
 
 def main(argv: Sequence[str] | None = None) -> int:

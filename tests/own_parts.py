@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.recurrent.base import Recurrence
-from vlrnn.text.lm_tokenizers import LMTokenizer
+from vlrnn.text.tokenizers import LMTokenizer
 
 
 class LeakyUnit(Recurrence):

@@ -18,7 +18,7 @@ from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.probes.model.attribution import ObjectMention, _named, _spread, attribution
 from vlrnn.probes.model.encoded_split import encoded

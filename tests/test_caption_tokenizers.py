@@ -17,7 +17,7 @@ from vlrnn.data.records import Example, write_dataset
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.captions import CaptionScorer
-from vlrnn.text.caption_tokenizers import CAPTION_TOKENIZERS, caption_tokenizer, described_tokenizer
+from vlrnn.text.tokenizers import CAPTION_TOKENIZERS, caption_tokenizer, described_tokenizer
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer, tokens_to_answer
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vlrnn.csv_text import read_csv
 from vlrnn.data.formats.answers import read_answers
+from vlrnn.data.formats.base import ImageFolder, read_csv
 from vlrnn.data.formats.captions import read_predictions
-from vlrnn.data.formats.image_names import ImageFolder
 from vlrnn.data.formats.table import read_captions, read_questions
 from vlrnn.errors import UserError
 from vlrnn.probes.labels import read_labels

@@ -17,7 +17,7 @@ from vlrnn.cli import main
 from vlrnn.data.feature_cache import open_cache
 from vlrnn.errors import UserError, translating_file_errors
 from vlrnn.files import replacing
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.training.run_log import RunLog
 
 DATA_PREP = Path(__file__).parent.parent / "data_prep"

@@ -16,8 +16,7 @@ from torch import nn
 
 from vlrnn.config import from_config, to_config
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.base import Encoder
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder, Encoder
 from vlrnn.nn.encoders.module_encoder import ModuleEncoder
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 
@@ -386,7 +385,7 @@ def test_images_are_uint8(make: Callable[[], Encoder], dtype: torch.dtype) -> No
 
 def test_bf16_is_near(classifier_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "vlrnn.nn.encoders.inference_backbone.has_bf16", lambda device: True
+        "vlrnn.nn.encoders.module_encoder.has_bf16", lambda device: True
     )  # imitated, where it is not there
     encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
     images = photographs()
@@ -399,7 +398,7 @@ def test_bf16_is_near(classifier_file: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_without_bf16_float32_is_used_and_told(
     classifier_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vlrnn.nn.encoders.inference_backbone.has_bf16", lambda device: False)
+    monkeypatch.setattr("vlrnn.nn.encoders.module_encoder.has_bf16", lambda device: False)
     encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
     images = photographs()
     assert torch.equal(encoder.folded(bf16=True)(images).regions, encoder.folded()(images).regions)

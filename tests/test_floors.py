@@ -13,12 +13,12 @@ import vlrnn
 ROOT = Path(vlrnn.__file__).parent
 NO_TORCH = [
     "errors lazy_names terminal",
-    "csv_text files locks processes progress provenance sidecar_cache yaml_text",
+    "files processes progress provenance sidecar_cache yaml_text",
     "trust",
     "config",
     "text",
     "data.records data.record_ids data.images data.shards inference.onnx_captioner",
-    "data.formats.base data.formats.image_names",
+    "data.formats.base",
     "data.splits",
     "data.formats data.matching data.prior_shift data.synthetic",
     "metrics",

@@ -158,7 +158,7 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["--steps", "1"], "--steps must be at least 2"),
         (["--width", "0"], "--width must be at least 1"),
         (["--radii", "-1"], "must be above 0"),
-        (["--cells", "residual-stack:recurrence=gru"], "a stack has two layers at least, not 1"),
+        (["--cells", "residual-stack:recurrence=gru"], "a stack has at least two layers, not 1"),
         (["--cells", "bidirectional:recurrence=gru"], "for question encoders alone"),
         (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
     ],

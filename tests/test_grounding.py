@@ -20,8 +20,7 @@ from vlrnn.generation.answer_decoding import RankedAnswers
 from vlrnn.generation.generate import TokenDistributions
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.base import Encoder
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder, Encoder
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.fusion import Concatenation
 from vlrnn.nn.question_encoder import NoQuestion, QuestionEncoder, RecurrentQuestionEncoder

@@ -32,7 +32,7 @@ def test_losses_of_a_gpu_are_looked_at_together() -> None:
 
 def test_the_first_of_many_is_named() -> None:
     guard, model = LossGuard(), nn.Linear(2, 1)
-    guard._seen = [
+    guard._pending = [
         (step, [f"image {step}"], torch.tensor(loss)) for step, loss in enumerate((1.0, torch.inf, torch.nan))
     ]
     with pytest.raises(UserError, match="step 1 is inf, over the examples image 1;"):

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from vlrnn.nn.handmade import Detector, same_as_before, two_ones
-
 DEMO = runpy.run_path(str(Path(__file__).parents[1] / "demo" / "handmade.py"))
 RULES = DEMO["RULES"]
+Detector, same_as_before, two_ones = DEMO["Detector"], DEMO["same_as_before"], DEMO["two_ones"]
 every_rule = pytest.mark.parametrize("name", list(RULES))
 
 
@@ -25,7 +24,7 @@ def test_exact_on_every_string_up_to_twelve(name: str) -> None:
     make, rule = RULES[name]
     detector, seen = make(), 0
     for symbols in DEMO["all_strings"](12):
-        said, expected = detector(symbols).tolist(), DEMO["told"](rule, symbols).tolist()
+        said, expected = detector(symbols).tolist(), DEMO["targets"](rule, symbols).tolist()
         for row, string in enumerate("".join(map(str, bits)) for bits in symbols.tolist()):
             assert said[row] == expected[row] == literal(name, string), string
             seen += 1

@@ -29,7 +29,7 @@ from vlrnn.metrics.statistics import Resampler
 from vlrnn.nn.decoders.ensemble import Ensemble
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
 from vlrnn.probes.detection import ActivationSet, detect
 from vlrnn.probes.model.activations import Activations, Passage, RecordingRecurrence, record_captions, record_text
@@ -51,8 +51,8 @@ from vlrnn.report.sections import ProbeSection
 from vlrnn.report.unit_pages import save_page
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.lm_tokenizers import CharTokenizer, LMTokenizer, WordTokenizer
 from vlrnn.text.ptb_tokenizer import tokenize
+from vlrnn.text.tokenizers import CharTokenizer, LMTokenizer, WordTokenizer
 from vlrnn.text.vocabulary import BOS, Vocabulary
 from vlrnn.training.checkpoint import save_pretrained
 

@@ -16,7 +16,7 @@ from test_vqa_tasks import ANSWERS, VOCABULARY, classifier, parts
 from vlrnn.cli import main
 from vlrnn.data.records import open_split, write_dataset
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.captioning import Captioner

@@ -25,7 +25,7 @@ from vlrnn.metrics.perplexity import ngram_bits
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.lm_tokenizers import CharTokenizer, WordTokenizer
+from vlrnn.text.tokenizers import CharTokenizer, WordTokenizer
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from vlrnn.training.checkpoint import load_task, save_pretrained
 
@@ -336,7 +336,7 @@ def test_models_are_asked_for_what_they_do(
 MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "no such text": (["--data.root", "absent.txt"], ["absent.txt", "cannot be read"]),
     "a text too short": (["--data.batch_size", "64", "--data.bptt_length", "512"], ["text.txt", "less than 64 x 512"]),
-    "units that are none": (["--data.tokenizer", "vlrnn.text.lm_tokenizers.Syllables"], ["Syllables"]),
+    "units that are none": (["--data.tokenizer", "vlrnn.text.tokenizers.Syllables"], ["Syllables"]),
     "a key of pictures": (["--data.captions_per_image", "2"], ["captions_per_image"]),
     "no units": (["--data.tokenizer", "null"], ["tokenizer"]),
     "a recurrence that is none": (["--model.init_args.decoder.init_args.recurrence", "NoSuchCell"], ["NoSuchCell"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vlrnn.locks import alone
+from vlrnn.processes import alone
 
 
 class RefusedError(Exception):
@@ -32,7 +32,7 @@ def test_a_folder_is_had_alone(tmp_path: Path) -> None:
 def test_a_child_does_not_hold_the_folder_of_a_parent_that_was_killed(tmp_path: Path) -> None:
     program = "\n".join(
         [
-            "import os, sys, time; from pathlib import Path; from vlrnn.locks import alone",
+            "import os, sys, time; from pathlib import Path; from vlrnn.processes import alone",
             "with alone(Path(sys.argv[1]), sys.exit):",
             "    if os.fork() == 0:",
             "        print(os.getpid(), flush=True)",

@@ -19,7 +19,7 @@ from own_parts import ShiftedShowAndTell, UnhintedShowAndTell
 from vlrnn.config import from_config
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.captioning import Captioner

@@ -20,7 +20,7 @@ from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.fusion import MLB
 from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
 from vlrnn.nn.question_image import MeanPool
@@ -101,7 +101,7 @@ def test_a_part_is_of_one_model() -> None:
     decoder, vocabulary = ShowAndTell(GRU(4), embedding_dim=3), Vocabulary(["a"])
     Captioner(vocabulary, BlindEncoder(), copy.deepcopy(decoder))
     Captioner(vocabulary, BlindEncoder(), decoder)
-    with pytest.raises(UserError, match=r"^ShowAndTell: .* give each model a part of its own"):
+    with pytest.raises(UserError, match=r"^ShowAndTell: .* give each model its own part"):
         Captioner(vocabulary, BlindEncoder(), decoder)
     recurrence = GRU(4)
     Captioner(vocabulary, BlindEncoder(), ShowAndTell(recurrence, embedding_dim=3))

@@ -14,7 +14,7 @@ from vlrnn.cli import main
 from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.fusion import Concatenation
 from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
 from vlrnn.nn.question_image import MeanPool

@@ -21,7 +21,7 @@ from test_training_cli import Workshop, wait_for
 
 from vlrnn.data.records import Prediction, RecordFile
 from vlrnn.files import read_json
-from vlrnn.locks import alone
+from vlrnn.processes import alone
 
 Launched = list[tuple[list[str], dict[str, str]]]
 """Commands, each with what it adds to the environment."""

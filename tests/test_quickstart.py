@@ -18,8 +18,8 @@ from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.data.synthetic.rendering import render
 from vlrnn.data.synthetic.scenes import COLOURS, GROUNDS, SHAPES, SIZES, sample_scene
 from vlrnn.inference.predictor import Predictor
-from vlrnn.locks import alone
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
+from vlrnn.processes import alone
 from vlrnn.studies.pretraining import load_scenes, pretrain, vary
 from vlrnn.studies.quickstart import PROBES
 

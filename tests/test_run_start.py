@@ -16,7 +16,7 @@ from quick import quick
 from vlrnn.cli import main
 from vlrnn.data.records import open_split, write_dataset
 from vlrnn.files import read_json
-from vlrnn.locks import alone
+from vlrnn.processes import alone
 from vlrnn.training.run_start import RunStart, contents
 
 Fit = Callable[..., int]

@@ -31,7 +31,7 @@ from vlrnn.data.shards import write_shards
 from vlrnn.data.split_index import SplitImages
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.sidecar_cache import cached_arrays, cached_json
 

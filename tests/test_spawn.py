@@ -26,7 +26,7 @@ from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.lm_tokenizers import CharTokenizer
+from vlrnn.text.tokenizers import CharTokenizer
 from vlrnn.training.module import Task
 
 

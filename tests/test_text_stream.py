@@ -10,7 +10,7 @@ from torch import nn
 
 from vlrnn.data.text_datamodule import PASSAGE, TextDataModule, TextWindows
 from vlrnn.errors import UserError
-from vlrnn.text.lm_tokenizers import CharTokenizer, LMTokenizer, WordTokenizer
+from vlrnn.text.tokenizers import CharTokenizer, LMTokenizer, WordTokenizer
 from vlrnn.text.vocabulary import BOS, UNK
 
 LINES = [f"Line {number} has {number % 7} words, or so.\n" for number in range(600)]

@@ -12,7 +12,7 @@ from test_datamodule import attached
 
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.text.vocabulary import BOS, EOS, PAD
 
 COMMON = "a man rides a brown horse on the beach"

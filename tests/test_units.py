@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.config import from_config, to_config
-from vlrnn.text.lm_tokenizers import CharTokenizer, LMTokenizer, WordTokenizer
+from vlrnn.text.tokenizers import CharTokenizer, LMTokenizer, WordTokenizer
 
 every_unit = pytest.mark.parametrize("kind", [CharTokenizer, WordTokenizer])
 

@@ -31,8 +31,7 @@ from vlrnn.nn.batching import Tree, index_rows, leaves
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
-from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder, Context
 from vlrnn.nn.fusion import Concatenation
 from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
 from vlrnn.nn.question_image import QuestionGuidedAttention

@@ -22,7 +22,7 @@ from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.fusion import Concatenation
 from vlrnn.nn.question_encoder import MaxOverTime, RecurrentQuestionEncoder
 from vlrnn.nn.question_image import QuestionGuidedAttention
@@ -34,7 +34,7 @@ from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.generative_vqa import GenerativeVQA
 from vlrnn.tasks.language_model import LanguageModel
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
-from vlrnn.text.lm_tokenizers import CharTokenizer
+from vlrnn.text.tokenizers import CharTokenizer
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.module import Task
 from vlrnn.training.objectives.answers import MajorityCrossEntropy, SoftScores

@@ -28,7 +28,7 @@ from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.nn.weights import digest
 from vlrnn.tasks.captioning import Captioner

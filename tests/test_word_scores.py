@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vlrnn.nn.word_scores import WordScores
+from vlrnn.nn.decoders.base import WordScores
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (8,), (9,), (2, 3), (2, 0, 3), (4, 5, 2)])

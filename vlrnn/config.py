@@ -1,7 +1,8 @@
-"""Parts remember how they were built, so that a checkpoint can build them again without unpickling anything.
+"""Configurable parts: their constructor arguments as plain data, from which a checkpoint rebuilds them, unpickling
+nothing.
 
-A part's description is plain data, `{"class": "vlrnn.nn.LSTM", "arguments": {...}}`, nested as the parts
-are. Classes outside vlrnn are built where they are trusted (`vlrnn.trust`). Independent of what the parts do.
+The description of a part is `{"class": "vlrnn.nn.LSTM", "arguments": {...}}`, nested like the parts. Classes outside
+vlrnn are built only if they are trusted (`vlrnn.trust`).
 """
 
 import importlib
@@ -18,13 +19,13 @@ from vlrnn.trust import find_trusted, is_foreign
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = (str, int, float, bool, type(None))
 _PACKAGES = ("vlrnn.text", "vlrnn.nn", "vlrnn.generation", "vlrnn.training", "vlrnn.tasks")
-"""Whose public classes a checkpoint may name."""
+"""Packages whose public classes a checkpoint may name."""
 
 
 class Configurable:
-    """A base class whose instances keep the arguments that they were made with, defaults filled in, in `arguments`.
+    """Base class whose instances have their constructor arguments, including defaults, in `arguments`.
 
-    Parts with a method `build` are built once, by the model that they are given to: a second call is a UserError.
+    A method `build` is called once, by the model that the part belongs to; a second call raises a UserError.
     """
 
     arguments: dict[str, Any]
@@ -40,7 +41,7 @@ class Configurable:
         signature = inspect.signature(cls.__init__)
         bound = signature.bind_partial(self, *args, **kwargs)
         bound.apply_defaults()
-        # The first is the part itself; a class without an __init__ has no more than what stands for any others.
+        # The first parameter is self; without an __init__ there are only *args and **kwargs.
         _, *named = [name for name, each in signature.parameters.items() if each.kind not in _VARIADIC]
         arguments = {name: bound.arguments[name] for name in named if name in bound.arguments}
         if nothing := [name for name, value in arguments.items() if value is None]:
@@ -50,14 +51,14 @@ class Configurable:
 
 
 def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
-    """A method `build` that refuses a second call for the same part; those of its bases may be called within it."""
+    """A method `build` that refuses a second call for the same part; calls of the base class within it are allowed."""
 
     @wraps(build)
     def build_once(self: Configurable, *args: Any, **kwargs: Any) -> Any:
         if self._build_state == "done":
             raise UserError(
                 f"{type(self).__name__}: is part of a model already, and cannot be built for another one; give each "
-                "model a part of its own"
+                "model its own part"
             )
         if self._build_state == "within":
             return build(self, *args, **kwargs)
@@ -74,7 +75,7 @@ def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refuse_nothing(part_class: type[Configurable], names: Sequence[str]) -> None:
-    """See that no other part is missing: recipes can get `null` past the parser where it has no place."""
+    """Raise a UserError for a part that is None where none is allowed: the recipe parser lets such a `null` pass."""
     hints = get_type_hints(part_class.__init__)
     for name in names:
         able = _alternatives(hints.get(name))
@@ -87,8 +88,8 @@ Kind = TypeVar("Kind", bound=Configurable)
 
 
 def public_path(part_class: type) -> str:
-    """The dotted name of a class, through the package that publishes it (`vlrnn.nn.LSTM`), so that its file can move;
-    through its module where no package does."""
+    """The dotted path of a class by the package that publishes it (`vlrnn.nn.LSTM`), independent of its file; otherwise
+    by its module."""
     name = part_class.__qualname__
     for package in _PACKAGES:
         if part_class.__module__.startswith(f"{package}.") and _published(package, name) is part_class:
@@ -97,7 +98,7 @@ def public_path(part_class: type) -> str:
 
 
 def _published(package: str, name: str) -> Any:
-    """What a package publishes by a name; None if nothing."""
+    """The object that a package publishes by this name; None if there is none."""
     module = importlib.import_module(package)
     return getattr(module, name) if name in module.__all__ else None
 
@@ -115,18 +116,18 @@ def to_config(value: Any) -> Any:
     raise UserError(f"a part was built with a {type(value).__name__}, which no checkpoint can describe")
 
 
-_DEEPEST = 100  # levels of a description; parts are nested in each other a few times
+_DEEPEST = 100  # levels of nesting in a description
 
 
 def check_plain(description: Any, place: str) -> None:
-    """Check that what was read is what `describe` returns: a tree of plain values, and of finite numbers.
+    """Check that a value that was read has the form of `to_config`: a tree of plain values and finite numbers.
 
     Args:
-        description: of a part, or what holds one.
+        description: of a part, or a structure that contains one.
         place: the file, for errors.
 
     Raises:
-        UserError: a list or mapping stands in two places or within itself, or too deep; or a value is none of JSON.
+        UserError: a list or mapping occurs twice, contains itself or is nested too deeply, or a value is none of JSON.
     """
     level, visited = [description], set[int]()
     for _ in range(_DEEPEST):
@@ -137,7 +138,7 @@ def check_plain(description: Any, place: str) -> None:
 
 
 def _below(value: Any, visited: set[int], place: str) -> Iterable[Any]:
-    """What is in a list or mapping; nothing is in any other value."""
+    """The items of a list or mapping; none of any other value."""
     if type(value) in (list, dict):
         if id(value) in visited:
             raise UserError(f"{place}: its description holds itself, or a part twice; it was not written by vlrnn")
@@ -161,13 +162,13 @@ def classes_of(description: Any) -> Iterable[str]:
 
 
 def from_config(description: Any, expected: type[Kind], place: str, trust: Sequence[str] = ()) -> Kind:
-    """Build the part that `describe` described.
+    """Build the part that `to_config` described.
 
-    Only classes that vlrnn publishes, or that are trusted, and that derive from the base that is expected in their
-    place are built; the base of an argument is the one that its type hint names.
+    Only classes that vlrnn publishes, or that are trusted, and that derive from the expected base are built; the base
+    of an argument is the class in its type hint.
 
     Args:
-        description: what `describe` returned.
+        description: returned by `to_config`.
         expected: the base class.
         place: the file, for errors.
         trust: packages outside vlrnn whose classes may be named, or paths of classes; see `vlrnn.trust`.
@@ -195,7 +196,7 @@ def from_config(description: Any, expected: type[Kind], place: str, trust: Seque
         arguments[name] = value
     try:
         return part_class(**arguments)
-    except Exception as fault:  # these are a stranger's arguments: they may be anything
+    except Exception as fault:  # arguments from an untrusted file can cause any exception
         reason = " ".join(str(fault).split()) or type(fault).__name__
         raise UserError(f"{place}: cannot build {path!r}: {reason}") from None
 
@@ -203,7 +204,7 @@ def from_config(description: Any, expected: type[Kind], place: str, trust: Seque
 def _hints(part_class: type[Configurable], place: str) -> dict[str, Any]:
     try:
         return get_type_hints(part_class.__init__)
-    except Exception as fault:  # of a class outside vlrnn: of names that its module lacks
+    except Exception as fault:  # of a class outside vlrnn, as for names that its module lacks
         path = public_path(part_class)
         raise UserError(f"{place}: the type hints of {path!r} cannot be read: {' '.join(str(fault).split())}") from None
 
@@ -222,7 +223,7 @@ def _find_class(path: Any, expected: type[Kind], place: str, trust: Sequence[str
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value that was read is what a type hint of plain values wants; other hints are not judged."""
+    """Whether a value fits a type hint of plain values; true for any other hint."""
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint is int:

@@ -1,7 +1,4 @@
-"""The user's files: reading JSON so that an error names file and line, writing so that no file is ever left half done.
-
-Independent of what the files mean.
-"""
+"""Reading text and JSON with errors that name file and line; atomic writing; moving folders aside."""
 
 import json
 import os
@@ -15,18 +12,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from vlrnn.errors import UserError
-from vlrnn.locks import LOCKS, lock
+from vlrnn.processes import LOCKS, lock
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a path that was made of one, the second stroke is lost
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path made of a URL loses the second slash
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
 def regular_file(path: str | os.PathLike[str]) -> os.stat_result:
-    """The status of a file that can be read again and again, and that ends.
+    """The status of a regular file.
 
     Raises:
-        UserError: it is not there; or it is a folder, a pipe, a socket or a device, which is never opened; or a URL,
-            from which nothing is fetched.
+        UserError: there is none; or it is a folder, a pipe, a socket, a device (which is not opened), or a URL (which
+            is not fetched).
     """
     try:
         status = os.stat(path)
@@ -34,7 +31,7 @@ def regular_file(path: str | os.PathLike[str]) -> os.stat_result:
         url = _URL.match(os.fspath(path))
         reason = "a URL, from which nothing is fetched; download it, and name the file" if url else "no such file"
         raise UserError(f"{path}: {reason}") from None
-    except (OSError, ValueError) as fault:  # the second of a name that holds a null byte
+    except (OSError, ValueError) as fault:  # ValueError: a name with a null byte
         raise UserError(f"{path}: cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
@@ -57,23 +54,22 @@ def read_text(path: str | Path) -> str:
 
 
 DEEPEST = 100
-"""Lists and mappings within each other in a file; whoever goes through them need not fear for more."""
+"""Most levels of nesting in a file, so that recursion over its values is safe."""
 
-_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # written as an escape; the other half may stand behind it
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # an escaped surrogate; its other half may follow
 
 
 def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """Parse JSON; `place` names where it stands (`file`, or `file:line`), for the error, and `object_hook` makes
-    something else of every object, as in `json.loads`.
+    """Parse JSON; `place` (`file`, or `file:line`) is named in errors, `object_hook` is that of `json.loads`.
 
     Raises:
-        UserError: the text is no JSON (names the line and column), an object has a key twice, or it is nested more than
-            100 deep.
+        UserError: the text is no JSON (names line and column), an object has a key twice, or it is nested more than
+            100 levels deep.
     """
 
     def made(pairs: list[tuple[str, Any]]) -> Any:
         value = dict(pairs)
-        if len(value) < len(pairs):  # all but the last would be lost in silence
+        if len(value) < len(pairs):  # json.loads would drop all but the last
             keys = [key for key, _ in pairs]
             raise UserError(f"{place}: the key {max(keys, key=keys.count)!r} stands twice in one object; keep one")
         return value if object_hook is None else object_hook(value)
@@ -82,11 +78,11 @@ def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], An
         value = json.JSONDecoder(object_pairs_hook=made).decode(text)
         if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
             raise RecursionError
-        if _HALF_CHARACTER.search(text):  # which no file can hold
+        if _HALF_CHARACTER.search(text):  # cannot be encoded as UTF-8
             json.dumps(value, ensure_ascii=False, default=repr).encode()
         return value
     except json.JSONDecodeError as fault:
-        names_line = place.rpartition(":")[2].isdigit()  # as the place of a record does
+        names_line = place.rpartition(":")[2].isdigit()  # `file:line`
         spot = place if names_line else f"{place}:{fault.lineno}"
         raise UserError(f"{spot}: not JSON: {fault.msg} (column {fault.colno})") from None
     except RecursionError:
@@ -94,7 +90,7 @@ def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], An
     except UnicodeEncodeError as fault:
         half = ascii(fault.object[fault.start])
         raise UserError(f"{place}: holds half a character, {half}; repair the text there") from None
-    except ValueError:  # what Python refuses to read
+    except ValueError:  # Python's limit on digits
         raise UserError(f"{place}: holds a number of thousands of digits") from None
 
 
@@ -116,7 +112,7 @@ def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | N
 
 
 def read_json_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
-    """Place (`file:line`) and value of each line of a file that has JSON on each; lines without any are passed over.
+    """Place (`file:line`) and value of each line of a JSON-lines file; blank lines are skipped.
 
     Raises:
         UserError: the file cannot be read, or a line is no UTF-8 or no JSON.
@@ -137,35 +133,35 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as indented JSON; the file is replaced whole."""
+    """Write a value as indented JSON, replacing the file atomically."""
     with replacing(path) as file:
         json.dump(value, file, indent=2, ensure_ascii=False)
         file.write("\n")
 
 
-_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")  # the signs in their full width, too
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")  # also the full-width signs
 
 
 def spreadsheet_cell(value: Any) -> Any:
-    """What stands in a cell of a table: a text from outside behind an apostrophe where a spreadsheet would take it for
-    a formula, and run it."""
+    """The cell of a table for a value: a text that a spreadsheet would run as a formula is prefixed with an
+    apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) else value
 
 
 def plain_cell(cell: str) -> str:
-    """The text that `spreadsheet_cell` made a cell of."""
+    """The inverse of `spreadsheet_cell`, for texts."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
-_UNFINISHED = ".unfinished"  # how names end that only we give
+_UNFINISHED = ".unfinished"  # suffix of temporary files
 
 
 @contextmanager
 def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
-    """Open a file for writing that takes its name only when all is written: readers see the old one or the new one.
+    """Open a temporary file for writing that replaces `path` atomically at the end.
 
-    The folder is made when absent. When the body raises, the old file stays and the unfinished one is removed; a kill
-    leaves it, for `clear_unfinished`.
+    The folder is created if absent. When the body raises, the old file stays and the temporary one is removed; after a
+    kill `clear_unfinished` removes it.
 
     Raises:
         UserError: the folder or file cannot be written, or the disk is full.
@@ -193,14 +189,14 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
 
 
 def clear_unfinished(folders: Iterable[Path]) -> None:
-    """Remove what `replacing` left in these folders when it was killed; a file that is still being written stays, where
-    the system has locks."""
+    """Remove temporary files that `replacing` left in these folders when it was killed; on systems with locks, not
+    those that are being written."""
     for folder in folders:
         for path in folder.glob(f".*{_UNFINISHED}") if LOCKS else ():
             if path.is_file() and not path.is_symlink():
                 try:
                     handle = os.open(path, os.O_RDONLY)
-                except OSError:  # finished meanwhile, or somebody else's
+                except OSError:  # finished meanwhile, or of another user
                     continue
                 try:
                     if lock(handle):
@@ -210,7 +206,7 @@ def clear_unfinished(folders: Iterable[Path]) -> None:
 
 
 def aside(folder: Path) -> Path:
-    """Where a folder is moved to by `move_aside`: `NAME.old-N` beside it, the first N that is free."""
+    """The target of `move_aside`: `NAME.old-N` in the same folder, with the first free N."""
     real = Path(os.path.realpath(folder))
     number = 1
     while os.path.lexists(found := real.with_name(f"{real.name}.old-{number}")):
@@ -219,12 +215,12 @@ def aside(folder: Path) -> Path:
 
 
 def is_aside(folder: Path) -> bool:
-    """Whether `move_aside` gave a folder its name: it is no run of today's."""
+    """Whether a folder has a name given by `move_aside`."""
     return re.search(r"\.old-\d+$", folder.name) is not None
 
 
 def move_aside(folder: Path) -> Path:
-    """Move a folder to `aside(folder)`, and leave an empty one in its place; a link stays, and what it leads to moves.
+    """Move a folder to `aside(folder)` and create an empty one in its place; of a symbolic link, the target is moved.
 
     Raises:
         UserError: it cannot be moved.
@@ -239,7 +235,7 @@ def move_aside(folder: Path) -> Path:
 
 
 def _refusal(fault: BaseException | None) -> OSError | None:
-    """What the operating system refused, where that is behind a fault: libraries that write raise their own over it."""
+    """The OSError that caused an exception, if any: libraries that write files wrap it in their own exceptions."""
     while fault is not None and not isinstance(fault, (OSError, UserError)):
         fault = fault.__context__
     return fault if isinstance(fault, OSError) else None

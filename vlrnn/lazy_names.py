@@ -1,4 +1,4 @@
-"""Public names of a package, imported when they are first used: torch is slow to import, and scoring needs none."""
+"""Public names of a package, imported at first use: torch is slow to import and not needed for scoring."""
 
 import importlib
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What made a result: versions, the commit of the source, and when. So that a number can be made again."""
+"""Provenance of a result, for reproducing it: versions, commit, date."""
 
 import platform
 import subprocess
@@ -12,8 +12,8 @@ _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy")
 
 
 def provenance() -> dict[str, str]:
-    """The date (UTC), the version of this package and its commit (where it runs from a repository; with `, changed`
-    behind it where files differ from the commit), and the versions of Python and of what computes."""
+    """The date (UTC), the version of this package, its commit (if it runs from a repository; followed by `, changed` if
+    files differ from it), and the versions of Python and the numerical libraries."""
     found = {"date": datetime.now(UTC).isoformat(" ", "seconds"), "vlrnn": vlrnn.__version__, "commit": _commit()}
     found["python"] = platform.python_version()
     for package in _PACKAGES:
@@ -26,7 +26,7 @@ def provenance() -> dict[str, str]:
 
 def _commit() -> str:
     root = Path(vlrnn.__file__).parents[1]
-    if not (root / ".git").exists():  # installed, perhaps within somebody else's repository
+    if not (root / ".git").exists():  # installed, perhaps within another repository
         return ""
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
     return commit + (", changed" if commit and _git(root, "status", "--porcelain", "--untracked-files=no") else "")

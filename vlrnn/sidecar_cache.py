@@ -1,9 +1,8 @@
 """Sidecar cache of indices that take a full pass over a large file.
 
-It lies in the folder `.index` beside the file, under a name with a digest of the file's size, time and inode and of the
-version of vlrnn. So what is stale is never read, and it goes when its successor comes. It opens with a digest of
-itself, so that what is damaged is found and made anew. Where nothing can be written, nothing is kept, and all works as
-well, more slowly. Independent of what the files mean.
+It is stored in the folder `.index` next to the file; its name has a digest of the file's size, time and inode and of
+the version of vlrnn, so that a stale entry is never read; a new entry replaces it. An entry starts with a digest of its
+content, so that a damaged one is detected and computed again. If the folder cannot be written, nothing is cached.
 """
 
 import functools
@@ -29,12 +28,12 @@ _DIGEST = 16  # bytes
 
 
 def cached_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
-    """The arrays that `make` returns, by name: those kept of this file, or else made now, and kept.
+    """The named arrays that `make` returns, from the cache of this file, or computed now and cached.
 
     Args:
         path: the file that they index.
-        what: they are; it stands in the name that they are kept by, so settings that they depend on belong there.
-        make: goes through the file.
+        what: name of the entry; it must contain the settings that the arrays depend on.
+        make: computes them from the file.
 
     Raises:
         UserError: the file cannot be read.
@@ -43,7 +42,7 @@ def cached_arrays(path: Path, what: str, make: Callable[[], Arrays]) -> Arrays:
 
 
 def cached_json(path: Path, what: str, make: Callable[[], Any]) -> Any:
-    """The plain data that `make` returns, kept as `cached_arrays` keeps arrays."""
+    """The plain data that `make` returns, cached as by `cached_arrays`."""
     return _cached(path, f"{what}.data", make, json.loads, lambda value: json.dumps(value).encode())
 
 
@@ -70,7 +69,7 @@ def _cached(
 
 
 def _read(place: Path) -> bytes | None:
-    """What was written; None where it is not there, or not as it was written."""
+    """The content of an entry; None if it is absent or damaged."""
     try:
         content = place.read_bytes()
     except OSError:
@@ -106,7 +105,7 @@ def _to_arrays(content: bytes) -> Arrays:
 
 def _from_arrays(arrays: Arrays) -> bytes:
     file = io.BytesIO()
-    np.savez(file, **arrays)  # type: ignore[arg-type]  # whose flags come behind the arrays
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub has keyword flags as well
     return file.getvalue()
 
 

@@ -1,8 +1,8 @@
-"""Classes outside vlrnn: which of them may be named by a checkpoint, and how they are imported.
+"""Trusted packages: classes outside vlrnn that a checkpoint may name, and their import.
 
-A checkpoint names a class by its module and name. To import a module is to run its code, so nothing outside vlrnn is
-imported for a checkpoint but what the user trusts (`--trust PACKAGE`), what a recipe of the user names, and what
-installed packages publish by an entry point `vlrnn.parts`.
+A checkpoint names a class by module and name, and importing a module runs its code. Outside vlrnn, only these modules
+are imported for a checkpoint: those that the user trusts (`--trust PACKAGE`), those that the user's recipe names, and
+those that installed packages publish by an entry point `vlrnn.parts`.
 """
 
 import argparse
@@ -33,14 +33,14 @@ def add_trust(parser: argparse.ArgumentParser, default: Any = None) -> None:
 
 
 def is_foreign(path: str) -> bool:
-    """Whether a path can be that of a part outside vlrnn: names and dots, and not of Python's own library."""
+    """Whether a path can be that of a class outside vlrnn: names and dots, not in Python's standard library."""
     package, *names = path.split(".")
     own = package == "vlrnn" or package in sys.stdlib_module_names
     return bool(names) and not own and all(map(str.isidentifier, (package, *names)))
 
 
 def find_trusted(path: str, trust: Sequence[str], place: str) -> Any:
-    """Import what a path names, where it is trusted; None if its module has no such name.
+    """Import the object of a path if it is trusted; None if its module has no such name.
 
     Args:
         path: of a class, which `is_foreign`.
@@ -65,8 +65,8 @@ def find_trusted(path: str, trust: Sequence[str], place: str) -> Any:
 
 
 def import_class(path: str) -> Any:
-    """Import what a path names, from the current folder where it is in no other place; None if its module has no such
-    name.
+    """Import the object of a path, also from the current folder if it is not found elsewhere; None if its module has no
+    such name.
 
     Raises:
         ModuleNotFoundError: there is no such module.
@@ -84,7 +84,7 @@ def import_class(path: str) -> Any:
 
 @contextmanager
 def _current_folder_last() -> Iterator[None]:
-    """Have the current folder at the end of the import path: nothing in it takes the place of an installed package."""
+    """Append the current folder to the import path, so that it cannot shadow an installed package."""
     folder = os.getcwd()
     if folder in sys.path or "" in sys.path:
         yield
@@ -101,16 +101,16 @@ def _reason(fault: BaseException) -> str:
 
 
 def checked_trust(trust: Sequence[str]) -> Sequence[str]:
-    """The packages that are trusted, all of which can be found.
+    """The trusted packages, checked to exist.
 
     Raises:
-        UserError: one cannot.
+        UserError: one is not found.
     """
     for package in trust:
         with _current_folder_last():
             try:
                 found = package in sys.modules or find_spec(package) is not None
-            except Exception:  # of its parent; or it is no name of a package
+            except Exception:  # raised by its parent at import, or an invalid name
                 found = False
         if not found:
             raise UserError(f"--trust {package}: no such package is installed, nor is one in the current folder")
@@ -122,17 +122,17 @@ def needed_trust(paths: Iterable[str]) -> list[str]:
     return sorted({path.partition(".")[0] for path in paths if is_foreign(path) and not _is_published(path)})
 
 
-# What installed packages publish.
+# Entry points of installed packages.
 
 
 def _is_published(path: str) -> bool:
-    """Whether an entry point `vlrnn.parts` of the same package names the class, or a module that it is of."""
+    """Whether an entry point `vlrnn.parts` of the same package names the class or its module."""
     return any(path == each or path.startswith(f"{each}.") for each in _published_by(path.partition(".")[0]))
 
 
 @cache
 def _published_by(package: str) -> tuple[str, ...]:
-    """The paths of what the entry points of a package name; one that fails is noted, and left out."""
+    """The paths that the entry points of a package publish; one that fails at import is reported and left out."""
     found = []
     for entry in entry_points(group="vlrnn.parts"):
         if entry.module.partition(".")[0] != package:

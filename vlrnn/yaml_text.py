@@ -1,5 +1,4 @@
-"""YAML that people write: read so that an error names file and line, and refused where little text stands for very
-much. Independent of what it means."""
+"""Reading YAML with errors that name file and line, and limits on nesting and aliases."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ import yaml
 from vlrnn.errors import UserError
 from vlrnn.files import DEEPEST, read_text
 
-_MOST_COPIES = 100_000  # values that aliases stand for
+_MOST_COPIES = 100_000  # values after expansion of aliases
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The value in a YAML file, of plain data.
+    """The value of a YAML file of plain data.
 
     Raises:
         UserError: the file cannot be read, holds no YAML, or as `check_yaml` says; names file and line.
@@ -26,20 +25,20 @@ def read_yaml(path: str | Path) -> Any:
     except yaml.MarkedYAMLError as fault:
         line = f":{fault.problem_mark.line + 1}" if fault.problem_mark else ""
         raise UserError(f"{path}{line}: not YAML: {fault.problem}") from None
-    except (yaml.YAMLError, ValueError) as fault:  # of what looks like a date or a number, say, and is none
+    except (yaml.YAMLError, ValueError) as fault:  # ValueError: an invalid date or number
         raise UserError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
 
 
 def check_yaml(text: str, place: str) -> None:
-    """Check, without building anything, that YAML is not nested more than 100 deep, and that its aliases do not stand
-    for more than 100,000 values: aliases of aliases multiply ("billion laughs").
+    """Check, without building values, that YAML is nested at most 100 levels deep and that its aliases expand to up to
+    100,000 values: aliases of aliases multiply ("billion laughs").
 
     Raises:
-        UserError: it is, or they do.
+        UserError: it exceeds a limit.
         yaml.YAMLError: it is no YAML.
     """
-    sizes: dict[str | None, int] = {}  # of what an anchor names, with all that aliases in it stand for
-    nodes: list[tuple[str | None, int]] = []  # that are under way: anchor, values before it
+    sizes: dict[str | None, int] = {}  # anchor -> number of values, aliases expanded
+    nodes: list[tuple[str | None, int]] = []  # open nodes: anchor, number of values before it
     values = copies = 0
     for event in yaml.parse(text, Loader=_Loader):
         values += 1

@@ -14,7 +14,7 @@ from typing import Any, Self
 from vlrnn.data.records import Prediction, parse_record, to_line, write_records
 from vlrnn.errors import UserError
 from vlrnn.files import clear_unfinished, parse_json, read_text, replacing, spreadsheet_cell, write_json
-from vlrnn.locks import lock
+from vlrnn.processes import lock
 
 Key = tuple[str, int]
 """An image's name, and which of those of this name it is: one may be captioned twice."""

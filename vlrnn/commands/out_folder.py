@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vlrnn.errors import UserError
-from vlrnn.locks import alone
+from vlrnn.processes import alone
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:

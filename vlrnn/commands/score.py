@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _score_captions(arguments: argparse.Namespace) -> None:
     # numpy is not wanted for --help.
     from vlrnn.metrics.caption_evaluation import evaluate_captions
-    from vlrnn.text.caption_tokenizers import caption_tokenizer
+    from vlrnn.text.tokenizers import caption_tokenizer
 
     evaluation = evaluate_captions(
         references=arguments.references,

@@ -22,8 +22,8 @@ from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import print_progress
 from vlrnn.sidecar_cache import cached_json
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
-from vlrnn.text.caption_tokenizers import caption_tokenizer
 from vlrnn.text.text_checks import is_wordless
+from vlrnn.text.tokenizers import caption_tokenizer
 from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary
 
 _MIN_COUNT, _TEXTS = 5, 2000

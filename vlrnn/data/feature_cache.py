@@ -25,8 +25,8 @@ from vlrnn.data.images import open_image, pixels
 from vlrnn.data.shards import stamp
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
-from vlrnn.locks import alone
 from vlrnn.nn.encoders.base import Encoder
+from vlrnn.processes import alone
 from vlrnn.progress import print_progress, progress, span
 
 _BATCH = 32

@@ -16,7 +16,7 @@ from vlrnn.data.loaders import ResumableLoader, UnpaddedSampler
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
-from vlrnn.text.lm_tokenizers import LMTokenizer
+from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, Vocabulary
 
 PASSAGE = 256

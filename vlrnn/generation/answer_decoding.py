@@ -1,4 +1,4 @@
-"""How a decoder's answer is found: freely, within a closed set, or by asking for the probability of every answer."""
+"""Decoding of answers: open search, search constrained to a closed set, or ranking of a closed set by probability."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ class AnswerDecoding(Configurable):
     def __call__(
         self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerVocabulary, context: Context, questions: Items
     ) -> list[list[GeneratedSequence]]:
-        """The answers to M questions about the B images of a context, the best first."""
+        """The answers to M questions about the B images of a context: a list for each question, best first."""
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
@@ -36,10 +36,10 @@ class AnswerDecoding(Configurable):
 
 
 class OpenAnswers(AnswerDecoding):
-    """Whatever the search finds.
+    """Search over all words of the vocabulary.
 
     Args:
-        generation: how it searches; null: with three beams, for answers of up to 19 words, by their sums of log p.
+        generation: settings of the search; null: three beams, answers of up to 19 words, no length penalty.
     """
 
     name = "free"
@@ -50,16 +50,16 @@ class OpenAnswers(AnswerDecoding):
     def search(
         self, vocabulary: Vocabulary, answers: AnswerVocabulary
     ) -> tuple[GenerationConfig, Sequence[LogitsProcessor]]:
-        """How it searches, and what it is held to."""
+        """The settings of the search, and its constraints."""
         return self.generation, ()
 
     def __call__(
         self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerVocabulary, context: Context, questions: Items
     ) -> list[list[GeneratedSequence]]:
-        decoding, held_to = self.search(vocabulary, answers)
-        found = generate(decoder, vocabulary, context, decoding, items=questions, constraints=held_to)
+        generation, constraints = self.search(vocabulary, answers)
+        found = generate(decoder, vocabulary, context, generation, items=questions, constraints=constraints)
         return [
-            _each_once(each._replace(text=tokens_to_answer(each.tokens, vocabulary.tokenizer)) for each in answers)
+            _unique(each._replace(text=tokens_to_answer(each.tokens, vocabulary.tokenizer)) for each in answers)
             for answers in found
         ]
 
@@ -68,13 +68,13 @@ class OpenAnswers(AnswerDecoding):
 
 
 class ConstrainedAnswers(OpenAnswers):
-    """What the search finds among the closed set of answers; those with an unknown word cannot be said.
+    """Search constrained to the closed set of answers, without those that have an unknown word.
 
     Args:
-        generation: as for free answers, but that the longest answer of the set can be said.
+        generation: as of `OpenAnswers`; `max_new_tokens` is replaced by the length of the longest answer.
 
     Raises:
-        UserError: decoding forbids sentences that may stand in the set.
+        UserError: the settings exclude sequences that may be in the set.
     """
 
     name = "constrained"
@@ -89,16 +89,16 @@ class ConstrainedAnswers(OpenAnswers):
     def search(
         self, vocabulary: Vocabulary, answers: AnswerVocabulary
     ) -> tuple[GenerationConfig, Sequence[LogitsProcessor]]:
-        spelled = [*_allowed(vocabulary, answers).values()]
-        return replace(self.generation, max_new_tokens=max(map(len, spelled))), [allowed_sequences(spelled)]
+        sequences = [*_encoded(vocabulary, answers).values()]
+        return replace(self.generation, max_new_tokens=max(map(len, sequences))), [allowed_sequences(sequences)]
 
 
 class RankedAnswers(AnswerDecoding):
-    """The closed set in the order of the log probabilities that the decoder gives its answers, ends counted.
+    """The answers of the closed set, ranked by their log probability under the decoder, `<eos>` included.
 
     Args:
-        top_n: how many answers, the likeliest, are given.
-        chunk_rows: how many pairs of question and answer are read at a time.
+        top_n: number of answers to return, the most probable first.
+        chunk_rows: number of pairs of question and answer in one forward pass.
     """
 
     def __init__(self, top_n: int = 3, chunk_rows: int = 4096) -> None:
@@ -111,10 +111,10 @@ class RankedAnswers(AnswerDecoding):
     def __call__(
         self, decoder: Decoder, vocabulary: Vocabulary, answers: AnswerVocabulary, context: Context, questions: Items
     ) -> list[list[GeneratedSequence]]:
-        spelled = _allowed(vocabulary, answers)
-        texts = list(spelled)
+        encoded = _encoded(vocabulary, answers)
+        texts = list(encoded)
         device = context.regions.device
-        tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in spelled.values()], True, PAD).to(device)
+        tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in encoded.values()], True, PAD).to(device)
         memory = decoder.prepare(context)
         found = []
         image_index, condition = (each.to(device).split(max(1, self.chunk_rows // len(tokens))) for each in questions)
@@ -126,11 +126,11 @@ class RankedAnswers(AnswerDecoding):
             log_probs = log_probs.masked_fill(rows == PAD, 0.0).view(len(some), *tokens.shape)  # [b, A, T]
             best = log_probs.sum(-1).topk(min(self.top_n, len(texts)))
             for row, (scores, ids) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-                said = [log_probs[row, id, : len(spelled[texts[id]])].tolist() for id in ids]
+                of_tokens = [log_probs[row, id, : len(encoded[texts[id]])].tolist() for id in ids]
                 found.append(
                     [
-                        GeneratedSequence(texts[id], tuple(vocabulary.decode(spelled[texts[id]])), tuple(each), score)
-                        for id, each, score in zip(ids, said, scores, strict=True)
+                        GeneratedSequence(texts[id], tuple(vocabulary.decode(encoded[texts[id]])), tuple(each), score)
+                        for id, each, score in zip(ids, of_tokens, scores, strict=True)
                     ]
                 )
         return found
@@ -140,29 +140,29 @@ class RankedAnswers(AnswerDecoding):
 
 
 def encode_answer(vocabulary: Vocabulary, answer: str) -> list[int]:
-    """An answer as ids, with its `<eos>`."""
+    """The token ids of an answer, `<eos>` last."""
     return [*vocabulary.encode(answer_to_tokens(answer, vocabulary.tokenizer)), EOS]
 
 
-def _allowed(vocabulary: Vocabulary, answers: AnswerVocabulary) -> dict[str, Sequence[int]]:
-    """Text -> ids of the answers whose words are all known, as the decoder would say them.
+def _encoded(vocabulary: Vocabulary, answers: AnswerVocabulary) -> dict[str, Sequence[int]]:
+    """Text -> token ids of the answers without an unknown word; the text is the one that the decoder generates.
 
     Raises:
-        UserError: there is none.
+        UserError: every answer has an unknown word.
     """
-    spelled: Iterable[Sequence[int]] = (encode_answer(vocabulary, answer) for answer in answers.answers)
+    sequences = (encode_answer(vocabulary, answer) for answer in answers.answers)
     tokenizer = vocabulary.tokenizer
-    sayable = {
-        tokens_to_answer(vocabulary.decode(ids), tokenizer): ids for ids in spelled if UNK not in ids and len(ids) > 1
+    encoded: dict[str, Sequence[int]] = {
+        tokens_to_answer(vocabulary.decode(ids), tokenizer): ids for ids in sequences if UNK not in ids and len(ids) > 1
     }
-    if not sayable:
-        raise UserError(f"none of the {len(answers)} answers can be said in known words; lower data.min_count")
-    return sayable
+    if not encoded:
+        raise UserError(f"each of the {len(answers)} answers has a word out of vocabulary; lower data.min_count")
+    return encoded
 
 
-def _each_once(answers: Iterable[GeneratedSequence]) -> list[GeneratedSequence]:
-    """The answers, the first of those that read the same."""
-    kept: dict[str, GeneratedSequence] = {}
+def _unique(answers: Iterable[GeneratedSequence]) -> list[GeneratedSequence]:
+    """The answers in their order, of several with one text the first alone."""
+    by_text: dict[str, GeneratedSequence] = {}
     for each in answers:
-        kept.setdefault(each.text, each)
-    return list(kept.values())
+        by_text.setdefault(each.text, each)
+    return list(by_text.values())

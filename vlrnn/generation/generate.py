@@ -1,6 +1,6 @@
-"""From a decoder and its context to sentences: what captions and generated answers share.
+"""Generation of text with a decoder, for captions and answers: search, teacher-forced scores, attention maps.
 
-Texts are of images, one for each; or of items (questions), of which there may be several for an image.
+There is one text for each image, or one for each item (question) where an image may have several.
 """
 
 from base64 import b64encode
@@ -21,8 +21,8 @@ from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
 
 class GeneratedSequence(NamedTuple):
-    """One sentence: its `text`, the `tokens` it is made of, the `log_probs` (natural) of each and, last, of its `<eos>`
-    where it has one, and the `score` that the search gave it."""
+    """One sentence: its `text`, its `tokens`, the natural `log_probs` of each token and, last, of `<eos>` where it was
+    generated, and the `score` of the search."""
 
     text: str
     tokens: tuple[str, ...]
@@ -31,19 +31,19 @@ class GeneratedSequence(NamedTuple):
 
 
 class Items(NamedTuple):
-    """M items, each about one of B images, `image_index` [M], and with its `condition` [M, C], a fused question."""
+    """M items: `image_index` [M], the image of each among B, and `condition` [M, C], its fused question."""
 
     image_index: Tensor
     condition: Tensor
 
 
 class TokenDistributions(NamedTuple):
-    """What could have been said instead: `log_probs` [M, T, V], natural, of everything that can be said at each of the
-    places of M sentences, and which places a sentence has, `there` [M, T], that of its `<eos>` counted where it was
-    said. An answer that is chosen has one place, and V is the answers."""
+    """Distributions over the vocabulary: natural `log_probs` [M, T, V] at each time step of M sentences, and `mask`
+    [M, T], true for the steps of a sentence, that of a generated `<eos>` included. A classified answer has one step,
+    and V is the number of answers."""
 
     log_probs: Tensor
-    there: Tensor
+    mask: Tensor
 
 
 @torch.no_grad()
@@ -57,10 +57,11 @@ def generate(
     constraints: Sequence[LogitsProcessor] = (),
     generator: torch.Generator | None = None,
 ) -> list[list[GeneratedSequence]]:
-    """Sentences of B images, or of M items about them, the best first: lists of up to `decoding.num_return_sequences`.
+    """Generate sentences for B images, or for M items about them: for each a list of up to
+    `decoding.num_return_sequences`, best first.
 
     Raises:
-        UserError: the model's scores are no numbers.
+        UserError: the logits are NaN.
     """
     memory = decoder.prepare(context)
     step = search_step(decoder)
@@ -85,7 +86,7 @@ def generate(
 
 
 def search_step(decoder: Decoder) -> Step:
-    """A step of a search: tokens [B, K], state, memory -> logits [B, K, V] of the next, and the next state."""
+    """The step function of a search: tokens [B, K], state, memory -> logits [B, K, V] of the next token, next state."""
 
     def step(tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
         output, state = decoder.step(tokens, state, memory)
@@ -96,8 +97,8 @@ def search_step(decoder: Decoder) -> Step:
 
 class _ItemSearch:
     """A search over items that share images: m items with K hypotheses each are packed as [b, Q * K] for the decoder,
-    Q being the most items of an image. To the search, the memory is the image of each item; the memory of images is
-    indexed where all items of an image have finished.
+    Q being the most items of an image. The search's memory is the image index of each item; the decoder's memory is
+    indexed when all items of an image have finished.
 
     Args:
         decoder: any.
@@ -117,17 +118,17 @@ class _ItemSearch:
         self._images, self._layout, self._count = images, RowPacker(index, len(images)), len(image_index)
 
     def init_state(self, condition: Tensor) -> Tree:
-        """The first state of M items, by their conditions [M, C]."""
+        """The initial state of M items from their conditions [M, C]."""
         return self._unpack(self._decoder.init_state(self._memory, self._layout.pack(condition)), 1)
 
     def step(self, tokens: Tensor, state: Tree, image_index: Tensor) -> tuple[Tensor, Tree]:
-        """Tokens [m, K], state of m * K rows, the images [m] of items that have not finished -> logits [m, K, V], next
+        """Tokens [m, K], state of m * K rows, image index [m] of the unfinished items -> logits [m, K, V], next
         state."""
         if len(image_index) < self._count:
             self._pack(image_index)
-        beams, lay = tokens.shape[1], self._layout.pack
-        packed = map_tree(lambda leaf: lay(leaf.unflatten(0, tokens.shape)).flatten(0, 2), state)
-        output, packed = self._decoder.step(lay(tokens).flatten(1), packed, self._memory)
+        beams, pack = tokens.shape[1], self._layout.pack
+        packed = map_tree(lambda leaf: pack(leaf.unflatten(0, tokens.shape)).flatten(0, 2), state)
+        output, packed = self._decoder.step(pack(tokens).flatten(1), packed, self._memory)
         hidden = self._layout.unpack(output.hidden.unflatten(1, (-1, beams)))
         return self._decoder.logits(hidden), self._unpack(packed, beams)
 
@@ -139,15 +140,15 @@ class _ItemSearch:
 def to_sequences(
     found: Hypotheses, vocabulary: Vocabulary, to_text: Callable[[Sequence[str]], str]
 ) -> list[list[GeneratedSequence]]:
-    """The hypotheses of a search as sentences, a list for each item.
+    """Convert the hypotheses of a search to sentences, a list for each item.
 
     Args:
-        found: by the search.
-        vocabulary: the words of its tokens.
-        to_text: the text that words are joined to.
+        found: result of the search.
+        vocabulary: maps token ids to words.
+        to_text: joins words to a text.
 
     Raises:
-        UserError: there is an item without a hypothesis, for its scores are no numbers.
+        UserError: an item has no hypothesis, because its logits are NaN.
     """
     exists = found.lengths > 0  # [B, R]
     if not exists[:, 0].all():
@@ -164,7 +165,7 @@ def to_sequences(
 def score_sequences(
     decoder: Decoder, memory: Tree, tokens: Tensor, image_index: Tensor, condition: Tensor | None = None
 ) -> Tensor:
-    """The log probability [M, T] of every token of sentences [M, T] without `<bos>`, under teacher forcing."""
+    """Log probabilities [M, T] of the tokens of sentences [M, T] without `<bos>`, by teacher forcing."""
     log_probs = next_log_probs(decoder, memory, tokens, image_index, condition)
     return log_probs.gather(2, tokens[..., None])[..., 0]
 
@@ -172,7 +173,7 @@ def score_sequences(
 def next_log_probs(
     decoder: Decoder, memory: Tree, tokens: Tensor, image_index: Tensor, condition: Tensor | None = None
 ) -> Tensor:
-    """As `score_sequences`, of every word that could stand in place of each: [M, T, V]."""
+    """Log probabilities [M, T, V] of all words at each step of sentences [M, T] without `<bos>`, by teacher forcing."""
     output = decoder(shift_right(tokens), memory, image_index, condition)
     return decoder.logits(output.hidden).float().log_softmax(-1)
 
@@ -183,7 +184,7 @@ def shift_right(tokens: Tensor) -> Tensor:
 
 
 def predicted_tokens(vocabulary: Vocabulary, predictions: Sequence[Prediction]) -> Tensor:
-    """The tokens [M, T] of M predictions, with `<eos>` where they have one, filled up with `<pad>`."""
+    """The tokens [M, T] of M predictions, `<eos>` included where it was generated, padded with `<pad>`."""
     ends = ([EOS] * (len(each.log_probs) - len(each.tokens)) for each in predictions)
     rows = [[*vocabulary.encode(each.tokens), *end] for each, end in zip(predictions, ends, strict=True)]
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, PAD)
@@ -196,7 +197,7 @@ def distributions(
     predictions: Sequence[Prediction],
     items: Items | None = None,
 ) -> TokenDistributions:
-    """What a decoder could have generated instead at each word of predictions, one for each image or item."""
+    """The distributions over the vocabulary at each token of predictions, one for each image or item."""
     tokens, output = _decoded_again(decoder, vocabulary, context, predictions, items)
     return TokenDistributions(decoder.logits(output.hidden).float().log_softmax(-1), tokens != PAD)
 
@@ -209,9 +210,9 @@ def attention_maps(
     predictions: Sequence[Prediction],
     items: Items | None = None,
 ) -> list[AttentionMaps]:
-    """The attention at each word of predictions, one for each image or item; nothing of a decoder that does not attend,
-    or whose regions have no boxes. They are decoded once more, by teacher forcing: the search does not keep the
-    weights."""
+    """Attention maps at each token of predictions, one for each image or item; an empty list for a decoder without
+    attention, or regions without boxes. The predictions are decoded again by teacher forcing, since the search does
+    not store attention weights."""
     _, output = _decoded_again(decoder, vocabulary, context, predictions, items)
     if items is not None:
         context = context._replace(boxes=index_rows(context.boxes, items.image_index))
@@ -236,7 +237,7 @@ def _decoded_again(
     predictions: Sequence[Prediction],
     items: Items | None,
 ) -> tuple[Tensor, DecoderOutput]:
-    """The tokens [M, T] of predictions, and a decoder's output for them by teacher forcing."""
+    """The tokens [M, T] of predictions, and the decoder's output for them by teacher forcing."""
     tokens = predicted_tokens(vocabulary, predictions).to(context.regions.device)
     image_index, condition = items or (torch.arange(len(tokens)), None)
     rows = image_index.to(tokens.device)
@@ -246,7 +247,7 @@ def _decoded_again(
 def as_prediction(
     id: Id, image_id: Id, sentences: Sequence[GeneratedSequence], settings: Mapping[str, Any]
 ) -> Prediction:
-    """The record of sentences about one image, the best of which comes first."""
+    """The prediction record of the sentences generated for one example, best first."""
     best, *others = sentences
     alternatives = tuple({"text": each.text, "score": each.score} for each in others)
     return Prediction(id, image_id, best.text, best.tokens, best.log_probs, best.score, alternatives, settings)

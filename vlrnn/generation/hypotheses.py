@@ -1,7 +1,7 @@
-"""The hypotheses of a search: K live ones of each item, which grow, and a pool of the best K that have finished.
+"""Hypotheses of a search: for each item K unfinished ones and a pool of the best K finished ones.
 
-Shapes: b items, K hypotheses, t tokens. Sums are of log p, never above 0; minus infinity where there is no hypothesis.
-Sums rank hypotheses and carry no gradient; the log probabilities of tokens do, where the search keeps the graph.
+Shapes: b items, K hypotheses, t tokens. Sums are sums of log p, at most 0; minus infinity where there is no hypothesis.
+Sums rank hypotheses and have no gradient; log probabilities of tokens have one if the search keeps the graph.
 """
 
 import math
@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 def ranks(sums: Tensor, length: int, length_penalty: float) -> Tensor:
-    """What orders hypotheses of this length as sum / length ** length_penalty does: minus the log of its magnitude,
-    which stays in float32's range whatever the penalty is."""
+    """Keys with the order of sum / length ** length_penalty: minus the log of its magnitude, which stays in the range
+    of float32 for every penalty."""
     return length_penalty * math.log(length) - sums.neg().clamp(min=0).log()
 
 
 class Candidates(NamedTuple):
-    """Continuations [b, C] of an item's live hypotheses: `parents`, which hypothesis; `tokens`, by what; `sums`, what
-    that comes to; `log_probs`, of the token."""
+    """Continuations [b, C] of unfinished hypotheses: `parents`, the index of the hypothesis; `tokens`, the next token;
+    `sums`, with that token; `log_probs`, of that token."""
 
     parents: Tensor
     tokens: Tensor
@@ -29,8 +29,8 @@ class Candidates(NamedTuple):
 
 
 class Live(NamedTuple):
-    """Hypotheses that go on, an item's best first: `tokens` [b, K, t + 1], `<bos>` first; `log_probs` [b, K, t] of
-    those behind it; `sums` [b, K]; `parents` [b, K], which hypothesis of the step before each was."""
+    """Unfinished hypotheses of each item, best first: `tokens` [b, K, t + 1], `<bos>` first; `log_probs` [b, K, t] of
+    the tokens after `<bos>`; `sums` [b, K]; `parents` [b, K], the index of each at the step before."""
 
     tokens: Tensor
     log_probs: Tensor
@@ -39,12 +39,12 @@ class Live(NamedTuple):
 
     @classmethod
     def start(cls, items: int, width: int, bos: int, device: torch.device) -> Self:
-        """K hypotheses of no words."""
+        """K empty hypotheses."""
         parents, sums = torch.arange(width, device=device).repeat(items, 1), torch.zeros(items, width, device=device)
         return cls(torch.full((items, width, 1), bos, device=device), sums[..., None][..., :0], sums, parents)
 
     def grow(self, found: Candidates, ends: Tensor) -> Self:
-        """The best K candidates that do not end."""
+        """The best K candidates that are not finished."""
         sums, chosen = found.sums.masked_fill(ends, -torch.inf).topk(self.sums.shape[1])
         parents = found.parents.gather(1, chosen)
         tokens = extended(self.tokens, parents, found.tokens.gather(1, chosen))
@@ -52,9 +52,9 @@ class Live(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """Hypotheses that have finished, an item's best first: `tokens` [b, K, t] without `<bos>`, filled up with `<eos>`;
-    their `log_probs` [b, K, t], filled up with 0; `lengths` [b, K], `<eos>` counted, 0 where there is no hypothesis;
-    `sums` [b, K]; `ranks` [b, K]."""
+    """Finished hypotheses of each item, best first: `tokens` [b, K, t] without `<bos>`, padded with `<eos>`;
+    `log_probs` [b, K, t], padded with 0; `lengths` [b, K], `<eos>` included, 0 where there is no hypothesis; `sums`
+    [b, K]; `ranks` [b, K]."""
 
     tokens: Tensor
     log_probs: Tensor
@@ -64,13 +64,13 @@ class Pool(NamedTuple):
 
     @classmethod
     def start(cls, items: int, width: int, device: torch.device) -> Self:
-        """Nothing has finished."""
+        """An empty pool."""
         nothing = torch.full((items, width), -torch.inf, device=device)
         lengths = torch.zeros(items, width, dtype=torch.long, device=device)
         return cls(lengths[..., None][..., :0], nothing[..., None][..., :0], lengths, nothing, nothing)
 
     def add(self, live: Live, found: Candidates, ends: Tensor, length_penalty: float, eos: int) -> Self:
-        """Keep the best K of those that are in and of those that end among the first K candidates."""
+        """The best K of the pool and of the finished hypotheses among the first K candidates."""
         width, length = self.sums.shape[1], live.tokens.shape[2]
         ends = ends[:, :width] & (found.sums[:, :width] > -torch.inf)
         if not ends.any():
@@ -91,11 +91,11 @@ class Pool(NamedTuple):
         return type(self)(tokens, log_probs, *(leaf.gather(1, chosen) for leaf in both[2:]))
 
     def filled(self, length: int, eos: int) -> Self:
-        """With tokens up to this length."""
+        """The pool padded to this number of tokens."""
         missing = (0, length - self.tokens.shape[2])
         return self._replace(tokens=F.pad(self.tokens, missing, value=eos), log_probs=F.pad(self.log_probs, missing))
 
 
 def extended(values: Tensor, parents: Tensor, more: Tensor) -> Tensor:
-    """Of the values [b, K, t] of hypotheses those of the parents [b, C], each with one more: [b, C, t + 1]."""
+    """Values [b, K, t] of the parents [b, C], with one more [b, C] appended: [b, C, t + 1]."""
     return torch.cat([values.gather(1, parents[..., None].expand(-1, -1, values.shape[2])), more[..., None]], -1)

@@ -1,12 +1,14 @@
-"""Search: from a step function to the sentences that it scores best. Knows no image, no word, no cell.
+"""Greedy search, beam search and sampling with any step function. Independent of decoders and vocabularies.
 
-A step takes (tokens [B, K], state, memory) and gives (scores [B, K, V], next state): B items, K hypotheses for each, V
-tokens. State leaves are [B * K, ...] and follow the hypotheses; memory leaves are [B, ...], and lose the rows of items
-that are finished. A hypothesis scores sum of log p / length ** length_penalty, its `<eos>` counted in both.
+A step function maps (tokens [B, K], state, memory) to (logits [B, K, V], next state): B items, K hypotheses for each, V
+tokens. State leaves are [B * K, ...] and are reordered with the hypotheses; memory leaves are [B, ...], and the rows of
+finished items are dropped. The score of a hypothesis is sum of log p / length ** length_penalty, `<eos>` included in
+both.
 
-A step takes the best 2K continuations of an item's K live hypotheses. Of the first K those that end go to the pool,
-which keeps the best K; the best K that do not end live on. Texts and scores are those of Hugging Face's `generate`
-(transformers 5, `GenerationMixin._beam_search`), whose length is that behind the prompt, `<eos>` counted.
+Each step takes the best 2K continuations of an item's K unfinished hypotheses. Those of the first K that end are added
+to the pool, which holds the best K; the best K that do not end are continued. Texts and scores are those of Hugging
+Face's `generate` (transformers 5, `GenerationMixin._beam_search`), where the length excludes the prompt and includes
+`<eos>`.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,35 +37,33 @@ _RANGES = {
     "top_p": (0, 1),
     "num_return_sequences": (1, 1_000),
 }
-"""What a setting is at least and at most: a search of more would ask for more memory or time than there is."""
+"""Least and greatest value of a setting; the upper bounds limit memory and time."""
 
 _MAX_TOKENS = 1_000_000
-"""Of all hypotheses about an item together."""
+"""Of all hypotheses of an item together."""
 
 
 @dataclass(frozen=True)
 class GenerationConfig(Configurable):
-    """How to search; the names are Hugging Face's.
+    """Settings of the search, with Hugging Face's names.
 
     Attributes:
-        num_beams: K, how many hypotheses live at a time, up to 1,000; 1 is greedy search.
-        max_new_tokens: the most tokens of a sentence, `<eos>` counted; up to 100,000, and of all hypotheses about an
-            item together up to 1,000,000.
-        min_new_tokens: how many tokens must stand before `<eos>`.
-        length_penalty: the exponent of the length that sums of log p are divided by, from -50 to 50; 0 compares the
-            sums.
-        early_stopping: when a beam search stops. True: K hypotheses have finished. False: they have, and the best live
-            sum, over its present length, is no better than the worst of them. "never": nor is it over any length up to
-            max_new_tokens. One beam stops where it ends.
-        no_repeat_ngram_size: no n-gram of this size stands twice in a sentence; 0 allows it.
-        temperature: when given, from 1e-6 to 1e6, sentences are drawn at random from p ** (1 / temperature) instead of
-            searched for.
-        top_k: when drawing, keep the k likeliest tokens; 0 keeps all.
-        top_p: when drawing, keep the likeliest tokens that together reach this probability, of what top_k left.
-        num_return_sequences: R, how many sentences to give for an item, up to 1,000; at most num_beams when searching.
+        num_beams: K, number of beams, up to 1,000; 1 is greedy search.
+        max_new_tokens: most tokens of a sentence, `<eos>` included; up to 100,000, and 1,000,000 for all hypotheses of
+            an item together.
+        min_new_tokens: least number of tokens before `<eos>`.
+        length_penalty: exponent of the length by which sums of log p are divided, from -50 to 50; 0: sums are compared.
+        early_stopping: when beam search stops. True: K hypotheses are finished. False: and the best unfinished
+            hypothesis, scored at its present length, is no better than the worst finished one. "never": nor at any
+            length up to max_new_tokens. A single beam stops at `<eos>`.
+        no_repeat_ngram_size: n-grams of this size occur at most once in a sentence; 0: no such constraint.
+        temperature: from 1e-6 to 1e6: sample from p ** (1 / temperature). null: search.
+        top_k: sample from the k most probable tokens; 0: from all.
+        top_p: sample from the most probable tokens, after top_k, whose probabilities sum to at least this.
+        num_return_sequences: R, number of sentences for each item, up to 1,000; in a search at most num_beams.
 
     Raises:
-        UserError: a value is of another type or out of its range, or two contradict each other.
+        UserError: a value is of a wrong type or out of range, or two contradict each other.
     """
 
     num_beams: int = 1
@@ -86,13 +86,13 @@ class GenerationConfig(Configurable):
             raise UserError(f"min_new_tokens ({least}) must be less than max_new_tokens ({most})")
         if self.temperature is None:
             if self.top_k or self.top_p < 1:
-                raise UserError("top_k and top_p shape random drawing: give a temperature with them (1.0, say)")
+                raise UserError("top_k and top_p apply to sampling: give a temperature with them (for example 1.0)")
             if self.num_return_sequences > self.num_beams:
                 raise UserError(
                     f"num_return_sequences ({self.num_return_sequences}) must not exceed num_beams ({self.num_beams})"
                 )
         elif self.num_beams > 1:
-            raise UserError("a temperature draws at random, num_beams searches: give one of the two")
+            raise UserError("temperature is for sampling, num_beams for search: give one of the two")
         name = "num_beams" if self.temperature is None else "num_return_sequences"
         if (width := getattr(self, name)) * self.max_new_tokens > _MAX_TOKENS:
             raise UserError(
@@ -113,15 +113,15 @@ class GenerationConfig(Configurable):
             raise UserError(f"{name} must be {wanted}, not {value!r:.60}")
 
     def describe(self) -> dict[str, Any]:
-        """The settings as plain data, for results."""
+        """The settings as plain data, for result files."""
         return asdict(self)
 
 
 class Hypotheses(NamedTuple):
-    """What was found, best first: `tokens` [B, R, T] without `<bos>`, `<eos>` and what lies behind it as `<eos>`;
-    `lengths` [B, R], `<eos>` counted, 0 where there was no further hypothesis; `scores` [B, R], in double and on the
-    CPU, for a large length penalty leaves float32's range; `token_log_probs` [B, R, T], the natural log probability
-    that the step gave each token, 0 behind the length."""
+    """Result of a search, best first: `tokens` [B, R, T] without `<bos>`, padded with `<eos>`; `lengths` [B, R],
+    `<eos>` included, 0 where there is no further hypothesis; `scores` [B, R], float64 on the CPU, since a large length
+    penalty exceeds the range of float32; `token_log_probs` [B, R, T], the natural log probability of each token, 0
+    after the end."""
 
     tokens: Tensor
     lengths: Tensor
@@ -130,7 +130,7 @@ class Hypotheses(NamedTuple):
 
 
 _Choice = Callable[[Tensor, Tensor], Candidates]
-"""Log probabilities [b, K, V] of what may follow, and the sums [b, K] before -> continuations."""
+"""Log probabilities [b, K, V] of the next token, and sums [b, K] before it -> continuations."""
 
 
 def search(
@@ -146,18 +146,18 @@ def search(
     generator: torch.Generator | None = None,
     keep_graph: bool = False,
 ) -> Hypotheses:
-    """Find, or draw, sentences for B items.
+    """Search, or sample, sentences for B items.
 
     Args:
-        step: scores the next token.
+        step: the step function.
         state: leaves [B, ...], before the first token.
         memory: leaves [B, ...].
-        settings: how.
-        bos, eos: the tokens that open and close a sentence.
-        forbidden: tokens that are never said.
-        constraints: what else is not to be said.
-        generator: for drawing.
-        keep_graph: let `token_log_probs` be differentiated, as losses of drawn sentences need it.
+        settings: of the search.
+        bos, eos: ids of the first and the last token of a sentence.
+        forbidden: tokens that are never generated.
+        constraints: further logits processors.
+        generator: random number generator of the sampling.
+        keep_graph: keep the graph of `token_log_probs`, for losses of sampled sentences.
     """
     width = max(settings.num_beams, settings.num_return_sequences)
     constraints = [*_constraints(settings, eos, forbidden), *constraints]
@@ -167,10 +167,10 @@ def search(
     choose: _Choice
     if settings.temperature is None:
         choose = _best
-        live.sums[:, 1:] = -torch.inf  # all K are alike: only the first lives, or everything were found K times
+        live.sums[:, 1:] = -torch.inf  # all K are equal at first: with more than one, results would be K-fold
     else:
         choose = _drawn(settings, settings.temperature, generator)
-    items = torch.arange(batch_size, device=device)  # [b] those that are not finished
+    items = torch.arange(batch_size, device=device)  # [b], the unfinished ones
     finished: list[tuple[Tensor, Pool]] = []
     with torch.set_grad_enabled(keep_graph):
         for length in range(1, settings.max_new_tokens + 1):
@@ -200,29 +200,29 @@ def _constraints(settings: GenerationConfig, eos: int, forbidden: Sequence[int])
 
 
 def _allowed(scores: Tensor, live: Live, constraints: Sequence[LogitsProcessor], eos: int) -> Tensor:
-    """Log probabilities [b, K, V] of what may be said."""
+    """Log probabilities [b, K, V] of the next token under the constraints; `<eos>` where they exclude all tokens."""
     log_probs = scores.float().log_softmax(-1).flatten(0, 1)
-    if torch.is_grad_enabled():  # its gradient needs it as it is
+    if torch.is_grad_enabled():  # processors write in place, and the backward pass needs the original
         log_probs = log_probs.clone()
-    said = live.tokens[:, :, 1:].flatten(0, 1)
+    tokens = live.tokens[:, :, 1:].flatten(0, 1)
     ending = log_probs[:, eos].clone()
     for constraint in constraints:
-        log_probs = constraint(log_probs, said)
-    stuck = log_probs.amax(-1).isneginf()  # nothing left to say: end
-    log_probs[:, eos] = torch.where(stuck, ending, log_probs[:, eos])
+        log_probs = constraint(log_probs, tokens)
+    excluded = log_probs.amax(-1).isneginf()
+    log_probs[:, eos] = torch.where(excluded, ending, log_probs[:, eos])
     return log_probs.view_as(scores)
 
 
 def _best(log_probs: Tensor, sums: Tensor) -> Candidates:
-    """The 2K continuations that an item's sums are highest with, from whichever parents: among them are K that do not
-    end, for each parent ends in one way."""
+    """The 2K continuations with the highest sums of an item, over all parents; at least K of them do not end, since
+    each parent has one `<eos>`."""
     _, width, size = log_probs.shape
     best, flat = (log_probs.detach() + sums[..., None]).flatten(1).topk(min(2, size) * width)
     return Candidates(flat // size, flat % size, best, log_probs.flatten(1).gather(1, flat))
 
 
 def _drawn(settings: GenerationConfig, temperature: float, generator: torch.Generator | None) -> _Choice:
-    """Draw one continuation of each hypothesis (top-k: Fan et al. 2018; top-p: Holtzman et al. 2020)."""
+    """Sample one continuation of each hypothesis (top-k: Fan et al. 2018; top-p: Holtzman et al. 2020)."""
 
     def choose(log_probs: Tensor, sums: Tensor) -> Candidates:
         fixed = log_probs.detach()
@@ -231,9 +231,9 @@ def _drawn(settings: GenerationConfig, temperature: float, generator: torch.Gene
         if settings.top_k:
             ranked[..., settings.top_k :] = 0.0
             ranked = ranked / ranked.sum(-1, keepdim=True)
-        beyond = ranked.cumsum(-1) - ranked >= settings.top_p  # what stands before already reaches top_p
+        beyond = ranked.cumsum(-1) - ranked >= settings.top_p  # the tokens before it already reach top_p
         beyond[..., 0] = False
-        # As torch.multinomial draws, which fails where there are NaNs: a hypothesis with one is no hypothesis.
+        # The method of torch.multinomial, which raises on NaNs; here a hypothesis with a NaN is dropped.
         waits = torch.empty_like(ranked).exponential_(generator=generator)
         drawn = (ranked.masked_fill(beyond, 0.0) / waits).argmax(-1, keepdim=True)
         token = order.gather(-1, drawn)
@@ -245,7 +245,8 @@ def _drawn(settings: GenerationConfig, temperature: float, generator: torch.Gene
 
 
 def _done(live: Live, pool: Pool, length: int, settings: GenerationConfig) -> Tensor:
-    """Which items [b] are finished: their pool is full and need not be bettered, or nothing lives."""
+    """The items [b] that are finished: the pool is full and cannot improve under `early_stopping`, or no hypothesis is
+    left to continue."""
     best, worst, penalty = live.sums[:, 0], pool.ranks[:, -1], settings.length_penalty
     enough = worst > -torch.inf
     if settings.num_beams > 1 and settings.early_stopping is not True:
@@ -255,7 +256,7 @@ def _done(live: Live, pool: Pool, length: int, settings: GenerationConfig) -> Te
 
 
 def _gather(finished: Sequence[tuple[Tensor, Pool]], settings: GenerationConfig, eos: int) -> Hypotheses:
-    """Put the items back in order, and their first R hypotheses."""
+    """The first R hypotheses of all items, in the order of the batch."""
     longest = max(pool.tokens.shape[2] for _, pool in finished)
     parts = (pool.filled(longest, eos) for _, pool in finished)
     whole = Pool(*(torch.cat(leaf)[:, : settings.num_return_sequences] for leaf in zip(*parts, strict=True)))

@@ -27,7 +27,7 @@ from vlrnn.nn.weights import digest
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.language_model import LanguageModel
 from vlrnn.tasks.vqa import VQATask
-from vlrnn.text.caption_tokenizers import CaptionTokenizer
+from vlrnn.text.tokenizers import CaptionTokenizer
 from vlrnn.text.vocabulary import BOS, EOS
 from vlrnn.training.checkpoint import load_task
 from vlrnn.training.module import Task

@@ -16,8 +16,8 @@ from vlrnn.metrics.diversity import caption_health, mutual_bleu
 from vlrnn.metrics.meteor_spice import JavaScore, NotComputedError, meteor, spice
 from vlrnn.metrics.references import Tokens
 from vlrnn.metrics.statistics import Resampler, interval
-from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
 from vlrnn.text.text_checks import count_unspaced, warn_of_unspaced
+from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
 
 _JAVA: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]], Resampler], JavaScore]] = {
     "METEOR": meteor,

@@ -15,8 +15,8 @@ from vlrnn.metrics.cider import CiderD
 from vlrnn.metrics.references import ReferenceTable, Tokens
 from vlrnn.metrics.rouge import LONGEST, rouge_l
 from vlrnn.metrics.statistics import Resampler, difference, interval
-from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
 from vlrnn.text.ptb_tokenizer import LONGEST_TOKEN
+from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
 
 
 @dataclass(frozen=True)

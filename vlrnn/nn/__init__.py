@@ -8,7 +8,7 @@ from vlrnn.lazy_names import lazy_names
 _MODULES = {
     "Attention": "attention",
     "Bidirectional": "recurrent.wrappers",
-    "BlindEncoder": "encoders.blind",
+    "BlindEncoder": "encoders.base",
     "CausalSelfAttention": "recurrent.causal_attention",
     "Concatenation": "fusion",
     "CoupledLSTM": "recurrent.lstm_variants",

@@ -9,11 +9,11 @@ from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Context
 
-_HIDDEN = 2**19  # numbers that a processor's cache holds
+_HIDDEN = 2**19  # numbers that fit a CPU's cache
 
 
 def as_multiplied(values: Tensor) -> Tensor:
-    """Values in the type that autocast multiplies them in, where it is on: it would cast them anew at every step."""
+    """Cast values to the type of autocast if it is enabled, once; autocast itself would cast them at every step."""
     device = values.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return values.to(torch.get_autocast_dtype(device))
@@ -21,7 +21,7 @@ def as_multiplied(values: Tensor) -> Tensor:
 
 
 class Attention(Configurable, nn.Module):
-    """The interface. B images, K queries for each (beams, or captions), N regions of D numbers, queries of Q
+    """Interface of attention. B images, K queries for each (beams, or captions), N regions of D numbers, queries of Q
     numbers."""
 
     def build(self, query_dim: int, region_dim: int) -> Self:
@@ -29,11 +29,11 @@ class Attention(Configurable, nn.Module):
         raise NotImplementedError
 
     def prepare(self, regions: Tensor) -> Tensor:
-        """The part that does not depend on the query: regions [B, N, D] -> keys [B, N, A]."""
+        """The keys, which do not depend on the query: regions [B, N, D] -> [B, N, A]."""
         raise NotImplementedError
 
     def forward(self, query: Tensor, keys: Tensor, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend.
+        """Attended features and weights.
 
         Args:
             query: [B, K, Q].
@@ -81,8 +81,8 @@ class SoftAttention(Attention):
     def _scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """The scores [B, K, N] up to a constant over regions, without gradients.
 
-        tanh z = 2 sigmoid(2 z) - 1 is several times as fast, in place, and the 1 is lost in the softmax. On a CPU most
-        of the time would go into new memory for [B, K, N, A]: chunks of a few images reuse the same memory.
+        2 sigmoid(2 z) - 1 = tanh z is several times as fast, in place, and the softmax cancels the 1. On a CPU most of
+        the time would be spent on allocating [B, K, N, A]; chunks of a few images reuse one buffer.
         """
         query, keys, weight = 2 * query, 2 * keys, 2 * self.score.weight[0].to(keys.dtype)
         batch_size, rows, width = query.shape
@@ -125,16 +125,16 @@ class DotAttention(Attention):
         return weights @ regions, weights
 
 
-_LOUD = 2.0  # scale of the Fourier features: small inputs are learned late
+_SCALE = 2.0  # of the Fourier features: small inputs are learned slowly
 
 
 class RegionProjection(nn.Module):
     """Regions [..., D] -> relu(W norm(region)) [..., R], and the position concatenated.
 
-    The layer norm (Ba, Kiros, Hinton 2016) evens out the scales of different CNNs. The position is the centre (x, y) of
-    a region's box, in -1 .. 1, and sin and cos of pi k x / 2 and pi k y / 2 for k = 1 .. F (Fourier features, Tancik et
-    al. 2020), with which a linear map can separate neighbouring columns. It is not added to the features, so that
-    positions can be compared whatever the content.
+    The layer norm (Ba, Kiros, Hinton 2016) removes differences of scale between CNNs. The position is the centre (x,
+    y) of a region's box, in -1 .. 1, and sin and cos of pi k x / 2 and pi k y / 2 for k = 1 .. F (Fourier features,
+    Tancik et al. 2020), with which a linear map can separate neighbouring columns. It is not added to the features, so
+    that positions can be compared independently of the content.
 
     Args:
         output_dim: D, of the regions.
@@ -168,5 +168,5 @@ class RegionProjection(nn.Module):
         centres = context.boxes[..., :2] + context.boxes[..., 2:] - 1  # [B, N, 2]
         orders = torch.arange(1, self.position_frequencies + 1, device=centres.device)
         angles = (torch.pi / 2 * centres[..., None] * orders).flatten(2)  # [B, N, 2 * F]
-        place = _LOUD * torch.cat([centres, angles.sin(), angles.cos()], -1)
+        place = _SCALE * torch.cat([centres, angles.sin(), angles.cos()], -1)
         return torch.cat([what, place.to(what.dtype)], -1)

@@ -59,8 +59,8 @@ def length_mask(lengths: Tensor, values: Tensor) -> Tensor:
 class RowPacker:
     """Packs M rows about B images, row m about image `image_index[m]`, as [B, K], padded with zeros.
 
-    `rows` is K. Values may lie on another device than `image_index`, which is best on the CPU: reading its numbers from
-    a GPU would wait for it.
+    `rows` is K. Values may be on another device than `image_index`, which should be on the CPU: reading it from a GPU
+    synchronizes.
     """
 
     def __init__(self, image_index: Tensor, batch_size: int) -> None:

@@ -14,7 +14,7 @@ from vlrnn.errors import UserError
 
 
 class Fusion(Configurable, nn.Module):
-    """The interface.
+    """Interface of fusions.
 
     Attributes:
         output_dim: F; set by `build` at the latest.
@@ -32,12 +32,7 @@ class Fusion(Configurable, nn.Module):
 
 
 class _OneStep(Fusion):
-    """The base of fusions whose only sizes are F and a dropout.
-
-    Args:
-        output_dim: F.
-        dropout: of the result.
-    """
+    """Base of fusions with only an output size and a dropout; `Args` as of `Concatenation`."""
 
     def __init__(self, output_dim: int = 512, dropout: float = 0.0) -> None:
         super().__init__()
@@ -63,8 +58,8 @@ class Concatenation(_OneStep):
 
 
 class SumFusion(_OneStep):
-    """tanh(W question) + tanh(V norm(image)): the image contributes to answers whatever the question (after Yang et al.
-    2016, section 3.3, who add the two as they are). It degrades less than products on few images.
+    """tanh(W question) + tanh(V norm(image)): the image contributes independently of the question (after Yang et al.
+    2016, section 3.3, who add the two directly). It degrades less than products when there are few images.
 
     Args:
         output_dim: F.
@@ -156,5 +151,5 @@ class Mutan(Fusion):
 
 
 def _unit(image: Tensor) -> Tensor:
-    """Normalised to length 1: the scales of features differ between CNNs."""
+    """The image vector normalised to length 1, since the scales of features differ between CNNs."""
     return F.normalize(image, dim=-1)

@@ -15,7 +15,7 @@ from vlrnn.text.vocabulary import PAD
 
 
 class TemporalPooling(Configurable, nn.Module):
-    """The interface. A row of length 0 gives zeros; steps past the length do not count."""
+    """Interface of pooling over time. A row of length 0 gives zeros; steps past the length are ignored."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         """Outputs [B, T, D] of rows with lengths [B], 0..T -> [B, D]."""
@@ -23,7 +23,7 @@ class TemporalPooling(Configurable, nn.Module):
 
 
 class LastStep(TemporalPooling):
-    """The output at the last step: the recurrence must carry all information to it."""
+    """The output at the last step."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         lengths = lengths.to(outputs.device, non_blocking=True)
@@ -32,7 +32,7 @@ class LastStep(TemporalPooling):
 
 
 class MeanOverTime(TemporalPooling):
-    """The mean over steps: gradients reach every step directly, and all steps have the same weight."""
+    """The mean over steps."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         mask = length_mask(lengths, outputs)[..., None]
@@ -40,8 +40,8 @@ class MeanOverTime(TemporalPooling):
 
 
 class MaxOverTime(TemporalPooling):
-    """The maximum of each unit over steps: whether a feature occurred at any step (Collobert and Weston 2008; over
-    recurrences: Conneau et al. 2017, section 3.2.2)."""
+    """The maximum of each unit over steps (Collobert and Weston 2008; over recurrences: Conneau et al. 2017, section
+    3.2.2)."""
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         mask = length_mask(lengths, outputs)[..., None]
@@ -52,7 +52,7 @@ _SPREAD = 0.4  # standard deviation of word vectors, as of GloVe; with smaller o
 
 
 class QuestionEncoder(Configurable, nn.Module):
-    """The interface.
+    """Interface of question encoders.
 
     Attributes:
         output_dim: Q, of a question vector.
@@ -70,7 +70,7 @@ class QuestionEncoder(Configurable, nn.Module):
 
 
 class NoQuestion(QuestionEncoder):
-    """Maps every question to the same zero. Training the same recipe with it gives the image-only baseline."""
+    """Maps every question to zero: the baseline of the image alone."""
 
     output_dim = 1
 
@@ -89,7 +89,7 @@ class RecurrentQuestionEncoder(QuestionEncoder):
         embedding_dim: of words.
         dropout: of words, and of the question vector.
         embedding_weights: a text file of word vectors, a word and its numbers on a line, in the format of GloVe
-            (Pennington, Socher, Manning 2014); words that it lacks are initialised at random. null: all words are.
+            (Pennington, Socher, Manning 2014); words not in it are initialised at random. null: all words are.
         sum_layers: use the sum of the last outputs of all layers, as the deeper LSTM baseline of VQA (Antol et al.
             2015) uses both layers, instead of that of the last layer.
         layer_norm: apply layer norm (Ba, Kiros, Hinton 2016) to the question vector. Recurrent outputs are small at
@@ -119,7 +119,7 @@ class RecurrentQuestionEncoder(QuestionEncoder):
         self.pooling = pooling
         self.even_out = nn.LayerNorm(recurrence.hidden_size) if layer_norm else nn.Identity()
         self.output_dim = recurrence.hidden_size
-        # A checkpoint holds the vectors and must not look for the file they came from.
+        # A checkpoint has the vectors, and must not need the file that they came from.
         self.arguments |= {"embedding_weights": None}
 
     def build(self, words: Sequence[str]) -> Self:
@@ -144,20 +144,20 @@ class RecurrentQuestionEncoder(QuestionEncoder):
         outputs, state = self.recurrence(self.dropout(words), start, lengths)
         if self.pooling is not None:
             question = self.pooling(outputs, lengths)
-        else:  # of both directions, each after its own last step
+        else:  # bidirectional: each direction after its own last step
             layer_outputs = self.recurrence.layer_outputs(state)
             question = layer_outputs.sum(1) if self.sum_layers else layer_outputs[:, -1]
         return self.dropout(self.even_out(question))
 
 
 def _fill(table: Tensor, words: Sequence[str], path: Path) -> None:
-    """Copy the vectors of a file to the rows of its words."""
+    """Copy the vectors of a file to the rows of the table."""
     rows = {word: row for row, word in enumerate(words)}
     found, width = 0, table.shape[1]
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                word, *values = line.rstrip().rsplit(" ", width)  # some entries of GloVe's hold spaces
+                word, *values = line.rstrip().rsplit(" ", width)  # some entries of GloVe contain spaces
                 first, *more = word.split(" ")
                 if first in rows and (len(values) < width or (more and all(map(_is_number, more)))):
                     count = len(more) + len(values)

@@ -1,4 +1,4 @@
-"""Fusion of a question and an image: visual pooling under the question, and a joint vector of both."""
+"""Question and image to one vector: visual pooling guided by the question, and fusion."""
 
 from copy import deepcopy
 from typing import NamedTuple, Self, cast
@@ -16,14 +16,14 @@ from vlrnn.nn.question_encoder import QuestionEncoder
 
 
 class PooledImage(NamedTuple):
-    """`features` [M, S], and the `attention` [M, G, N] of G glimpses, or None."""
+    """`features` [M, S], and the `attention` weights [M, G, N] of G glimpses, or None."""
 
     features: Tensor
     attention: Tensor | None
 
 
 class VisualPooling(Configurable, nn.Module):
-    """The interface.
+    """Interface of visual pooling.
 
     Attributes:
         output_dim: S; set by `build`.
@@ -41,7 +41,7 @@ class VisualPooling(Configurable, nn.Module):
 
 
 class MeanPool(VisualPooling):
-    """The mean of the regions, whatever the question."""
+    """The mean of the regions, independent of the question."""
 
     def build(self, question_dim: int, region_dim: int) -> Self:
         self.output_dim = region_dim
@@ -56,7 +56,7 @@ class QuestionGuidedAttention(VisualPooling):
     more glimpses, the concatenation of that many (Kim et al. 2017, section 4.2).
 
     Args:
-        attention: of one glimpse; the others are copies with parameters of their own.
+        attention: of one glimpse; the others are copies with separate parameters.
         num_glimpses: G.
         region_dim: project the regions to this size first (see `RegionProjection`). null: no projection.
         position_frequencies: number of Fourier frequencies of positions in the projection; needs a `region_dim`.
@@ -98,7 +98,7 @@ class QuestionGuidedAttention(VisualPooling):
     def forward(self, question: Tensor, context: Context, image_index: Tensor) -> PooledImage:
         regions = context.regions if self.region_map is None else self.region_map(context)
         layout = RowPacker(image_index, len(regions))
-        questions = layout.pack(question)  # [B, K, Q]: regions are not copied for questions
+        questions = layout.pack(question)  # [B, K, Q], so that regions are not copied
         pooled, weights = [], []
         for attention in cast(list[Attention], self.attentions):
             features, weight = attention(questions, attention.prepare(regions), regions, context.mask)
@@ -110,8 +110,8 @@ class QuestionGuidedAttention(VisualPooling):
 
 
 class FusedQuestion(NamedTuple):
-    """Of M questions: the `question` vector [M, Q], its fusion with the image `fused` [M, F], and the weights over
-    regions `attention` [M, G, N] or None."""
+    """`question` vectors [M, Q], their fusion with the image `fused` [M, F], and `attention` weights over regions
+    [M, G, N] or None."""
 
     question: Tensor
     fused: Tensor
@@ -119,11 +119,11 @@ class FusedQuestion(NamedTuple):
 
 
 class QuestionImageEncoder(nn.Module):
-    """Question encoder, visual pooling and fusion in one; builds the parts.
+    """Question encoder, visual pooling and fusion; builds these parts.
 
     Args:
         question_encoder: maps a question to a vector.
-        image_pooling: pools the regions to an image vector, under the question.
+        image_pooling: pools the regions to an image vector, guided by the question.
         fusion: fuses question and image vector.
         words: of questions, in the order of their ids.
         region_dim: D, of the encoder's regions.

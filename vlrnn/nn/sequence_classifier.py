@@ -11,13 +11,12 @@ from vlrnn.nn.recurrent.base import Recurrence, require_causal
 
 
 class SequenceClassifier(Configurable, nn.Module):
-    """A recurrence over a sequence, and a linear map to scores of classes.
+    """A recurrence over a sequence, and a linear map to logits of classes.
 
     Args:
-        recurrence: any.
+        recurrence: any; without pooling a causal one.
         classes: A, their number.
-        pooling: many to one: pools the outputs over time. None: many to many, each step is classified by the steps up
-            to it.
+        pooling: of the outputs over time: one label per sequence. None: one label per step.
         dropout: of the input of the linear map.
     """
 

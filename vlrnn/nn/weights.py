@@ -1,7 +1,5 @@
-"""Checks of weights in files: integrity, types and values.
-
-Torch reads an archive without its checksums, takes any tensor for weights, and converts types silently.
-"""
+"""Checks of weights from files: integrity, types and values. Torch itself ignores the checksums of an archive, accepts
+any tensor, and converts types silently."""
 
 import hashlib
 import zipfile
@@ -16,14 +14,14 @@ from vlrnn.errors import UserError
 from vlrnn.files import regular_file
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-_TYPES = (*_FLOATS, torch.int64, torch.bool)  # of weights, counters and masks
+_TYPES = (*_FLOATS, torch.int64, torch.bool)  # weights, counters and masks
 
 
 def check_archive(path: str | Path) -> None:
     """Check a file of `torch.save` by the archive's own checksums (CRC-32 of each member).
 
     Raises:
-        UserError: it cannot be read, is no such archive, or is damaged.
+        UserError: it cannot be read, is no archive, or is damaged.
     """
     size = regular_file(path).st_size
     try:
@@ -31,7 +29,7 @@ def check_archive(path: str | Path) -> None:
             damaged = _damaged_member(file, size)
     except PermissionError as fault:
         raise UserError(f"{path}: cannot be read: {fault.strerror}") from None
-    except Exception as fault:  # what is raised on broken bytes is not documented, and varied
+    except Exception as fault:  # exceptions for broken bytes are undocumented
         reason = " ".join(str(fault).split()) or type(fault).__name__
         raise UserError(f"{path}: not a checkpoint, or a damaged or incomplete one: {reason[:120]}") from None
     if damaged is not None:
@@ -39,24 +37,24 @@ def check_archive(path: str | Path) -> None:
 
 
 def _damaged_member(file: IO[bytes], size: int) -> str | None:
-    """The first member of an archive of so many bytes whose checksum differs."""
+    """The first member with a wrong checksum, of an archive of this size in bytes; None if there is none."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        packed = any(each.compress_type != zipfile.ZIP_STORED for each in members)  # as torch never writes them
+        packed = any(each.compress_type != zipfile.ZIP_STORED for each in members)  # torch never compresses
         if packed or sum(each.file_size for each in members) > size:
             raise zipfile.BadZipFile("its members are larger than the file")
         return archive.testzip()
 
 
 def check_weights(weights: Any, place: str | Path) -> None:
-    """Check that weights are dense tensors on the CPU that take no more memory than what was read, and all finite.
+    """Check that weights are dense, finite tensors on the CPU that do not share memory.
 
     Args:
-        weights: what was read in the place of weights.
+        weights: the state dict that was read, of any type.
         place: the file, for errors.
 
     Raises:
-        UserError: they are something else; names the first.
+        UserError: they are not; names the first.
     """
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and type(each) in (Tensor, nn.Parameter) for name, each in weights.items()
@@ -69,7 +67,7 @@ def check_weights(weights: Any, place: str | Path) -> None:
     if sum(each.nbytes for each in weights.values()) > sum(storages.values()):
         raise UserError(f"{place}: its weights share their memory, which none do")
     for name, each in weights.items():
-        # Beyond the range of float32 they would become infinite as they are filled in.
+        # Values beyond the range of float32 would become infinite when they are loaded.
         if not (each.float() if each.dtype == torch.float64 else each).isfinite().all():
             raise UserError(f"{place}: {name} is not all numbers: it is damaged; take another copy")
 
@@ -90,8 +88,7 @@ def _flaw(tensor: Tensor) -> str:
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
-    """A digest (SHA-256) of the names, types, shapes and bytes of weights, whatever their order, device and layout in
-    memory."""
+    """SHA-256 of the names, types, shapes and bytes of weights, independent of order, device and memory layout."""
     found = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
@@ -101,8 +98,8 @@ def digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def outlines(weights: Mapping[str, Tensor]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """The shape of each tensor and its type, where all floating-point types are one: those are converted as weights are
-    filled in, so that a checkpoint of another precision can be used."""
+    """Shape and type of each tensor; all floating-point types are equal, since they are converted on loading, so that a
+    checkpoint of another precision can be used."""
     return {
         name: (tuple(each.shape), "float" if each.dtype in _FLOATS else str(each.dtype).removeprefix("torch."))
         for name, each in weights.items()

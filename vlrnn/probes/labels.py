@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlrnn.csv_text import read_csv
-from vlrnn.data.formats.base import References
+from vlrnn.data.formats.base import References, read_csv
 from vlrnn.data.formats.captions import read_predictions, read_references
 from vlrnn.data.matching import match
 from vlrnn.data.records import Id

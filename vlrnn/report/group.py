@@ -11,7 +11,7 @@ from vlrnn.metrics.captions import CaptionScorer, CaptionScores, compare
 from vlrnn.metrics.statistics import Floats
 from vlrnn.metrics.vqa import AnswerScores, compare_answers
 from vlrnn.report.run import Run
-from vlrnn.text.caption_tokenizers import described_tokenizer
+from vlrnn.text.tokenizers import described_tokenizer
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
 
 

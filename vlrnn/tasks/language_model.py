@@ -18,8 +18,8 @@ from vlrnn.metrics.perplexity import score_text
 from vlrnn.metrics.statistics import Ratio, Resampler, ratios
 from vlrnn.nn.batching import Tree, leaves, map_tree
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
-from vlrnn.nn.encoders.blind import BlindEncoder
-from vlrnn.text.lm_tokenizers import LMTokenizer
+from vlrnn.nn.encoders.base import BlindEncoder
+from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from vlrnn.training.module import Task
 from vlrnn.training.objectives.base import Loss

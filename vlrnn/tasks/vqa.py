@@ -13,8 +13,7 @@ from vlrnn.data.records import Example, Id, Prediction, open_split
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import TokenDistributions
 from vlrnn.metrics.vqa import score_answers
-from vlrnn.nn.encoders.base import Encoder
-from vlrnn.nn.encoders.blind import BlindEncoder
+from vlrnn.nn.encoders.base import BlindEncoder, Encoder
 from vlrnn.progress import print_progress
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_score
 from vlrnn.text.vocabulary import Vocabulary

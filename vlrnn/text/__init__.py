@@ -8,10 +8,10 @@ from vlrnn.lazy_names import lazy_names
 _MODULES = {
     "AnswerPrior": "answer_vocabulary",
     "AnswerVocabulary": "answer_vocabulary",
-    "CharTokenizer": "lm_tokenizers",
-    "LMTokenizer": "lm_tokenizers",
+    "CharTokenizer": "tokenizers",
+    "LMTokenizer": "tokenizers",
     "Vocabulary": "vocabulary",
-    "WordTokenizer": "lm_tokenizers",
+    "WordTokenizer": "tokenizers",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
-from vlrnn.text.caption_tokenizers import caption_tokenizer
+from vlrnn.text.tokenizers import caption_tokenizer
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from vlrnn.text.caption_tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
 
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _ANY_MARK = re.compile(f"[{re.escape(_MARKS)}.]")

@@ -56,7 +56,7 @@ class GracefulInterrupt(Callback):
         self._asked = True
         for each in trainer.checkpoint_callbacks:
             if isinstance(each, RecipeCheckpoint):
-                each.ask_to_end()
+                each.request_stop()
         print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -1,7 +1,5 @@
-"""Caption scores as a torchmetrics metric, for training loops over several processes.
-
-The only place where captions become tensors: torchmetrics gathers nothing else.
-"""
+"""Caption scores as a torchmetrics metric, for distributed training. Captions are stored as tensors, since torchmetrics
+gathers nothing else."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,14 +14,14 @@ from vlrnn.metrics.captions import CaptionScorer, CaptionScores
 
 
 class CaptionMetric(Metric):
-    """BLEU-1..4, ROUGE-L and CIDEr-D of the captions that all processes saw.
+    """BLEU-1..4, ROUGE-L and CIDEr-D of the captions of all processes.
 
-    Predictions are merged by image: a sampler that repeats images to even the processes out changes nothing.
-    Scored are the images that a prediction was given for; of two for one image the first counts.
+    Scored are the images that have a prediction. Of several predictions for one image, as from a sampler that pads the
+    last batch, the first is used.
 
     Args:
-        references: image id -> its reference captions, the same in every process. They are counted once.
-        options: torchmetrics' own, as `dist_sync_fn`.
+        references: image id -> its reference captions, the same in every process; tokenized and counted once.
+        options: of torchmetrics, such as `dist_sync_fn`.
     """
 
     full_state_update = False
@@ -41,7 +39,7 @@ class CaptionMetric(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, predictions: Mapping[Id, str]) -> None:
-        """Take in captions: image id -> caption.
+        """Add predictions: image id -> caption.
 
         Raises:
             UserError: an image has no references.
@@ -57,21 +55,20 @@ class CaptionMetric(Metric):
         self.letters.append(torch.tensor(list(b"".join(texts)), dtype=torch.uint8, device=self.device))
 
     def scores(self) -> CaptionScores:
-        """All that is known of the scores: of each image, and what intervals need.
+        """The scores of the corpus and of each image.
 
         Raises:
             UserError: fewer than two images.
         """
         predictions = self._predictions()
         if len(predictions) < len(self.references):
-            seen = {id: self.references[id] for id in self.references if id in predictions}
-            return CaptionScorer(seen).score(predictions)
+            scored = {id: self.references[id] for id in self.references if id in predictions}
+            return CaptionScorer(scored).score(predictions)
         self._scorer = self._scorer or CaptionScorer(self.references)
         return self._scorer.score(predictions)
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores under the field's names, `Bleu_1` .. `Bleu_4` and `ROUGE_L` in 0..1, `CIDEr` in
-        0..10."""
+        """The scores of the corpus: `Bleu_1` .. `Bleu_4` and `ROUGE_L` in 0..1, `CIDEr` in 0..10."""
         scores = self.scores().corpus
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
 
@@ -88,7 +85,7 @@ class CaptionMetric(Metric):
 
 
 def _joined(state: list[Tensor] | Tensor) -> Tensor:
-    """A state is a list of tensors in one process, and one tensor after gathering."""
+    """The values of a metric state, which is a list of tensors in one process and one tensor after gathering."""
     if isinstance(state, Tensor):
         return state
     return torch.cat(state) if state else torch.zeros(0, dtype=torch.int64)

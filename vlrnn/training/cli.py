@@ -26,7 +26,7 @@ from vlrnn.progress import is_shown
 from vlrnn.tasks.vqa import VQATask
 from vlrnn.terminal import print_line
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
-from vlrnn.text.lm_tokenizers import LMTokenizer
+from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.callbacks import (
     Bar,
@@ -176,7 +176,7 @@ class RecipeCLI(LightningCLI):
     def before_fit(self) -> None:
         for callback in self.trainer.checkpoint_callbacks:
             if isinstance(callback, RecipeCheckpoint):
-                callback.begin_here()
+                callback.keep_random_state()
         if self._start:
             self._start.hold(self.trainer)
         if self._init_from:

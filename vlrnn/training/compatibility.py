@@ -1,5 +1,4 @@
-"""Whether a checkpoint is of the model that a recipe describes, and what is different where it is not. Knows
-descriptions (vlrnn.config), and no model."""
+"""Comparison of a checkpoint's model with that of a recipe, by their descriptions (`vlrnn.config`)."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -8,57 +7,58 @@ from typing import Any
 from vlrnn.errors import UserError
 
 _PARTS = ("vocabulary", "tokenizer", "answers", "encoder", "question_encoder", "image_pooling", "fusion", "decoder")
-"""What weights are of: of other optimizers, losses and ways of searching there may be."""
+"""Parts on which the weights depend; optimizers, objectives and generation settings may differ."""
 
 _FREE = ("finetune_from", "path")
-"""Arguments of an encoder that may differ: which blocks are trained, and where files of regions are."""
+"""Arguments of an encoder that may differ: which blocks are trained, and the path of region files."""
 
-_MEND = "give the config.yaml of its run"
-_LONGEST = 60  # characters of a value that is told
+_HINT = "give the config.yaml of its run"
+_LONGEST = 60  # characters of a value in a message
 
 
 def refuse_other_task(wanted: str, found: Any) -> None:
-    """Refuse what was trained for another task.
+    """Raise a UserError if a checkpoint is of another task.
 
     Args:
-        wanted: the path of the recipe's class.
-        found: that of the checkpoint's.
+        wanted: class path of the recipe's task.
+        found: class path of the checkpoint's task.
     """
     if wanted != found:
-        raise UserError(f"the checkpoint is of a {_short(found)}, where the recipe has a {_short(wanted)}; {_MEND}")
+        raise UserError(f"the checkpoint is of a {_short(found)}, where the recipe has a {_short(wanted)}; {_HINT}")
 
 
 def refuse_other_parts(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Refuse what was trained with other parts, whichever blocks of an encoder learn.
+    """Raise a UserError if a checkpoint was trained with other parts; which blocks of the encoder are trained may
+    differ.
 
     Args:
-        wanted: the arguments of the recipe's task, described.
-        found: those of the checkpoint's.
+        wanted: the described arguments of the recipe's task.
+        found: those of the checkpoint's task.
     """
     for part in _PARTS:
-        if part in wanted and (told := _difference(found.get(part), wanted[part])):
-            raise UserError(f"the checkpoint was made with another {part} than the recipe's ({told}); {_MEND}")
+        if part in wanted and (difference := _difference(found.get(part), wanted[part])):
+            raise UserError(f"the checkpoint was made with another {part} than the recipe's ({difference}); {_HINT}")
 
 
-def _difference(there: Any, here: Any, place: str = "") -> str:
-    """The first place in which descriptions differ, and how; nothing where they do not."""
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
-        if "class" in here and there.get("class") != here["class"]:
-            there, here = there.get("class"), here["class"]
+def _difference(theirs: Any, ours: Any, place: str = "") -> str:
+    """The first difference between the descriptions of checkpoint and recipe; empty if they are equal."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        if "class" in ours and theirs.get("class") != ours["class"]:
+            theirs, ours = theirs.get("class"), ours["class"]
         else:
-            names = [name for name in {**here, **there} if name not in _FREE]
-            told = (_difference(there.get(name), here.get(name), _join(place, name)) for name in names)
-            return next(filter(None, told), "")
-    if isinstance(there, Sequence) and isinstance(here, Sequence) and not isinstance(there, str | bytes):
-        return _difference_of_lists(there, here, place)
-    return "" if there == here else f"{place + ': ' if place else ''}{_short(there)} there, {_short(here)} here"
+            names = [name for name in {**ours, **theirs} if name not in _FREE]
+            differences = (_difference(theirs.get(name), ours.get(name), _join(place, name)) for name in names)
+            return next(filter(None, differences), "")
+    if isinstance(theirs, Sequence) and isinstance(ours, Sequence) and not isinstance(theirs, str | bytes):
+        return _difference_of_lists(theirs, ours, place)
+    return "" if theirs == ours else f"{place + ': ' if place else ''}{_short(theirs)} there, {_short(ours)} here"
 
 
-def _difference_of_lists(there: Sequence[Any], here: Sequence[Any], place: str) -> str:
-    for number, (theirs, ours) in enumerate(zip_longest(there, here)):
-        if theirs != ours:
-            counts = f"{len(there)} there, {len(here)} here; " if len(there) != len(here) else ""
-            return f"{place}: {counts}number {number} is {_short(theirs)} there, {_short(ours)} here"
+def _difference_of_lists(theirs: Sequence[Any], ours: Sequence[Any], place: str) -> str:
+    for number, (one, other) in enumerate(zip_longest(theirs, ours)):
+        if one != other:
+            counts = f"{len(theirs)} there, {len(ours)} here; " if len(theirs) != len(ours) else ""
+            return f"{place}: {counts}number {number} is {_short(one)} there, {_short(other)} here"
     return ""
 
 
@@ -67,7 +67,7 @@ def _join(place: str, name: str) -> str:
 
 
 def _short(value: Any) -> str:
-    """A class by its name, anything else as it stands, cut where it is long."""
+    """The name of a class, or the repr of any other value, truncated."""
     if isinstance(value, str) and value.startswith("vlrnn."):
         return value.rpartition(".")[2]
     return "nothing" if value is None else repr(value)[:_LONGEST]

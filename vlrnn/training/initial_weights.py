@@ -1,6 +1,6 @@
-"""Training that begins at epoch 0 with the weights of a checkpoint (`fit --init_from`), of the same words or of others.
+"""Initial weights from a checkpoint (`fit --init_from`), of the same vocabulary or another one.
 
-What has a row for each word, as embeddings and output layers have, is copied word by word; so are rows of answers.
+Weights with a row for each word, as embeddings and output layers, are copied word by word; likewise rows of answers.
 """
 
 import argparse
@@ -25,31 +25,31 @@ _LISTS: dict[str, tuple[type[Configurable], str]] = {
     "vocabulary": (Vocabulary, "words"),
     "answers": (AnswerVocabulary, "answers"),
 }
-"""Part of a task that lists what weights have rows for -> its base, and the argument and attribute that is the list."""
+"""Part of a task that lists the entries that weights have rows for -> base class, argument with the list."""
 
 _ANOTHER = "\0another"
-"""An entry that none of these lists has."""
+"""An entry that is in none of these lists."""
 
 _SHOWN = 4
-"""Names of weights that a line holds at most."""
+"""Most names of weights in a line."""
 
 
 class _Shared(NamedTuple):
-    """The entries that the lists of two tasks share, S of them."""
+    """The S entries that are in the lists of both tasks."""
 
-    rows: Tensor  # [S], their places in the list of the task to be trained
-    other_rows: Tensor  # [S], and in the other
+    rows: Tensor  # [S], their indices in the list of the task to be trained
+    other_rows: Tensor  # [S], in the list of the checkpoint
     length: int
     other_length: int
 
 
 def add_init_from(parser: argparse.ArgumentParser) -> None:
-    """Add the flag `--init_from`. It is no key of the recipe: to go on with the run is to have weights of its own."""
+    """Add the flag `--init_from`. It is no key of the recipe: a resumed run has its own weights."""
     parser.add_argument(
         "--init_from",
         default=argparse.SUPPRESS,
         metavar="CKPT",
-        help="begin, at epoch 0, with the weights of a checkpoint or exported folder that fit the model",
+        help="start at epoch 0 with those weights of a checkpoint or exported folder that fit the model",
     )
 
 
@@ -71,17 +71,17 @@ def checked_init_from(settings: MutableMapping[str, Any]) -> str | None:
 
 @torch.no_grad()
 def init_from(task: Task, path: str | Path, trust: Sequence[str] = ()) -> None:
-    """Fill in the weights of a checkpoint whose names and shapes are those of the task's. Where a dimension has a place
-    for each word or answer, the places of those that both have are filled. Two lines name what was taken, and what is
-    new.
+    """Copy the weights of a checkpoint that have the names and shapes of the task's weights. In a dimension with an
+    index for each word or answer, the entries of shared words or answers are copied. Two lines list what was copied and
+    what is new.
 
     Args:
         task: to be trained.
-        path: of a `.ckpt` file, or of a folder of `save_pretrained`.
-        trust: as for `load_task`; only the words and answers of the checkpoint are built.
+        path: a `.ckpt` file, or a folder of `save_pretrained`.
+        trust: as for `load_task`; of the checkpoint only vocabulary and answers are built.
 
     Raises:
-        UserError: no checkpoint, or one of which nothing fits.
+        UserError: not a checkpoint, or none of its weights fits.
     """
     checkpoint = read_checkpoint(path)
     described, found = checkpoint["vlrnn"]["task"]["arguments"], checkpoint["state_dict"]
@@ -90,7 +90,7 @@ def init_from(task: Task, path: str | Path, trust: Sequence[str] = ()) -> None:
         if described.get(part) is not None and hasattr(task, part):
             other = from_config(described[part], base, str(path), trust)
             shared[part] = _shared(getattr(getattr(task, part), argument), getattr(other, argument))
-    own = task.state_dict()  # whose tensors are the task's own
+    own = task.state_dict()  # its tensors share memory with the parameters
     dimensions = _listed_dimensions(task, own)
     new = []
     for name, weight in own.items():
@@ -111,8 +111,8 @@ def _shared(own: Sequence[str], other: Sequence[str]) -> _Shared:
 
 
 def _listed_dimensions(task: Task, own: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Weight -> the part that lists what it has places for, and in which dimensions: those that are longer in a model
-    with one more word, or answer, which is built without any memory (on torch's meta device)."""
+    """Weight -> the part that lists its entries, and the dimensions of these: those that are longer in a model with one
+    more word or answer, which is built without memory on torch's meta device."""
     description, found = to_config(task), {}
     for part, (_, argument) in _LISTS.items():
         if not hasattr(task, part):
@@ -129,8 +129,7 @@ def _listed_dimensions(task: Task, own: Mapping[str, Tensor]) -> dict[str, tuple
 
 
 def _fill(weight: Tensor, other: Tensor, shared: _Shared | None, places: Sequence[int]) -> bool:
-    """Copy the other weight, or, of one with places for entries, those of the entries that are shared; false where it
-    does not fit."""
+    """Copy the other weight, or the shared entries of one with `places`; False if it does not fit."""
     if places and shared is None:
         return False
     wanted = [shared.other_length if shared and place in places else size for place, size in enumerate(weight.shape)]
@@ -144,13 +143,13 @@ def _fill(weight: Tensor, other: Tensor, shared: _Shared | None, places: Sequenc
 
 
 def _at(rows: Tensor, places: Sequence[int], dimensions: int) -> tuple[slice | Tensor, ...]:
-    """The index of rows, in each of these places of a weight's dimensions, and of all that the others have."""
+    """The index that selects rows in each of these dimensions of a weight, and everything in the others."""
     crossed = [rows.view([-1 if each == place else 1 for each in places]) for place in places]
     return tuple(crossed[places.index(each)] if each in places else slice(None) for each in range(dimensions))
 
 
 def _summary(path: str | Path, total: int, new: Sequence[str], lists: Mapping[str, _Shared]) -> tuple[str, str]:
-    """Two lines: what was taken, and what is new."""
+    """Two lines: what was copied, and what is new."""
     partly = {name: each for name, each in lists.items() if len(each.rows) < each.length}
     taken = [f"{total - len(new)} of {total} weights"]
     taken += [f"rows of {len(each.rows):,} of {each.length:,} {name}" for name, each in partly.items()]

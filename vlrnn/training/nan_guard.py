@@ -1,4 +1,4 @@
-"""Notices that training has diverged, and says where. Knows nothing of what is trained."""
+"""Detection of diverged training: losses or parameters that are NaN or infinite."""
 
 from collections.abc import Sequence
 
@@ -8,59 +8,59 @@ from torch import Tensor, nn
 from vlrnn.data.records import Id
 from vlrnn.errors import UserError
 
-_MOST = 5  # ids that are told
-_MEND = (
+_MOST = 5  # ids in a message
+_HINT = (
     "lower optimization.lr or trainer.gradient_clip_val, and go on from the last good checkpoint with --ckpt_path last"
 )
 
 
 class LossGuard:
-    """Looks whether losses are numbers: at once where that costs nothing, else at so many losses at a time, for a GPU
-    would have to wait for each that is looked at.
+    """Checks that losses are finite: on the CPU each at once, on a GPU several together, since reading a loss
+    synchronizes.
 
     Args:
-        every: how many losses of a GPU are looked at together.
+        every: number of losses on a GPU that are checked together.
     """
 
     def __init__(self, every: int = 50) -> None:
         self.every = every
-        self._seen: list[tuple[int, Sequence[Id], Tensor]] = []
+        self._pending: list[tuple[int, Sequence[Id], Tensor]] = []
 
     def watch(self, step: int, ids: Sequence[Id], loss: Tensor, model: nn.Module) -> None:
-        """Take note of the loss of a step, a scalar, over the examples of these ids.
+        """Add the loss of a step, a scalar, over the examples of these ids.
 
         Raises:
-            UserError: it, or one before it, is not finite; names step, examples, and a parameter that is not, either.
+            UserError: it, or an earlier one, is not finite; names step, examples, and a parameter that is not finite.
         """
-        self._seen.append((step, ids, loss.detach()))
-        if loss.device.type == "cpu" or len(self._seen) >= self.every:
-            self._look(model)
+        self._pending.append((step, ids, loss.detach()))
+        if loss.device.type == "cpu" or len(self._pending) >= self.every:
+            self._check_losses(model)
 
     def check(self, step: int, model: nn.Module) -> None:
-        """Look at all that has not been looked at, and at the parameters after a step.
+        """Check all pending losses, and the parameters after a step.
 
         Raises:
             UserError: a loss or a parameter is not finite.
         """
-        self._look(model)
+        self._check_losses(model)
         if odd := _not_finite(model):
-            raise UserError(f"training has diverged: {odd} is not finite after step {step}; {_MEND}")
+            raise UserError(f"training has diverged: {odd} is not finite after step {step}; {_HINT}")
 
-    def _look(self, model: nn.Module) -> None:
-        seen, self._seen = self._seen, []
-        fine = torch.stack([loss for *_, loss in seen]).isfinite().tolist() if seen else []
-        if all(fine):
+    def _check_losses(self, model: nn.Module) -> None:
+        pending, self._pending = self._pending, []
+        finite = torch.stack([loss for *_, loss in pending]).isfinite().tolist() if pending else []
+        if all(finite):
             return
-        step, ids, loss = seen[fine.index(False)]
-        told = ", ".join(map(str, ids[:_MOST])) + (f" and {len(ids) - _MOST} more" if len(ids) > _MOST else "")
+        step, ids, loss = pending[finite.index(False)]
+        examples = ", ".join(map(str, ids[:_MOST])) + (f" and {len(ids) - _MOST} more" if len(ids) > _MOST else "")
         odd = _not_finite(model)
         raise UserError(
-            f"training has diverged: the loss of step {step} is {loss.item()}, over the examples {told}; "
+            f"training has diverged: the loss of step {step} is {loss.item()}, over the examples {examples}; "
             + (f"{odd} is not finite, either; " if odd else "")
-            + _MEND
+            + _HINT
         )
 
 
 def _not_finite(model: nn.Module) -> str | None:
-    """The name of the first parameter that holds something else than numbers."""
+    """The name of the first parameter with a value that is not finite; None if there is none."""
     return next((name for name, each in model.named_parameters() if not each.isfinite().all()), None)

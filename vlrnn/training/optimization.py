@@ -1,4 +1,4 @@
-"""How parameters are moved: AdamW, with a warm-up and then a cosine down to zero."""
+"""Optimizer and learning rate schedule: AdamW with warm-up and cosine decay."""
 
 import math
 from dataclasses import dataclass
@@ -16,14 +16,13 @@ from vlrnn.nn.encoders.base import Encoder
 
 @dataclass(frozen=True)
 class Optimization(Configurable):
-    """AdamW (Loshchilov and Hutter 2019) whose learning rate rises linearly and falls along a cosine to zero at the
-    last step.
+    """AdamW (Loshchilov and Hutter 2019) with a linear warm-up and a cosine decay to zero at the last step.
 
     Attributes:
-        lr: the highest learning rate.
-        encoder_lr: that of the encoder's blocks that learn, if any.
-        weight_decay: of matrices; biases, gains and embeddings are left alone.
-        warmup_fraction: the share of all steps in which the rate rises.
+        lr: peak learning rate.
+        encoder_lr: peak learning rate of the trained blocks of the encoder, if any.
+        weight_decay: of matrices; not of biases, gains and embeddings.
+        warmup_fraction: fraction of all steps that are warm-up.
     """
 
     lr: float = 1e-3
@@ -39,14 +38,14 @@ class Optimization(Configurable):
             raise UserError(f"optimization.warmup_fraction must be at most 1, not {self.warmup_fraction}")
 
     def optimizer(self, task: pl.LightningModule, encoder: Encoder) -> Optimizer:
-        """The optimizer of all parameters that learn, which moves them in one fused kernel."""
+        """The fused optimizer of all trainable parameters."""
         in_encoder = {id(parameter) for parameter in encoder.parameters()}
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in task.named_parameters():
             if parameter.requires_grad:
                 decays = parameter.dim() > 1 and "embedding" not in name
                 groups.setdefault((id(parameter) in in_encoder, decays), []).append(parameter)
-        moved = AdamW(
+        optimizer = AdamW(
             [
                 {
                     "params": parameters,
@@ -57,14 +56,14 @@ class Optimization(Configurable):
             ],
             fused=True,
         )
-        # A fused optimizer offers to undo the scale of float16's gradients itself; Lightning then refuses to clip them,
-        # under bfloat16 too, which has no scale. Declined, they are scaled back before they are clipped.
-        moved._step_supports_amp_scaling = False
-        moved.register_load_state_dict_pre_hook(_keep_settings)
-        return moved
+        # A fused optimizer can unscale the gradients of float16 itself; Lightning then refuses to clip them, also under
+        # bfloat16, which has no scale. With this off, they are unscaled before they are clipped.
+        optimizer._step_supports_amp_scaling = False
+        optimizer.register_load_state_dict_pre_hook(_keep_settings)
+        return optimizer
 
     def schedule(self, optimizer: Optimizer, steps: int) -> LambdaLR:
-        """The learning rate over so many steps."""
+        """The schedule of the learning rate over this number of steps."""
         warm = max(1, round(self.warmup_fraction * steps))
 
         def factor(step: int) -> float:
@@ -76,16 +75,16 @@ class Optimization(Configurable):
 
 
 def _keep_settings(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """The state of an optimizer with the settings of this one: training that goes on does so by its recipe."""
+    """A stored optimizer state with the settings of this optimizer: a resumed run uses those of its recipe."""
     ours, theirs = optimizer.param_groups, state["param_groups"]
     if len(ours) != len(theirs):
-        return state  # which is then refused
-    kept = [{**group, "params": each["params"]} for group, each in zip(ours, theirs, strict=True)]
-    return {**state, "param_groups": kept}
+        return state  # torch raises an error for it
+    groups = [{**group, "params": each["params"]} for group, each in zip(ours, theirs, strict=True)]
+    return {**state, "param_groups": groups}
 
 
 class _Schedule(LambdaLR):
-    """A schedule that goes on from the step of another, with learning rates of its own."""
+    """A schedule that resumes at the step of a stored one, with its own learning rates."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         mine = {name: state_dict[name] for name in ("last_epoch", "_step_count")}

@@ -1,4 +1,4 @@
-"""Names of recipes before version 0.2, to tell those who use them what they are called now."""
+"""Old names in recipes (before version 0.2), for error messages with the new names."""
 
 import importlib
 import inspect
@@ -46,7 +46,7 @@ _KEYS = {
     "hidden": ("hidden_size",),
     "entropy": ("entropy_weight",),
 }
-"""Old key -> what it is called now, by the class that takes it. No class of vlrnn takes the old one any more."""
+"""Old key -> its new names, which depend on the class. No class of vlrnn has an argument of the old name."""
 
 _CLASSES = {
     "Addition": "SumFusion",
@@ -73,21 +73,18 @@ _CLASSES = {
 
 
 def refuse_old_names(recipe: Mapping[str, Any], place: str) -> None:
-    """Refuse the keys and classes of a recipe that have another name now.
+    """Raise a UserError for the first key or class of a recipe that was renamed; it names the new one.
 
     Args:
-        recipe: as it was read.
-        place: its file, for errors.
-
-    Raises:
-        UserError: names the first, and what it is called now.
+        recipe: the mapping that was read.
+        place: its file, for the error.
     """
     for old, new in _old_names(recipe, "", False):
         raise UserError(f"{place}: {old} is called {new} now")
 
 
 def _arguments(path: str) -> Collection[str]:
-    """The names of the arguments of a class that vlrnn publishes; none of any other."""
+    """The names of a published class's arguments; empty for any other path."""
     package, _, name = path.rpartition(".")
     with suppress(ImportError, AttributeError, ValueError):
         return inspect.signature(getattr(importlib.import_module(package), name)).parameters
@@ -95,7 +92,7 @@ def _arguments(path: str) -> Collection[str]:
 
 
 def _old_names(tree: Any, class_path: str, is_part: bool) -> Iterator[tuple[str, str]]:
-    """Old name and new name of what is in a tree: the arguments of a class, or a mapping that names one."""
+    """Old and new names in a tree: the arguments of a class, or a mapping with a `class_path`."""
     if not isinstance(tree, Mapping):
         return
     own = tree.get("class_path")

@@ -1,5 +1,4 @@
-"""The checkpoints that training leaves: the best model, and the point from which a run goes on as if it had never
-ended."""
+"""The checkpoints of training: the best model, and the last state, from which a run resumes exactly."""
 
 import random
 from pathlib import Path
@@ -16,27 +15,28 @@ from vlrnn.errors import UserError
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.training.run_log import RunLog
 
-_SPARING = 50  # steps from one look at what GPUs agree on to the next: each time the processor waits for them
+_STOP_CHECK_STEPS = 50  # between two synchronizations of a stop request on GPUs
 
 
 class RecipeCheckpoint(ModelCheckpoint):
-    """Lightning's `best.ckpt`, of the highest score in validation, and `last.ckpt`, from which training goes on.
+    """Writes `best.ckpt`, the best validation score, and `last.ckpt`, from which training resumes.
 
-    Lightning's own points to go on from lie within a step, ahead of what is logged of it, and behind random numbers
-    that were drawn for the next batch. This one lies between two steps: all that belongs to the step before, its
-    validation with it, is done and logged, and nothing is drawn for the next. So a run that goes on from it draws the
-    same numbers, and ends with the same weights, bit by bit (one process, on a CPU).
+    Lightning's checkpoints are taken within a step, before the step is logged and after random numbers for the next
+    batch were drawn. `last.ckpt` is taken between two steps: the step before, with its validation, is complete and
+    logged, and nothing was drawn for the next one. A resumed run therefore draws the same random numbers and ends with
+    bit-identical weights (one process, on a CPU).
 
-    Where one process is asked to end, all do, and at the same step: one that went on alone would wait for the others.
+    When one process is asked to stop, all processes stop at the same step.
 
-    A run that goes on in its own folder, whatever that is called now, has `best.ckpt` to beat; in another folder it
-    has a best of its own.
+    A run that resumes in its own folder, even if renamed, compares with the `best.ckpt` there; in another folder it
+    starts without a best score.
 
     Args:
-        monitor: the score by which the best is chosen; in a recipe, left out, the task's own.
-        mode: `max` or `min`, the better; left out, what the task's own score says, of a loss `min`, of others `max`.
-        last_every_n_steps: how often `last.ckpt` is written within an epoch; it also is at the end of each.
-        verbose: tell of each best.
+        monitor: the score that selects the best checkpoint; in a recipe by default that of the task.
+        mode: whether `max` or `min` is better; by default that of the task's score; otherwise `min` of a loss, `max` of
+            other scores.
+        last_every_n_steps: interval at which `last.ckpt` is written within an epoch; it is also written at its end.
+        verbose: print a line for each new best.
     """
 
     def __init__(
@@ -57,30 +57,30 @@ class RecipeCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.last_every_n_steps = last_every_n_steps
-        self._begins: dict[str, Any] | None = None  # where random numbers stood
-        self._asked = False  # this process, to end
-        self._ends = False  # before the next step, as all of them
+        self._initial_random_states: dict[str, Any] | None = None
+        self._stop_requested = False  # in this process
+        self._stopping = False  # before the next step, in all processes
         self._loader: ResumableLoader | None = None
-        self._between: dict[str, Any] | None = None  # what `last.ckpt` holds beside what Lightning keeps
-        self._found: dict[str, Any] | None = None  # the same, of the checkpoint that this run goes on from
+        self._between: dict[str, Any] | None = None  # the part of `last.ckpt` that Lightning does not store
+        self._found: dict[str, Any] | None = None  # the same part of the checkpoint that this run resumes
 
-    def begin_here(self) -> None:
-        """Let training go on from the random numbers as they stand, where Lightning would begin with others: it sets
-        them back in each of several processes, and not in one alone."""
-        self._begins = _random_states()
+    def keep_random_state(self) -> None:
+        """Start training with the present states of the random generators. With several processes Lightning would reset
+        them to the seed."""
+        self._initial_random_states = _random_states()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if self._begins is not None and trainer.world_size > 1:
-            _set_random_states(self._begins)
+        if self._initial_random_states is not None and trainer.world_size > 1:
+            _set_random_states(self._initial_random_states)
 
-    def ask_to_end(self) -> None:
-        """Have training write `last.ckpt` between two steps, and end there with a KeyboardInterrupt."""
-        self._asked = True
+    def request_stop(self) -> None:
+        """Let training write `last.ckpt` between two steps, and end there with a KeyboardInterrupt."""
+        self._stop_requested = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        # Lightning has all processes agree at every step whether one got SIGTERM, and wait for it; see `_any_asked`.
+        # Lightning synchronizes all processes at every step about SIGTERM; `_any_stop_requested` does it less often.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         loader = trainer.train_dataloader
         if isinstance(loader, ResumableLoader):
@@ -89,13 +89,13 @@ class RecipeCheckpoint(ModelCheckpoint):
 
     def on_train_batch_start(self, trainer: pl.Trainer, *more: Any) -> None:
         super().on_train_batch_start(trainer, *more)
-        if self._ends or (self._asked and self._loader is None):
+        if self._stopping or (self._stop_requested and self._loader is None):
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         self._save_last(trainer)
-        if self._asked:
+        if self._stop_requested:
             raise KeyboardInterrupt
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -103,7 +103,7 @@ class RecipeCheckpoint(ModelCheckpoint):
         scores = sorted(trainer.callback_metrics)
         validated = any(each.startswith("val/") for each in scores)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            # Which waits for its score in silence, for a run may end ahead of its first validation.
+            # EarlyStopping ignores a missing score, since a run may end before its first validation.
             if isinstance(callback, EarlyStopping) and validated and callback.monitor not in scores:
                 raise UserError(f"early_stopping.monitor {callback.monitor}: no score; there are {', '.join(scores)}")
 
@@ -114,26 +114,26 @@ class RecipeCheckpoint(ModelCheckpoint):
             self._loader.load_state_dict(self._found["loader"])
             _set_random_states(self._found["random"])
             self._found = None
-            self._ends = self._any_asked(trainer)
-            return  # `last.ckpt` holds this already
+            self._stopping = self._any_stop_requested(trainer)
+            return  # this state is that of `last.ckpt`
         done = loop.batch_progress.current.completed
         if done % trainer.accumulate_grad_batches:
-            return  # gradients are under way, which no checkpoint holds
-        self._ends = self._any_asked(trainer)
+            return  # accumulated gradients are not part of a checkpoint
+        self._stopping = self._any_stop_requested(trainer)
         due = done == 0 or trainer.global_step % self.last_every_n_steps == 0
-        if trainer.global_step and (due or self._ends):
+        if trainer.global_step and (due or self._stopping):
             self._save_last(trainer)
 
-    def _any_asked(self, trainer: pl.Trainer) -> bool:
-        """Whether this process or another one was asked to end."""
+    def _any_stop_requested(self, trainer: pl.Trainer) -> bool:
+        """Whether any process was asked to stop."""
         if trainer.world_size == 1:
-            return self._asked
+            return self._stop_requested
         device = trainer.strategy.root_device
-        if device.type != "cpu" and trainer.global_step % _SPARING:
+        if device.type != "cpu" and trainer.global_step % _STOP_CHECK_STEPS:
             return False
-        asked = torch.tensor(float(self._asked), device=device)
-        dist.all_reduce(asked, dist.ReduceOp.MAX)
-        return bool(asked)
+        requested = torch.tensor(float(self._stop_requested), device=device)
+        dist.all_reduce(requested, dist.ReduceOp.MAX)
+        return bool(requested)
 
     def _save_last(self, trainer: pl.Trainer) -> None:
         if trainer.fast_dev_run or self._loader is None:  # type: ignore[attr-defined]
@@ -150,21 +150,21 @@ class RecipeCheckpoint(ModelCheckpoint):
         self._between = None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing: the best score is that of `best.ckpt`, see `on_load_checkpoint`."""
+        """Does nothing: the best score is read from `best.ckpt`, see `on_load_checkpoint`."""
 
     def _restore_best(self, trainer: pl.Trainer) -> None:
-        """Take the best score from the `best.ckpt` beside the checkpoint that training goes on from, where that lies in
-        the folder of this run."""
+        """Take the best score from the `best.ckpt` in the folder of the checkpoint that is resumed, if that is the
+        folder of this run."""
         folder = Path(str(trainer.ckpt_path)).parent
         if folder.resolve() != Path(str(self.dirpath)).resolve():
             return
         last, best = (self.format_checkpoint_name({}, name) for name in ("last", "best"))
         self.last_model_path = last if Path(last).is_file() else ""
-        kept = read_checkpoint(best)["callbacks"].get(self.state_key) if Path(best).is_file() else None
-        if kept is not None:  # else it was chosen by another score
+        state = read_checkpoint(best)["callbacks"].get(self.state_key) if Path(best).is_file() else None
+        if state is not None:  # otherwise it was chosen by another score
             self.best_model_path = self.kth_best_model_path = best
-            self.best_model_score = self.kth_value = self.current_score = kept["best_model_score"]
-            self.best_k_models = {best: kept["best_model_score"]}
+            self.best_model_score = self.kth_value = self.current_score = state["best_model_score"]
+            self.best_k_models = {best: state["best_model_score"]}
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -188,7 +188,7 @@ class RecipeCheckpoint(ModelCheckpoint):
 
 
 def _random_states() -> dict[str, Any]:
-    """Where all random numbers stand, as plain data and tensors."""
+    """The states of all random number generators, as plain data and tensors."""
     kind, keys, *rest = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
@@ -199,9 +199,9 @@ def _random_states() -> dict[str, Any]:
 
 
 def _set_random_states(states: dict[str, Any]) -> None:
-    """Go on from there; but each process of several from numbers of its own, as `states` are those of the first."""
+    """Restore the states of all generators; `states` are those of the first process, others derive their own."""
     torch.set_rng_state(states["torch"])
-    if len(states["cuda"]) == torch.cuda.device_count():  # else the run goes on elsewhere, and not bit by bit
+    if len(states["cuda"]) == torch.cuda.device_count():  # otherwise another machine, and not bit-identical
         torch.cuda.set_rng_state_all(states["cuda"])
     version, inner, gauss = states["python"]
     random.setstate((version, tuple(inner), gauss))

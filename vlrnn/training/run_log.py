@@ -1,5 +1,4 @@
-"""The log of a run, `log.csv`: Lightning's, under a name of its own, and such that a run that goes on writes behind
-what was logged before."""
+"""The log of a run, `log.csv`: Lightning's CSV logger with this file name; a resumed run appends to it."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,20 +34,19 @@ class RunLog(CSVLogger):
 
     @rank_zero_only
     def forget(self, step: int) -> None:
-        """Drop what was logged of a step and of those behind it: it is done, and logged, once more. A row that was cut
-        off in the middle goes as well."""
+        """Drop the rows of this step and later ones, which are repeated after resuming, and incomplete rows."""
         if self.path.is_file():
             columns, rows = _read_log(self.path)
             _write_log(self.path, columns, (row for row in rows if row["step"].isdigit() and int(row["step"]) < step))
 
 
 class _LogWriter(ExperimentWriter):
-    """Lightning's writer, of another file, which is written whole where its columns change."""
+    """Lightning's writer with another file name, which rewrites the file when its columns change."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path.parent))
         self.metrics_file_path = str(path)
-        if path.is_file():  # of the same run: what comes is written behind it, and its columns stay
+        if path.is_file():  # of the same run, to be appended to
             self.metrics_keys, _ = _read_log(path)
 
     def save(self) -> None:
@@ -58,7 +56,7 @@ class _LogWriter(ExperimentWriter):
             raise UserError(f"{self.metrics_file_path}: cannot be written: {fault.strerror or fault}") from None
 
     def _check_log_dir_exists(self) -> None:
-        """Nothing: Lightning clears here what a run before it has left."""
+        """Does nothing; Lightning's deletes the file of an earlier run here."""
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         _, rows = _read_log(Path(self.metrics_file_path))
@@ -66,7 +64,7 @@ class _LogWriter(ExperimentWriter):
 
 
 def _read_log(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The columns and the rows; those of a row that was cut off are empty."""
+    """Columns and rows; missing cells of an incomplete row are empty."""
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, restval="")
         return list(reader.fieldnames or ()), list(reader)

@@ -1,4 +1,4 @@
-"""How `fit` begins in a run folder: anew, from a checkpoint, or not at all, so that no model and no result is lost."""
+"""Start of `fit` in a run folder: a new run, a resumed run, or a refusal, so that no model and no result is lost."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, Timer
 
 from vlrnn.errors import UserError
 from vlrnn.files import aside, clear_unfinished, move_aside, regular_file
-from vlrnn.locks import alone
+from vlrnn.processes import alone
 from vlrnn.terminal import print_line
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.yaml_text import read_yaml
@@ -25,36 +25,37 @@ OVERWRITE = "--overwrite replaces it (the old one is moved to {} first)"
 
 
 def contents(run: Path) -> str:
-    """What a run folder holds that another run would destroy: `a trained model`, `results`, or the empty string."""
+    """The contents of a run folder that another run would overwrite: `a trained model`, `results`, or the empty
+    string."""
     if any((run / name).is_file() for name in _MODEL):
         return "a trained model"
     return "results" if any(next(run.glob(pattern), None) for pattern in _RESULTS) else ""
 
 
 def refusal(run: Path, more: str = "choose another --trainer.default_root_dir") -> str:
-    """The line that refuses to begin a run in a folder that holds one: names the ways to go on and to replace it."""
+    """The error message for a folder that already has a run; names the flags to resume and to replace it."""
     ways = ["--ckpt_path last goes on with it"] if (run / "checkpoints/last.ckpt").is_file() else []
     ways += [OVERWRITE.format(aside(run)), f"or {more}"]
     return f"{run}: holds {contents(run)}; {', '.join(ways)}"
 
 
-_NO_CHANGE = ("ckpt_path", "trainer.default_root_dir")  # of the recipe: these say where it goes on
+_NO_CHANGE = ("ckpt_path", "trainer.default_root_dir")  # keys of a recipe that may differ on resuming
 
 
 class NothingToDo(Exception):  # noqa: N818 (no error)
-    """A run is over, by the recipe that it is to go on with; says why, and what would let it go on."""
+    """A resumed run is already complete by its recipe; the message names the reason and the flag to continue."""
 
 
 def checkpoint_of(run: Path, named: str) -> str:
-    """The checkpoint that is named, by its path, or as `best` or `last` of the run."""
+    """The path of a checkpoint given by its path, or as `best` or `last` of the run."""
     return str(run / "checkpoints" / f"{named}.ckpt") if named in ("best", "last") else named
 
 
 def starting_point(run: Path, named: str | None, overwrite: bool) -> str | None:
-    """The checkpoint to go on from: the one that is named; of `last` that of the run, or none where there is none yet.
+    """The checkpoint to resume: the one that is named; for `last` that of the run, or None if it has none yet.
 
     Raises:
-        UserError: the folder holds a model or results that would be lost; or what is named is not there.
+        UserError: the folder has a model or results that would be lost, or the checkpoint does not exist.
     """
     named = named if named in (None, "last") else checkpoint_of(run, named)
     if named not in (None, "last") and not Path(named).is_dir():
@@ -83,19 +84,19 @@ def _within(run: Path, checkpoint: str) -> bool:
 
 
 def _ended_early(run: Path) -> bool:
-    """Whether a run ended by a kill ahead of its first `last.ckpt`, and has nothing but a first `best.ckpt`."""
+    """Whether a run was killed before its first `last.ckpt`, and has only a first `best.ckpt`."""
     if contents(run) != "a trained model":
         return False
     states = read_checkpoint(run / "checkpoints" / "best.ckpt").get("callbacks", {}).values()
     return not any(isinstance(each, dict) and each.get("last_model_path") for each in states)
 
 
-# Going on.
+# Resuming.
 
 
 def _finished(checkpoint: Mapping[str, Any], recipe: Mapping[str, Any], callbacks: Iterable[Callback]) -> str:
-    """Why a recipe, of which these are the callbacks, has nothing left to do from a checkpoint, and what would let it
-    go on; else the empty string."""
+    """Why a recipe with these callbacks has no step left after a checkpoint, and the flag to continue; otherwise the
+    empty string."""
     trainer, stopping = recipe["trainer"], recipe["early_stopping"]
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     steps = checkpoint["global_step"]
@@ -109,17 +110,17 @@ def _finished(checkpoint: Mapping[str, Any], recipe: Mapping[str, Any], callback
     for callback, state in states:
         limit = callback.time_remaining() if isinstance(callback, Timer) else None
         if state and limit is not None and state["time_elapsed"]["train"] >= limit:
-            mend = "a longer --trainer.max_time" if trainer["max_time"] else "its Timer a longer duration"
-            return f"has had its time; to go on, give {mend}"
+            hint = "a longer --trainer.max_time" if trainer["max_time"] else "its Timer a longer duration"
+            return f"has had its time; to go on, give {hint}"
     if epochs < (trainer["min_epochs"] or 0) or steps < (trainer["min_steps"] or 0):
         return ""
     for callback, state in states:
         if isinstance(callback, EarlyStopping) and state and state["wait_count"] >= callback.patience:
             ours = (callback.monitor, callback.mode) == (stopping["monitor"], stopping["mode"])
-            mend = "a larger --early_stopping.patience" if ours else "its EarlyStopping a larger patience"
+            hint = "a larger --early_stopping.patience" if ours else "its EarlyStopping a larger patience"
             return (
                 f"stopped early, after epoch {epochs}: {callback.monitor} was no better than "
-                f"{float(state['best_score']):.4g} in {state['wait_count']} validations; to go on, give {mend}"
+                f"{float(state['best_score']):.4g} in {state['wait_count']} validations; to go on, give {hint}"
             )
     return ""
 
@@ -147,7 +148,7 @@ def _word(value: Any) -> str:
 
 
 def _read_from(recipe: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
-    """The keys of a recipe that name what is read, and lies in a folder, and their values."""
+    """The keys of a recipe whose values are input files within the run folder, and these values."""
     for name, value in _leaves(recipe):
         path = isinstance(value, str) and ("/" in value or name == "data.root") and os.path.exists(value)
         written = name in ("trainer.default_root_dir", "data.cache")
@@ -156,16 +157,16 @@ def _read_from(recipe: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]
 
 
 class RunStart(Callback):
-    """Has a run folder for one `fit` at a time, and prepares it: the old run is moved aside where it is to be replaced,
-    what a kill left is removed. The first of several processes does so, and when it may not, all end. Where training
-    goes on, what the recipe says otherwise than before is printed, and a run that is over ends with a NothingToDo.
+    """Locks a run folder for one `fit` and prepares it: an old run is moved aside if it is replaced, unfinished files
+    of a killed run are removed. The first of several processes does this; if it fails, all processes end. On resuming,
+    changes of the recipe are printed, and a run that is complete ends with NothingToDo.
 
     Args:
         run: the folder.
-        held: has the lock, until it is closed.
+        held: owns the lock until it is closed.
         recipe: the whole recipe, as plain data.
-        begins: whether nothing that the folder holds is gone on with.
-        overwrite: whether what it holds is moved aside.
+        begins: True for a new run, False for one that is resumed in the folder.
+        overwrite: move the contents of the folder aside.
     """
 
     def __init__(self, run: Path, held: ExitStack, recipe: Mapping[str, Any], *, begins: bool, overwrite: bool) -> None:
@@ -175,12 +176,11 @@ class RunStart(Callback):
         self._refused = ""
 
     def hold(self, trainer: pl.Trainer) -> None:
-        """Lock the folder, and have it prepared as soon as the processes have found each other: ahead of loggers, which
-        open files in it.
+        """Lock the folder, and prepare it as soon as the processes are connected, before loggers open files in it.
 
         Raises:
-            UserError: another process trains in it; where others, which somebody else has started, wait for this one,
-                all raise it when they have found each other.
+            UserError: another process trains in the folder. With externally started processes, all of them raise it
+                once they are connected, so that none waits.
         """
         if trainer.is_global_zero:
             try:
@@ -191,10 +191,10 @@ class RunStart(Callback):
                 if trainer.world_size == 1 or not others:
                     raise
                 self._refused = str(fault)
-        find_each_other = trainer.strategy.setup_environment
+        connect = trainer.strategy.setup_environment
 
         def setup_environment() -> None:
-            find_each_other()
+            connect()
             if trainer.is_global_zero and not self._refused:
                 try:
                     self._prepare()
@@ -216,7 +216,7 @@ class RunStart(Callback):
 
     def _prepare(self) -> None:
         if not self._overwrite and contents(self._run) != self._before:
-            raise UserError(refusal(self._run))  # another one trained there while this one made its data ready
+            raise UserError(refusal(self._run))  # another process trained there while this one prepared its data
         if self._overwrite and contents(self._run):
             if Path.cwd().is_relative_to(os.path.realpath(self._run)):
                 raise UserError(f"{self._run}: cannot be moved aside from within it; start in another folder")
@@ -229,12 +229,12 @@ class RunStart(Callback):
             self._lock()
         clear_unfinished([self._run, self._run / "checkpoints", self._run / "probes", *self._run.glob("splits/*")])
         if self._begins:
-            (self._run / "log.csv").unlink(missing_ok=True)  # of a run that was killed ahead of its first checkpoint
+            (self._run / "log.csv").unlink(missing_ok=True)  # of a run killed before its first checkpoint
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """At this point the checkpoint is known to be one of the recipe's model."""
+        """Called after the checkpoint was checked to be of the recipe's model."""
         path = Path(str(trainer.ckpt_path))
         if reason := _finished(checkpoint, self._recipe, trainer.callbacks):  # type: ignore[attr-defined]
             raise NothingToDo(f"{path}: training {reason}" if trainer.is_global_zero else "")

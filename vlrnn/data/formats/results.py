@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlrnn.csv_text import read_csv
+from vlrnn.data.formats.base import read_csv
 from vlrnn.data.matching import name_some
 from vlrnn.data.records import Id, Prediction, as_record
 from vlrnn.errors import UserError

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vlrnn.csv_text import read_csv
-from vlrnn.data.formats.base import SPLIT_NAMES, Splits
-from vlrnn.data.formats.image_names import ImageFolder
+from vlrnn.data.formats.base import SPLIT_NAMES, ImageFolder, Splits, read_csv
 from vlrnn.data.records import SPLITS, Example
 from vlrnn.data.splits import draw_splits
 from vlrnn.errors import UserError

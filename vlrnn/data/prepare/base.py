@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vlrnn.data.formats.base import SkipReport, Splits
-from vlrnn.data.formats.image_names import ImageFolder
+from vlrnn.data.formats.base import ImageFolder, SkipReport, Splits
 from vlrnn.data.images import check_image
 from vlrnn.data.records import SPLITS, Example, describe_dataset, write_dataset
 from vlrnn.errors import Parser, UserError, translating_file_errors

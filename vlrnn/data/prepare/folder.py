@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vlrnn.data.formats.base import SkipReport, Splits
-from vlrnn.data.formats.image_names import ImageFolder
+from vlrnn.data.formats.base import ImageFolder, SkipReport, Splits
 from vlrnn.data.images import find_images
 from vlrnn.data.prepare.base import publish, script, script_parser
 from vlrnn.errors import UserError

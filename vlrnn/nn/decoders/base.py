@@ -1,8 +1,8 @@
-"""Decoders: from the features of an image to the words of a text, one at a time. They use contexts and ids alone.
+"""Interface of decoders: the features of an image to the words of a text, one per time step.
 
 `prepare` computes once for an image what does not depend on the time step; `init_state` gives the state before the
 first word; `step` takes one word per row; `logits` scores the next one. Teacher forcing (`forward`) and search
-(vlrnn.generation) run the same formulas.
+(vlrnn.generation) give the same results.
 
 Shapes: B images, K rows for each (beams, captions or questions of an image), M rows in all, T words, N regions, D
 their width, C the width of a condition, H that of the hidden vector, V the vocabulary.
@@ -22,9 +22,9 @@ from vlrnn.nn.encoders.base import Context
 class DecoderOutput(NamedTuple):
     """The output of steps.
 
-    `hidden` [..., H], from which `Decoder.logits` computes scores: concatenated, where the output layer takes several
-    vectors; `attention` [..., N], weights over regions, of decoders with attention; `gate` [...] in 0..1, the share of
-    the attended features that enters the recurrence, of decoders that have one.
+    `hidden` [..., H], the input of `Decoder.logits`, concatenated where the output layer takes several vectors;
+    `attention` [..., N], weights over regions, of decoders with attention; `gate` [...] in 0..1, by which attended
+    features are scaled before they enter the recurrence, of decoders with such a gate.
     """
 
     hidden: Tensor
@@ -37,9 +37,11 @@ Step = Callable[[Tensor, Tree, Tree], tuple[DecoderOutput, Tree]]
 
 
 class Decoder(Configurable, nn.Module):
-    """The interface. A decoder implements `build`, `prepare`, `init_state`, `step` and `logits`; `forward` follows.
+    """Interface of decoders. Subclasses implement `build`, `prepare`, `init_state`, `step` and `logits`; `forward`
+    follows from these.
 
-    Leaves of the memory are [B, ...], of images, and are never copied for rows; leaves of the state are [B * K, ...].
+    Leaves of the memory are [B, ...], one row per image, and never copied for rows; leaves of the state are
+    [B * K, ...].
     """
 
     def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
@@ -64,7 +66,7 @@ class Decoder(Configurable, nn.Module):
 
         Args:
             memory: of B images.
-            condition: [B, K, C]; what later steps need of it is part of the state.
+            condition: [B, K, C]; stored in the state where later steps use it.
 
         Returns:
             leaves [B * K, ...]; without a condition [B, ...], the same for all rows of an image.
@@ -76,23 +78,23 @@ class Decoder(Configurable, nn.Module):
         raise NotImplementedError
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the next word: hidden [..., H] -> logits [..., V]. It is called only where they are needed."""
+        """Logits of the next word: hidden [..., H] -> [..., V]. Called only where logits are needed."""
         raise NotImplementedError
 
     def unroll(self, tokens: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:
-        """All steps of sentences: the part of `forward` that a decoder may replace by a faster one with the same
-        result, embedding all words at once, or running the recurrence over whole sentences where no step needs the
-        output of the one before.
+        """All time steps under teacher forcing. A decoder may override it with a faster version of the same result: all
+        words embedded at once, or the recurrence run over whole sentences where no step takes the output of the step
+        before.
 
         Args:
             tokens: [B, K, T].
-            active_counts: length T, non-increasing: the number of images with unfinished rows at each step. Images are
-                in the order in which they finish, last first.
+            active_counts: length T, non-increasing: number of images with unfinished rows at each step. Images are
+                sorted by the length of their longest row, longest first.
             state: of B * K rows.
             memory: of B images.
 
         Returns:
-            output [B, K, T, ...]; places behind the last word of a row have no meaning.
+            output [B, K, T, ...], undefined after the last word of a row.
         """
         return unroll_steps(self.step, tokens, active_counts, state, memory)
 
@@ -101,13 +103,12 @@ class Decoder(Configurable, nn.Module):
     ) -> DecoderOutput:
         """Teacher forcing.
 
-        Rows are packed as [B, K], K being the most rows of an image, so that the memory is not copied; images whose
-        rows have ended take no further steps.
+        Rows are packed as [B, K], K being the most rows of an image, so that the memory is not copied. Images whose
+        rows have ended are left out of further steps.
 
         Args:
-            tokens: [M, T], `<bos>` first; the output at t scores the token at t + 1. Behind a row's last word is
-                `<pad>`, and the output there has no meaning. Best on the CPU, as `image_index`: a GPU is not waited for
-                then.
+            tokens: [M, T], `<bos>` first, padded with `<pad>`; the output at step t predicts the token at t + 1, and is
+                undefined after the last word of a row. On the CPU, like `image_index`, to avoid synchronizing a GPU.
             memory: of B images.
             image_index: [M], 0..B-1, the image of each row.
             condition: [M, C].
@@ -132,7 +133,7 @@ def unroll_steps(step: Step, inputs: Tensor, active_counts: Sequence[int], state
     batch_size, rows, time = inputs.shape[:3]
     steps: list[DecoderOutput] = []
     for each, count in zip(inputs.unbind(2), active_counts, strict=True):
-        if count == 0 and steps:  # the first step is taken even when there are no rows: it gives the shapes
+        if count == 0 and steps:  # the first step runs even without rows, to give the shapes
             break
         if count < len(leaves(memory)[0]):
             memory = map_tree(lambda leaf: leaf[:count], memory)  # noqa: B023 (called at once)
@@ -143,19 +144,19 @@ def unroll_steps(step: Step, inputs: Tensor, active_counts: Sequence[int], state
 
 
 def with_condition(features: Tensor, condition: Tensor | None) -> Tensor:
-    """Features [B, D] of images, joined to the conditions [B, K, C] of their rows: [B * K, D + C]. Without a condition
-    the features as they are."""
+    """Features [B, D] of images concatenated with the conditions [B, K, C] of their rows: [B * K, D + C]; without a
+    condition the features unchanged."""
     if condition is None:
         return features
     return torch.cat([features[:, None].expand(-1, condition.shape[1], -1), condition], -1).flatten(0, 1)
 
 
 class StateInit(nn.Module):
-    """A first state from features: to every leaf of a state is added tanh of a linear map of them.
+    """Initial state from features: tanh of a linear map of the features is added to every leaf of a state.
 
     Args:
         feature_dim: F.
-        start: a state of one row; gives the sizes of the leaves.
+        start: a state of one row, for the sizes of the leaves.
     """
 
     def __init__(self, feature_dim: int, start: Tree) -> None:
@@ -163,6 +164,25 @@ class StateInit(nn.Module):
         self.maps = nn.ModuleList(nn.Linear(feature_dim, leaf[0].numel()) for leaf in leaves(start))
 
     def forward(self, features: Tensor, start: Tree) -> Tree:
-        """Features [B, F] and the state to start from, of B rows -> the first state."""
+        """Features [B, F] and a state of B rows -> the initial state."""
         maps = iter(self.maps)
         return map_tree(lambda leaf: leaf + torch.tanh(next(maps)(features)).view_as(leaf), start)
+
+
+_FEW_ROWS = 8
+"""Up to this number of rows, the time is that of reading the weight."""
+
+
+class WordScores(nn.Linear):
+    """Output layer of a decoder, `nn.Linear` [..., E] -> [..., V], fast for the few rows of a beam search.
+
+    On a CPU, W x^T is faster than x W^T, the same product, for few rows x and a large W (`benchmarks/beam_search.py`,
+    one image). With gradients, torch.compile or export the plain form is used.
+    """
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        flat = vectors.reshape(-1, self.in_features)
+        plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or vectors.device.type != "cpu"
+        if plain or len(flat) > _FEW_ROWS:
+            return super().forward(vectors)
+        return torch.addmm(self.bias[:, None], self.weight, flat.T).T.reshape(*vectors.shape[:-1], self.out_features)

@@ -1,4 +1,4 @@
-"""Several decoders whose word probabilities are averaged. Members are used by the decoder interface alone."""
+"""Ensemble of decoders: averaged word probabilities. Members are used through the decoder interface only."""
 
 import math
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from vlrnn.nn.encoders.base import Context
 
 
 class Ensemble(Decoder):
-    """Decoders of the same text, whose probabilities of the next word are averaged (Lakshminarayanan, Pritzel, Blundell
-    2017, section 2.4, word by word).
+    """Averages the next-word probabilities of several decoders (Lakshminarayanan, Pritzel, Blundell 2017, section 2.4,
+    word by word).
 
-    Memory and state are tuples of theirs. Conditions, where there are any, are those of the members concatenated,
-    [B, K, members * C].
+    Memory and state are tuples with one entry per member. Conditions are those of the members, concatenated: [B, K,
+    members * C].
 
     Args:
-        decoders: the members, with equal sizes.
+        decoders: the members, of equal sizes.
     """
 
     def __init__(self, decoders: Sequence[Decoder]) -> None:
@@ -50,7 +50,7 @@ class Ensemble(Decoder):
         return _joined([decoder.unroll(tokens, active_counts, *each) for decoder, *each in members])
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Log probabilities of the next word, which are logits as well."""
+        """Log probabilities of the next word, which are valid logits."""
         scores = [decoder.logits(each) for decoder, each in zip(self._members(), self._parts(hidden), strict=True)]
         log_probs = torch.stack(scores).float().log_softmax(-1)
         return log_probs.logsumexp(0) - math.log(len(scores))
@@ -63,7 +63,7 @@ class Ensemble(Decoder):
 
 
 def _joined(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
-    """Hidden vectors concatenated; the means of attention and gates, over the members that have them."""
+    """Concatenated hidden vectors; means of attention and gates over the members that have them."""
     return DecoderOutput(
         torch.cat([each.hidden for each in outputs], -1),
         _mean([each.attention for each in outputs if each.attention is not None]),

@@ -1,4 +1,4 @@
-"""The network of a language model: a recurrence over running text, and scores of the next token.
+"""Recurrent language model over running text.
 
 Shapes: B rows, K of them for each item of a search, T tokens, H width of the recurrence, V vocabulary.
 """
@@ -13,23 +13,22 @@ from torch.utils.checkpoint import checkpoint
 
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree, leaves
-from vlrnn.nn.decoders.base import Decoder, DecoderOutput
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput, WordScores
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.recurrent.base import Recurrence, require_causal
-from vlrnn.nn.word_scores import WordScores
 
 
 class RecurrentLanguageModel(Decoder):
-    """Embedding, recurrence, scores (Mikolov et al. 2010): a decoder of no image, whose memory is empty. The state
-    holds all of the text so far, so that a text can be cut anywhere, and continued from the state there.
+    """Embedding, recurrence, output layer (Mikolov et al. 2010), as a decoder with an empty memory instead of an image.
+    The state depends on all of the text so far: a text can be split anywhere and continued from the state there.
 
     Args:
         recurrence: any.
         embedding_dim: of tokens.
         dropout: of tokens, and of the recurrence's outputs.
         checkpoint_every: gradient checkpointing: in training, store the state at every so many steps alone, and
-            recompute the steps between in the backward pass (Chen et al. 2016; over time: Gruslys et al. 2016), which
-            saves memory for time. null: store all activations.
+            recompute the steps between in the backward pass (Chen et al. 2016; over time: Gruslys et al. 2016): less
+            memory, more time. null: store all activations.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class RecurrentLanguageModel(Decoder):
         self.checkpoint_every = checkpoint_every
 
     def build(self, vocab_size: int, feature_dim: int = 0, condition_dim: int = 0) -> Self:
-        """Make the parameters, for V tokens; images and conditions are not used."""
+        """Make the parameters, for V tokens; feature and condition dimensions are ignored."""
         self.embedding = nn.Embedding(vocab_size, self.embedding_dim)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.recurrence.build(self.embedding_dim)
@@ -82,17 +81,17 @@ class RecurrentLanguageModel(Decoder):
     # Running text: the state is carried from one window to the next.
 
     def log_probs(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
-        """The log probability of each token of a piece of text.
+        """Log probabilities of the tokens of a text window.
 
         Args:
-            tokens: [B, 1 + T], the first being the last one before them.
-            state: before that one, of B rows.
+            tokens: [B, 1 + T]; the first column is the last token before the window.
+            state: of B rows, before the first column.
 
         Returns:
-            the natural log probability of each but the first [B, T], and the state after the last but one.
+            natural log probabilities [B, T] of all but the first column, and the state after the last but one.
 
         Raises:
-            UserError: the state is of another number of rows, or of another recurrence.
+            UserError: the state has another number of rows, or is of another recurrence.
         """
         self._check(state, len(tokens))
         chunk = self.checkpoint_every if torch.is_grad_enabled() and self.checkpoint_every else tokens.shape[1]
@@ -121,7 +120,7 @@ class RecurrentLanguageModel(Decoder):
             name = type(self.recurrence).__name__
             raise UserError(
                 f"the state does not fit: a {name} of {rows} rows has one of the shapes {expected}, not {found}; give "
-                "that of the same recurrence and batch size, or begin with init_state"
+                "that of the same recurrence and batch size, or start with init_state"
             )
 
 

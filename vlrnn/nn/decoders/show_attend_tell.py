@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import Attention, RegionProjection, as_multiplied
 from vlrnn.nn.batching import Tree
-from vlrnn.nn.decoders.base import Decoder, DecoderOutput, StateInit, unroll_steps, with_condition
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput, StateInit, WordScores, unroll_steps, with_condition
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.recurrent.base import Recurrence, require_causal
-from vlrnn.nn.word_scores import WordScores
 
 
 class ShowAttendTell(Decoder):
@@ -31,9 +30,9 @@ class ShowAttendTell(Decoder):
         region_dim: project the regions to this size first (see `RegionProjection`), once for an image. null: no
             projection.
         position_frequencies: number of Fourier frequencies of positions in the projection; needs a `region_dim`. 0: no
-            positions, but for those that the encoder's features imply.
-        attend_with_word: concatenate the current word to the query. With the state alone, the regions for a word are
-            chosen before the word before it is an input.
+            explicit positions.
+        attend_with_word: concatenate the embedding of the current input word to the query; by default the query is the
+            state before that word.
     """
 
     class Memory(NamedTuple):
@@ -98,7 +97,7 @@ class ShowAttendTell(Decoder):
         return self.recurrence.step(torch.tanh(self.first_input(features)), start[1])
 
     def _start(self, batch_size: int) -> Tree:
-        """The output before the first word, which is the first query, and the recurrence's own first state."""
+        """The output before the first word, which is the first query, and the initial state of the recurrence."""
         return self.gate.weight.new_zeros(batch_size, self.recurrence.hidden_size), self.recurrence.initial_state(
             batch_size
         )

@@ -6,16 +6,15 @@ from typing import NamedTuple, Self
 from torch import Tensor, nn
 
 from vlrnn.nn.batching import RowPacker, Tree, map_tree
-from vlrnn.nn.decoders.base import Decoder, DecoderOutput, with_condition
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput, WordScores, with_condition
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.recurrent.base import Recurrence, require_causal
-from vlrnn.nn.word_scores import WordScores
 
 
 class ShowAndTell(Decoder):
-    """The image is the first input of the recurrence, and is given once (Vinyals et al. 2015, eq. 10 to 12); so is the
-    condition, a fused question, where there is one. A condition is also added to the output at every word, so that an
-    answer need not be carried through the recurrence, which is learned late from few examples.
+    """The image is the first input of the recurrence and is given once (Vinyals et al. 2015, eq. 10 to 12), together
+    with the condition, a fused question, if there is one. A condition is also added to the output at every word: from
+    few examples, carrying it through the recurrence is learned slowly.
 
     Args:
         recurrence: any.
@@ -69,7 +68,7 @@ class ShowAndTell(Decoder):
     ) -> DecoderOutput:
         if condition is None:
             return super().forward(tokens, memory, image_index)
-        # Steps read no memory: once they have a state, rows need not be packed, where images without one leave gaps.
+        # Steps do not use the memory: once rows have a state they need no packing, which would add padding.
         packer = RowPacker(image_index, len(memory))
         state = self.init_state(memory, packer.pack(condition))
         state = map_tree(lambda leaf: packer.unpack(leaf.unflatten(0, (-1, packer.rows))), state)

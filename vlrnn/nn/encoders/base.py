@@ -12,10 +12,10 @@ from vlrnn.errors import UserError
 
 
 class Context(NamedTuple):
-    """The encoder's output, for B images of N regions, D wide.
+    """The encoder's output for B images with N regions of D features.
 
     `regions` [B, N, D]; `mask` [B, N], true for regions, false for padding; `pooled` [B, D], the mean of the regions;
-    `boxes` [B, N, 4] or None: (x0, y0, x1, y1) as shares of the image's width and height.
+    `boxes` [B, N, 4] or None: (x0, y0, x1, y1) as fractions of the image's width and height.
     """
 
     regions: Tensor
@@ -29,10 +29,10 @@ _SIDE = 14
 
 
 def on_grid(weights: Tensor, context: Context) -> Tensor | None:
-    """Weights of regions [B, T, N] as those of the cells of a square grid over the image, row by row.
+    """Weights of regions [B, T, N] as weights of the cells of a square grid over the image, row by row.
 
-    Regions that are the cells of a grid keep theirs. The weight of any other box is divided among the cells, of 14 x
-    14, whose centres lie within it. None where there are no boxes.
+    Regions that are the cells of a grid are returned unchanged. The weight of any other box is divided among the cells
+    of a 14 x 14 grid whose centres are inside it. None where there are no boxes.
     """
     boxes = context.boxes
     if boxes is None:
@@ -54,7 +54,7 @@ def grid_boxes(side: int, like: Tensor) -> Tensor:
 
 
 class Encoder(Configurable, nn.Module):
-    """The interface: uint8 images -> `Context`.
+    """Interface of encoders: uint8 images -> `Context`.
 
     Attributes:
         image_size: images are [B, 3, size, size].
@@ -102,8 +102,8 @@ class Encoder(Configurable, nn.Module):
         return not any(parameter.requires_grad for parameter in self.parameters())
 
     def folded(self, bf16: bool = False, compiled: bool = False) -> "Encoder":
-        """An encoder for inference with the same output (to rounding), faster and not trainable; `bf16` and `compiled`
-        as of `InferenceBackbone`."""
+        """A faster encoder for inference, not trainable, with the same output up to rounding; `bf16` and `compiled` as
+        of `InferenceBackbone`."""
         return self
 
     def fingerprint(self) -> str:
@@ -113,3 +113,21 @@ class Encoder(Configurable, nn.Module):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+class BlindEncoder(Encoder):
+    """Maps every image to one region of zeros, independent of its pixels: the baseline of language alone."""
+
+    image_size = feature_dim = num_regions = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def encode(self, images: Tensor) -> Tensor:
+        return images.new_zeros(len(images), 1, 1, dtype=torch.get_default_dtype())
+
+    def context(self, regions: Tensor) -> Context:
+        regions = regions.to(torch.get_default_dtype())
+        corner = regions.new_zeros(len(regions), 1, 2)
+        whole = torch.cat([corner, corner + 1], -1)
+        return Context(regions, torch.ones_like(regions[..., 0], dtype=torch.bool), regions[:, 0], whole)

@@ -1,22 +1,80 @@
-"""Encoders that are a module from pixels to a map: normalisation, fine-tuning, and the regions of the map."""
+"""Encoders around a module that maps pixels to a feature map: normalisation, fine-tuning, weights from files, and the
+backbone for inference."""
 
 import copy
 import math
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
 
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Context, Encoder, grid_boxes
-from vlrnn.nn.encoders.inference_backbone import InferenceBackbone
-from vlrnn.nn.encoders.trunks import channels_last
 from vlrnn.nn.weights import check_archive, check_weights
+from vlrnn.progress import print_progress
+
+
+class InferenceBackbone(nn.Module):
+    """A trunk in evaluation mode, channels last, with batch norms folded into convolutions if it is a traced graph.
+
+    Args:
+        trunk: the backbone; not modified.
+        bf16: compute in bfloat16 (8 significant bits) if the device supports it; otherwise a line is printed and
+            float32 is used.
+        compiled: use torch.compile, which generates code at the first batch, in about half a minute. If it fails, for
+            example without a C++ compiler, a line is printed and the operators run eagerly.
+    """
+
+    def __init__(self, trunk: nn.Module, bf16: bool = False, compiled: bool = False) -> None:
+        super().__init__()
+        device = next(iter(trunk.parameters()), torch.empty(0)).device
+        if bf16 and not has_bf16(device):
+            print_progress(f"bf16: {device.type} computes no bfloat16 here; float32 is used")
+            bf16 = False
+        self.dtype = torch.bfloat16 if bf16 else torch.float32
+        folded = copy.deepcopy(trunk).eval()
+        if isinstance(folded, fx.GraphModule):
+            folded = fuse(folded, inplace=True)
+        self.trunk = folded.to(dtype=self.dtype).to(memory_format=torch.channels_last)
+        self.compiled = torch.compile(self.trunk, dynamic=False) if compiled else None
+        self.rows = 0
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels [B, 3, S, S], channels last -> the output of the trunk, float32."""
+        pixels = pixels.to(self.dtype)
+        if self.compiled is None:
+            return self.trunk(pixels).float()
+        from torch._inductor import config  # slow to import, and rarely needed
+
+        # Code is generated for one batch size; smaller batches are padded instead of compiled again.
+        self.rows = max(self.rows, len(pixels))
+        filled = torch.cat([pixels, pixels.new_zeros(self.rows - len(pixels), *pixels.shape[1:])])
+        filled = filled.contiguous(memory_format=torch.channels_last)
+        try:
+            with config.patch(freezing=True), torch.no_grad():  # constant weights are packed at compile time
+                return self.compiled(filled)[: len(pixels)].float()
+        except Exception as fault:  # torch.compile raises what its compilers raise
+            reason = " ".join(str(fault).split())
+            print_progress(f"compiled: torch.compile cannot ({reason[:120]}); the operators are run one by one")
+            self.compiled = None
+            return self.trunk(pixels).float()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 natively, not by emulation."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of newer versions of torch
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -24,22 +82,22 @@ _LARGEST = 1024  # pixels; the largest that torchvision's weights were made for 
 
 
 class ModuleEncoder(Encoder):
-    """The base of encoders around a module: normalised images [B, 3, S, S] -> a square map [B, D, h, h] (or [B, h, h,
-    D]), or patches [B, N, D]. Row by row, the cells of the map are the regions.
+    """Base of encoders around a module: normalised images [B, 3, S, S] -> a square map [B, D, h, h] (or [B, h, h, D]),
+    or patches [B, N, D]. The cells of the map, row by row, are the regions.
 
-    A subclass takes plain values, so that a recipe and a checkpoint can describe it, and gives this class the module.
-    Layers without trainable parameters stay in evaluation mode, whatever `train()` is given.
+    The constructor of a subclass takes plain values, so that a recipe and a checkpoint can describe it, and passes the
+    module to this class. Layers without trainable parameters stay in evaluation mode in `train()`.
 
     Args:
         trunk: the module.
         image_size: the side of images in pixels.
         mean, std: of the three channels scaled to 0..1; by default ImageNet's.
-        finetune_from: the first block that is trained, by its name in the module, with all behind it; null: frozen.
-        blocks: the module whose blocks `finetune_from` names; by default the trunk.
-        shape: width D and number N of the regions; by default the trunk is run once to find them.
+        finetune_from: name of the first block that is trained, with all blocks after it; null: frozen.
+        blocks: the module that has this block; by default the trunk.
+        shape: width D and number N of the regions; by default found by running the trunk once.
 
     Raises:
-        UserError: an image size, mean, std or block that does not fit, or a module that gives no map.
+        UserError: an image size, mean, std or block is invalid, or the module gives no map.
     """
 
     def __init__(
@@ -104,13 +162,18 @@ class ModuleEncoder(Encoder):
 
 
 def check_image_size(image_size: int) -> None:
-    """Refuse a side in pixels that no encoder takes."""
+    """Raise a UserError for a side in pixels that is out of range."""
     if not 1 <= image_size <= _LARGEST:
         raise UserError(f"encoder: image_size must be 1 to {_LARGEST:,} pixels, not {image_size:,}")
 
 
+def channels_last(shape: Sequence[int]) -> bool:
+    """True if the shape of a map is [B, h, w, D]; images and their maps are square."""
+    return shape[2] != shape[3]
+
+
 def as_regions(output: Tensor) -> Tensor:
-    """A map [B, D, h, w], or [B, h, w, D] as Swin has it, or patches [B, N, D] -> regions [B, N, D]."""
+    """A map [B, D, h, w], or [B, h, w, D] as of Swin, or patches [B, N, D] -> regions [B, N, D]."""
     if output.dim() == 4:
         return output.flatten(1, 2) if channels_last(output.shape) else output.flatten(2).transpose(1, 2)
     return output
@@ -118,10 +181,10 @@ def as_regions(output: Tensor) -> Tensor:
 
 @torch.no_grad()
 def region_shape(trunk: nn.Module, image_size: int, name: str) -> tuple[int, int]:
-    """Width D and number N of the regions that a module gives, found by running it once.
+    """Width D and number N of the regions of a module, found by running it once.
 
     Raises:
-        UserError: it fails on images of this size, or gives something else than a map.
+        UserError: it fails on images of this size, or gives no map.
     """
     try:
         output = trunk.eval()(torch.zeros(1, 3, image_size, image_size))
@@ -140,11 +203,11 @@ def region_shape(trunk: nn.Module, image_size: int, name: str) -> tuple[int, int
 
 
 def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a file, safetensors or a state dict of torch, and what its metadata gives of `mean`, `std` and
-    `size`. Nothing is unpickled.
+    """The tensors of a safetensors file or a state dict of torch, and `mean`, `std` and `size` where its metadata has
+    them. Nothing is unpickled.
 
     Raises:
-        UserError: no file of weights, or a damaged one.
+        UserError: the file has no weights, or is damaged.
     """
     if Path(path).suffix == ".safetensors":
         state, transform = _read_safetensors(path)
@@ -155,11 +218,11 @@ def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _read_state_dict(path: str) -> dict[str, Tensor]:
-    if zipfile.is_zipfile(path):  # else older than that form of torch's
+    if zipfile.is_zipfile(path):  # otherwise the format of torch before 1.6
         check_archive(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of strange pickles, which are refused below in our own words
+            warnings.simplefilter("ignore")  # about invalid pickles, which raise a UserError below
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         raise UserError(
@@ -188,7 +251,7 @@ def _read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_weights(trunk: nn.Module, state: dict[str, Tensor], source: str, name: str) -> None:
-    """Load what the trunk of a model needs; keys of its classifier, cut away here, may be there as well.
+    """Load the weights of a trunk; further keys, as of the removed classifier, are ignored.
 
     Raises:
         UserError: a tensor is missing, or has another shape.

@@ -9,13 +9,11 @@ from vlrnn.nn.encoders.base import Context, Encoder
 
 
 class PrecomputedRegions(Encoder):
-    """Regions from files, read from `path` in place of images, in training, validation, test and inference; in
-    the forms of `vlrnn.data.region_files`.
-
-    It computes nothing and has no parameters. Images have different numbers of regions.
+    """Regions read from files instead of computed from images, in training, validation, test and inference; formats:
+    `vlrnn.data.region_formats`. It has no parameters. Images may have different numbers of regions.
 
     Args:
-        path: the file or folder; a checkpoint holds the name, not the regions.
+        path: the file or folder; a checkpoint stores the path, not the regions.
         feature_dim: D, of the regions.
     """
 
@@ -42,7 +40,7 @@ class PrecomputedRegions(Encoder):
         return Context(regions, present[..., 0] > 0, pooled, boxes)
 
     def blank(self) -> Tensor:
-        """The row of an image of nothing: one region of zeros, over the whole image."""
+        """The row of a blank image: one region of zeros that covers the whole image."""
         return torch.from_numpy(pack_regions(np.zeros((1, self.feature_dim)), np.array([[0.0, 0.0, 1.0, 1.0]])))
 
 

@@ -1,4 +1,4 @@
-"""Image models of timm as encoders: the map or the patches before the classifier are the regions."""
+"""Image models of timm as encoders; the map or the patches before the classifier are the regions."""
 
 import math
 from collections.abc import Sequence
@@ -23,21 +23,21 @@ from vlrnn.nn.encoders.module_encoder import (
 class TimmEncoder(ModuleEncoder):
     """Any model of timm (Wightman 2019, extra `timm`) whose features are a map, as of CNNs, or patches, as of ViTs.
 
-    What stands behind the map, as classifiers and pooling, is left out. Class and register tokens are no regions.
+    Layers after the map, such as pooling and classifier, are left out. Class and register tokens are no regions.
 
     Args:
-        name: the model, `convnext_atto`; the tag of its weights may follow, `convnext_atto.d2_in1k`.
+        name: the model, `convnext_atto`, or with the tag of its weights, `convnext_atto.d2_in1k`.
         weights: the tag of pretrained weights (`d2_in1k`), which timm downloads; or a file, safetensors or a state
             dict of timm's model; or null for random ones.
         image_size: the side of images in pixels; by default what the weights were made for.
         mean, std: of the three channels scaled to 0..1; by default the model's own, or what the file's metadata gives.
         out_index: the number of the stage (of a ViT, the block) whose map is taken, as in timm's `out_indices`; null:
             the last map, normalised as before the classifier.
-        finetune_from: the first block that is trained, with all behind it (`stages.3`); null: frozen.
+        finetune_from: the first block that is trained, with all after it (`stages.3`); null: frozen.
 
     Raises:
-        UserError: timm is not installed, an unknown model, tag, stage or block, weights that do not fit, or a model
-            that gives no map.
+        UserError: timm is not installed; the model, tag, stage or block is unknown; weights do not fit; or the model
+            gives no map.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class TimmEncoder(ModuleEncoder):
         std = tuple(std or transform.get("std", own["std"]))
         backbone.to(memory_format=torch.channels_last)
         super().__init__(backbone, image_size, mean, std, finetune_from, backbone.model, (width, count))
-        # A checkpoint holds the weights and must not look for the file they came from.
+        # A checkpoint has the weights, and must not need the file that they came from.
         self.arguments |= {"name": name, "weights": None, "image_size": image_size, "mean": mean, "std": std}
 
 
 class _Backbone(nn.Module):
-    """A model of timm up to its map, or to that of a stage."""
+    """A model of timm up to its last map, or to that of a stage."""
 
     def __init__(self, model: Any, out_index: int | None) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def _timm() -> ModuleType:
 
 
 def _config(name: str) -> dict[str, Any]:
-    """Size, mean and std of a model's images, and whether the size is built into it.
+    """Size, mean and std of a model's images, and whether that size is fixed.
 
     Raises:
         UserError: there is no such model.
@@ -133,7 +133,7 @@ def _build(name: str, image_size: int, out_index: int | None, pretrained: bool =
     size = {"img_size": image_size} if _config(name)["fixed_input_size"] else {}
     try:
         model = _timm().create_model(name, pretrained=pretrained, num_classes=0, **size)
-    except Exception as fault:  # of the network and of the hub; and models refuse sizes in ways of their own
+    except Exception as fault:  # network and hub errors, and any exception of a model for a size that it does not take
         reason = " ".join(str(fault).split())[:200]
         if pretrained:
             raise UserError(
@@ -147,7 +147,7 @@ def _build(name: str, image_size: int, out_index: int | None, pretrained: bool =
 
 @lru_cache(maxsize=32)
 def _outline(name: str, image_size: int, out_index: int | None) -> tuple[int, int, tuple[str, ...]]:
-    """Width and number of a model's regions, and the outermost modules that have no part in them, found on torch's
+    """Width and number of a model's regions, and its top-level modules that are not used for them, found on torch's
     meta device, without memory."""
     with torch.device("meta"), torch.inference_mode(False), torch.enable_grad():
         backbone = _build(name, image_size, out_index)

@@ -1,32 +1,36 @@
-"""Pretrained CNNs and transformers of torchvision as encoders: a map of features becomes a set of regions."""
+"""Classifiers of torchvision as encoders: the cells of a feature map are the regions."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 import torchvision
-from torch import Tensor
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.module_encoder import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     ModuleEncoder,
+    channels_last,
     check_image_size,
     load_weights,
     read_weights,
 )
-from vlrnn.nn.encoders.trunks import cut
 
 _IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "size": 224}
 
 
 class TorchvisionEncoder(ModuleEncoder):
-    """Any classifier of `torchvision.models`, cut behind its last feature map, whose cells are the regions.
+    """Any classifier of `torchvision.models`, cut after its last feature map, whose cells are the regions.
 
-    The classifier is traced with `torch.fx`, and cut behind the last node whose output is a map [B, D, h, w] with more
-    than one cell, or a sequence of patches [B, N, D]. Row by row, the N = h * w cells are the regions. Batch norm of
-    frozen blocks stays in evaluation mode, whatever `train()` is given.
+    The classifier is traced with `torch.fx`, and cut after the last node whose output is a map [B, D, h, w] with more
+    than one cell, or a sequence of patches [B, N, D]. The N = h * w cells, row by row, are the regions. Batch norm of
+    frozen blocks stays in evaluation mode in `train()`.
 
     Args:
         name: the model (`resnet101`).
@@ -36,7 +40,7 @@ class TorchvisionEncoder(ModuleEncoder):
         mean, std: of the three channels scaled to 0..1; by default those of the weights' metadata, else ImageNet's.
         out_layer: the block whose output is the map (`layer3`); null: the last feature map. An earlier one is finer,
             and faster to compute.
-        finetune_from: the first block that is trained, with all behind it (`features.14`); null: frozen.
+        finetune_from: the first block that is trained, with all after it (`features.14`); null: frozen.
 
     Raises:
         UserError: an unknown model or block, or weights that do not fit.
@@ -62,12 +66,12 @@ class TorchvisionEncoder(ModuleEncoder):
             load_weights(trunk, state, f"{weights}", name)
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
         super().__init__(trunk, image_size, mean, std, finetune_from, shape=(shape[0], shape[1]))
-        # A checkpoint holds the weights and must not look for the file they came from.
+        # A checkpoint has the weights, and must not need the file that they came from.
         self.arguments |= {"weights": None, "image_size": image_size, "mean": mean, "std": std}
 
 
 def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
-    """The state dict and the transform (mean, std, size) that go with it."""
+    """The state dict and its transform (mean, std, size)."""
     if weights is None:
         return None, _IMAGENET
     if not Path(weights).is_file():
@@ -87,3 +91,83 @@ def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | N
             ) from None
     state, found = read_weights(weights)
     return state, {**_IMAGENET, **found}
+
+
+def cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, int]:
+    """Build a classifier with random weights and cut it after its last feature map, or that of a block.
+
+    Args:
+        name: the model.
+        size: side of the images in pixels.
+        block: the block whose output is the map; None: the last feature map.
+
+    Returns:
+        the trunk, and the width D and number N of its regions.
+
+    Raises:
+        UserError: the model takes no images of this size, or gives no map there.
+    """
+    end, shape = _end(name, size, block)
+    with torch.device("cpu") if _needs_values(name) else nullcontext():
+        model, trunk = _traced(name)
+    last = next(node for node in trunk.graph.nodes if node.name == end)
+    if len(shape) == 3 and hasattr(model, "class_token"):  # the first "patch" of a vision transformer is no patch
+        with trunk.graph.inserting_after(last):
+            last = trunk.graph.call_function(torch.narrow, (last, 1, 1, shape[1] - 1))
+        shape = (1, shape[1] - 1, shape[2])
+    output = next(node for node in trunk.graph.nodes if node.op == "output")
+    output.args = (last,)
+    trunk.graph.eliminate_dead_code()
+    trunk.delete_all_unused_submodules()
+    trunk.recompile()
+    for module in trunk.modules():
+        module.training = False
+    trunk.to(memory_format=torch.channels_last)
+    if len(shape) == 4:
+        return (trunk, shape[3], shape[1] * shape[2]) if channels_last(shape) else (trunk, shape[1], shape[2] ** 2)
+    return trunk, shape[2], shape[1]
+
+
+@lru_cache(maxsize=32)
+def _end(name: str, size: int, block: str | None) -> tuple[str, tuple[int, ...]]:
+    """The node of a classifier's graph whose output is the map, and its shape, found on the meta device."""
+    with torch.device("cpu" if _needs_values(name) else "meta"):
+        model, trunk = _traced(name)
+        try:
+            with torch.no_grad():
+                model(torch.zeros(1, 3, size, size))  # raises first: ShapeProp would print a traceback
+                ShapeProp(trunk).propagate(torch.zeros(1, 3, size, size))
+        except Exception as fault:
+            reason = " ".join(str(fault).split())
+            raise UserError(f"encoder: {name} takes no images of {size} x {size} pixels: {reason}") from None
+    nodes = [node for node in trunk.graph.nodes if node.op != "placeholder" and _holds_regions(node)]
+    if block is not None:
+        nodes = [node for node in nodes if any(path == block for path, _ in node.meta["nn_module_stack"].values())]
+        if not nodes:
+            blocks = ", ".join(name for name, _ in model.named_children())
+            raise UserError(f"encoder: {name} has no block {block!r} that leaves a grid; it consists of {blocks}")
+    if not nodes:
+        raise UserError(f"encoder: {name} leaves no grid of regions at {size} x {size} pixels; give a larger size")
+    return nodes[-1].name, tuple(nodes[-1].meta["tensor_meta"].shape)
+
+
+def _traced(name: str) -> tuple[nn.Module, fx.GraphModule]:
+    model = torchvision.models.get_model(name, weights=None, **_quiet_init(name)).eval()
+    return model, fx.symbolic_trace(model).eval()
+
+
+def _needs_values(name: str) -> bool:
+    """True if a model computes layer sizes from values of tensors, which the meta device does not have."""
+    return name.startswith("regnet")
+
+
+def _quiet_init(name: str) -> dict[str, Any]:
+    """Arguments that skip the slow initialisation (with its warning) and the auxiliary heads of the two Inceptions."""
+    return {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
+
+
+def _holds_regions(node: fx.Node) -> bool:
+    shape: Sequence[int] = getattr(node.meta.get("tensor_meta"), "shape", ())
+    if len(shape) == 4:  # with one channel it is a transposed vector, as in ConvNeXt for its last norm
+        return shape[0] == 1 and shape[1] > 1 and shape[2] * shape[3] > 1
+    return len(shape) == 3 and shape[0] == 1 and shape[1] > 1

@@ -1,8 +1,7 @@
-"""The interface of recurrences, and the base of those that are stacked layer by layer.
+"""Interface of recurrences, and the base of those with stacked layers.
 
-A recurrence is built in two steps: the constructor takes hyperparameters, `build` the input width, which follows from
-where the recurrence is used. A state is a nest of tensors whose leaves are batch first, so that a search can reorder
-rows without knowledge of the cell.
+The constructor takes hyperparameters, `build` the input size, which depends on where the recurrence is used. A state is
+a nested tuple of tensors, batch first, so that a search can reorder the rows of any recurrence.
 """
 
 from collections.abc import Sequence
@@ -18,9 +17,9 @@ from vlrnn.nn.batching import Tree, leaves, length_mask, map_tree
 
 
 class Recurrence(Configurable, nn.Module):
-    """The interface. B rows, T time steps, inputs of I numbers, outputs of D numbers.
+    """Interface of recurrences. B rows, T time steps, inputs of I numbers, outputs of D numbers.
 
-    Law: `forward` = as many `step`s = `forward` in chunks, in evaluation mode (dropout draws anew in each call).
+    Law: `forward` = T calls of `step` = `forward` in chunks, in evaluation mode (without dropout).
     """
 
     hidden_size: int
@@ -29,8 +28,8 @@ class Recurrence(Configurable, nn.Module):
     """True if the output at step t depends on inputs up to t only; autoregressive decoding requires it."""
 
     accepts_initial_state: bool = True
-    """True if the initial state can hold features, as of an image. Where the state is large, or holds past inputs, they
-    are the first input instead."""
+    """True if features, as of an image, can be the initial state. Where the state is large, or contains past inputs,
+    they are the first input instead."""
 
     def build(self, input_width: int) -> Self:
         """Make the parameters, for inputs of this size; returns itself."""
@@ -46,8 +45,8 @@ class Recurrence(Configurable, nn.Module):
         Args:
             xs: [B, T, I].
             state: of B rows.
-            lengths: [B], 0..T; past its length a row's state is unchanged and its output zero. On the CPU, reading them
-                does not wait for a GPU. None: all T.
+            lengths: [B], 0..T, best on the CPU; past its length a row's state is unchanged and its output zero. None:
+                all T.
 
         Returns:
             outputs [B, T, D] and the state after the last step.
@@ -72,7 +71,7 @@ class Recurrence(Configurable, nn.Module):
 
     def gates(self, x: Tensor, state: Tree) -> dict[str, Tensor]:
         """The gates of a step, in 0..1, from the input x [B, I] and the state before it: name -> [B, L, G]. `forget` is
-        the share of the state that is retained. Empty for a recurrence without gates."""
+        the factor of the previous state. Empty for a recurrence without gates."""
         return {}
 
 
@@ -84,14 +83,14 @@ def require_causal(recurrence: Recurrence) -> Recurrence:
     """
     if not recurrence.causal:
         raise UserError(
-            f"{type(recurrence).__name__} reads both ways, and what comes later is not there while something is being "
-            "said: it is for question encoders alone"
+            f"{type(recurrence).__name__} is not causal: its output depends on later inputs, which do not exist during "
+            "generation; use it in question encoders only"
         )
     return recurrence
 
 
 def draw_weights(from_input: Tensor, from_state: Tensor, bias: Tensor, gates: int) -> None:
-    """Initialise a gated recurrence, each gate's block by itself: Glorot uniform for the input, orthogonal for the
+    """Initialise a gated recurrence, block by block of the gates: Glorot uniform for the input, orthogonal for the
     state (Saxe et al. 2014), zeros for the bias."""
     for block in from_input.data.chunk(gates):
         nn.init.xavier_uniform_(block)

@@ -1,7 +1,5 @@
-"""Causal self-attention with the interface of a recurrence, for comparison with recurrences.
-
-Its state is no summary of the past, but the keys and values of its window.
-"""
+"""Causal self-attention with the interface of a recurrence, for comparison; its state is the keys and values of its
+window."""
 
 import torch
 import torch.nn.functional as F

@@ -1,6 +1,5 @@
-"""Recurrences that are linear in their state, h' = a h + b, with a and b functions of the input alone: minGRU, minLSTM,
-RG-LRU, LRU. A whole sequence is computed in parallel over time.
-"""
+"""Linear recurrences h' = a h + b, with a and b functions of the input alone: minGRU, minLSTM, RG-LRU, LRU. Sequences
+are computed in parallel over time."""
 
 import math
 
@@ -56,7 +55,7 @@ class MinGRU(LayeredRecurrence):
 class _MinLSTMLayer(_MinLayer):
     def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         forget, take, new = self.from_input(xs).chunk(3, -1)
-        # f / (f + i) is s(log f - log i): nothing is divided, however small both are.
+        # f / (f + i) = s(log f - log i), without a division by small numbers.
         odds = F.logsigmoid(forget) - F.logsigmoid(take)
         return odds.sigmoid(), (-odds).sigmoid() * new
 
@@ -78,7 +77,7 @@ class _RGLRULayer(_MinLayer):
     def __init__(self, input_width: int, hidden_size: int) -> None:
         super().__init__(input_width, hidden_size, 1)
         self.gate_maps = nn.Linear(hidden_size, 2 * hidden_size)
-        stay = torch.empty(hidden_size).uniform_(0.9, 0.999)  # a where the gate is open
+        stay = torch.empty(hidden_size).uniform_(0.9, 0.999)  # a where r is 1
         self.slowness = nn.Parameter(-torch.log(torch.expm1(-torch.log(stay) / self._POWER)))
 
     def coefficients(self, xs: Tensor) -> tuple[Tensor, Tensor]:

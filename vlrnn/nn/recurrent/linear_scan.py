@@ -8,15 +8,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _LARGE = 8192
-"""Numbers of a step that occupy a processor by themselves: parts in parallel would only take more memory."""
+"""From this many numbers per step on, a CPU is busy with one step at a time, and parallel parts only take memory."""
 
 
 def linear_scan(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
     """h_t = a_t h_{t-1} + b_t, element by element (Martin and Cundy 2018).
 
-    Time is cut into about sqrt(T) parts. All parts run in parallel from zero; then the initial state of each part,
-    carried from part to part, is added, times the product of a. There is no logarithm and no division, so any a is
-    valid, also zero, negative and complex ones. The gradient is the same recurrence backwards.
+    Time is split into about sqrt(T) parts, which run in parallel from zero; then the initial state of each part times
+    the product of a is added. Without logarithms and divisions any a is valid, also zero, negative or complex. The
+    gradient is the same recurrence backwards in time.
 
     Args:
         a: [B, T, D], T at least 1.
@@ -53,7 +53,7 @@ def _run(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
     batch_size, time, width = a.shape
     if a.device.type == "cpu" and batch_size * width >= _LARGE:
         return _one_by_one(a, b, first)
-    size = math.isqrt(time - 1) + 1  # steps of a part; 0 at the end do no harm
+    size = math.isqrt(time - 1) + 1  # steps of a part; the last one is padded with zeros
     missing = -time % size
     if missing:
         a, b = (torch.cat([each, each.new_zeros(batch_size, missing, width)], 1) for each in (a, b))

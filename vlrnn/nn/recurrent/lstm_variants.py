@@ -1,5 +1,5 @@
-"""Variants of the LSTM without fused kernels: computed step by step, the part of the input for all steps at once. Their
-state is the pair (output h, cell c), each [B, L, D]."""
+"""Variants of the LSTM without fused kernels: input projections for all steps at once, then step by step. The state is
+the pair (output h, cell c), each [B, L, D]."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ State = tuple[Tensor, Tensor]
 
 
 class _GatedLayer(RecurrentLayer):
-    """W x for all steps at once, then step by step `advance`."""
+    """W x for all steps at once, then `advance` for each step."""
 
     def __init__(self, input_width: int, hidden_size: int, blocks: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class _LongMemory(LayeredRecurrence):
 class _LayerNormLayer(_GatedLayer):
     def __init__(self, input_width: int, hidden_size: int) -> None:
         super().__init__(input_width, hidden_size, 4)
-        self.from_input.bias = None  # type: ignore[assignment]  # the norm's own does as well
+        self.from_input.bias = None  # type: ignore[assignment]  # the norm has a bias
         self.even_input, self.even_output = nn.LayerNorm(4 * hidden_size), nn.LayerNorm(4 * hidden_size, bias=False)
         self.even_cell = nn.LayerNorm(hidden_size)
         nn.init.ones_(self.even_input.bias.data[hidden_size : 2 * hidden_size])  # the forget gate

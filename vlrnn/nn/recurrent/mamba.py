@@ -11,7 +11,7 @@ from vlrnn.nn.batching import Tree
 from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.linear_scan import last, scan_within
 
-_SHORTEST, _LONGEST = 1e-3, 1e-1  # steps at the start
+_SHORTEST, _LONGEST = 1e-3, 1e-1  # step sizes at initialisation
 _CHUNK = 32  # steps computed at once; their memory, N numbers for each channel, fits the cache
 
 
@@ -28,7 +28,7 @@ class _MambaLayer(RecurrentLayer):
         self.past = nn.Parameter(torch.ones(inner))
         self.output = nn.Linear(inner, hidden_size, bias=False)
         steps = torch.exp(torch.empty(inner).uniform_(math.log(_SHORTEST), math.log(_LONGEST)))
-        self.step_size.bias.data.copy_(torch.log(torch.expm1(steps)))  # softplus of which is those
+        self.step_size.bias.data.copy_(torch.log(torch.expm1(steps)))  # the inverse of softplus
         nn.init.uniform_(self.step_size.weight, -(rank**-0.5), rank**-0.5)
 
     def initial(self, batch_size: int) -> Tree:

@@ -9,7 +9,7 @@ from vlrnn.nn.batching import Tree
 from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.linear_scan import last
 
-_CHUNK = 16  # steps that are computed at once; the memory of training grows with it
+_CHUNK = 16  # steps computed at once; training memory grows with it
 _PARTS = 5  # receptance, key, value, gate, decay
 _NORM_EPS = 64e-5  # 1e-5 * 8^2, see `RWKV`
 
@@ -74,13 +74,12 @@ def fading_attention(
 ) -> tuple[Tensor, Tensor]:
     """y_t = r_t (S_{t-1} + diag(u) k_t v_t^T),  S_t = diag(w_t) S_{t-1} + k_t v_t^T, in chunks of steps.
 
-    Within a chunk the weight of step j < t at step t has the product of the w between, which is taken as exp of a sum
-    of logs that are not positive: nothing overflows, however long the text is (Yang et al. 2024, section 4, of decays
-    for each channel).
+    Within a chunk the weight of step j < t at step t contains the product of the w between them, computed as exp of a
+    sum of non-positive logs, which cannot overflow (Yang et al. 2024, section 4, with a decay per channel).
 
     Args:
         receptance, key, value: r, k and v [B, T, H, d].
-        log_decay: log w [B, T, H, d], none positive.
+        log_decay: log w [B, T, H, d], non-positive.
         now: u [H, d].
         memory: S before the first step [B, H, d, d].
 

@@ -1,8 +1,5 @@
-"""Recurrences by name, as a command line gives them: `gru`, `LSTM:forget_bias=3`,
-`residual-stack:recurrence=mamba,num_layers=3`.
-
-All recurrences that `vlrnn.nn` lists are found.
-"""
+"""Recurrences by name for command lines: `gru`, `LSTM:forget_bias=3`, `residual-stack:recurrence=mamba,num_layers=3`.
+Available are those that `vlrnn.nn` lists."""
 
 import inspect
 import json
@@ -16,8 +13,8 @@ from vlrnn.nn.recurrent.base import LayeredRecurrence, Recurrence
 
 
 def split_cells(text: str) -> list[str]:
-    """The names in a list with commas between them. An item with an equals sign and no colon is a further setting of
-    the cell before it."""
+    """Split a comma-separated list of cells. An item with an equals sign and no colon is a further setting of the cell
+    before it."""
     names: list[str] = []
     for each in filter(None, map(str.strip, text.split(","))):
         if names and "=" in each and ":" not in each:
@@ -28,13 +25,13 @@ def split_cells(text: str) -> list[str]:
 
 
 def cell_part(name: str, **settings: Any) -> dict[str, Any]:
-    """A recurrence in the form of recipes, `{"class_path", "init_args"}`.
+    """A recurrence as recipes describe it, `{"class_path", "init_args"}`.
 
     Args:
-        name: the class by its name, in any case and with or without hyphens, or by its path; after a colon settings
-            `name=value`, separated by commas. A value may be the name of another cell.
-        settings: such as `hidden_size`, for a class that has them, else for the cell inside it: `num_layers` is that of
-            a stack, not of each cell in it. Settings in the name take precedence.
+        name: name of the class, in any case and with or without hyphens, or its path; after a colon comma-separated
+            settings `name=value`. A value may be the name of another cell.
+        settings: such as `hidden_size`, for a class that has them, otherwise for the cell inside it: `num_layers` is
+            that of a stack, not of each cell in it. Settings in the name take precedence.
 
     Raises:
         UserError: there is no such recurrence, or no such setting.

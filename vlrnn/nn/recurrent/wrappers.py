@@ -24,7 +24,7 @@ class _Stack(Recurrence):
     def __init__(self, recurrence: Recurrence, num_layers: int = 2, dropout: float = 0.0) -> None:
         super().__init__()
         if num_layers < 2:
-            raise UserError(f"a stack has two layers at least, not {num_layers}")
+            raise UserError(f"a stack has at least two layers, not {num_layers}")
         self.hidden_size, self.num_layers, self.dropout = recurrence.hidden_size, num_layers, dropout
         self.causal, self.accepts_initial_state = recurrence.causal, recurrence.accepts_initial_state
         self.cells = nn.ModuleList(copy.deepcopy(recurrence) for _ in range(num_layers))
@@ -113,7 +113,7 @@ class Bidirectional(Recurrence):
     """One copy of a cell runs forwards over the sequence, another backwards, and their outputs at each step are
     concatenated (Schuster and Paliwal 1997; Graves and Schmidhuber 2005).
 
-    It has no `step`, and cannot run in chunks: the first output depends on the last input.
+    It has no `step` and cannot run in chunks, since the first output depends on the last input.
 
     Args:
         recurrence: any causal one, of hidden_size D / 2.

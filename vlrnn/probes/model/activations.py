@@ -25,7 +25,7 @@ from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.progress import track
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.caption_tokenizers import WORDS
+from vlrnn.text.tokenizers import WORDS
 from vlrnn.text.vocabulary import BOS, UNK
 
 OPEN, CLOSED = 0.9, 0.1

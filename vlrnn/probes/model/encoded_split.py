@@ -178,7 +178,7 @@ def predict_views(
         plain = task.predict(batch)
         predictions |= {each.id: each for each in plain}
         possible = task.distributions(batch, plain)
-        words = possible.there.sum(1).tolist()
+        words = possible.mask.sum(1).tolist()
         for name, view in views.items():
             viewed = collate(list(map(view, items))).to(predictor.device)
             apart = divergence(possible, task.distributions(viewed, plain)).tolist()
@@ -192,4 +192,4 @@ def predict_views(
 def divergence(ours: TokenDistributions, theirs: TokenDistributions) -> Tensor:
     """The Kullback-Leibler divergence KL(ours || theirs) in nats, summed over the places of each sentence: [M]."""
     each = F.kl_div(theirs.log_probs, ours.log_probs, reduction="none", log_target=True).sum(-1)
-    return each.masked_fill(~ours.there, 0.0).sum(1).clamp(min=0)  # which rounding may leave below
+    return each.masked_fill(~ours.mask, 0.0).sum(1).clamp(min=0)  # which rounding may leave below

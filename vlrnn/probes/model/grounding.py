@@ -23,7 +23,7 @@ from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.model.encoded_split import EncodedSplit, ViewPredictions, encoded, predict_views
 from vlrnn.runs import predictions_file
-from vlrnn.text.caption_tokenizers import CaptionTokenizer
+from vlrnn.text.tokenizers import CaptionTokenizer
 
 FULL = "full"
 OTHER = "other_image"

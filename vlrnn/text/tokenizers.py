@@ -1,21 +1,60 @@
-"""Tokenizers of captions, questions and answers: into words, or into characters, for scripts without spaces. Each has
-the units that models read and write, and the tokens by which captions are compared. Independent of ids."""
+"""Tokenizers: of captions, questions and answers, and of running text for language models.
 
+Those of captions split into words, or into characters for scripts without spaces, and have separate tokens for the
+scores. Those of running text are lossless: the joined units are the text.
+"""
+
+import re
 import unicodedata
 from collections.abc import Sequence
 
+from vlrnn.config import Configurable
 from vlrnn.errors import UserError
-from vlrnn.text.lm_tokenizers import CharTokenizer
 from vlrnn.text.ptb_tokenizer import TOKENIZER_NAME, detokenize, tokenize, tokenize_all
+
+_WORD = re.compile(r" ?\w+(?:['’]\w+)*| ?[^\w\s]|\s")
+
+
+class LMTokenizer(Configurable):
+    """Interface of tokenizers of running text.
+
+    Law: `"".join(tokenizer.split(text)) == text`.
+    """
+
+    name: str
+    """Name of the units, in the plural."""
+
+    def split(self, text: str) -> Sequence[str]:
+        """The units of a text, in its order."""
+        raise NotImplementedError
+
+
+class CharTokenizer(LMTokenizer):
+    """Each character is a unit."""
+
+    name = "characters"
+
+    def split(self, text: str) -> Sequence[str]:
+        return text
+
+
+class WordTokenizer(LMTokenizer):
+    """Words and punctuation marks, each with the space before it if there is one; other white space is a unit itself:
+    ` dog`, `.`, a line break."""
+
+    name = "words"
+
+    def split(self, text: str) -> Sequence[str]:
+        return _WORD.findall(text)
 
 
 class CaptionTokenizer:
-    """The interface.
+    """Interface of tokenizers of captions, questions and answers.
 
     Attributes:
-        name: by which options name it.
-        unit: what its tokens are called, in the plural.
-        description: its name in result files.
+        name: in options.
+        unit: name of its tokens, in the plural.
+        description: in result files.
     """
 
     name: str
@@ -27,7 +66,7 @@ class CaptionTokenizer:
         raise NotImplementedError
 
     def detokenize(self, tokens: Sequence[str]) -> str:
-        """A text of these units; tokenized, it gives them again."""
+        """A text whose tokenization is these units."""
         raise NotImplementedError
 
     def tokens_for_scores(self, captions: Sequence[str]) -> list[list[str]]:
@@ -36,7 +75,7 @@ class CaptionTokenizer:
 
 
 class CaptionWordTokenizer(CaptionTokenizer):
-    """The words of the official caption scorer, to models and to scores (see `vlrnn.text.ptb_tokenizer`)."""
+    """The words of the official caption scorer, for models and for scores (see `vlrnn.text.ptb_tokenizer`)."""
 
     name = unit = "words"
     description = TOKENIZER_NAME
@@ -52,8 +91,8 @@ class CaptionWordTokenizer(CaptionTokenizer):
 
 
 class CaptionCharTokenizer(CaptionTokenizer):
-    """The characters of a text, composed (NFC), a space for each white space. Scored in lower case, without
-    spaces, as the `char` tokenizer of sacreBLEU (Post, WMT 2018), and without punctuation, as words are scored."""
+    """The characters of a text in NFC, white space as single spaces. For scores: lower case, without spaces, as the
+    `char` tokenizer of sacreBLEU (Post, WMT 2018), and without punctuation, as words are scored."""
 
     name = unit = "characters"
     description = "characters (lower case; without spaces and punctuation)"
@@ -89,5 +128,5 @@ def caption_tokenizer(name: str) -> CaptionTokenizer:
 
 
 def described_tokenizer(description: object) -> CaptionTokenizer:
-    """The tokenizer that results name so; words where the name is unknown."""
+    """The tokenizer with this description in result files; words if it is unknown."""
     return next((each for each in CAPTION_TOKENIZERS.values() if each.description == description), WORDS)
