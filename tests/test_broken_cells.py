@@ -128,16 +128,16 @@ BROKEN = {
 """In the place of which cell, as whose kind the laws take it."""
 
 LAWS: tuple[Callable[[str], None], ...] = (
-    lambda cell: laws.test_scan_is_steps(cell, 2, False),
-    lambda cell: laws.test_scan_is_scan_in_chunks(cell, 1, False, 3),
-    lambda cell: laws.test_past_its_length_a_row_stays(cell, 1),
-    lambda cell: laws.test_state_is_batch_first(cell, 1, False),
-    lambda cell: laws.test_first_state(cell, 1),
-    lambda cell: laws.test_cell_state(cell, 1),
-    lambda cell: laws.test_what_each_layer_said(cell, 2),
-    lambda cell: laws.test_gradients_reach_every_parameter(cell, 1, False, None),
-    lambda cell: laws.test_gates_are_shares_of_every_layer(cell, 1),
-    lambda cell: laws.test_laws_hold_to_many_digits(cell),
+    laws.test_scan_is_steps,
+    laws.test_scan_is_scan_in_chunks,
+    laws.test_past_its_length_a_row_stays,
+    laws.test_state_is_batch_first,
+    laws.test_first_state,
+    laws.test_cell_state,
+    laws.test_what_each_layer_said,
+    laws.test_gradients_reach_every_parameter,
+    laws.test_gates_are_shares_of_every_layer,
+    laws.test_laws_hold_to_many_digits,
     lambda cell: laws.test_a_forget_gate_is_the_share_that_is_kept(cell) if cell in laws.KEPT else None,
 )
 

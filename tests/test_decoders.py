@@ -69,14 +69,10 @@ DECODERS = {
     "plain": lambda cell: Plain(),
     "language-model": lambda cell: RecurrentLanguageModel(cell, embedding_dim=E, dropout=0.5),
 }
-every = [pytest.mark.parametrize("decoder", list(DECODERS)), pytest.mark.parametrize("cell", list(every_cell.KINDS))]
+every_decoder = pytest.mark.parametrize("decoder", list(DECODERS))
 ATTENDING = [name for name in DECODERS if "attend" in name]
 OF_IMAGES = [name for name in DECODERS if name != "language-model"]
 every_conditioned = pytest.mark.parametrize("decoder", ["show-and-tell", "show-attend-tell", "ensemble"])
-
-
-def every_decoder(test: object) -> object:
-    return every[0](every[1](test))
 
 
 def make(decoder: str, cell: str, condition_dim: int = 0) -> Decoder:
@@ -85,6 +81,11 @@ def make(decoder: str, cell: str, condition_dim: int = 0) -> Decoder:
         for parameter in built.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     return built
+
+
+def of_each_kind(decoder: str, condition_dim: int = 0) -> list[Decoder]:
+    """The decoder with a fused kernel, a linear scan and a stack in it."""
+    return [make(decoder, cell, condition_dim) for cell in every_cell.KINDS]
 
 
 def context(batch_size: int = B) -> Context:
@@ -105,37 +106,38 @@ def scores(
 
 
 @every_decoder
-def test_teacher_forcing_is_step_by_step(decoder: str, cell: str) -> None:
-    built, known = make(decoder, cell), context()
-    image_index = torch.tensor([2, 0, 2, 3, 0, 2])  # unsorted, uneven, and image 1 has no row
-    tokens = torch.randint(1, V, (len(image_index), T))
-    logits = scores(built, tokens, built.prepare(known), image_index)
-    assert logits.shape == (len(image_index), T, V)
-    for row, image in enumerate(image_index.tolist()):
-        memory = built.prepare(index_rows(known, torch.tensor([image])))
-        state = built.init_state(memory)
-        for time in range(T):
-            output, state = built.step(tokens[row, time].view(1, 1), state, memory)
-            close(built.logits(output.hidden)[0, 0], logits[row, time])
+def test_teacher_forcing_is_step_by_step(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        known = context()
+        image_index = torch.tensor([2, 0, 2, 3, 0, 2])  # unsorted, uneven, and image 1 has no row
+        tokens = torch.randint(1, V, (len(image_index), T))
+        logits = scores(built, tokens, built.prepare(known), image_index)
+        assert logits.shape == (len(image_index), T, V)
+        for row, image in enumerate(image_index.tolist()):
+            memory = built.prepare(index_rows(known, torch.tensor([image])))
+            state = built.init_state(memory)
+            for time in range(T):
+                output, state = built.step(tokens[row, time].view(1, 1), state, memory)
+                close(built.logits(output.hidden)[0, 0], logits[row, time])
 
 
 @every_conditioned
-@pytest.mark.parametrize("cell", list(every_cell.KINDS))
-def test_conditions_are_of_rows_and_the_memory_of_images(decoder: str, cell: str) -> None:
+def test_conditions_are_of_rows_and_the_memory_of_images(decoder: str) -> None:
     """Teacher forcing of rows with conditions is step by step, each row alone."""
-    built, known = make(decoder, cell, 2 * C), context()
-    image_index, condition = torch.tensor([2, 0, 2, 3, 0, 2]), torch.randn(6, 2 * C)
-    tokens = torch.randint(1, V, (len(image_index), T))
-    memory = built.prepare(known)
-    logits = scores(built, tokens, memory, image_index, condition)
-    for row, image in enumerate(image_index.tolist()):
-        own = index_rows(memory, torch.tensor([image]))
-        state = built.init_state(own, condition[row].view(1, 1, -1))
-        for time in range(T):
-            output, state = built.step(tokens[row, time].view(1, 1), state, own)
-            close(built.logits(output.hidden)[0, 0], logits[row, time])
-    other = scores(built, tokens, memory, image_index, condition.flip(0))
-    assert ((other - logits).abs().amax(-1) > 1e-7).all()
+    for built in of_each_kind(decoder, 2 * C):
+        known = context()
+        image_index, condition = torch.tensor([2, 0, 2, 3, 0, 2]), torch.randn(6, 2 * C)
+        tokens = torch.randint(1, V, (len(image_index), T))
+        memory = built.prepare(known)
+        logits = scores(built, tokens, memory, image_index, condition)
+        for row, image in enumerate(image_index.tolist()):
+            own = index_rows(memory, torch.tensor([image]))
+            state = built.init_state(own, condition[row].view(1, 1, -1))
+            for time in range(T):
+                output, state = built.step(tokens[row, time].view(1, 1), state, own)
+                close(built.logits(output.hidden)[0, 0], logits[row, time])
+        other = scores(built, tokens, memory, image_index, condition.flip(0))
+        assert ((other - logits).abs().amax(-1) > 1e-7).all()
 
 
 @every_conditioned
@@ -147,47 +149,47 @@ def test_gradients_reach_every_parameter_of_conditions(decoder: str) -> None:
 
 
 @every_decoder
-def test_greedy_search_is_the_literal_loop(decoder: str, cell: str) -> None:
-    built = make(decoder, cell)
-    memory = built.prepare(context())
-    settings = GenerationConfig(max_new_tokens=T)
-    state = built.init_state(memory)
-    found = search(search_step(built), state, memory, settings, bos=BOS, eos=EOS, forbidden=FORBIDDEN)
-    for image in range(B):
-        own = index_rows(memory, torch.tensor([image]))
-        state, token = built.init_state(own), BOS
-        for place in range(int(found.lengths[image])):
-            output, state = built.step(torch.tensor([[token]]), state, own)
-            log_probs = built.logits(output.hidden)[0, 0].log_softmax(-1)
-            log_probs[list(FORBIDDEN)] = -torch.inf
-            token = int(found.tokens[image, 0, place])
-            close(log_probs[token], log_probs.max())  # of two that are as likely either may be taken
-            close(found.token_log_probs[image, 0, place], log_probs[token])
-        assert token == EOS or int(found.lengths[image]) == T
+def test_greedy_search_is_the_literal_loop(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        memory = built.prepare(context())
+        settings = GenerationConfig(max_new_tokens=T)
+        state = built.init_state(memory)
+        found = search(search_step(built), state, memory, settings, bos=BOS, eos=EOS, forbidden=FORBIDDEN)
+        for image in range(B):
+            own = index_rows(memory, torch.tensor([image]))
+            state, token = built.init_state(own), BOS
+            for place in range(int(found.lengths[image])):
+                output, state = built.step(torch.tensor([[token]]), state, own)
+                log_probs = built.logits(output.hidden)[0, 0].log_softmax(-1)
+                log_probs[list(FORBIDDEN)] = -torch.inf
+                token = int(found.tokens[image, 0, place])
+                close(log_probs[token], log_probs.max())  # of two that are as likely either may be taken
+                close(found.token_log_probs[image, 0, place], log_probs[token])
+            assert token == EOS or int(found.lengths[image]) == T
 
 
 @every_decoder
-def test_a_beam_as_wide_as_the_space_is_brute_force(decoder: str, cell: str) -> None:
+def test_a_beam_as_wide_as_the_space_is_brute_force(decoder: str) -> None:
     """All sentences of up to two words, scored by teacher forcing; and the log probability of each word."""
-    built = make(decoder, cell)
-    memory = built.prepare(context(2))
-    words = [token for token in range(V) if token not in (*FORBIDDEN, EOS)]
-    sentences = [[EOS], *([first, second] for first in words for second in (EOS, *words))]
-    wide = len(sentences) + 5
-    settings = GenerationConfig(num_beams=wide, num_return_sequences=wide, max_new_tokens=2, length_penalty=0.7)
-    state = built.init_state(memory)
-    found = search(search_step(built), state, memory, settings, bos=BOS, eos=EOS, forbidden=FORBIDDEN)
-    tokens = torch.tensor([[*each, 0][:2] for each in sentences])
-    for image in range(2):
-        log_probs = score_sequences(built, memory, tokens, torch.full((len(tokens),), image))
-        expected = {tuple(each): log_probs[row, : len(each)].tolist() for row, each in enumerate(sentences)}
-        lengths = found.lengths[image].tolist()
-        assert sum(length > 0 for length in lengths) == len(sentences)
-        for place, length in enumerate(lengths[: len(sentences)]):
-            own = expected.pop(tuple(found.tokens[image, place, :length].tolist()))
-            assert found.token_log_probs[image, place, :length].tolist() == pytest.approx(own, abs=1e-5)
-            assert found.scores[image, place].item() == pytest.approx(sum(own) / length**0.7, abs=1e-5)
-            assert (found.token_log_probs[image, place, length:] == 0).all()
+    for built in of_each_kind(decoder):
+        memory = built.prepare(context(2))
+        words = [token for token in range(V) if token not in (*FORBIDDEN, EOS)]
+        sentences = [[EOS], *([first, second] for first in words for second in (EOS, *words))]
+        wide = len(sentences) + 5
+        settings = GenerationConfig(num_beams=wide, num_return_sequences=wide, max_new_tokens=2, length_penalty=0.7)
+        state = built.init_state(memory)
+        found = search(search_step(built), state, memory, settings, bos=BOS, eos=EOS, forbidden=FORBIDDEN)
+        tokens = torch.tensor([[*each, 0][:2] for each in sentences])
+        for image in range(2):
+            log_probs = score_sequences(built, memory, tokens, torch.full((len(tokens),), image))
+            expected = {tuple(each): log_probs[row, : len(each)].tolist() for row, each in enumerate(sentences)}
+            lengths = found.lengths[image].tolist()
+            assert sum(length > 0 for length in lengths) == len(sentences)
+            for place, length in enumerate(lengths[: len(sentences)]):
+                own = expected.pop(tuple(found.tokens[image, place, :length].tolist()))
+                assert found.token_log_probs[image, place, :length].tolist() == pytest.approx(own, abs=1e-5)
+                assert found.scores[image, place].item() == pytest.approx(sum(own) / length**0.7, abs=1e-5)
+                assert (found.token_log_probs[image, place, length:] == 0).all()
 
 
 @pytest.mark.parametrize("decoder", list(DECODERS))
@@ -220,96 +222,97 @@ def test_the_graph_of_what_is_drawn_is_kept_on_request(decoder: str) -> None:
 
 
 @every_decoder
-def test_rows_of_any_length(decoder: str, cell: str) -> None:
+def test_rows_of_any_length(decoder: str) -> None:
     """Images about which no more is said leave on the way; what was said before stays as it is."""
-    built, known = make(decoder, cell), context()
-    image_index, lengths = torch.tensor([2, 0, 2, 3, 0, 2, 3]), torch.tensor([1, 3, 4, T, 2, 4, 1])
-    full = torch.randint(1, V, (len(image_index), T))
-    there = torch.arange(T) < lengths[:, None]
-    memory = built.prepare(known)
-    output = built(torch.where(there, full, 0), memory, image_index)
-    whole = built(full, memory, image_index)
-    close(output.hidden[there], whole.hidden[there])
-    if whole.attention is not None:
-        close(output.attention[there], whole.attention[there])
-    if whole.gate is not None:
-        close(output.gate[there], whole.gate[there])
-        assert ((output.gate[there] > 0) & (output.gate[there] < 1)).all()
-    for rows in (torch.tensor([3]), torch.tensor([0, 6])):  # fewer rows, and images without any
-        close(built(full[rows], memory, image_index[rows]).hidden, built(full, memory, image_index).hidden[rows])
+    for built in of_each_kind(decoder):
+        known = context()
+        image_index, lengths = torch.tensor([2, 0, 2, 3, 0, 2, 3]), torch.tensor([1, 3, 4, T, 2, 4, 1])
+        full = torch.randint(1, V, (len(image_index), T))
+        there = torch.arange(T) < lengths[:, None]
+        memory = built.prepare(known)
+        output = built(torch.where(there, full, 0), memory, image_index)
+        whole = built(full, memory, image_index)
+        close(output.hidden[there], whole.hidden[there])
+        if whole.attention is not None:
+            close(output.attention[there], whole.attention[there])
+        if whole.gate is not None:
+            close(output.gate[there], whole.gate[there])
+            assert ((output.gate[there] > 0) & (output.gate[there] < 1)).all()
+        for rows in (torch.tensor([3]), torch.tensor([0, 6])):  # fewer rows, and images without any
+            close(built(full[rows], memory, image_index[rows]).hidden, built(full, memory, image_index).hidden[rows])
 
 
 @every_decoder
-def test_no_rows_at_all(decoder: str, cell: str) -> None:
-    built = make(decoder, cell)
-    nothing = torch.empty(0, T, dtype=torch.long)
-    logits = scores(built, nothing, built.prepare(context()), torch.empty(0, dtype=torch.long))
-    assert logits.shape == (0, T, V)
+def test_no_rows_at_all(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        nothing = torch.empty(0, T, dtype=torch.long)
+        logits = scores(built, nothing, built.prepare(context()), torch.empty(0, dtype=torch.long))
+        assert logits.shape == (0, T, V)
 
 
 @every_decoder
-def test_order_of_rows_does_not_matter(decoder: str, cell: str) -> None:
-    built, known = make(decoder, cell), context()
-    image_index = torch.tensor([0, 0, 1, 2, 2, 2, 3])
-    tokens = torch.randint(1, V, (len(image_index), T))
-    order = torch.randperm(len(image_index))
-    memory = built.prepare(known)
-    close(built(tokens, memory, image_index).hidden[order], built(tokens[order], memory, image_index[order]).hidden)
+def test_order_of_rows_does_not_matter(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        known = context()
+        image_index = torch.tensor([0, 0, 1, 2, 2, 2, 3])
+        tokens = torch.randint(1, V, (len(image_index), T))
+        order = torch.randperm(len(image_index))
+        memory = built.prepare(known)
+        close(built(tokens, memory, image_index).hidden[order], built(tokens[order], memory, image_index[order]).hidden)
 
 
 @every_decoder
-def test_beams_are_each_alone(decoder: str, cell: str) -> None:
+def test_beams_are_each_alone(decoder: str) -> None:
     """State leaves are [B * K, ...], memory leaves [B, ...]; images and beams do not see each other."""
-    built = make(decoder, cell)
-    memory = built.prepare(context())
-    state = map_tree(lambda leaf: leaf.repeat_interleave(K, 0), built.init_state(memory))
-    tokens = torch.randint(1, V, (T, B, K))
-    alone = {
-        (b, k): (built.init_state(index_rows(memory, torch.tensor([b]))), index_rows(memory, torch.tensor([b])))
-        for b in range(B)
-        for k in range(K)
-    }
-    for time in range(T):
-        output, state = built.step(tokens[time], state, memory)
-        logits = built.logits(output.hidden)
-        assert logits.shape == (B, K, V)
-        for (b, k), (own, its_memory) in alone.items():
-            expected, own = built.step(tokens[time, b, k].view(1, 1), own, its_memory)
-            close(logits[b, k], built.logits(expected.hidden)[0, 0])
-            alone[b, k] = (own, its_memory)
+    for built in of_each_kind(decoder):
+        memory = built.prepare(context())
+        state = map_tree(lambda leaf: leaf.repeat_interleave(K, 0), built.init_state(memory))
+        tokens = torch.randint(1, V, (T, B, K))
+        alone = {
+            (b, k): (built.init_state(index_rows(memory, torch.tensor([b]))), index_rows(memory, torch.tensor([b])))
+            for b in range(B)
+            for k in range(K)
+        }
+        for time in range(T):
+            output, state = built.step(tokens[time], state, memory)
+            logits = built.logits(output.hidden)
+            assert logits.shape == (B, K, V)
+            for (b, k), (own, its_memory) in alone.items():
+                expected, own = built.step(tokens[time, b, k].view(1, 1), own, its_memory)
+                close(logits[b, k], built.logits(expected.hidden)[0, 0])
+                alone[b, k] = (own, its_memory)
 
 
 @every_decoder
-def test_finished_images_can_leave(decoder: str, cell: str) -> None:
-    built = make(decoder, cell)
-    memory = built.prepare(context())
-    tokens = torch.randint(1, V, (B, 1))
-    _, state = built.step(tokens, built.init_state(memory), memory)
-    rows = torch.tensor([3, 1])
-    kept, _ = built.step(tokens[rows], index_rows(state, rows), index_rows(memory, rows))
-    close(kept.hidden, built.step(tokens, state, memory)[0].hidden[rows])
+def test_finished_images_can_leave(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        memory = built.prepare(context())
+        tokens = torch.randint(1, V, (B, 1))
+        _, state = built.step(tokens, built.init_state(memory), memory)
+        rows = torch.tensor([3, 1])
+        kept, _ = built.step(tokens[rows], index_rows(state, rows), index_rows(memory, rows))
+        close(kept.hidden, built.step(tokens, state, memory)[0].hidden[rows])
 
 
 @pytest.mark.parametrize("decoder", ATTENDING)
-@pytest.mark.parametrize("cell", ["gru", "fused"])
-def test_masked_regions_do_not_matter(decoder: str, cell: str) -> None:
-    built = make(decoder, cell)
-    known, mask = context(), torch.rand(B, N) > 0.4
-    mask[:, 0] = True
-    tokens, image_index = torch.randint(1, V, (B, T)), torch.arange(B)
-    outcomes = []
-    for filling in (0.0, 1e3):
-        filled = torch.where(mask[..., None], known.regions, filling)
-        pooled = (known.regions * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        memory = built.prepare(Context(filled, mask, pooled, known.boxes))
-        outcomes.append(built(tokens, memory, image_index))
-    close(built.logits(outcomes[0].hidden), built.logits(outcomes[1].hidden))
-    attention = outcomes[0].attention
-    assert attention.shape == (B, T, N)
-    close(attention.sum(-1), torch.ones(B, T))
-    assert (attention.masked_select(~mask[:, None]) == 0).all()
-    shortened = torch.stack([each[each.bool()].sum() for each in mask.float()])  # regions that are there, per image
-    assert ((attention > 0).sum(-1) == shortened[:, None]).all()
+def test_masked_regions_do_not_matter(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        known, mask = context(), torch.rand(B, N) > 0.4
+        mask[:, 0] = True
+        tokens, image_index = torch.randint(1, V, (B, T)), torch.arange(B)
+        outcomes = []
+        for filling in (0.0, 1e3):
+            filled = torch.where(mask[..., None], known.regions, filling)
+            pooled = (known.regions * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            memory = built.prepare(Context(filled, mask, pooled, known.boxes))
+            outcomes.append(built(tokens, memory, image_index))
+        close(built.logits(outcomes[0].hidden), built.logits(outcomes[1].hidden))
+        attention = outcomes[0].attention
+        assert attention.shape == (B, T, N)
+        close(attention.sum(-1), torch.ones(B, T))
+        assert (attention.masked_select(~mask[:, None]) == 0).all()
+        shortened = torch.stack([each[each.bool()].sum() for each in mask.float()])  # regions that are there, per image
+        assert ((attention > 0).sum(-1) == shortened[:, None]).all()
 
 
 def test_who_does_not_attend_says_so() -> None:
@@ -319,33 +322,33 @@ def test_who_does_not_attend_says_so() -> None:
 
 
 @every_decoder
-def test_gradients_reach_every_parameter(decoder: str, cell: str) -> None:
-    built = make(decoder, cell)
-    tokens = torch.arange(1, V).repeat(B, 1)  # every word but <pad> goes in
-    scores(built, tokens, built.prepare(context()), torch.arange(B)).square().sum().backward()
-    for name, parameter in built.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-    embeddings = [each for each in built.modules() if isinstance(each, torch.nn.Embedding)]
-    assert (sum(each.weight.grad[1:].abs().sum(1) for each in embeddings) > 0).all()
+def test_gradients_reach_every_parameter(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        tokens = torch.arange(1, V).repeat(B, 1)  # every word but <pad> goes in
+        scores(built, tokens, built.prepare(context()), torch.arange(B)).square().sum().backward()
+        for name, parameter in built.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+        embeddings = [each for each in built.modules() if isinstance(each, torch.nn.Embedding)]
+        assert (sum(each.weight.grad[1:].abs().sum(1) for each in embeddings) > 0).all()
 
 
 @pytest.mark.parametrize("decoder", OF_IMAGES)
-@every[1]
-def test_the_image_matters_to_every_word(decoder: str, cell: str) -> None:
-    built = make(decoder, cell)
-    tokens, image_index = torch.randint(1, V, (1, T)).expand(2, -1), torch.arange(2)
-    logits = scores(built, tokens, built.prepare(context(2)), image_index)
-    assert ((logits[0] - logits[1]).abs().amax(-1) > 1e-7).all()
+def test_the_image_matters_to_every_word(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        tokens, image_index = torch.randint(1, V, (1, T)).expand(2, -1), torch.arange(2)
+        logits = scores(built, tokens, built.prepare(context(2)), image_index)
+        assert ((logits[0] - logits[1]).abs().amax(-1) > 1e-7).all()
 
 
 @every_decoder
-def test_dropout_only_in_training(decoder: str, cell: str) -> None:
-    built, known = make(decoder, cell), context()
-    tokens, image_index = torch.randint(1, V, (B, T)), torch.arange(B)
-    assert torch.equal(*(scores(built, tokens, built.prepare(known), image_index) for _ in range(2)))
-    built.train()
-    assert not torch.equal(*(scores(built, tokens, built.prepare(known), image_index) for _ in range(2)))
+def test_dropout_only_in_training(decoder: str) -> None:
+    for built in of_each_kind(decoder):
+        known = context()
+        tokens, image_index = torch.randint(1, V, (B, T)), torch.arange(B)
+        assert torch.equal(*(scores(built, tokens, built.prepare(known), image_index) for _ in range(2)))
+        built.train()
+        assert not torch.equal(*(scores(built, tokens, built.prepare(known), image_index) for _ in range(2)))
 
 
 def test_show_attend_tell_is_its_equations() -> None:
