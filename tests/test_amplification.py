@@ -219,54 +219,54 @@ def test_shuffled_predictions_are_expected_ones() -> None:
     assert (np.abs(np.mean(values, 0) - expected) < 4 * error).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "complaint"),
-    [
-        ("t.json", "{}", "t.json: expected a list of images, found dict"),
-        ("t.json", "[]", "t.json: holds no images"),
-        ("t.json", "[1]", "t.json: entry 0: expected an object"),
-        ("t.json", '[{"id": 1}]', "t.json: entry 0: the list 'attributes' is missing"),
-        ("t.json", '[{"id": true}]', "'id' must be a whole number or text"),
-        ("t.json", '[{"id": 1, "attributes": "a"}]', "'attributes' must be a list of texts"),
-        ("t.jsonl", "{\n", "t.jsonl:1: not JSON"),
-        ("t.csv", "id,attributes\n1,a\n", "t.csv:2: the list 'tasks' is missing"),
-        ("t.csv", "", "t.csv: holds no images"),
-        ("t.json", json.dumps([IMAGES[0], IMAGES[0]]), "the image 1 stands twice"),
-        ("t.json", json.dumps([IMAGES[0] | {"tasks": []}]), "no image has a task"),
-    ],
-)
+BAD_TABLES = [
+    ("t.json", "{}", "t.json: expected a list of images, found dict"),
+    ("t.json", "[]", "t.json: holds no images"),
+    ("t.json", "[1]", "t.json: entry 0: expected an object"),
+    ("t.json", '[{"id": 1}]', "t.json: entry 0: the list 'attributes' is missing"),
+    ("t.json", '[{"id": true}]', "'id' must be a whole number or text"),
+    ("t.json", '[{"id": 1, "attributes": "a"}]', "'attributes' must be a list of texts"),
+    ("t.jsonl", "{\n", "t.jsonl:1: not JSON"),
+    ("t.csv", "id,attributes\n1,a\n", "t.csv:2: the list 'tasks' is missing"),
+    ("t.csv", "", "t.csv: holds no images"),
+    ("t.json", json.dumps([IMAGES[0], IMAGES[0]]), "the image 1 stands twice"),
+    ("t.json", json.dumps([IMAGES[0] | {"tasks": []}]), "no image has a task"),
+]
+
+
 def test_bad_tables(
-    tmp_path: Path, name: str, content: str, complaint: str, capsys: pytest.CaptureFixture[str]
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / name).write_text(content)
-    assert main(["probe", "amplification", "--table", str(tmp_path / name)]) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert told.count("\n") == 1
+    for name, content, complaint in BAD_TABLES:
+        with subtests.test(name=name, content=content, complaint=complaint):
+            tmp_path = tmp_path_factory.mktemp("case")
+            (tmp_path / name).write_text(content)
+            assert main(["probe", "amplification", "--table", str(tmp_path / name)]) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert told.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ([], "give either --table, or --predictions"),
-        (["--table", "x", "--predictions", "y"], "give either --table, or --predictions"),
-        (["--predictions", "y"], "--predictions needs --objects"),
-        (["--predictions", "y", "--objects", "list.json"], "list.json: no objects: expected"),
-        (["--predictions", "y", "--objects", "o.json"], "who is in an image? Give both --women and --men"),
-        (["--predictions", "y", "--objects", "o.json", "--women", "w.txt"], "who is in an image?"),
-    ],
-)
+MISTAKES = [
+    ([], "give either --table, or --predictions"),
+    (["--table", "x", "--predictions", "y"], "give either --table, or --predictions"),
+    (["--predictions", "y"], "--predictions needs --objects"),
+    (["--predictions", "y", "--objects", "list.json"], "list.json: no objects: expected"),
+    (["--predictions", "y", "--objects", "o.json"], "who is in an image? Give both --women and --men"),
+    (["--predictions", "y", "--objects", "o.json", "--women", "w.txt"], "who is in an image?"),
+]
+
+
 def test_mistakes_are_told_in_one_line(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    complaint: str,
-    capsys: pytest.CaptureFixture[str],
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("o.json").write_text('{"1": ["cat"]}')
-    Path("list.json").write_text("[]")
-    assert main(["probe", "amplification", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert told.count("\n") == 1
+    for arguments, complaint in MISTAKES:
+        with subtests.test(arguments=arguments, complaint=complaint), pytest.MonkeyPatch.context() as monkeypatch:
+            tmp_path = tmp_path_factory.mktemp("case")
+            monkeypatch.chdir(tmp_path)
+            Path("o.json").write_text('{"1": ["cat"]}')
+            Path("list.json").write_text("[]")
+            assert main(["probe", "amplification", *arguments]) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert told.count("\n") == 1

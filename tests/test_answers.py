@@ -32,21 +32,22 @@ def test_normalisation_is_the_official_one(expected: dict) -> None:
     assert {answer: normalize_answer(answer) for answer in expected["normalise"]} == expected["normalise"]
 
 
-@pytest.mark.parametrize(
-    ("answer", "normal"),
-    [
-        ("1,000 people!", "1000 people"),
-        ("Yes, No", "yes no"),
-        ("the red-ish U.S.A. flag", "red ish usa flag"),
-        ("NONE", "0"),
-        ("isnt\nTen 3.5 .5", "isn't 10 3.5 .5"),
-        ("An a THE", ""),
-        ("somebody'd", "somebodyd"),
-        ("Im", "im"),
-    ],
-)
-def test_examples(answer: str, normal: str) -> None:
-    assert normalize_answer(answer) == normal
+EXAMPLES = [
+    ("1,000 people!", "1000 people"),
+    ("Yes, No", "yes no"),
+    ("the red-ish U.S.A. flag", "red ish usa flag"),
+    ("NONE", "0"),
+    ("isnt\nTen 3.5 .5", "isn't 10 3.5 .5"),
+    ("An a THE", ""),
+    ("somebody'd", "somebodyd"),
+    ("Im", "im"),
+]
+
+
+def test_examples(subtests: pytest.Subtests) -> None:
+    for answer, normal in EXAMPLES:
+        with subtests.test(answer=answer, normal=normal):
+            assert normalize_answer(answer) == normal
 
 
 def literal_punctuation(text: str) -> str:
@@ -99,21 +100,22 @@ def test_items_of_a_set() -> None:
     assert clean("\ta\nb ") == "a b"
 
 
-@pytest.mark.parametrize(
-    ("answer", "canon", "words"),
-    [
-        ("Chair, table_lamp", "chair, table lamp", ["chair", ",", "table", "lamp"]),
-        ("two, the door", "2, door", ["2", ",", "door"]),
-        ("1,000 people", "1000 people", ["1000", "people"]),
-        ("the, chair", "chair", ["chair"]),
-        ("don't know", "don't know", ["do", "n't", "know"]),
-        ("", "", []),
-    ],
-)
-def test_sets_are_learnt_and_spoken_whole(answer: str, canon: str, words: list[str]) -> None:
-    assert canonical_answer(answer) == canon
-    assert answer_to_tokens(canon) == words
-    assert tokens_to_answer(words) == canon
+ANSWERS = [
+    ("Chair, table_lamp", "chair, table lamp", ["chair", ",", "table", "lamp"]),
+    ("two, the door", "2, door", ["2", ",", "door"]),
+    ("1,000 people", "1000 people", ["1000", "people"]),
+    ("the, chair", "chair", ["chair"]),
+    ("don't know", "don't know", ["do", "n't", "know"]),
+    ("", "", []),
+]
+
+
+def test_sets_are_learnt_and_spoken_whole(subtests: pytest.Subtests) -> None:
+    for answer, canon, words in ANSWERS:
+        with subtests.test(answer=answer, canon=canon, words=words):
+            assert canonical_answer(answer) == canon
+            assert answer_to_tokens(canon) == words
+            assert tokens_to_answer(words) == canon
 
 
 @given(st.text("ab c2DN'_,.-", max_size=30))

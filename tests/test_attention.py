@@ -1,5 +1,6 @@
 """Attention: a weighted mean of the regions that are there, whatever the formula of the weights."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -83,18 +84,17 @@ class Casts(TorchDispatchMode):
         return found
 
 
-@EVERY
-@pytest.mark.parametrize("region_width", [None, D + 1])
-@pytest.mark.parametrize("learns", [True, False])
-def test_regions_are_cast_once_and_not_at_every_word(make: type[Attention], region_width: int, learns: bool) -> None:
-    decoder = ShowAttendTell(GRU(Q), make(A), embedding_dim=4, dropout=0.0, region_dim=region_width).build(9, D)
-    regions = torch.randn(B, N, D)
-    context = Context(regions, torch.ones(B, N, dtype=torch.bool), regions.mean(1))
-    tokens = torch.randint(4, 9, (B, N + 1))
-    with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16):
-        memory = decoder.prepare(context)
-        assert memory.regions.dtype == memory.keys.dtype == torch.bfloat16
-        with Casts() as casts:
-            decoder(tokens, memory, torch.arange(B))
-    assert casts.shapes  # of weights, words and states
-    assert not [shape for shape in casts.shapes if shape[-2:] == memory.regions.shape[-2:]]
+def test_regions_are_cast_once_and_not_at_every_word(subtests: pytest.Subtests) -> None:
+    for make, region_width, learns in product([SoftAttention, DotAttention], [None, D + 1], [True, False]):
+        with subtests.test(make=make, region_width=region_width, learns=learns):
+            decoder = ShowAttendTell(GRU(Q), make(A), embedding_dim=4, dropout=0.0, region_dim=region_width).build(9, D)
+            regions = torch.randn(B, N, D)
+            context = Context(regions, torch.ones(B, N, dtype=torch.bool), regions.mean(1))
+            tokens = torch.randint(4, 9, (B, N + 1))
+            with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16):
+                memory = decoder.prepare(context)
+                assert memory.regions.dtype == memory.keys.dtype == torch.bfloat16
+                with Casts() as casts:
+                    decoder(tokens, memory, torch.arange(B))
+            assert casts.shapes  # of weights, words and states
+            assert not [shape for shape in casts.shapes if shape[-2:] == memory.regions.shape[-2:]]

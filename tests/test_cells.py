@@ -3,6 +3,7 @@ shared with the code."""
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -247,28 +248,27 @@ def test_it_is_what_the_paper_says(cell: str) -> None:
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("dtype", [torch.double, torch.cdouble])
-@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
-@pytest.mark.parametrize("time", [1, 2, 3, 16, 17, 100])
-def test_the_scan_is_the_loop(dtype: torch.dtype, time: int, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scan_is_the_loop(subtests: pytest.Subtests) -> None:
     """And so are its gradients, those of a first state that is zero, a that is zero, negative or large too; in parts
     side by side, and one by one as where a step is large."""
-    monkeypatch.setattr("vlrnn.nn.recurrent.linear_scan._LARGE", 0 if large else 100)
-    a, b = torch.randn(2, time, 3, dtype=dtype), torch.randn(2, time, 3, dtype=dtype)
-    a[0, time // 2], a[1, 0] = 0, 3
-    first = torch.randn(2, 3, dtype=dtype)
-    given = [each.requires_grad_() for each in (a, b, first)]
-    h, hs = first, []
-    for step in range(time):
-        h = a[:, step] * h + b[:, step]
-        hs.append(h)
-    expected, found = torch.stack(hs, 1), linear_scan(a, b, first)
-    torch.testing.assert_close(found, expected)
-    weights = torch.randn_like(expected)
-    for one, other in zip(
-        *(torch.autograd.grad((each * weights).abs().sum(), given) for each in (found, expected)), strict=True
-    ):
-        torch.testing.assert_close(one, other)
+    for dtype, large, time in product([torch.double, torch.cdouble], [False, True], [1, 2, 3, 16, 17, 100]):
+        with subtests.test(dtype=dtype, large=large, time=time), pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("vlrnn.nn.recurrent.linear_scan._LARGE", 0 if large else 100)
+            a, b = torch.randn(2, time, 3, dtype=dtype), torch.randn(2, time, 3, dtype=dtype)
+            a[0, time // 2], a[1, 0] = 0, 3
+            first = torch.randn(2, 3, dtype=dtype)
+            given = [each.requires_grad_() for each in (a, b, first)]
+            h, hs = first, []
+            for step in range(time):
+                h = a[:, step] * h + b[:, step]
+                hs.append(h)
+            expected, found = torch.stack(hs, 1), linear_scan(a, b, first)
+            torch.testing.assert_close(found, expected)
+            weights = torch.randn_like(expected)
+            for one, other in zip(
+                *(torch.autograd.grad((each * weights).abs().sum(), given) for each in (found, expected)), strict=True
+            ):
+                torch.testing.assert_close(one, other)
 
 
 def test_stacks_go_around_their_layers() -> None:

@@ -66,23 +66,25 @@ def test_2018_forgets_the_bus(files: list[str], tmp_path: Path) -> None:
     assert "bus" not in found["details"]["objects"]
 
 
-@pytest.mark.parametrize(
-    ("caption", "fixed", "published"),
-    [
-        ("A seat by the toilet", ["chair", "toilet"], ["toilet"]),
-        ("puppies, buses", ["dog", "bus"], ["dog", "bus"]),
-        ("a toilet seat", ["toilet"], ["toilet"]),
-        ("a dog dog", ["dog", "dog"], ["dog", "dog"]),
-        ("the dog track", [], []),
-        ("dogs.", ["dog"], ["dog"]),
-        ("", [], []),
-    ],
-)
-def test_how_captions_are_read(caption: str, fixed: list[str], published: list[str], tmp_path: Path) -> None:
-    table = write(tmp_path / "table.txt", TABLE)
-    doubles = write(tmp_path / "doubles.json", {"toilet seat": "toilet", "dog track": "dog track"})
-    assert mentions("fixed", [], table, doubles)(caption) == fixed
-    assert mentions("chair-2018", [], table, doubles)(caption) == published
+READINGS = [
+    ("A seat by the toilet", ["chair", "toilet"], ["toilet"]),
+    ("puppies, buses", ["dog", "bus"], ["dog", "bus"]),
+    ("a toilet seat", ["toilet"], ["toilet"]),
+    ("a dog dog", ["dog", "dog"], ["dog", "dog"]),
+    ("the dog track", [], []),
+    ("dogs.", ["dog"], ["dog"]),
+    ("", [], []),
+]
+
+
+def test_how_captions_are_read(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for caption, fixed, published in READINGS:
+        with subtests.test(caption=caption, fixed=fixed, published=published):
+            tmp_path = tmp_path_factory.mktemp("case")
+            table = write(tmp_path / "table.txt", TABLE)
+            doubles = write(tmp_path / "doubles.json", {"toilet seat": "toilet", "dog track": "dog track"})
+            assert mentions("fixed", [], table, doubles)(caption) == fixed
+            assert mentions("chair-2018", [], table, doubles)(caption) == published
 
 
 def test_irregular_plurals_are_found() -> None:
@@ -243,27 +245,32 @@ def test_nothing_mentioned_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "1 ids unknown: 99" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("flag", "contents", "complaint"),
-    [
-        ("--objects", "[]", "no objects"),
-        ("--objects", '{"1": "dog"}', "image '1': expected a list of names"),
-        ("--objects", '{"1": ["dog"], "01": []}', "1 images stand twice, spelled otherwise: 1; keep one"),
-        ("--objects", '{"annotations": [], "images": []}', "no list of categories"),
-        ("--objects", '{"7": ["dog"]}', "none of its 4 image ids is among the references"),
-        ("--synonyms", "\n", "names no object"),
-        ("--double_words", "[1]", "two words"),
-        ("--predictions", "[]", "holds no predictions"),
-        ("--predictions", "{", "not JSON"),
-    ],
-)
+BAD_FILES = [
+    ("--objects", "[]", "no objects"),
+    ("--objects", '{"1": "dog"}', "image '1': expected a list of names"),
+    ("--objects", '{"1": ["dog"], "01": []}', "1 images stand twice, spelled otherwise: 1; keep one"),
+    ("--objects", '{"annotations": [], "images": []}', "no list of categories"),
+    ("--objects", '{"7": ["dog"]}', "none of its 4 image ids is among the references"),
+    ("--synonyms", "\n", "names no object"),
+    ("--double_words", "[1]", "two words"),
+    ("--predictions", "[]", "holds no predictions"),
+    ("--predictions", "{", "not JSON"),
+]
+
+
 def test_bad_files(
-    flag: str, contents: str, complaint: str, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    subtests: pytest.Subtests,
+    files: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["probe", "chair", *files, flag, str(write(tmp_path / "bad.json", contents))]) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert told.count("\n") == 1
+    for flag, contents, complaint in BAD_FILES:
+        with subtests.test(flag=flag, contents=contents, complaint=complaint):
+            tmp_path = tmp_path_factory.mktemp("case")
+            assert main(["probe", "chair", *files, flag, str(write(tmp_path / "bad.json", contents))]) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert told.count("\n") == 1
 
 
 def test_published_figures(real_data: Path, tmp_path: Path) -> None:

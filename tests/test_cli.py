@@ -20,14 +20,15 @@ def program(*lines: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("command", list(COMMANDS))
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main([command, "--help"])
-    assert left.value.code == 0
-    told = capsys.readouterr()
-    assert f"vlrnn {command}" in told.out
-    assert told.err == ""
+def test_every_command_has_help(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        with subtests.test(command=command):
+            with pytest.raises(SystemExit) as left:
+                main([command, "--help"])
+            assert left.value.code == 0
+            told = capsys.readouterr()
+            assert f"vlrnn {command}" in told.out
+            assert told.err == ""
 
 
 def test_public_names_are_imported_when_asked_for() -> None:
@@ -85,16 +86,15 @@ MISTAKES: list[tuple[list[str], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "start", "word"), MISTAKES, ids=lambda each: str(each))
-def test_mistakes_are_told_in_one_line(
-    arguments: list[str], start: str, word: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert len(told.err.splitlines()) == 1
-    assert told.err.startswith(start)
-    assert word in told.err
+def test_mistakes_are_told_in_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, start, word in MISTAKES:
+        with subtests.test(arguments=arguments, start=start, word=word):
+            assert main(arguments) == 2
+            told = capsys.readouterr()
+            assert told.out == ""
+            assert len(told.err.splitlines()) == 1
+            assert told.err.startswith(start)
+            assert word in told.err
 
 
 def test_a_mistake_is_one_line_whatever_is_in_it() -> None:

@@ -31,14 +31,15 @@ def merged(capsys: pytest.CaptureFixture[str], *configs: Path) -> dict:
     return yaml.safe_load(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, TEXT], ids=lambda path: path.stem)
-def test_recipes(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written = yaml.safe_load(recipe.read_text())
-    read = merged(capsys, recipe)
-    assert read["model"]["class_path"] == written["model"]["class_path"]
-    if recipe == TEXT:
-        assert read["data"].pop("tokenizer") == {"class_path": written["data"].pop("tokenizer")}
-    assert read["data"].items() >= written["data"].items()
+def test_recipes(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for recipe in [*RECIPES, TEXT]:
+        with subtests.test(recipe=recipe):
+            written = yaml.safe_load(recipe.read_text())
+            read = merged(capsys, recipe)
+            assert read["model"]["class_path"] == written["model"]["class_path"]
+            if recipe == TEXT:
+                assert read["data"].pop("tokenizer") == {"class_path": written["data"].pop("tokenizer")}
+            assert read["data"].items() >= written["data"].items()
 
 
 def test_no_recipe_says_nothing_of_an_image(capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,25 +167,29 @@ def test_inverses_on_the_command_line(scenes: Path, script: Script, tmp_path: Pa
     assert "asks for no relation" in script.error
 
 
-@pytest.mark.parametrize(
-    ("more", "complaint"),
-    [
-        ([], "nothing belongs together"),
-        (["--groups", '[["a", "z"]]'], "1 ids are of no question: 'z'"),
-        (["--groups", '[["a", true]]'], "1 ids are of no question: True"),
-        (["--groups", '[["a", ["z"]]]'], "1 ids are of no question: ['z']"),
-        (["--groups", '[["a", "a"]]'], "1 questions stand there twice: 'a'"),
-        (["--groups", "[]"], "holds no groups"),
-        (["--groups", '[["a"]]'], "two or more in each"),
-        (["--groups", '{"a": ["a", "a"]}'], "a list of lists"),
-        (["--groups", "[["], "groups.json"),
-    ],
-)
-def test_mistakes_are_told(more: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if more:
-        (tmp_path / "groups.json").write_text(more[1])
-        more = [more[0], str(tmp_path / "groups.json")]
-    assert main(["probe", "consistency", *write(tmp_path, [question("a", "yes")], "yes"), *more]) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert told.count("\n") == 1
+MISTAKES = [
+    ([], "nothing belongs together"),
+    (["--groups", '[["a", "z"]]'], "1 ids are of no question: 'z'"),
+    (["--groups", '[["a", true]]'], "1 ids are of no question: True"),
+    (["--groups", '[["a", ["z"]]]'], "1 ids are of no question: ['z']"),
+    (["--groups", '[["a", "a"]]'], "1 questions stand there twice: 'a'"),
+    (["--groups", "[]"], "holds no groups"),
+    (["--groups", '[["a"]]'], "two or more in each"),
+    (["--groups", '{"a": ["a", "a"]}'], "a list of lists"),
+    (["--groups", "[["], "groups.json"),
+]
+
+
+def test_mistakes_are_told(
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more, complaint in MISTAKES:
+        with subtests.test(more=more, complaint=complaint):
+            tmp_path = tmp_path_factory.mktemp("case")
+            if more:
+                (tmp_path / "groups.json").write_text(more[1])
+                more = [more[0], str(tmp_path / "groups.json")]
+            assert main(["probe", "consistency", *write(tmp_path, [question("a", "yes")], "yes"), *more]) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert told.count("\n") == 1

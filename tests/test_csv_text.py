@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -51,25 +52,29 @@ def written(path: Path, rows: Rows, delimiter: str, quoting: int = csv.QUOTE_MIN
     return path
 
 
-@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-@pytest.mark.parametrize("delimiter", list(",;|\t"))
-@pytest.mark.parametrize("reader", list(READERS))
-def test_whatever_divides_the_columns(reader: str, delimiter: str, quoting: int, tmp_path: Path) -> None:
-    read, columns = READERS[reader]
-    kept = [text for text in TEXTS if ";" not in text or reader != "labels"]  # there it divides what is in a cell
-    found = read(written(tmp_path / "table.csv", rows_of(columns, kept), delimiter, quoting))
-    assert [" ".join(text.split()) for text in found] == [" ".join(text.split()) for text in kept]
+def test_whatever_divides_the_columns(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for quoting, delimiter, reader in product([csv.QUOTE_MINIMAL, csv.QUOTE_ALL], ",;|\t", READERS):
+        with subtests.test(quoting=quoting, delimiter=delimiter, reader=reader):
+            tmp_path = tmp_path_factory.mktemp("case")
+            read, columns = READERS[reader]
+            kept = [
+                text for text in TEXTS if ";" not in text or reader != "labels"
+            ]  # there it divides what is in a cell
+            found = read(written(tmp_path / "table.csv", rows_of(columns, kept), delimiter, quoting))
+            assert [" ".join(text.split()) for text in found] == [" ".join(text.split()) for text in kept]
 
 
-@pytest.mark.parametrize("reader", [name for name in READERS if name != "labels"])
-def test_a_quote_in_a_tsv_is_a_quote(reader: str, tmp_path: Path) -> None:
-    read, columns = READERS[reader]
-    texts = ['"red" cat', 'a 5" cat', 'cat "red"', '"', "plain"]
-    path = tmp_path / "table.TSV"
-    path.write_text("".join("\t".join(row) + "\n" for row in rows_of(columns, texts)), encoding="utf-8")
-    assert read(path) == texts
-    path.write_text("\t".join(columns) + "\n" + "\t".join(['"a"', '"x ""y"""', "z"][: len(columns)]) + "\n")
-    assert read(path) == ['x "y"']
+def test_a_quote_in_a_tsv_is_a_quote(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for reader in [name for name in READERS if name != "labels"]:
+        with subtests.test(reader=reader):
+            tmp_path = tmp_path_factory.mktemp("case")
+            read, columns = READERS[reader]
+            texts = ['"red" cat', 'a 5" cat', 'cat "red"', '"', "plain"]
+            path = tmp_path / "table.TSV"
+            path.write_text("".join("\t".join(row) + "\n" for row in rows_of(columns, texts)), encoding="utf-8")
+            assert read(path) == texts
+            path.write_text("\t".join(columns) + "\n" + "\t".join(['"a"', '"x ""y"""', "z"][: len(columns)]) + "\n")
+            assert read(path) == ['x "y"']
 
 
 FAULTS = {
@@ -79,15 +84,16 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", list(FAULTS))
-@pytest.mark.parametrize("reader", list(READERS))
-def test_faults_are_told_with_their_line(reader: str, fault: str, tmp_path: Path) -> None:
+def test_faults_are_told_with_their_line(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Also behind a text of two lines."""
-    read, columns = READERS[reader]
-    change, line, told = FAULTS[fault]
-    path = written(tmp_path / "table.csv", change(rows_of(columns, ["two\nlines", "b", "c", "d"])), ",")
-    with pytest.raises(UserError, match=rf"^\S+table\.csv:{line}: .*{told}"):
-        read(path)
+    for fault, reader in product(FAULTS, READERS):
+        with subtests.test(fault=fault, reader=reader):
+            tmp_path = tmp_path_factory.mktemp("case")
+            read, columns = READERS[reader]
+            change, line, told = FAULTS[fault]
+            path = written(tmp_path / "table.csv", change(rows_of(columns, ["two\nlines", "b", "c", "d"])), ",")
+            with pytest.raises(UserError, match=rf"^\S+table\.csv:{line}: .*{told}"):
+                read(path)
 
 
 def test_what_is_no_csv_and_what_is_empty(tmp_path: Path) -> None:

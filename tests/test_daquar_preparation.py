@@ -95,20 +95,21 @@ def test_daquar_folds_cover_every_image_once(daquar: Path, script: Script) -> No
     assert describe_dataset(script.out)["fold"] == 5
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--folds", 5], "--fold go together"),
-        (["--folds", 5, "--fold", 6], "--fold 6"),
-        (["--folds", 1, "--fold", 1], "--folds 1"),
-        (["--dev", 100], "--dev 100"),
-        (["--dev", 2.5], "--dev 2.5"),
-        (["--dev", -1], "--dev -1"),
-        (["--dev", "nan"], "--dev nan"),
-    ],
-)
-def test_daquar_refuses_splits_that_cannot_be(arguments: list[Any], told: str, daquar: Path, script: Script) -> None:
-    assert told in script.refuses("daquar", daquar, *arguments)
+IMPOSSIBLE_SPLITS = [
+    (["--folds", 5], "--fold go together"),
+    (["--folds", 5, "--fold", 6], "--fold 6"),
+    (["--folds", 1, "--fold", 1], "--folds 1"),
+    (["--dev", 100], "--dev 100"),
+    (["--dev", 2.5], "--dev 2.5"),
+    (["--dev", -1], "--dev -1"),
+    (["--dev", "nan"], "--dev nan"),
+]
+
+
+def test_daquar_refuses_splits_that_cannot_be(subtests: pytest.Subtests, daquar: Path, script: Script) -> None:
+    for arguments, told in IMPOSSIBLE_SPLITS:
+        with subtests.test(arguments=arguments, told=told):
+            assert told in script.refuses("daquar", daquar, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -124,20 +125,21 @@ def test_daquar_names_the_malformed_line(contents: str, told: str, daquar: Path,
     assert told in script.refuses("daquar", daquar)
 
 
-@pytest.mark.parametrize(
-    ("raw", "plain", "kind"),
-    [
-        ("how many chairs are there on the image888 ?", "how many chairs are there?", "number"),
-        ("what is the object in the image9 close to the wall in the image9 ?", None, "object"),
-        ("what is on the left side of the image92 ?", "what is on the left side of the image?", "object"),
-        ("what is on the table image108 ?", "what is on the table?", "object"),
-        ("what are the colours of the wall in this image3?", "what are the colours of the wall?", "color"),
-        ("what is the colorful thing in image3 ?", "what is the colorful thing?", "object"),
-    ],
-)
-def test_daquar_questions_lose_the_name_of_their_image(raw: str, plain: str | None, kind: str) -> None:
-    assert plain_question(raw) == (plain or "what is the object close to the wall?")
-    assert question_type(plain_question(raw)) == kind
+QUESTIONS = [
+    ("how many chairs are there on the image888 ?", "how many chairs are there?", "number"),
+    ("what is the object in the image9 close to the wall in the image9 ?", None, "object"),
+    ("what is on the left side of the image92 ?", "what is on the left side of the image?", "object"),
+    ("what is on the table image108 ?", "what is on the table?", "object"),
+    ("what are the colours of the wall in this image3?", "what are the colours of the wall?", "color"),
+    ("what is the colorful thing in image3 ?", "what is the colorful thing?", "object"),
+]
+
+
+def test_daquar_questions_lose_the_name_of_their_image(subtests: pytest.Subtests) -> None:
+    for raw, plain, kind in QUESTIONS:
+        with subtests.test(raw=raw, plain=plain, kind=kind):
+            assert plain_question(raw) == (plain or "what is the object close to the wall?")
+            assert question_type(plain_question(raw)) == kind
 
 
 def test_real_daquar(real_data: Path, script: Script) -> None:

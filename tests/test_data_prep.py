@@ -203,19 +203,20 @@ def test_coco_refuses_an_image_in_two_splits(coco: Path, script: Script) -> None
     assert "two splits" in script.refuses("coco", coco)
 
 
-@pytest.mark.parametrize(
-    ("contents", "told"),
-    [
-        ('{"images": [],\n "annotations": [}', "captions_val2017.json:2"),
-        ("[]", "captions_val2017.json"),
-        ({"images": [{"id": 1, "file_name": "a.jpg"}]}, "annotations"),
-        ({"images": [{"id": 1}], "annotations": []}, "images[0]"),
-        ({"images": [], "annotations": [{"id": 1, "image_id": 1}]}, "annotations[0]"),
-    ],
-)
-def test_coco_names_what_is_malformed(contents: Any, told: str, coco: Path, script: Script) -> None:
-    write(coco / "annotations/captions_val2017.json", contents)
-    assert told in script.refuses("coco", coco)
+MALFORMED_COCO = [
+    ('{"images": [],\n "annotations": [}', "captions_val2017.json:2"),
+    ("[]", "captions_val2017.json"),
+    ({"images": [{"id": 1, "file_name": "a.jpg"}]}, "annotations"),
+    ({"images": [{"id": 1}], "annotations": []}, "images[0]"),
+    ({"images": [], "annotations": [{"id": 1, "image_id": 1}]}, "annotations[0]"),
+]
+
+
+def test_coco_names_what_is_malformed(subtests: pytest.Subtests, coco: Path, script: Script) -> None:
+    for contents, told in MALFORMED_COCO:
+        with subtests.test(contents=contents, told=told):
+            write(coco / "annotations/captions_val2017.json", contents)
+            assert told in script.refuses("coco", coco)
 
 
 def test_coco_refuses_an_object_of_no_category(coco: Path, script: Script) -> None:
@@ -262,19 +263,25 @@ def test_karpathy_splits_of_flickr(tmp_path: Path, script: Script) -> None:
     assert "CC BY" not in describe_dataset(script.out)["licence"]
 
 
-@pytest.mark.parametrize(
-    ("contents", "told"),
-    [
-        ({"dataset": "coco"}, "images"),
-        (karpathy(("a.jpg", "elsewhere", {})), "elsewhere"),
-        ({"images": [{"split": "train", "filename": "a.jpg"}]}, "sentences"),
-    ],
-)
-def test_karpathy_names_what_is_malformed(contents: Any, told: str, tmp_path: Path, script: Script) -> None:
-    make_images(tmp_path / "images", ["a.jpg"])
-    error = script.refuses("coco", tmp_path / "images", "--karpathy", write(tmp_path / "dataset_x.json", contents))
-    assert "dataset_x.json" in error
-    assert told in error
+MALFORMED_KARPATHY = [
+    ({"dataset": "coco"}, "images"),
+    (karpathy(("a.jpg", "elsewhere", {})), "elsewhere"),
+    ({"images": [{"split": "train", "filename": "a.jpg"}]}, "sentences"),
+]
+
+
+def test_karpathy_names_what_is_malformed(
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, script: Script
+) -> None:
+    for contents, told in MALFORMED_KARPATHY:
+        with subtests.test(contents=contents, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            make_images(tmp_path / "images", ["a.jpg"])
+            error = script.refuses(
+                "coco", tmp_path / "images", "--karpathy", write(tmp_path / "dataset_x.json", contents)
+            )
+            assert "dataset_x.json" in error
+            assert told in error
 
 
 @pytest.fixture
@@ -326,26 +333,28 @@ def test_folder_with_json_is_split_by_chance_and_seed(
     assert splits("--seed", 1) != drawn
 
 
-@pytest.mark.parametrize(
-    ("name", "contents", "told"),
-    [
-        ("c.csv", "image,words\n00.png,A dog\n", "c.csv:1: "),
-        ("c.csv", "image,caption\n00.png,A dog\n01.png,A dog, running\n", "c.csv:3: "),
-        ("c.csv", 'image,caption\n00.png,"A dog\n', "c.csv:"),
-        ("c.csv", "image,caption,split\n00.png,A dog,nowhere\n", "c.csv:2: "),
-        ("c.csv", "image,caption,split\n00.png,A dog,train\n00.png,A dog,val\n", "two splits"),
-        ("c.csv", "image,caption,split\n00.png,A dog,train\n./00.png,A dog,val\n", "two splits"),
-        ("c.csv", "image,caption\n../pictures/00.png,A dog\n", "c.csv:2: "),
-        ("c.csv", "image,caption,split\n00.png,A dog,train\n01.png,A dog,\n", "01.png"),
-        ("c.json", '{"00.png":\n "A dog",}', "c.json:2: "),
-        ("c.json", [{"image": "00.png"}], "c.json"),
-        ("c.json", "7", "c.json"),
-    ],
-)
+MALFORMED_FOLDERS = [
+    ("c.csv", "image,words\n00.png,A dog\n", "c.csv:1: "),
+    ("c.csv", "image,caption\n00.png,A dog\n01.png,A dog, running\n", "c.csv:3: "),
+    ("c.csv", 'image,caption\n00.png,"A dog\n', "c.csv:"),
+    ("c.csv", "image,caption,split\n00.png,A dog,nowhere\n", "c.csv:2: "),
+    ("c.csv", "image,caption,split\n00.png,A dog,train\n00.png,A dog,val\n", "two splits"),
+    ("c.csv", "image,caption,split\n00.png,A dog,train\n./00.png,A dog,val\n", "two splits"),
+    ("c.csv", "image,caption\n../pictures/00.png,A dog\n", "c.csv:2: "),
+    ("c.csv", "image,caption,split\n00.png,A dog,train\n01.png,A dog,\n", "01.png"),
+    ("c.json", '{"00.png":\n "A dog",}', "c.json:2: "),
+    ("c.json", [{"image": "00.png"}], "c.json"),
+    ("c.json", "7", "c.json"),
+]
+
+
 def test_folder_names_what_is_malformed(
-    name: str, contents: Any, told: str, pictures: Path, tmp_path: Path, script: Script
+    subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    assert told in script.refuses("folder", pictures, "--captions", write(tmp_path / name, contents))
+    for name, contents, told in MALFORMED_FOLDERS:
+        with subtests.test(name=name, contents=contents, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            assert told in script.refuses("folder", pictures, "--captions", write(tmp_path / name, contents))
 
 
 @pytest.mark.parametrize("shares", ["0.5,0.5", "0.9,0.9,-0.8", "nan,0.5,0.5", "1,1,1"])

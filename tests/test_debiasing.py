@@ -1,5 +1,7 @@
 """Losses that keep a bias from being learnt: each is its formula, and the model speaks alone once it is trained."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -36,26 +38,27 @@ TARGETS = Targets(
 )
 
 
-@pytest.mark.parametrize("inner", INNER)
-@pytest.mark.parametrize("name", LOSSES)
-def test_the_model_speaks_alone_once_it_is_trained(name: str, inner: str) -> None:
-    loss = LOSSES[name](INNER[inner]()).build(Q, F, A)
-    said = guess()
-    for each in (loss.train(), loss.eval()):
-        assert torch.isfinite(each(said, TARGETS).total)
-    assert loss.eval()(said, TARGETS).total == INNER[inner]()(said, TARGETS).total
-    assert loss.train()(said, TARGETS).total != INNER[inner]()(said, TARGETS).total
-    assert torch.equal(loss.probabilities(said.logits), INNER[inner]().probabilities(said.logits))
+def test_the_model_speaks_alone_once_it_is_trained(subtests: pytest.Subtests) -> None:
+    for inner, name in product(INNER, LOSSES):
+        with subtests.test(inner=inner, name=name):
+            loss = LOSSES[name](INNER[inner]()).build(Q, F, A)
+            said = guess()
+            for each in (loss.train(), loss.eval()):
+                assert torch.isfinite(each(said, TARGETS).total)
+            assert loss.eval()(said, TARGETS).total == INNER[inner]()(said, TARGETS).total
+            assert loss.train()(said, TARGETS).total != INNER[inner]()(said, TARGETS).total
+            assert torch.equal(loss.probabilities(said.logits), INNER[inner]().probabilities(said.logits))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_every_parameter_of_a_loss_learns_and_no_question_teaches_nothing(name: str) -> None:
-    loss = LOSSES[name]().build(Q, F, A).train()
-    loss(guess(), TARGETS).total.backward()
-    assert all(parameter.grad is not None for parameter in loss.parameters())
-    unknown = Targets(torch.zeros(2, A), torch.zeros(2, A), TARGETS.prior)
-    nothing = loss(guess(), unknown)
-    assert (nothing.total, nothing.count) == (0, 0)
+def test_every_parameter_of_a_loss_learns_and_no_question_teaches_nothing(subtests: pytest.Subtests) -> None:
+    for name in LOSSES:
+        with subtests.test(name=name):
+            loss = LOSSES[name]().build(Q, F, A).train()
+            loss(guess(), TARGETS).total.backward()
+            assert all(parameter.grad is not None for parameter in loss.parameters())
+            unknown = Targets(torch.zeros(2, A), torch.zeros(2, A), TARGETS.prior)
+            nothing = loss(guess(), unknown)
+            assert (nothing.total, nothing.count) == (0, 0)
 
 
 def test_reweighting_is_its_formula() -> None:
@@ -106,13 +109,14 @@ def test_rubi_is_its_formula_and_leaves_the_question_encoder_alone() -> None:
     assert said.logits.grad is not None
 
 
-@pytest.mark.parametrize("name", ["reweighting", "bias-product", "learned-mixin"])
-def test_without_a_prior_it_says_so(name: str) -> None:
-    loss: Debiased = LOSSES[name]().build(Q, F, A)
-    with pytest.raises(UserError, match="give the model its `prior`"):
-        loss(guess(), TARGETS._replace(prior=None))
-    with pytest.raises(UserError, match="smoothing must lie between 0 and 1"):
-        LOSSES[name](smoothing=1.0)  # type: ignore[call-arg]
+def test_without_a_prior_it_says_so(subtests: pytest.Subtests) -> None:
+    for name in ["reweighting", "bias-product", "learned-mixin"]:
+        with subtests.test(name=name):
+            loss: Debiased = LOSSES[name]().build(Q, F, A)
+            with pytest.raises(UserError, match="give the model its `prior`"):
+                loss(guess(), TARGETS._replace(prior=None))
+            with pytest.raises(UserError, match="smoothing must lie between 0 and 1"):
+                LOSSES[name](smoothing=1.0)  # type: ignore[call-arg]
 
 
 def test_a_bias_that_explains_all_leaves_nothing_to_learn() -> None:

@@ -9,6 +9,7 @@ import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +89,21 @@ WAYS: dict[str, Callable[[Path, Path], str | Path]] = {
 }
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "meta"])
-def test_no_file_but_uploads_is_opened(server: Server, outside: Path, endpoint: str, meta: dict[str, Any]) -> None:
+def test_no_file_but_uploads_is_opened(subtests: pytest.Subtests, server: Server, outside: Path) -> None:
     """And the answer is the same for all, so that it does not reveal which files there are."""
-    uploads, before = server.uploads.folder, sorted(outside.iterdir())
-    server.opened.clear()
-    replies = {
-        way: server.call(endpoint, {"path": str(name(uploads, outside)), **meta}).body for way, name in WAYS.items()
-    }
-    assert len(set(replies.values())) == 1, replies
-    assert replies["absolute"].startswith("event: error")
-    assert FOREIGN in replies["absolute"]
-    assert server.opened == []
-    assert sorted(outside.iterdir()) == before  # no index beside the tar file
+    for endpoint, meta in product(ENDPOINTS, [{}, {"meta": {"_type": "gradio.FileData"}}]):
+        with subtests.test(endpoint=endpoint, meta=meta):
+            uploads, before = server.uploads.folder, sorted(outside.iterdir())
+            server.opened.clear()
+            replies = {
+                way: server.call(endpoint, {"path": str(name(uploads, outside)), **meta}).body
+                for way, name in WAYS.items()
+            }
+            assert len(set(replies.values())) == 1, replies
+            assert replies["absolute"].startswith("event: error")
+            assert FOREIGN in replies["absolute"]
+            assert server.opened == []
+            assert sorted(outside.iterdir()) == before  # no index beside the tar file
 
 
 def test_a_pipe_stops_nobody(server: Server) -> None:
@@ -171,12 +173,12 @@ def test_long_texts_are_refused(server: Server, endpoint: str, longest: int, arg
     assert "must be a text" in server.call(endpoint, picture, None, *arguments).body
 
 
-@pytest.mark.parametrize("place", range(6))
-@pytest.mark.parametrize("value", [1e9, -1, float("nan"), "many", None])
-def test_settings_are_bounded(server: Server, place: int, value: Any) -> None:
-    settings = [*ENDPOINTS["caption"]]
-    settings[place] = value
-    assert server.call("caption", {"path": server.uploaded(png())}, *settings).body.startswith("event: error")
+def test_settings_are_bounded(subtests: pytest.Subtests, server: Server) -> None:
+    for place, value in product(range(6), [1e9, -1, float("nan"), "many", None]):
+        with subtests.test(place=place, value=value):
+            settings = [*ENDPOINTS["caption"]]
+            settings[place] = value
+            assert server.call("caption", {"path": server.uploaded(png())}, *settings).body.startswith("event: error")
 
 
 def test_requests_are_bounded(server: Server) -> None:
@@ -216,28 +218,29 @@ def test_names_are_allowed_by_option() -> None:
         assert server.post("call/caption", content, Origin="https://demo.example").status == 200
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "api/caption"),
-        ("POST", "call/v2/caption"),
-        ("POST", "component_server"),
-        ("POST", "process_recording"),
-        ("POST", "vibe-code"),
-        ("POST", "run-history/connect"),
-        ("PUT", "call/caption"),
-        ("GET", "proxy=http://127.0.0.1/"),
-        ("GET", "deep_link?session_hash=a"),
-        ("GET", "vibe-code"),
-        ("GET", "runs"),
-        ("GET", "dev/reload"),
-        ("GET", "../monitoring"),
-        ("GET", "../monitoring/summary"),
-    ],
-)
-def test_what_the_page_does_not_need_is_closed(server: Server, method: str, path: str) -> None:
-    url = os.path.normpath(f"/gradio_api/{path}") if path.startswith("..") else f"/gradio_api/{path}"
-    assert server.request(method, url, "{}" if method != "GET" else None).status == 404
+CLOSED = [
+    ("POST", "api/caption"),
+    ("POST", "call/v2/caption"),
+    ("POST", "component_server"),
+    ("POST", "process_recording"),
+    ("POST", "vibe-code"),
+    ("POST", "run-history/connect"),
+    ("PUT", "call/caption"),
+    ("GET", "proxy=http://127.0.0.1/"),
+    ("GET", "deep_link?session_hash=a"),
+    ("GET", "vibe-code"),
+    ("GET", "runs"),
+    ("GET", "dev/reload"),
+    ("GET", "../monitoring"),
+    ("GET", "../monitoring/summary"),
+]
+
+
+def test_what_the_page_does_not_need_is_closed(subtests: pytest.Subtests, server: Server) -> None:
+    for method, path in CLOSED:
+        with subtests.test(method=method, path=path):
+            url = os.path.normpath(f"/gradio_api/{path}") if path.startswith("..") else f"/gradio_api/{path}"
+            assert server.request(method, url, "{}" if method != "GET" else None).status == 404
 
 
 def test_nobody_passes_those_who_wait(server: Server) -> None:

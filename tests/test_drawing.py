@@ -1,6 +1,7 @@
 """Drawing sentences at random, over tables of random scores."""
 
 import math
+from itertools import product
 from typing import Any
 
 import pytest
@@ -33,20 +34,22 @@ def test_drawing_narrowly_is_greedy(extra: dict[str, float]) -> None:
         same(sentences(drawn, item), sentences(greedy, item))
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("forbidden", [(), (0,)])
-def test_frequencies_are_the_distribution(temperature: float, forbidden: tuple[int, ...]) -> None:
-    table, draws, rows = Table(items=2), 20_000, 20
-    settings = GenerationConfig(temperature=temperature, num_return_sequences=draws // rows, max_new_tokens=2)
-    for item in range(2):
-        again = torch.full((rows,), item)
-        found = table.search(settings, again, forbidden=forbidden, generator=torch.Generator().manual_seed(item))
-        scores = table.log_probs(item, ()) / temperature
-        scores[list(forbidden)] = -torch.inf
-        expected = scores.softmax(-1)
-        counted = torch.bincount(found.tokens[:, :, 0].flatten(), minlength=V) / draws
-        assert (counted - expected).abs().max() < 4 * 0.5 / math.sqrt(draws)
-        assert (counted[list(forbidden)] == 0).all()
+def test_frequencies_are_the_distribution(subtests: pytest.Subtests) -> None:
+    for temperature, forbidden in product([0.5, 1.0, 2.0], [(), (0,)]):
+        with subtests.test(temperature=temperature, forbidden=forbidden):
+            table, draws, rows = Table(items=2), 20_000, 20
+            settings = GenerationConfig(temperature=temperature, num_return_sequences=draws // rows, max_new_tokens=2)
+            for item in range(2):
+                again = torch.full((rows,), item)
+                found = table.search(
+                    settings, again, forbidden=forbidden, generator=torch.Generator().manual_seed(item)
+                )
+                scores = table.log_probs(item, ()) / temperature
+                scores[list(forbidden)] = -torch.inf
+                expected = scores.softmax(-1)
+                counted = torch.bincount(found.tokens[:, :, 0].flatten(), minlength=V) / draws
+                assert (counted - expected).abs().max() < 4 * 0.5 / math.sqrt(draws)
+                assert (counted[list(forbidden)] == 0).all()
 
 
 @given(seed=st.integers(0, 1000), top_k=st.integers(0, V), top_p=st.floats(0.05, 1.0))

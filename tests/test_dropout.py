@@ -4,6 +4,7 @@ of vlrnn that drops anything, as far as what follows is linear."""
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -48,17 +49,17 @@ def all_masks(width: int, rate: float) -> tuple[Tensor, Tensor]:
     return masks, (masks * (1 - rate) + (1 - masks) * rate).prod(1)
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS)
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
-def test_the_mean_is_that_of_evaluation_and_the_square_is_not(convention: str, rate: float) -> None:
-    masks, weights = all_masks(D, rate)
-    values = torch.randn(D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    trained = CONVENTIONS[convention].training(values, masks, rate)
-    evaluated = CONVENTIONS[convention].evaluation(values, rate)
-    torch.testing.assert_close(weights @ trained, evaluated)
-    torch.testing.assert_close(weights @ trained.square(), evaluated.square() / (1 - rate))
-    scale = {"classic": 1 - rate, "inverted": 1.0}[convention]
-    torch.testing.assert_close(evaluated, scale * values)
+def test_the_mean_is_that_of_evaluation_and_the_square_is_not(subtests: pytest.Subtests) -> None:
+    for convention, rate in product(CONVENTIONS, [0.0, 0.1, 0.5, 0.9]):
+        with subtests.test(convention=convention, rate=rate):
+            masks, weights = all_masks(D, rate)
+            values = torch.randn(D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            trained = CONVENTIONS[convention].training(values, masks, rate)
+            evaluated = CONVENTIONS[convention].evaluation(values, rate)
+            torch.testing.assert_close(weights @ trained, evaluated)
+            torch.testing.assert_close(weights @ trained.square(), evaluated.square() / (1 - rate))
+            scale = {"classic": 1 - rate, "inverted": 1.0}[convention]
+            torch.testing.assert_close(evaluated, scale * values)
 
 
 def test_torchs_is_the_inverted_one() -> None:
@@ -188,31 +189,29 @@ def through(recurrence: Recurrence, by_steps: bool) -> Callable[[int], Tensor]:
     return say
 
 
-@pytest.mark.parametrize("by_steps", [False, True])
-@pytest.mark.parametrize("cell", every_cell.FUSED)
-def test_fused_cells_drop_between_layers_what_they_make_up_for(cell: str, by_steps: bool) -> None:
+def test_fused_cells_drop_between_layers_what_they_make_up_for(subtests: pytest.Subtests) -> None:
     """Numbers so small that the second layer is linear in what it is given, to four digits."""
-    torch.manual_seed(0)
-    recurrence = every_cell.FUSED[cell](D, num_layers=2, dropout=P).build(D)
-    for name in ("weight_ih_l1", "weight_hh_l1"):
-        recurrence.kernel.get_parameter(name).data *= 1e-4
-    if cell == "rnn-relu":
-        recurrence.kernel.get_parameter("bias_ih_l1").data.fill_(1.0)  # where its slope is 1
-    same_on_average(recurrence, through(recurrence, by_steps))
+    for by_steps, cell in product([False, True], every_cell.FUSED):
+        with subtests.test(by_steps=by_steps, cell=cell):
+            torch.manual_seed(0)
+            recurrence = every_cell.FUSED[cell](D, num_layers=2, dropout=P).build(D)
+            for name in ("weight_ih_l1", "weight_hh_l1"):
+                recurrence.kernel.get_parameter(name).data *= 1e-4
+            if cell == "rnn-relu":
+                recurrence.kernel.get_parameter("bias_ih_l1").data.fill_(1.0)  # where its slope is 1
+            same_on_average(recurrence, through(recurrence, by_steps))
 
 
-@pytest.mark.parametrize("by_steps", [False, True])
-@pytest.mark.parametrize("cell", [*every_cell.OWN, *every_cell.STACKS])
-def test_our_cells_drop_between_layers_what_they_make_up_for(
-    cell: str, by_steps: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_cells_drop_between_layers_what_they_make_up_for(subtests: pytest.Subtests) -> None:
     """The second layer is made to say what it hears."""
-    torch.manual_seed(0)
-    recurrence = every_cell.CELLS[cell](D, num_layers=2, dropout=P).build(D)
-    second = recurrence.stack[1] if isinstance(recurrence, LayeredRecurrence) else recurrence.cells[1]
-    monkeypatch.setattr(second, "forward", lambda xs, state, *_: (xs, state))
-    monkeypatch.setattr(second, "step", lambda x, state: (x, state))
-    same_on_average(recurrence, through(recurrence, by_steps))
+    for by_steps, cell in product([False, True], [*every_cell.OWN, *every_cell.STACKS]):
+        with subtests.test(by_steps=by_steps, cell=cell), pytest.MonkeyPatch.context() as monkeypatch:
+            torch.manual_seed(0)
+            recurrence = every_cell.CELLS[cell](D, num_layers=2, dropout=P).build(D)
+            second = recurrence.stack[1] if isinstance(recurrence, LayeredRecurrence) else recurrence.cells[1]
+            monkeypatch.setattr(second, "forward", lambda xs, state, *_: (xs, state))
+            monkeypatch.setattr(second, "step", lambda x, state: (x, state))
+            same_on_average(recurrence, through(recurrence, by_steps))
 
 
 class Echo(Recurrence):
@@ -275,17 +274,17 @@ def test_readers_drop_words_and_outputs_that_they_make_up_for() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "fusion",
-    [Concatenation(D, P), SumFusion(D, P), ProductFusion(D, P), MLB(D, 6, P), Mutan(D, 6, 2, P)],
-    ids=lambda each: type(each).__name__,
-)
-def test_fusions_drop_what_they_make_up_for(fusion: Fusion) -> None:
+def fuse_copies(fusion: Fusion, question: Tensor, image: Tensor, copies: int) -> Tensor:
+    return fusion(question.expand(copies, -1), image.expand(copies, -1))
+
+
+def test_fusions_drop_what_they_make_up_for(subtests: pytest.Subtests) -> None:
     """Also MUTAN, which drops on both sides of a product, by masks that know nothing of each other."""
-    torch.manual_seed(0)
-    fusion.build(D, D)
-    question, seen = torch.randn(2, 1, D)
-    same_on_average(fusion, lambda copies: fusion(question.expand(copies, -1), seen.expand(copies, -1)))
+    for fusion in [Concatenation(D, P), SumFusion(D, P), ProductFusion(D, P), MLB(D, 6, P), Mutan(D, 6, 2, P)]:
+        with subtests.test(fusion=fusion):
+            torch.manual_seed(0)
+            fusion.build(D, D)
+            same_on_average(fusion, partial(fuse_copies, fusion, *torch.randn(2, 1, D)))
 
 
 def test_a_stack_drops_its_copies_alone() -> None:
@@ -318,20 +317,21 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "mean square, inverted" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--rates", "1"], "--rates must name one at least, each of them from 0 to below 1"),
-        (["--rates", "-0.1"], "each of them from 0 to below 1"),
-        (["--rates", "nan"], "each of them from 0 to below 1"),
-        (["--steps", "0"], "--steps must be at least 1, not 0"),
-        (["--width", "1"], "--width must be at least 2, not 1"),
-        (["--draws", "0"], "--draws must be at least 1, not 0"),
-        (["--cell", "nonsense"], "nonsense: no recurrence"),
-        (["--cell", "bidirectional:recurrence=gru"], "for question encoders alone"),
-        (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
-    ],
-)
-def test_mistakes_are_told(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["probe", "dropout", *SMALL, *arguments]) == 2
-    assert complaint in capsys.readouterr().err.splitlines()[-1]
+MISTAKES = [
+    (["--rates", "1"], "--rates must name one at least, each of them from 0 to below 1"),
+    (["--rates", "-0.1"], "each of them from 0 to below 1"),
+    (["--rates", "nan"], "each of them from 0 to below 1"),
+    (["--steps", "0"], "--steps must be at least 1, not 0"),
+    (["--width", "1"], "--width must be at least 2, not 1"),
+    (["--draws", "0"], "--draws must be at least 1, not 0"),
+    (["--cell", "nonsense"], "nonsense: no recurrence"),
+    (["--cell", "bidirectional:recurrence=gru"], "for question encoders alone"),
+    (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
+]
+
+
+def test_mistakes_are_told(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, complaint in MISTAKES:
+        with subtests.test(arguments=arguments, complaint=complaint):
+            assert main(["probe", "dropout", *SMALL, *arguments]) == 2
+            assert complaint in capsys.readouterr().err.splitlines()[-1]

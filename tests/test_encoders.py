@@ -3,7 +3,7 @@ refuse."""
 
 import pickle
 import shutil
-from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import nn
 
 from vlrnn.config import from_config, to_config
 from vlrnn.errors import UserError
-from vlrnn.nn.encoders.base import BlindEncoder, Encoder
+from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.encoders.module_encoder import ModuleEncoder
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 
@@ -343,41 +343,44 @@ def test_any_module_is_fine_tuned_from_a_block() -> None:
         OwnEncoder(finetune_from="3")
 
 
-@pytest.mark.parametrize(
-    ("module", "size", "word"),
-    [
-        (nn.Conv2d(4, 5, 1), 32, "takes no images of 32 x 32 pixels: .*expected input"),
-        (nn.Flatten(), 32, r"gives a tensor \[1, 3072\], not a square map"),
-        (nn.MaxPool2d((2, 4)), 32, r"gives a tensor \[1, 3, 16, 8\], not a square map"),
-        (nn.MaxPool2d(2, return_indices=True), 32, "gives a tuple, not a square map"),
-        (nn.Identity(), 2000, "image_size must be 1 to 1,024 pixels"),
-    ],
-)
-def test_a_module_that_gives_no_map_is_refused(module: nn.Module, size: int, word: str) -> None:
-    with pytest.raises(UserError, match=f"^encoder: .*{word}"):
-        ModuleEncoder(module, size)
+NO_MAPS = [
+    (nn.Conv2d(4, 5, 1), 32, "takes no images of 32 x 32 pixels: .*expected input"),
+    (nn.Flatten(), 32, r"gives a tensor \[1, 3072\], not a square map"),
+    (nn.MaxPool2d((2, 4)), 32, r"gives a tensor \[1, 3, 16, 8\], not a square map"),
+    (nn.MaxPool2d(2, return_indices=True), 32, "gives a tuple, not a square map"),
+    (nn.Identity(), 2000, "image_size must be 1 to 1,024 pixels"),
+]
+
+
+def test_a_module_that_gives_no_map_is_refused(subtests: pytest.Subtests) -> None:
+    for module, size, word in NO_MAPS:
+        with subtests.test(size=size, word=word), pytest.raises(UserError, match=f"^encoder: .*{word}"):
+            ModuleEncoder(module, size)
 
 
 # What is no image.
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64, torch.bool])
-@pytest.mark.parametrize(
-    "make", [lambda: TorchvisionEncoder(CLASSIFIER, image_size=64), BlindEncoder], ids=["CNN", "BlindEncoder"]
-)
-def test_images_are_uint8(make: Callable[[], Encoder], dtype: torch.dtype) -> None:
+def test_images_are_uint8(subtests: pytest.Subtests) -> None:
     """Floats in 0..1 would be taken for pictures that are nearly black."""
-    encoder = make().eval()
-    for twin in (encoder, encoder.folded()):
-        for give in (twin, twin.regions):
-            with pytest.raises(UserError, match=rf"uint8 tensors .* not {str(dtype)[6:]} \[.*torch.uint8"):
-                give(torch.ones(1, 3, 64, 64).to(dtype))
-            assert give(torch.ones(1, 3, 64, 64, dtype=torch.uint8)) is not None
-            for shape in ((1, 64, 64, 3), (3, 64, 64), (1, 1, 64, 64)):
-                with pytest.raises(UserError, match=rf"uint8 tensors .* not uint8 \[{', '.join(map(str, shape))}\]"):
-                    give(torch.ones(shape, dtype=torch.uint8))
-            with pytest.raises(UserError, match=r"uint8 tensors .* not of type ndarray"):
-                give(np.ones((1, 3, 64, 64), np.uint8))
+    for dtype, make in product(
+        [torch.float32, torch.float64, torch.float16, torch.int64, torch.bool],
+        [lambda: TorchvisionEncoder(CLASSIFIER, image_size=64), BlindEncoder],
+    ):
+        with subtests.test(dtype=dtype, make=make):
+            encoder = make().eval()
+            for twin in (encoder, encoder.folded()):
+                for give in (twin, twin.regions):
+                    with pytest.raises(UserError, match=rf"uint8 tensors .* not {str(dtype)[6:]} \[.*torch.uint8"):
+                        give(torch.ones(1, 3, 64, 64).to(dtype))
+                    assert give(torch.ones(1, 3, 64, 64, dtype=torch.uint8)) is not None
+                    for shape in ((1, 64, 64, 3), (3, 64, 64), (1, 1, 64, 64)):
+                        with pytest.raises(
+                            UserError, match=rf"uint8 tensors .* not uint8 \[{', '.join(map(str, shape))}\]"
+                        ):
+                            give(torch.ones(shape, dtype=torch.uint8))
+                    with pytest.raises(UserError, match=r"uint8 tensors .* not of type ndarray"):
+                        give(np.ones((1, 3, 64, 64), np.uint8))
 
 
 # Quick.

@@ -30,26 +30,28 @@ def test_json_round_trip(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["a.json"]
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"", ":1: not JSON"),
-        (b'{"a": 1,\n "b": }', ":2: not JSON"),
-        (b"[1, 2", ":1: not JSON"),
-        (b'{"image_id": 5\n', ":2: not JSON"),
-        (b"[" + b"1" * 5000 + b"]", "thousands of digits"),
-        (b"\xff\xfe\x00", "UTF-8"),
-        (b"[" * 100_000, "nested too deeply"),
-    ],
-)
-def test_bad_json_names_file_and_line(tmp_path: Path, content: bytes, told: str) -> None:
-    path = tmp_path / "bad.json"
-    path.write_bytes(content)
-    with pytest.raises(UserError) as fault:
-        read_json(path)
-    assert str(path) in str(fault.value)
-    assert told in str(fault.value) or content == b""
-    assert "\n" not in str(fault.value)
+BAD_JSON = [
+    (b"", ":1: not JSON"),
+    (b'{"a": 1,\n "b": }', ":2: not JSON"),
+    (b"[1, 2", ":1: not JSON"),
+    (b'{"image_id": 5\n', ":2: not JSON"),
+    (b"[" + b"1" * 5000 + b"]", "thousands of digits"),
+    (b"\xff\xfe\x00", "UTF-8"),
+    (b"[" * 100_000, "nested too deeply"),
+]
+
+
+def test_bad_json_names_file_and_line(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for content, told in BAD_JSON:
+        with subtests.test(content=content, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            path = tmp_path / "bad.json"
+            path.write_bytes(content)
+            with pytest.raises(UserError) as fault:
+                read_json(path)
+            assert str(path) in str(fault.value)
+            assert told in str(fault.value) or content == b""
+            assert "\n" not in str(fault.value)
 
 
 def test_half_a_character_is_refused() -> None:
@@ -170,9 +172,10 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
         write_json(tmp_path / "folder", 1)
 
 
-@pytest.mark.parametrize("sign", list("=+-@\uff1d\uff0b\uff0d\uff20\t\r\n"))
-def test_a_cell_that_begins_a_formula_is_defused_and_read_again(sign: str) -> None:
-    for text in (f"{sign}1+1", f"'{sign}1", f"''{sign}", "'tis", "a=1", "", "'"):
-        cell = spreadsheet_cell(text)
-        assert not cell.startswith(sign)
-        assert plain_cell(cell) == text
+def test_a_cell_that_begins_a_formula_is_defused_and_read_again(subtests: pytest.Subtests) -> None:
+    for sign in "=+-@\uff1d\uff0b\uff0d\uff20\t\r\n":
+        with subtests.test(sign=sign):
+            for text in (f"{sign}1+1", f"'{sign}1", f"''{sign}", "'tis", "a=1", "", "'"):
+                cell = spreadsheet_cell(text)
+                assert not cell.startswith(sign)
+                assert plain_cell(cell) == text

@@ -42,12 +42,11 @@ def test_easy_vqa_drops_an_answer_that_is_none(easy_vqa: Path, script: Script) -
     assert script.dropped(" 2: ", "answers.txt", "train-10", "test-3")
 
 
-@pytest.mark.parametrize(
-    "contents", ['[["a", "b", 1],\n ["a"', {"a": 1}, [["a", "b"]], [["a", "b", "1"]], [["a", "b", True]]]
-)
-def test_easy_vqa_names_what_is_malformed(contents: Any, easy_vqa: Path, script: Script) -> None:
-    write(easy_vqa / "train/questions.json", contents)
-    assert "train/questions.json" in script.refuses("easy_vqa", easy_vqa)
+def test_easy_vqa_names_what_is_malformed(subtests: pytest.Subtests, easy_vqa: Path, script: Script) -> None:
+    for contents in ['[["a", "b", 1],\n ["a"', {"a": 1}, [["a", "b"]], [["a", "b", "1"]], [["a", "b", True]]]:
+        with subtests.test(contents=contents):
+            write(easy_vqa / "train/questions.json", contents)
+            assert "train/questions.json" in script.refuses("easy_vqa", easy_vqa)
 
 
 # A folder of one's own.
@@ -102,26 +101,28 @@ def test_folder_with_json_is_split_by_image(by_image: bool, pictures: Path, tmp_
     assert len(script.split("test")) == 10
 
 
-@pytest.mark.parametrize(
-    ("name", "contents", "told"),
-    [
-        ("q.csv", "image,question\n00.png,What?\n", "q.csv:1: "),
-        ("q.csv", "image,question,answer\n00.png,What, then?,dog\n", "q.csv:2: "),
-        ("q.csv", "image,question,answer,split\n00.png,What?,dog,train\n01.png,What?,dog,\n", "some questions name"),
-        ("q.csv", "image,question,answer,split\n00.png,What?,dog,train\n00.png,Who?,dog,val\n", "two splits"),
-        ("q.json", '{"00.png":\n [}', "q.json:2"),
-        ("q.json", {"00.png": ["What?"]}, "'00.png': entry 0"),
-        ("q.json", {"00.png": {"question": "What?"}}, "'00.png': expected"),
-        ("q.json", [{"image": "00.png", "question": 7, "answer": "dog"}], "entry 0: 'question'"),
-        ("q.json", [{"image": "00.png", "question": "What?", "answer": 7}], "entry 0: 'answer'"),
-        ("q.json", [{"question": "What?", "answer": "dog"}], "entry 0: needs an 'image'"),
-    ],
-)
+MALFORMED_FOLDERS = [
+    ("q.csv", "image,question\n00.png,What?\n", "q.csv:1: "),
+    ("q.csv", "image,question,answer\n00.png,What, then?,dog\n", "q.csv:2: "),
+    ("q.csv", "image,question,answer,split\n00.png,What?,dog,train\n01.png,What?,dog,\n", "some questions name"),
+    ("q.csv", "image,question,answer,split\n00.png,What?,dog,train\n00.png,Who?,dog,val\n", "two splits"),
+    ("q.json", '{"00.png":\n [}', "q.json:2"),
+    ("q.json", {"00.png": ["What?"]}, "'00.png': entry 0"),
+    ("q.json", {"00.png": {"question": "What?"}}, "'00.png': expected"),
+    ("q.json", [{"image": "00.png", "question": 7, "answer": "dog"}], "entry 0: 'question'"),
+    ("q.json", [{"image": "00.png", "question": "What?", "answer": 7}], "entry 0: 'answer'"),
+    ("q.json", [{"question": "What?", "answer": "dog"}], "entry 0: needs an 'image'"),
+]
+
+
 def test_folder_names_what_is_malformed(
-    name: str, contents: Any, told: str, pictures: Path, tmp_path: Path, script: Script
+    subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    table = write(tmp_path / name, contents)
-    assert told in script.refuses("folder_vqa", pictures, "--questions", table)
+    for name, contents, told in MALFORMED_FOLDERS:
+        with subtests.test(name=name, contents=contents, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            table = write(tmp_path / name, contents)
+            assert told in script.refuses("folder_vqa", pictures, "--questions", table)
 
 
 def test_mistakes_of_arguments_are_told_in_one_line(script: Script, tmp_path: Path) -> None:

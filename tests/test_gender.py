@@ -163,33 +163,31 @@ def test_other_words(files: Files) -> None:
     assert scores["men"] == {"correct": 50, "wrong": 0, "neutral": 50}
 
 
-@pytest.mark.parametrize(
-    ("women", "men", "more", "complaint"),
-    [
-        ("1\n2", "2", (), "m.txt: 1 ids also in"),
-        ("", "\n", (), "hold no ids"),
-        ("8", "9", (), "none of its 2 image ids is among"),
-        ("1", "2", ("--words_men", "nowhere.txt"), "nowhere.txt: cannot be read"),
-        ("1", "2", ("--words_men", "empty.txt"), "empty.txt: holds no words"),
-        ("1", "2", ("--words_men", "two.txt"), "two.txt:2: 'old man' is more than a word"),
-        ("1", "2", ("--words_men", "her.txt"), "'her' also in"),
-        ("1", "2", ("--references", "p.json"), "p.json: no references"),
-    ],
-)
+MISTAKES = [
+    ("1\n2", "2", (), "m.txt: 1 ids also in"),
+    ("", "\n", (), "hold no ids"),
+    ("8", "9", (), "none of its 2 image ids is among"),
+    ("1", "2", ("--words_men", "nowhere.txt"), "nowhere.txt: cannot be read"),
+    ("1", "2", ("--words_men", "empty.txt"), "empty.txt: holds no words"),
+    ("1", "2", ("--words_men", "two.txt"), "two.txt:2: 'old man' is more than a word"),
+    ("1", "2", ("--words_men", "her.txt"), "'her' also in"),
+    ("1", "2", ("--references", "p.json"), "p.json: no references"),
+]
+
+
 def test_mistakes_are_told_in_one_line(
-    files: Files,
-    women: str,
-    men: str,
-    more: tuple[str, ...],
-    complaint: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    subtests: pytest.Subtests, files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(files.folder)
-    files.write("two.txt", "man\nold man\n")
-    files.write("her.txt", "her")
-    files.write("empty.txt", "# nothing\n")
-    assert files.probe({1: WOMAN, 2: MAN}, women, men, *more) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert told.count("\n") == 1
+    for women, men, more, complaint in MISTAKES:
+        with (
+            subtests.test(women=women, men=men, more=more, complaint=complaint),
+            pytest.MonkeyPatch.context() as monkeypatch,
+        ):
+            monkeypatch.chdir(files.folder)
+            files.write("two.txt", "man\nold man\n")
+            files.write("her.txt", "her")
+            files.write("empty.txt", "# nothing\n")
+            assert files.probe({1: WOMAN, 2: MAN}, women, men, *more) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert told.count("\n") == 1

@@ -119,29 +119,29 @@ def test_within_a_closed_set(early_stopping: Any) -> None:
     agree(ours, language.theirs(settings, prefix_allowed_tokens_fn=follow))
 
 
-@pytest.mark.parametrize("top_k", [0, 1, 2, 5, V])
-@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.7, 0.95, 1.0])
-@pytest.mark.parametrize("temperature", [0.7, 1.0, 2.0])
-def test_what_can_be_drawn(top_k: int, top_p: float, temperature: float) -> None:
+def test_what_can_be_drawn(subtests: pytest.Subtests) -> None:
     """What stands behind top_p of what stands before top_k is never drawn, and all the rest is."""
     logits = torch.randn(3, V, generator=torch.Generator().manual_seed(0)) * 2
-    theirs = logits / temperature
-    if top_k:
-        theirs = transformers.TopKLogitsWarper(top_k)(None, theirs)
-    if top_p < 1:
-        theirs = transformers.TopPLogitsWarper(top_p)(None, theirs)
-    expected = theirs.softmax(-1)
-    draws = 1000
-    settings = GenerationConfig(
-        temperature=temperature, top_k=top_k, top_p=top_p, num_return_sequences=draws, max_new_tokens=1
-    )
 
     def step(tokens: Tensor, state: Tree, items: Tree) -> tuple[Tensor, Tree]:
         return logits[items][:, None].expand(-1, tokens.shape[1], -1), state
 
-    start, generator = torch.zeros(3, 1), torch.Generator().manual_seed(1)
-    found = search(step, start, torch.arange(3), settings, bos=BOS, eos=EOS, generator=generator)
-    for row in range(3):
-        shares = torch.bincount(found.tokens[row, :, 0], minlength=V) / draws
-        assert (shares[expected[row] == 0] == 0).all()
-        assert (shares - expected[row]).abs().max() < 4 * 0.5 / math.sqrt(draws)
+    for top_k, top_p, temperature in product([0, 1, 2, 5, V], [0.05, 0.5, 0.7, 0.95, 1.0], [0.7, 1.0, 2.0]):
+        with subtests.test(top_k=top_k, top_p=top_p, temperature=temperature):
+            theirs = logits / temperature
+            if top_k:
+                theirs = transformers.TopKLogitsWarper(top_k)(None, theirs)
+            if top_p < 1:
+                theirs = transformers.TopPLogitsWarper(top_p)(None, theirs)
+            expected = theirs.softmax(-1)
+            draws = 1000
+            settings = GenerationConfig(
+                temperature=temperature, top_k=top_k, top_p=top_p, num_return_sequences=draws, max_new_tokens=1
+            )
+
+            start, generator = torch.zeros(3, 1), torch.Generator().manual_seed(1)
+            found = search(step, start, torch.arange(3), settings, bos=BOS, eos=EOS, generator=generator)
+            for row in range(3):
+                shares = torch.bincount(found.tokens[row, :, 0], minlength=V) / draws
+                assert (shares[expected[row] == 0] == 0).all()
+                assert (shares - expected[row]).abs().max() < 4 * 0.5 / math.sqrt(draws)

@@ -150,22 +150,23 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "radius 0.5" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--cells", "nonsense"], "nonsense: no recurrence"),
-        (["--cells", ""], "must name one at least"),
-        (["--steps", "1"], "--steps must be at least 2"),
-        (["--width", "0"], "--width must be at least 1"),
-        (["--radii", "-1"], "must be above 0"),
-        (["--cells", "residual-stack:recurrence=gru"], "a stack has at least two layers, not 1"),
-        (["--cells", "bidirectional:recurrence=gru"], "for question encoders alone"),
-        (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
-    ],
-)
-def test_mistakes_are_told(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["probe", "gradients", "--steps", "4", "--width", "4", "--draws", "1", *arguments]) == 2
-    assert complaint in capsys.readouterr().err.splitlines()[-1]
+MISTAKES = [
+    (["--cells", "nonsense"], "nonsense: no recurrence"),
+    (["--cells", ""], "must name one at least"),
+    (["--steps", "1"], "--steps must be at least 2"),
+    (["--width", "0"], "--width must be at least 1"),
+    (["--radii", "-1"], "must be above 0"),
+    (["--cells", "residual-stack:recurrence=gru"], "a stack has at least two layers, not 1"),
+    (["--cells", "bidirectional:recurrence=gru"], "for question encoders alone"),
+    (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
+]
+
+
+def test_mistakes_are_told(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, complaint in MISTAKES:
+        with subtests.test(arguments=arguments, complaint=complaint):
+            assert main(["probe", "gradients", "--steps", "4", "--width", "4", "--draws", "1", *arguments]) == 2
+            assert complaint in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_plans_that_cannot_be() -> None:

@@ -61,22 +61,23 @@ TEXT = "".join(f"{each}\n" for each in paragraphs(16, seed=7))
 # Properties.
 
 
-@pytest.mark.parametrize(
-    ("holds", "text", "expected"),
-    [
-        (inside_quotes, 'He: "No," she said. "I', "0000111100000000000011"),
-        (inside_quotes, "“no” «yes» „so“ x", "11100111100111000"),
-        (inside_quotes, 'so," he said', "000000000000"),  # cut off in the middle of one
-        (inside_quotes, '"a\n"b\n\nc', "11111100"),
-        (inside_quotes, 'it\'s "a" 7" b', "0000011000000"),
-        (inside_brackets, "a (b [c] d) e", "0011111111000"),
-        (inside_brackets, "a (b\n\nc) d", "0011100000"),
-        (line_position, "ab\nc\n\nd", "1201001"),
-        (word_position, "ab, c1", "120012"),
-    ],
-)
-def test_properties_letter_by_letter(holds: Property, text: str, expected: str) -> None:
-    assert "".join(str(int(each)) for each in holds(text)) == expected
+PROPERTIES = [
+    (inside_quotes, 'He: "No," she said. "I', "0000111100000000000011"),
+    (inside_quotes, "“no” «yes» „so“ x", "11100111100111000"),
+    (inside_quotes, 'so," he said', "000000000000"),  # cut off in the middle of one
+    (inside_quotes, '"a\n"b\n\nc', "11111100"),
+    (inside_quotes, 'it\'s "a" 7" b', "0000011000000"),
+    (inside_brackets, "a (b [c] d) e", "0011111111000"),
+    (inside_brackets, "a (b\n\nc) d", "0011100000"),
+    (line_position, "ab\nc\n\nd", "1201001"),
+    (word_position, "ab, c1", "120012"),
+]
+
+
+def test_properties_letter_by_letter(subtests: pytest.Subtests) -> None:
+    for holds, text, expected in PROPERTIES:
+        with subtests.test(holds=holds, text=text, expected=expected):
+            assert "".join(str(int(each)) for each in holds(text)) == expected
 
 
 def letters(name: str, text: str) -> str:
@@ -454,35 +455,36 @@ def test_text_is_text_on_a_page(tmp_path: Path) -> None:
     assert '<span class="n10">&lt;script&gt;</span><span> alert(1)</span><span class="p10 h">' in page
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--text", "{text}", "--property", "nonsense"], "--property nonsense: there is none of this name"),
-        (["--text", "{text}", "--units", "16"], "no such hidden unit; there are h1.0 to h1.15, c1.0 to c1.15"),
-        (["--text", "{text}", "--units", "c2.1"], "--units c2.1: there is no such"),
-        (["--text", "{short}"], "short.txt: 1,023 characters are too few"),
-        (["--text", "{text}", "--limit", "900"], "900 characters are too few"),
-        (["--text", "{text}", "--limit", "0"], "--limit must be at least 1"),
-        (["--text", "{text}", "--picture", "x.txt"], "x.txt: pictures are written as one of"),
-        (["--text", "{text}", "--page", "x.png"], "x.png: end the name in .html"),
-        (["--text", "{text}", "--nouns", "{short}"], "is more than a word"),
-        (["--text", "missing.txt"], "missing.txt: cannot be read"),
-        (["--data", "{data}"], "hears no captions: it goes on with texts"),
-        (["--text", "{text}", "--data", "{data}"], "not allowed with argument"),
-        ([], "one of the arguments --text --data is required"),
-        (["--checkpoint", "{captioner}", "--text", "{text}"], "hears no texts: it captions"),
-        (["--checkpoint", "{captioner}", "--data", "{few}"], "2 images with captions are too few"),
-        (["--checkpoint", "{classifier}", "--data", "{data}"], "hears no captions: it answers questions"),
-    ],
-)
+MISTAKES = [
+    (["--text", "{text}", "--property", "nonsense"], "--property nonsense: there is none of this name"),
+    (["--text", "{text}", "--units", "16"], "no such hidden unit; there are h1.0 to h1.15, c1.0 to c1.15"),
+    (["--text", "{text}", "--units", "c2.1"], "--units c2.1: there is no such"),
+    (["--text", "{short}"], "short.txt: 1,023 characters are too few"),
+    (["--text", "{text}", "--limit", "900"], "900 characters are too few"),
+    (["--text", "{text}", "--limit", "0"], "--limit must be at least 1"),
+    (["--text", "{text}", "--picture", "x.txt"], "x.txt: pictures are written as one of"),
+    (["--text", "{text}", "--page", "x.png"], "x.png: end the name in .html"),
+    (["--text", "{text}", "--nouns", "{short}"], "is more than a word"),
+    (["--text", "missing.txt"], "missing.txt: cannot be read"),
+    (["--data", "{data}"], "hears no captions: it goes on with texts"),
+    (["--text", "{text}", "--data", "{data}"], "not allowed with argument"),
+    ([], "one of the arguments --text --data is required"),
+    (["--checkpoint", "{captioner}", "--text", "{text}"], "hears no texts: it captions"),
+    (["--checkpoint", "{captioner}", "--data", "{few}"], "2 images with captions are too few"),
+    (["--checkpoint", "{classifier}", "--data", "{data}"], "hears no captions: it answers questions"),
+]
+
+
 def test_mistakes_are_told(
-    arguments: list[str], complaint: str, others: dict[str, str], capsys: pytest.CaptureFixture[str]
+    subtests: pytest.Subtests, others: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [each.format(**others) for each in arguments]
-    assert main(["probe", "units", "--checkpoint", others["speaker"], *given]) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert "Traceback" not in told
+    for arguments, complaint in MISTAKES:
+        with subtests.test(arguments=arguments, complaint=complaint):
+            given = [each.format(**others) for each in arguments]
+            assert main(["probe", "units", "--checkpoint", others["speaker"], *given]) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert "Traceback" not in told
 
 
 @pytest.fixture(scope="module")

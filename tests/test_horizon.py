@@ -96,24 +96,25 @@ def test_a_seed_is_one_course(study: Callable[..., int], tmp_path: Path) -> None
     assert (tmp_path / "again" / "learnt" / "add-gru-0.json").read_text() == first
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--cells", "nonsense"], "nonsense: no recurrence"),
-        (["--cells", "bidirectional:recurrence=gru"], "for question encoders alone"),
-        (["--cells", ""], "names no recurrence"),
-        (["--tasks", "forget"], "--tasks: there is no forget; there are copy, add"),
-        (["--lengths", "8", "4"], "--lengths must rise"),
-        (["--lengths", "1"], "--lengths must rise from 2"),
-        (["--steps", "0"], "--steps must be at least 1"),
-        (["--lr", "0"], "--lr must be above 0"),
-    ],
-)
+MISTAKES = [
+    (["--cells", "nonsense"], "nonsense: no recurrence"),
+    (["--cells", "bidirectional:recurrence=gru"], "for question encoders alone"),
+    (["--cells", ""], "names no recurrence"),
+    (["--tasks", "forget"], "--tasks: there is no forget; there are copy, add"),
+    (["--lengths", "8", "4"], "--lengths must rise"),
+    (["--lengths", "1"], "--lengths must rise from 2"),
+    (["--steps", "0"], "--steps must be at least 1"),
+    (["--lr", "0"], "--lr must be above 0"),
+]
+
+
 def test_mistakes_are_told(
-    study: Callable[..., int], arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+    subtests: pytest.Subtests, study: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert study(*arguments) == 2
-    assert complaint in capsys.readouterr().err.splitlines()[-1]
+    for arguments, complaint in MISTAKES:
+        with subtests.test(arguments=arguments, complaint=complaint):
+            assert study(*arguments) == 2
+            assert complaint in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_plans_have_seeds() -> None:

@@ -40,11 +40,15 @@ def refused(path: Path) -> str:
     return str(opened.value)
 
 
-@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
-def test_formats_are_read(tmp_path: Path, suffix: str) -> None:
-    image = open_image(saved(photograph().convert("L" if suffix == ".pgm" else "RGB"), tmp_path / f"photo{suffix}"))
-    assert (image.mode, image.size) == ("RGB", (40, 30))
-    assert find_images(tmp_path) == [tmp_path / f"photo{suffix}"]
+def test_formats_are_read(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for suffix in sorted(SUFFIXES):
+        with subtests.test(suffix=suffix):
+            tmp_path = tmp_path_factory.mktemp("case")
+            image = open_image(
+                saved(photograph().convert("L" if suffix == ".pgm" else "RGB"), tmp_path / f"photo{suffix}")
+            )
+            assert (image.mode, image.size) == ("RGB", (40, 30))
+            assert find_images(tmp_path) == [tmp_path / f"photo{suffix}"]
 
 
 def test_of_two_pictures_in_an_mpo_the_first_is_read(tmp_path: Path) -> None:
@@ -57,11 +61,13 @@ def test_of_two_pictures_in_an_mpo_the_first_is_read(tmp_path: Path) -> None:
         assert image.getpixel((9, 9)) == (254, 0, 0)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".webp"])
-def test_truncated_file_is_refused(tmp_path: Path, suffix: str) -> None:
-    path = saved(photograph((200, 200)), tmp_path / f"cut{suffix}")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    refused(path)
+def test_truncated_file_is_refused(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for suffix in [".jpg", ".png", ".bmp", ".tif", ".webp"]:
+        with subtests.test(suffix=suffix):
+            tmp_path = tmp_path_factory.mktemp("case")
+            path = saved(photograph((200, 200)), tmp_path / f"cut{suffix}")
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            refused(path)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
@@ -94,12 +100,13 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
         open_image(within_tar / "a.png")
 
 
-@pytest.mark.parametrize("url", ["http://a.org/b.png", "https://a.org/b.png", "s3://a/b.png", "file:///a/b.png"])
-def test_nothing_is_fetched(url: str) -> None:
-    for path in (url, Path(url)):
-        with pytest.raises(UserError, match="a URL, from which nothing is fetched; download it") as told:
-            open_image(path)
-        assert str(told.value).startswith(f"{path}: ")
+def test_nothing_is_fetched(subtests: pytest.Subtests) -> None:
+    for url in ["http://a.org/b.png", "https://a.org/b.png", "s3://a/b.png", "file:///a/b.png"]:
+        with subtests.test(url=url):
+            for path in (url, Path(url)):
+                with pytest.raises(UserError, match="a URL, from which nothing is fetched; download it") as told:
+                    open_image(path)
+                assert str(told.value).startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "a" * 5000])
@@ -201,12 +208,14 @@ def test_transparent_colour_of_rgb_lies_on_white(tmp_path: Path) -> None:
     assert open_image(path).getpixel((0, 0)) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
-def test_16_bit_greys_are_scaled(tmp_path: Path, suffix: str) -> None:
-    greys = np.array([[0, 257, 32896, 65535]], np.uint16)
-    got = np.asarray(open_image(saved(Image.fromarray(greys), tmp_path / f"deep{suffix}")))
-    assert got[0, :, 0].tolist() == [0, 1, 128, 255]
-    assert (got == got[..., :1]).all()
+def test_16_bit_greys_are_scaled(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for suffix in [".png", ".tif", ".pgm"]:
+        with subtests.test(suffix=suffix):
+            tmp_path = tmp_path_factory.mktemp("case")
+            greys = np.array([[0, 257, 32896, 65535]], np.uint16)
+            got = np.asarray(open_image(saved(Image.fromarray(greys), tmp_path / f"deep{suffix}")))
+            assert got[0, :, 0].tolist() == [0, 1, 128, 255]
+            assert (got == got[..., :1]).all()
 
 
 def test_floats_and_wide_integers_are_scaled(tmp_path: Path) -> None:
@@ -337,12 +346,13 @@ def test_an_image_in_any_form_is_read_as_its_file(tmp_path: Path) -> None:
         assert [read_image(form).tobytes() for form in forms] == [expected] * len(forms)
 
 
-@pytest.mark.parametrize("shape", [(30, 40), (30, 40, 1), (30, 40, 3)])
-def test_arrays_of_bytes_are_images(shape: tuple[int, ...]) -> None:
-    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    got = np.asarray(read_image(array))
-    assert (got == array.reshape(30, 40, -1)).all()
-    assert (np.asarray(read_image(array[:, ::-1])) == got[:, ::-1]).all()
+def test_arrays_of_bytes_are_images(subtests: pytest.Subtests) -> None:
+    for shape in [(30, 40), (30, 40, 1), (30, 40, 3)]:
+        with subtests.test(shape=shape):
+            array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+            got = np.asarray(read_image(array))
+            assert (got == array.reshape(30, 40, -1)).all()
+            assert (np.asarray(read_image(array[:, ::-1])) == got[:, ::-1]).all()
 
 
 NO_IMAGES: list[tuple[object, str]] = [
@@ -361,11 +371,12 @@ NO_IMAGES: list[tuple[object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("form", "told"), NO_IMAGES, ids=lambda each: str(each)[:20])
-def test_other_forms_are_refused_in_one_line(form: object, told: str) -> None:
-    with pytest.raises(UserError, match=told) as refusal:
-        read_image(form, "image 3")  # type: ignore[arg-type]
-    assert str(refusal.value).startswith("image 3: ")
+def test_other_forms_are_refused_in_one_line(subtests: pytest.Subtests) -> None:
+    for form, told in NO_IMAGES:
+        with subtests.test(form=form, told=told):
+            with pytest.raises(UserError, match=told) as refusal:
+                read_image(form, "image 3")  # type: ignore[arg-type]
+            assert str(refusal.value).startswith("image 3: ")
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ and theory; and what small networks learn, with normalisation and without."""
 import json
 import math
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -41,33 +42,32 @@ def drawn(name: str, way: str, **sizes: int) -> tuple[list[Tensor], Tensor, Tens
     return draw_chain(name, way, plan), sent, back
 
 
-@pytest.mark.parametrize("nonlinearity", NONLINEARITIES)
-@pytest.mark.parametrize("normalised", [False, True])
-@pytest.mark.parametrize("way", WAYS)
-def test_the_scales_are_those_of_the_formulas(nonlinearity: str, normalised: bool, way: str) -> None:
+def test_the_scales_are_those_of_the_formulas(subtests: pytest.Subtests) -> None:
     """Row by row, each layer's derivative written out, with that of a normalisation."""
-    weights, sent, back = drawn("gaussian", way)
-    function, slope = NONLINEARITIES[nonlinearity]
-    found = chain_scales(weights, function, normalised, sent, back)
-    signal, gradient = torch.zeros(K + 1).double(), torch.zeros(K + 1).double()
-    for row, gone_back in zip(sent, back, strict=True):
-        states, jacobians = [row], []
-        for weight in weights:
-            sums = weight @ states[-1]
-            normal = torch.eye(D).double()
-            if normalised:
-                deviation = sums.std(correction=0)
-                sums = (sums - sums.mean()) / deviation
-                normal = (normal - 1 / D - sums.outer(sums) / D) / deviation
-            states.append(function(sums))
-            jacobians.append(slope(sums).diag() @ normal @ weight)
-        signal += torch.stack([state.square().sum() for state in states])
-        told = [gone_back]
-        for jacobian in reversed(jacobians):
-            told.append(told[-1] @ jacobian)
-        gradient += torch.stack([each.square().sum() for each in told])
-    np.testing.assert_allclose(found.signal, (signal / signal[0]).sqrt(), rtol=1e-9)
-    np.testing.assert_allclose(found.gradient, (gradient / gradient[0]).sqrt(), rtol=1e-9)
+    for nonlinearity, normalised, way in product(NONLINEARITIES, [False, True], WAYS):
+        with subtests.test(nonlinearity=nonlinearity, normalised=normalised, way=way):
+            weights, sent, back = drawn("gaussian", way)
+            function, slope = NONLINEARITIES[nonlinearity]
+            found = chain_scales(weights, function, normalised, sent, back)
+            signal, gradient = torch.zeros(K + 1).double(), torch.zeros(K + 1).double()
+            for row, gone_back in zip(sent, back, strict=True):
+                states, jacobians = [row], []
+                for weight in weights:
+                    sums = weight @ states[-1]
+                    normal = torch.eye(D).double()
+                    if normalised:
+                        deviation = sums.std(correction=0)
+                        sums = (sums - sums.mean()) / deviation
+                        normal = (normal - 1 / D - sums.outer(sums) / D) / deviation
+                    states.append(function(sums))
+                    jacobians.append(slope(sums).diag() @ normal @ weight)
+                signal += torch.stack([state.square().sum() for state in states])
+                told = [gone_back]
+                for jacobian in reversed(jacobians):
+                    told.append(told[-1] @ jacobian)
+                gradient += torch.stack([each.square().sum() for each in told])
+            np.testing.assert_allclose(found.signal, (signal / signal[0]).sqrt(), rtol=1e-9)
+            np.testing.assert_allclose(found.gradient, (gradient / gradient[0]).sqrt(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
@@ -124,12 +124,14 @@ def measured() -> Finding:
     return initialisation(plan, resamples=100)
 
 
-@pytest.mark.parametrize("name", [each for each in INITIALISATIONS if each != "constant"])
-@pytest.mark.parametrize("normalised", ["", ", normalised"])
-def test_wide_layers_do_what_theory_says(name: str, normalised: str) -> None:
-    for group, theory in measured().baselines["theory"].items():
-        found = measured().scores[group][name + normalised]["value"]
-        assert found == pytest.approx(theory[name + normalised]["value"], rel=0.4 if "time" in group else 0.2), group
+def test_wide_layers_do_what_theory_says(subtests: pytest.Subtests) -> None:
+    for name, normalised in product([each for each in INITIALISATIONS if each != "constant"], ["", ", normalised"]):
+        with subtests.test(name=name, normalised=normalised):
+            for group, theory in measured().baselines["theory"].items():
+                found = measured().scores[group][name + normalised]["value"]
+                assert found == pytest.approx(
+                    theory[name + normalised]["value"], rel=0.4 if "time" in group else 0.2
+                ), group
 
 
 def test_what_each_initialisation_does() -> None:
@@ -275,19 +277,20 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "learning brightness" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--initialisations", "magic"], "--initialisations: there is no magic; there are zero, constant, gaussian"),
-        (["--nonlinearities", "step"], "--nonlinearities: there is no step; there are linear, tanh, relu"),
-        (["--depth", "0"], "--depth must be at least 1, not 0"),
-        (["--width", "1"], "--width must be at least 2, not 1"),
-        (["--draws", "0"], "--draws must be at least 1, not 0"),
-        (["--learning_steps", "0"], "--learning_steps must be at least 1, not 0"),
-        (["--std", "0"], "--std must be above 0, not 0.0"),
-        (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
-    ],
-)
-def test_mistakes_are_told(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["probe", "init", *SMALL, *arguments]) == 2
-    assert complaint in capsys.readouterr().err.splitlines()[-1]
+MISTAKES = [
+    (["--initialisations", "magic"], "--initialisations: there is no magic; there are zero, constant, gaussian"),
+    (["--nonlinearities", "step"], "--nonlinearities: there is no step; there are linear, tanh, relu"),
+    (["--depth", "0"], "--depth must be at least 1, not 0"),
+    (["--width", "1"], "--width must be at least 2, not 1"),
+    (["--draws", "0"], "--draws must be at least 1, not 0"),
+    (["--learning_steps", "0"], "--learning_steps must be at least 1, not 0"),
+    (["--std", "0"], "--std must be above 0, not 0.0"),
+    (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
+]
+
+
+def test_mistakes_are_told(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, complaint in MISTAKES:
+        with subtests.test(arguments=arguments, complaint=complaint):
+            assert main(["probe", "init", *SMALL, *arguments]) == 2
+            assert complaint in capsys.readouterr().err.splitlines()[-1]

@@ -48,14 +48,15 @@ DIFFERENT: dict[str, tuple[str, Configurable, Configurable, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", list(DIFFERENT))
-def test_what_is_different_is_named(what: str) -> None:
-    part, there, here, told = DIFFERENT[what]
-    with pytest.raises(UserError) as refusal:
-        refuse_other_parts({part: to_config(here)}, {part: to_config(there)})
-    assert f"made with another {part} than the recipe's" in str(refusal.value)
-    assert told in str(refusal.value)
-    refuse_other_parts({part: to_config(here)}, {part: to_config(here)})
+def test_what_is_different_is_named(subtests: pytest.Subtests) -> None:
+    for what in DIFFERENT:
+        with subtests.test(what=what):
+            part, there, here, told = DIFFERENT[what]
+            with pytest.raises(UserError) as refusal:
+                refuse_other_parts({part: to_config(here)}, {part: to_config(there)})
+            assert f"made with another {part} than the recipe's" in str(refusal.value)
+            assert told in str(refusal.value)
+            refuse_other_parts({part: to_config(here)}, {part: to_config(here)})
 
 
 def test_a_part_that_is_not_there_is_named() -> None:

@@ -4,6 +4,7 @@ that names the file."""
 import copy
 import json
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -228,35 +229,40 @@ def changed(value: Any, entries: Callable[[Any], Any]) -> Iterator[tuple[str, An
         yield name, None, whole
 
 
-@pytest.mark.parametrize(("kind", "side", "form"), CASES)
-def test_odd_entries_and_fields(kind: str, side: str, form: str, tmp_path: Path) -> None:
-    suffix, value, entries, needed = READERS[kind, side][form]
-    assert check(kind, side, tmp_path / f"odd{suffix}", dump(value, suffix), "nothing") is None
-    for name, odd, whole in changed(value, entries):
-        told = check(kind, side, tmp_path / f"odd{suffix}", dump(whole, suffix), (name, odd))
-        if name in needed and odd is None:
-            assert told, f"{name}: null is taken"
+def test_odd_entries_and_fields(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for kind, side, form in CASES:
+        with subtests.test(kind=kind, side=side, form=form):
+            tmp_path = tmp_path_factory.mktemp("case")
+            suffix, value, entries, needed = READERS[kind, side][form]
+            assert check(kind, side, tmp_path / f"odd{suffix}", dump(value, suffix), "nothing") is None
+            for name, odd, whole in changed(value, entries):
+                told = check(kind, side, tmp_path / f"odd{suffix}", dump(whole, suffix), (name, odd))
+                if name in needed and odd is None:
+                    assert told, f"{name}: null is taken"
 
 
-@pytest.mark.parametrize(("kind", "side", "form"), CASES)
-def test_doubled_entries(kind: str, side: str, form: str, tmp_path: Path) -> None:
-    suffix, value, entries, _ = READERS[kind, side][form]
-    whole = copy.deepcopy(value)
-    if isinstance(listed := entries(whole), list):
-        listed.append(copy.deepcopy(listed[0]))
-    else:
-        whole = {**whole, "1 ": whole["1"]}
-    told = check(kind, side, tmp_path / f"odd{suffix}", dump(whole, suffix), "doubled")
-    if kind == "vqa" and side == "references" and form not in ("answers of VQA", "GQA"):
-        assert told is not None
-        assert "stands twice" in told
+def test_doubled_entries(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for kind, side, form in CASES:
+        with subtests.test(kind=kind, side=side, form=form):
+            tmp_path = tmp_path_factory.mktemp("case")
+            suffix, value, entries, _ = READERS[kind, side][form]
+            whole = copy.deepcopy(value)
+            if isinstance(listed := entries(whole), list):
+                listed.append(copy.deepcopy(listed[0]))
+            else:
+                whole = {**whole, "1 ": whole["1"]}
+            told = check(kind, side, tmp_path / f"odd{suffix}", dump(whole, suffix), "doubled")
+            if kind == "vqa" and side == "references" and form not in ("answers of VQA", "GQA"):
+                assert told is not None
+                assert "stands twice" in told
 
 
-@pytest.mark.parametrize(("kind", "side"), list(READERS))
-@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
-def test_odd_files(kind: str, side: str, suffix: str, tmp_path: Path) -> None:
-    for content in ODD_FILES:
-        assert check(kind, side, tmp_path / f"odd{suffix}", content, content[:20]), content[:20]
+def test_odd_files(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for (kind, side), suffix in product(READERS, [".json", ".jsonl", ".csv"]):
+        with subtests.test(kind=kind, side=side, suffix=suffix):
+            tmp_path = tmp_path_factory.mktemp("case")
+            for content in ODD_FILES:
+                assert check(kind, side, tmp_path / f"odd{suffix}", content, content[:20]), content[:20]
 
 
 TABLE_CHANGES: list[tuple[str, str, str | None]] = [

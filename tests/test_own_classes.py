@@ -146,9 +146,8 @@ def test_nothing_untrusted_is_imported(workshop: Workshop, image: Path) -> None:
     assert not (workshop.folder / "imported").exists()
 
 
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
+def test_a_trusted_class_may_be_wrong(subtests: pytest.Subtests, workshop: Workshop, image: Path) -> None:
+    for path, reason in [
         ("my_parts.NoSuchUnit", "no Recurrence"),
         ("my_parts.ShiftedShowAndTell", "no Recurrence"),
         ("my_parts.LSTM", "no Recurrence"),  # imported there, at home elsewhere
@@ -160,36 +159,34 @@ def test_nothing_untrusted_is_imported(workshop: Workshop, image: Path) -> None:
         ("torch.nn.GRU", "no Recurrence"),
         ("os.system", "no Recurrence of vlrnn"),
         ("builtins.eval", "no Recurrence of vlrnn"),
-    ],
-)
-def test_a_trusted_class_may_be_wrong(workshop: Workshop, image: Path, path: str, reason: str) -> None:
-    (workshop.folder / "broken.py").write_text("1 / 0\n")
-    (workshop.folder / "leaving.py").write_text("import sys\nsys.exit(3)\n")
-    folder = workshop.exported(path.replace(".", "-"), LeakyUnit=path)
-    trust = [word for each in ("my_parts", "broken", "leaving", "torch", "os") for word in ("--trust", each)]
-    assert reason in workshop.refused("caption", image, "--checkpoint", folder, *trust)
+    ]:
+        with subtests.test(path=path, reason=reason):
+            (workshop.folder / "broken.py").write_text("1 / 0\n")
+            (workshop.folder / "leaving.py").write_text("import sys\nsys.exit(3)\n")
+            folder = workshop.exported(path.replace(".", "-"), LeakyUnit=path)
+            trust = [word for each in ("my_parts", "broken", "leaving", "torch", "os") for word in ("--trust", each)]
+            assert reason in workshop.refused("caption", image, "--checkpoint", folder, *trust)
 
 
-@pytest.mark.parametrize("package", ["no_such_package", "my_parts.deeper", "my-parts", "./my_parts", "", "."])
-def test_a_package_that_is_not_there(workshop: Workshop, image: Path, package: str) -> None:
-    line = workshop.refused("caption", image, "--checkpoint", "model", "--trust", package)
-    assert f"--trust {package}: no such package is installed" in line
-    assert "no such package" in workshop.refused("fit", "--config", "recipe.yaml", "--trust", package)
+def test_a_package_that_is_not_there(subtests: pytest.Subtests, workshop: Workshop, image: Path) -> None:
+    for package in ["no_such_package", "my_parts.deeper", "my-parts", "./my_parts", "", "."]:
+        with subtests.test(package=package):
+            line = workshop.refused("caption", image, "--checkpoint", "model", "--trust", package)
+            assert f"--trust {package}: no such package is installed" in line
+            assert "no such package" in workshop.refused("fit", "--config", "recipe.yaml", "--trust", package)
 
 
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
+def test_a_recipe_names_a_wrong_class(subtests: pytest.Subtests, workshop: Workshop) -> None:
+    for path, reason in [
         ("my_parts.NoSuchUnit", "my_parts.NoSuchUnit: the module my_parts has no class NoSuchUnit"),
         ("no_such_package.LeakyUnit", "No module named 'no_such_package'"),
         ("my_parts.ShiftedShowAndTell", "not correspond to a subclass of Recurrence"),
         ("broken_at_once.LeakyUnit", "broken_at_once: fails at import: NameError"),
-    ],
-)
-def test_a_recipe_names_a_wrong_class(workshop: Workshop, path: str, reason: str) -> None:
-    (workshop.folder / "broken_at_once.py").write_text("nothing\n")
-    key = "--model.init_args.decoder.init_args.recurrence"
-    assert reason in workshop.refused("fit", "--config", "recipe.yaml", key, path)
+    ]:
+        with subtests.test(path=path, reason=reason):
+            (workshop.folder / "broken_at_once.py").write_text("nothing\n")
+            key = "--model.init_args.decoder.init_args.recurrence"
+            assert reason in workshop.refused("fit", "--config", "recipe.yaml", key, path)
 
 
 def test_what_no_checkpoint_can_build_is_refused_before_training() -> None:

@@ -85,16 +85,17 @@ BUILT: dict[str, tuple[Callable[[], Any], tuple[Any, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", list(BUILT))
-def test_a_part_is_built_once(name: str) -> None:
-    make, sizes = BUILT[name]
-    part = make().build(*sizes)
-    weights = {key: each.clone() for key, each in part.state_dict().items()}
-    for again in (part, copy.deepcopy(part)):
-        with pytest.raises(UserError, match=f"^{type(part).__name__}: is part of a model already") as refused:
-            again.build(*sizes)
-        assert "\n" not in str(refused.value)
-        assert all(torch.equal(weights[key], each) for key, each in again.state_dict().items())
+def test_a_part_is_built_once(subtests: pytest.Subtests) -> None:
+    for name in BUILT:
+        with subtests.test(name=name):
+            make, sizes = BUILT[name]
+            part = make().build(*sizes)
+            weights = {key: each.clone() for key, each in part.state_dict().items()}
+            for again in (part, copy.deepcopy(part)):
+                with pytest.raises(UserError, match=f"^{type(part).__name__}: is part of a model already") as refused:
+                    again.build(*sizes)
+                assert "\n" not in str(refused.value)
+                assert all(torch.equal(weights[key], each) for key, each in again.state_dict().items())
 
 
 def test_a_part_is_of_one_model() -> None:
@@ -143,99 +144,96 @@ def of(path: Any, arguments: Any = None) -> dict[str, Any]:
     return {"class": path, "arguments": {"hidden_size": 4} if arguments is None else arguments}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "os.system",
-        "torch.nn.Linear",
-        "builtins.eval",
-        "vlrnn.cli.main",
-        "vlrnn.cli",
-        "vlrnn.files.replacing",
-        "vlrnn.commands.training.run",
-        "vlrnn.nn.recurrent.rnn.torch",
-        "vlrnn.nn.recurrent.rnn.nn.LSTM",
-        "vlrnn.nn.recurrent.rnn.F",
-        "vlrnn.nn.recurrent.rnn.pack_padded_sequence",
-        "vlrnn.nn.recurrent.rnn.NoSuchCell",
-        "vlrnn.nn.no_such_module.LSTM",
-        "vlrnn.nn..LSTM",
-        "vlrnn.nn.recurrent.rnn.",
-        "vlrnn.nn.decoders.LSTM",
-        "vlrnn.nn.decoders.Recurrence",  # imported there, at home elsewhere
-        "xvlrnn.nn.LSTM",
-        "vlrnn.nn.recurrent.rnn.LSTM",  # a file may move
-        "vlrnn.nn.LSTM.build",
-        "vlrnn.nn.SoftAttention",
-        "vlrnn.config.Part",
-        "LSTM",
-        "",
-        None,
-        3,
-        ["vlrnn.nn.LSTM"],
-        {"class": LSTM_PATH},
-    ],
-    ids=str,
-)
-def test_other_classes_are_refused(path: Any) -> None:
-    with pytest.raises(UserError, match="refused") as told:
-        from_config(of(path), Recurrence, "a.ckpt")
-    assert str(told.value).startswith("a.ckpt: ")
-    assert "\n" not in str(told.value)
+OTHER_CLASSES = [
+    "os.system",
+    "torch.nn.Linear",
+    "builtins.eval",
+    "vlrnn.cli.main",
+    "vlrnn.cli",
+    "vlrnn.files.replacing",
+    "vlrnn.commands.training.run",
+    "vlrnn.nn.recurrent.rnn.torch",
+    "vlrnn.nn.recurrent.rnn.nn.LSTM",
+    "vlrnn.nn.recurrent.rnn.F",
+    "vlrnn.nn.recurrent.rnn.pack_padded_sequence",
+    "vlrnn.nn.recurrent.rnn.NoSuchCell",
+    "vlrnn.nn.no_such_module.LSTM",
+    "vlrnn.nn..LSTM",
+    "vlrnn.nn.recurrent.rnn.",
+    "vlrnn.nn.decoders.LSTM",
+    "vlrnn.nn.decoders.Recurrence",  # imported there, at home elsewhere
+    "xvlrnn.nn.LSTM",
+    "vlrnn.nn.recurrent.rnn.LSTM",  # a file may move
+    "vlrnn.nn.LSTM.build",
+    "vlrnn.nn.SoftAttention",
+    "vlrnn.config.Part",
+    "LSTM",
+    "",
+    None,
+    3,
+    ["vlrnn.nn.LSTM"],
+    {"class": LSTM_PATH},
+]
 
 
-@pytest.mark.parametrize(
-    "description",
-    [
-        None,
-        3,
-        [],
-        "x",
-        {},
-        {"class": LSTM_PATH},
-        {"arguments": {}},
-        {**of(LSTM_PATH), "more": 1},
-        of(LSTM_PATH, []),
-        of(LSTM_PATH, "hidden_size"),
-        of(LSTM_PATH, {"breadth": 4}),
-        of(LSTM_PATH, {"hidden_size": 4, "self": 1}),
-        of(LSTM_PATH, {"hidden_size": 4, "num_layers": "two"}),
-        of(
-            LSTM_PATH,
-            {
-                "hidden_size": 4,
-                "num_layers": 2,
-                "learn_initial_state": True,
-                "dropout": {"class": "os.system", "arguments": {}},
-            },
-        ),
-        of(LSTM_PATH, {"hidden_size": -4, "learn_initial_state": True}),
-        of(LSTM_PATH, {"hidden_size": of("vlrnn.nn.GRU")}),
-    ],
-    ids=str,
-)
-def test_wrong_descriptions_are_refused(description: Any) -> None:
-    with pytest.raises(UserError, match=r"^a\.ckpt: ") as told:
-        from_config(description, Recurrence, "a.ckpt")
-    assert "\n" not in str(told.value)
+def test_other_classes_are_refused(subtests: pytest.Subtests) -> None:
+    for path in OTHER_CLASSES:
+        with subtests.test(path=path):
+            with pytest.raises(UserError, match="refused") as told:
+                from_config(of(path), Recurrence, "a.ckpt")
+            assert str(told.value).startswith("a.ckpt: ")
+            assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize(
-    ("recurrence", "attention"),
-    [
+WRONG_CONFIGS = [
+    None,
+    3,
+    [],
+    "x",
+    {},
+    {"class": LSTM_PATH},
+    {"arguments": {}},
+    {**of(LSTM_PATH), "more": 1},
+    of(LSTM_PATH, []),
+    of(LSTM_PATH, "hidden_size"),
+    of(LSTM_PATH, {"breadth": 4}),
+    of(LSTM_PATH, {"hidden_size": 4, "self": 1}),
+    of(LSTM_PATH, {"hidden_size": 4, "num_layers": "two"}),
+    of(
+        LSTM_PATH,
+        {
+            "hidden_size": 4,
+            "num_layers": 2,
+            "learn_initial_state": True,
+            "dropout": {"class": "os.system", "arguments": {}},
+        },
+    ),
+    of(LSTM_PATH, {"hidden_size": -4, "learn_initial_state": True}),
+    of(LSTM_PATH, {"hidden_size": of("vlrnn.nn.GRU")}),
+]
+
+
+def test_wrong_descriptions_are_refused(subtests: pytest.Subtests) -> None:
+    for description in WRONG_CONFIGS:
+        with subtests.test(description=description):
+            with pytest.raises(UserError, match=r"^a\.ckpt: ") as told:
+                from_config(description, Recurrence, "a.ckpt")
+            assert "\n" not in str(told.value)
+
+
+def test_an_argument_has_the_base_that_its_hint_names(subtests: pytest.Subtests) -> None:
+    for recurrence, attention in [
         (of("vlrnn.nn.SoftAttention"), of("vlrnn.nn.SoftAttention")),
         (of(LSTM_PATH), of(LSTM_PATH)),
         (of("os.system"), of("vlrnn.nn.SoftAttention")),
         (of(LSTM_PATH), 4),
         (None, of("vlrnn.nn.SoftAttention")),
         ({"class": LSTM_PATH}, of("vlrnn.nn.SoftAttention")),
-    ],
-    ids=str,
-)
-def test_an_argument_has_the_base_that_its_hint_names(recurrence: Any, attention: Any) -> None:
-    arguments = {"recurrence": recurrence, "attention": attention, "embedding_dim": 4}
-    with pytest.raises(UserError, match=r"^a\.ckpt: "):
-        from_config(of("vlrnn.nn.ShowAttendTell", arguments), Decoder, "a.ckpt")
+    ]:
+        with subtests.test(recurrence=recurrence, attention=attention):
+            arguments = {"recurrence": recurrence, "attention": attention, "embedding_dim": 4}
+            with pytest.raises(UserError, match=r"^a\.ckpt: "):
+                from_config(of("vlrnn.nn.ShowAttendTell", arguments), Decoder, "a.ckpt")
 
 
 def test_the_same_description_is_accepted() -> None:

@@ -1,5 +1,7 @@
 """Pooling over time against plain loops, and the classifier of streams that uses it."""
 
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,34 +24,36 @@ LITERAL = {
 every_pooling = pytest.mark.parametrize("kind", list(LITERAL))
 
 
-@every_pooling
-def test_pooling_is_the_literal_one(kind: type[TemporalPooling]) -> None:
-    outputs = torch.randn(B, T, D) - 1
-    pooled = kind()(outputs, LENGTHS)
-    for row, length in enumerate(LENGTHS.tolist()):
-        expected = LITERAL[kind](outputs[row, :length]) if length else torch.zeros(D)
-        torch.testing.assert_close(pooled[row], expected)
+def test_pooling_is_the_literal_one(subtests: pytest.Subtests) -> None:
+    for kind in LITERAL:
+        with subtests.test(kind=kind):
+            outputs = torch.randn(B, T, D) - 1
+            pooled = kind()(outputs, LENGTHS)
+            for row, length in enumerate(LENGTHS.tolist()):
+                expected = LITERAL[kind](outputs[row, :length]) if length else torch.zeros(D)
+                torch.testing.assert_close(pooled[row], expected)
 
 
-@every_pooling
-@pytest.mark.parametrize("past", [1e6, float("nan"), float("inf")])
-def test_what_lies_past_the_length_does_not_matter(kind: type[TemporalPooling], past: float) -> None:
-    outputs = torch.randn(B, T, D, requires_grad=True)
-    within = (torch.arange(T) < LENGTHS[:, None])[..., None]
-    pooled = kind()(torch.where(within, outputs, past), LENGTHS)
-    assert torch.equal(pooled, kind()(outputs, LENGTHS))
-    (gradient,) = torch.autograd.grad(pooled.sum(), outputs)
-    assert gradient.isfinite().all()
-    assert (gradient[~within.expand_as(gradient)] == 0).all()
+def test_what_lies_past_the_length_does_not_matter(subtests: pytest.Subtests) -> None:
+    for kind, past in product(LITERAL, [1e6, float("nan"), float("inf")]):
+        with subtests.test(kind=kind, past=past):
+            outputs = torch.randn(B, T, D, requires_grad=True)
+            within = (torch.arange(T) < LENGTHS[:, None])[..., None]
+            pooled = kind()(torch.where(within, outputs, past), LENGTHS)
+            assert torch.equal(pooled, kind()(outputs, LENGTHS))
+            (gradient,) = torch.autograd.grad(pooled.sum(), outputs)
+            assert gradient.isfinite().all()
+            assert (gradient[~within.expand_as(gradient)] == 0).all()
 
 
-@every_pooling
-def test_a_pooling_is_described(kind: type[TemporalPooling]) -> None:
-    classifier = SequenceClassifier(GRU(D), A, kind(), dropout=0.2)
-    again = from_config(to_config(classifier), SequenceClassifier, "here")
-    assert type(again.pooling) is kind
-    assert to_config(again) == to_config(classifier)
-    assert to_config(from_config(to_config(SequenceClassifier(GRU(D), A)), SequenceClassifier, "here"))
+def test_a_pooling_is_described(subtests: pytest.Subtests) -> None:
+    for kind in LITERAL:
+        with subtests.test(kind=kind):
+            classifier = SequenceClassifier(GRU(D), A, kind(), dropout=0.2)
+            again = from_config(to_config(classifier), SequenceClassifier, "here")
+            assert type(again.pooling) is kind
+            assert to_config(again) == to_config(classifier)
+            assert to_config(from_config(to_config(SequenceClassifier(GRU(D), A)), SequenceClassifier, "here"))
 
 
 @pytest.mark.parametrize("pooling", [LastStep(), MeanOverTime(), MaxOverTime(), None])

@@ -59,18 +59,20 @@ def test_by_hand(poll: Path, tmp_path: Path) -> None:
     assert found["settings"]["short"] is False
 
 
-@pytest.mark.parametrize("no", ["No!", '"No"', "NO", "'no'", "Not.", "NO, there is none", "no?"])
 def test_a_no_that_the_published_script_does_not_find_is_told_with_both_readings(
-    no: str, poll: Path, tmp_path: Path
+    subtests: pytest.Subtests, poll: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The scores are the published script's."""
-    said = [{"question_id": n, "answer": text} for n, text in enumerate(["yes", no, "Yes", no], 1)]
-    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
-    assert values(found["scores"]["poll"])["accuracy"] == 0.5
-    assert values(found["baselines"]["case and marks aside"]["poll"])["accuracy"] == 1
-    (note,) = found["notes"]
-    assert note.startswith("poll: 2 answers say no in another case or beside a mark")
-    assert note.endswith(": 2, 4; accuracy is 0.5000, read as no 1.0000")
+    for no in ["No!", '"No"', "NO", "'no'", "Not.", "NO, there is none", "no?"]:
+        with subtests.test(no=no):
+            tmp_path = tmp_path_factory.mktemp("case")
+            said = [{"question_id": n, "answer": text} for n, text in enumerate(["yes", no, "Yes", no], 1)]
+            found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+            assert values(found["scores"]["poll"])["accuracy"] == 0.5
+            assert values(found["baselines"]["case and marks aside"]["poll"])["accuracy"] == 1
+            (note,) = found["notes"]
+            assert note.startswith("poll: 2 answers say no in another case or beside a mark")
+            assert note.endswith(": 2, 4; accuracy is 0.5000, read as no 1.0000")
 
 
 def test_where_both_readings_agree_nothing_is_told(poll: Path, tmp_path: Path) -> None:
@@ -184,25 +186,26 @@ def test_a_poll_without_negatives_is_named(tmp_path: Path) -> None:
     assert "only: every question is to be answered by yes" in found["notes"]
 
 
-@pytest.mark.parametrize(
-    ("text", "yes", "clear"),
-    [
-        ("Yes, no doubt", False, True),
-        ("There is none", True, False),
-        ("NO", True, True),  # as published
-        ("No.", False, True),
-        ("It is not. Yes", False, True),
-        ("", True, False),
-        ("a dog", True, False),
-        ("yes!", True, True),
-        ("I do not know", False, False),
-        ("not sure", False, False),
-        ("No idea!", False, False),
-        ("no, it is not clear", False, True),
-    ],
-)
-def test_how_answers_are_read(text: str, yes: bool, clear: bool) -> None:
-    assert parse_reply(text)[:2] == (yes, clear)
+READINGS = [
+    ("Yes, no doubt", False, True),
+    ("There is none", True, False),
+    ("NO", True, True),  # as published
+    ("No.", False, True),
+    ("It is not. Yes", False, True),
+    ("", True, False),
+    ("a dog", True, False),
+    ("yes!", True, True),
+    ("I do not know", False, False),
+    ("not sure", False, False),
+    ("No idea!", False, False),
+    ("no, it is not clear", False, True),
+]
+
+
+def test_how_answers_are_read(subtests: pytest.Subtests) -> None:
+    for text, yes, clear in READINGS:
+        with subtests.test(text=text, yes=yes, clear=clear):
+            assert parse_reply(text)[:2] == (yes, clear)
 
 
 def test_polls_are_balanced_and_seeded() -> None:
@@ -250,32 +253,39 @@ def test_frequent_is_more_than_a_twentieth() -> None:
     assert frequent(ObjectSets(sets, {})) == {"often"}
 
 
-@pytest.mark.parametrize(
-    ("poll_text", "answers", "complaint"),
-    [
-        ("", "[]", "holds no questions"),
-        ('{"question_id": 1}', "[]", "poll.json:1: the field 'image' is missing"),
-        (json.dumps({**line(1, 1, "dog", "yes"), "label": "perhaps"}), "[]", "with the label yes or no"),
-        (json.dumps({**line(1, 1, "dog", "yes"), "text": "A dog?"}), "[]", "Is there a ... in the image?"),
-        (f"{json.dumps(line(1, 1, 'dog', 'yes'))}\n" * 2, "[]", "poll.json:2: question 1 stands twice"),
-        (json.dumps(line(1, 1, "dog", "yes")), "[]", "0 answers to 1 questions"),
-        (
-            json.dumps(line(1, 1, "dog", "yes")),
-            '[{"question_id": 2, "answer": "no"}]',
-            "1 questions have no answer: 1",
-        ),
-        (json.dumps(line(1, 1, "dog", "yes")), '[{"question_id": 1}]', "entry 0: expected an 'answer' that is text"),
-        (json.dumps(line(1, 1, "dog", "yes")), "[3]", "entry 0: expected an object"),
-    ],
-)
+BAD_FILES = [
+    ("", "[]", "holds no questions"),
+    ('{"question_id": 1}', "[]", "poll.json:1: the field 'image' is missing"),
+    (json.dumps({**line(1, 1, "dog", "yes"), "label": "perhaps"}), "[]", "with the label yes or no"),
+    (json.dumps({**line(1, 1, "dog", "yes"), "text": "A dog?"}), "[]", "Is there a ... in the image?"),
+    (f"{json.dumps(line(1, 1, 'dog', 'yes'))}\n" * 2, "[]", "poll.json:2: question 1 stands twice"),
+    (json.dumps(line(1, 1, "dog", "yes")), "[]", "0 answers to 1 questions"),
+    (
+        json.dumps(line(1, 1, "dog", "yes")),
+        '[{"question_id": 2, "answer": "no"}]',
+        "1 questions have no answer: 1",
+    ),
+    (json.dumps(line(1, 1, "dog", "yes")), '[{"question_id": 1}]', "entry 0: expected an 'answer' that is text"),
+    (json.dumps(line(1, 1, "dog", "yes")), "[3]", "entry 0: expected an object"),
+]
+
+
 def test_bad_files(
-    poll_text: str, answers: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = ["--questions", write(tmp_path / "poll.json", poll_text), "--answers", write(tmp_path / "a.json", answers)]
-    assert main(["probe", "pope", *map(str, files)]) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert told.count("\n") == 1
+    for poll_text, answers, complaint in BAD_FILES:
+        with subtests.test(poll_text=poll_text, answers=answers, complaint=complaint):
+            tmp_path = tmp_path_factory.mktemp("case")
+            files = [
+                "--questions",
+                write(tmp_path / "poll.json", poll_text),
+                "--answers",
+                write(tmp_path / "a.json", answers),
+            ]
+            assert main(["probe", "pope", *map(str, files)]) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert told.count("\n") == 1
 
 
 def test_images_without_a_caption_are_named(poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -238,24 +238,22 @@ def test_its_mistakes_are_one_line(
     assert told.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_its_mistaken_arguments_are_one_line(subtests: pytest.Subtests, capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in [
         [],
         ["folder"],
         ["folder", "a.png", "--num_beams", "x"],
         ["folder", "a.png", "--num_beams"],
         ["folder", "a.png", "--no\nsuch\x1b[1m"],
-    ],
-)
-def test_its_mistaken_arguments_are_one_line(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        onnx_captioner.main(arguments)
-    assert left.value.code == 2
-    told = capfd.readouterr()
-    assert told.out == ""
-    assert told.err.endswith("\n")
-    assert told.err[:-1].isprintable()
+    ]:
+        with subtests.test(arguments=arguments):
+            with pytest.raises(SystemExit) as left:
+                onnx_captioner.main(arguments)
+            assert left.value.code == 2
+            told = capfd.readouterr()
+            assert told.out == ""
+            assert told.err.endswith("\n")
+            assert told.err[:-1].isprintable()
 
 
 @pytest.mark.slow

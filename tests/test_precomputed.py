@@ -132,22 +132,24 @@ FORMS = [folder_of_npz, transposed, one_npz, masked_npz, one_h5, groups_h5, tsv]
 IMAGES = {f"val2014/COCO_val2014_{id:012}.jpg": id for id in IDS}
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_same(form: Callable[..., Path], tmp_path: Path) -> None:
+def test_every_form_gives_the_same(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Boxes are shares; by the image's id, its path or its file name; in this process and in others."""
-    files = made()
-    stored = RegionFiles(str(form(tmp_path / "regions", files)), D, IMAGES, "val")
-    for regions in (stored, pickle.loads(pickle.dumps(stored))):
-        for image, id in IMAGES.items():
-            rows = regions[image]
-            assert rows.dtype == np.float32
-            np.testing.assert_array_equal(rows[:, :D], files[id]["x"])
-            np.testing.assert_allclose(rows[:, D:-1], files[id]["bbox"] / [WIDE, HIGH, WIDE, HIGH], rtol=1e-6)
-            assert (rows[:, -1] == 1).all()
-    alone = RegionFiles(stored.path, D)
-    np.testing.assert_array_equal(alone["anywhere/COCO_val2014_000000391895.jpg"][:, :D], files[391895]["x"])
-    with pytest.raises(UserError, match=r"^photo.jpg: .* has no regions of an image of this name$"):
-        alone["photo.jpg"]
+    for form in FORMS:
+        with subtests.test(form=form):
+            tmp_path = tmp_path_factory.mktemp("case")
+            files = made()
+            stored = RegionFiles(str(form(tmp_path / "regions", files)), D, IMAGES, "val")
+            for regions in (stored, pickle.loads(pickle.dumps(stored))):
+                for image, id in IMAGES.items():
+                    rows = regions[image]
+                    assert rows.dtype == np.float32
+                    np.testing.assert_array_equal(rows[:, :D], files[id]["x"])
+                    np.testing.assert_allclose(rows[:, D:-1], files[id]["bbox"] / [WIDE, HIGH, WIDE, HIGH], rtol=1e-6)
+                    assert (rows[:, -1] == 1).all()
+            alone = RegionFiles(stored.path, D)
+            np.testing.assert_array_equal(alone["anywhere/COCO_val2014_000000391895.jpg"][:, :D], files[391895]["x"])
+            with pytest.raises(UserError, match=r"^photo.jpg: .* has no regions of an image of this name$"):
+                alone["photo.jpg"]
 
 
 def features_by_id(folder: Path) -> list[Path]:
@@ -270,13 +272,15 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_does_not_fit_is_named(change: str, tmp_path: Path) -> None:
-    files = made()
-    alter, word = CHANGES[change]
-    files[391895] |= alter(files[391895])
-    path = folder_of_npz(tmp_path / "regions", files)
-    refused(path, f"regions: image COCO_val2014_000000391895: .*{word}|{word}")
+def test_what_does_not_fit_is_named(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for change in CHANGES:
+        with subtests.test(change=change):
+            tmp_path = tmp_path_factory.mktemp("case")
+            files = made()
+            alter, word = CHANGES[change]
+            files[391895] |= alter(files[391895])
+            path = folder_of_npz(tmp_path / "regions", files)
+            refused(path, f"regions: image COCO_val2014_000000391895: .*{word}|{word}")
 
 
 def test_images_without_regions_are_counted(tmp_path: Path) -> None:

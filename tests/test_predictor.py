@@ -157,12 +157,13 @@ ONE_IMAGE = ["a.png", Path("a.png"), io.BytesIO(), Image.new("RGB", (8, 8)), Non
 ONE_IMAGE += [CONTENT, bytearray(CONTENT), memoryview(CONTENT)]
 
 
-@pytest.mark.parametrize("one", ONE_IMAGE)
-def test_one_image_in_place_of_many_is_refused_at_once(predictor: Predictor, one: Any) -> None:
-    with pytest.raises(UserError, match="captions takes a list of images, not a"):
-        predictor.captions(one)
-    with pytest.raises(UserError, match="captions takes a list of images, not a ndarray"):
-        predictor.captions(np.zeros((8, 8, 3), np.uint8))
+def test_one_image_in_place_of_many_is_refused_at_once(subtests: pytest.Subtests, predictor: Predictor) -> None:
+    for one in ONE_IMAGE:
+        with subtests.test(one=one):
+            with pytest.raises(UserError, match="captions takes a list of images, not a"):
+                predictor.captions(one)
+            with pytest.raises(UserError, match="captions takes a list of images, not a ndarray"):
+                predictor.captions(np.zeros((8, 8, 3), np.uint8))
 
 
 def test_a_bad_image_stands_in_its_place(predictor: Predictor, photos: Path) -> None:
@@ -233,19 +234,18 @@ def test_settings_change_one_call_alone(predictor: Predictor, photos: Path) -> N
     assert predictor.caption(photos / "a.png").settings == own
 
 
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"num_beams": "5"}, "num_beams must be a whole number from 1 to 1,000, not '5'"),
-        ({"max_new_tokens": 10**9}, "max_new_tokens must be a whole number from 1 to 100,000, not 1000000000"),
-        ({"early_stopping": "soon"}, "early_stopping must be true, false or \"never\", not 'soon'"),
-        *(({"seed": seed}, "seed must be a whole number from 0 ") for seed in ("1", 1.5, None, True, -1, 2**63)),
-    ],
-    ids=str,
-)
-def test_settings_that_are_none_are_told(predictor: Predictor, photos: Path, settings: dict, told: str) -> None:
-    with pytest.raises(UserError, match=f"^{re.escape(told)}"):
-        predictor.caption(photos / "a.png", **settings)
+WRONG_SETTINGS = [
+    ({"num_beams": "5"}, "num_beams must be a whole number from 1 to 1,000, not '5'"),
+    ({"max_new_tokens": 10**9}, "max_new_tokens must be a whole number from 1 to 100,000, not 1000000000"),
+    ({"early_stopping": "soon"}, "early_stopping must be true, false or \"never\", not 'soon'"),
+    *(({"seed": seed}, "seed must be a whole number from 0 ") for seed in ("1", 1.5, None, True, -1, 2**63)),
+]
+
+
+def test_settings_that_are_none_are_told(subtests: pytest.Subtests, predictor: Predictor, photos: Path) -> None:
+    for settings, told in WRONG_SETTINGS:
+        with subtests.test(settings=settings, told=told), pytest.raises(UserError, match=f"^{re.escape(told)}"):
+            predictor.caption(photos / "a.png", **settings)
 
 
 def test_who_asks_for_a_temperature_wants_no_beams(checkpoints: Any) -> None:

@@ -4,6 +4,7 @@ read, or told in one line; never taken in silence."""
 import json
 import unicodedata
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -84,23 +85,31 @@ def folder_table(folder: Path, *images: tuple[Any, str]) -> list[Any]:
 READERS: list[Callable[..., list[Any]]] = [coco, karpathy, vqa, easy_vqa, folder_table]
 
 
-@pytest.mark.parametrize("id", [None, 1.5, True, [1]], ids=str)
-@pytest.mark.parametrize("reader", READERS)
-def test_an_id_of_a_wrong_type_is_named(reader: Any, id: Any, tmp_path: Path, script: Script) -> None:
-    error = script.refuses(*reader(tmp_path / "data", (id, "a.jpg")))
-    assert "data/" in error
-    assert any(place in error for place in ("[0]", "entry 0"))
+def test_an_id_of_a_wrong_type_is_named(
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, script: Script
+) -> None:
+    for id, reader in product([None, 1.5, True, [1]], READERS):
+        with subtests.test(id=id, reader=reader):
+            tmp_path = tmp_path_factory.mktemp("case")
+            script.out = tmp_path / "prepared"
+            error = script.refuses(*reader(tmp_path / "data", (id, "a.jpg")))
+            assert "data/" in error
+            assert any(place in error for place in ("[0]", "entry 0"))
 
 
-@pytest.mark.parametrize("ids", [(1, 1), (1, "1"), ("1", 1)], ids=str)
-@pytest.mark.parametrize("reader", [coco, karpathy, vqa])
-def test_one_id_for_two_is_refused(reader: Any, ids: tuple[Any, Any], tmp_path: Path, script: Script) -> None:
+def test_one_id_for_two_is_refused(
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, script: Script
+) -> None:
     """Nor does a number differ from a text that spells it, in files of results."""
-    error = script.refuses(*reader(tmp_path / "data", (ids[0], "a.jpg"), (ids[1], "b.jpg")))
-    assert "1" in error
-    if reader is not vqa:  # whose files are named by the ids of images
-        assert "a.jpg" in error
-        assert "b.jpg" in error
+    for ids, reader in product([(1, 1), (1, "1"), ("1", 1)], [coco, karpathy, vqa]):
+        with subtests.test(ids=ids, reader=reader):
+            tmp_path = tmp_path_factory.mktemp("case")
+            script.out = tmp_path / "prepared"
+            error = script.refuses(*reader(tmp_path / "data", (ids[0], "a.jpg"), (ids[1], "b.jpg")))
+            assert "1" in error
+            if reader is not vqa:  # whose files are named by the ids of images
+                assert "a.jpg" in error
+                assert "b.jpg" in error
 
 
 def test_annotations_write_ids_as_the_images_do(tmp_path: Path, script: Script) -> None:
@@ -113,11 +122,16 @@ def test_annotations_write_ids_as_the_images_do(tmp_path: Path, script: Script) 
     assert "annotations[0]" in script.refuses(*arguments)
 
 
-@pytest.mark.parametrize("categories", [None, [], {}, [1], [{"id": None}], "none", [{"id": 1}]], ids=str)
-def test_captions_need_no_categories(categories: Any, tmp_path: Path, script: Script) -> None:
-    arguments = coco(tmp_path / "data", (1, "a.jpg"), (2, "b.jpg"), categories=categories)
-    assert script.run(*arguments) == 0
-    assert list(script.split("train")) == [1, 2]
+def test_captions_need_no_categories(
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, script: Script
+) -> None:
+    for categories in [None, [], {}, [1], [{"id": None}], "none", [{"id": 1}]]:
+        with subtests.test(categories=categories):
+            tmp_path = tmp_path_factory.mktemp("case")
+            script.out = tmp_path / "prepared"
+            arguments = coco(tmp_path / "data", (1, "a.jpg"), (2, "b.jpg"), categories=categories)
+            assert script.run(*arguments) == 0
+            assert list(script.split("train")) == [1, 2]
 
 
 def test_file_names_may_hold_the_folder(tmp_path: Path, script: Script) -> None:
@@ -188,78 +202,91 @@ def test_captions_that_vizwiz_rejected_or_canned(tmp_path: Path, script: Script)
     assert script.dropped(" 1: ", "image without a caption", "b.jpg")
 
 
-@pytest.mark.parametrize("caption", ["...", "nan", "NaN", " ", "", "!?", "None", "null", "\N{GRINNING FACE}"])
-def test_captions_of_no_word_are_dropped(caption: str, pictures: Path, tmp_path: Path, script: Script) -> None:
-    captions = {"a.png": ["A dog", caption], "b.png": [caption]}
-    assert script.run("folder", pictures, "--captions", write(tmp_path / "c.json", captions), "--shares", "1,0,0") == 0
-    assert [each.captions for each in script.split("train").values()] == [("A dog",)]
-    assert script.dropped(" 2: ", "caption of no word", "a.png", "b.png")
-
-
-@pytest.mark.parametrize(
-    ("texts", "warned"),
-    [
-        (["一个男人在海边的沙滩上骑着一匹马。", "一只狗追着红色的飞盘"], True),
-        (["男の人がサーフボードに乗っています", "赤い車が止まっている"], True),
-        (["ผู้ชายคนหนึ่งกำลังขี่ม้าบนชายหาด", "สุนัขวิ่งเล่นบนสนามหญ้า"], True),
-        (["红色汽车", "一只狗"], True),
-        (["หมาวิ่ง", "แมวนอน"], True),
-        (["汽车", "狗"], False),
-        (["一个 男人 在 海边 骑 着 马", "一只 狗 追 着 飞盘"], False),
-        (["ผู้ชาย คน หนึ่ง กำลัง ขี่ ม้า บน ชายหาด", "สุนัข วิ่ง เล่น บน สนาม หญ้า"], False),
-        (["Мужчина едет на лошади по пляжу", "말을 타는 남자"], False),
-        (["A man rides a horse", "A sign that says 禁止停车"], False),
-    ],
-)
-def test_texts_without_spaces_are_warned_of(
-    texts: list[str], warned: bool, pictures: Path, tmp_path: Path, script: Script
+def test_captions_of_no_word_are_dropped(
+    subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    captions = write(tmp_path / "c.json", dict(zip(("a.png", "b.png"), texts, strict=True)))
-    assert script.run("folder", pictures, "--captions", captions) == 0
-    assert ("2 of 2 texts are written without spaces" in script.told) == warned
-    assert ("data.tokenizer characters" in script.told) == warned
+    for caption in ["...", "nan", "NaN", " ", "", "!?", "None", "null", "\N{GRINNING FACE}"]:
+        with subtests.test(caption=caption):
+            tmp_path = tmp_path_factory.mktemp("case")
+            script.out = tmp_path / "prepared"
+            captions = {"a.png": ["A dog", caption], "b.png": [caption]}
+            assert (
+                script.run("folder", pictures, "--captions", write(tmp_path / "c.json", captions), "--shares", "1,0,0")
+                == 0
+            )
+            assert [each.captions for each in script.split("train").values()] == [("A dog",)]
+            assert script.dropped(" 2: ", "caption of no word", "a.png", "b.png")
+
+
+TEXTS = [
+    (["一个男人在海边的沙滩上骑着一匹马。", "一只狗追着红色的飞盘"], True),
+    (["男の人がサーフボードに乗っています", "赤い車が止まっている"], True),
+    (["ผู้ชายคนหนึ่งกำลังขี่ม้าบนชายหาด", "สุนัขวิ่งเล่นบนสนามหญ้า"], True),
+    (["红色汽车", "一只狗"], True),
+    (["หมาวิ่ง", "แมวนอน"], True),
+    (["汽车", "狗"], False),
+    (["一个 男人 在 海边 骑 着 马", "一只 狗 追 着 飞盘"], False),
+    (["ผู้ชาย คน หนึ่ง กำลัง ขี่ ม้า บน ชายหาด", "สุนัข วิ่ง เล่น บน สนาม หญ้า"], False),
+    (["Мужчина едет на лошади по пляжу", "말을 타는 남자"], False),
+    (["A man rides a horse", "A sign that says 禁止停车"], False),
+]
+
+
+def test_texts_without_spaces_are_warned_of(
+    subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
+) -> None:
+    for texts, warned in TEXTS:
+        with subtests.test(texts=texts, warned=warned):
+            tmp_path = tmp_path_factory.mktemp("case")
+            script.out = tmp_path / "prepared"
+            captions = write(tmp_path / "c.json", dict(zip(("a.png", "b.png"), texts, strict=True)))
+            assert script.run("folder", pictures, "--captions", captions) == 0
+            assert ("2 of 2 texts are written without spaces" in script.told) == warned
+            assert ("data.tokenizer characters" in script.told) == warned
 
 
 # Names of images, and tables.
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        (unicodedata.normalize("NFC", "café/é.png"), unicodedata.normalize("NFD", "café/é.png")),
-        (unicodedata.normalize("NFC", "café") + unicodedata.normalize("NFD", "/é.png"), None),
-        ("deep\\c.png", "deep/c.png"),
-        (".\\deep\\c.png", "deep/c.png"),
-        ("./deep//c.png", "deep/c.png"),
-        ("{source}/deep/c.png", "deep/c.png"),
-        ("{source}/../pictures/deep/c.png", "error"),
-        ("c.png", "dropped"),
-    ],
-)
-@pytest.mark.parametrize("kind", ["table", "coco"])
+NAMES = [
+    (unicodedata.normalize("NFC", "café/é.png"), unicodedata.normalize("NFD", "café/é.png")),
+    (unicodedata.normalize("NFC", "café") + unicodedata.normalize("NFD", "/é.png"), None),
+    ("deep\\c.png", "deep/c.png"),
+    (".\\deep\\c.png", "deep/c.png"),
+    ("./deep//c.png", "deep/c.png"),
+    ("{source}/deep/c.png", "deep/c.png"),
+    ("{source}/../pictures/deep/c.png", "error"),
+    ("c.png", "dropped"),
+]
+
+
 def test_names_of_images(
-    name: str, meant: str | None, kind: str, pictures: Path, tmp_path: Path, script: Script
+    subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    name = name.format(source=pictures)
-    meant = meant or unicodedata.normalize("NFD", "café/é.png")
-    arguments: list[Any] = ["folder", pictures, "--shares", "1,0,0", "--captions"]
-    arguments.append(write(tmp_path / "c.json", {name: "A dog", "a.png": "A cat"}))
-    if kind == "coco":
-        make_images(pictures / "annotations", [])
-        contents = {
-            "images": [{"id": 1, "file_name": name}, {"id": 2, "file_name": "a.png"}],
-            "annotations": [{"id": id, "image_id": id, "caption": "A dog"} for id in (1, 2)],
-        }
-        arguments = ["coco", pictures, "--captions", write(tmp_path / "captions_train.json", contents)]
-    if meant == "error" and kind == "table":
-        assert "within the folder of images" in script.refuses(*arguments)
-        return
-    assert script.run(*arguments) == 0
-    found = {example.image for example in script.split("train").values()}
-    if meant == "dropped":
-        assert script.dropped("missing image", name)
-    elif meant != "error":
-        assert found == {meant, "a.png"}
+    for (name, meant), kind in product(NAMES, ["table", "coco"]):
+        with subtests.test(name=name, meant=meant, kind=kind):
+            tmp_path = tmp_path_factory.mktemp("case")
+            script.out = tmp_path / "prepared"
+            name = name.format(source=pictures)
+            meant = meant or unicodedata.normalize("NFD", "café/é.png")
+            arguments: list[Any] = ["folder", pictures, "--shares", "1,0,0", "--captions"]
+            arguments.append(write(tmp_path / "c.json", {name: "A dog", "a.png": "A cat"}))
+            if kind == "coco":
+                make_images(pictures / "annotations", [])
+                contents = {
+                    "images": [{"id": 1, "file_name": name}, {"id": 2, "file_name": "a.png"}],
+                    "annotations": [{"id": id, "image_id": id, "caption": "A dog"} for id in (1, 2)],
+                }
+                arguments = ["coco", pictures, "--captions", write(tmp_path / "captions_train.json", contents)]
+            if meant == "error" and kind == "table":
+                assert "within the folder of images" in script.refuses(*arguments)
+                continue
+            assert script.run(*arguments) == 0
+            found = {example.image for example in script.split("train").values()}
+            if meant == "dropped":
+                assert script.dropped("missing image", name)
+            elif meant != "error":
+                assert found == {meant, "a.png"}
 
 
 def test_two_spellings_of_a_name_are_one_image(pictures: Path, tmp_path: Path, script: Script) -> None:
@@ -270,29 +297,34 @@ def test_two_spellings_of_a_name_are_one_image(pictures: Path, tmp_path: Path, s
     assert "two splits" in script.refuses("folder", pictures, "--captions", write(tmp_path / "c.json", rows))
 
 
-@pytest.mark.parametrize(
-    ("name", "contents"),
-    [
-        ("c.csv", "image;caption\na.png;A dog, running\nb.png;A cat\n"),
-        ("c.csv", "image|caption\na.png|A dog, running\nb.png|A cat\n"),
-        ("c.csv", "image_name| comment_number| comment\na.png| 0| A dog, running\nb.png| 1| A cat\n"),
-        ("c.csv", "image\tcaption\na.png\tA dog, running\nb.png\tA cat\n"),
-        ("c.csv", '"image","caption"\r\n"a.png","A dog, running"\r\n\r\n"b.png","A cat"\r\n'),
-        ("metadata.csv", 'file_name,text\na.png,"A dog, running"\nb.png,A cat\n'),
-        (
-            "metadata.jsonl",
-            '{"file_name": "a.png", "text": "A dog, running"}\n\n{"file_name": "b.png", "text": "A cat"}',
-        ),
-        ("c.tsv", 'image\tcaption\na.png\t"A dog, running"\nb.png\tA cat\n'),
-    ],
-)
-def test_tables_of_many_forms(name: str, contents: str, pictures: Path, tmp_path: Path, script: Script) -> None:
-    table = write(tmp_path / name, contents)
-    assert script.run("folder", pictures, "--captions", table, "--shares", "1,0,0") == 0
-    assert {id: each.captions for id, each in script.split("train").items()} == {
-        "a.png": ("A dog, running",),
-        "b.png": ("A cat",),
-    }
+TABLES = [
+    ("c.csv", "image;caption\na.png;A dog, running\nb.png;A cat\n"),
+    ("c.csv", "image|caption\na.png|A dog, running\nb.png|A cat\n"),
+    ("c.csv", "image_name| comment_number| comment\na.png| 0| A dog, running\nb.png| 1| A cat\n"),
+    ("c.csv", "image\tcaption\na.png\tA dog, running\nb.png\tA cat\n"),
+    ("c.csv", '"image","caption"\r\n"a.png","A dog, running"\r\n\r\n"b.png","A cat"\r\n'),
+    ("metadata.csv", 'file_name,text\na.png,"A dog, running"\nb.png,A cat\n'),
+    (
+        "metadata.jsonl",
+        '{"file_name": "a.png", "text": "A dog, running"}\n\n{"file_name": "b.png", "text": "A cat"}',
+    ),
+    ("c.tsv", 'image\tcaption\na.png\t"A dog, running"\nb.png\tA cat\n'),
+]
+
+
+def test_tables_of_many_forms(
+    subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
+) -> None:
+    for name, contents in TABLES:
+        with subtests.test(name=name, contents=contents):
+            tmp_path = tmp_path_factory.mktemp("case")
+            script.out = tmp_path / "prepared"
+            table = write(tmp_path / name, contents)
+            assert script.run("folder", pictures, "--captions", table, "--shares", "1,0,0") == 0
+            assert {id: each.captions for id, each in script.split("train").items()} == {
+                "a.png": ("A dog, running",),
+                "b.png": ("A cat",),
+            }
 
 
 def test_the_folder_of_the_table_counts_as_well(pictures: Path, script: Script) -> None:
@@ -312,28 +344,31 @@ def test_quotes_in_a_tsv(pictures: Path, tmp_path: Path, script: Script) -> None
     assert train["b.png"].captions == ('A 12" pizza',)
 
 
-@pytest.mark.parametrize(
-    ("name", "contents", "told"),
-    [
-        ("c.csv", "image,caption,caption\na.png,A,B\n", "c.csv:1: the column 'caption' stands twice"),
-        ("c.csv", "file_name,filename,text\na.png,A,B\n", "c.csv:1: the column 'image' stands twice"),
-        ("c.csv", "picture,words\na.png,A\n", "c.csv:1: no column 'image' (found: picture, words)"),
-        ("c.csv", "", "c.csv: is empty"),
-        ("c.csv", 'image,caption\na.png,"A\ndog"\n\nb.png,A,B\n', "c.csv:5: 3 columns"),
-        ("c.csv", 'image,caption\na.png,"A\ndog"\nb.png,"A\ncat', "c.csv:4: not CSV"),
-        ("c.csv", 'image,caption,split\na.png,"A\ndog",train\nb.png,"A\ncat",never\n', "c.csv:4: the split 'never'"),
-        ("c.tsv", "image\tcaption\na.png\tA\tdog\n", "c.tsv:2: 3 columns"),
-        ("c.json", '{"a.png": ["A dog"], "a.png": ["A cat"]}', "the key 'a.png' stands twice"),
-        ("c.json", '[{"image": "a.png", "caption": "A", "caption": "B"}]', "the key 'caption' stands twice"),
-        ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n[1]\n', "c.jsonl:2: expected an object"),
-        ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n{"text": "B"}\n', "c.jsonl:2: needs an 'image'"),
-        ("c.jsonl", '{"file_name": "a.png", "text": "A", "text": "B"}\n', "c.jsonl:1: the key 'text'"),
-    ],
-)
+ODD_TABLES = [
+    ("c.csv", "image,caption,caption\na.png,A,B\n", "c.csv:1: the column 'caption' stands twice"),
+    ("c.csv", "file_name,filename,text\na.png,A,B\n", "c.csv:1: the column 'image' stands twice"),
+    ("c.csv", "picture,words\na.png,A\n", "c.csv:1: no column 'image' (found: picture, words)"),
+    ("c.csv", "", "c.csv: is empty"),
+    ("c.csv", 'image,caption\na.png,"A\ndog"\n\nb.png,A,B\n', "c.csv:5: 3 columns"),
+    ("c.csv", 'image,caption\na.png,"A\ndog"\nb.png,"A\ncat', "c.csv:4: not CSV"),
+    ("c.csv", 'image,caption,split\na.png,"A\ndog",train\nb.png,"A\ncat",never\n', "c.csv:4: the split 'never'"),
+    ("c.tsv", "image\tcaption\na.png\tA\tdog\n", "c.tsv:2: 3 columns"),
+    ("c.json", '{"a.png": ["A dog"], "a.png": ["A cat"]}', "the key 'a.png' stands twice"),
+    ("c.json", '[{"image": "a.png", "caption": "A", "caption": "B"}]', "the key 'caption' stands twice"),
+    ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n[1]\n', "c.jsonl:2: expected an object"),
+    ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n{"text": "B"}\n', "c.jsonl:2: needs an 'image'"),
+    ("c.jsonl", '{"file_name": "a.png", "text": "A", "text": "B"}\n', "c.jsonl:1: the key 'text'"),
+]
+
+
 def test_what_is_odd_in_a_table_is_told(
-    name: str, contents: str, told: str, pictures: Path, tmp_path: Path, script: Script
+    subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    assert told in script.refuses("folder", pictures, "--captions", write(tmp_path / name, contents))
+    for name, contents, told in ODD_TABLES:
+        with subtests.test(name=name, contents=contents, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            script.out = tmp_path / "prepared"
+            assert told in script.refuses("folder", pictures, "--captions", write(tmp_path / name, contents))
 
 
 def test_questions_in_the_same_forms(pictures: Path, tmp_path: Path, script: Script) -> None:

@@ -54,20 +54,19 @@ def test_no_name_and_no_number_is_cut(capsys: pytest.CaptureFixture[str], monkey
 FILES = ["--predictions", "x", "--examples", "y.jsonl"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["nonsense"], "invalid choice: 'nonsense'"),
-        (["scene_truth"], "--predictions"),
-        (["scene_truth", *FILES], "y.jsonl: cannot be read"),
-        (["scene_truth", *FILES, "--resamples", "0"], "--resamples must be at least 1"),
-        (["scene_truth", *FILES, "--seed", "-1"], "--seed must not be negative"),
-    ],
-)
-def test_mistakes_are_told_in_one_line(
-    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["probe", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert told.count("\n") == 1
+MISTAKES = [
+    (["nonsense"], "invalid choice: 'nonsense'"),
+    (["scene_truth"], "--predictions"),
+    (["scene_truth", *FILES], "y.jsonl: cannot be read"),
+    (["scene_truth", *FILES, "--resamples", "0"], "--resamples must be at least 1"),
+    (["scene_truth", *FILES, "--seed", "-1"], "--seed must not be negative"),
+]
+
+
+def test_mistakes_are_told_in_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, complaint in MISTAKES:
+        with subtests.test(arguments=arguments, complaint=complaint):
+            assert main(["probe", *arguments]) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert told.count("\n") == 1

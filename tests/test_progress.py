@@ -103,11 +103,10 @@ def test_items_pass_through() -> None:
         break
 
 
-@pytest.mark.parametrize(
-    ("seconds", "told"), [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")]
-)
-def test_spans(seconds: float, told: str) -> None:
-    assert span(seconds) == told
+def test_spans(subtests: pytest.Subtests) -> None:
+    for seconds, told in [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")]:
+        with subtests.test(seconds=seconds, told=told):
+            assert span(seconds) == told
 
 
 # On the real command line.

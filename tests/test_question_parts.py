@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import every_cell
@@ -27,23 +28,25 @@ CELLS: dict[str, Callable[[], Recurrence]] = {
 }
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("all_layers", [False, True])
-def test_a_question_is_what_the_recurrence_says_at_its_last_word(cell: str, all_layers: bool) -> None:
+def test_a_question_is_what_the_recurrence_says_at_its_last_word(subtests: pytest.Subtests) -> None:
     """Step by step, each question by itself."""
-    torch.manual_seed(0)
-    encoder = RecurrentQuestionEncoder(CELLS[cell](), embedding_dim=9, sum_layers=all_layers).build(WORDS).eval()
-    questions = [[4, 5, 6], [3], [7, 7, 7, 7, 4]]
-    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(each) for each in questions], True)
-    told = encoder(tokens)
-    assert told.shape == (3, encoder.output_dim)
-    for question, expected in zip(questions, told, strict=True):
-        state = encoder.recurrence.initial_state(1)
-        for word in question:
-            said, state = encoder.recurrence.step(encoder.embedding(torch.tensor([word])), state)
-        if all_layers:
-            said = encoder.recurrence.layer_outputs(state).sum(1)
-        assert torch.allclose(said[0], expected, atol=1e-6)
+    for cell, all_layers in product(CELLS, [False, True]):
+        with subtests.test(cell=cell, all_layers=all_layers):
+            torch.manual_seed(0)
+            encoder = (
+                RecurrentQuestionEncoder(CELLS[cell](), embedding_dim=9, sum_layers=all_layers).build(WORDS).eval()
+            )
+            questions = [[4, 5, 6], [3], [7, 7, 7, 7, 4]]
+            tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(each) for each in questions], True)
+            told = encoder(tokens)
+            assert told.shape == (3, encoder.output_dim)
+            for question, expected in zip(questions, told, strict=True):
+                state = encoder.recurrence.initial_state(1)
+                for word in question:
+                    said, state = encoder.recurrence.step(encoder.embedding(torch.tensor([word])), state)
+                if all_layers:
+                    said = encoder.recurrence.layer_outputs(state).sum(1)
+                assert torch.allclose(said[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -85,22 +88,24 @@ def test_word_vectors_come_from_a_file(tmp_path: Path) -> None:
     assert encoder.arguments["embedding_weights"] is None  # a checkpoint must not look for it
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("red 1 2\n", r"vectors\.txt:1: 2 numbers, where the embedding is 3 wide"),
-        ("red 1 2 3 4\n", r"vectors\.txt:1: 4 numbers, where the embedding is 3 wide"),
-        ("blue 1 2 3\n", "holds none of the 8 words"),
-        ("red 1 2 x\n", "no text file of word vectors"),
-        (None, "No such file"),
-    ],
-)
-def test_bad_word_vectors_are_told(tmp_path: Path, content: str | None, told: str) -> None:
-    path = tmp_path / "vectors.txt"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(UserError, match=told):
-        RecurrentQuestionEncoder(GRU(Q), embedding_dim=3, embedding_weights=str(path)).build(WORDS)
+BAD_VECTORS = [
+    ("red 1 2\n", r"vectors\.txt:1: 2 numbers, where the embedding is 3 wide"),
+    ("red 1 2 3 4\n", r"vectors\.txt:1: 4 numbers, where the embedding is 3 wide"),
+    ("blue 1 2 3\n", "holds none of the 8 words"),
+    ("red 1 2 x\n", "no text file of word vectors"),
+    (None, "No such file"),
+]
+
+
+def test_bad_word_vectors_are_told(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for content, told in BAD_VECTORS:
+        with subtests.test(content=content, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            path = tmp_path / "vectors.txt"
+            if content is not None:
+                path.write_text(content)
+            with pytest.raises(UserError, match=told):
+                RecurrentQuestionEncoder(GRU(Q), embedding_dim=3, embedding_weights=str(path)).build(WORDS)
 
 
 FUSIONS: dict[str, Callable[[], Fusion]] = {

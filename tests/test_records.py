@@ -70,61 +70,62 @@ def test_known_to_be_empty_is_not_unknown() -> None:
 GOOD: dict[str, Any] = {"id": 1, "image_id": "a", "image": "a.png"}
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"id": None}, "'id'"),
-        ({"id": True}, "'id'"),
-        ({"id": 1.5}, "'id'"),
-        ({"image": 3}, "'image'"),
-        ({"captions": "one"}, "'captions'"),
-        ({"captions": [1]}, "'captions'"),
-        ({"captions": None}, "'captions'"),
-        ({"answers": {"a": 1}}, "'answers'"),
-        ({"objects": [None]}, "'objects'"),
-        ({"question": 5}, "'question'"),
-        ({"answer_type": ["x"]}, "'answer_type'"),
-        ({"attributes": [1]}, "'attributes'"),
-        ({"caption": "typo"}, "'caption'"),
-    ],
-    ids=str,
-)
-def test_wrong_fields_are_refused(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError) as fault:
-        parse_record(Example, json.dumps({**GOOD, **change}), "a.jsonl:3")
-    assert str(fault.value).startswith("a.jsonl:3: ")
-    assert told in str(fault.value)
+WRONG_FIELDS = [
+    ({"id": None}, "'id'"),
+    ({"id": True}, "'id'"),
+    ({"id": 1.5}, "'id'"),
+    ({"image": 3}, "'image'"),
+    ({"captions": "one"}, "'captions'"),
+    ({"captions": [1]}, "'captions'"),
+    ({"captions": None}, "'captions'"),
+    ({"answers": {"a": 1}}, "'answers'"),
+    ({"objects": [None]}, "'objects'"),
+    ({"question": 5}, "'question'"),
+    ({"answer_type": ["x"]}, "'answer_type'"),
+    ({"attributes": [1]}, "'attributes'"),
+    ({"caption": "typo"}, "'caption'"),
+]
 
 
-@pytest.mark.parametrize("missing", list(GOOD))
-def test_missing_fields_are_refused(missing: str) -> None:
-    line = json.dumps({key: value for key, value in GOOD.items() if key != missing})
-    with pytest.raises(UserError, match=f"a.jsonl:3: .*'{missing}' is missing"):
-        parse_record(Example, line, "a.jsonl:3")
+def test_wrong_fields_are_refused(subtests: pytest.Subtests) -> None:
+    for change, told in WRONG_FIELDS:
+        with subtests.test(change=change, told=told):
+            with pytest.raises(UserError) as fault:
+                parse_record(Example, json.dumps({**GOOD, **change}), "a.jsonl:3")
+            assert str(fault.value).startswith("a.jsonl:3: ")
+            assert told in str(fault.value)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"log_probs": 3},
-        {"log_probs": ["a"]},
-        {"alternatives": ["a"]},
-        {"alternatives": 1},
-        {"score": "x"},
-        {"settings": []},
-    ],
-    ids=str,
-)
-def test_wrong_predictions_are_refused(change: dict[str, Any]) -> None:
-    line = json.dumps({"id": 1, "image_id": 1, "text": "a", **change})
-    with pytest.raises(UserError, match=f"^p.jsonl:1: .*'{next(iter(change))}'"):
-        parse_record(Prediction, line, "p.jsonl:1")
+def test_missing_fields_are_refused(subtests: pytest.Subtests) -> None:
+    for missing in GOOD:
+        with subtests.test(missing=missing):
+            line = json.dumps({key: value for key, value in GOOD.items() if key != missing})
+            with pytest.raises(UserError, match=f"a.jsonl:3: .*'{missing}' is missing"):
+                parse_record(Example, line, "a.jsonl:3")
 
 
-@pytest.mark.parametrize("line", ["", "[]", "3", "null", "{", '"a"'])
-def test_no_object_is_refused(line: str) -> None:
-    with pytest.raises(UserError, match=r"^a\.jsonl:1"):
-        parse_record(Example, line, "a.jsonl:1")
+WRONG_PREDICTIONS = [
+    {"log_probs": 3},
+    {"log_probs": ["a"]},
+    {"alternatives": ["a"]},
+    {"alternatives": 1},
+    {"score": "x"},
+    {"settings": []},
+]
+
+
+def test_wrong_predictions_are_refused(subtests: pytest.Subtests) -> None:
+    for change in WRONG_PREDICTIONS:
+        with subtests.test(change=change):
+            line = json.dumps({"id": 1, "image_id": 1, "text": "a", **change})
+            with pytest.raises(UserError, match=f"^p.jsonl:1: .*'{next(iter(change))}'"):
+                parse_record(Prediction, line, "p.jsonl:1")
+
+
+def test_no_object_is_refused(subtests: pytest.Subtests) -> None:
+    for line in ["", "[]", "3", "null", "{", '"a"']:
+        with subtests.test(line=line), pytest.raises(UserError, match=r"^a\.jsonl:1"):
+            parse_record(Example, line, "a.jsonl:1")
 
 
 # Files of records.

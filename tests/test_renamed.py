@@ -25,26 +25,30 @@ def test_no_class_takes_an_old_name_and_some_class_each_new_one() -> None:
     assert set(_CLASSES.values()) <= {*PUBLIC, *vlrnn.__all__}
 
 
-@pytest.mark.parametrize(
-    ("recipe", "told"),
-    [
-        (
-            {"model": {"init_args": {"decoder": {"init_args": {"recurrence": LSTM}}}}},
-            "width of vlrnn.nn.LSTM is called hidden_size now",
-        ),
-        ({"model": {"init_args": {"decoding": {"num_beams": 3}}}}, "decoding is called generation now"),
-        (
-            {"model": {"init_args": {"encoder": {"class_path": "vlrnn.nn.encoders.NoImage"}}}},
-            "vlrnn.nn.encoders.NoImage is called BlindEncoder now",
-        ),
-        ({"data": {"window": 8}}, "window is called conv_width or window_size or bptt_length now"),
-    ],
-)
-def test_an_old_name(recipe: object, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "old.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    assert main(["fit", "--config", str(path)]) == 2
-    assert capsys.readouterr().err == f"vlrnn fit: {path}: {told}\n"
+RENAMED = [
+    (
+        {"model": {"init_args": {"decoder": {"init_args": {"recurrence": LSTM}}}}},
+        "width of vlrnn.nn.LSTM is called hidden_size now",
+    ),
+    ({"model": {"init_args": {"decoding": {"num_beams": 3}}}}, "decoding is called generation now"),
+    (
+        {"model": {"init_args": {"encoder": {"class_path": "vlrnn.nn.encoders.NoImage"}}}},
+        "vlrnn.nn.encoders.NoImage is called BlindEncoder now",
+    ),
+    ({"data": {"window": 8}}, "window is called conv_width or window_size or bptt_length now"),
+]
+
+
+def test_an_old_name(
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for recipe, told in RENAMED:
+        with subtests.test(recipe=recipe, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            path = tmp_path / "old.yaml"
+            path.write_text(yaml.safe_dump(recipe))
+            assert main(["fit", "--config", str(path)]) == 2
+            assert capsys.readouterr().err == f"vlrnn fit: {path}: {told}\n"
 
 
 def test_classes_of_others_may_take_what_they_like(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

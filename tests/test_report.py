@@ -348,14 +348,19 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("mistake", list(MISTAKES))
 def test_a_broken_run_is_told_in_one_line(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: str
+    subtests: pytest.Subtests,
+    dataset: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    name, content, word = MISTAKES[mistake]
-    folder = make_run(tmp_path / "run", dataset)
-    (folder / name).write_text(content)
-    refused([str(folder)], tmp_path, capsys, word)
+    for mistake in MISTAKES:
+        with subtests.test(mistake=mistake):
+            tmp_path = tmp_path_factory.mktemp("case")
+            name, content, word = MISTAKES[mistake]
+            folder = make_run(tmp_path / "run", dataset)
+            (folder / name).write_text(content)
+            refused([str(folder)], tmp_path, capsys, word)
 
 
 def test_what_is_no_run_is_told_in_one_line(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,25 +385,26 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
     assert not (folder / "report.html").is_file()
 
 
-@pytest.mark.parametrize(
-    ("score", "shown"),
-    [
-        (0.5, "0.500"),
-        (3, "3.000"),
-        (-12345.6, "-12,346"),
-        ({"value": 12345, "low": 12345, "high": 12345}, "12,345"),
-        ({"value": 12, "low": 12, "high": 12}, "12"),
-        ({"value": 0.5, "n": 3}, "0.500"),
-        ({"value": -1, "low": -2.0, "high": 1e-9, "n": 3}, "-1.000 [-2.000, 0.000]"),
-        ({"value": None}, "-"),
-        ({"value": float("nan"), "low": 0.1, "high": 0.2}, "-"),
-        ({"colour": 0.5}, "-"),
-        ("good", "-"),
-        (None, "-"),
-    ],
-)
-def test_scores_for_people(score: Any, shown: str) -> None:
-    assert format_score(score) == shown
+SCORES = [
+    (0.5, "0.500"),
+    (3, "3.000"),
+    (-12345.6, "-12,346"),
+    ({"value": 12345, "low": 12345, "high": 12345}, "12,345"),
+    ({"value": 12, "low": 12, "high": 12}, "12"),
+    ({"value": 0.5, "n": 3}, "0.500"),
+    ({"value": -1, "low": -2.0, "high": 1e-9, "n": 3}, "-1.000 [-2.000, 0.000]"),
+    ({"value": None}, "-"),
+    ({"value": float("nan"), "low": 0.1, "high": 0.2}, "-"),
+    ({"colour": 0.5}, "-"),
+    ("good", "-"),
+    (None, "-"),
+]
+
+
+def test_scores_for_people(subtests: pytest.Subtests) -> None:
+    for score, shown in SCORES:
+        with subtests.test(score=score, shown=shown):
+            assert format_score(score) == shown
 
 
 def test_reporting_loads_no_torch(dataset: Path, tmp_path: Path) -> None:

@@ -76,15 +76,17 @@ def section(*folders: Path, examples: int = 1000) -> Section:
     return found
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "softmax probability", "score"])
-def test_the_scores_of_answers_are_named(tmp_path: Path, name: str) -> None:
+def test_the_scores_of_answers_are_named(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
     """In all three files; those of older predictions, which do not say what they are, are just scores."""
-    settings = {} if name == "score" else {"score": name}
-    run = run_of(tmp_path / "run", asked(), texts_for(asked(), 3), score=0.75, settings=settings)
-    page, text, data = write_report([run], tmp_path / "page.html")
-    assert f", {name} 0.750" in text.read_text()
-    assert f'"score_name": "{name}"' in page.read_text()
-    assert f'"score_name": "{name}"' in data.read_text()
+    for name in ["sigmoid", "softmax probability", "score"]:
+        with subtests.test(name=name):
+            tmp_path = tmp_path_factory.mktemp("case")
+            settings = {} if name == "score" else {"score": name}
+            run = run_of(tmp_path / "run", asked(), texts_for(asked(), 3), score=0.75, settings=settings)
+            page, text, data = write_report([run], tmp_path / "page.html")
+            assert f", {name} 0.750" in text.read_text()
+            assert f'"score_name": "{name}"' in page.read_text()
+            assert f'"score_name": "{name}"' in data.read_text()
 
 
 def test_breakdowns_are_means_of_what_is_alike(tmp_path: Path) -> None:
@@ -144,23 +146,25 @@ def test_answers_are_compared_in_pairs(tmp_path: Path) -> None:
     assert "per_question_type" not in found.differences[0]
 
 
-@pytest.mark.parametrize("most", [1, 8, 20, 40])
-def test_the_best_and_the_worst_are_shown(tmp_path: Path, most: int) -> None:
-    examples = captioned()
-    folder = run_of(tmp_path / "run", examples, texts_for(examples, 1))
-    every, some = section(folder).shown, section(folder, examples=most).shown
-    scores = [item.outputs[0].score for item in every.items if item.outputs[0]]
-    assert scores == sorted(scores)
-    assert len(some.items) == most
-    assert some.total == SIZE
-    shown = [item.id for item in some.items]
-    ranked = [item.id for item in every.items]
-    assert shown == sorted(shown, key=ranked.index)
-    assert set(ranked[: 2 * most // 10]) | set(ranked[SIZE - most // 10 :]) <= set(shown)
-    for places in (some.best, some.worst):
-        assert len(places) == len(set(places)) == min(8, most)
-    assert 0 < len(some.random) <= 8
-    assert section(folder, examples=most).shown == some
+def test_the_best_and_the_worst_are_shown(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for most in [1, 8, 20, 40]:
+        with subtests.test(most=most):
+            tmp_path = tmp_path_factory.mktemp("case")
+            examples = captioned()
+            folder = run_of(tmp_path / "run", examples, texts_for(examples, 1))
+            every, some = section(folder).shown, section(folder, examples=most).shown
+            scores = [item.outputs[0].score for item in every.items if item.outputs[0]]
+            assert scores == sorted(scores)
+            assert len(some.items) == most
+            assert some.total == SIZE
+            shown = [item.id for item in some.items]
+            ranked = [item.id for item in every.items]
+            assert shown == sorted(shown, key=ranked.index)
+            assert set(ranked[: 2 * most // 10]) | set(ranked[SIZE - most // 10 :]) <= set(shown)
+            for places in (some.best, some.worst):
+                assert len(places) == len(set(places)) == min(8, most)
+            assert 0 < len(some.random) <= 8
+            assert section(folder, examples=most).shown == some
 
 
 def test_what_is_drawn_at_random_is_drawn_of_all(tmp_path: Path) -> None:
@@ -194,13 +198,15 @@ def test_words_have_their_maps(tmp_path: Path) -> None:
     assert {id: each.attention for id, each in said.items() if each} == {"c0": None, "c1": maps}
 
 
-@pytest.mark.parametrize("maps", ["", "AAA", "A", "not base64", "AAAAAAA="])
-def test_maps_that_are_none_are_told(tmp_path: Path, maps: str) -> None:
-    examples = captioned()[:2]
-    folder = run_of(tmp_path / "run", examples, {"c0": "a", "c1": "b"}, tokens=("x",), log_probs=(-1.0, -2.0))
-    write_records(folder / "attention.jsonl", [AttentionMaps("c1", (0.5, 0.25), maps)])
-    with pytest.raises(UserError, match=r"attention.jsonl: the maps of 'c1'"):
-        section(folder)
+def test_maps_that_are_none_are_told(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for maps in ["", "AAA", "A", "not base64", "AAAAAAA="]:
+        with subtests.test(maps=maps):
+            tmp_path = tmp_path_factory.mktemp("case")
+            examples = captioned()[:2]
+            folder = run_of(tmp_path / "run", examples, {"c0": "a", "c1": "b"}, tokens=("x",), log_probs=(-1.0, -2.0))
+            write_records(folder / "attention.jsonl", [AttentionMaps("c1", (0.5, 0.25), maps)])
+            with pytest.raises(UserError, match=r"attention.jsonl: the maps of 'c1'"):
+                section(folder)
 
 
 def test_probes_are_told_with_their_baselines_and_pictures(tmp_path: Path) -> None:
@@ -232,19 +238,20 @@ def test_an_image_is_held_once(tmp_path: Path) -> None:
     assert isinstance(report, Report)
 
 
-@pytest.mark.parametrize(
-    ("score", "beside", "expected"),
-    [
-        ({"value": 5, "low": 2.5, "high": 10}, [0], {"value": 50, "low": 25, "high": 100, "ticks": [0]}),
-        (-5, [5, None], {"value": 0, "low": 0, "high": 0, "ticks": [100]}),
-        (0, [], {"value": 0, "low": 0, "high": 0, "ticks": []}),
-        ({"value": None}, [1], None),
-        (float("nan"), [1], None),
-        ("word", [1], None),
-    ],
-)
-def test_scales(score: Any, beside: list[Any], expected: Any) -> None:
-    assert whisker(score, beside) == expected
+SCALES = [
+    ({"value": 5, "low": 2.5, "high": 10}, [0], {"value": 50, "low": 25, "high": 100, "ticks": [0]}),
+    (-5, [5, None], {"value": 0, "low": 0, "high": 0, "ticks": [100]}),
+    (0, [], {"value": 0, "low": 0, "high": 0, "ticks": []}),
+    ({"value": None}, [1], None),
+    (float("nan"), [1], None),
+    ("word", [1], None),
+]
+
+
+def test_scales(subtests: pytest.Subtests) -> None:
+    for score, beside, expected in SCALES:
+        with subtests.test(score=score, beside=beside, expected=expected):
+            assert whisker(score, beside) == expected
 
 
 def test_markdown_shows_text_as_it_is() -> None:

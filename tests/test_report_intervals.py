@@ -46,16 +46,20 @@ def test_shares_stand_together() -> None:
     assert labels(found) == {"": ["right", r"\$a\$"]}
 
 
-@pytest.mark.parametrize("ends", [(None, 1), (float("nan"), 1), (0, float("inf")), (0, 10**400)])
-def test_what_has_no_interval_is_not_drawn(ends: Any) -> None:
-    assert intervals(probe({"right": score(0.5, *ends), "wrong": 0.5})) is None
-    assert not probe_picture(probe({"right": score(0.5, *ends)}, {"objects": [1]}))
+def test_what_has_no_interval_is_not_drawn(subtests: pytest.Subtests) -> None:
+    for ends in [(None, 1), (float("nan"), 1), (0, float("inf")), (0, 10**400)]:
+        with subtests.test(ends=ends):
+            assert intervals(probe({"right": score(0.5, *ends), "wrong": 0.5})) is None
+            assert not probe_picture(probe({"right": score(0.5, *ends)}, {"objects": [1]}))
 
 
-@pytest.mark.parametrize("details", [{}, {"objects": [1]}, {"reliability": {"a": 1}}, {"pairs": [1]}, {"curves": [1]}])
-def test_every_probe_has_a_picture(details: Any) -> None:
+def test_every_probe_has_a_picture(subtests: pytest.Subtests) -> None:
     """Also where what its own is drawn from is not there, or of another form."""
-    assert "<svg" in probe_picture(probe({"right": score(0.5, 0.25, 1)}, details, chance={"right": float("inf")}))
+    for details in [{}, {"objects": [1]}, {"reliability": {"a": 1}}, {"pairs": [1]}, {"curves": [1]}]:
+        with subtests.test(details=details):
+            assert "<svg" in probe_picture(
+                probe({"right": score(0.5, 0.25, 1)}, details, chance={"right": float("inf")})
+            )
 
 
 def test_pictures_stand_in_the_page(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ image's file, by number. What matches twice is refused."""
 import csv
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,16 @@ MATCHES: dict[str, tuple[list[Id], dict[Id, str] | list[Id], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", list(MATCHES))
-def test_a_prediction_finds_its_reference(what: str) -> None:
-    ids, references, note = MATCHES[what]
-    assert pairs(ids, references) == dict(zip(references, ids, strict=True))
-    files = references if isinstance(references, dict) else {}
-    found = match(said(*ids), dict.fromkeys(references, ""), place="p.json", files=files)
-    assert note in " ".join(found.notes)
-    assert bool(found.notes) == bool(note)
-    assert sum(found.rules.values()) == 2
+def test_a_prediction_finds_its_reference(subtests: pytest.Subtests) -> None:
+    for what in MATCHES:
+        with subtests.test(what=what):
+            ids, references, note = MATCHES[what]
+            assert pairs(ids, references) == dict(zip(references, ids, strict=True))
+            files = references if isinstance(references, dict) else {}
+            found = match(said(*ids), dict.fromkeys(references, ""), place="p.json", files=files)
+            assert note in " ".join(found.notes)
+            assert bool(found.notes) == bool(note)
+            assert sum(found.rules.values()) == 2
 
 
 APART: dict[str, tuple[list[Id], dict[Id, str] | list[Id]]] = {
@@ -76,13 +78,14 @@ APART: dict[str, tuple[list[Id], dict[Id, str] | list[Id]]] = {
 }
 
 
-@pytest.mark.parametrize("what", list(APART))
-def test_what_is_not_the_same_stays_apart_and_an_id_of_each_side_is_told(what: str) -> None:
-    ids, references = APART[what]
-    with pytest.raises(UserError, match="none of its 1 image ids is among the references") as refusal:
-        pairs(ids, references)
-    for side in (ids, [*references]):
-        assert repr(side[0]) in str(refusal.value)
+def test_what_is_not_the_same_stays_apart_and_an_id_of_each_side_is_told(subtests: pytest.Subtests) -> None:
+    for what in APART:
+        with subtests.test(what=what):
+            ids, references = APART[what]
+            with pytest.raises(UserError, match="none of its 1 image ids is among the references") as refusal:
+                pairs(ids, references)
+            for side in (ids, [*references]):
+                assert repr(side[0]) in str(refusal.value)
 
 
 TWICE: dict[str, tuple[list[Id], dict[Id, str], str]] = {
@@ -107,13 +110,14 @@ TWICE: dict[str, tuple[list[Id], dict[Id, str], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", list(TWICE))
-def test_what_matches_twice_is_refused_whatever_may_be_missing(what: str) -> None:
-    ids, files, told = TWICE[what]
-    for missing in ("error", "skip", "empty"):
-        with pytest.raises(UserError) as refusal:
-            match(said(*ids), files, missing, "p.json", files=files)  # type: ignore[arg-type]
-        assert told in str(refusal.value)
+def test_what_matches_twice_is_refused_whatever_may_be_missing(subtests: pytest.Subtests) -> None:
+    for what in TWICE:
+        with subtests.test(what=what):
+            ids, files, told = TWICE[what]
+            for missing in ("error", "skip", "empty"):
+                with pytest.raises(UserError) as refusal:
+                    match(said(*ids), files, missing, "p.json", files=files)  # type: ignore[arg-type]
+                assert told in str(refusal.value)
 
 
 def test_questions_are_no_files() -> None:
@@ -202,18 +206,24 @@ FORMS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("form", list(FORMS))
-def test_captions_of_every_form_are_scored(form: str, coco: Path, tmp_path: Path) -> None:
-    written, out = FORMS[form](tmp_path), tmp_path / "scores.json"
-    options = ["--references", str(coco), "--predictions", str(written), "--no-java", "--out", str(out)]
-    assert cli.main(["score", "captions", *options, "--per_image", str(tmp_path / "each.jsonl")]) == 0
-    each = [json.loads(line) for line in (tmp_path / "each.jsonl").read_text().splitlines()]
-    assert {line["image_id"]: line["caption"] for line in each} == by_number()
-    found = json.loads(out.read_text())
-    ours = form.startswith("our ")
-    assert found["settings"]["matched_by"] == {"file name" if ours else "id": 3}
-    assert ("mBLEU_4" in found["health"]) == ours
-    assert ("3 ids matched by file name: 'photos/a.jpg' as 1, whose file is a.jpg" in " ".join(found["notes"])) == ours
+def test_captions_of_every_form_are_scored(
+    subtests: pytest.Subtests, coco: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for form in FORMS:
+        with subtests.test(form=form):
+            tmp_path = tmp_path_factory.mktemp("case")
+            written, out = FORMS[form](tmp_path), tmp_path / "scores.json"
+            options = ["--references", str(coco), "--predictions", str(written), "--no-java", "--out", str(out)]
+            assert cli.main(["score", "captions", *options, "--per_image", str(tmp_path / "each.jsonl")]) == 0
+            each = [json.loads(line) for line in (tmp_path / "each.jsonl").read_text().splitlines()]
+            assert {line["image_id"]: line["caption"] for line in each} == by_number()
+            found = json.loads(out.read_text())
+            ours = form.startswith("our ")
+            assert found["settings"]["matched_by"] == {"file name" if ours else "id": 3}
+            assert ("mBLEU_4" in found["health"]) == ours
+            assert (
+                "3 ids matched by file name: 'photos/a.jpg' as 1, whose file is a.jpg" in " ".join(found["notes"])
+            ) == ours
 
 
 def test_a_dictionary_of_references(tmp_path: Path) -> None:
@@ -321,21 +331,33 @@ VQA: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", list(VQA))
-@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_references_and_results_of_other_data_sets(name: str, suffix: str, tmp_path: Path) -> None:
-    references, results = VQA[name]
-    if suffix == ".jsonl" and isinstance(results, dict):
-        results = [{"question_id": id, "answer": answer} for id, answer in results.items()]
-    asked, answered = dump(tmp_path / "asked.json", references), dump(tmp_path / f"said{suffix}", results)
-    out = tmp_path / "scores.json"
-    options = ["--references", str(asked), "--predictions", str(answered), "--out", str(out), "--resamples", "9"]
-    assert cli.main(["score", "vqa", *options]) == 0
-    assert json.loads(out.read_text())["scores"]["overall"]["value"] == 100
-    (example,) = read_questions(asked).values()
-    assert example.question == "Is it?"
-    assert example.answers == (("yes",) if name == "GQA" else ("yes",) * 7 + ("no",) * 3)
-    assert example.question_type == ("verify" if name == "GQA" else None)
+def test_references_and_results_of_other_data_sets(
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for name, suffix in product(VQA, [".json", ".jsonl"]):
+        with subtests.test(name=name, suffix=suffix):
+            tmp_path = tmp_path_factory.mktemp("case")
+            references, results = VQA[name]
+            if suffix == ".jsonl" and isinstance(results, dict):
+                results = [{"question_id": id, "answer": answer} for id, answer in results.items()]
+            asked, answered = dump(tmp_path / "asked.json", references), dump(tmp_path / f"said{suffix}", results)
+            out = tmp_path / "scores.json"
+            options = [
+                "--references",
+                str(asked),
+                "--predictions",
+                str(answered),
+                "--out",
+                str(out),
+                "--resamples",
+                "9",
+            ]
+            assert cli.main(["score", "vqa", *options]) == 0
+            assert json.loads(out.read_text())["scores"]["overall"]["value"] == 100
+            (example,) = read_questions(asked).values()
+            assert example.question == "Is it?"
+            assert example.answers == (("yes",) if name == "GQA" else ("yes",) * 7 + ("no",) * 3)
+            assert example.question_type == ("verify" if name == "GQA" else None)
 
 
 def test_texts_called_text_are_answers_too(tmp_path: Path) -> None:

@@ -62,9 +62,8 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
 # Beginning.
 
 
-@pytest.mark.parametrize(
-    ("file", "found"),
-    [
+def test_what_would_be_destroyed_is_found(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for file, found in [
         ("checkpoints/best.ckpt", "a trained model"),
         ("checkpoints/last.ckpt", "a trained model"),
         ("metrics.json", "results"),
@@ -74,13 +73,13 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
         ("config.yaml", ""),
         ("log.csv", ""),
         ("recipe.yaml", ""),
-    ],
-)
-def test_what_would_be_destroyed_is_found(tmp_path: Path, file: str, found: str) -> None:
-    assert contents(tmp_path / "absent") == ""
-    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / file).write_text("")
-    assert contents(tmp_path) == found
+    ]:
+        with subtests.test(file=file, found=found):
+            tmp_path = tmp_path_factory.mktemp("case")
+            assert contents(tmp_path / "absent") == ""
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).write_text("")
+            assert contents(tmp_path) == found
 
 
 @pytest.mark.parametrize("root", ["run", "./run", "link", "../{}/run"])

@@ -51,35 +51,37 @@ def model_of(folder: Path) -> str:
     return said.text
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_no_scores_are_lost(tmp_path: Path, seed: int) -> None:
+def test_no_scores_are_lost(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever is tested, in whatever order: of each split its last scores can be read, those scored last lie on top,
     and what is newer and has none says so."""
-    draw = random.Random(seed)
-    last: dict[str, str] = {}  # split -> the model that was scored last
-    newer: dict[str, bool] = {}  # split -> whether it was predicted on since, without scores
-    on_top = ""
-    for step in range(8):
-        split, scored, crashes = draw.choice(["val", "test"]), draw.random() < 0.6, draw.random() < 0.2
-        name = f"{split}-{step}"
-        if crashes:
-            predict(tmp_path, split, name, attends=draw.random() < 0.5)
-        else:
-            evaluate(tmp_path, split, name, scored, attends=draw.random() < 0.5)
-        newer[split] = not scored or crashes
-        assert model_of(tmp_path / "splits" / split) == name
-        if scored and not crashes:
-            last[split] = on_top = name
-        found = read_splits(tmp_path)
-        for known, model in last.items():
-            assert model_of(found[known].folder) == model
-            assert not found[known].not_scored
-            assert bool(found[known].newer) == newer[known]
-        for unknown in found.keys() - last.keys():
-            assert found[unknown].not_scored in ("the split has no captions", "scoring did not come to its end")
-        if on_top:
-            assert model_of(tmp_path) == on_top
-            assert choose_split(tmp_path).split == ("test" if "test" in last else "val")
+    for seed in range(20):
+        with subtests.test(seed=seed):
+            tmp_path = tmp_path_factory.mktemp("case")
+            draw = random.Random(seed)
+            last: dict[str, str] = {}  # split -> the model that was scored last
+            newer: dict[str, bool] = {}  # split -> whether it was predicted on since, without scores
+            on_top = ""
+            for step in range(8):
+                split, scored, crashes = draw.choice(["val", "test"]), draw.random() < 0.6, draw.random() < 0.2
+                name = f"{split}-{step}"
+                if crashes:
+                    predict(tmp_path, split, name, attends=draw.random() < 0.5)
+                else:
+                    evaluate(tmp_path, split, name, scored, attends=draw.random() < 0.5)
+                newer[split] = not scored or crashes
+                assert model_of(tmp_path / "splits" / split) == name
+                if scored and not crashes:
+                    last[split] = on_top = name
+                found = read_splits(tmp_path)
+                for known, model in last.items():
+                    assert model_of(found[known].folder) == model
+                    assert not found[known].not_scored
+                    assert bool(found[known].newer) == newer[known]
+                for unknown in found.keys() - last.keys():
+                    assert found[unknown].not_scored in ("the split has no captions", "scoring did not come to its end")
+                if on_top:
+                    assert model_of(tmp_path) == on_top
+                    assert choose_split(tmp_path).split == ("test" if "test" in last else "val")
 
 
 def test_where_nothing_was_scored_the_predictions_are_on_top(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -77,22 +78,28 @@ def scores_of(path: Path) -> dict[str, float]:
     return {name: score["value"] for name, score in json.loads(path.read_text())["scores"].items()}
 
 
-@pytest.mark.parametrize("form", ["coco", "karpathy", "prepared"])
-@pytest.mark.parametrize("predicted", ["results", "records"])
-def test_every_form_gives_the_same_scores(write: Write, tmp_path: Path, form: str, predicted: str) -> None:
+def test_every_form_gives_the_same_scores(
+    subtests: pytest.Subtests, write: Write, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     prepared = [{"id": id, "image_id": id, "image": "x.jpg", "captions": texts} for id, texts in REFERENCES.items()]
-    records = [{"id": id, "image_id": id, "text": text} for id, text in PREDICTIONS.items()]
-    references = {
-        "coco": lambda: write("captions.json", coco(REFERENCES)),
-        "karpathy": lambda: write("dataset.json", karpathy()),
-        "prepared": lambda: write("val.jsonl", prepared),
-    }[form]()
-    predictions = (
-        write("results.json", results(PREDICTIONS)) if predicted == "results" else write("predictions.jsonl", records)
-    )
-    out = tmp_path / "out" / "scores.json"
-    assert score(references, predictions, "--out", str(out), *(["--split", "test"] if form == "karpathy" else [])) == 0
-    assert scores_of(out) == pytest.approx(score_captions(PREDICTIONS, REFERENCES).corpus)
+    for form, predicted in product(["coco", "karpathy", "prepared"], ["results", "records"]):
+        with subtests.test(form=form, predicted=predicted):
+            tmp_path = tmp_path_factory.mktemp("case")
+            records = [{"id": id, "image_id": id, "text": text} for id, text in PREDICTIONS.items()]
+            references = {
+                "coco": lambda: write("captions.json", coco(REFERENCES)),
+                "karpathy": lambda: write("dataset.json", karpathy()),
+                "prepared": lambda: write("val.jsonl", prepared),
+            }[form]()
+            predictions = (
+                write("results.json", results(PREDICTIONS))
+                if predicted == "results"
+                else write("predictions.jsonl", records)
+            )
+            out = tmp_path / "out" / "scores.json"
+            split = ["--split", "test"] if form == "karpathy" else []
+            assert score(references, predictions, "--out", str(out), *split) == 0
+            assert scores_of(out) == pytest.approx(score_captions(PREDICTIONS, REFERENCES).corpus)
 
 
 def test_the_result_file_says_how_it_came_about(write: Write, tmp_path: Path) -> None:
@@ -191,15 +198,16 @@ BAD_PREDICTIONS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "told"), BAD_PREDICTIONS)
 def test_bad_predictions_are_told_in_one_line(
-    write: Write, capsys: pytest.CaptureFixture[str], value: Any, told: str
+    subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert score(write("captions.json", coco(REFERENCES)), write("results.json", value)) == 2
-    complaint = capsys.readouterr().err
-    assert told in complaint
-    assert "results.json" in complaint
-    assert complaint.count("\n") == 1
+    for value, told in BAD_PREDICTIONS:
+        with subtests.test(value=value, told=told):
+            assert score(write("captions.json", coco(REFERENCES)), write("results.json", value)) == 2
+            complaint = capsys.readouterr().err
+            assert told in complaint
+            assert "results.json" in complaint
+            assert complaint.count("\n") == 1
 
 
 BAD_REFERENCES: list[tuple[Any, str]] = [
@@ -212,14 +220,15 @@ BAD_REFERENCES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "told"), BAD_REFERENCES)
 def test_bad_references_are_told_in_one_line(
-    write: Write, capsys: pytest.CaptureFixture[str], value: Any, told: str
+    subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert score(write("captions.json", value), write("results.json", results(PREDICTIONS))) == 2
-    complaint = capsys.readouterr().err
-    assert told in complaint
-    assert complaint.count("\n") == 1
+    for value, told in BAD_REFERENCES:
+        with subtests.test(value=value, told=told):
+            assert score(write("captions.json", value), write("results.json", results(PREDICTIONS))) == 2
+            complaint = capsys.readouterr().err
+            assert told in complaint
+            assert complaint.count("\n") == 1
 
 
 def test_files_that_are_not_there_or_not_json(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

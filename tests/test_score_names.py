@@ -2,7 +2,6 @@
 
 import json
 import re
-from typing import Any
 
 import pytest
 import torch
@@ -40,34 +39,36 @@ def test_every_loss_is_looked_at() -> None:
     }
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{type(loss).__name__} {loss.link}")
-def test_a_link_is_what_it_is_called(loss: AnswerObjective) -> None:
-    logits = torch.randn(5, 7) + 1
-    found = loss.probabilities(logits)
-    if LINKS[loss.link] == "sigmoid":
-        torch.testing.assert_close(found, 1 / (1 + torch.exp(-logits)))
-        assert (found.sum(1) > 1.2).all()
-    else:
-        assert LINKS[loss.link] == "softmax probability"
-        torch.testing.assert_close(found, logits.exp() / logits.exp().sum(1, keepdim=True))
+def test_a_link_is_what_it_is_called(subtests: pytest.Subtests) -> None:
+    for loss in LOSSES:
+        with subtests.test(loss=loss):
+            logits = torch.randn(5, 7) + 1
+            found = loss.probabilities(logits)
+            if LINKS[loss.link] == "sigmoid":
+                torch.testing.assert_close(found, 1 / (1 + torch.exp(-logits)))
+                assert (found.sum(1) > 1.2).all()
+            else:
+                assert LINKS[loss.link] == "softmax probability"
+                torch.testing.assert_close(found, logits.exp() / logits.exp().sum(1, keepdim=True))
 
 
-@pytest.mark.parametrize(
-    ("share", "told"),
-    [
-        (0.0, "< 0.1 %"),
-        (1e-9, "< 0.1 %"),
-        (0.00096, "< 0.1 %"),
-        (0.001, "0.1 %"),
-        (0.0123, "1.2 %"),
-        (0.5, "50.0 %"),
-        (0.999, "99.9 %"),
-        (0.99951, "> 99.9 %"),
-        (1.0, "> 99.9 %"),
-    ],
-)
-def test_a_share_is_not_rounded_to_nothing_or_all(share: float, told: str) -> None:
-    assert percent(share) == told
+SHARES = [
+    (0.0, "< 0.1 %"),
+    (1e-9, "< 0.1 %"),
+    (0.00096, "< 0.1 %"),
+    (0.001, "0.1 %"),
+    (0.0123, "1.2 %"),
+    (0.5, "50.0 %"),
+    (0.999, "99.9 %"),
+    (0.99951, "> 99.9 %"),
+    (1.0, "> 99.9 %"),
+]
+
+
+def test_a_share_is_not_rounded_to_nothing_or_all(subtests: pytest.Subtests) -> None:
+    for share, told in SHARES:
+        with subtests.test(share=share, told=told):
+            assert percent(share) == told
 
 
 def test_no_share_is_told_as_nothing_or_all() -> None:
@@ -76,18 +77,19 @@ def test_no_share_is_told_as_nothing_or_all() -> None:
     assert len(told) == 2 + 999  # every tenth of a percent between
 
 
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        ({}, "score"),
-        ({"score": "sigmoid"}, "sigmoid"),
-        ({"length_penalty": 1.0, "score": "sequence probability"}, "sequence probability"),
-        ({"length_penalty": 0.0}, "log probability"),
-        ({"length_penalty": 0.5}, "log probability / length^0.5"),
-    ],
-)
-def test_the_name_is_in_the_settings(settings: dict[str, Any], name: str) -> None:
-    assert Prediction(1, 1, "a", settings=settings).score_name == name
+SETTINGS = [
+    ({}, "score"),
+    ({"score": "sigmoid"}, "sigmoid"),
+    ({"length_penalty": 1.0, "score": "sequence probability"}, "sequence probability"),
+    ({"length_penalty": 0.0}, "log probability"),
+    ({"length_penalty": 0.5}, "log probability / length^0.5"),
+]
+
+
+def test_the_name_is_in_the_settings(subtests: pytest.Subtests) -> None:
+    for settings, name in SETTINGS:
+        with subtests.test(settings=settings, name=name):
+            assert Prediction(1, 1, "a", settings=settings).score_name == name
 
 
 class Answerer:

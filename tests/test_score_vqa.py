@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -92,35 +93,40 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     return told
 
 
-@pytest.mark.parametrize("form", ["official", "bare list", "prepared"])
-@pytest.mark.parametrize("predicted", ["results", "records"])
-def test_every_form_gives_the_same_scores(write: Write, tmp_path: Path, form: str, predicted: str) -> None:
-    references = {
-        "official": lambda: write("annotations.json", {"info": {}, "annotations": annotations()}),
-        "bare list": lambda: write("vqacp.json", annotations()),
-        "prepared": lambda: write("val.jsonl", prepared()),
-    }[form]()
-    records = [{"id": id, "image_id": QUESTIONS[id][0], "text": text} for id, text in ANSWERS.items()]
-    predictions = (
-        write("results.json", results(ANSWERS)) if predicted == "results" else write("predictions.jsonl", records)
-    )
-    out, single = tmp_path / "out" / "scores.json", tmp_path / "single.jsonl"
-    assert score(references, predictions, "--out", str(out), "--per_question", str(single)) == 0
-    scores = json.loads(out.read_text())["scores"]
-    assert scores["overall"]["value"] == pytest.approx(200 / 3)
-    assert scores["overall"].keys() == {"value", "low", "high", "n"}
-    assert {name: each["value"] for name, each in scores["per_answer_type"].items()} == {
-        "number": 100,
-        "other": 0,
-        "yes/no": 100,
-    }
-    assert scores["per_question_type"].keys() == {"how many", "is it", "what is"}
-    lines = [json.loads(line) for line in single.read_text().splitlines()]
-    assert [line["accuracy"] for line in lines] == [100, 100, 0]
-    assert [line["question_id"] for line in lines] == list(QUESTIONS)
-    assert [line["question"] for line in lines] == [
-        each[1] if form == "prepared" else None for each in QUESTIONS.values()
-    ]
+def test_every_form_gives_the_same_scores(
+    subtests: pytest.Subtests, write: Write, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for form, predicted in product(["official", "bare list", "prepared"], ["results", "records"]):
+        with subtests.test(form=form, predicted=predicted):
+            tmp_path = tmp_path_factory.mktemp("case")
+            references = {
+                "official": lambda: write("annotations.json", {"info": {}, "annotations": annotations()}),
+                "bare list": lambda: write("vqacp.json", annotations()),
+                "prepared": lambda: write("val.jsonl", prepared()),
+            }[form]()
+            records = [{"id": id, "image_id": QUESTIONS[id][0], "text": text} for id, text in ANSWERS.items()]
+            predictions = (
+                write("results.json", results(ANSWERS))
+                if predicted == "results"
+                else write("predictions.jsonl", records)
+            )
+            out, single = tmp_path / "out" / "scores.json", tmp_path / "single.jsonl"
+            assert score(references, predictions, "--out", str(out), "--per_question", str(single)) == 0
+            scores = json.loads(out.read_text())["scores"]
+            assert scores["overall"]["value"] == pytest.approx(200 / 3)
+            assert scores["overall"].keys() == {"value", "low", "high", "n"}
+            assert {name: each["value"] for name, each in scores["per_answer_type"].items()} == {
+                "number": 100,
+                "other": 0,
+                "yes/no": 100,
+            }
+            assert scores["per_question_type"].keys() == {"how many", "is it", "what is"}
+            lines = [json.loads(line) for line in single.read_text().splitlines()]
+            assert [line["accuracy"] for line in lines] == [100, 100, 0]
+            assert [line["question_id"] for line in lines] == list(QUESTIONS)
+            assert [line["question"] for line in lines] == [
+                each[1] if form == "prepared" else None for each in QUESTIONS.values()
+            ]
 
 
 def test_protocols_differ_in_what_they_normalise(write: Write, tmp_path: Path) -> None:
@@ -153,11 +159,12 @@ def test_what_normalising_would_change_is_told(write: Write, tmp_path: Path, ann
     assert "--protocol" not in told["normalized"]
 
 
-@pytest.mark.parametrize("mark", ["</s>", "<eos>", "<|endoftext|>", "[SEP]", "<pad>"])
-def test_markup_in_answers_is_told(write: Write, capsys: pytest.CaptureFixture[str], mark: str) -> None:
-    predictions = write("results.json", results({**ANSWERS, 11: f"2{mark}"}))
-    assert score(write("val.jsonl", prepared()), predictions) == 0
-    assert f"1 predictions hold markup such as {mark}, which counts as words: 11" in capsys.readouterr().out
+def test_markup_in_answers_is_told(subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    for mark in ["</s>", "<eos>", "<|endoftext|>", "[SEP]", "<pad>"]:
+        with subtests.test(mark=mark):
+            predictions = write("results.json", results({**ANSWERS, 11: f"2{mark}"}))
+            assert score(write("val.jsonl", prepared()), predictions) == 0
+            assert f"1 predictions hold markup such as {mark}, which counts as words: 11" in capsys.readouterr().out
 
 
 def test_what_is_no_markup_is_not_told(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,14 +289,15 @@ BAD_REFERENCES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "told"), BAD_REFERENCES)
 def test_bad_references_are_told_in_one_line(
-    write: Write, capsys: pytest.CaptureFixture[str], value: Any, told: str
+    subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert score(write("references.json", value), write("results.json", results(ANSWERS))) == 2
-    line = complaint(capsys)
-    assert told in line
-    assert "references.json" in line
+    for value, told in BAD_REFERENCES:
+        with subtests.test(value=value, told=told):
+            assert score(write("references.json", value), write("results.json", results(ANSWERS))) == 2
+            line = complaint(capsys)
+            assert told in line
+            assert "references.json" in line
 
 
 BAD_PREDICTIONS: list[tuple[Any, str]] = [
@@ -303,14 +311,15 @@ BAD_PREDICTIONS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "told"), BAD_PREDICTIONS)
 def test_bad_predictions_are_told_in_one_line(
-    write: Write, capsys: pytest.CaptureFixture[str], value: Any, told: str
+    subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert score(write("annotations.json", annotations()), write("results.json", value)) == 2
-    line = complaint(capsys)
-    assert told in line
-    assert "results.json" in line
+    for value, told in BAD_PREDICTIONS:
+        with subtests.test(value=value, told=told):
+            assert score(write("annotations.json", annotations()), write("results.json", value)) == 2
+            line = complaint(capsys)
+            assert told in line
+            assert "results.json" in line
 
 
 def test_prepared_files_that_are_wrong(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The laws of search, over a step function that is a table of random scores: no network is needed."""
 
 import math
+from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,30 +14,27 @@ from torch import Tensor
 from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.nn.batching import Tree
 
+SETTINGS = [
+    ({}, (0,)),
+    ({"min_new_tokens": 2}, (0,)),
+    ({"no_repeat_ngram_size": 2}, (0, BOS)),
+    ({"no_repeat_ngram_size": 1}, (0, 3)),
+    ({"min_new_tokens": 3, "no_repeat_ngram_size": 1}, (0, BOS)),  # runs out of words
+    ({}, ()),
+]
 
-@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1, 2.0, -1])
-@pytest.mark.parametrize(
-    ("more", "forbidden"),
-    [
-        ({}, (0,)),
-        ({"min_new_tokens": 2}, (0,)),
-        ({"no_repeat_ngram_size": 2}, (0, BOS)),
-        ({"no_repeat_ngram_size": 1}, (0, 3)),
-        ({"min_new_tokens": 3, "no_repeat_ngram_size": 1}, (0, BOS)),  # runs out of words
-        ({}, ()),
-    ],
-)
-def test_a_beam_as_wide_as_the_space_is_brute_force(
-    length_penalty: float, more: dict[str, int], forbidden: tuple[int, ...]
-) -> None:
-    table = Table(items=3)
-    wide = V**4 + 5
-    settings = GenerationConfig(
-        num_beams=wide, num_return_sequences=wide, max_new_tokens=4, length_penalty=length_penalty, **more
-    )
-    found = table.search(settings, forbidden=forbidden)
-    for item in range(3):
-        same(sentences(found, item), brute_force(table, item, settings, forbidden))
+
+def test_a_beam_as_wide_as_the_space_is_brute_force(subtests: pytest.Subtests) -> None:
+    for length_penalty, (more, forbidden) in product([0.0, 0.6, 1, 2.0, -1], SETTINGS):
+        with subtests.test(length_penalty=length_penalty, more=more, forbidden=forbidden):
+            table = Table(items=3)
+            wide = V**4 + 5
+            settings = GenerationConfig(
+                num_beams=wide, num_return_sequences=wide, max_new_tokens=4, length_penalty=length_penalty, **more
+            )
+            found = table.search(settings, forbidden=forbidden)
+            for item in range(3):
+                same(sentences(found, item), brute_force(table, item, settings, forbidden))
 
 
 stopping = st.sampled_from([True, False, "never"])
@@ -238,25 +236,27 @@ def likely(*steps: dict[int, float]) -> Any:
     return step
 
 
-@pytest.mark.parametrize("early_stopping", [False, "never"])
-@pytest.mark.parametrize("num_beams", [2, 3, 5])
-def test_a_better_sentence_is_not_thrown_away_for_a_longer_one(num_beams: int, early_stopping: Any) -> None:
+def test_a_better_sentence_is_not_thrown_away_for_a_longer_one(subtests: pytest.Subtests) -> None:
     """`<eos>` alone: log .34 = -1.08; the best four others come to -2.42 a word."""
-    step = likely({0: 0.34, 2: 0.33, 3: 0.33}, {2: 0.5, 3: 0.5})
-    settings = GenerationConfig(num_beams=num_beams, max_new_tokens=4, early_stopping=early_stopping)
-    found = search(step, torch.zeros(1), torch.zeros(1), settings, bos=51, eos=0)
-    assert found.tokens[0, 0, 0] == 0
-    assert found.lengths.tolist() == [[1]]
-    assert found.scores.item() == pytest.approx(math.log(0.34), abs=1e-5) == pytest.approx(-1.08, abs=0.005)
+    for early_stopping, num_beams in product([False, "never"], [2, 3, 5]):
+        with subtests.test(early_stopping=early_stopping, num_beams=num_beams):
+            step = likely({0: 0.34, 2: 0.33, 3: 0.33}, {2: 0.5, 3: 0.5})
+            settings = GenerationConfig(num_beams=num_beams, max_new_tokens=4, early_stopping=early_stopping)
+            found = search(step, torch.zeros(1), torch.zeros(1), settings, bos=51, eos=0)
+            assert found.tokens[0, 0, 0] == 0
+            assert found.lengths.tolist() == [[1]]
+            assert found.scores.item() == pytest.approx(math.log(0.34), abs=1e-5) == pytest.approx(-1.08, abs=0.005)
 
 
-@pytest.mark.parametrize("penalty", [50.0, -50.0])
-@pytest.mark.parametrize("longest", [5, 100])
-def test_a_length_penalty_beyond_float32(penalty: float, longest: int) -> None:
+def test_a_length_penalty_beyond_float32(subtests: pytest.Subtests) -> None:
     """Scores of 1e-100 are still in order, and told."""
-    table = Table(items=1, ending=1.0)
-    settings = GenerationConfig(num_beams=5, num_return_sequences=5, max_new_tokens=longest, length_penalty=penalty)
-    found = table.search(settings, forbidden=())
-    expected = by_hand(table, 0, settings).pool
-    assert [words for _, words in sentences(found, 0)] == [words for _, words in expected]
-    assert found.scores[0].tolist() == pytest.approx([score for score, _ in expected], rel=1e-4)
+    for penalty, longest in product([50.0, -50.0], [5, 100]):
+        with subtests.test(penalty=penalty, longest=longest):
+            table = Table(items=1, ending=1.0)
+            settings = GenerationConfig(
+                num_beams=5, num_return_sequences=5, max_new_tokens=longest, length_penalty=penalty
+            )
+            found = table.search(settings, forbidden=())
+            expected = by_hand(table, 0, settings).pool
+            assert [words for _, words in sentences(found, 0)] == [words for _, words in expected]
+            assert found.scores[0].tolist() == pytest.approx([score for score, _ in expected], rel=1e-4)

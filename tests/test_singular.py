@@ -7,25 +7,25 @@ import pytest
 
 from vlrnn.probes.object_mentions import singular
 
+WORDS = [
+    ("dogs", "dog"),
+    ("bus", "bu"),  # as published
+    ("women", "woman"),
+    ("mothers-in-law", "mother-in-law"),
+    ("dogs'", "dog's"),
+    ("craft", "craft"),
+    ("theses", "thesis"),
+    ("analyses", "analysis"),
+    ("collies", "collies"),
+    ("gases", "gas"),
+    ("", ""),
+]
 
-@pytest.mark.parametrize(
-    ("plural", "one"),
-    [
-        ("dogs", "dog"),
-        ("bus", "bu"),  # as published
-        ("women", "woman"),
-        ("mothers-in-law", "mother-in-law"),
-        ("dogs'", "dog's"),
-        ("craft", "craft"),
-        ("theses", "thesis"),
-        ("analyses", "analysis"),
-        ("collies", "collies"),
-        ("gases", "gas"),
-        ("", ""),
-    ],
-)
-def test_singular(plural: str, one: str) -> None:
-    assert singular(plural) == one
+
+def test_singular(subtests: pytest.Subtests) -> None:
+    for plural, one in WORDS:
+        with subtests.test(plural=plural, one=one):
+            assert singular(plural) == one
 
 
 def test_published_singulars(real_data: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import every_cell as every
 import pytest
@@ -54,25 +55,26 @@ def literal(decoder: RecurrentLanguageModel, tokens: Tensor) -> Tensor:
     return torch.stack(found, 1)
 
 
-@every_kind
-def test_reading_is_stepping(cell: str) -> None:
-    decoder, tokens = make(cell), text()
-    log_probs, _ = decoder.log_probs(tokens, first_state(decoder, B))
-    torch.testing.assert_close(log_probs, literal(decoder, tokens), rtol=1e-5, atol=1e-5)
+def test_reading_is_stepping(subtests: pytest.Subtests) -> None:
+    for cell in every.KINDS:
+        with subtests.test(cell=cell):
+            decoder, tokens = make(cell), text()
+            log_probs, _ = decoder.log_probs(tokens, first_state(decoder, B))
+            torch.testing.assert_close(log_probs, literal(decoder, tokens), rtol=1e-5, atol=1e-5)
 
 
-@every_kind
-@pytest.mark.parametrize("cut", [1, 5, 24])
-def test_windows_with_the_carried_state_are_the_whole_text(cell: str, cut: int) -> None:
-    decoder, tokens = make(cell), text()
-    whole, end = decoder.log_probs(tokens, first_state(decoder, B))
-    state, parts = first_state(decoder, B), []
-    for start in range(0, T, cut):
-        part, state = decoder.log_probs(tokens[:, start : start + cut + 1], state)
-        parts.append(part)
-    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
-    for ours, theirs in zip(leaves(state), leaves(end), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+def test_windows_with_the_carried_state_are_the_whole_text(subtests: pytest.Subtests) -> None:
+    for cell, cut in product(every.KINDS, [1, 5, 24]):
+        with subtests.test(cell=cell, cut=cut):
+            decoder, tokens = make(cell), text()
+            whole, end = decoder.log_probs(tokens, first_state(decoder, B))
+            state, parts = first_state(decoder, B), []
+            for start in range(0, T, cut):
+                part, state = decoder.log_probs(tokens[:, start : start + cut + 1], state)
+                parts.append(part)
+            torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
+            for ours, theirs in zip(leaves(state), leaves(end), strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_of_no_weights_nothing_is_foreseen() -> None:
@@ -97,13 +99,15 @@ def gradients(decoder: RecurrentLanguageModel, tokens: Tensor, window: int) -> l
     return [parameter.grad.clone() for parameter in decoder.parameters() if parameter.grad is not None]
 
 
-@every_kind
-@pytest.mark.parametrize("recompute", [1, 7, 24, 100])
-def test_computing_once_more_changes_no_gradient(cell: str, recompute: int) -> None:
-    tokens = text()
-    expected = gradients(make(cell), tokens, T)
-    for ours, theirs in zip(gradients(make(cell, checkpoint_every=recompute), tokens, T), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+def test_computing_once_more_changes_no_gradient(subtests: pytest.Subtests) -> None:
+    for cell, recompute in product(every.KINDS, [1, 7, 24, 100]):
+        with subtests.test(cell=cell, recompute=recompute):
+            tokens = text()
+            expected = gradients(make(cell), tokens, T)
+            for ours, theirs in zip(
+                gradients(make(cell, checkpoint_every=recompute), tokens, T), expected, strict=True
+            ):
+                torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_computing_once_more_drops_the_same() -> None:
@@ -150,49 +154,50 @@ def test_truncation_cuts_the_gradient_and_nothing_else() -> None:
         torch.testing.assert_close(parameter.grad, theirs, rtol=1e-4, atol=1e-5)
 
 
-@every_kind
-def test_every_parameter_learns(cell: str) -> None:
-    decoder = make(cell)
-    assert len(gradients(decoder, text(rows=8), T)) == len(list(decoder.parameters()))
-    assert all(each.grad.abs().sum() > 0 for each in decoder.parameters() if each.grad is not None)
+def test_every_parameter_learns(subtests: pytest.Subtests) -> None:
+    for cell in every.KINDS:
+        with subtests.test(cell=cell):
+            decoder = make(cell)
+            assert len(gradients(decoder, text(rows=8), T)) == len(list(decoder.parameters()))
+            assert all(each.grad.abs().sum() > 0 for each in decoder.parameters() if each.grad is not None)
 
 
 # Going on.
 
 
-@every_kind
-def test_greedy_search_is_the_literal_loop(cell: str) -> None:
-    decoder = make(cell).eval()
-    memory, step, said = decoder.empty_memory(1), search_step(decoder), []
-    state, token = decoder.init_state(memory), torch.tensor([[1]])
-    for _ in range(20):
-        logits, state = step(token, state, memory)
-        logits[..., :4] = -torch.inf
-        token = logits.argmax(-1)
-        said.append(int(token))
-    start = decoder.init_state(memory)
-    found = search(step, start, memory, GenerationConfig(max_new_tokens=20), bos=1, eos=2, forbidden=range(4))
-    assert found.tokens[0, 0].tolist() == said
+def test_greedy_search_is_the_literal_loop(subtests: pytest.Subtests) -> None:
+    for cell in every.KINDS:
+        with subtests.test(cell=cell):
+            decoder = make(cell).eval()
+            memory, step, said = decoder.empty_memory(1), search_step(decoder), []
+            state, token = decoder.init_state(memory), torch.tensor([[1]])
+            for _ in range(20):
+                logits, state = step(token, state, memory)
+                logits[..., :4] = -torch.inf
+                token = logits.argmax(-1)
+                said.append(int(token))
+            start = decoder.init_state(memory)
+            found = search(step, start, memory, GenerationConfig(max_new_tokens=20), bos=1, eos=2, forbidden=range(4))
+            assert found.tokens[0, 0].tolist() == said
 
 
 # States that do not fit.
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
+def test_a_state_that_does_not_fit_is_refused(subtests: pytest.Subtests) -> None:
+    for state in [
         first_state(make("lstm"), B + 1),
         first_state(make("gru"), B),
         first_state(RecurrentLanguageModel(LSTM(9)).build(V), B),
         first_state(RecurrentLanguageModel(LSTM(8, num_layers=2)).build(V), B),
         None,
-    ],
-    ids=["rows", "cell", "width", "layers", "nothing"],
-)
-def test_a_state_that_does_not_fit_is_refused(state: Tree) -> None:
-    told = r"^the state does not fit: a LSTM of 3 rows has one of the shapes \[\(3, 1, 8\), \(3, 1, 8\)\], not \["
-    with pytest.raises(UserError, match=told):
-        make("lstm").log_probs(text(), state)
+    ]:
+        with subtests.test(state=state):
+            told = (
+                r"^the state does not fit: a LSTM of 3 rows has one of the shapes \[\(3, 1, 8\), \(3, 1, 8\)\], not \["
+            )
+            with pytest.raises(UserError, match=told):
+                make("lstm").log_probs(text(), state)
 
 
 def test_recompute_must_be_a_number_of_steps() -> None:

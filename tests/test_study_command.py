@@ -36,32 +36,32 @@ def test_a_study_shows_and_writes_what_it_finds(
     assert "a <gender> and a dog" in told
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_help_is_there(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        main(["study", name, "--help"])
-    assert f"(default runs/{name})" in capsys.readouterr().out
+def test_help_is_there(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in STUDIES:
+        with subtests.test(name=name):
+            with pytest.raises(SystemExit, match="0"):
+                main(["study", name, "--help"])
+            assert f"(default runs/{name})" in capsys.readouterr().out
 
 
 FILES = ["--predictions", "x.json", "--references", "y.jsonl"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["nonsense"], "invalid choice: 'nonsense'"),
-        (["leakage"], "--predictions"),
-        (["leakage", *FILES], "y.jsonl: cannot be read"),
-        (["leakage", *FILES, "--resamples", "0"], "--resamples must be at least 1"),
-        (["leakage", *FILES, "--seed", "-1"], "--seed must not be negative"),
-        (["leakage", *FILES, "--seeds", "0"], "--seeds must be at least 1"),
-        (["leakage", *FILES, "--women", "w.txt"], "y.jsonl: cannot be read"),
-    ],
-)
-def test_mistakes_are_told_in_one_line(
-    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["study", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert complaint in told
-    assert told.count("\n") == 1
+MISTAKES = [
+    (["nonsense"], "invalid choice: 'nonsense'"),
+    (["leakage"], "--predictions"),
+    (["leakage", *FILES], "y.jsonl: cannot be read"),
+    (["leakage", *FILES, "--resamples", "0"], "--resamples must be at least 1"),
+    (["leakage", *FILES, "--seed", "-1"], "--seed must not be negative"),
+    (["leakage", *FILES, "--seeds", "0"], "--seeds must be at least 1"),
+    (["leakage", *FILES, "--women", "w.txt"], "y.jsonl: cannot be read"),
+]
+
+
+def test_mistakes_are_told_in_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, complaint in MISTAKES:
+        with subtests.test(arguments=arguments, complaint=complaint):
+            assert main(["study", *arguments]) == 2
+            told = capsys.readouterr().err
+            assert complaint in told
+            assert told.count("\n") == 1

@@ -55,22 +55,23 @@ def space(*told: str) -> Space:
     return read_space(told, WHOLE)
 
 
-@pytest.mark.parametrize(
-    ("values", "meant"),
-    [
-        ("0.0..0.5", Range(0.0, 0.5, log=False, whole=False)),
-        ("log:1e-4..1e-2", Range(1e-4, 1e-2, log=True, whole=False)),
-        ("1..10", Range(1, 10, log=False, whole=True)),
-        ("1..10.", Range(1.0, 10.0, log=False, whole=False)),
-        ("log:16..1024", Range(16, 1024, log=True, whole=True)),
-        ("-1..-.5", Range(-1.0, -0.5, log=False, whole=False)),
-        ("128,256", Choice((128, 256), {})),
-        ("1e-3,true,null,a.b,../x", Choice((1e-3, True, None, "a.b", "../x"), {})),
-    ],
-)
-def test_values_are_read(values: str, meant: Range | Choice) -> None:
-    (key,) = space(f"trainer.accelerator={values}")
-    assert (key.place, key.values) == (("trainer", "accelerator"), meant)
+VALUES = [
+    ("0.0..0.5", Range(0.0, 0.5, log=False, whole=False)),
+    ("log:1e-4..1e-2", Range(1e-4, 1e-2, log=True, whole=False)),
+    ("1..10", Range(1, 10, log=False, whole=True)),
+    ("1..10.", Range(1.0, 10.0, log=False, whole=False)),
+    ("log:16..1024", Range(16, 1024, log=True, whole=True)),
+    ("-1..-.5", Range(-1.0, -0.5, log=False, whole=False)),
+    ("128,256", Choice((128, 256), {})),
+    ("1e-3,true,null,a.b,../x", Choice((1e-3, True, None, "a.b", "../x"), {})),
+]
+
+
+def test_values_are_read(subtests: pytest.Subtests) -> None:
+    for values, meant in VALUES:
+        with subtests.test(values=values, meant=meant):
+            (key,) = space(f"trainer.accelerator={values}")
+            assert (key.place, key.values) == (("trainer", "accelerator"), meant)
 
 
 def test_keys_are_found_as_flags_are() -> None:
@@ -99,27 +100,28 @@ def test_names_are_as_short_as_they_can_be_told_apart() -> None:
     assert list(short_names(names).values()) == ["a.width", "c.width", "c.dropout", "dropout"]
 
 
-@pytest.mark.parametrize(
-    ("told", "complaint"),
-    [
-        ("model.optimisation.lr=1,2", "--key model.optimisation.lr: the recipe has no such key; model has decoder, "),
-        ("modle.lr=1,2", "--key modle.lr: the recipe has no such key; it has model, trainer"),
-        ("trainer.max_epochs.x=1,2", "no such key; trainer.max_epochs has no keys"),
-        ("model.decoder.embedding_dim", "expected KEY=VALUES"),
-        ("trainer=1,2", "--key trainer: holds keys of its own, max_epochs, accelerator; name one of them"),
-        ("trainer.max_epochs=3", "--key trainer.max_epochs: one value is nothing to sweep"),
-        ("trainer.max_epochs=3,3", "two of its values are the same"),
-        ("trainer.max_epochs=3..2", "3..2: must rise"),
-        ("trainer.max_epochs=2..2", "2..2: must rise"),
-        ("trainer.max_epochs=log:0..2", "log:0..2: orders of magnitude begin above 0"),
-        ("model.decoder.recurrence=gru,nonsense", "nonsense: no recurrence; there are "),
-        ("model.decoder.recurrence=gru,lstm:num_heads=2", "'num_heads' is no setting of LSTM"),
-    ],
-)
-def test_what_cannot_be_swept_is_told(told: str, complaint: str) -> None:
-    with pytest.raises(UserError) as refused:
-        space(told)
-    assert complaint in str(refused.value)
+IMPOSSIBLE = [
+    ("model.optimisation.lr=1,2", "--key model.optimisation.lr: the recipe has no such key; model has decoder, "),
+    ("modle.lr=1,2", "--key modle.lr: the recipe has no such key; it has model, trainer"),
+    ("trainer.max_epochs.x=1,2", "no such key; trainer.max_epochs has no keys"),
+    ("model.decoder.embedding_dim", "expected KEY=VALUES"),
+    ("trainer=1,2", "--key trainer: holds keys of its own, max_epochs, accelerator; name one of them"),
+    ("trainer.max_epochs=3", "--key trainer.max_epochs: one value is nothing to sweep"),
+    ("trainer.max_epochs=3,3", "two of its values are the same"),
+    ("trainer.max_epochs=3..2", "3..2: must rise"),
+    ("trainer.max_epochs=2..2", "2..2: must rise"),
+    ("trainer.max_epochs=log:0..2", "log:0..2: orders of magnitude begin above 0"),
+    ("model.decoder.recurrence=gru,nonsense", "nonsense: no recurrence; there are "),
+    ("model.decoder.recurrence=gru,lstm:num_heads=2", "'num_heads' is no setting of LSTM"),
+]
+
+
+def test_what_cannot_be_swept_is_told(subtests: pytest.Subtests) -> None:
+    for told, complaint in IMPOSSIBLE:
+        with subtests.test(told=told, complaint=complaint):
+            with pytest.raises(UserError) as refused:
+                space(told)
+            assert complaint in str(refused.value)
 
 
 def test_a_key_is_swept_once() -> None:

@@ -151,27 +151,28 @@ def test_read_caption() -> None:
             assert read_caption(f"a red ring and a blue star {phrase}") is not None
 
 
-@pytest.mark.parametrize(
-    "caption",
-    [
-        "",
-        "there is",
-        "a red",
-        "a circle",
-        "red red circle",
-        "a red circle and",
-        "a red circle left of it",
-        "a red circle a blue square left of it",
-        "a red circle and a blue square",
-        "a red circle and a blue square left of",
-        "a red circle on a dotted",
-        "a red circle on a dotted background and a blue square left of it",
-        "and a red circle left of it",
-        "a red circle <unk> a blue square left of it",
-    ],
-)
-def test_what_is_not_of_the_grammar_is_not_read(caption: str) -> None:
-    assert read_caption(caption) is None
+NO_CAPTIONS = [
+    "",
+    "there is",
+    "a red",
+    "a circle",
+    "red red circle",
+    "a red circle and",
+    "a red circle left of it",
+    "a red circle a blue square left of it",
+    "a red circle and a blue square",
+    "a red circle and a blue square left of",
+    "a red circle on a dotted",
+    "a red circle on a dotted background and a blue square left of it",
+    "and a red circle left of it",
+    "a red circle <unk> a blue square left of it",
+]
+
+
+def test_what_is_not_of_the_grammar_is_not_read(subtests: pytest.Subtests) -> None:
+    for caption in NO_CAPTIONS:
+        with subtests.test(caption=caption):
+            assert read_caption(caption) is None
 
 
 def answer(scene: Scene, question: str) -> str | None:
@@ -274,20 +275,22 @@ def test_bias_leaves_the_other_splits_alone(small: Path, tmp_path: Path) -> None
     assert biased["captions/train.jsonl"] != balanced["captions/train.jsonl"]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"bias": 2},
-        {"max_objects": 5},
-        {"bias": 1, "max_objects": 1},
-        {"image_size": 1},
-        {"train": 0, "val": 0, "test": 0},
-    ],
-)
-def test_values_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
-    with pytest.raises(UserError):
-        make_scenes(tmp_path, **wrong)  # type: ignore[arg-type]
-    assert not list(tmp_path.iterdir())
+OUT_OF_RANGE = [
+    {"bias": 2},
+    {"max_objects": 5},
+    {"bias": 1, "max_objects": 1},
+    {"image_size": 1},
+    {"train": 0, "val": 0, "test": 0},
+]
+
+
+def test_values_out_of_range_are_refused(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for wrong in OUT_OF_RANGE:
+        with subtests.test(wrong=wrong):
+            tmp_path = tmp_path_factory.mktemp("case")
+            with pytest.raises(UserError):
+                make_scenes(tmp_path, **wrong)  # type: ignore[arg-type]
+            assert not list(tmp_path.iterdir())
 
 
 def test_script_makes_scenes_and_tells_their_rates(tmp_path: Path) -> None:

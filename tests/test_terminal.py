@@ -36,20 +36,21 @@ def test_a_line_stays_a_line(text: str) -> None:
     assert str(UserError(text[:900])) == printable(text[:900].strip("\r\n"))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii", "utf-16", "shift_jis"])
-def test_nothing_is_lost_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding))
-    text = HOSTILE + READABLE
-    with escaping_streams():
-        print_line(READABLE)
-        print_json({"text": text})
-    assert sys.stdout.errors == "strict"
-    sys.stdout.flush()
-    line, value = content.getvalue().decode(encoding).splitlines()
-    assert line == READABLE.encode(encoding, "backslashreplace").decode(encoding)
-    assert json.loads(value) == {"text": text}
-    assert printable(value) == value
+def test_nothing_is_lost_in_any_encoding(subtests: pytest.Subtests) -> None:
+    for encoding in ["utf-8", "cp1252", "ascii", "utf-16", "shift_jis"]:
+        with subtests.test(encoding=encoding), pytest.MonkeyPatch.context() as monkeypatch:
+            content = io.BytesIO()
+            monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding))
+            text = HOSTILE + READABLE
+            with escaping_streams():
+                print_line(READABLE)
+                print_json({"text": text})
+            assert sys.stdout.errors == "strict"
+            sys.stdout.flush()
+            line, value = content.getvalue().decode(encoding).splitlines()
+            assert line == READABLE.encode(encoding, "backslashreplace").decode(encoding)
+            assert json.loads(value) == {"text": text}
+            assert printable(value) == value
 
 
 def test_every_command_writes_what_stdout_lacks_with_escapes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """From a text to windows: each row goes on where it stopped, nothing is lost, and what is too short is refused."""
 
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,27 +75,27 @@ def test_units_are_counted_on_train_alone(tmp_path: Path) -> None:
 # Windows.
 
 
-@pytest.mark.parametrize("units", [CharTokenizer(), WordTokenizer()])
-@pytest.mark.parametrize("window", [1, 32, 50, None])
-def test_rows_go_on_where_they_stopped(file: Path, units: LMTokenizer, window: int | None) -> None:
-    data = stream(file, units, bptt_length=window)
-    batches = list(data.train_dataloader())
-    assert [batch.is_start for batch in batches] == [True] + [False] * (len(batches) - 1)
-    length = len(data.split("train")) // 4
-    assert len(batches) == (1 if window is None else -(-length // window))
-    for row in range(4):
-        heard = batches[0].tokens[row, 0]
-        assert heard == BOS
-        pieces = []
-        for batch in batches:
-            assert batch.tokens[row, 0] == heard
-            pieces.append(decoded(data, batch.tokens[row, 1:]))
-            assert batch.examples[row].captions == (pieces[-1],)
-            heard = batch.tokens[row, -1]
-        assert "".join(pieces) == "".join(data.split("train")[row * length : (row + 1) * length])
-    names = [example.id for batch in batches for example in batch.examples]
-    assert len(set(names)) == len(names)
-    assert names[:2] == ["train-000000000", f"train-{length:09}"]
+def test_rows_go_on_where_they_stopped(subtests: pytest.Subtests, file: Path) -> None:
+    for units, window in product([CharTokenizer(), WordTokenizer()], [1, 32, 50, None]):
+        with subtests.test(units=units, window=window):
+            data = stream(file, units, bptt_length=window)
+            batches = list(data.train_dataloader())
+            assert [batch.is_start for batch in batches] == [True] + [False] * (len(batches) - 1)
+            length = len(data.split("train")) // 4
+            assert len(batches) == (1 if window is None else -(-length // window))
+            for row in range(4):
+                heard = batches[0].tokens[row, 0]
+                assert heard == BOS
+                pieces = []
+                for batch in batches:
+                    assert batch.tokens[row, 0] == heard
+                    pieces.append(decoded(data, batch.tokens[row, 1:]))
+                    assert batch.examples[row].captions == (pieces[-1],)
+                    heard = batch.tokens[row, -1]
+                assert "".join(pieces) == "".join(data.split("train")[row * length : (row + 1) * length])
+            names = [example.id for batch in batches for example in batch.examples]
+            assert len(set(names)) == len(names)
+            assert names[:2] == ["train-000000000", f"train-{length:09}"]
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -142,22 +143,24 @@ def test_few_passages_are_learnt_by_heart(file: Path) -> None:
 # Mistakes.
 
 
-@pytest.mark.parametrize(
-    ("text", "settings", "told"),
-    [
-        ("", {}, "train has 0 characters, which is less than 4 x 32; lower data.batch_size or data.bptt_length"),
-        ("short " * 20, {}, "train has 108 characters, which is less than 4 x 32"),
-        ("enough " * 100, {}, "val has 35 characters, which is less than 257; scores take two passages"),
-        ("a few words " * 10, {"units": WordTokenizer(), "batch_size": 64}, "words, which is less than 64 x 32"),
-        ("a", {"bptt_length": None, "batch_size": 3}, "which is less than 3; lower"),
-    ],
-)
-def test_a_text_that_is_too_short(tmp_path: Path, text: str, settings: dict[str, Any], told: str) -> None:
-    (tmp_path / "short.txt").write_text(text)
-    with pytest.raises(UserError) as fault:
-        stream(tmp_path / "short.txt", **settings)
-    assert str(fault.value).startswith(f"{tmp_path / 'short.txt'}: ")
-    assert told in str(fault.value)
+SHORT_TEXTS = [
+    ("", {}, "train has 0 characters, which is less than 4 x 32; lower data.batch_size or data.bptt_length"),
+    ("short " * 20, {}, "train has 108 characters, which is less than 4 x 32"),
+    ("enough " * 100, {}, "val has 35 characters, which is less than 257; scores take two passages"),
+    ("a few words " * 10, {"units": WordTokenizer(), "batch_size": 64}, "words, which is less than 64 x 32"),
+    ("a", {"bptt_length": None, "batch_size": 3}, "which is less than 3; lower"),
+]
+
+
+def test_a_text_that_is_too_short(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for text, settings, told in SHORT_TEXTS:
+        with subtests.test(text=text, settings=settings, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            (tmp_path / "short.txt").write_text(text)
+            with pytest.raises(UserError) as fault:
+                stream(tmp_path / "short.txt", **settings)
+            assert str(fault.value).startswith(f"{tmp_path / 'short.txt'}: ")
+            assert told in str(fault.value)
 
 
 def test_texts_that_are_none(tmp_path: Path) -> None:
@@ -170,7 +173,9 @@ def test_texts_that_are_none(tmp_path: Path) -> None:
         stream(tmp_path / "bytes.txt")
 
 
-@pytest.mark.parametrize("name", ["batch_size", "bptt_length", "min_count", "overfit"])
-def test_numbers_that_make_no_sense(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match=rf"data\.{name} must be at least 1, not 0"):
-        TextDataModule(str(tmp_path), CharTokenizer(), **{name: 0})  # type: ignore[arg-type]
+def test_numbers_that_make_no_sense(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name in ["batch_size", "bptt_length", "min_count", "overfit"]:
+        with subtests.test(name=name):
+            tmp_path = tmp_path_factory.mktemp("case")
+            with pytest.raises(UserError, match=rf"data\.{name} must be at least 1, not 0"):
+                TextDataModule(str(tmp_path), CharTokenizer(), **{name: 0})  # type: ignore[arg-type]

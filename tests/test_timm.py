@@ -143,24 +143,25 @@ def test_pretrained_weights_are_timms(monkeypatch: pytest.MonkeyPatch) -> None:
         TimmEncoder("resnet18", "a1_in1k", image_size=64)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        ({"name": "resnet17"}, "no model 'resnet17'"),
-        ({"name": "hf_hub:somebody/something"}, "no model"),
-        ({"name": "resnet18.nothing"}, "'nothing' is no file, and no weights of resnet18; it has .*a1_in1k"),
-        ({"name": "resnet18", "weights": "absent.pth"}, "'absent.pth' is no file"),
-        ({"name": "resnet18", "image_size": 0}, "must be 1 to 1,024"),
-        ({"name": "resnet18", "image_size": 16}, "one region at 16 x 16"),
-        ({"name": "resnet18", "out_index": 9}, "out of range"),
-        ({"name": "resnet18", "finetune_from": "layer9"}, "no block 'layer9'.*layer4"),
-        ({"name": "coat_tiny", "image_size": 64}, "gives a list, not a square map"),
-    ],
-)
-def test_what_cannot_be_is_refused_in_a_line(arguments: dict[str, object], word: str) -> None:
-    with pytest.raises(UserError, match=word) as refused:
-        TimmEncoder(**{"image_size": 64, **arguments})
-    assert "\n" not in str(refused.value)
+REFUSED = [
+    ({"name": "resnet17"}, "no model 'resnet17'"),
+    ({"name": "hf_hub:somebody/something"}, "no model"),
+    ({"name": "resnet18.nothing"}, "'nothing' is no file, and no weights of resnet18; it has .*a1_in1k"),
+    ({"name": "resnet18", "weights": "absent.pth"}, "'absent.pth' is no file"),
+    ({"name": "resnet18", "image_size": 0}, "must be 1 to 1,024"),
+    ({"name": "resnet18", "image_size": 16}, "one region at 16 x 16"),
+    ({"name": "resnet18", "out_index": 9}, "out of range"),
+    ({"name": "resnet18", "finetune_from": "layer9"}, "no block 'layer9'.*layer4"),
+    ({"name": "coat_tiny", "image_size": 64}, "gives a list, not a square map"),
+]
+
+
+def test_what_cannot_be_is_refused_in_a_line(subtests: pytest.Subtests) -> None:
+    for arguments, word in REFUSED:
+        with subtests.test(arguments=arguments, word=word):
+            with pytest.raises(UserError, match=word) as refused:
+                TimmEncoder(**{"image_size": 64, **arguments})
+            assert "\n" not in str(refused.value)
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:

@@ -102,24 +102,25 @@ def test_any_text_gets_the_official_tokens(texts: list[str]) -> None:
     assert tokenize_all(texts) == java_tokenize(texts)
 
 
-@pytest.mark.parametrize(
-    ("caption", "tokens"),
-    [
-        ("A man can't ride.", ["a", "man", "ca", "n't", "ride"]),
-        ("cannot gonna", ["can", "not", "gon", "na"]),
-        ("(a) [b] {c}", ["-lrb-", "a", "-rrb-", "-lsb-", "b", "-rsb-", "-lcb-", "c", "-rcb-"]),
-        ("2 1/2 cups", ["2\u00a01/2", "cups"]),
-        ("the dog’s “bone”…", ["the", "dog", "'s", "bone"]),
-        ("a U.S. flag in the U.S.", ["a", "u.s.", "flag", "in", "the", "u.s."]),
-        ("See no. 5. He said no. The end", ["see", "no.", "5", "he", "said", "no", "the", "end"]),
-        ("what?! no!", ["what", "?!", "no"]),
-        ("well-known x--y", ["well-known", "x", "y"]),
-        ("", []),
-        (" \n ", []),
-    ],
-)
-def test_known_places(caption: str, tokens: list[str]) -> None:
-    assert tokenize(caption) == tokens
+TOKENIZED = [
+    ("A man can't ride.", ["a", "man", "ca", "n't", "ride"]),
+    ("cannot gonna", ["can", "not", "gon", "na"]),
+    ("(a) [b] {c}", ["-lrb-", "a", "-rrb-", "-lsb-", "b", "-rsb-", "-lcb-", "c", "-rcb-"]),
+    ("2 1/2 cups", ["2\u00a01/2", "cups"]),
+    ("the dog’s “bone”…", ["the", "dog", "'s", "bone"]),
+    ("a U.S. flag in the U.S.", ["a", "u.s.", "flag", "in", "the", "u.s."]),
+    ("See no. 5. He said no. The end", ["see", "no.", "5", "he", "said", "no", "the", "end"]),
+    ("what?! no!", ["what", "?!", "no"]),
+    ("well-known x--y", ["well-known", "x", "y"]),
+    ("", []),
+    (" \n ", []),
+]
+
+
+def test_known_places(subtests: pytest.Subtests) -> None:
+    for caption, tokens in TOKENIZED:
+        with subtests.test(caption=caption, tokens=tokens):
+            assert tokenize(caption) == tokens
 
 
 def test_the_next_caption_decides_over_a_last_letter() -> None:
@@ -139,19 +140,20 @@ def test_captions_are_tokenized_together_as_alone_unless_their_end_is_open(texts
     assert tokenize_all(closed) == list(map(tokenize, closed))
 
 
-@pytest.mark.parametrize(
-    ("tokens", "text"),
-    [
-        (["a", "dog", "'s", "toy"], "a dog's toy"),
-        (["do", "n't", "go"], "don't go"),
-        (["a", "-lrb-", "red", "-rrb-", "bus"], "a (red) bus"),
-        (["$", "5", "and", "10", "%"], "$5 and 10%"),
-        (["y'", "all"], "y'all"),
-        ([], ""),
-    ],
-)
-def test_detokenized_captions_are_readable(tokens: list[str], text: str) -> None:
-    assert detokenize(tokens) == text
+DETOKENIZED = [
+    (["a", "dog", "'s", "toy"], "a dog's toy"),
+    (["do", "n't", "go"], "don't go"),
+    (["a", "-lrb-", "red", "-rrb-", "bus"], "a (red) bus"),
+    (["$", "5", "and", "10", "%"], "$5 and 10%"),
+    (["y'", "all"], "y'all"),
+    ([], ""),
+]
+
+
+def test_detokenized_captions_are_readable(subtests: pytest.Subtests) -> None:
+    for tokens, text in DETOKENIZED:
+        with subtests.test(tokens=tokens, text=text):
+            assert detokenize(tokens) == text
 
 
 @given(st.lists(pieces).map(" ".join))

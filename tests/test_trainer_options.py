@@ -3,6 +3,7 @@ again."""
 
 import csv
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +79,18 @@ REFUSED: dict[str, tuple[list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("option", list(REFUSED))
 def test_what_would_do_nothing_is_refused(
-    option: str,
-    fit: Fit,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    subtests: pytest.Subtests, fit: Fit, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    flags, words = REFUSED[option]
-    assert fit(str(tmp_path / "run"), *flags) == 2
-    line = told(capsys)
-    assert line.count("\n") == 0, line
-    assert words in line
-    assert not (tmp_path / "run").exists()
+    for option in REFUSED:
+        with subtests.test(option=option):
+            tmp_path = tmp_path_factory.mktemp("case")
+            flags, words = REFUSED[option]
+            assert fit(str(tmp_path / "run"), *flags) == 2
+            line = told(capsys)
+            assert line.count("\n") == 0, line
+            assert words in line
+            assert not (tmp_path / "run").exists()
 
 
 def logged(run: Path, name: str) -> list[float]:
@@ -200,22 +200,22 @@ def test_what_only_training_can_find_wrong_is_told(
     assert words in line
 
 
-@pytest.mark.parametrize("callback", ["checkpoint", "early_stopping"])
-@pytest.mark.parametrize(
-    ("given", "watched"),
-    [
-        ({}, ("val/bits", "min")),
-        ({"mode": "min"}, ("val/bits", "min")),
-        ({"monitor": "val/bits"}, ("val/bits", "min")),
-        ({"monitor": "val/loss"}, ("val/loss", "min")),
-        ({"monitor": "val/BLEU-4", "mode": "min"}, ("val/BLEU-4", "min")),
-        ({"monitor": "val/BLEU-4"}, ("val/BLEU-4", "max")),
-    ],
-)
-def test_which_score_is_watched(callback: str, given: dict[str, str], watched: tuple[str, str]) -> None:
-    settings = {"monitor": "", "mode": "", **given}
-    watch_score(callback, settings, "val/bits", "min")
-    assert (settings["monitor"], settings["mode"]) == watched
+WATCHED = [
+    ({}, ("val/bits", "min")),
+    ({"mode": "min"}, ("val/bits", "min")),
+    ({"monitor": "val/bits"}, ("val/bits", "min")),
+    ({"monitor": "val/loss"}, ("val/loss", "min")),
+    ({"monitor": "val/BLEU-4", "mode": "min"}, ("val/BLEU-4", "min")),
+    ({"monitor": "val/BLEU-4"}, ("val/BLEU-4", "max")),
+]
+
+
+def test_which_score_is_watched(subtests: pytest.Subtests) -> None:
+    for callback, (given, watched) in product(["checkpoint", "early_stopping"], WATCHED):
+        with subtests.test(callback=callback, given=given, watched=watched):
+            settings = {"monitor": "", "mode": "", **given}
+            watch_score(callback, settings, "val/bits", "min")
+            assert (settings["monitor"], settings["mode"]) == watched
 
 
 def test_early_stopping_waits_for_its_first_validation(fit: Fit, tmp_path: Path) -> None:

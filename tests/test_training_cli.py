@@ -217,17 +217,22 @@ def bad_files(workshop: Any) -> Path:
     return Path(workshop.folder)
 
 
-@pytest.mark.parametrize("mistake", list(MISTAKES))
 def test_mistakes_are_told_in_one_line(
-    bad_files: Path, mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    subtests: pytest.Subtests,
+    bad_files: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    arguments, words = MISTAKES[mistake]
-    monkeypatch.chdir(bad_files)
-    with warnings.catch_warnings():
-        place = ["--trainer.default_root_dir", str(tmp_path), "--quiet"]
-        code = main(["fit", "--config", "recipe.yaml", *place, *arguments])
-    assert code == 2
-    one_line(capfd.readouterr().err, *words)
+    for mistake in MISTAKES:
+        with subtests.test(mistake=mistake), pytest.MonkeyPatch.context() as monkeypatch:
+            tmp_path = tmp_path_factory.mktemp("case")
+            arguments, words = MISTAKES[mistake]
+            monkeypatch.chdir(bad_files)
+            with warnings.catch_warnings():
+                place = ["--trainer.default_root_dir", str(tmp_path), "--quiet"]
+                code = main(["fit", "--config", "recipe.yaml", *place, *arguments])
+            assert code == 2
+            one_line(capfd.readouterr().err, *words)
 
 
 def test_a_fault_of_ours_is_no_mistake(workshop: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -354,10 +359,13 @@ def test_a_worker_that_is_lost_is_told(classifier_file: Path, dataset: Path, tmp
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "test", "cache"])
-def test_without_arguments_what_is_missing_is_told(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_without_arguments_what_is_missing_is_told(
+    subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ["fit", "validate", "test", "cache"]:
+        with subtests.test(command=command):
+            assert main([command]) == 2
+            assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_logger_of_ones_own_stands_beside_the_log(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:

@@ -42,52 +42,50 @@ def lines(data: VisionLanguageData, capsys: pytest.CaptureFixture[str]) -> list[
     return capsys.readouterr().err.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("captions", "settings", "told"),
-    [
-        # 24 photographs, as somebody's first try: 8 words by 4 times each, and others that stand there once.
-        (
-            [f"{COMMON} rare{number} odd{number}" for number in range(24)],
-            {"min_count": 4},
-            "vocabulary: 8 words, 81.8 % of running words; those that occur less than 4 times are unknown: "
-            "lower data.min_count",
-        ),
-        (
-            [f"{COMMON} rare{number} odd{number}" for number in range(24)],
-            {},
-            "vocabulary: 56 words, 100.0 % of running words",
-        ),
-        ([COMMON] * 4, {"min_count": 1}, "vocabulary: 8 words, 100.0 % of running words"),
-        (
-            [COMMON] * 4,
-            {"min_count": 2},
-            "vocabulary: 8 words, 100.0 % of running words; those that occur less than 2 times are unknown: "
-            "lower data.min_count",
-        ),
-        (
-            [" ".join(f"w{number}" for number in range(25)), "once"] * 1 + [" ".join(f"w{n}" for n in range(25))],
-            {"min_count": 2},
-            "vocabulary: 25 words, 98.0 % of running words",
-        ),
-    ],
-)
+VOCABULARIES = [
+    # 24 photographs, as somebody's first try: 8 words by 4 times each, and others that stand there once.
+    (
+        [f"{COMMON} rare{number} odd{number}" for number in range(24)],
+        {"min_count": 4},
+        "vocabulary: 8 words, 81.8 % of running words; those that occur less than 4 times are unknown: "
+        "lower data.min_count",
+    ),
+    (
+        [f"{COMMON} rare{number} odd{number}" for number in range(24)],
+        {},
+        "vocabulary: 56 words, 100.0 % of running words",
+    ),
+    ([COMMON] * 4, {"min_count": 1}, "vocabulary: 8 words, 100.0 % of running words"),
+    (
+        [COMMON] * 4,
+        {"min_count": 2},
+        "vocabulary: 8 words, 100.0 % of running words; those that occur less than 2 times are unknown: "
+        "lower data.min_count",
+    ),
+    (
+        [" ".join(f"w{number}" for number in range(25)), "once"] * 1 + [" ".join(f"w{n}" for n in range(25))],
+        {"min_count": 2},
+        "vocabulary: 25 words, 98.0 % of running words",
+    ),
+]
+
+
 def test_the_vocabulary_is_told(
-    captions: list[str],
-    settings: dict[str, int],
-    told: str,
-    written: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
+    subtests: pytest.Subtests, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert lines(VisionLanguageData(str(written(captions)), **settings), capsys) == [told]
+    for captions, settings, told in VOCABULARIES:
+        with subtests.test(captions=captions, settings=settings, told=told):
+            assert lines(VisionLanguageData(str(written(captions)), **settings), capsys) == [told]
 
 
-@pytest.mark.parametrize(("captions", "least"), [(24, 1), (1999, 1), (2000, 2), (8000, 5), (20_000, 5)])
-def test_min_count_rises_with_the_data(captions: int, least: int, written: Callable[..., Path]) -> None:
+def test_min_count_rises_with_the_data(subtests: pytest.Subtests, written: Callable[..., Path]) -> None:
     """Words that stand there 1, 2, ... times."""
-    texts = [" ".join(f"w{count}" for count in range(1, 7) if count > number) for number in range(6)]
-    data = VisionLanguageData(str(written(texts + [COMMON] * (captions - 6))))
-    known = {count for count in range(1, 7) if f"w{count}" in data.vocabulary}
-    assert known == set(range(least, 7))
+    for captions, least in [(24, 1), (1999, 1), (2000, 2), (8000, 5), (20_000, 5)]:
+        with subtests.test(captions=captions, least=least):
+            texts = [" ".join(f"w{count}" for count in range(1, 7) if count > number) for number in range(6)]
+            data = VisionLanguageData(str(written(texts + [COMMON] * (captions - 6))))
+            known = {count for count in range(1, 7) if f"w{count}" in data.vocabulary}
+            assert known == set(range(least, 7))
 
 
 @pytest.mark.parametrize(
@@ -104,19 +102,21 @@ def test_no_word_is_refused(
         _ = VisionLanguageData(str(written(captions)), **settings).vocabulary
 
 
-@pytest.mark.parametrize(("words", "ends"), [(3, True), (4, True), (5, False), (9, False)])
 def test_no_end_is_taught_behind_a_cut(
-    words: int, ends: bool, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    subtests: pytest.Subtests, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = VisionLanguageData(str(written([" ".join("abcdefghi"[:words]), "b c"])), max_length=4)
-    told = lines(data, capsys)[1:]
-    ids = data.encode_caption(" ".join("abcdefghi"[:words]))
-    assert ids[0] == BOS
-    assert ids[1:] == data.vocabulary.encode("abcd"[:words]) + [EOS] * ends
-    assert told == ([] if ends else [
-        "1 of 2 captions are longer than 4 words and are cut there, where no end is taught: raise data.max_length to "
-        "learn them whole"
-    ])  # fmt: skip
+    for words, ends in [(3, True), (4, True), (5, False), (9, False)]:
+        with subtests.test(words=words, ends=ends):
+            data = VisionLanguageData(str(written([" ".join("abcdefghi"[:words]), "b c"])), max_length=4)
+            told = lines(data, capsys)[1:]
+            ids = data.encode_caption(" ".join("abcdefghi"[:words]))
+            assert ids[0] == BOS
+            assert ids[1:] == data.vocabulary.encode("abcd"[:words]) + [EOS] * ends
+            line = (
+                "1 of 2 captions are longer than 4 words and are cut there, where no end is taught: "
+                "raise data.max_length to learn them whole"
+            )
+            assert told == ([] if ends else [line])
 
 
 def test_long_questions_are_read_no_further_in_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,14 +153,15 @@ def test_long_answers_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert lines(data, capsys)[1:] == ([line] if told else [])
 
 
-@pytest.mark.parametrize("nothing", ["...", "nan", "", " ", "\N{GRINNING FACE}"])
 def test_nothing_is_learnt_of_a_caption_of_no_word(
-    nothing: str, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    subtests: pytest.Subtests, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = VisionLanguageData(str(written(["a dog", nothing])))
-    assert lines(data, capsys)[1:] == ["1 of 2 captions have no word: nothing is learnt of them"]
-    assert data.encode_caption(nothing) == [BOS, PAD]
-    assert "nan" not in data.vocabulary
+    for nothing in ["...", "nan", "", " ", "\N{GRINNING FACE}"]:
+        with subtests.test(nothing=nothing):
+            data = VisionLanguageData(str(written(["a dog", nothing])))
+            assert lines(data, capsys)[1:] == ["1 of 2 captions have no word: nothing is learnt of them"]
+            assert data.encode_caption(nothing) == [BOS, PAD]
+            assert "nan" not in data.vocabulary
 
 
 WRONG: dict[str, tuple[Callable[[list[Any]], list[Any]], str]] = {

@@ -64,8 +64,10 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert Vocabulary.load(tmp_path / "v.json").words == vocabulary.words
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"words": "abc"}', '{"words": [1]}', "{", '{"words": null}'])
-def test_what_is_no_vocabulary(tmp_path: Path, content: str) -> None:
-    (tmp_path / "v.json").write_text(content)
-    with pytest.raises(UserError, match=r"v\.json"):
-        Vocabulary.load(tmp_path / "v.json")
+def test_what_is_no_vocabulary(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for content in ["[]", "{}", '{"words": "abc"}', '{"words": [1]}', "{", '{"words": null}']:
+        with subtests.test(content=content):
+            tmp_path = tmp_path_factory.mktemp("case")
+            (tmp_path / "v.json").write_text(content)
+            with pytest.raises(UserError, match=r"v\.json"):
+                Vocabulary.load(tmp_path / "v.json")

@@ -1,6 +1,7 @@
 """VQA accuracy: the official figures, a literal version as oracle, means per type, intervals, and laws."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -81,11 +82,14 @@ def test_of_a_single_annotator_it_is_whether_the_two_agree() -> None:
     assert scores.per_question["accuracy"].tolist() == [100, 0]
 
 
-@pytest.mark.parametrize("answers", [["red"], ["red"] * 10, ["Red."], ["a red"] * 10, ["red"] * 9 + ["Red"]])
-@pytest.mark.parametrize("said", ["red.", "Red", "red", "a red", " red\n"])
-def test_the_normalized_protocol_always_normalises_both_sides(said: str, answers: list[str]) -> None:
-    assert compared([said], [question(1, *answers)], "normalized").corpus["overall",] == 100
-    assert compared([f"{said} ball"], [question(1, *answers)], "normalized").corpus["overall",] == 0
+def test_the_normalized_protocol_always_normalises_both_sides(subtests: pytest.Subtests) -> None:
+    for answers, said in product(
+        [["red"], ["red"] * 10, ["Red."], ["a red"] * 10, ["red"] * 9 + ["Red"]],
+        ["red.", "Red", "red", "a red", " red\n"],
+    ):
+        with subtests.test(answers=answers, said=said):
+            assert compared([said], [question(1, *answers)], "normalized").corpus["overall",] == 100
+            assert compared([f"{said} ball"], [question(1, *answers)], "normalized").corpus["overall",] == 0
 
 
 def test_a_hundred_thousand_annotators_take_linear_time() -> None:

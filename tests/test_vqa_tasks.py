@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -132,13 +133,16 @@ def of_kind(kind: str) -> VQATask:
     )  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("words", "learnt"), [(1, 2), (3, 4), (4, 5), (5, 4), (100_000, 4)])
-def test_no_more_than_the_beginning_of_a_long_answer_is_learnt(words: int, learnt: int) -> None:
+def test_no_more_than_the_beginning_of_a_long_answer_is_learnt(subtests: pytest.Subtests) -> None:
     """With its end where it is whole, and none behind a cut."""
-    long = tuple(replace(each, answers=("yes " * words,)) for each in EXAMPLES[:2])
-    asked = batch()._replace(examples=long, tokens=batch().tokens[:2], image_index=torch.zeros(2, dtype=torch.long))
-    loss = generative(max_answer_length=4).loss(asked)
-    assert float(loss.count) == 2 * learnt
+    for words, learnt in [(1, 2), (3, 4), (4, 5), (5, 4), (100_000, 4)]:
+        with subtests.test(words=words, learnt=learnt):
+            long = tuple(replace(each, answers=("yes " * words,)) for each in EXAMPLES[:2])
+            asked = batch()._replace(
+                examples=long, tokens=batch().tokens[:2], image_index=torch.zeros(2, dtype=torch.long)
+            )
+            loss = generative(max_answer_length=4).loss(asked)
+            assert float(loss.count) == 2 * learnt
 
 
 MAKERS: dict[str, Callable[[], VQATask]] = {
@@ -231,13 +235,14 @@ def test_eight_questions_learnt_by_heart(name: str, tmp_path: Path) -> None:
     assert result["scores"]["per_question_type"].keys() >= {"what", "is i"}
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_gradients_reach_every_parameter(name: str) -> None:
-    task = ALL[name]()
-    several = batch()._replace(regions=torch.randn(4, 1, 1))
-    task.loss(several).total.backward()
-    idle = {name for name, each in task.named_parameters() if each.requires_grad and each.grad is None}
-    assert not idle
+def test_gradients_reach_every_parameter(subtests: pytest.Subtests) -> None:
+    for name in ALL:
+        with subtests.test(name=name):
+            task = ALL[name]()
+            several = batch()._replace(regions=torch.randn(4, 1, 1))
+            task.loss(several).total.backward()
+            idle = {name for name, each in task.named_parameters() if each.requires_grad and each.grad is None}
+            assert not idle
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -357,33 +362,33 @@ def test_the_memory_is_of_images_and_not_of_questions(
     assert max(rows) == 4
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("beams", [1, 3])
-def test_searches_of_questions_about_one_image_are_each_alone(beams: int, seed: int) -> None:
+def test_searches_of_questions_about_one_image_are_each_alone(subtests: pytest.Subtests) -> None:
     """Uneven numbers of questions, which finish one after the other: texts and log probabilities are those of a search
     for each by itself, and those of teacher forcing."""
-    task = generative(attending()).eval()
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in task.decoder.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-        task.members[0].decoder.score.bias[EOS] += 1
-    settings = GenerationConfig(num_beams=beams, max_new_tokens=12, num_return_sequences=beams)
-    context, items = task.items(batch()._replace(regions=torch.randn(4, 1, 1)))
-    rows = torch.tensor([6, 0, 1, 4, 5, 2])  # of images 3, 0, 0, 2, 2, 1
-    index, condition = items.image_index[rows], items.condition[rows] + torch.randn(6, 32)
-    together = generate(task.decoder, VOCABULARY, context, settings, items=Items(index, condition))
-    assert len({len(best.log_probs) for best, *_ in together}) > 1
-    memory = task.decoder.prepare(context)
-    for row in range(len(rows)):
-        one = Items(index[row : row + 1], condition[row : row + 1])
-        (alone,) = generate(task.decoder, VOCABULARY, context, settings, items=one)
-        for said, expected in zip(together[row], alone, strict=True):
-            assert said.tokens == expected.tokens
-            assert said.log_probs == pytest.approx(expected.log_probs, abs=1e-5)
-            ids = [*VOCABULARY.encode(said.tokens), EOS][: len(said.log_probs)]
-            scored = score_sequences(task.decoder, memory, torch.tensor([ids]), *one)
-            assert said.log_probs == pytest.approx(scored[0].tolist(), abs=1e-5)
+    for seed, beams in product(range(4), [1, 3]):
+        with subtests.test(seed=seed, beams=beams):
+            task = generative(attending()).eval()
+            torch.manual_seed(seed)
+            with torch.no_grad():
+                for parameter in task.decoder.parameters():
+                    parameter.add_(0.3 * torch.randn_like(parameter))
+                task.members[0].decoder.score.bias[EOS] += 1
+            settings = GenerationConfig(num_beams=beams, max_new_tokens=12, num_return_sequences=beams)
+            context, items = task.items(batch()._replace(regions=torch.randn(4, 1, 1)))
+            rows = torch.tensor([6, 0, 1, 4, 5, 2])  # of images 3, 0, 0, 2, 2, 1
+            index, condition = items.image_index[rows], items.condition[rows] + torch.randn(6, 32)
+            together = generate(task.decoder, VOCABULARY, context, settings, items=Items(index, condition))
+            assert len({len(best.log_probs) for best, *_ in together}) > 1
+            memory = task.decoder.prepare(context)
+            for row in range(len(rows)):
+                one = Items(index[row : row + 1], condition[row : row + 1])
+                (alone,) = generate(task.decoder, VOCABULARY, context, settings, items=one)
+                for said, expected in zip(together[row], alone, strict=True):
+                    assert said.tokens == expected.tokens
+                    assert said.log_probs == pytest.approx(expected.log_probs, abs=1e-5)
+                    ids = [*VOCABULARY.encode(said.tokens), EOS][: len(said.log_probs)]
+                    scored = score_sequences(task.decoder, memory, torch.tensor([ids]), *one)
+                    assert said.log_probs == pytest.approx(scored[0].tolist(), abs=1e-5)
 
 
 def test_the_longest_answer_of_the_set_can_be_said() -> None:

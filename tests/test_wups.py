@@ -64,24 +64,25 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> WordNet:
     return WordNet(write_database(tmp_path_factory.mktemp("wordnet") / "tiny", TREE))
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "alike"),
-    [
-        ("chair", "chair", 1.0),
-        ("chair", "table", 2 * 2 / (4 + 3)),  # furniture is 2 deep; chair is 4, table 3
-        ("armchair", "chair", 2 * 4 / (5 + 4)),
-        ("armchair", "knife", 2 * 1 / (5 + 2)),
-        ("chairs", "tables", 2 * 2 / (4 + 3)),
-        ("knives", "knife", 1.0),
-        ("old sparky", "chair", 2 * 4 / (5 + 4)),
-        ("piece of furniture", "furniture", 1.0),
-        ("chair", "nonsense", 0.0),
-        ("", "", 0.0),
-    ],
-)
-def test_likeness_of_words(tiny: WordNet, one: str, other: str, alike: float) -> None:
-    assert tiny.similarity(one, other) == pytest.approx(alike)
-    assert tiny.similarity(other, one) == pytest.approx(alike)
+SIMILARITIES = [
+    ("chair", "chair", 1.0),
+    ("chair", "table", 2 * 2 / (4 + 3)),  # furniture is 2 deep; chair is 4, table 3
+    ("armchair", "chair", 2 * 4 / (5 + 4)),
+    ("armchair", "knife", 2 * 1 / (5 + 2)),
+    ("chairs", "tables", 2 * 2 / (4 + 3)),
+    ("knives", "knife", 1.0),
+    ("old sparky", "chair", 2 * 4 / (5 + 4)),
+    ("piece of furniture", "furniture", 1.0),
+    ("chair", "nonsense", 0.0),
+    ("", "", 0.0),
+]
+
+
+def test_likeness_of_words(subtests: pytest.Subtests, tiny: WordNet) -> None:
+    for one, other, alike in SIMILARITIES:
+        with subtests.test(one=one, other=other, alike=alike):
+            assert tiny.similarity(one, other) == pytest.approx(alike)
+            assert tiny.similarity(other, one) == pytest.approx(alike)
 
 
 def test_wups_downweights_what_is_below_the_threshold(tiny: WordNet) -> None:
@@ -122,23 +123,25 @@ def test_scores_of_questions(tiny: WordNet) -> None:
 Spoil = Callable[[Path], object]
 
 
-@pytest.mark.parametrize(
-    ("spoil", "told"),
-    [
-        (lambda folder: (folder / "noun.exc").unlink(), "noun.exc: cannot be read"),
-        (lambda folder: (folder / "index.noun").write_text("chair\n"), "index.noun:1: not a line of a WordNet index"),
-        (lambda folder: (folder / "data.noun").write_text("nothing\n"), "data.noun has no meaning at byte"),
-        (
-            lambda folder: write_database(folder, {("chair",): ("seat",), ("seat",): ("chair",)}),
-            "more general than itself",
-        ),
-    ],
-)
-def test_a_broken_database_is_told(tmp_path: Path, spoil: Spoil, told: str) -> None:
-    folder = write_database(tmp_path / "broken", TREE)
-    spoil(folder)
-    with pytest.raises(UserError, match=told):
-        WordNet(folder).similarity("chair", "seat")
+BROKEN = [
+    (lambda folder: (folder / "noun.exc").unlink(), "noun.exc: cannot be read"),
+    (lambda folder: (folder / "index.noun").write_text("chair\n"), "index.noun:1: not a line of a WordNet index"),
+    (lambda folder: (folder / "data.noun").write_text("nothing\n"), "data.noun has no meaning at byte"),
+    (
+        lambda folder: write_database(folder, {("chair",): ("seat",), ("seat",): ("chair",)}),
+        "more general than itself",
+    ),
+]
+
+
+def test_a_broken_database_is_told(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for spoil, told in BROKEN:
+        with subtests.test(spoil=spoil, told=told):
+            tmp_path = tmp_path_factory.mktemp("case")
+            folder = write_database(tmp_path / "broken", TREE)
+            spoil(folder)
+            with pytest.raises(UserError, match=told):
+                WordNet(folder).similarity("chair", "seat")
 
 
 def test_likeness_is_nltks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

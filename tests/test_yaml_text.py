@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,23 @@ def refused(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str])
     assert any(each in told for each in word.split("|")), told
 
 
-@pytest.mark.parametrize("kind", list(BAD))
-def test_a_file(kind: str, folder: Path) -> None:
-    text, word = BAD[kind]
-    (folder / "a.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"^a\.yaml.*(" + word.split("|Expected")[0] + ")") as told:
-        read_yaml("a.yaml")
-    assert "\n" not in str(told.value)
+def test_a_file(subtests: pytest.Subtests, folder: Path) -> None:
+    for kind in BAD:
+        with subtests.test(kind=kind):
+            text, word = BAD[kind]
+            (folder / "a.yaml").write_text(text)
+            with pytest.raises(UserError, match=r"^a\.yaml.*(" + word.split("|Expected")[0] + ")") as told:
+                read_yaml("a.yaml")
+            assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("kind", list(NO_YAML))
-def test_what_is_no_yaml(kind: str, folder: Path) -> None:
-    (folder / "a.yaml").write_text(NO_YAML[kind])
-    with pytest.raises(UserError, match=r"^a\.yaml(:\d)?: not YAML: ") as told:
-        read_yaml("a.yaml")
-    assert "\n" not in str(told.value)
+def test_what_is_no_yaml(subtests: pytest.Subtests, folder: Path) -> None:
+    for kind in NO_YAML:
+        with subtests.test(kind=kind):
+            (folder / "a.yaml").write_text(NO_YAML[kind])
+            with pytest.raises(UserError, match=r"^a\.yaml(:\d)?: not YAML: ") as told:
+                read_yaml("a.yaml")
+            assert "\n" not in str(told.value)
 
 
 def test_aliases_are_taken_where_they_are_few(folder: Path) -> None:
@@ -106,18 +109,18 @@ def _file(name: str, text: str) -> str:
 
 
 def _run(config: str) -> str:
-    Path("run").mkdir()
+    Path("run").mkdir(exist_ok=True)
     _file("run/metrics.json", json.dumps({"scores": {"CIDEr": 1.0}, "settings": {}}))
     _file("run/config.yaml", config)
     return "run"
 
 
-@pytest.mark.parametrize("kind", ["laughs", "itself", "deep"])
-@pytest.mark.parametrize("reader", list(READERS))
-def test_every_reader_of_yaml(reader: str, kind: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "good.yaml").write_text(yaml.safe_dump({"data": {"root": "x"}, "model": {"class_path": TASK}}))
-    text, word = BAD[kind]
-    refused(READERS[reader](text), word, capsys)
+def test_every_reader_of_yaml(subtests: pytest.Subtests, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, reader in product(["laughs", "itself", "deep"], READERS):
+        with subtests.test(kind=kind, reader=reader):
+            (folder / "good.yaml").write_text(yaml.safe_dump({"data": {"root": "x"}, "model": {"class_path": TASK}}))
+            text, word = BAD[kind]
+            refused(READERS[reader](text), word, capsys)
 
 
 def test_no_file_is_read_around_them() -> None:
@@ -132,12 +135,12 @@ def test_no_file_is_read_around_them() -> None:
 # JSON.
 
 
-@pytest.mark.parametrize("depth", [101, 500, 2000, 100_000])
-@pytest.mark.parametrize("ends", ["[]", "{}"])
-def test_json_that_is_nested_too_deeply(depth: int, ends: str) -> None:
-    first, last = ('{"a":', "}") if ends == "{}" else ends
-    with pytest.raises(UserError, match=r"^a\.json: not readable JSON: nested too deeply"):
-        parse_json(first * depth + "1" + last * depth, "a.json")
+def test_json_that_is_nested_too_deeply(subtests: pytest.Subtests) -> None:
+    for depth, ends in product([101, 500, 2000, 100_000], ["[]", "{}"]):
+        with subtests.test(depth=depth, ends=ends):
+            first, last = ('{"a":', "}") if ends == "{}" else ends
+            with pytest.raises(UserError, match=r"^a\.json: not readable JSON: nested too deeply"):
+                parse_json(first * depth + "1" + last * depth, "a.json")
 
 
 def test_json_that_is_wide_or_little_nested() -> None:
@@ -172,8 +175,9 @@ def _scores() -> str:
     return run
 
 
-@pytest.mark.parametrize("reader", list(JSON_READERS))
-def test_every_reader_of_json(reader: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "r.jsonl").write_text('{"id": 1, "image_id": 1, "image": "a.png", "captions": ["a"]}\n')
-    (folder / "p.jsonl").write_text('{"id": 1, "image_id": 1, "text": "a"}\n')
-    refused(JSON_READERS[reader](), "nested too deeply", capsys)
+def test_every_reader_of_json(subtests: pytest.Subtests, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for reader in JSON_READERS:
+        with subtests.test(reader=reader):
+            (folder / "r.jsonl").write_text('{"id": 1, "image_id": 1, "image": "a.png", "captions": ["a"]}\n')
+            (folder / "p.jsonl").write_text('{"id": 1, "image_id": 1, "text": "a"}\n')
+            refused(JSON_READERS[reader](), "nested too deeply", capsys)
