@@ -296,7 +296,7 @@ def test_what_cannot_be_built_is_refused() -> None:
         (lambda: CausalSelfAttention(8, num_heads=3), "num_heads .3. must divide hidden_size .8."),
         (lambda: CausalSelfAttention(8, num_heads=2, window_size=1), "window_size must be at least 2"),
         (lambda: LRU(8, r_min=0.9, r_max=0.5), "r_min < r_max"),
-        (lambda: ResidualStack(LSTM(8), num_layers=1), "two layers at least"),
+        (lambda: ResidualStack(LSTM(8), num_layers=1), "at least two layers"),
     ):
         with pytest.raises(UserError, match=told):
             make()
