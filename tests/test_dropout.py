@@ -325,7 +325,7 @@ MISTAKES = [
     (["--width", "1"], "--width must be at least 2, not 1"),
     (["--draws", "0"], "--draws must be at least 1, not 0"),
     (["--cell", "nonsense"], "nonsense: no recurrence"),
-    (["--cell", "bidirectional:recurrence=gru"], "for question encoders only"),
+    (["--cell", "bidirectional:recurrence=gru"], "in question encoders only"),
     (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
 ]
 

@@ -157,7 +157,7 @@ MISTAKES = [
     (["--width", "0"], "--width must be at least 1"),
     (["--radii", "-1"], "must be above 0"),
     (["--cells", "residual-stack:recurrence=gru"], "a stack has at least two layers, not 1"),
-    (["--cells", "bidirectional:recurrence=gru"], "for question encoders only"),
+    (["--cells", "bidirectional:recurrence=gru"], "in question encoders only"),
     (["--picture", "x.txt"], "x.txt: pictures are written as one of .png, .svg, .pdf"),
 ]
 

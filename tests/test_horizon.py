@@ -98,7 +98,7 @@ def test_a_seed_is_one_course(study: Callable[..., int], tmp_path: Path) -> None
 
 MISTAKES = [
     (["--cells", "nonsense"], "nonsense: no recurrence"),
-    (["--cells", "bidirectional:recurrence=gru"], "for question encoders only"),
+    (["--cells", "bidirectional:recurrence=gru"], "in question encoders only"),
     (["--cells", ""], "names no recurrence"),
     (["--tasks", "forget"], "--tasks: there is no forget; there are copy, add"),
     (["--lengths", "8", "4"], "--lengths must rise"),

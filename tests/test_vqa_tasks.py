@@ -413,7 +413,7 @@ def test_what_would_cut_answers_of_the_set_is_refused(more: dict[str, int]) -> N
 def test_answers_that_cannot_be_said_are_told(answering: AnswerDecoding) -> None:
     decoder = ShowAndTell(GRU(8), embedding_dim=8).build(len(VOCABULARY), 3, 2)
     context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
-    with pytest.raises(UserError, match="none of the 1 answers can be said"):
+    with pytest.raises(UserError, match="each of the 1 answers has a word out of vocabulary"):
         answering(decoder, VOCABULARY, AnswerVocabulary(["zebra"]), context, Items(torch.arange(2), torch.randn(2, 2)))
     with pytest.raises(UserError, match="top_n and chunk_rows must be at least 1"):
         RankedAnswers(top_n=0)
