@@ -114,7 +114,7 @@ def tour(out: Path, quick: bool) -> None:
         print(f"    or: {other['text']}")
 
     # 6. Where did it look? Attention weights [words + 1, regions], and a picture of them.
-    again = predictor.reread(picture, said.tokens)
+    again = predictor.score_caption(picture, said.tokens)
     assert again.attention is not None
     with Image.open(picture) as image:
         save_attention(out / "looked.png", image.convert("RGB"), [*said.tokens, "(end)"], again.attention)

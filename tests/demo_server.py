@@ -95,7 +95,7 @@ class _Predictor:
     def answer(self, picture: Image.Image, question: str) -> Prediction:
         return Prediction(1, 1, "yes", score=0.5)
 
-    def reread(self, picture: Image.Image, words: list[str]) -> Any:
+    def score_caption(self, picture: Image.Image, words: list[str]) -> Any:
         return SimpleNamespace(log_probs=np.full(len(words) + 1, -1.0), attention=np.ones((len(words), 4)), gates=None)
 
 

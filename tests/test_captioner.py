@@ -105,14 +105,14 @@ def test_eight_examples_learnt_by_heart(dataset: Path, classifier_file: Path, tm
     train(task, loader, tmp_path)
     task.eval()
     for beams in (1, 3):
-        sentences = task.generate(task.encode_images(batch), GenerationConfig(num_beams=beams, max_new_tokens=12))
+        sentences = task.decode(task.encode_images(batch), GenerationConfig(num_beams=beams, max_new_tokens=12))
         for example, (best, *_) in zip(examples, sentences, strict=True):
             assert best.tokens == tuple(tokenize(example.captions[0]))
             assert len(best.log_probs) == len(best.tokens) + 1
             assert best.score == pytest.approx(sum(best.log_probs) / len(best.log_probs), abs=1e-4)
             assert best.score > -0.2
     save_pretrained(task, tmp_path / "saved")
-    again = load_task(tmp_path / "saved", Captioner).generate(
+    again = load_task(tmp_path / "saved", Captioner).decode(
         task.encode_images(batch), GenerationConfig(num_beams=3, max_new_tokens=12)
     )
     assert [best.tokens for best, *_ in again] == [best.tokens for best, *_ in sentences]
@@ -452,11 +452,11 @@ def test_speaking_does_not_depend_on_the_batch(dataset: Path, classifier_file: P
     task = make(vocabulary, classifier_file).eval()
     batch = collate(items_of(dataset, examples, vocabulary))
     settings = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=8)
-    together = task.generate(task.encode_images(batch), settings)
+    together = task.decode(task.encode_images(batch), settings)
     assert all(len(each) == 3 for each in together)
     known = task.encode_images(batch)
     for index in range(len(examples)):
-        alone = task.generate(Context(*(each[[index]] if each is not None else None for each in known)), settings)[0]
+        alone = task.decode(Context(*(each[[index]] if each is not None else None for each in known)), settings)[0]
         for one, other in zip(alone, together[index], strict=True):
             assert one.score == pytest.approx(other.score, abs=1e-4)
             if len({round(each.score, 4) for each in alone}) == 3:
@@ -476,7 +476,7 @@ def test_a_caption_is_decoded_once(
     monkeypatch.setattr(ShowAttendTell, "step", lambda *arguments: (steps.append(1), step(*arguments))[1])
     monkeypatch.setattr(ShowAttendTell, "forward", lambda *_: pytest.fail("a caption is decoded again"))
     settings = GenerationConfig(num_beams=beams, num_return_sequences=beams, max_new_tokens=9, min_new_tokens=8)
-    found = task.generate(task.encode_images(batch), settings)
+    found = task.decode(task.encode_images(batch), settings)
     assert len(steps) == 9
     assert max(len(each.log_probs) for sentences in found for each in sentences) == 9
     task.predict(batch)
@@ -495,7 +495,7 @@ def test_what_is_never_said(dataset: Path, classifier_file: Path) -> None:
         GenerationConfig(num_beams=3, max_new_tokens=5),
         GenerationConfig(temperature=1.0),
     ):
-        for best, *_ in task.generate(task.encode_images(batch), settings):
+        for best, *_ in task.decode(task.encode_images(batch), settings):
             assert not {"<unk>", "<pad>", "<bos>", "<eos>"} & set(best.tokens)
 
 
@@ -504,7 +504,7 @@ def test_a_large_length_penalty_is_no_divergence(length_penalty: float, dataset:
     examples, vocabulary = examples_of(dataset)
     task = make(vocabulary, classifier_file).eval()
     batch = collate(items_of(dataset, examples[:2], vocabulary))
-    for best, *_ in task.generate(
+    for best, *_ in task.decode(
         task.encode_images(batch), GenerationConfig(num_beams=5, length_penalty=length_penalty)
     ):
         length = len(best.log_probs)
@@ -519,4 +519,4 @@ def test_a_model_that_has_diverged_says_so(dataset: Path, classifier_file: Path)
     batch = collate(items_of(dataset, examples[:2], vocabulary))
     for settings in (GenerationConfig(), GenerationConfig(num_beams=2), GenerationConfig(temperature=1.0)):
         with pytest.raises(UserError, match="diverged"):
-            task.generate(task.encode_images(batch), settings)
+            task.decode(task.encode_images(batch), settings)

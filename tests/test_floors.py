@@ -49,8 +49,6 @@ HEIGHT = {name: height for height, names in enumerate(FLOORS) for name in names.
 TORCH = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning", "safetensors", "timm"}
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")
-EXCEPTIONS = {("training.cli", "tasks.vqa")}
-"""Imports that go up: to be removed when a task builds its vocabulary from data itself."""
 
 
 def module(path: Path) -> str:
@@ -90,7 +88,7 @@ def test_every_file_stands_on_a_floor() -> None:
 
 def test_imports_go_down() -> None:
     up = {(module(path), name) for path in FILES for name, _ in own_imports(path) if floor(name) > floor(module(path))}
-    assert up - EXCEPTIONS == set()
+    assert up == set()
 
 
 def test_no_circle() -> None:

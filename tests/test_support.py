@@ -23,7 +23,7 @@ def test_the_probabilities_are_those_of_the_search(checkpoints: Any, dataset: Pa
     predictor = Predictor.load(checkpoints.file, "cpu")
     for example in open_split(dataset, "test"):
         said = predictor.caption(dataset / example.image)
-        again = predictor.reread(dataset / example.image, said.tokens)
+        again = predictor.score_caption(dataset / example.image, said.tokens)
         np.testing.assert_allclose(again.log_probs[: len(said.log_probs)], said.log_probs, atol=1e-4)
         assert again.attention is not None
         np.testing.assert_allclose(again.attention.sum(-1), 1, atol=1e-5)
@@ -38,7 +38,7 @@ def test_the_picture_speaks_for_what_it_shows(checkpoints: Any, dataset: Path) -
     image = dataset / example.image
     found = support(predictor, image, words, FIND)
     assert [each.object for each in found] == ["square", "top"]
-    log_probs = predictor.reread(image, words).log_probs
+    log_probs = predictor.score_caption(image, words).log_probs
     assert found[0].image == pytest.approx(math.exp(log_probs[1] + log_probs[2]))
     grey = Image.new("RGB", (64, 64), (128, 128, 128))
     for each in support(predictor, grey, words, FIND):
@@ -50,7 +50,7 @@ def test_the_picture_speaks_for_what_it_shows(checkpoints: Any, dataset: Path) -
 
 def test_a_model_without_attention_has_none(checkpoints: Any, dataset: Path) -> None:
     (example, *_) = open_split(dataset, "test")
-    again = Predictor.load(checkpoints.plain, "cpu").reread(dataset / example.image, ["a", "square"])
+    again = Predictor.load(checkpoints.plain, "cpu").score_caption(dataset / example.image, ["a", "square"])
     assert again.attention is None
     assert again.gates is None
     assert again.log_probs.shape == (3,)

@@ -27,6 +27,7 @@ _MODULES = {
     "VisionLanguageData": "data.datamodule",
     "Vocabulary": "text.vocabulary",
     "from_pretrained": "training.checkpoint",
+    "pipeline": "inference.pipeline",
     "save_pretrained": "training.checkpoint",
     "score_answers": "metrics",
     "score_captions": "metrics",

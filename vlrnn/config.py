@@ -16,6 +16,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from vlrnn.errors import UserError
 from vlrnn.trust import find_trusted, is_foreign
 
+FORMAT = 2
+"""The version of descriptions, which checkpoints carry."""
+
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = (str, int, float, bool, type(None))
 _PACKAGES = ("vlrnn.text", "vlrnn.nn", "vlrnn.generation", "vlrnn.training", "vlrnn.tasks")
@@ -183,12 +186,11 @@ def from_config(description: Any, expected: type[Kind], place: str, trust: Seque
     if not isinstance(described, dict):
         raise UserError(f"{place}: gives the class {path!r} no arguments; it was not written by vlrnn")
     hints = _hints(part_class, place)
+    parts = parts_from_config(part_class, described, place, trust)
     arguments = {}
     for name, value in described.items():
-        able = _alternatives(hints.get(name))
-        bases = [each for each in able if issubclass(each, Configurable)]
-        if bases and not (value is None and type(None) in able):
-            value = from_config(value, bases[0], place, trust)
+        if parts.get(name) is not None:
+            value = parts[name]
         elif isinstance(value, dict) and "class" in value:
             raise UserError(f"{place}: names a class for {name!r} of {path!r}, whose type hint names none; refused")
         if not fits(value, hints.get(name, Any)):
@@ -199,6 +201,26 @@ def from_config(description: Any, expected: type[Kind], place: str, trust: Seque
     except Exception as fault:  # arguments from an untrusted file can cause any exception
         reason = " ".join(str(fault).split()) or type(fault).__name__
         raise UserError(f"{place}: cannot build {path!r}: {reason}") from None
+
+
+def parts_from_config(
+    part_class: type[Configurable], described: Mapping[str, Any], place: str, trust: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Build those of a class's arguments that are parts, by their type hints; None for one that may be missing and is.
+
+    Args:
+        part_class: the class.
+        described: name -> description.
+        place, trust: as for `from_config`, which raises what is wrong.
+    """
+    hints = _hints(part_class, place)
+    parts: dict[str, Any] = {}
+    for name, value in described.items():
+        able = _alternatives(hints.get(name))
+        if bases := [each for each in able if issubclass(each, Configurable)]:
+            missing = value is None and type(None) in able
+            parts[name] = None if missing else from_config(value, bases[0], place, trust)
+    return parts
 
 
 def _hints(part_class: type[Configurable], place: str) -> dict[str, Any]:

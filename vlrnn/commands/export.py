@@ -9,7 +9,7 @@ from vlrnn.terminal import print_line
 from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
-    from vlrnn.tasks.captioning import Captioner
+    from vlrnn.training.module import Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         the exit code: 1 when ONNX Runtime gives another caption than the model.
     """
-    from vlrnn.tasks.captioning import Captioner
+    from vlrnn.inference.export import export_captioner
     from vlrnn.training.checkpoint import load_task, save_pretrained
     from vlrnn.training.module import Task
 
@@ -37,20 +37,17 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--check compares with ONNX Runtime: give --onnx with it")
     task = load_task(arguments.checkpoint, Task, arguments.trust)
     wanted = [name for name in ("onnx", "programs") if getattr(arguments, name)]
-    if wanted and not isinstance(task, Captioner):
+    if wanted and not (task.accepts == {"image"} and hasattr(task, "decoder")):
         raise UserError(f"--{wanted[0]} is of captioners; {arguments.checkpoint} is of a {type(task).__name__}")
     save_pretrained(task, arguments.out)
     files = ["model.safetensors", "config.json"]
-    if isinstance(task, Captioner):
-        from vlrnn.inference.export import export_captioner
-
-        for name in wanted:
-            files += [file for file in export_captioner(task, arguments.out, onnx=name == "onnx") if file not in files]
+    for name in wanted:
+        files += [file for file in export_captioner(task, arguments.out, onnx=name == "onnx") if file not in files]
     print_line(f"{arguments.out}: {', '.join(files)}")
-    return _check(task, arguments.out, arguments.check) if arguments.check and isinstance(task, Captioner) else 0
+    return _check(task, arguments.out, arguments.check) if arguments.check else 0
 
 
-def _check(task: "Captioner", folder: str, named: list[str]) -> int:
+def _check(task: "Task", folder: str, named: list[str]) -> int:
     """Caption images by the model, and by the program that was written, from the files on: pixels, search and all."""
     from vlrnn.data.images import find_images
     from vlrnn.inference.onnx_captioner import OnnxCaptioner

@@ -152,7 +152,7 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
     words = models.captioner.tokenizer.tokenize(_short(text, MAX_CAPTION, "a caption"))
     if not isinstance(place, int) or not 0 <= place < len(words):
         return None, ""
-    read = models.captioner.reread(picture, words)
+    read = models.captioner.score_caption(picture, words)
     line = f"“{words[place]}”: probability {percent(math.exp(read.log_probs[place]))}"
     if read.attention is None:
         return None, f"{line}; this decoder does not attend"

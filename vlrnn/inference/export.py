@@ -29,8 +29,8 @@ from vlrnn.inference import onnx_captioner
 from vlrnn.nn.batching import Tree, leaves, map_tree
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.encoders.base import Encoder
-from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK
+from vlrnn.training.module import Task
 
 _B, _K = Dim("B", min=1, max=4096), Dim("K", min=1, max=256)
 
@@ -74,7 +74,7 @@ class _Step(nn.Module):
         return (scores, *(leaf.unflatten(0, (tokens.shape[0], tokens.shape[1])) for leaf in leaves(after)))
 
 
-def export_captioner(task: Captioner, folder: str | Path, *, onnx: bool = True) -> list[str]:
+def export_captioner(task: Task, folder: str | Path, *, onnx: bool = True) -> list[str]:
     """Write the three graphs of a captioner, as `.onnx` or as `.pt2`, `captioner.json`, and for ONNX the program that
     reads them.
 
@@ -82,8 +82,10 @@ def export_captioner(task: Captioner, folder: str | Path, *, onnx: bool = True) 
         the names of the files.
 
     Raises:
-        UserError: the extra `export` is not installed, or a part can not be traced.
+        UserError: the task is no captioner, the extra `export` is not installed, or a part can not be traced.
     """
+    if task.accepts != {"image"} or not hasattr(task, "decoder"):
+        raise UserError(f"graphs are of captioners, not of a {type(task).__name__}")
     if onnx and (missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if not find_spec(name)]):
         raise UserError(f"--onnx needs {', '.join(missing)}: pip install 'vlrnn[export]'")
     folder, task = Path(folder), task.cpu().eval()
@@ -120,7 +122,7 @@ def export_captioner(task: Captioner, folder: str | Path, *, onnx: bool = True) 
     return [*(f"{name}.{suffix}" for name in graphs), *beside]
 
 
-def _description(task: Captioner, encoder: Encoder, memories: int, states: int) -> dict[str, Any]:
+def _description(task: Task, encoder: Encoder, memories: int, states: int) -> dict[str, Any]:
     return {
         "words": list(task.vocabulary.words),
         "tokenizer": task.vocabulary.tokenizer.name,

@@ -1,56 +1,38 @@
-"""The Python interface to a trained model: load a checkpoint once, then caption images, ask about them, or go
-on with texts."""
+"""The Python interface to a trained model: load it once, then caption images, answer questions, or continue texts."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from torch import Tensor
 
 from vlrnn.config import to_config
-from vlrnn.data.batches import Item, collate
+from vlrnn.data.image_reader import ImageReader, image_list, image_name
 from vlrnn.data.images import ImageLike
-from vlrnn.data.records import Example, Prediction
+from vlrnn.data.records import Prediction
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import as_prediction
 from vlrnn.generation.search import GenerationConfig
-from vlrnn.inference.image_reader import ImageReader, image_name
-from vlrnn.nn.encoders.base import Context, on_grid
+from vlrnn.inference.token_scores import TokenScores, score_tokens
+from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.weights import digest
-from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.tasks.vqa import VQATask
 from vlrnn.text.tokenizers import CaptionTokenizer
-from vlrnn.text.vocabulary import BOS, EOS
 from vlrnn.training.checkpoint import load_task
 from vlrnn.training.module import Task
 
 
-class Reread(NamedTuple):
-    """What a captioner reveals of T words that it is made to say, and of the end behind them: the natural `log_probs`
-    [T + 1]; where it looked, `attention` [T + 1, N]; and how much of that it let in, `gates` [T + 1] in 0..1. The two
-    are None where the decoder has none."""
-
-    log_probs: np.ndarray
-    attention: np.ndarray | None
-    gates: np.ndarray | None
-
-
 class Predictor:
-    """A captioner, a model that answers questions, or one that goes on with texts, ready to be asked.
+    """A trained task, ready to predict: `predictor(image)`, `predictor(image, question)`, or `predictor(text)`.
 
     Args:
         task: trained.
         device: where it runs; by default a GPU where there is one.
         name: what errors call it.
-        bf16, compiled: how the encoder sees, as `Encoder.folded` takes them.
+        bf16, compiled: of the encoder, as `Encoder.folded` takes them.
 
     Raises:
         UserError: there is no such device.
@@ -91,13 +73,43 @@ class Predictor:
         """
         return cls(load_task(path, Task, trust), device, str(path), **how)
 
+    def __repr__(self) -> str:
+        millions = sum(each.numel() for each in self.task.parameters()) / 1e6
+        return f"Predictor({self.name!r}: {type(self.task).__name__}, {millions:.1f} M parameters, on {self.device})"
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Prediction:
+        """The prediction for one input, of what the task accepts: an image, an image and a question, or a text.
+
+        Args:
+            inputs: as of `caption`, `answer` or `continue_text`.
+            settings: as of these methods.
+
+        Raises:
+            UserError: the inputs are others, or as of these methods.
+        """
+        kinds = [kind for kind in ("image", "question", "text") if kind in self.task.accepts]
+        if len(inputs) != len(kinds):
+            raise UserError(f"{self.name}: takes {' and '.join(kinds)}, {len(kinds)} in all, not {len(inputs)}")
+        methods: dict[tuple[str, ...], Callable[..., Prediction]] = {
+            ("image",): self.caption,
+            ("image", "question"): self.answer,
+            ("text",): self.continue_text,
+        }
+        return methods[tuple(kinds)](*inputs, **settings)
+
     def fingerprint(self) -> str:
         """A digest of the model: of its description and its weights."""
         return hashlib.sha256(f"{to_config(self.task)} {digest(self.task.state_dict())}".encode()).hexdigest()
 
     def decoding(self, **settings: Any) -> GenerationConfig:
-        """The model's own decoding settings, changed where `settings` says (`num_beams=5`, ...)."""
-        return _changed(self._captioner.generation, settings)
+        """The model's own generation settings, changed where `settings` has others (`num_beams=5`, ...); the defaults
+        of a task without settings."""
+        found: GenerationConfig = (
+            self.require({"image"}, "does not caption")
+            .generation_arguments(settings)
+            .get("generation", GenerationConfig())
+        )
+        return found
 
     def caption(self, image: ImageLike, *, seed: int = 0, **settings: Any) -> Prediction:
         """Caption one image.
@@ -122,7 +134,7 @@ class Predictor:
         """Caption many images, in order. Where one cannot be read, its error stands in the place of its caption.
 
         Args:
-            images: as for `caption`, read when they are needed.
+            images: as for `caption`, read when they are needed; or a tensor of uint8 [B, 3, H, W].
             batch_size: how many are captioned at a time.
             seed: of random drawing, when a temperature is given; each batch draws by itself.
             first: how many images of the same work come before these, whole batches: what is drawn goes on behind them.
@@ -132,51 +144,62 @@ class Predictor:
             UserError: the settings contradict each other, or `images` is one image.
         """
         _check_whole("batch_size", batch_size, 1)
-        one = isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
-        one = one or hasattr(images, "read")
-        if one or not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim < 4):
-            raise UserError(f"captions takes a list of images, not a {type(images).__name__}; caption takes one image")
+        images = image_list(images, "captions")
         self._generator(seed, first)
-        return self._captions(images, batch_size, seed, first, self.decoding(**settings))
+        self.require({"image"}, "does not caption").generation_arguments(settings)
+        return self._captions(images, batch_size, seed, first, settings)
 
     def _captions(
-        self, images: Iterable[ImageLike], batch_size: int, seed: int, first: int, decoding: GenerationConfig
+        self, images: Iterable[ImageLike], batch_size: int, seed: int, first: int, settings: dict[str, Any]
     ) -> Iterator[Prediction | UserError]:
         numbered = enumerate(images, first + 1)
         while batch := list(islice(numbered, batch_size)):
             generator = self._generator(seed, batch[0][0] - 1)
-            read = [self._images.read(image, number) for number, image in batch]
-            good = [each for each in read if isinstance(each, np.ndarray)]
-            sentences = iter(self._captioner.generate(self._images.context(good), decoding, generator) if good else ())
-            for (number, image), result in zip(batch, read, strict=True):
-                if isinstance(result, UserError):
-                    yield result
-                else:
-                    name = image_name(image, number)
-                    yield as_prediction(name, name, next(sentences), decoding.describe())
+            read = [self._read(image, number) for number, image in batch]
+            names = [image_name(image, number) for number, image in batch]
+            good = [(each, name) for each, name in zip(read, names, strict=True) if isinstance(each, np.ndarray)]
+            found: Iterator[Prediction] = iter(())
+            if good:
+                with torch.no_grad():
+                    more = self.task.generation_arguments(settings, generator)
+                    found = iter(self.task.predict(self._images.batch(*zip(*good, strict=True)), **more))
+            yield from (each if isinstance(each, UserError) else next(found) for each in read)
+
+    def _read(self, image: ImageLike, number: int) -> np.ndarray | UserError:
+        try:
+            return self._images.read(image, number)
+        except UserError as fault:
+            return fault
 
     def attention(self, image: ImageLike, tokens: Iterable[str]) -> np.ndarray | None:
-        """Where the model looks as it says these words, and then ends: weights [T + 1, N] over the regions, row by row
-        of the grid; None when its decoder does not attend."""
-        return self.reread(image, tokens).attention
+        """Attention weights [T + 1, N] over the regions at each of T given tokens, and at the end after them, row by
+        row of the grid; None when the decoder has no attention."""
+        return self.score_caption(image, tokens).attention
 
-    @torch.no_grad()
-    def reread(self, image: ImageLike, tokens: Iterable[str]) -> Reread:
-        """Have a captioner say these words, and then end, of an image, whether it would have or not.
+    def score_caption(self, image: ImageLike, tokens: Iterable[str]) -> TokenScores:
+        """Score given tokens, and the end after them, as a caption of an image, by teacher forcing.
 
         Raises:
             UserError: the file is no image, or the model answers questions.
         """
-        captioner = self._captioner
-        ids = torch.tensor([[BOS, *captioner.vocabulary.encode(tokens), EOS]], device=self.device)
-        context = self.context(image)
-        memory = captioner.decoder.prepare(context)
-        output = captioner.decoder(ids[:, :-1], memory, torch.zeros(1, dtype=torch.long, device=self.device))
-        attention = None if output.attention is None else on_grid(output.attention, context)
-        possible = captioner.decoder.logits(output.hidden).float().log_softmax(-1)
-        log_probs = possible.gather(2, ids[:, 1:, None])[0, :, 0]
-        looked, gates = (None if each is None else each[0].cpu().numpy() for each in (attention, output.gate))
-        return Reread(log_probs.cpu().numpy(), looked, gates)
+        task = self.require({"image"}, "does not caption")
+        if not hasattr(task, "decoder"):
+            raise UserError(f"{self.name}: {type(task).__name__} has no decoder, which scores tokens")
+        return score_tokens(task.decoder, task.vocabulary, self.context(image), tuple(tokens))
+
+    def features(self, images: Iterable[ImageLike]) -> Tensor:
+        """The regions [B, N, D] of images, on the device.
+
+        Args:
+            images: as for `captions`.
+
+        Raises:
+            UserError: one is no image, or there are none.
+        """
+        read = [self._images.read(image, number) for number, image in enumerate(image_list(images, "features"), 1)]
+        if not read:
+            raise UserError("features takes at least one image")
+        return self._images.regions(read)
 
     def context(self, image: ImageLike) -> Context:
         """The encoder's output for one image.
@@ -184,19 +207,21 @@ class Predictor:
         Raises:
             UserError: the file is no image, or has no precomputed regions.
         """
-        read = self._images.read(image)
-        if isinstance(read, UserError):
-            raise read
-        return self._images.context([read])
+        return self._images.context([self._images.read(image)])
 
-    def answer(self, image: ImageLike, question: str) -> Prediction:
+    def answer(self, image: ImageLike, question: str, **settings: Any) -> Prediction:
         """Answer one question about an image, in any form that `caption` takes; see `answers`."""
-        (prediction,) = self.answers(image, [question])
+        (prediction,) = self.answers(image, [question], **settings)
         return prediction
 
     @torch.no_grad()
-    def answers(self, image: ImageLike, questions: Sequence[str]) -> list[Prediction]:
+    def answers(self, image: ImageLike, questions: Sequence[str], **settings: Any) -> list[Prediction]:
         """Answer questions about one image, which is encoded once.
+
+        Args:
+            image: in any form that `caption` takes.
+            questions: about it.
+            settings: arguments of the task's `predict`: `top_n`, of a classifier.
 
         Returns:
             of each question the answer, whose `score` is its `score_name`; `alternatives` are the next best.
@@ -207,78 +232,66 @@ class Predictor:
         """
         if isinstance(questions, str):
             raise UserError("answers takes a list of questions, not a text; answer takes one question")
-        task = self._answerer
-        rows = [task.vocabulary.encode_text(question) for question in questions]
-        for question in questions:
-            if not any(map(str.isalnum, question)):
-                raise UserError(f"a question without words: {question!r}")
-        read = self._images.read(image)
-        if isinstance(read, UserError):
-            raise read
-        name = image_name(image)
-        regions = self._images.regions([read])[0]
-        examples = tuple(Example(number, name, name, question=question) for number, question in enumerate(questions, 1))
-        return task.predict(collate([Item(examples, None, regions.cpu(), rows)]).to(self.device)) if rows else []
+        task = self.require({"image", "question"}, "answers no questions")
+        if not questions:
+            return []
+        batch = self._images.batch([self._images.read(image)], [image_name(image)], questions, task.vocabulary)
+        return task.predict(batch, **settings)
 
     def continue_text(self, text: str, *, seed: int = 0, **settings: Any) -> Prediction:
-        """Go on with a text that begins so, by `max_new_tokens` units.
+        """Continue a text by `max_new_tokens` tokens.
 
         Args:
-            text: what the model hears first; it may be empty.
+            text: its beginning; it may be empty.
             seed: of random drawing, when a temperature is given.
             settings: fields of `GenerationConfig` to change.
 
         Returns:
-            what comes behind the text, without it.
+            the continuation, without the text.
 
         Raises:
             UserError: the settings contradict each other, or the model does something else.
         """
-        model = self._language_model
-        decoding = _changed(model.generation, settings)
-        found = model.continue_text(*model.advance_state(text), decoding, self._generator(seed))
-        return as_prediction("text", "text", found, decoding.describe())
+        model = self.require({"text"}, "is no language model")
+        (prediction,) = model.generate(texts=[text], generator=self._generator(seed), **settings)
+        return prediction
 
     def unknown_units(self, text: str) -> list[str]:
-        """The words or characters of a text that training never showed, which are all alike to the model."""
-        model = self._language_model
+        """The words or characters of a text that are not in the vocabulary: all are `<unk>` to the model."""
+        model = self.require({"text"}, "is no language model")
         return [unit for unit in dict.fromkeys(model.tokenizer.split(text)) if unit not in model.vocabulary]
 
     def unknown_words(self, question: str) -> list[str]:
-        """The words of a question that training never showed, which are all alike to the model."""
-        return [word for word in self.tokenizer.tokenize(question) if word not in self._answerer.vocabulary]
+        """The words of a question that are not in the vocabulary: all are `<unk>` to the model."""
+        return [word for word in self.tokenizer.tokenize(question) if word not in self.task.vocabulary]
 
     @property
     def tokenizer(self) -> CaptionTokenizer:
-        """What the model's captions or questions are cut into.
+        """The tokenizer of captions or questions.
 
         Raises:
-            UserError: it has none.
+            UserError: the model has none.
         """
-        if not isinstance(self.task, (Captioner, VQATask)):
-            raise UserError(f"{self.name}: has neither captions nor questions: it {self.task.summary}")
+        if "image" not in self.task.accepts:
+            raise self.refused("has neither captions nor questions")
         return self.task.vocabulary.tokenizer
 
-    @property
-    def _captioner(self) -> Captioner:
-        if not isinstance(self.task, Captioner):
-            raise UserError(f"{self.name}: does not caption: it {self.task.summary}")
+    def require(self, inputs: set[str], refusal: str) -> Task:
+        """The task, if it accepts just these inputs.
+
+        Raises:
+            UserError: it accepts others: the `refusal`, and what the task does.
+        """
+        if self.task.accepts != inputs:
+            raise self.refused(refusal)
         return self.task
 
-    @property
-    def _answerer(self) -> VQATask:
-        if not isinstance(self.task, VQATask):
-            raise UserError(f"{self.name}: answers no questions: it {self.task.summary}")
-        return self.task
-
-    @property
-    def _language_model(self) -> LanguageModel:
-        if not isinstance(self.task, LanguageModel):
-            raise UserError(f"{self.name}: is no language model: it {self.task.summary}")
-        return self.task
+    def refused(self, refusal: str) -> UserError:
+        """The error that the task does something else."""
+        return UserError(f"{self.name}: {refusal}: it {self.task.summary} (vlrnn {self.task.command})")
 
     def _generator(self, seed: int, first: int = 0) -> torch.Generator:
-        """Of random numbers of its own for each seed, and each number of images that come before."""
+        """Random numbers of their own for each seed, and each number of images that come before."""
         _check_whole("seed", seed, 0)
         own = int(np.random.SeedSequence((seed, first)).generate_state(1, np.uint64)[0])
         return torch.Generator(self.device).manual_seed(own >> 1)
@@ -287,10 +300,3 @@ class Predictor:
 def _check_whole(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**63:
         raise UserError(f"{name} must be a whole number from {least} to 2^63 - 1, not {value!r:.60}")
-
-
-def _changed(decoding: GenerationConfig, settings: dict[str, Any]) -> GenerationConfig:
-    # Random drawing has no beams: who asks for a temperature alone means one.
-    if settings.get("temperature") is not None:
-        settings.setdefault("num_beams", 1)
-    return replace(decoding, **settings)

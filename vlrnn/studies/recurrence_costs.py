@@ -18,7 +18,6 @@ from vlrnn.nn.batching import leaves
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.report.run import load_run
-from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import PAD
 from vlrnn.yaml_text import read_yaml
 
@@ -104,7 +103,7 @@ class _Timed:
     @torch.inference_mode()
     def _decoded_words(self) -> int:
         predictions = self.task.predict(self.batch)
-        if not isinstance(self.task, Captioner):
+        if "question" in self.task.accepts:
             return _words(self.batch)
         return sum(len(each.tokens) + 1 for each in predictions)  # with the end
 

@@ -36,8 +36,8 @@ from vlrnn.studies.search_space import (
     short_names,
     whole_recipe,
 )
-from vlrnn.training.cli import find_task, run_recipe
-from vlrnn.training.recipes import merged
+from vlrnn.training.cli import run_recipe
+from vlrnn.training.recipes import find_task, merged
 
 _TOGETHER = 2
 """So many trials are proposed and tried at a time. The next come when all of them are done, however long each takes:

@@ -42,8 +42,11 @@ class Captioner(Task):
         optimization: optimiser and learning rate schedule.
     """
 
+    accepts = frozenset({"image"})
+    command = "caption"
+    summary = "captions"
     monitor = "CIDEr"
-    summary = "captions (vlrnn caption)"
+    decoder: Decoder
 
     def __init__(
         self,
@@ -66,19 +69,28 @@ class Captioner(Task):
         output = self.decoder(batch.tokens[:, :-1], memory, batch.image_index)
         return self.word_loss(self.decoder, output, batch.tokens[:, 1:])
 
-    def generate(
-        self, context: Context, decoding: GenerationConfig, generator: torch.Generator | None = None
+    def decode(
+        self, context: Context, generation: GenerationConfig, generator: torch.Generator | None = None
     ) -> list[list[GeneratedSequence]]:
-        """Captions of B images, best first: B lists of up to `decoding.num_return_sequences`."""
-        return generate(self.decoder, self.vocabulary, context, decoding, generator=generator)
+        """Captions of B images, best first: B lists of up to `generation.num_return_sequences`."""
+        return generate(self.decoder, self.vocabulary, context, generation, generator=generator)
 
-    def predict(self, batch: Batch) -> list[Prediction]:
-        settings = self.generation.describe()
+    def predict(
+        self, batch: Batch, generation: GenerationConfig | None = None, generator: torch.Generator | None = None
+    ) -> list[Prediction]:
+        """Captions of a batch's images.
+
+        Args:
+            batch: B examples.
+            generation: search and sampling; by default the model's own.
+            generator: of random numbers, for sampling.
+        """
+        generation = generation or self.generation
+        settings = generation.describe()
+        found = self.decode(self.encode_images(batch), generation, generator)
         return [
             as_prediction(example.id, example.image_id, sentences, settings)
-            for example, sentences in zip(
-                batch.examples, self.generate(self.encode_images(batch), self.generation), strict=True
-            )
+            for example, sentences in zip(batch.examples, found, strict=True)
         ]
 
     def distributions(self, batch: Batch, predictions: Sequence[Prediction]) -> TokenDistributions:

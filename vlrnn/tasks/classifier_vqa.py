@@ -56,6 +56,8 @@ class ClassifierVQA(AnswerSelection):
         optimization: optimiser and learning rate schedule.
     """
 
+    data_arguments = ("vocabulary", "answers", "prior")
+
     def __init__(
         self,
         vocabulary: Vocabulary,

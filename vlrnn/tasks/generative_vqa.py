@@ -64,6 +64,8 @@ class GenerativeVQA(VQATask):
         optimization: optimiser and learning rate schedule.
     """
 
+    data_arguments = ("vocabulary", "answers", "max_answer_length")
+
     def __init__(
         self,
         vocabulary: Vocabulary,
@@ -135,11 +137,12 @@ class GenerativeVQA(VQATask):
         ids = encode_answer(self.vocabulary, answer)
         return torch.tensor([BOS, *(ids if len(ids) <= self.max_answer_length + 1 else ids[: self.max_answer_length])])
 
-    def predict(self, batch: Batch) -> list[Prediction]:
+    def predict(self, batch: Batch, top_n: int | None = None) -> list[Prediction]:
+        """Answers to the questions of a batch, as many as `answer_decoding` gives, and `top_n` at most."""
         context, items = self.items(batch)
         found = self.answer_decoding(self.decoder, self.vocabulary, self.answers, context, items)
         # The score of an answer is its probability, as of the classifier, whatever the search ranked it by.
-        found = [[each._replace(score=math.exp(sum(each.log_probs))) for each in answers] for answers in found]
+        found = [[each._replace(score=math.exp(sum(each.log_probs))) for each in answers[:top_n]] for answers in found]
         settings = {**self.answer_decoding.describe(), "score": "sequence probability"}
         return [
             as_prediction(example.id, example.image_id, answers, settings)

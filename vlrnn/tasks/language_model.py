@@ -4,7 +4,7 @@ The decoder is a recurrence without an image; the text is a stream without sente
 one window of it to the next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vlrnn.data.records import Example, Id, Prediction
 from vlrnn.data.text_datamodule import PASSAGE, TextBatch, TextDataModule
-from vlrnn.generation.generate import GeneratedSequence, search_step, to_sequences
+from vlrnn.errors import UserError
+from vlrnn.generation.generate import GeneratedSequence, as_prediction, search_step, to_sequences
 from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.metrics.perplexity import score_text
 from vlrnn.metrics.statistics import Ratio, Resampler, ratios
@@ -42,10 +43,14 @@ class LanguageModel(Task):
         optimization: optimiser and learning rate schedule.
     """
 
+    accepts = frozenset({"text"})
+    command = "continue"
+    summary = "goes on with texts"
     monitor = "bits_per_character"
     mode = "min"
     data_class = TextDataModule
-    summary = "goes on with texts (vlrnn continue)"
+    data_arguments = ("vocabulary", "tokenizer")
+    decoder: RecurrentLanguageModel
 
     def __init__(
         self,
@@ -108,7 +113,7 @@ class LanguageModel(Task):
         text from the same start, the `alternatives`."""
         before = self._state(batch, self._evaluation_state)
         log_probs, self._evaluation_state = self.decoder.log_probs(batch.tokens, before)
-        instead = self.trainer.state.fn != "fit" and len(self._predictions) < self.sample_passages
+        instead = self.trainer.state.fn in ("validate", "test") and len(self._predictions) < self.sample_passages
         found = []
         for row, (example, likely) in enumerate(zip(batch.examples, log_probs.tolist(), strict=True)):
             (text,) = example.captions
@@ -145,6 +150,31 @@ class LanguageModel(Task):
         return {"scores": scores, "settings": settings}
 
     # Continuation.
+
+    def generate(
+        self,
+        images: Any = None,
+        texts: Sequence[str] | None = None,
+        config: GenerationConfig | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        **changes: Any,
+    ) -> list[Prediction]:
+        """Continuations of texts, which are not repeated in them.
+
+        Args:
+            images: none.
+            texts: beginnings of texts; one may be empty.
+            config, generator, changes: as of `Task.generate`.
+
+        Raises:
+            UserError: the settings contradict each other, or there are no texts.
+        """
+        if images is not None or texts is None or isinstance(texts, str):
+            raise UserError("LanguageModel.generate takes a list of texts alone")
+        decoding = self.generation_arguments(changes, generator, config)["generation"]
+        found = [self.continue_text(*self.advance_state(text), decoding, generator) for text in texts]
+        return [as_prediction("text", "text", sequences, decoding.describe()) for sequences in found]
 
     @torch.no_grad()
     def advance_state(self, text: str) -> tuple[Tensor, Tree]:

@@ -37,8 +37,11 @@ class VQATask(Task):
         optimization: optimiser and learning rate schedule.
     """
 
+    accepts = frozenset({"image", "question"})
+    command = "ask"
+    summary = "answers questions"
     monitor = "overall"
-    summary = "answers questions (vlrnn ask)"
+    data_arguments: tuple[str, ...] = ("vocabulary", "answers")
 
     def __init__(
         self, vocabulary: Vocabulary, answers: AnswerVocabulary, encoder: Encoder, optimization: Optimization
@@ -88,8 +91,10 @@ class AnswerSelection(VQATask):
         not sum to one."""
         raise NotImplementedError
 
-    def predict(self, batch: Batch) -> list[Prediction]:
-        return top_answers(batch.examples, self.probabilities(batch), self.answers, {"score": self.score_name})
+    def predict(self, batch: Batch, top_n: int = _TOP_N) -> list[Prediction]:
+        """The most probable answers, `top_n` of them, to the questions of a batch."""
+        settings = {"score": self.score_name}
+        return top_answers(batch.examples, self.probabilities(batch), self.answers, settings, top_n)
 
     def distributions(self, batch: Batch, predictions: Sequence[Prediction]) -> TokenDistributions:
         """The distribution over answers: their probabilities, normalised to sum to one."""
@@ -111,10 +116,14 @@ def copies(parts: Parts, members: int) -> list[Parts]:
 
 
 def top_answers(
-    examples: Sequence[Example], probabilities: Tensor, answers: AnswerVocabulary, settings: Mapping[str, Any]
+    examples: Sequence[Example],
+    probabilities: Tensor,
+    answers: AnswerVocabulary,
+    settings: Mapping[str, Any],
+    top_n: int = _TOP_N,
 ) -> list[Prediction]:
     """Predictions for M questions from probabilities [M, A]: the most probable answer, and the next as alternatives."""
-    best = probabilities.topk(min(_TOP_N, len(answers)))
+    best = probabilities.topk(min(top_n, len(answers)))
     predictions = []
     for example, scores, ids in zip(examples, best.values.tolist(), best.indices.tolist(), strict=True):
         ranked = [(answers.answers[id], score) for id, score in zip(ids, scores, strict=True)]
@@ -159,6 +168,8 @@ class PriorVQA(AnswerSelection):
         per_type: predict the most frequent answer of the question's type instead of that of all questions. A question
             without a type, as those of `vlrnn ask`, gets the overall prior.
     """
+
+    data_arguments = ("vocabulary", "answers", "prior")
 
     def __init__(
         self, vocabulary: Vocabulary, answers: AnswerVocabulary, prior: AnswerPrior, per_type: bool = False

@@ -26,13 +26,21 @@ from torch.nn.modules.module import (
 )
 
 import vlrnn
-from vlrnn.config import Configurable, check_plain, classes_of, from_config, public_path, to_config
+from vlrnn.config import (
+    FORMAT,
+    Configurable,
+    check_plain,
+    classes_of,
+    from_config,
+    parts_from_config,
+    public_path,
+    to_config,
+)
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
 from vlrnn.nn.weights import check_archive, check_weights, digest, outlines
 from vlrnn.progress import note
 from vlrnn.training.compatibility import refuse_other_task
-from vlrnn.training.module import FORMAT, Task
 from vlrnn.trust import checked_trust, is_foreign, needed_trust
 
 _CARD = """---
@@ -43,18 +51,16 @@ pipeline_tag: {tag}
 A {kind} of vlrnn. To use it:
 
 ```python
-from vlrnn import Predictor, from_pretrained
-from vlrnn.tasks.base import Task
+import vlrnn
 
-predictor = Predictor(from_pretrained("user/name", Task))
+model = vlrnn.pipeline("{tag}", model="user/name")
 ```
 """
 
-AnyTask = TypeVar("AnyTask", bound=Task)
-AnyPart = TypeVar("AnyPart", bound=Configurable)
+AnyTask = TypeVar("AnyTask", bound=pl.LightningModule)
 
 
-def save_pretrained(task: Task, folder: str | Path) -> None:
+def save_pretrained(task: pl.LightningModule, folder: str | Path) -> None:
     """Write `model.safetensors` and `config.json` into a folder, which is made when absent, and a model card where it
     has none: the folder can be pushed to the Hugging Face hub as it is."""
     folder = Path(folder)
@@ -63,9 +69,8 @@ def save_pretrained(task: Task, folder: str | Path) -> None:
         file.write(_in_order(save(weights, metadata={"format": "pt", "digest": digest(weights)})))
     write_json(folder / "config.json", {"format": FORMAT, "task": to_config(task)})
     if not (folder / "README.md").exists():
-        kind = type(task).__name__
         with replacing(folder / "README.md") as file:
-            file.write(_CARD.format(kind=kind, tag="visual-question-answering" if "VQA" in kind else "image-to-text"))
+            file.write(_CARD.format(kind=type(task).__name__, tag=task.pipeline_tag))
 
 
 def _in_order(content: bytes) -> bytes:
@@ -79,13 +84,16 @@ def _in_order(content: bytes) -> bytes:
 
 
 def from_pretrained(
-    name: str | Path, expected: type[AnyTask], revision: str | None = None, trust: Sequence[str] = ()
+    name: str | Path,
+    expected: type[AnyTask] = pl.LightningModule,  # type: ignore[assignment]
+    revision: str | None = None,
+    trust: Sequence[str] = (),
 ) -> AnyTask:
     """Load a task from a folder of `save_pretrained`, or from such a one on the Hugging Face hub.
 
     Args:
-        name: of a folder, or `user/name` of the hub, where no folder is called so.
-        expected: what it must be.
+        name: of a folder or `.ckpt` file, or `user/name` of the hub, where no folder is called so.
+        expected: its class; by default any task.
         revision: the branch, tag or commit, of the hub.
         trust: packages outside vlrnn whose classes it may name.
 
@@ -124,7 +132,7 @@ def load_task(path: str | Path, expected: type[AnyTask], trust: Sequence[str] = 
     checkpoint = read_checkpoint(path)
     description, weights = checkpoint["vlrnn"]["task"], checkpoint["state_dict"]
     _refuse_other_sizes(description, weights, expected, path, checked_trust(trust))
-    task = from_config(description, expected, str(path), trust)
+    task: Any = from_config(description, expected, str(path), trust)  # type: ignore[type-var]
     task.load_state_dict(weights)
     return task.eval()
 
@@ -133,7 +141,7 @@ _SPARE = 10_000  # modules and parameters beyond those in the file: the largest 
 
 
 def _refuse_other_sizes(
-    description: Any, weights: Mapping[str, Tensor], expected: type[Task], path: str | Path, trust: Sequence[str]
+    description: Any, weights: Mapping[str, Tensor], expected: type[Any], path: str | Path, trust: Sequence[str]
 ) -> None:
     """Refuse a description that the weights are not of, before any memory is asked for: it is built once without any
     (on torch's meta device), and of no more parts than the file has weights for."""
@@ -170,7 +178,7 @@ def _at_most(limit: int) -> Iterator[None]:
             hook.remove()
 
 
-def note_trust(task: Task) -> None:
+def note_trust(task: pl.LightningModule) -> None:
     """Print which packages must be trusted to load a checkpoint of the task, where it has classes outside vlrnn.
 
     Raises:
@@ -179,32 +187,33 @@ def note_trust(task: Task) -> None:
     description = to_config(task)
     if foreign := list(filter(is_foreign, classes_of(description))):
         with torch.device("meta"), torch.random.fork_rng([]):
-            from_config(description, type(task), "a checkpoint of this model", foreign)
+            from_config(description, type(task), "a checkpoint of this model", foreign)  # type: ignore[type-var]
     if needed := needed_trust(foreign):
         flags = " ".join(f"--trust {package}" for package in needed)
         note(f"the model has classes outside vlrnn: commands that load its checkpoints need {flags}")
 
 
-def load_part(
-    path: str | Path, task: type[Task], name: str, expected: type[AnyPart], trust: Sequence[str] = ()
-) -> AnyPart | None:
-    """Build one part of a checkpoint's task, `vocabulary`, say, without its weights; None where the task was made
-    without.
+def load_parts(
+    path: str | Path, task: type[Configurable], names: Sequence[str], trust: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Build parts of a checkpoint's task, such as its vocabulary, without their weights.
 
     Args:
         path: of the checkpoint.
-        task: of what class its task must be.
-        name: the task's argument.
-        expected: what the part must be.
+        task: the class that its task must have.
+        names: arguments of the task. Those that are no part, but a number, say, are left out.
         trust: as for `load_task`.
+
+    Returns:
+        name -> part, None where the task was made without.
 
     Raises:
         UserError: no checkpoint, or one of another task.
     """
     description = _read(path)["vlrnn"]["task"]
     refuse_other_task(public_path(task), description.get("class"))
-    part = description["arguments"].get(name)
-    return None if part is None else from_config(part, expected, str(path), trust)
+    arguments = {name: value for name, value in description["arguments"].items() if name in names}
+    return parts_from_config(task, arguments, str(path), trust)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

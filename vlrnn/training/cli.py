@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,9 @@ from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, Prog
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.text_datamodule import TextDataModule
 from vlrnn.errors import UserError
 from vlrnn.progress import is_shown
-from vlrnn.tasks.vqa import VQATask
 from vlrnn.terminal import print_line
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
-from vlrnn.text.tokenizers import LMTokenizer
-from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.callbacks import (
     Bar,
     GracefulInterrupt,
@@ -37,11 +33,11 @@ from vlrnn.training.callbacks import (
     cluster,
     loggers,
 )
-from vlrnn.training.checkpoint import AnyPart, load_part, note_trust
+from vlrnn.training.checkpoint import load_parts, note_trust
 from vlrnn.training.error_messages import to_user_error
 from vlrnn.training.initial_weights import add_init_from, checked_init_from, init_from
 from vlrnn.training.module import Task
-from vlrnn.training.recipes import data_class, find_task, import_named, locate_recipes, plain_recipe, read_recipes
+from vlrnn.training.recipes import import_named, locate_recipes, plain_recipe, read_recipes, task_class
 from vlrnn.training.resuming import RecipeCheckpoint
 from vlrnn.training.run_start import NothingToDo, RunStart, checkpoint_of, starting_point
 from vlrnn.training.trainer_options import refuse_options, watch_score
@@ -51,13 +47,17 @@ from vlrnn.trust import add_trust, checked_trust
 class RecipeCLI(LightningCLI):
     """LightningCLI with the run folder of vlrnn: `--trainer.default_root_dir` holds all that a run leaves."""
 
-    def __init__(self, *args: Any, command: str, held: ExitStack, named: Sequence[str], **more: Any) -> None:
+    def __init__(
+        self, task: type[Task], *args: Any, command: str, held: ExitStack, named: Sequence[str], **more: Any
+    ) -> None:
+        self._task = task
+        self._linked: dict[str, Any] = {}  # from the data to the task's arguments
         self._command = command
         self._held = held  # the run folder, until this is closed
         self._trust = [*named]  # the classes outside vlrnn that the recipe names, and the packages of --trust
         self._init_from: str | None = None
         self._start: RunStart | None = None  # of a fit that leaves anything
-        super().__init__(*args, **more)
+        super().__init__(Task, task.data_class, *args, **more)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """The one that is run, with what of Lightning's is no flag: parsers of all would take longer than many runs."""
@@ -82,11 +82,8 @@ class RecipeCLI(LightningCLI):
         )
         add_trust(parser, argparse.SUPPRESS)
         parser.link_arguments("overfit", "data.overfit")
-        parser.link_arguments("data", "model.init_args.vocabulary", self._vocabulary, apply_on="instantiate")
-        parser.link_arguments("data", "model.init_args.tokenizer", self._units, apply_on="instantiate")
-        parser.link_arguments("data", "model.init_args.answers", self._answers, apply_on="instantiate")
-        parser.link_arguments("data", "model.init_args.prior", self._prior, apply_on="instantiate")
-        parser.link_arguments("data", "model.init_args.max_answer_length", self._answer_length, apply_on="instantiate")
+        for name in self._task.data_arguments:
+            parser.link_arguments("data", f"model.init_args.{name}", partial(self._from_data, name), "instantiate")
         parser.add_lightning_class_args(RecipeCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
@@ -102,53 +99,13 @@ class RecipeCLI(LightningCLI):
             }
         )
 
-    def _known(self, name: str, expected: type[AnyPart]) -> AnyPart | None:
-        """A part of the checkpoint that is scored."""
-        return load_part(self.config[self.subcommand]["ckpt_path"], self._task, name, expected, self._trust)
-
-    def _vocabulary(self, data: VisionLanguageData | TextDataModule) -> Vocabulary:
-        """The words of the training split; of a checkpoint that is scored its own, whatever it is scored on."""
-        self._check_kind(data)
-        if self.subcommand in ("validate", "test"):
-            known = self._known("vocabulary", Vocabulary)
-            data.vocabulary = known or data.vocabulary
-        return data.vocabulary
-
-    def _units(self, data: VisionLanguageData | TextDataModule) -> LMTokenizer | None:
-        """What a running text is read in; of a checkpoint that is scored its own."""
-        if not isinstance(data, TextDataModule):
-            return None
-        if self.subcommand in ("validate", "test"):
-            known = self._known("tokenizer", LMTokenizer)
-            data.tokenizer = known or data.tokenizer
-        return data.tokenizer
-
-    def _check_kind(self, data: VisionLanguageData | TextDataModule) -> None:
-        answers = issubclass(self._task, VQATask)
-        if answers != data.has_questions:
-            wants, holds = ("questions", "captions") if answers else ("captions", "questions")
-            raise UserError(f"{data.root}: holds {holds}, where {self._task.__name__} is for {wants}")
-
-    def _answers(self, data: VisionLanguageData | TextDataModule) -> AnswerVocabulary | None:
-        """The answers of the training split that a classifier chooses from; of a checkpoint that is scored its own."""
-        if isinstance(data, TextDataModule) or not data.has_questions:
-            return None
-        if self.subcommand in ("validate", "test"):
-            return self._known("answers", AnswerVocabulary)
-        return data.answers
-
-    def _prior(self, data: VisionLanguageData | TextDataModule) -> AnswerPrior | None:
-        """How often which answer is right in the training split; of a checkpoint that is scored its own, if it has
-        any."""
-        if isinstance(data, TextDataModule) or not data.has_questions:
-            return None
-        if self.subcommand in ("validate", "test"):
-            return self._known("prior", AnswerPrior)
-        return data.prior
-
-    def _answer_length(self, data: VisionLanguageData | TextDataModule) -> int | None:
-        """How far a decoder learns answers."""
-        return None if isinstance(data, TextDataModule) else data.max_answer_length
+    def _from_data(self, name: str, data: Any) -> Any:
+        """The value of one of the task's `data_arguments`; parts are those of the checkpoint that is scored."""
+        if not self._linked:
+            scored = self.config[self.subcommand]["ckpt_path"] if self.subcommand in ("validate", "test") else None
+            parts = load_parts(scored, self._task, self._task.data_arguments, self._trust) if scored else {}
+            self._linked = self._task.from_data(data, parts)
+        return self._linked[name]
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
@@ -186,7 +143,6 @@ class RecipeCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Checkpoints are compared by the task's own score, where no other is named."""
         settings = self.config[self.subcommand] if self.subcommand else self.config
-        self._task = find_task(settings["model"]["class_path"])
         self._trust += checked_trust(settings.pop("trust", []))
         refuse_options(settings["trainer"])
         for callback in ("checkpoint", "early_stopping"):
@@ -263,13 +219,12 @@ def run_recipe(command: str, arguments: Sequence[str]) -> None:
     arguments = locate_recipes(arguments)
     recipes = read_recipes(arguments)
     named = import_named(recipes, arguments)
-    data = data_class(recipes, arguments)
+    task = task_class(recipes, arguments)
     subcommand = [] if command == "cache" else [command]
     try:
         with ExitStack() as held:
             cli = RecipeCLI(
-                Task,
-                data,
+                task,
                 command=command,
                 held=held,
                 named=named,

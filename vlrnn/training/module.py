@@ -3,24 +3,20 @@ all processes to scores and files. Knows nothing of what is predicted."""
 
 import math
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vlrnn.config import Configurable, to_config
+from vlrnn.config import FORMAT, to_config
 from vlrnn.data.batches import Batch
-from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import TokenDistributions
-from vlrnn.nn.encoders.base import Context, Encoder
+from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.weights import digest, outlines
 from vlrnn.progress import note
 from vlrnn.runs import write_predictions, write_scores
@@ -31,18 +27,16 @@ from vlrnn.training.nan_guard import LossGuard
 from vlrnn.training.objectives.base import Loss
 from vlrnn.training.optimization import Optimization
 from vlrnn.training.origin import origin_of
-
-FORMAT = 2
-"""The version of the description that checkpoints carry."""
+from vlrnn.training.task_interface import TaskInterface
 
 
-class Task(Configurable, pl.LightningModule):
-    """The interface of tasks, and their common course: train on summed losses; predict; score what all processes
-    predicted.
+class Task(TaskInterface):
+    """The base of tasks, with the steps that all share: train on summed losses; predict; score what all processes
+    predicted. See `TaskInterface` for what a task implements.
 
     Args:
-        encoder: sees the images.
-        optimization: moves the parameters.
+        encoder: maps images to region features.
+        optimization: optimiser and learning rate schedule.
     """
 
     def __init__(self, encoder: Encoder, optimization: Optimization) -> None:
@@ -57,57 +51,6 @@ class Task(Configurable, pl.LightningModule):
         self._predictions: dict[Id, Prediction] = {}
         self._attention: dict[Id, AttentionMaps] = {}
         self._examples: dict[Id, Example] = {}
-
-    # What a task says of itself.
-
-    monitor: str
-    """The score by which checkpoints are compared."""
-
-    mode: Literal["max", "min"] = "max"
-    """Whether the best of its scores is the highest or the lowest."""
-
-    data_class: type[pl.LightningDataModule] = VisionLanguageData
-    """What it learns from."""
-
-    summary: str
-    """What it does when it is asked, and by which command: `captions (vlrnn caption)`."""
-
-    def loss(self, batch: Batch) -> Loss:
-        """The loss of a batch, a sum and its count."""
-        raise NotImplementedError
-
-    def predict(self, batch: Batch) -> list[Prediction]:
-        """Predictions for a batch's examples."""
-        raise NotImplementedError
-
-    def distributions(self, batch: Batch, said: Sequence[Prediction]) -> TokenDistributions:
-        """What it could have said instead, at every place of predictions for a batch's examples, its own or others,
-        given what the batch shows."""
-        raise NotImplementedError
-
-    def attention_maps(self, batch: Batch, said: Sequence[Prediction]) -> list[AttentionMaps]:
-        """Where it looked as it said its predictions for a batch's examples; nothing of a task that does not speak, or
-        not attend."""
-        return []
-
-    def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
-        """`{"scores": {...}, "settings": {...}}` of predictions on the examples of a split."""
-        raise NotImplementedError
-
-    # Images.
-
-    def encode_images(self, batch: Batch) -> Context:
-        """The context [B, ...] of a batch, from its pixels or from cached regions."""
-        if batch.regions is not None:
-            return self.encoder.context(batch.regions)
-        assert batch.images is not None
-        return self.encoder(batch.images)
-
-    def with_features(self, batch: Batch) -> Batch:
-        """The batch with its images encoded, so that what is asked of it next need not do so again."""
-        if batch.images is None:
-            return batch
-        return batch._replace(images=None, regions=self.encoder.regions(batch.images))
 
     # Training.
 
@@ -206,6 +149,9 @@ class Task(Configurable, pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         self._collect(self.with_features(batch))
+
+    def predict_step(self, batch: Batch, batch_index: int) -> list[Prediction]:
+        return self.predict(self.with_features(batch))
 
     def on_validation_epoch_end(self) -> None:
         total, words = self._over_processes(self._validation.float().to(self.device))

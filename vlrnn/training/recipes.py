@@ -11,7 +11,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
@@ -145,16 +144,17 @@ def find_task(path: str) -> type[Task]:
     return getattr(importlib.import_module(module), name)
 
 
-def data_class(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> type[pl.LightningDataModule]:
-    """What the task that is named learns from. Its options are flags and keys, which must be known ahead of reading
-    any; where no task is found, reading them tells why."""
+def task_class(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> type[Task]:
+    """The task that is named. Its options, and those of its data, are flags and keys, which must be known ahead of
+    parsing; `Task` where none is found, and the parser says why."""
     models = [recipe.get("model") for recipe in recipes]
     named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
     named += [value for name, value in flags(arguments) if name in ("--model", "--model.class_path")]
     try:
-        return find_task(next(path for path in reversed(named) if path)).data_class
+        found = find_task(next(path for path in reversed(named) if path))
     except (StopIteration, ImportError, AttributeError, ValueError):
-        return Task.data_class
+        return Task
+    return found if issubclass(found, Task) else Task
 
 
 _UNWRITTEN = "Unable to serialize instance"  # what jsonargparse puts in the place of such a value

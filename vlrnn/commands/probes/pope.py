@@ -108,10 +108,9 @@ def _model_replies(arguments: argparse.Namespace, polls: "Polls", find: "Mention
     from vlrnn.inference.predictor import Predictor
     from vlrnn.probes.model import pope as model
     from vlrnn.probes.pope import Reply, parse_reply
-    from vlrnn.tasks.captioning import Captioner
 
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
-    if not isinstance(predictor.task, Captioner):
+    if "question" in predictor.task.accepts:
         questions = {each.text: each.text.rpartition(" in the ")[0] if arguments.short else each.text for each in every}
         texts = model.answer(predictor, [(each.image, questions[each.text]) for each in every], folder)
         return {

@@ -23,10 +23,9 @@ from vlrnn.nn.batching import Tree, index_rows
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.progress import track
-from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.language_model import LanguageModel
 from vlrnn.text.tokenizers import WORDS
 from vlrnn.text.vocabulary import BOS, UNK
+from vlrnn.training.module import Task
 
 OPEN, CLOSED = 0.9, 0.1
 """A gate that is above, or below, is saturated (Karpathy, Johnson, Fei-Fei 2016, section 4.2)."""
@@ -181,9 +180,7 @@ def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> 
     Raises:
         UserError: no such text, it is too short, or the model does something else.
     """
-    model = predictor.task
-    if not isinstance(model, LanguageModel):
-        raise UserError(f"{predictor.name}: hears no texts: it {model.summary}; give --data to a captioner")
+    model = predictor.require({"text"}, "reads no --text, which is for language models")
     units = model.tokenizer.split(read_text(path))
     count = min(limit, len(units)) // PASSAGE
     if count < FEWEST:
@@ -228,9 +225,7 @@ def record_captions(
     Raises:
         UserError: too few images, no such data, or the model does something else.
     """
-    captioner = predictor.task
-    if not isinstance(captioner, Captioner):
-        raise UserError(f"{predictor.name}: hears no captions: it {captioner.summary}; a language model hears a --text")
+    captioner = predictor.require({"image"}, "reads no --data, which are for captioners")
     recurrence = getattr(captioner.decoder, "recurrence", None)
     if not isinstance(recurrence, Recurrence):
         name = type(captioner.decoder).__name__
@@ -263,7 +258,7 @@ def record_captions(
     return keeper.build(recorder.names(), False, source, notes)
 
 
-def _record_caption(captioner: Captioner, batch: Batch, recorder: RecordingRecurrence) -> Step:
+def _record_caption(captioner: Task, batch: Batch, recorder: RecordingRecurrence) -> Step:
     """The steps [M, T, ...] of captions [M, 1 + T] about images: each word of theirs heard but for the last, `<eos>`.
     Word by word, where decoders would rather scan: only so each step is there to be listened to."""
     decoder = captioner.decoder

@@ -26,8 +26,8 @@ from vlrnn.metrics.statistics import Floats, MeansByImage
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.model.encoded_split import EncodedSplit, encoded
 from vlrnn.probes.object_mentions import Span
-from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import EOS, UNK
+from vlrnn.training.module import Task
 
 Finder = Callable[[Sequence[str]], Sequence[Span]]
 """From the words of a caption to the objects that they name."""
@@ -93,8 +93,7 @@ def attribution(
     Raises:
         UserError: no captioner, or none of the examples says which objects are in its image.
     """
-    if not isinstance(predictor.task, Captioner):
-        raise UserError(f"{predictor.name}: {predictor.task.summary}; attribution is about captions")
+    predictor.require({"image"}, "does not caption")
     with encoded(predictor, folder, split, cache) as shown:
         annotated = {id: example for id, example in shown.examples.items() if example.objects is not None}
         if not annotated:
@@ -127,7 +126,6 @@ def attribution(
 def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: int) -> Iterator[ObjectMention]:
     """The objects that the captions of a split name."""
     captioner = predictor.task
-    assert isinstance(captioner, Captioner)
     for items in split.batches(batch_size, "captions"):
         batch, blank = (
             collate(each).to(predictor.device) for each in (items, list(map(constant_image(split.blank), items)))
@@ -161,7 +159,7 @@ class _Reading(NamedTuple):
     spread: Tensor | None
 
     @classmethod
-    def of(cls, captioner: Captioner, regions: Tensor | None, tokens: Tensor) -> "_Reading":
+    def of(cls, captioner: Task, regions: Tensor | None, tokens: Tensor) -> "_Reading":
         """Read captions, one about each of the images that have these regions [M, N, D]."""
         assert regions is not None
         memory = captioner.decoder.prepare(captioner.encoder.context(regions))
@@ -268,7 +266,7 @@ def support(
     Raises:
         UserError: the file is no image, or the model answers questions.
     """
-    with_image, without_image = (predictor.reread(each, words).log_probs for each in (image, _GREY))
+    with_image, without_image = (predictor.score_caption(each, words).log_probs for each in (image, _GREY))
     return [
         Support(span.object, *(math.exp(each[span.start : span.stop].sum()) for each in (with_image, without_image)))
         for span in find(words)

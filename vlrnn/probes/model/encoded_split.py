@@ -23,8 +23,6 @@ from vlrnn.generation.generate import TokenDistributions
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import track
-from vlrnn.tasks.captioning import Captioner
-from vlrnn.tasks.vqa import VQATask
 from vlrnn.text.vocabulary import BOS, EOS
 
 _GREY = 128
@@ -104,9 +102,9 @@ def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dic
     found = list(open_split(data.root, split))
     if not found:
         raise UserError(f"{data.root}/{split}.jsonl: holds no examples")
-    if not isinstance(predictor.task, (Captioner, VQATask)):
-        raise UserError(f"{predictor.name}: sees no images: it {predictor.task.summary}")
-    if data.has_questions != isinstance(predictor.task, VQATask):
+    if "image" not in predictor.task.accepts:
+        raise predictor.refused("takes no images")
+    if data.has_questions != ("question" in predictor.task.accepts):
         holds, does = ("questions", "captions") if data.has_questions else ("captions", "answers questions")
         raise UserError(f"{data.root}: holds {holds}, where {predictor.name} {does}")
     examples = {example.id: example for example in found}
@@ -123,10 +121,9 @@ def _items(
     captions: int | None,
 ) -> CaptionedImages | QuestionedImages:
     task, listed = predictor.task, list(examples.values())
-    assert isinstance(task, (Captioner, VQATask))
     vocabulary = task.vocabulary
     more = {"locate": data.locate, "size": task.encoder.image_size, "cache": regions}
-    if isinstance(task, Captioner):
+    if "question" not in task.accepts:
         return CaptionedImages(listed, captions, encode=lambda text: [BOS, *vocabulary.encode_text(text), EOS], **more)
     image_index = SplitImages(listed).of_example
     return QuestionedImages(listed, image_index, encode=vocabulary.encode_text, **more)

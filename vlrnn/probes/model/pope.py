@@ -10,14 +10,10 @@ from pathlib import Path
 
 import torch
 
-from vlrnn.data.images import open_image, pixels
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import score_sequences
 from vlrnn.inference.predictor import Predictor
-from vlrnn.nn.encoders.base import Context
-from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import track
-from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import PAD, UNK
 
 Pair = tuple[str, str]
@@ -60,7 +56,7 @@ def likely(predictor: Predictor, pairs: Iterable[Pair], folder: str | Path) -> d
     chance = -math.log(max(2, len({name for _, name in pairs})))
     found: dict[Pair, bool | None] = {}
     for image, names in _by_image(pairs):
-        ids = {name: _captioner(predictor).vocabulary.encode_text(name) for name in names}
+        ids = {name: predictor.require({"image"}, "does not caption").vocabulary.encode_text(name) for name in names}
         encodable = {name: each for name, each in ids.items() if each and UNK not in each}
         best = _best(predictor, Path(folder) / image, list(encodable.values()))
         found |= {(image, name): None for name in names} | {
@@ -72,36 +68,20 @@ def likely(predictor: Predictor, pairs: Iterable[Pair], folder: str | Path) -> d
 @torch.inference_mode()
 def _best(predictor: Predictor, path: Path, names: Sequence[Sequence[int]]) -> list[float]:
     """The log probability of each name, as ids, about an image, at that place of the caption where it is largest."""
-    captioner = _captioner(predictor)
+    captioner = predictor.require({"image"}, "does not caption")
     caption = captioner.vocabulary.encode(predictor.caption(path).tokens)
     if not names:
         return []
     places = range(len(caption) + 1)
     rows = [torch.tensor([*caption[:place], *name]) for name in names for place in places]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD).to(predictor.device)
-    memory = captioner.decoder.prepare(_encode(predictor, path))
+    memory = captioner.decoder.prepare(predictor.context(path))
     log_probs = score_sequences(captioner.decoder, memory, tokens, tokens.new_zeros(len(tokens)))
     by_name = log_probs.unflatten(0, (len(names), len(places))).cpu()
     return [
         max(float(each[place, place : place + len(name)].sum()) for place in places)
         for name, each in zip(names, by_name, strict=True)
     ]
-
-
-@torch.inference_mode()
-def _encode(predictor: Predictor, path: Path) -> Context:
-    encoder = predictor.task.encoder
-    if isinstance(encoder, PrecomputedRegions):
-        return predictor.context(path)
-    image = torch.from_numpy(pixels(open_image(path), encoder.image_size))
-    context: Context = encoder(image[None].to(predictor.device))
-    return context
-
-
-def _captioner(predictor: Predictor) -> Captioner:
-    if not isinstance(predictor.task, Captioner):
-        raise UserError(f"{predictor.name}: does not caption: it {predictor.task.summary}")
-    return predictor.task
 
 
 def _by_image(pairs: Iterable[Pair]) -> Iterator[tuple[str, list[str]]]:
