@@ -55,6 +55,7 @@ CELLS: dict[str, Callable[[], Recurrence]] = {
     "gru": lambda: GRU(hidden_size=H),
     "lstm": lambda: LSTM(hidden_size=H),
 }
+KINDS = list(every_cell.KINDS)
 DECODERS = {
     "show-and-tell": lambda cell: ShowAndTell(cell, embedding_dim=E),
     "show-attend-tell": lambda cell: ShowAttendTell(cell, SoftAttention(A), embedding_dim=E),
@@ -85,7 +86,7 @@ def make(decoder: str, cell: str, condition_dim: int = 0) -> Decoder:
 
 def of_each_kind(decoder: str, condition_dim: int = 0) -> list[Decoder]:
     """The decoder with a fused kernel, a linear scan and a stack in it."""
-    return [make(decoder, cell, condition_dim) for cell in every_cell.KINDS]
+    return [make(decoder, cell, condition_dim) for cell in KINDS]
 
 
 def context(batch_size: int = B) -> Context:

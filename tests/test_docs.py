@@ -269,27 +269,21 @@ def contributed() -> dict[str, Any]:
 def test_the_cell_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     cell = contributed["MinimalGatedUnit"]
     monkeypatch.setitem(test_recurrence.CELLS, "new", lambda width, **_: cell(width))
-    for law in (test_recurrence.test_scan_is_steps,):
-        law("new", 1, False)
-    for cut in (1, 3, 6):
-        test_recurrence.test_scan_is_scan_in_chunks("new", 1, False, cut)
-    monkeypatch.setitem(test_decoders.CELLS, "new", lambda: cell(test_decoders.H))
+    test_recurrence.test_scan_is_steps("new")
+    test_recurrence.test_scan_is_scan_in_chunks("new")
+    test_recurrence.test_past_its_length_a_row_stays("new")
+    monkeypatch.setattr(test_decoders, "CELLS", {"new": lambda: cell(test_decoders.H)})
+    monkeypatch.setattr(test_decoders, "KINDS", ["new"])
     for decoder in test_decoders.DECODERS:
-        if "ensemble" not in decoder:
-            test_decoders.test_teacher_forcing_is_step_by_step(decoder, "new")
+        test_decoders.test_teacher_forcing_is_step_by_step(decoder)
 
 
-@pytest.mark.parametrize("cell", ["gru", "fused"])
-def test_the_decoder_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
+def test_the_decoder_keeps_the_laws(contributed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     merge = contributed["Merge"]
     monkeypatch.setitem(test_decoders.DECODERS, "new", lambda cell: merge(cell, embedding_dim=test_decoders.E))
-    test_decoders.test_teacher_forcing_is_step_by_step("new", cell)
-    test_decoders.test_greedy_search_is_the_literal_loop("new", cell)
-    built, known = test_decoders.make("new", cell), test_decoders.context()
-    memory, rows = built.prepare(known), torch.arange(test_decoders.B)
-    words = torch.ones(test_decoders.B, 2, dtype=torch.long)
-    other = built.prepare(known._replace(pooled=known.pooled + 1))
-    assert not torch.allclose(built(words, memory, rows).hidden, built(words, other, rows).hidden)
+    test_decoders.test_teacher_forcing_is_step_by_step("new")
+    test_decoders.test_greedy_search_is_the_literal_loop("new")
+    test_decoders.test_the_image_matters_to_every_word("new")
 
 
 def test_the_encoder_gives_regions(contributed: dict[str, Any]) -> None:
