@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from vlrnn.cli import main
 from vlrnn.metrics.statistics import Floats
-from vlrnn.probes.amplification import amplify, bias_of, count, probe_amplification, total
+from vlrnn.probes.amplification import amplification, amplify, bias_of, count, total
 from vlrnn.probes.gender_words import GenderWords
 from vlrnn.probes.labels import LabelledImage, Labels, LabelSets, named_in
 from vlrnn.probes.object_mentions import PhraseTable
@@ -192,7 +192,7 @@ def test_objects_are_found_by_their_names() -> None:
 
 def test_what_is_nowhere_is_told() -> None:
     nobody, man = LabelSets(frozenset(), frozenset(["cat"])), LabelSets(frozenset(["man"]), frozenset())
-    result = probe_amplification([LabelledImage(1, nobody, nobody), LabelledImage(2, man, nobody)], resamples=20)
+    result = amplification([LabelledImage(1, nobody, nobody), LabelledImage(2, man, nobody)], resamples=20)
     assert result.scores["A_to_T"]["value"] == -1  # they seldom go together, and are said to
     assert set(result.not_computed) == {"bias_amplification"}
 
@@ -205,14 +205,12 @@ def test_shuffled_predictions_are_expected_ones() -> None:
         for x in rng.random((40, 4)) < [0.5, 0.5, 0.3, 0.6]
     ]
     said = names[20:]
-    row = probe_amplification(
-        [LabelledImage(i, *e) for i, e in enumerate(zip(names[:20], said, strict=True))], resamples=1
-    )
+    row = amplification([LabelledImage(i, *e) for i, e in enumerate(zip(names[:20], said, strict=True))], resamples=1)
     values = []
     for _ in range(200):
         rng.shuffle(said)  # type: ignore[arg-type]
         images = [LabelledImage(i, *each) for i, each in enumerate(zip(names[:20], said, strict=True))]
-        scores = probe_amplification(images, resamples=1).scores
+        scores = amplification(images, resamples=1).scores
         values.append([scores[name]["value"] for name in ("A_to_T", "T_to_A")])
     expected = [row.baselines["shuffled"][name]["value"] for name in ("A_to_T", "T_to_A")]
     error = np.std(values, 0) / np.sqrt(len(values))

@@ -18,12 +18,12 @@ LIMITS = {
     "90th percentile of function lines": 22,
     "longest function": 94,  # shall be 60
     "longest file": 309,  # shall be 300
-    "files under 40 lines": 18,  # shall be 15
-    "files": 262,  # shall be 220
-    "lines of vlrnn": 34_084,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 35_174,
+    "files under 40 lines": 9,  # shall be 15
+    "files": 241,  # shall be 220
+    "lines of vlrnn": 33_690,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 34_780,
     "names with a forbidden word": 20,  # shall be 0
-    "metaphors in docstrings": 219,  # shall be 40
+    "metaphors in docstrings": 218,  # shall be 40
     "metaphors in docstrings of networks and training": 30,  # shall be 0
     "public class names used twice": 0,  # shall be 0
 }

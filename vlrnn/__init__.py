@@ -5,7 +5,7 @@ from vlrnn.lazy_names import lazy_names
 __version__ = "0.1.0"
 
 _MODULES = {
-    "BlindEncoder": "nn.encoders.blind",
+    "BlindEncoder": "nn.encoders.base",
     "Captioner": "tasks.captioning",
     "DotAttention": "nn.attention",
     "Example": "data.records",

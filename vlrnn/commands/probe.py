@@ -1,5 +1,5 @@
-"""probe: use of the image, hallucination, bias and calibration of models. Each probe is a file of
-vlrnn/commands/probes."""
+"""probe: use of the image, hallucination, bias and calibration of models. A probe is a function; its parameters are the
+flags of the command."""
 
 import argparse
 import importlib
@@ -7,54 +7,151 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, NamedTuple
 
-from vlrnn.commands.run_predictions import resolve_runs, with_split
+from vlrnn.commands.run_predictions import add_split, resolve_runs, with_split
+from vlrnn.commands.signature import Signature
 from vlrnn.errors import UserError, one_line
 from vlrnn.probes.finding import Finding
-from vlrnn.terminal import printable
+from vlrnn.terminal import print_line, printable
 
-PROBES = (
-    "amplification",
-    "attribution",
-    "calibration",
-    "chair",
-    "consistency",
-    "dropout",
-    "gender",
-    "gradients",
-    "grounding",
-    "init",
-    "pope",
-    "priors",
-    "scene_truth",
-    "units",
-)
+
+class Output(NamedTuple):
+    """A picture, page or table that is made of a finding.
+
+    Attributes:
+        name: of a probe the flag that takes its file; of a study the file.
+        function: called with the path and the parts.
+        parts: of the finding, an attribute or one of its keys: `details.heat`.
+        help: of the flag.
+        check: raises a UserError for the path of another kind of file.
+    """
+
+    name: str
+    function: str
+    parts: tuple[str, ...]
+    help: str = "draw it: .png, .svg or .pdf"
+    check: str = "vlrnn.report.drawing.picture_file"
+
+    def save(self, path: Path, finding: Finding) -> None:
+        """Write it."""
+        parts = []
+        for part in self.parts:
+            attribute, _, key = part.partition(".")
+            value = getattr(finding, attribute)
+            parts.append(value[key] if key else value)
+        _imported(self.function)(path, *parts)
+        print_line(f"written: {path}")
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+_CELLS, _UNITS = "vlrnn.report.cell_plots", "vlrnn.report.unit_pages"
+PROBES: dict[str, tuple[str, *tuple[Output, ...]]] = {
+    "amplification": ("vlrnn.probes.amplification.probe_amplification",),
+    "attribution": ("vlrnn.probes.model.attribution.attribution",),
+    "calibration": ("vlrnn.probes.calibration.probe_calibration",),
+    "chair": ("vlrnn.probes.chair.probe_chair",),
+    "consistency": ("vlrnn.probes.consistency.probe_consistency",),
+    "dropout": ("vlrnn.studies.cells.dropout.dropout", Output("picture", f"{_CELLS}.save_dropout", ("details",))),
+    "gender": ("vlrnn.probes.gender.probe_gender",),
+    "gradients": (
+        "vlrnn.studies.cells.gradients.gradients",
+        Output("picture", f"{_CELLS}.save_flow", ("details.curves",)),
+    ),
+    "grounding": ("vlrnn.probes.model.grounding.grounding",),
+    "init": (
+        "vlrnn.studies.cells.initialisation.initialisation",
+        Output("picture", f"{_CELLS}.save_scales", ("details",)),
+    ),
+    "pope": ("vlrnn.probes.model.pope.probe_pope",),
+    "priors": ("vlrnn.probes.priors.probe_priors",),
+    "scene_truth": ("vlrnn.probes.scene_truth.probe_scene_truth",),
+    "units": (
+        "vlrnn.probes.model.hidden_units.probe_units",
+        Output(
+            "page",
+            f"{_UNITS}.save_page",
+            ("details.heat", "settings.checkpoint"),
+            "write the text, coloured by activations: .html",
+            f"{_UNITS}.page_file",
+        ),
+        Output("picture", f"{_UNITS}.save_heat", ("details.heat",)),
+    ),
+}
+"""Name -> the function, and what is made of its finding."""
 
 _HEADER = 14  # how wide the header of a column is, before it goes on in the next line
+_COMMON = ("out", "overwrite", "resamples", "seed")
+_NOT_FLAGS = ("find", "batch_size", "repeats", "flags")
+"""Parameters for calls from Python, and `flags`, which is an argument of its own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="name", required=True, metavar="NAME")
-    for name in PROBES:
-        probe = importlib.import_module(f"vlrnn.commands.probes.{name}")
-        each = kinds.add_parser(name, help=probe.PURPOSE, description=f"Probe: {probe.PURPOSE}")
-        probe.add_arguments(each)
-        each.add_argument("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
-        each.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, (path, *outputs) in PROBES.items():
+        function = Signature(path)
+        each = names.add_parser(name, help=function.summary, description=f"Probe: {function.summary}")
+        add_flags(each, function, "of all that is drawn (default 0)")
+        for output in outputs:
+            each.add_argument(f"--{output.name}", type=Path, metavar="FILE", help=output.help)
         each.add_argument("--out", type=Path, metavar="FILE", help="write all of it as JSON")
-        each.set_defaults(probe=probe.run)
+        each.set_defaults(function=function, outputs=outputs)
+
+
+def add_flags(parser: argparse.ArgumentParser, function: Signature, seed: str) -> None:
+    """Add the parameters of a probe or study, `--split` where its predictions may be a run folder's, and the flags that
+    all have; `seed` is the help of `--seed`."""
+    from vlrnn.text.vqa_normalization import PROTOCOLS  # which reads a file
+
+    function.add_flags(
+        parser,
+        skip=(*_COMMON, *_NOT_FLAGS),
+        baseline={"action": "extend"},
+        cells={"type": split_cells, "metavar": "NAME,..."},
+        config={"action": "append"},
+        key={"action": "append", "metavar": "KEY=VALUES"},
+        property={"metavar": "NAME"},
+        protocol={"choices": list(PROTOCOLS)},
+        trust={"action": "append", "metavar": "PACKAGE"},
+        units={"type": lambda text: list(filter(None, text.split(","))), "metavar": "NAME,..."},
+    )
+    flags = {action.dest for action in parser._actions}
+    if "predictions" in flags and "split" not in flags:
+        add_split(parser)
+    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
+    parser.add_argument("--seed", type=int, default=0, help=seed)
+
+
+def split_cells(text: str) -> list[str]:
+    """The recurrences in a list with commas, see `vlrnn.nn.recurrent.spec`."""
+    from vlrnn.nn.recurrent.spec import split_cells
+
+    return split_cells(text)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Probe, write what was found, and show it."""
     check_numbers(arguments)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for vlrnn score
-    resolve_runs(arguments)
-    finding = with_split(arguments.probe(arguments), arguments)
+    files = [(output, path) for output in arguments.outputs if (path := getattr(arguments, output.name))]
+    for output, path in files:
+        _imported(output.check)(path)
+    finding = call(arguments)
     if arguments.out:
         finding.write(arguments.out)
+    for output, path in files:
+        output.save(path, finding)
     show(arguments.name, finding)
+
+
+def call(arguments: argparse.Namespace) -> Finding:
+    """What the probe or study finds."""
+    resolve_runs(arguments)
+    return with_split(arguments.function.call(arguments), arguments)
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:

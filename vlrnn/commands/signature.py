@@ -40,14 +40,14 @@ class ParameterType:
     """What the values of a parameter are.
 
     Args:
-        convert: makes a value of text.
+        convert: makes a value of text; None of a type that no flag can have.
         many: whether there is more than one.
         choices: the values that are allowed; by default all.
         is_path: whether it names a file or folder.
         fields: the dataclass that it is; a flag for each of its fields.
     """
 
-    convert: Callable[[str], Any] = str
+    convert: Callable[[str], Any] | None = str
     many: bool = False
     choices: tuple[Any, ...] | None = None
     is_path: bool = False
@@ -66,13 +66,15 @@ class Parameter:
 
     def add(self, parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> None:
         """Add it to a parser, with `options` in place of the arguments of `add_argument` that its type gives."""
+        assert self.type.convert or "type" in options, f"{self.name}: its type cannot become a flag"
         optional = self.default is not _REQUIRED
-        given: dict[str, Any] = {"help": self._help()}
+        many = self.type.many and "type" not in options and options.get("action") != "append"
+        given: dict[str, Any] = {"help": self._help(" " if many else ",")}
         if self.type.convert is bool:
             given["action"] = argparse.BooleanOptionalAction if self.default else "store_true"
         else:
             given |= {"type": self.type.convert, "choices": self.type.choices}
-            if self.type.many and options.get("action") != "append":
+            if many:
                 given["nargs"] = "*" if self.positional and optional else "+"
             elif self.positional and optional:
                 given["nargs"] = "?"
@@ -85,10 +87,10 @@ class Parameter:
         given |= options
         parser.add_argument(self.name if self.positional else f"--{self.name}", **given)
 
-    def _help(self) -> str:
+    def _help(self, separator: str) -> str:
         text = self.help.removesuffix(".")
         if not (self.default is _REQUIRED or self.default is False or self.default in (None, "", (), [])):
-            default = " ".join(map(str, self.default)) if self.type.many else self.default
+            default = separator.join(map(str, self.default)) if self.type.many else self.default
             text = f"{text} (default {default})".strip()
         return text.replace("%", "%%")
 
@@ -249,7 +251,7 @@ def _read_type(module: str, node: ast.AST) -> ParameterType:
             return replace(
                 _read_type(module, element.elts[0] if isinstance(element, ast.Tuple) else element), many=True
             )
-    raise TypeError(f"{module}: {ast.unparse(node)} cannot become a flag")
+    return ParameterType(convert=None)
 
 
 def _is_none(node: ast.expr) -> bool:

@@ -1,25 +1,48 @@
-"""study: what is learnt by training several models. Each study is a file of vlrnn/commands/studies."""
+"""study: what is learnt by training several models. A study is a function; its parameters are the flags of the
+command."""
 
 import argparse
-import importlib
 from dataclasses import replace
 from pathlib import Path
 
 from vlrnn.commands.out_folder import add_overwrite, of_one_process
-from vlrnn.commands.probe import check_numbers, show
-from vlrnn.commands.run_predictions import resolve_runs, with_split
+from vlrnn.commands.probe import Output, add_flags, call, check_numbers, show
+from vlrnn.commands.signature import Signature
 
-STUDIES = ("dose-response", "horizon", "leakage", "recurrences", "sweep")
+_PLOTS = "vlrnn.report.study_plots"
+STUDIES: dict[str, tuple[str, *tuple[Output, ...]]] = {
+    "dose-response": (
+        "vlrnn.studies.dose_response.dose_response",
+        Output("dose-response.png", f"{_PLOTS}.save_dose_response", ("scores", "settings")),
+    ),
+    "horizon": (
+        "vlrnn.studies.cells.horizon.horizon",
+        Output("horizon.png", "vlrnn.report.cell_plots.save_horizon", ("scores", "settings")),
+    ),
+    "leakage": ("vlrnn.studies.leakage.study_leakage",),
+    "recurrences": (
+        "vlrnn.studies.recurrences.recurrences",
+        Output("recurrences.png", f"{_PLOTS}.save_recurrences", ("scores", "settings")),
+        Output("recurrences.csv", f"{_PLOTS}.write_table", ("scores", "details.seeds")),
+    ),
+    "sweep": (
+        "vlrnn.studies.sweep.sweep",
+        Output("sweep.png", f"{_PLOTS}.save_sweep", ("details", "settings")),
+        Output("sweep.csv", f"{_PLOTS}.write_trials", ("details", "settings")),
+    ),
+}
+"""Name -> the function, and what is made of its finding, in the folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="name", required=True, metavar="NAME")
-    for name in STUDIES:
-        study = importlib.import_module(f"vlrnn.commands.studies.{name.replace('-', '_')}")
-        each = kinds.add_parser(name, help=study.PURPOSE, description=f"Study: {study.PURPOSE}")
-        study.add_arguments(each)
-        each.add_argument("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
-        each.add_argument("--seed", type=int, default=0, help="the first, of all that is drawn (default 0)")
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, (path, *outputs) in STUDIES.items():
+        function = Signature(path)
+        each = names.add_parser(name, help=function.summary, description=f"Study: {function.summary}")
+        add_flags(each, function, "the first, of all that is drawn (default 0)")
+        if name in ("recurrences", "sweep"):
+            flags = "of the recipe, as vlrnn fit takes them"
+            each.add_argument("flags", nargs="*", metavar="-- --KEY VALUE", help=flags)
         each.add_argument(
             "--out",
             type=Path,
@@ -28,15 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="gets metrics.json; what is there already is not made again (default %(default)s)",
         )
         add_overwrite(each)
-        each.set_defaults(study=study.run)
+        each.set_defaults(function=function, outputs=outputs)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Study, write what was found into `metrics.json` of the folder, and show it."""
     check_numbers(arguments)
-    resolve_runs(arguments)
     with of_one_process(arguments.out):
-        finding = with_split(arguments.study(arguments), arguments)
+        finding = call(arguments)
+        for output in arguments.outputs:
+            output.save(arguments.out / output.name, finding)
         finding = replace(finding, settings={"study": arguments.name, **finding.settings})
         finding.write(arguments.out / "metrics.json")
     show(arguments.name, finding)

@@ -15,7 +15,7 @@ from vlrnn.data.records import Id
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.labels import LabelledImage, Labels, LabelSets, tabulate
+from vlrnn.probes.labels import LabelFiles, LabelledImage, Labels, LabelSets, read_labels, tabulate
 
 Values = dict[str, Floats]
 """Of each measure, `A_to_T`, `T_to_A` and `bias_amplification`, its values."""
@@ -111,7 +111,23 @@ class AmplificationMeasures(NamedTuple):
         return interval(value, drawn[np.isfinite(drawn)], n)
 
 
-def probe_amplification(
+def probe_amplification(files: LabelFiles, *, resamples: int = 1000, seed: int = 0) -> Finding:
+    """Is a bias of the data, of women and handbags for example, amplified in captions or labels? See `amplification`.
+
+    Args:
+        files: of the labels.
+        resamples, seed: of the bootstrap over images.
+
+    Raises:
+        UserError: a file is wrong, or there is no pair.
+    """
+    labels = files.read()
+    training = None if files.training is None else read_labels(files.training, predicted=False)
+    more: dict[str, Any] = {"settings": vars(files), "notes": labels.notes, "resamples": resamples, "seed": seed}
+    return amplification(labels.images, training, human=labels.human, **more)
+
+
+def amplification(
     images: Sequence[LabelledImage],
     training: Sequence[LabelledImage] | None = None,
     *,

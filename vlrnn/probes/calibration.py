@@ -176,14 +176,15 @@ def probe_calibration(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Calibration and selective prediction of answers. Confidence is the probability of the answer given, `score` of
-    a prediction; right is its VQA accuracy, in 0..1.
+    """Does the confidence of a VQA model match its accuracy? Confidence is the probability of the answer given, `score`
+    of a prediction; right is its VQA accuracy, in 0..1.
 
     Args:
-        predictions: `predictions.jsonl`, with a score each.
-        references: the questions, of any form that is scored.
-        val, val_references: those of a validation split; a temperature is fitted on them, and what it makes of the
-            confidence stands under `tempered`, as far as it changes anything.
+        predictions: predictions.jsonl, with the score of each answer.
+        references: the questions: prepared .jsonl, or official VQA annotations.
+        val: predictions of a validation split, on which a temperature is fitted; the measures that it changes are
+            under `tempered`. Of a run folder those of val.
+        val_references: the questions of the validation split.
         protocol: of the accuracy.
         resamples, seed: of the bootstrap over images.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -95,20 +95,23 @@ def probe_chair(
     training: str | Path | None = None,
     synonyms: str | Path | None = None,
     double_words: str | Path | None = None,
-    mode: str = "fixed",
+    mode: Literal["fixed", "chair-2018"] = "fixed",
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """CHAIR of a file of captions, beside that of the references (the floor, which is noise) and that of the same
-    captions given to other images (the ceiling, which a language prior alone would reach).
+    """How many of the objects that captions mention are not in the image (CHAIR)? Compared with the references (the
+    floor, which is noise) and with the same captions given to other images (the ceiling, which a language prior alone
+    would reach).
 
     Args:
-        predictions: `predictions.jsonl`, or COCO results.
-        objects: which are in which image; see `read_object_sets`. Beside COCO's outlines, what the references mention
-            counts as there too.
-        references: human captions; by default those of the examples, where `objects` are such.
-        training: which objects are in which training image, to hold rates against their frequency.
-        synonyms, double_words, mode: how captions are read, see `vlrnn.probes.object_mentions.mentions`.
+        predictions: predictions.jsonl, or COCO results.
+        objects: the objects of each image: {"image id": [names]}, a prepared .jsonl, or COCO's instances, to which the
+            objects that the references mention are added.
+        references: human captions; by default those of the examples, where objects are a prepared .jsonl.
+        training: the objects of each training image, for correlations of rates with their frequency.
+        synonyms: a line for each object: its name, its synonyms, separated by commas.
+        double_words: {"two words": "the object that they name"}.
+        mode: how captions are read, see `vlrnn.probes.object_mentions.mentions`.
         resamples, seed: of the bootstrap over images; the seed also of what is shuffled.
 
     Raises:

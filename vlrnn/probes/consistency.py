@@ -30,14 +30,14 @@ def probe_consistency(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Consistency of answers, as far as the files say what belongs together.
+    """Are answers consistent over paraphrases, opposites and pairs, and with another model's?
 
     Args:
-        predictions: answers.
-        references: the questions; `attributes` of prepared ones may have `opposite_of`, `same_as` and `pair`, the id of
-            another question in the file.
+        predictions: answers: predictions.jsonl, or VQA results.
+        references: the questions: prepared .jsonl, or official VQA annotations. `attributes` of prepared ones may have
+            `opposite_of`, `same_as` and `pair`, the id of another question in the file.
         other: another model's answers to the same questions, for agreement.
-        groups: paraphrases, as JSON: a list of lists of question ids.
+        groups: paraphrases: a JSON list of lists of question ids.
         protocol: of the accuracy.
         resamples, seed: of the bootstrap over images.
 

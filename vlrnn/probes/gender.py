@@ -98,18 +98,21 @@ def probe_gender(
     women: str | Path,
     men: str | Path,
     *,
-    words: GenderWords | None = None,
     references: str | Path | None = None,
+    words_women: str | Path | None = None,
+    words_men: str | Path | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """`score` of files: predictions, and the ids of images of women and of men.
+    """Do captions name the right gender, with as many errors about women as about men? See `score`.
 
     Args:
-        predictions: `predictions.jsonl`, or COCO results.
-        women, men: an image id on each line.
-        words: that name women and men; by default the published lists.
+        predictions: predictions.jsonl, or COCO results.
+        women: the ids of images of women, one on a line.
+        men: the same of men.
         references: human captions, for a row of their own.
+        words_women: words that name a woman, one on a line; by default the published list.
+        words_men: words that name a man.
         resamples, seed: of the bootstrap over images.
 
     Returns:
@@ -120,7 +123,7 @@ def probe_gender(
     Raises:
         UserError: a file is wrong, an id stands in both lists, or no id has a prediction.
     """
-    words = words or GenderWords.load()
+    words = GenderWords.load(words_women, words_men)
     listed, notes = read_people(women, men)
     written = References({}) if references is None else read_references(references).as_lists()
     matched = match(read_predictions(predictions), listed, "skip", str(predictions), files=written.files)

@@ -145,46 +145,65 @@ class CaptionLabels(NamedTuple):
     notes: list[str]
 
 
-def read_caption_labels(
-    predictions: str | Path,
-    objects: str | Path,
-    *,
-    references: str | Path | None = None,
-    women: str | Path | None = None,
-    men: str | Path | None = None,
-    words: GenderWords | None = None,
-    synonyms: str | Path | None = None,
-) -> CaptionLabels:
-    """Who and what is in images, and who and what captions name. Attributes are `woman` and `man`, tasks the objects.
+@dataclass(frozen=True)
+class LabelFiles:
+    """The files of labelled images: a table, or captions and the objects of their images.
 
     Args:
-        predictions: `predictions.jsonl`, or COCO results.
-        objects: which are in which image, see `read_object_sets`.
-        references: human captions.
-        women, men: an image id on each line; see `find_people`.
-        words: that name women and men; by default the published lists.
-        synonyms: what objects are called, see `vlrnn.probes.object_mentions.phrases`; by default only by their
-            names, in singular and plural.
-
-    Raises:
-        UserError: a file is wrong, nothing says who is in an image, or no image has all that is needed.
+        table: images with their true and predicted attributes and tasks (see docs/probes.md).
+        predictions: instead of a table: captions, predictions.jsonl or COCO results.
+        objects: with predictions: what is in the images, {image id: [names]}.
+        synonyms: names of objects: an object and, behind commas, its synonyms on a line.
+        references: human captions: a row of their own, and who is in an image, without lists.
+        women: the ids of images of women, one on a line.
+        men: the same of men.
+        training: a table of the training images, whose labels define the bias; by default those of the images.
     """
-    words, things = words or GenderWords.load(), read_object_sets(objects)
-    captions = References({}) if references is None else read_references(references).as_lists()
-    people, notes = find_people(captions, words, women, men)
-    labelled = {id: gender for id, gender in people.items() if id in things.of}
-    true = {id: LabelSets(frozenset([gender]), things.of[id] - {PERSON}) for id, gender in labelled.items()}
-    if len(true) < len(people):
-        notes.append(f"{objects}: has {len(true)} of the {len(people)} images of women and men")
-    names = frozenset().union(*(each.tasks for each in true.values()))
-    find = PhraseTable({phrase: name for phrase, name in phrases(names, synonyms).items() if name in names})
-    files = captions.files | things.files
-    matched = match(read_predictions(predictions), true, "skip", str(predictions), files=files)
-    images = [
-        LabelledImage(id, each, named_in(matched.predictions[id].text, words, find))
-        for id, each in matched.references.items()
-    ]
-    human = {
-        id: [named_in(caption, words, find) for caption in captions[id]] for id in matched.references if id in captions
-    }
-    return CaptionLabels(images, human, [*matched.notes, *notes])
+
+    table: str | None = None
+    predictions: str | None = None
+    objects: str | None = None
+    synonyms: str | None = None
+    references: str | None = None
+    women: str | None = None
+    men: str | None = None
+    training: str | None = None
+
+    def read(self) -> CaptionLabels:
+        """The labels.
+
+        Raises:
+            UserError: there are both or neither of table and predictions, or a file is wrong.
+        """
+        if (self.table is None) == (self.predictions is None):
+            raise UserError("give either --table, or --predictions with --objects")
+        if self.table is not None:
+            return CaptionLabels(read_labels(self.table), {}, [])
+        if self.predictions is None or self.objects is None:
+            raise UserError("--predictions needs --objects, a file {image id: [names]}")
+        return self._of_captions(self.predictions, self.objects)
+
+    def _of_captions(self, predictions: str, objects: str) -> CaptionLabels:
+        """Who and what is in images, and who and what captions name. Attributes are `woman` and `man`, tasks the
+        objects; without `synonyms` these are found by their names alone, in singular and plural."""
+        words, things = GenderWords.load(), read_object_sets(objects)
+        captions = References({}) if self.references is None else read_references(self.references).as_lists()
+        people, notes = find_people(captions, words, self.women, self.men)
+        labelled = {id: gender for id, gender in people.items() if id in things.of}
+        true = {id: LabelSets(frozenset([gender]), things.of[id] - {PERSON}) for id, gender in labelled.items()}
+        if len(true) < len(people):
+            notes.append(f"{objects}: has {len(true)} of the {len(people)} images of women and men")
+        names = frozenset().union(*(each.tasks for each in true.values()))
+        find = PhraseTable({phrase: name for phrase, name in phrases(names, self.synonyms).items() if name in names})
+        files = captions.files | things.files
+        matched = match(read_predictions(predictions), true, "skip", str(predictions), files=files)
+        images = [
+            LabelledImage(id, each, named_in(matched.predictions[id].text, words, find))
+            for id, each in matched.references.items()
+        ]
+        human = {
+            id: [named_in(caption, words, find) for caption in captions[id]]
+            for id in matched.references
+            if id in captions
+        }
+        return CaptionLabels(images, human, [*matched.notes, *notes])

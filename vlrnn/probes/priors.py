@@ -136,11 +136,12 @@ def probe_priors(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """The shift of the priors from train to test; and, of predictions, the accuracy on head and tail answers.
+    """How far do the priors of answers shift from train to test, and how accurate is a model on rare answers?
 
     Args:
-        train, test: questions with answers, of any form that is scored.
-        predictions: answers to test.
+        train: questions with answers: prepared .jsonl, or official VQA annotations.
+        test: the same of test.
+        predictions: answers to test, for accuracies on head and tail: predictions.jsonl, or VQA results.
         alpha: a type's answers that train has at most (1 + alpha) times as often as the mean answer are its tail.
         protocol: of the accuracy.
         resamples, seed: of the bootstrap over images; the seed also of which part of train is held against the rest.

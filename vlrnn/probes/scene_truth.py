@@ -123,8 +123,12 @@ def scene_truth(
 def probe_scene_truth(
     predictions: str | Path, examples: str | Path, *, resamples: int = 1000, seed: int = 0
 ) -> Finding:
-    """`scene_truth` of files: predictions, and the prepared `.jsonl` of scenes that they are about. The telling cases
-    are captions of which least is right.
+    """Are captions of synthetic scenes true of the scenes? The cases are captions of which least is right.
+
+    Args:
+        predictions: predictions.jsonl, or COCO results.
+        examples: the prepared .jsonl of the scenes that they are about.
+        resamples, seed: of the bootstrap over images.
 
     Raises:
         UserError: a file is wrong, ids do not match, or an example has no scene.

@@ -35,11 +35,19 @@ RECIPES = {"captioning": scene_recipes.captioning, "classifier_vqa": scene_recip
 
 @dataclass(frozen=True)
 class DoseResponsePlan:
-    """What is trained: every task at every bias with every seed. `train` and `test` are numbers of scenes; `epochs` are
-    the captioner's, half a one by default: a fully trained captioner makes up nothing at any bias; the effect of a
-    bias shows while it still learns."""
+    """What is trained: every task at every bias with every seed.
 
-    biases: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    Args:
+        biases: shares of scenes with a star that have a ring for it; 0 the first, at most 1.
+        seeds: models of each task at each bias.
+        train: training scenes of each bias.
+        test: balanced test scenes.
+        seed: the first.
+        epochs: of the captioner: whole, or a share of one. Fully trained, it hallucinates nothing at any bias; the
+            effect of a bias is measurable before.
+    """
+
+    biases: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
     seeds: int = 3
     train: int = 6000
     test: int = 1500
@@ -61,7 +69,8 @@ class DoseResponsePlan:
 def dose_response(
     out: str | Path, plan: DoseResponsePlan, *, resamples: int = 1000, overwrite: bool = False
 ) -> Finding:
-    """Run it all into a folder. What is there of an earlier call with the same plan is not made again.
+    """How much do models hallucinate, the more surely rings come with stars in the training data? What is in the folder
+    of an earlier call with the same plan is not made again.
 
     Args:
         out: the folder; gets `cnn.safetensors`, `bias-B/scenes`, `test/`, and `runs/` with a run folder for each model.

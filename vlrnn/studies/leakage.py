@@ -18,11 +18,11 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.gender_words import GENDERS
+from vlrnn.probes.gender_words import GENDERS, GenderWords
 from vlrnn.progress import track
 from vlrnn.studies.attackers import ATTACKERS, Captions, attack
 from vlrnn.studies.jobs import keep_plan
-from vlrnn.studies.masked_captions import MASK, Masked
+from vlrnn.studies.masked_captions import MASK, Masked, read_masked
 
 TEST, VALIDATION = 0.25, 0.15
 """The shares of the images that an attacker is tested on, and that stop its training."""
@@ -85,6 +85,44 @@ def attack_once(images: Sequence[Masked], seed: int) -> dict[str, Any]:
             for name in ATTACKERS
         },
     }
+
+
+def study_leakage(
+    out: str | Path,
+    predictions: str | Path,
+    references: str | Path,
+    *,
+    women: str | Path | None = None,
+    men: str | Path | None = None,
+    words_women: str | Path | None = None,
+    words_men: str | Path | None = None,
+    seeds: int = 5,
+    resamples: int = 1000,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Finding:
+    """How well can the gender of people in an image be predicted from captions whose gender words are masked? See
+    `leakage`.
+
+    Args:
+        out: the folder.
+        predictions: predictions.jsonl, or COCO results.
+        references: human captions of the same images.
+        women: the ids of images of women, one on a line; by default the references name them.
+        men: the same of men.
+        words_women: words that name a woman, one on a line; by default the published list.
+        words_men: words that name a man.
+        seeds: how many times attackers are trained.
+        resamples, seed, overwrite: of `leakage`.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {seeds}")
+    words = GenderWords.load(words_women, words_men)
+    images, notes = read_masked(predictions, references, women=women, men=men, words=words)
+    files = {"predictions": predictions, "references": references, "women": women, "men": men}
+    settings = {name: None if path is None else str(path) for name, path in files.items()}
+    given: dict[str, Any] = {"seeds": seeds, "resamples": resamples, "seed": seed, "overwrite": overwrite}
+    return leakage(out, images, settings=settings, notes=notes, **given)
 
 
 def leakage(

@@ -21,7 +21,6 @@ from vlrnn.probes.consistency import probe_consistency
 from vlrnn.probes.finding import Finding
 from vlrnn.probes.model.attribution import attribution
 from vlrnn.probes.model.grounding import grounding
-from vlrnn.probes.object_mentions import PhraseTable, object_names, phrases
 from vlrnn.probes.priors import probe_priors
 from vlrnn.probes.scene_truth import probe_scene_truth
 from vlrnn.progress import print_progress, track
@@ -133,13 +132,10 @@ def run_probe(out: Path, run: str, name: str, seed: int) -> None:
     def load() -> Predictor:
         return Predictor.load(out / run / "checkpoints" / "best.ckpt")
 
-    def find() -> PhraseTable:
-        return PhraseTable(phrases(object_names(data), None))
-
     with (out / run / "output.txt").open("a", encoding="utf-8") as output, redirect_stderr(output):
         finding: Finding = {
-            "grounding": lambda: grounding(load(), data, baselines=[out / f"{run}-blind"], **shown),
-            "attribution": lambda: attribution(load(), data, find=find().find, **shown),
+            "grounding": lambda: grounding(load(), data, baseline=[out / f"{run}-blind"], **shown),
+            "attribution": lambda: attribution(load(), data, **shown),
             "chair": lambda: probe_chair(predictions, test, references=test, training=train, seed=seed),
             "calibration": lambda: probe_calibration(predictions, test, seed=seed),
             "consistency": lambda: probe_consistency(predictions, test, other=other, seed=seed),

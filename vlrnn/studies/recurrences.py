@@ -35,12 +35,19 @@ REFERENCE = "causal-self-attention"
 
 @dataclass(frozen=True)
 class RecurrencesPlan:
-    """What is trained: the recipe of `configs`, a later one over those before it, and of `flags` over them, with each
-    of the `cells` (see `vlrnn.nn.recurrent.spec`) in the place of the recipe's recurrences, with their width, and
-    `seeds` times. The first cell is the one that others are held against."""
+    """What is trained.
 
-    configs: Sequence[str]
-    cells: Sequence[str]
+    Args:
+        config: the recipe of a captioner or a VQA model; overlays behind it.
+        cells: recurrences in the place of the recipe's, with their width, see `vlrnn.nn.recurrent.spec`; the others are
+            compared with the first. Settings stand behind a colon: residual-stack:recurrence=mamba,num_layers=3.
+        seeds: models of each.
+        flags: of the recipe, as vlrnn fit takes them.
+        seed: the first.
+    """
+
+    config: Sequence[str]
+    cells: Sequence[str] = ("lstm", "rnn", "gru", "min-gru", "min-lstm", "rg-lru", "lru", "mamba", "rwkv")
     seeds: int = 1
     flags: Sequence[str] = ()
     seed: int = 0
@@ -63,7 +70,8 @@ class RecurrencesPlan:
 def recurrences(
     out: str | Path, plan: RecurrencesPlan, *, resamples: int = 1000, repeats: int = 5, overwrite: bool = False
 ) -> Finding:
-    """Run it all into a folder. Models that are there are not trained again, and one that was interrupted goes on.
+    """Which recurrence scores best in the same recipe, and at what cost? Models that are in the folder are not trained
+    again, and one that was interrupted goes on.
 
     Args:
         out: the folder; gets `runs/CELL-seed-N`, run folders all.
@@ -80,10 +88,10 @@ def recurrences(
         UserError: the recipe has no recurrence, a cell cannot stand in its place, or the folder holds another plan.
     """
     out = Path(out)
-    recipe = merged(plan.configs)
+    recipe = merged(plan.config)
     places = list(_recurrences(recipe))
     if not places:
-        raise UserError(f"{', '.join(plan.configs)}: names no recurrence whose place another could take")
+        raise UserError(f"{', '.join(plan.config)}: names no recurrence whose place another could take")
     overlays = {cell: _overlay(cell, places) for cell in plan.all_cells}
     keep_plan(out, {"recipe": recipe, "flags": list(plan.flags), "seed": plan.seed}, overwrite=overwrite)
     jobs = [(_run(out, cell, seed), overlays[cell], seed) for seed in _seeds(plan) for cell in plan.all_cells]
@@ -143,7 +151,7 @@ def train(run: Path, plan: RecurrencesPlan, overlay: Mapping[str, Any], seed: in
     path = run / "cell.yaml"
     with replacing(path) as file:
         yaml.safe_dump(dict(overlay), file, sort_keys=False)
-    configs = [word for each in (*plan.configs, str(path)) for word in ("--config", each)]
+    configs = [word for each in (*plan.config, str(path)) for word in ("--config", each)]
     into = ["--trainer.default_root_dir", str(run), "--seed_everything", str(seed)]
     # Two at a time would write through each other.
     with (run / "output.txt").open("w", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
@@ -181,7 +189,7 @@ def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Mapping[str, 
 
 def _settings(plan: RecurrencesPlan, group: Group) -> dict[str, Any]:
     data, split = group.runs[0].scored_on or ("", "")
-    given = {"configs": list(plan.configs), "flags": list(plan.flags), "cells": list(plan.cells), "beside": REFERENCE}
+    given = {"configs": list(plan.config), "flags": list(plan.flags), "cells": list(plan.cells), "beside": REFERENCE}
     used = {"seeds": plan.seeds, "seed": plan.seed, "scored_on": data, "scored_split": split, "unit": group.unit}
     return given | used
 

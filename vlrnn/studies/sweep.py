@@ -46,19 +46,28 @@ what is proposed must not hang on how fast a machine is."""
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What is tried: the recipe of `configs`, a later one over those before it, and of `flags` over them, and over all
-    the settings of `keys` (see `vlrnn.studies.search_space`), of `trials` proposals of the `sampler`. All trials
-    have the same seed."""
+    """What is tried.
 
-    configs: Sequence[str]
-    keys: Sequence[str]
+    Args:
+        config: the recipe; overlays behind it.
+        key: a key of the recipe, and its values: a range of numbers, 0.0..0.5, of integers, 16..64, or of orders of
+            magnitude, log:1e-4..1e-2; or a choice, A,B,C, in which recurrences are named by name, other classes by
+            path. May be given again.
+        trials: how many settings are tried.
+        flags: of the recipe, as vlrnn fit takes them.
+        sampler: TPE, which learns from the trials before, or random.
+        seed: of all trials, and of the sampler.
+    """
+
+    config: Sequence[str]
+    key: Sequence[str]
     trials: int = 20
     flags: Sequence[str] = ()
     sampler: Sampler = "tpe"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.keys:
+        if not self.key:
             raise UserError("--key names nothing to sweep")
         if self.trials < 1:
             raise UserError(f"--trials must be at least 1, not {self.trials}")
@@ -94,8 +103,8 @@ class _Sweep(NamedTuple):
 
 
 def sweep(out: str | Path, plan: SweepPlan, *, overwrite: bool = False) -> Finding:
-    """Run it all into a folder. Trials that are there are not run again, one that was interrupted goes on, and more of
-    them may be asked for later: they are those that would have come if all had been asked for at once.
+    """Which settings of a recipe score best on the validation split? Trials that are in the folder are not run again,
+    one that was interrupted goes on, and a later call for more trials gives those that one call would have given.
 
     Args:
         out: the folder; gets `runs/trial-NNN`, run folders all, and `best.yaml`, the best settings as an overlay.
@@ -111,16 +120,16 @@ def sweep(out: str | Path, plan: SweepPlan, *, overwrite: bool = False) -> Findi
     """
     need_optuna()
     recipe = whole_recipe([*_configs(plan), *plan.flags])
-    space = read_space(plan.keys, recipe)
-    given = {"keys": list(plan.keys), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
-    keep_plan(Path(out), {"recipe": merged(plan.configs), **given}, overwrite=overwrite)
+    space = read_space(plan.key, recipe)
+    given = {"keys": list(plan.key), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
+    keep_plan(Path(out), {"recipe": merged(plan.config), **given}, overwrite=overwrite)
     task = find_task(recipe["model"]["class_path"])
     the = _Sweep(Path(out), plan, space, task.monitor, task.mode)
     return _found(the, list(track(_run_all(the), "sweep", total=the.last, unit="trials")))
 
 
 def _configs(plan: SweepPlan) -> list[str]:
-    return [word for each in plan.configs for word in ("--config", each)]
+    return [word for each in plan.config for word in ("--config", each)]
 
 
 # Trials.
@@ -225,7 +234,7 @@ def _found(the: _Sweep, trials: Sequence[Trial]) -> Finding:
     best = order[0]
     _write_overlay(the, best, len(trials))
     settings = load_run(the.run(best.trial), "val").settings
-    given = {"configs": list(the.plan.configs), "flags": list(the.plan.flags), "keys": list(the.plan.keys)}
+    given = {"configs": list(the.plan.config), "flags": list(the.plan.flags), "keys": list(the.plan.key)}
     return Finding(
         {"best": {the.score: best.score}, **{_name(the, each): {the.score: each.score} for each in order}},
         settings=given

@@ -24,8 +24,8 @@ from vlrnn.generation.generate import predicted_tokens, shift_right
 from vlrnn.inference.predictor import ImageLike, Predictor
 from vlrnn.metrics.statistics import Floats, MeansByImage
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.model.encoded_split import EncodedSplit, encoded
-from vlrnn.probes.object_mentions import Span
+from vlrnn.probes.model.encoded_split import EncodedSplit, encoded, open_predictor
+from vlrnn.probes.object_mentions import PhraseTable, Span, object_names, phrases
 from vlrnn.text.vocabulary import EOS, UNK
 from vlrnn.training.module import Task
 
@@ -63,25 +63,32 @@ class ObjectMention:
 
 
 def attribution(
-    predictor: Predictor,
-    folder: str | Path,
+    checkpoint: str | Path | Predictor,
+    data: str | Path,
     split: str = "test",
     *,
-    find: Finder,
+    synonyms: str | Path | None = None,
+    find: Finder | None = None,
     cache: str | Path | None = None,
+    device: str | None = None,
+    trust: Sequence[str] = (),
     batch_size: int = 32,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Of the objects that a captioner names, those that are not there, and beside them, as the control row, those that
-    are.
+    """Are hallucinated objects predicted from the image or from the preceding words? The control row has the objects
+    that are named and in the image.
 
     Args:
-        predictor: a captioner.
-        folder, split: images with the objects that are in them.
-        find: which objects are named.
-        cache: the folder for encoder outputs; see `vlrnn.probes.model.encoded_split`.
-        batch_size: images that are shown at a time; it changes nothing else.
+        checkpoint: of a captioner: a .ckpt file, or a folder that vlrnn export wrote.
+        data: a prepared data set with objects.
+        split: of the data.
+        synonyms: lines of an object and, behind commas, its synonyms.
+        find: from the words of a caption to the objects that they name; by default those of the data, by `synonyms`.
+        cache: for encoder outputs; by default a temporary folder.
+        device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
+        trust: a package whose classes the checkpoint may name, and whose code is run; may be given again.
+        batch_size: images that are encoded at a time; it changes nothing else.
         resamples, seed: of the bootstrap over images.
 
     Returns:
@@ -93,11 +100,13 @@ def attribution(
     Raises:
         UserError: no captioner, or none of the examples says which objects are in its image.
     """
+    find = find or PhraseTable(phrases(object_names(data), synonyms)).find
+    predictor = open_predictor(checkpoint, device, trust)
     predictor.require({"image"}, "does not caption")
-    with encoded(predictor, folder, split, cache) as shown:
+    with encoded(predictor, data, split, cache) as shown:
         annotated = {id: example for id, example in shown.examples.items() if example.objects is not None}
         if not annotated:
-            raise UserError(f"{folder}/{split}.jsonl: no example says what is in its image ('objects')")
+            raise UserError(f"{data}/{split}.jsonl: no example says what is in its image ('objects')")
         named = [each for each in _named(predictor, shown, find, batch_size) if each.id in annotated]
     means = MeansByImage([each.image_id for each in named], resamples, seed)
     wrong, right = (np.array([each.present == present for each in named], bool) for present in (False, True))
@@ -107,7 +116,7 @@ def attribution(
         scores=share | means.of(figures, members=wrong),
         settings={
             "checkpoint": predictor.name,
-            "data": str(folder),
+            "data": str(data),
             "split": split,
             "images": len(annotated),
             "named": len(named),

@@ -1,6 +1,6 @@
 """A split whose images are encoded once, and predictions under perturbed images and questions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,13 @@ class EncodedSplit:
         starts = range(0, len(self._items), size)  # type: ignore[arg-type]
         for start in track(starts, description, unit="batches"):
             yield [self._items[place] for place in range(start, min(start + size, starts.stop))]
+
+
+def open_predictor(
+    checkpoint: str | Path | Predictor, device: str | None = None, trust: Sequence[str] = ()
+) -> Predictor:
+    """The predictor of a checkpoint, as `Predictor.load` has it; one that is given stays as it is."""
+    return checkpoint if isinstance(checkpoint, Predictor) else Predictor.load(checkpoint, device, trust=trust)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from vlrnn.metrics import CaptionScorer
 from vlrnn.metrics.statistics import Floats, MeansByImage
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.model.encoded_split import EncodedSplit, ViewPredictions, encoded, predict_views
+from vlrnn.probes.model.encoded_split import EncodedSplit, ViewPredictions, encoded, open_predictor, predict_views
 from vlrnn.runs import predictions_file
 from vlrnn.text.tokenizers import CaptionTokenizer
 
@@ -46,24 +46,29 @@ class Effect(NamedTuple):
 
 
 def grounding(
-    predictor: Predictor,
-    folder: str | Path,
+    checkpoint: str | Path | Predictor,
+    data: str | Path,
     split: str = "test",
     *,
-    baselines: Sequence[str | Path] = (),
+    baseline: Sequence[str | Path] = (),
     cache: str | Path | None = None,
+    device: str | None = None,
+    trust: Sequence[str] = (),
     batch_size: int = 32,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """How much of what a captioner, or either head of VQA, says hangs on the image, and on the question.
+    """How much does the output of a model depend on the image, and on the question?
 
     Args:
-        predictor: the model.
-        folder, split: the examples.
-        baselines: folders of runs that were tested on the same examples.
-        cache: the folder for encoder outputs; see `vlrnn.probes.model.encoded_split`.
-        batch_size: images that are shown at a time; it changes nothing else.
+        checkpoint: of a captioner or a VQA model: a .ckpt file, or a folder that vlrnn export wrote.
+        data: a prepared data set.
+        split: of the data.
+        baseline: folders of runs that were tested on the same examples.
+        cache: for encoder outputs; by default a temporary folder.
+        device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
+        trust: a package whose classes the checkpoint may name, and whose code is run; may be given again.
+        batch_size: images that are encoded at a time; it changes nothing else.
         resamples, seed: of the bootstrap over images; the seed also of what views draw.
 
     Returns:
@@ -74,10 +79,11 @@ def grounding(
     Raises:
         UserError: the data are not what the model is for, or a baseline was tested on others.
     """
-    with encoded(predictor, folder, split, cache) as shown:
+    predictor = open_predictor(checkpoint, device, trust)
+    with encoded(predictor, data, split, cache) as shown:
         examples = shown.examples
         score, not_computed = _scorer(examples, predictor.tokenizer)
-        rows = {str(run): _predictions(run, split, examples) for run in baselines}
+        rows = {str(run): _predictions(run, split, examples) for run in baseline}
         views = _views(shown, predictor.tokenizer, seed)
         draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
         predictions, found = predict_views(predictor, shown, draws, batch_size)
@@ -90,7 +96,7 @@ def grounding(
     words = np.array([found[f"{OTHER} 0"].words[id] for id in examples])
     means = MeansByImage([example.image_id for example in examples.values()], resamples, seed)
     by_type = _by_type(examples, effects, full, means)
-    ladder = _guesses(Path(folder), examples) | rows if full else {}
+    ladder = _guesses(Path(data), examples) | rows if full else {}
     if full and not rows:
         not_computed["blind"] = "needs runs of the same recipe without the image, or the question (--baseline)"
     return Finding(
@@ -98,7 +104,7 @@ def grounding(
         | {name: _view_scores(effect, full, words, means) for name, effect in effects.items()},
         settings={
             "checkpoint": predictor.name,
-            "data": str(folder),
+            "data": str(data),
             "split": split,
             "n": len(examples),
             "images": means.count,

@@ -8,30 +8,96 @@ Shapes: N places, S passages, U hidden units.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vlrnn.errors import UserError
+from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.statistics import Ratio, Resampler, ratios, spearman
 from vlrnn.probes.detection import ROLLS, Detection, Unit, detect
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.model.activations import CLOSED, OPEN, Activations
-from vlrnn.probes.model.passage_splits import PassageSplit, PropertyLabels, label_properties, split_passages
-from vlrnn.probes.text_properties import Property
+from vlrnn.probes.model.activations import CLOSED, OPEN, Activations, record_captions, record_text
+from vlrnn.probes.model.encoded_split import open_predictor
+from vlrnn.probes.model.passage_splits import (
+    PassageSplit,
+    PropertyLabels,
+    activation_levels,
+    label_properties,
+    split_passages,
+    unit_of,
+)
+from vlrnn.probes.object_mentions import PhraseTable, object_names, phrases
+from vlrnn.probes.text_properties import PROPERTIES, Property, check_names, noun_table, properties
 
-SHOWN_UNITS, SHOWN_PLACES = 8, 2000
-"""Of hidden units, and of the text, that pages and pictures are made of."""
-
-LEVELS = "abcdefghijklmnopqrstu"
-"""How activations are written: `k` is the unit's median, `a` the furthest below it, `u` above."""
+SHOWN_UNITS = 8
+"""Hidden units that pages and pictures are made of."""
 
 _LISTED = 5  # of the best units for a property
 
 
+def probe_units(
+    checkpoint: str | Path | Predictor,
+    *,
+    text: str | Path | None = None,
+    data: str | Path | None = None,
+    split: str = "test",
+    property: Sequence[str] = (),
+    nouns: str | Path | None = None,
+    units: Sequence[str] = (),
+    limit: int = 20_000,
+    cache: str | Path | None = None,
+    device: str | None = None,
+    trust: Sequence[str] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """Do single hidden units detect quotes, lines, nouns or mentioned objects, and how often are gates saturated? See
+    `hidden_units`.
+
+    Args:
+        checkpoint: of a language model or a captioner: a .ckpt file, or a folder that vlrnn export wrote.
+        text: input of a language model.
+        data: a prepared data set whose captions are input of a captioner.
+        split: of the data.
+        property: inside_quotes, inside_brackets, line_position, word_position, noun_just_said, mentioned:OBJECT, and
+            mentioned, of the objects that are mentioned most; by default all.
+        nouns: nouns, one on a line; by default a list of common ones.
+        units: hidden units to show, 12,c1.40; by default the best detectors.
+        limit: characters or words of input at most.
+        cache: for encoder outputs; by default a temporary folder.
+        device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
+        trust: a package whose classes the checkpoint may name, and whose code is run; may be given again.
+        resamples, seed: of the bootstrap over passages, or images; of what else is drawn.
+    """
+    if (text is None) == (data is None):
+        raise UserError("give either --text, for a language model, or --data, for a captioner")
+    if limit < 1:
+        raise UserError(f"--limit must be at least 1, not {limit}")
+    check_names(property)
+    names = object_names(data) if data is not None else set()
+    noun_phrases = noun_table(nouns, names)
+    predictor = open_predictor(checkpoint, device, trust)
+    if data is not None:
+        recorded = record_captions(predictor, data, split, limit, cache)
+    else:
+        recorded = record_text(predictor, str(text), limit)
+    passages = ["".join(each) for each in recorded.pieces]
+    objects = PhraseTable(phrases(names)) if names else noun_phrases
+    return hidden_units(
+        recorded,
+        properties(noun_phrases, objects, passages, property or PROPERTIES),
+        units=units,
+        settings={"checkpoint": predictor.name, "nouns": None if nouns is None else str(nouns)},
+        resamples=resamples,
+        seed=seed,
+    )
+
+
 def hidden_units(
     recorded: Activations,
-    properties: Mapping[str, Property],
+    detected: Mapping[str, Property],
     *,
     units: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
@@ -45,7 +111,7 @@ def hidden_units(
 
     Args:
         recorded: the inputs and the activations of the model.
-        properties: by their names.
+        detected: properties by their names.
         units: those that pages and pictures show, by their names; `12` is number 12 of the last layer's output. None:
             the best.
         settings: further settings of the result.
@@ -62,7 +128,7 @@ def hidden_units(
     """
     shown = [_numbered(name, recorded.names) for name in units]
     choose, held = split_passages(recorded, seed)
-    labels, not_computed = label_properties(recorded, properties, choose, held)
+    labels, not_computed = label_properties(recorded, detected, choose, held)
     found = detect(
         choose.part, held.part, {name: each.flags for name, each in labels.items()}, resamples=resamples, seed=seed
     )
@@ -91,7 +157,7 @@ def hidden_units(
         cases=[_case(recorded, held, name, found[name].units[0]) for name in order[:TELLING]],
         details={
             "detectors": {name: _detector(recorded, held, found[name], labels[name]) for name in order},
-            "heat": _heat(recorded, held, rows, found, labels),
+            "heat": activation_levels(recorded, held, rows, found, labels),
         },
         not_computed=not_computed,
         notes=_notes(recorded, found, labels),
@@ -123,13 +189,9 @@ def _rows(found: Mapping[str, Detection], order: Sequence[str], shown: Sequence[
         return list(best.items())[:SHOWN_UNITS]
     rows = []
     for number in shown:
-        chosen = {name: _of(each, number).chosen for name, each in found.items()}
+        chosen = {name: unit_of(each, number).chosen for name, each in found.items()}
         rows.append((number, max(chosen, key=lambda name: chosen[name], default="")))
     return rows
-
-
-def _of(detection: Detection, number: int) -> Unit:
-    return next(each for each in detection.units if each.number == number)
 
 
 # What is told.
@@ -196,50 +258,6 @@ def _case(recorded: Activations, held: PassageSplit, name: str, unit: Unit) -> d
         "surest": held.until(high),
         "least": held.until(low),
     }
-
-
-def _heat(
-    recorded: Activations,
-    held: PassageSplit,
-    rows: Sequence[tuple[int, str]],
-    found: Mapping[str, Detection],
-    labels: Mapping[str, PropertyLabels],
-) -> dict[str, Any]:
-    """The first passages that are held out, one of an image, and what units did over them: their `levels`, a letter
-    of `LEVELS` for each place, and where the property `holds` that they are shown with."""
-    _, first = np.unique(held.part.groups, return_index=True)  # passages of the same image are much alike
-    shown = first[: max(1, int((np.cumsum(held.part.lengths[first]) <= SHOWN_PLACES).sum()))].tolist()
-    starts = held.part.starts.tolist()
-    spans = [slice(starts[number], starts[number] + len(held.passages[number].units)) for number in shown]
-    places = np.concatenate([np.arange(span.start, span.stop) for span in spans])
-    rendered = []
-    for number, name in rows:
-        unit = _of(found[name], number) if name else None
-        values = held.part.activations[:, number]
-        median = float(np.median(values))  # cells may be far from zero all the time
-        scale = float(np.quantile(np.abs(values[places] - median), 0.99)) or 1.0
-        shares = np.clip((values - median) / scale, -1, 1).tolist()
-        levels = "".join(LEVELS[round(10 * share) + 10] for share in shares)
-        holds = "".join(map(str, labels[name].flags[1].astype(int).tolist())) if name else ""
-        rendered.append(
-            {
-                "unit": recorded.names[number],
-                "property": name,
-                "sign": unit.sign if unit else 0,
-                "held_out": unit.held_out if unit else None,
-                "median": median,
-                "scale": scale,
-                "levels": [levels[span] for span in spans],
-                "holds": [holds[span] for span in spans],
-            }
-        )
-    passages = [{"id": each.id, "units": _compact(each.units)} for each in (held.passages[number] for number in shown)]
-    return {"passages": passages, "rows": rendered, "running": recorded.running}
-
-
-def _compact(units: Sequence[str]) -> str | list[str]:
-    """Units as a file has them: those of one character as the text that they are."""
-    return "".join(units) if all(len(unit) == 1 for unit in units) else list(units)
 
 
 def _notes(recorded: Activations, found: Mapping[str, Detection], labels: Mapping[str, PropertyLabels]) -> list[str]:

@@ -5,13 +5,19 @@ Shapes: N places, S passages.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlrnn.probes.detection import ActivationSet, Flags
+from vlrnn.probes.detection import ActivationSet, Detection, Flags, Unit
 from vlrnn.probes.model.activations import Activations, Passage
 from vlrnn.probes.text_properties import Property, Values, at_units
+
+SHOWN_PLACES = 2000
+"""Characters or words of a text that pages and pictures are made of."""
+
+LEVELS = "abcdefghijklmnopqrstu"
+"""How activations are written: `k` is the unit's median, `a` the furthest below it, `u` above."""
 
 _EXCERPT = 30  # characters
 
@@ -101,3 +107,52 @@ def _undetectable(choose: Flags, held: Flags) -> str:
         if flags.all() or not flags.any():
             return f"holds {'everywhere' if flags.all() else 'nowhere'} in {part_name}"
     return ""
+
+
+def unit_of(detection: Detection, number: int) -> Unit:
+    """The unit of this number."""
+    return next(each for each in detection.units if each.number == number)
+
+
+def activation_levels(
+    recorded: Activations,
+    held: PassageSplit,
+    rows: Sequence[tuple[int, str]],
+    found: Mapping[str, Detection],
+    labels: Mapping[str, PropertyLabels],
+) -> dict[str, Any]:
+    """The first passages that are held out, one of an image, and what units did over them: their `levels`, a letter
+    of `LEVELS` for each place, and where the property `holds` that they are shown with."""
+    _, first = np.unique(held.part.groups, return_index=True)  # passages of the same image are much alike
+    shown = first[: max(1, int((np.cumsum(held.part.lengths[first]) <= SHOWN_PLACES).sum()))].tolist()
+    starts = held.part.starts.tolist()
+    spans = [slice(starts[number], starts[number] + len(held.passages[number].units)) for number in shown]
+    places = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+    rendered = []
+    for number, name in rows:
+        unit = unit_of(found[name], number) if name else None
+        values = held.part.activations[:, number]
+        median = float(np.median(values))  # cells may be far from zero all the time
+        scale = float(np.quantile(np.abs(values[places] - median), 0.99)) or 1.0
+        shares = np.clip((values - median) / scale, -1, 1).tolist()
+        levels = "".join(LEVELS[round(10 * share) + 10] for share in shares)
+        holds = "".join(map(str, labels[name].flags[1].astype(int).tolist())) if name else ""
+        rendered.append(
+            {
+                "unit": recorded.names[number],
+                "property": name,
+                "sign": unit.sign if unit else 0,
+                "held_out": unit.held_out if unit else None,
+                "median": median,
+                "scale": scale,
+                "levels": [levels[span] for span in spans],
+                "holds": [holds[span] for span in spans],
+            }
+        )
+    passages = [{"id": each.id, "units": _compact(each.units)} for each in (held.passages[number] for number in shown)]
+    return {"passages": passages, "rows": rendered, "running": recorded.running}
+
+
+def _compact(units: Sequence[str]) -> str | list[str]:
+    """Units as a file has them: those of one character as the text that they are."""
+    return "".join(units) if all(len(unit) == 1 for unit in units) else list(units)

@@ -1,26 +1,156 @@
-"""Yes/no questions after an object, put to a model: a head of VQA is asked, a captioner is listened to. Knows no score;
-vlrnn.probes.pope scores what is answered.
+"""Yes/no questions after an object, answered by a VQA model, or from the output of a captioner; `vlrnn.probes.pope`
+scores the answers.
 
 Source of the questions: Li et al., Evaluating object hallucination in large vision-language models, EMNLP 2023.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-import torch
-
+from vlrnn.data.matching import name_some
 from vlrnn.errors import UserError
-from vlrnn.generation.generate import score_sequences
-from vlrnn.inference.predictor import Predictor
+from vlrnn.probes.finding import Finding
+from vlrnn.probes.object_annotations import read_object_sets
+from vlrnn.probes.object_mentions import Mentions, mentions, unread
+from vlrnn.probes.pope import Polls, Reply, mentioned, parse_reply, read_captions, read_replies, score_polls
+from vlrnn.probes.pope_questions import read_poll
 from vlrnn.progress import track
 from vlrnn.text.vocabulary import PAD, UNK
+
+if TYPE_CHECKING:  # torch is imported for a checkpoint alone
+    from vlrnn.inference.predictor import Predictor
 
 Pair = tuple[str, str]
 """The file of an image, and what is asked about it: a question, or an object."""
 
 
-def answer(predictor: Predictor, pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, str]:
+@dataclass(frozen=True)
+class ReplySource:
+    """Where replies come from: one of answers, predictions and checkpoint; and how captions are read.
+
+    Args:
+        answers: for each file of questions, or one for all: answer, and question_id or in order.
+        predictions: captions: yes is what they mention.
+        checkpoint: a VQA model, which answers the questions, or a captioner.
+        images: the folder of the images, for a checkpoint; by default that of the first file of questions.
+        device: for a checkpoint: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
+        trust: a package whose classes the checkpoint may name, and whose code is run; may be given again.
+        short: questions without 'in the image', for a VQA model whose training data have none such.
+        by: of a captioner: an object counts as claimed where the caption mentions it, or where its name is likely.
+        mode: how captions are read, as for chair.
+        synonyms: a line for each object: its name, its synonyms, separated by commas.
+        double_words: {"two words": "the object that they name"}.
+    """
+
+    answers: Sequence[str] | None = None
+    predictions: str | None = None
+    checkpoint: str | None = None
+    images: str | None = None
+    device: str | None = None
+    trust: Sequence[str] = ()
+    short: bool = False
+    by: Literal["mention", "likelihood"] = "mention"
+    mode: Literal["fixed", "chair-2018"] = "fixed"
+    synonyms: str | None = None
+    double_words: str | None = None
+
+    def __post_init__(self) -> None:
+        if [self.answers, self.predictions, self.checkpoint].count(None) != 2:
+            raise UserError("give one of --answers, --predictions and --checkpoint")
+
+    def replies(self, polls: Polls, folder: Path, find: Mentions) -> tuple[dict[str, list[Reply]], list[str]]:
+        """The replies to each poll, question by question, and notes; `folder` is the default of `images`."""
+        if self.answers is not None:
+            return read_replies(self.answers, polls)
+        if self.predictions is not None:
+            captions, notes = read_captions(self.predictions, polls)
+            return {name: mentioned(captions, find, each) for name, each in polls.items()}, notes
+        folder = Path(self.images or folder)
+        _check_images(folder, polls)
+        from vlrnn.probes.model.encoded_split import open_predictor
+
+        predictor = open_predictor(str(self.checkpoint), self.device, self.trust)
+        return _model_replies(predictor, polls, folder, find, self.short, self.by), []
+
+
+_SETTINGS = ("answers", "predictions", "checkpoint", "short", "by", "mode", "synonyms", "double_words")
+
+
+def probe_pope(
+    questions: Sequence[str],
+    source: ReplySource,
+    *,
+    objects: str | None = None,
+    training: str | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Finding:
+    """Does a model claim, in answers or captions, objects that are not in the image (POPE)?
+
+    Args:
+        questions: files of yes/no questions in the published form; see data_prep/polls.py.
+        source: of the replies.
+        objects: the objects of each image, as for chair: for the oracle and the blind row.
+        training: the objects of each training image: for the blind row in place of objects.
+        resamples, seed: of the bootstrap over images.
+
+    Raises:
+        UserError: a file is wrong, or images are missing.
+    """
+    polls = {Path(path).stem: read_poll(path) for path in questions}
+    if len(polls) < len(questions):
+        raise UserError("--questions: two files have one name, by which they are told apart")
+    names = sorted({question.object for each in polls.values() for question in each})
+    # Cached: it is called again for each question about a caption.
+    find = cache(mentions(source.mode, names, source.synonyms, source.double_words))
+    replies, notes = source.replies(polls, Path(questions[0]).parent, find)
+    finding = score_polls(
+        polls,
+        replies,
+        annotated=None if objects is None else read_object_sets(objects),
+        training=None if training is None else read_object_sets(training),
+        settings={name: getattr(source, name) for name in _SETTINGS} | {"objects": objects, "training": training},
+        resamples=resamples,
+        seed=seed,
+    )
+    if source.answers is None:
+        notes = [*notes, *unread(find, names, source.synonyms)]
+    return replace(finding, notes=[*notes, *finding.notes])
+
+
+def _check_images(folder: Path, polls: Polls) -> None:
+    files = dict.fromkeys(question.image for each in polls.values() for question in each)
+    if missing := [file for file in files if not (folder / file).is_file()]:
+        raise UserError(
+            f"{folder}: lacks {len(missing)} of the polls' {len(files)} images: {name_some(missing)}; "
+            "give --images, the folder that has them"
+        )
+
+
+def _model_replies(
+    predictor: "Predictor", polls: Polls, folder: Path, find: Mentions, short: bool, by: str
+) -> dict[str, list[Reply]]:
+    """The answers of a VQA model; of a captioner, the objects that its captions mention, or that are likely."""
+    every = [question for each in polls.values() for question in each]
+    if "question" in predictor.task.accepts:
+        texts = {each.text: each.text.rpartition(" in the ")[0] if short else each.text for each in every}
+        given = answer(predictor, [(each.image, texts[each.text]) for each in every], folder)
+        reply = {(each.image, each.text): parse_reply(given[each.image, texts[each.text]]) for each in every}
+    elif by == "mention":
+        captions = caption(predictor, [each.image for each in every], folder)
+        reply = {(each.image, each.text): Reply(each.object in find(captions[each.image])) for each in every}
+    else:
+        found = likely(predictor, [(each.image, each.object) for each in every], folder)
+        likelihood = {(each.image, each.text): found[each.image, each.object] for each in every}
+        reply = {pair: Reply(bool(value), value is not None) for pair, value in likelihood.items()}
+    return {name: [reply[question.image, question.text] for question in each] for name, each in polls.items()}
+
+
+def answer(predictor: "Predictor", pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, str]:
     """Ask a head of VQA questions about images in a folder; each image is encoded once.
 
     Raises:
@@ -33,7 +163,7 @@ def answer(predictor: Predictor, pairs: Iterable[Pair], folder: str | Path) -> d
     }
 
 
-def caption(predictor: Predictor, images: Iterable[str], folder: str | Path) -> dict[str, str]:
+def caption(predictor: "Predictor", images: Iterable[str], folder: str | Path) -> dict[str, str]:
     """Have a captioner caption images in a folder: file -> caption.
 
     Raises:
@@ -44,7 +174,7 @@ def caption(predictor: Predictor, images: Iterable[str], folder: str | Path) -> 
     }
 
 
-def likely(predictor: Predictor, pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, bool | None]:
+def likely(predictor: "Predictor", pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, bool | None]:
     """Whether a captioner finds an object likely in an image of a folder: at one place of its caption or other it would
     name it sooner than chance would, which draws one of all the objects that are asked about. None where a word of the
     name is not in its vocabulary.
@@ -65,9 +195,12 @@ def likely(predictor: Predictor, pairs: Iterable[Pair], folder: str | Path) -> d
     return found
 
 
-@torch.inference_mode()
-def _best(predictor: Predictor, path: Path, names: Sequence[Sequence[int]]) -> list[float]:
+def _best(predictor: "Predictor", path: Path, names: Sequence[Sequence[int]]) -> list[float]:
     """The log probability of each name, as ids, about an image, at that place of the caption where it is largest."""
+    import torch
+
+    from vlrnn.generation.generate import score_sequences
+
     captioner = predictor.require({"image"}, "does not caption")
     caption = captioner.vocabulary.encode(predictor.caption(path).tokens)
     if not names:
@@ -75,8 +208,9 @@ def _best(predictor: Predictor, path: Path, names: Sequence[Sequence[int]]) -> l
     places = range(len(caption) + 1)
     rows = [torch.tensor([*caption[:place], *name]) for name in names for place in places]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD).to(predictor.device)
-    memory = captioner.decoder.prepare(predictor.context(path))
-    log_probs = score_sequences(captioner.decoder, memory, tokens, tokens.new_zeros(len(tokens)))
+    with torch.inference_mode():
+        memory = captioner.decoder.prepare(predictor.context(path))
+        log_probs = score_sequences(captioner.decoder, memory, tokens, tokens.new_zeros(len(tokens)))
     by_name = log_probs.unflatten(0, (len(names), len(places))).cpu()
     return [
         max(float(each[place, place : place + len(name)].sum()) for place in places)

@@ -48,9 +48,15 @@ NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "ta
 
 @dataclass(frozen=True)
 class DropoutPlan:
-    """What is measured: each of the `rates`, the share p that is dropped; over `steps` of a recurrence; with a `width`.
-    `cell`: a recurrence by its name (see `named_cell`), whose own dropout, between its layers, stands beside dropout of
-    a state. `draws`: of values, weights and masks."""
+    """What is measured.
+
+    Args:
+        rates: shares p that are dropped.
+        cell: a recurrence by its name, see `vlrnn.nn.recurrent.spec`, with dropout between its layers.
+        steps: of a recurrence.
+        width: of activations and states.
+        draws: of values, weights and masks.
+    """
 
     rates: Sequence[float] = (0.1, 0.3, 0.5)
     cell: str = "lstm"
@@ -80,8 +86,7 @@ class Carried(NamedTuple):
 
 @one_thread()
 def dropout(plan: DropoutPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
-    """How large activations are in training, over many masks, and in evaluation; and how much of a state is left under
-    dropout, step by step.
+    """How does dropout change activations, by both of its conventions, and the state of a recurrence step by step?
 
     Values are the positive parts of normal numbers. Behind a nonlinearity there are as many units, whose weights are
     normal, with the mean square 2 / D.

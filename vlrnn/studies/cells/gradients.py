@@ -33,11 +33,19 @@ _ROWS = 16
 
 @dataclass(frozen=True)
 class GradientsPlan:
-    """What is measured: cells by their names (see `named_cell`), each in each number of `layers`; vanilla recurrences
-    with each of the spectral `radii`. `scale`: inputs are uniform in -scale..scale, 0.1 being what embeddings of words
-    start with. `draws`: of weights and inputs."""
+    """What is measured.
 
-    cells: Sequence[str]
+    Args:
+        cells: untrained recurrences by their names, see `vlrnn.nn.recurrent.spec`.
+        radii: spectral radii of the matrix of an rnn.
+        layers: numbers of layers.
+        steps: how far back.
+        width: of the cells.
+        scale: inputs are uniform in -scale..scale; embeddings of words start with 0.1.
+        draws: of weights and inputs.
+    """
+
+    cells: Sequence[str] = ("rnn", "gru", "lstm", "lstm:forget_bias=3", "lstm:chrono=100")
     radii: Sequence[float] = RADII
     layers: Sequence[int] = (1, 2)
     steps: int = 100
@@ -70,7 +78,7 @@ class Drawn(NamedTuple):
 
 
 def gradients(plan: GradientsPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
-    """How much of the gradient of a loss at the last step arrives k steps earlier, cell by cell.
+    """How much of the gradient of a loss at the last step arrives k steps earlier, by cell?
 
     The loss is the square distance of the last output from random targets; gradients are in float64, and given
     as shares of that with respect to the last output.

@@ -123,10 +123,20 @@ _WARMUP = 0.05
 
 @dataclass(frozen=True)
 class HorizonPlan:
-    """What is learnt: each task at each of the `lengths`, with `seeds` draws of weights and rows, in `steps` of AdamW
-    on batches of `rows`, whose learning rate rises to `lr` and falls to nothing; cells are `width` wide."""
+    """What is trained: each cell on each task at each length, by AdamW.
 
-    tasks: Sequence[str] = tuple(TASKS)
+    Args:
+        tasks: copy, add.
+        lengths: in steps.
+        seeds: how many times each is trained.
+        steps: of training.
+        rows: of a batch.
+        width: of the cells.
+        lr: the highest learning rate; it rises to it and falls to nothing.
+        seed: the first.
+    """
+
+    tasks: Sequence[str] = ("copy", "add")
     lengths: Sequence[int] = (8, 16, 32, 64, 128)
     seeds: int = 2
     steps: int = 1000
@@ -149,14 +159,20 @@ class HorizonPlan:
 
 
 def horizon(
-    out: str | Path, cells: Sequence[str], plan: HorizonPlan, *, resamples: int = 1000, overwrite: bool = False
+    out: str | Path,
+    plan: HorizonPlan,
+    *,
+    cells: Sequence[str] = ("rnn", "gru", "lstm", "lstm:chrono=100"),
+    resamples: int = 1000,
+    overwrite: bool = False,
 ) -> Finding:
-    """Run it all into a folder. What is there of an earlier call with the same plan is not learnt again.
+    """For how many steps do recurrences learn to remember, in the copy and the adding task? What is in the folder of an
+    earlier call with the same plan is not trained again.
 
     Args:
         out: the folder; gets `learnt/TASK-CELL-SEED.json`.
-        cells: see `vlrnn.nn.recurrent.spec`.
-        plan: what is learnt.
+        plan: what is trained.
+        cells: recurrences by their names, see `vlrnn.nn.recurrent.spec`.
         resamples: of the bootstrap over seeds.
         overwrite: move what is in the folder aside first.
 

@@ -60,11 +60,19 @@ NONLINEARITIES = {
 
 @dataclass(frozen=True)
 class InitialisationPlan:
-    """What is measured: each of the `initialisations` with each of the `nonlinearities`, over `depth` layers of a
-    `width`, or as many steps of a recurrence; and what is learnt in `learning_steps`. `std`: of `gaussian`. `draws`: of
-    weights and of what goes in."""
+    """What is measured.
 
-    initialisations: Sequence[str] = tuple(INITIALISATIONS)
+    Args:
+        initialisations: of weights: zero, constant, gaussian, xavier, kaiming, orthogonal.
+        nonlinearities: of layers: linear, tanh, relu.
+        depth: layers, or steps of a recurrence.
+        width: of layers.
+        std: of gaussian weights.
+        draws: of weights and inputs.
+        learning_steps: of small networks.
+    """
+
+    initialisations: Sequence[str] = ("zero", "constant", "gaussian", "xavier", "kaiming", "orthogonal")
     nonlinearities: Sequence[str] = ("tanh", "relu")
     depth: int = 30
     width: int = 128
@@ -94,8 +102,8 @@ class Scales(NamedTuple):
 
 @one_thread()
 def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
-    """How large signals and gradients are behind all layers, or steps; and what initialisation and normalisation let a
-    small network learn.
+    """How large are signals and gradients after many layers or steps, by initialisation and normalisation, and what do
+    small networks learn?
 
     What goes in are independent normal numbers, and so is the gradient that comes in from behind; all is in float64. By
     depth each layer has weights of its own, h' = f(W h). By time a recurrence has no more input, so that each step is
