@@ -15,7 +15,7 @@ from test_training_cli import Workshop, one_line, quiet
 
 from vlrnn.cli import main
 from vlrnn.config import to_config
-from vlrnn.data.records import Prediction, RecordFile
+from vlrnn.data.records import Prediction, RecordFile, ScoredExample
 from vlrnn.data.synthetic.dataset import NAMES, paragraphs
 from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.errors import UserError
@@ -110,7 +110,11 @@ def test_test_writes_the_text_as_it_was_foreseen(workshop: TextWorkshop, best: s
     assert (workshop.folder / "text.txt").read_text().endswith(text)
     assert all("".join(each.tokens) == each.text for each in passages)
     assert [len(each.alternatives) for each in passages] == [1, 1, *[0] * (len(passages) - 2)]
+    items = list(RecordFile(workshop.run_folder / "items.jsonl", ScoredExample))
+    assert [each.id for each in items] == [each.id for each in passages]
+    bits = sum(each.scores["bits_per_character"] * len(one.text) for each, one in zip(items, passages, strict=True))
     nats = -sum(sum(each.log_probs) for each in passages)
+    assert bits == pytest.approx(nats / math.log(2))
     assert metrics["scores"]["bits_per_character"]["value"] == pytest.approx(nats / math.log(2) / len(text))
     # All of it at once, by the network alone.
     task = load_task(best, LanguageModel)
@@ -144,11 +148,11 @@ def test_what_is_scored_has_the_units_of_the_checkpoint(workshop: TextWorkshop, 
 def test_a_report_shows_it(workshop: TextWorkshop, tmp_path: Path) -> None:
     assert main(["report", str(workshop.run_folder), "--out", str(tmp_path / "page.html")]) == 0
     told = (tmp_path / "page.md").read_text()
-    for words in ("| bits_per_character |", "| perplexity |", "in its place: **", "LanguageModel", "bptt length 32"):
+    for words in ("| bits_per_character |", "| perplexity |", "instead: **", "LanguageModel", "bptt length 32"):
         assert words in told
     page = (tmp_path / "page.html").read_text()
     assert "bits per character" in page  # the learning curve
-    assert "the less likely the model found what came" in page
+    assert "continuations that the model generated instead" in page
 
 
 def test_of_words(workshop: TextWorkshop, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def see_anew(shop: Workshop) -> None:
 
 def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, tmp_path: Path) -> None:
     """Where they do not divide the images evenly, and where the encoder learns; and one goes on where two have been."""
-    logs, scores, said = [], [], []
+    logs, scores, said, items = [], [], [], []
     for folder, many in ((tmp_path / "one", False), (tmp_path / "two", True)):
         folder.mkdir()
         shop = Workshop(folder, classifier_file, odd)
@@ -61,6 +61,7 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
             assert "batch norm" not in told
         scores.append(read_json(shop.run_folder / "metrics.json"))
         said.append({each.id: each.text for each in RecordFile(shop.run_folder / "predictions.jsonl", Prediction)})
+        items.append((shop.run_folder / "items.jsonl").read_text())
         train(shop, "fit", *LOSS, "--trainer.max_epochs", "4", "--ckpt_path", "last")
         logs.append(shop.log())
     for name, count in (("train/loss", 12 + 4), ("val/loss", 4), ("val/CIDEr", 4)):
@@ -68,6 +69,7 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
         assert len(one) == len(two) == count
         assert two == pytest.approx(one, rel=1e-4, abs=1e-5), name
     assert said[0] == said[1]
+    assert items[0] == items[1] != ""
     assert scores[0]["scores"] == scores[1]["scores"]
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,10 +17,13 @@ import pytest
 from PIL import Image
 
 from vlrnn.cli import main
-from vlrnn.data.records import Example, Prediction, RecordFile, open_split, write_dataset, write_records
+from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split, write_dataset, write_records
 from vlrnn.files import write_json
+from vlrnn.metrics.captions import CaptionScorer
+from vlrnn.metrics.vqa import compare_answers
 from vlrnn.report.page import format_score
 from vlrnn.report.run import load_run
+from vlrnn.runs import scored
 
 LOG = "epoch,step,train/loss,val/loss,val/CIDEr\n0,1,3.0,,\n0,2,,2.5,0.25\n1,3,2.0,,\n1,4,,1.5,0.75\n"
 
@@ -97,19 +100,32 @@ def make_run(folder: Path, data: Path, **more: Any) -> Path:
         for each, text in zip(examples, texts, strict=True)
     ]
     write_records(folder / "predictions.jsonl", predictions)
+    write_items(folder, list(examples), {each.id: each.text for each in predictions})
     (folder / "log.csv").write_text(LOG)
     write_json(folder / "probes" / "truth.json", {"scores": {"right": 0.875}, "settings": {"n": 2}})
     return folder
 
 
+def write_items(folder: Path, examples: Sequence[Example], texts: Mapping[Id, str]) -> None:
+    """The scores of each item, as test writes them beside the predictions."""
+    predicted = {each.id: each for each in examples if each.id in texts}
+    if any(each.answers for each in examples):
+        scores = compare_answers(texts, predicted).items()
+    elif len(predicted) > 1 and all(each.captions for each in examples):
+        scores = CaptionScorer({id: each.captions for id, each in predicted.items()}).score(texts).items()
+    else:
+        scores = iter(())
+    write_records(folder / "items.jsonl", scored(list(predicted.values()), scores))
+
+
 @pytest.fixture
 def report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Page]:
-    def run(*arguments: Any) -> Page:
+    def run(*arguments: Any, not_found: int = 0) -> Page:
         out = tmp_path / "pages" / "report.html"
         assert main(["report", *map(str, arguments), "--out", str(out)]) == 0
         told = capsys.readouterr()
         assert told.out.startswith(f"open {out} (")
-        assert told.err == ""
+        assert len(told.err.splitlines()) == not_found
         assert {path.name for path in out.parent.iterdir()} == {"report.html", "report.md", "report.json"}
         return Page(out.read_text("utf-8"))
 
@@ -172,7 +188,7 @@ def attacked(tmp_path: Path) -> Path:
 
 
 def test_whatever_was_said_is_text(report: Callable[..., Page], tmp_path: Path) -> None:
-    page = report(attacked(tmp_path))
+    page = report(attacked(tmp_path), not_found=1)
     assert page.tags.count("script") == 3  # the items, one picture, as the second is not there, and the code
     assert len(page.pictures) == 1
     assert page.tags.count("img") == 1  # of the case
@@ -210,25 +226,47 @@ def test_hypotheses_are_told_in_markdown(report: Callable[..., Page], dataset: P
     write_records(folder / "predictions.jsonl", said)
     report(folder, make_run(tmp_path / "other", dataset, texts=["", "x"]))
     written = (tmp_path / "pages" / "report.md").read_text()
-    assert written.count(", log probability -0.750\n    - or: **(nothing)** (-2.000)\n    - or: **b\\|**\n") == 6
-    assert "other: **(nothing was said)**" in written
+    assert written.count(", log probability -0.750\n    - or: **(empty)** (-2.000)\n    - or: **b\\|**\n") == 6
+    assert "other: **(empty)**" in written
 
 
-def test_the_page_does_without_the_data(
+def test_a_run_folder_is_complete_without_the_data(
     report: Callable[..., Page], make_dataset: Callable[..., Path], tmp_path: Path
 ) -> None:
+    """With the data set moved away the report is the same but for the pictures, which it names as not found."""
     data = make_dataset(tmp_path / "data")
-    folder = make_run(tmp_path / "run", data)
+    folders = [make_run(tmp_path / "run", data), make_run(tmp_path / "other", data, texts=["a dog", "a cat"])]
     (first, *_) = open_split(data, "test")
     (data / first.image).write_bytes(b"no image any more")
-    page = report(folder)
-    assert len(page.pictures) == 1
-    assert {first.captions[0]} <= {text for item in page.items for text in item["references"]}
+    assert len(report(*folders).pictures) == 1
+    written = json.loads((tmp_path / "pages" / "report.json").read_text())
     shutil.rmtree(data)
-    page = report(folder)
+    page = report(*folders, not_found=1)
     assert page.pictures == []
+    line = f"2 of 2 pictures were not found, the first is {data / first.image}"
+    assert line in page.text
+    without = json.loads((tmp_path / "pages" / "report.json").read_text())
+    assert (written.pop("not_found"), without.pop("not_found")) == ([], [line])
+    assert written | {"date": ""} == without | {"date": ""}
+
+
+def test_a_run_of_an_older_version_has_its_predictions(
+    report: Callable[..., Page], dataset: Path, tmp_path: Path
+) -> None:
+    """Without items.jsonl, whose absence is named; what other runs have is shown."""
+    older, run = make_run(tmp_path / "older", dataset), make_run(tmp_path / "run", dataset)
+    (older / "items.jsonl").unlink()
+    page = report(older, not_found=1)
+    assert f"{older}: has no items.jsonl" in page.text
     assert [item["outputs"][0]["text"] for item in page.items] == ["a white square", "a black circle"]
-    assert page.items[0]["id"] == first.id
+    scores = [[each["score"] for each in item["outputs"]] for item in report(run, older, not_found=1).items]
+    assert [other for _, other in scores] == [None, None]
+    assert all(own is not None for own, _ in scores)
+
+
+def test_a_report_lies_in_its_run_by_default(dataset: Path, tmp_path: Path) -> None:
+    assert main(["report", str(make_run(tmp_path / "run", dataset))]) == 0
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_sections_without_data_are_absent(report: Callable[..., Page], tmp_path: Path) -> None:
@@ -236,7 +274,7 @@ def test_sections_without_data_are_absent(report: Callable[..., Page], tmp_path:
     page = report(tmp_path / "run")
     assert page.row("CIDEr") == ["0.500"]
     assert not {"figure", "svg", "img"} & set(page.tags)
-    for title in ("Training", "Probes", "better, or", "The best", "Look for failures", "like"):
+    for title in ("Training", "Probes", "Paired", "The best", "Look for failures", "by properties"):
         assert title not in page.text
 
 
@@ -262,7 +300,7 @@ def test_runs_on_other_data_have_a_section_of_their_own(
     other = make_dataset(tmp_path / "other")
     page = report(*(make_run(tmp_path / name, data) for name, data in (("one", dataset), ("two", other))))
     assert page.tags.count("section") == 2
-    assert "better, or" not in page.text
+    assert "Paired" not in page.text
 
 
 def test_baselines_stand_beside(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
@@ -286,10 +324,10 @@ def test_many_runs_get_parallel_coordinates(report: Callable[..., Page], dataset
     for folder in folders:
         recipe = {"model": {"class_path": "x.Y", "init_args": {"width": int(folder.name), "same": 1, "name": "$a$"}}}
         write_json(folder / "config.yaml", recipe)
-    assert "what they differ in" not in report(*folders[:5]).text
+    assert "settings that differ" not in report(*folders[:5]).text
     page = report(*folders)
-    assert "what they differ in" in page.text
-    drawing = page.html[page.html.index("what they differ in") :].partition("</svg>")[0]
+    assert "settings that differ" in page.text
+    drawing = page.html[page.html.index("settings that differ") :].partition("</svg>")[0]
     for told in ("width", "CIDEr", "0.13", ">13<"):
         assert told in drawing
     assert "same" not in drawing
@@ -340,6 +378,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "data that is no folder": ("metrics.json", '{"scores": {}, "settings": {"data": 5}}', "'data' must be a text"),
     "a probe without cases": ("probes/truth.json", '{"scores": {}, "settings": {}, "cases": [1]}', "'cases'"),
     "a probe of text": ("probes/truth.json", '{"scores": {}, "settings": {}, "notes": "x"}', "'notes' must be a list"),
+    "scores of an item that are none": ("items.jsonl", '{"id": 1, "scores": {"CIDEr": "x"}}', "items.jsonl:1"),
     "a recipe that is none": ("config.yaml", "model: [1,\n  2: {", "config.yaml:3: not YAML"),
     "maps that are none": ("attention.jsonl", '{"id": 1, "peaks": "x"}', "attention.jsonl:1"),
     "a log of words": ("log.csv", "step,val/loss\n1,2.0\n2,much\n", "log.csv:3"),

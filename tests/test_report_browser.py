@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import ATTACK, attacked, make_run
+from test_report import ATTACK, attacked, make_run, write_items
 
 from vlrnn.cli import main
 from vlrnn.data.records import AttentionMaps, Example, Prediction, RecordFile, open_split, write_dataset, write_records
@@ -89,7 +89,7 @@ def test_it_prints_dark_on_light_with_its_bars(
         "(getComputedStyle(document.body))"
     )
     assert style == ["rgb(255, 255, 255)", "exact"] != dark
-    sizes = "['.said', '.other'].map((each) => parseFloat(getComputedStyle(document.querySelector(each)).fontSize))"
+    sizes = "['.output', '.other'].map((each) => parseFloat(getComputedStyle(document.querySelector(each)).fontSize))"
     said, other = page.evaluate(sizes)
     assert said > other
 
@@ -108,21 +108,21 @@ def test_a_word_shows_where_the_model_looked(show: Callable[..., Opened], run: P
     card = page.locator(".browser figure", has_text="white").first
     card.scroll_into_view_if_needed()
     page.wait_for_function(LOADED)
-    veil = card.locator("canvas")
-    assert veil.is_hidden()
+    overlay = card.locator("canvas")
+    assert overlay.is_hidden()
     card.get_by_role("button", name="white").hover()
-    assert veil.is_visible()
+    assert overlay.is_visible()
     shades = "(each) => [...each.getContext('2d').getImageData(0, 0, 2, 2).data].filter((_, place) => place % 4 == 3)"
-    assert veil.evaluate(shades) == [209, 209, 209, 0]
+    assert overlay.evaluate(shades) == [209, 209, 209, 0]
     told = card.locator(".status").inner_text()
     assert "log probability -0.81" in card.inner_text()
     for part in ("probability 90 %", "log -0.10", "region 90 %", "gate 0.50"):
         assert part in told
     card.get_by_role("button", name="square").click()
-    assert veil.evaluate(shades) == [0, 0, 0, 0]
+    assert overlay.evaluate(shades) == [0, 0, 0, 0]
     page.mouse.move(0, 0)
-    assert veil.is_hidden()
-    frame, picture = veil.bounding_box(), card.locator("img").bounding_box()
+    assert overlay.is_hidden()
+    frame, picture = overlay.bounding_box(), card.locator("img").bounding_box()
     assert frame == picture or frame is None
 
 
@@ -154,6 +154,7 @@ def test_long_names_do_not_reach_beyond_a_phone(show: Callable[..., Opened], tmp
         folder / "metrics.json", {"scores": {"overall": 1}, "settings": {"data": str(data), "split": "test", long: 1}}
     )
     write_records(folder / "predictions.jsonl", [Prediction(each.id, 1, long) for each in asked])
+    write_items(folder, asked, {each.id: long for each in asked})
     page = show(folder, width=390).page
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert page.locator(".browser select").count() == 2
@@ -163,8 +164,8 @@ def test_long_names_do_not_reach_beyond_a_phone(show: Callable[..., Opened], tmp
 def test_a_script_in_the_data_is_text(show: Callable[..., Opened], tmp_path: Path) -> None:
     opened = show(attacked(tmp_path))
     page = opened.page
-    for text in (f"said {ATTACK}", f"reference {ATTACK}", f"not there: {ATTACK}"):
-        assert page.get_by_text(text).count() or text.startswith("not there")
+    for text in (f"said {ATTACK}", f"reference {ATTACK}", f"hallucinated: {ATTACK}"):
+        assert page.get_by_text(text).count() or text.startswith("hallucinated")
     page.get_by_label("text").fill(ATTACK.lower())
     assert page.locator(".browser figure").count() == 2
     assert opened.troubles == []

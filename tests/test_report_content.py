@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_report import write_items
 
 from vlrnn.data.records import AttentionMaps, Example, Prediction, write_dataset, write_records
 from vlrnn.errors import UserError
@@ -62,6 +63,7 @@ def run_of(folder: Path, examples: Sequence[Example], texts: Mapping[Any, str], 
     write_json(folder / "metrics.json", {"scores": {}, "settings": {"data": str(data), "split": "test"}})
     said = [Prediction(id, id, text, **more) for id, text in texts.items()]
     write_records(folder / "predictions.jsonl", said)
+    write_items(folder, examples, texts)
     return folder
 
 
@@ -132,7 +134,10 @@ def test_runs_are_compared_on_what_all_have(tmp_path: Path) -> None:
     assert found.compared_on == 30
     scorer = CaptionScorer({each.id: each.captions for each in examples if each.id in two})
     expected = compare(scorer.score({id: one[id] for id in two}), scorer.score(two))
-    assert found.differences == [expected]
+    (difference,) = found.differences
+    assert difference.run == "two"
+    for name in ("Bleu_1", "Bleu_4", "ROUGE_L"):  # CIDEr has the document frequencies of all examples of each run
+        assert difference.scores[name] == expected[name]
     missing = [item for item in found.shown.items if item.outputs[1] is None]
     assert not missing  # what is shown is what is compared
 
@@ -142,8 +147,8 @@ def test_answers_are_compared_in_pairs(tmp_path: Path) -> None:
     one, two = (texts_for(examples, seed) for seed in (1, 2))
     found = section(run_of(tmp_path / "one", examples, one), run_of(tmp_path / "two", examples, two))
     scores = [compare_answers(texts, {each.id: each for each in examples}) for texts in (one, two)]
-    assert found.differences[0]["overall"] == scores[0].less(scores[1])["overall"]
-    assert "per_question_type" not in found.differences[0]
+    assert found.differences[0].scores["overall"] == scores[0].less(scores[1])["overall"]
+    assert "per_question_type" not in found.differences[0].scores
 
 
 def test_the_best_and_the_worst_are_shown(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -185,7 +190,7 @@ def test_objects_that_are_not_there_are_named(tmp_path: Path) -> None:
         Example("c", 3, "3.png", ("nothing",)),
     ]
     texts = {"a": "two cats and a dog", "b": "a cat", "c": "a dog"}
-    found = {item.id: item.made_up for item in section(run_of(tmp_path / "run", examples, texts)).shown.items}
+    found = {item.id: item.hallucinated for item in section(run_of(tmp_path / "run", examples, texts)).shown.items}
     assert found == {"a": ["cat"], "b": [], "c": None}
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from vlrnn.data.records import AttentionMaps, Prediction, RecordFile, write_records
+from vlrnn.data.records import AttentionMaps, Prediction, RecordFile, ScoredExample, write_records
 from vlrnn.errors import UserError
 from vlrnn.files import write_json
 from vlrnn.runs import (
+    baselines,
     choose_split,
     is_scored,
     not_shown,
@@ -22,7 +23,6 @@ from vlrnn.runs import (
     write_predictions,
     write_scores,
 )
-from vlrnn.training.baselines import baselines
 
 
 def predict(run: Path, split: str, name: str, attends: bool = False) -> None:
@@ -38,7 +38,8 @@ def evaluate(run: Path, split: str, name: str, scored: bool = True, attends: boo
     predict(run, split, name, attends)
     scores = {"CIDEr": {"value": 1.0}} if scored else {}
     settings = {"data": name, "split": split} | ({} if scored else {"not_computed": "the split has no captions"})
-    write_scores(run, split, {"scores": scores, "settings": settings})
+    items = [ScoredExample(1, 1, name, scores={"CIDEr": 1.0})] if scored else ()
+    write_scores(run, split, {"scores": scores, "settings": settings}, items)
 
 
 def model_of(folder: Path) -> str:
@@ -48,6 +49,8 @@ def model_of(folder: Path) -> str:
     if (folder / "attention.jsonl").is_file():
         (looked,) = RecordFile(folder / "attention.jsonl", AttentionMaps)
         assert looked.maps == said.text
+    if (folder / "items.jsonl").is_file():
+        assert all(each.image == said.text for each in RecordFile(folder / "items.jsonl", ScoredExample))
     return said.text
 
 

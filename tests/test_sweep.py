@@ -19,8 +19,8 @@ from vlrnn.errors import UserError
 from vlrnn.files import write_json
 from vlrnn.nn.recurrent.spec import cell_part
 from vlrnn.report.content import build
+from vlrnn.report.drawing import axis_of
 from vlrnn.report.page import write_report
-from vlrnn.report.parallel_coordinates import axis_of
 from vlrnn.report.study_plots import draw_sweep
 from vlrnn.studies.search_space import (
     Choice,

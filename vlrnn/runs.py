@@ -1,26 +1,26 @@
 """The results in a run folder, of each split by itself. Independent of tasks and pages.
 
-    RUN/metrics.json, predictions.jsonl, attention.jsonl      of the split that was scored last
-    RUN/splits/NAME/                                          the same files, of the split NAME
-    RUN/splits/NAME.old/                                      of its last scores, while newer predictions have none
+    RUN/metrics.json, predictions.jsonl, attention.jsonl, items.jsonl     of the split that was scored last
+    RUN/splits/NAME/                                                      the same files, of the split NAME
+    RUN/splits/NAME.old/                      of its last scores, while newer predictions have none
 
 A run folder of older form has no `splits`: its only results are those of the split that `settings.split` names.
 """
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlrnn.data.records import AttentionMaps, Prediction, write_records
+from vlrnn.data.records import AttentionMaps, Example, Prediction, ScoredExample, write_records
 from vlrnn.errors import UserError
-from vlrnn.files import read_json, replacing, write_json
+from vlrnn.files import is_aside, read_json, replacing, write_json
 
 PREFERRED = ("test", "val", "train")
 """The order in which splits are read where none is named."""
 
-_METRICS, _PREDICTIONS, _ATTENTION = "metrics.json", "predictions.jsonl", "attention.jsonl"
+_METRICS, _PREDICTIONS, _ATTENTION, _ITEMS = "metrics.json", "predictions.jsonl", "attention.jsonl", "items.jsonl"
 _OBJECTS = ("scores", "settings", "baselines", "not_computed", "details", "provenance")
 _LISTS = ("cases", "notes")
 _COMMANDS = {"val": "vlrnn validate", "test": "vlrnn test"}
@@ -52,6 +52,11 @@ class SplitResults:
     @property
     def attention(self) -> Path:
         return self.folder / _ATTENTION
+
+    @property
+    def items(self) -> Path:
+        """A line for each example, see `ScoredExample`; absent where scoring failed, and in runs of older form."""
+        return self.folder / _ITEMS
 
     @property
     def not_scored(self) -> str:
@@ -165,6 +170,28 @@ def not_shown(run: Path, split: str) -> dict[str, str]:
     }
 
 
+def baselines(run: Path, settings: Mapping[str, Any]) -> dict[Path, Mapping[str, Any]]:
+    """The folders of a run's baselines, `RUN-*` beside it, that were scored on the same examples, and their scores.
+
+    Args:
+        run: the run folder.
+        settings: of the run's own scores.
+    """
+    found: dict[Path, Mapping[str, Any]] = {}
+    for folder in sorted(run.parent.glob(f"{run.name}-*")):
+        if is_aside(folder):
+            continue
+        try:
+            results = read_splits(folder).get(str(settings.get("split", "")))
+        except UserError:  # not a run folder, or of an older version
+            continue
+        if results and results.metrics["scores"]:
+            theirs = results.metrics["settings"]
+            if all(theirs.get(name) == settings.get(name) for name in ("data", "part")):
+                found[folder] = results.metrics["scores"]
+    return found
+
+
 # Writing.
 
 
@@ -203,10 +230,18 @@ def write_predictions(
     return folder / _PREDICTIONS
 
 
-def write_scores(run: Path, split: str, result: Mapping[str, Any]) -> None:
-    """Write the results of predictions that were written. They become those of the run, but results without scores do
-    not replace scores."""
+def scored(examples: Sequence[Example], fields: Iterable[Mapping[str, Any]]) -> Iterator[ScoredExample]:
+    """The examples with the fields that scoring gave to each, in their order; with none where it gave no fields."""
+    given = iter(fields)
+    for example in examples:
+        yield ScoredExample(**{**vars(example), **next(given, {})})
+
+
+def write_scores(run: Path, split: str, result: Mapping[str, Any], items: Iterable[ScoredExample] = ()) -> None:
+    """Write the results of predictions that were written, and the scores of each item. They become those of the run,
+    but results without scores do not replace scores."""
     folder = run / "splits" / split
+    write_records(folder / _ITEMS, items)
     write_json(folder / _METRICS, result)
     if result["scores"] or not _has_scores(run):
         _copy(folder, run)
@@ -231,7 +266,7 @@ def _split_older(run: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy results; the scores last, so that they never stand beside the predictions of others for long."""
-    for name in (_PREDICTIONS, _ATTENTION, _METRICS):
+    for name in (_PREDICTIONS, _ATTENTION, _ITEMS, _METRICS):
         if (source / name).is_file():
             with (source / name).open("rb") as read, replacing(target / name, binary=True) as file:
                 shutil.copyfileobj(read, file)

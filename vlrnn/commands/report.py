@@ -1,21 +1,26 @@
 """report: a page of one or several runs, with their examples, probes and comparison."""
 
 import argparse
+from pathlib import Path
 
 from vlrnn.terminal import print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="run folders, others are held against the first; studies"
+        "runs", nargs="+", metavar="RUN", help="run folders, the first is compared with the others; studies"
     )
-    parser.add_argument("--out", required=True, metavar="FILE.html", help=".md and .json of that name come beside it")
+    parser.add_argument(
+        "--out",
+        metavar="FILE.html",
+        help=".md and .json of that name are written, too; by default report.html in the first RUN",
+    )
     parser.add_argument(
         "--baseline",
         nargs="+",
         default=[],
         metavar="RUN",
-        help="runs that stand beside the others; RUN-* of the same examples do anyway",
+        help="runs of baselines; RUN-* of the same examples are baselines anyway",
     )
     parser.add_argument(
         "--split",
@@ -36,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for vlrnn score
     page, *companions = write_report(
         arguments.runs,
-        arguments.out,
+        arguments.out or Path(arguments.runs[0]) / "report.html",
         baselines=arguments.baseline,
         examples=arguments.examples,
         thumbnail=arguments.thumbnail,

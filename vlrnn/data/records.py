@@ -48,6 +48,19 @@ class Example:
 
 
 @dataclass(frozen=True)
+class ScoredExample(Example):
+    """One line of `items.jsonl`: an example, and the scores of its prediction.
+
+    `scores` are its own, the one that items are ranked by first; empty where the example has no references.
+    `bleu_statistics` are of captions: the numbers of n-grams (n = 1 to 4) that also stand in a reference, of all
+    n-grams, of words, and of words of the closest reference, from which BLEU of many images is computed.
+    """
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    bleu_statistics: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Prediction:
     """A model's output for one example.
 
@@ -89,7 +102,7 @@ class AttentionMaps:
     gates: tuple[float, ...] = ()
 
 
-Record = TypeVar("Record", Example, Prediction, AttentionMaps)
+Record = TypeVar("Record", Example, ScoredExample, Prediction, AttentionMaps)
 
 
 def _number(value: Any) -> bool:
@@ -120,6 +133,8 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "maps": _TEXT,
     **dict.fromkeys(("log_probs", "peaks", "gates"), (_list_of(int, float), "a list of numbers")),
     "score": (_number, "a number"),
+    "scores": (lambda value: _mapping(value) and all(map(_number, value.values())), "an object of numbers"),
+    "bleu_statistics": (lambda value: _list_of(int)(value) and len(value) == 10, "a list of 10 whole numbers"),
     "alternatives": (_list_of(dict), "a list of objects"),
 }
 
@@ -129,7 +144,7 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {
         each.name: each.default if each.default_factory is MISSING else each.default_factory() for each in fields(kind)
     }
-    for kind in (Example, Prediction, AttentionMaps)
+    for kind in (Example, ScoredExample, Prediction, AttentionMaps)
 }
 
 

@@ -1,14 +1,15 @@
 """Scores of captions: BLEU-1..4, ROUGE-L and CIDEr-D together, two systems compared."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.data.records import Id
+from vlrnn.data.records import Id, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.metrics.bleu import BLEU_NAMES, BleuStatistics, bleu, bleu_statistics
 from vlrnn.metrics.cider import CiderD
@@ -23,19 +24,40 @@ from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
 class CaptionScores:
     """The scores of one set of predictions.
 
-    `ids` are the scored images, in the order of the references. `corpus` has the scores under the field's
-    names, in 0..1 (CIDEr 0..10); `per_image` the same for each image [images]. BLEU of a corpus is no mean
-    of its images' BLEU: it is made of `bleu_statistics`. `settings` says what was scored and how; `tokens`
-    are the predictions' tokens; `notes` say, one line each, what was cut.
+    `ids` are the scored images, in the order of the references; `per_image` has the score of each [images] under the
+    field's names, in 0..1 (CIDEr 0..10). BLEU of a corpus is not the mean over images: it is computed from the sums of
+    `bleu_statistics`. `settings` describe what was scored and how; `tokens` are the predictions' tokens; `notes` name,
+    one line each, what was cut.
     """
 
     ids: tuple[Id, ...]
-    corpus: Mapping[str, float]
     per_image: Mapping[str, NDArray[np.float64]] = field(repr=False)
     bleu_statistics: BleuStatistics = field(repr=False)
-    settings: Mapping[str, Any]
-    tokens: Sequence[Tokens] = field(repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    tokens: Sequence[Tokens] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_items(cls, items: Sequence[ScoredExample]) -> "CaptionScores":
+        """The scores that `items` gave, without their settings."""
+        names = list(items[0].scores)[::-1]
+        per_image = {name: np.array([each.scores[name] for each in items]) for name in names}
+        correct, total, lengths = np.split(np.array([each.bleu_statistics for each in items]), [4, 8], axis=1)
+        return cls(tuple(each.id for each in items), per_image, BleuStatistics(correct, total, *lengths.T))
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """The `scores`, CIDEr first, and `bleu_statistics` of each image, as `ScoredExample` has them."""
+        names = list(self.per_image)[::-1]
+        values = zip(*(self.per_image[name].tolist() for name in names), strict=True)
+        for scores, statistics in zip(values, np.column_stack(self.bleu_statistics).tolist(), strict=True):
+            yield {"scores": dict(zip(names, scores, strict=True)), "bleu_statistics": tuple(statistics)}
+
+    @cached_property
+    def corpus(self) -> dict[str, float]:
+        """The scores over all images."""
+        totals = (each.sum(axis=0) for each in self.bleu_statistics)
+        scores = dict(zip(BLEU_NAMES, map(float, bleu(*totals)), strict=True))
+        return scores | {name: float(each.mean()) for name, each in self.per_image.items() if name not in BLEU_NAMES}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -119,11 +141,8 @@ class CaptionScorer:
         per_image = dict(zip(BLEU_NAMES, bleu(*statistics).T, strict=True))
         per_image["ROUGE_L"] = np.array(list(map(rouge_l, tokens, self.references)))
         per_image["CIDEr"] = self._cider.score(counts, lengths)
-        totals = BleuStatistics(*(each.sum(axis=0) for each in statistics))
-        corpus = dict(zip(BLEU_NAMES, map(float, bleu(*totals)), strict=True))
-        corpus |= {name: float(per_image[name].mean()) for name in ("ROUGE_L", "CIDEr")}
         notes = (*_notes([predictions[id] for id in self.ids], tokens, "predictions"), *self._notes)
-        return CaptionScores(self.ids, corpus, per_image, statistics, self._settings, tokens, notes)
+        return CaptionScores(self.ids, per_image, statistics, self._settings, tokens, notes)
 
 
 def score_captions(predictions: Mapping[Id, str], references: Mapping[Id, Sequence[str]]) -> CaptionScores:

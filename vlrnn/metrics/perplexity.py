@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vlrnn.data.records import Prediction
-from vlrnn.metrics.statistics import Ratio, Resampler, ratios
+from vlrnn.metrics.statistics import Floats, Ratio, Resampler, ratios
 
 
 def score_text(passages: Sequence[Prediction], resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
@@ -34,6 +34,11 @@ def score_text(passages: Sequence[Prediction], resamples: int = 1000, seed: int 
     mean = scores["perplexity"]
     scores["perplexity"] = mean | {name: _exp(mean[name]) for name in ("value", "low", "high")}
     return scores
+
+
+def bits_per_character(passages: Sequence[Prediction]) -> Floats:
+    """The bits per character of each passage [passages], see `score_text`; 0 of one without characters."""
+    return np.array([-sum(each.log_probs) / math.log(2) / max(1, len(each.text)) for each in passages])
 
 
 def _exp(nats: float) -> float:

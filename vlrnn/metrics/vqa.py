@@ -5,7 +5,7 @@ Sources: Antol et al., VQA, ICCV 2015, for the accuracy; Malinowski and Fritz, N
 sets; Kafle and Kanan, ICCV 2017, for the means per type. All scores are in percent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlrnn.data.records import Example, Id
+from vlrnn.data.records import Example, Id, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, difference, interval
 from vlrnn.metrics.wups import WordNet
@@ -61,6 +61,17 @@ class AnswerScores:
     clusters: NDArray[np.int64] = field(repr=False)
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_items(cls, items: Sequence[ScoredExample]) -> "AnswerScores":
+        """The scores that `items` gave, without their settings."""
+        per_question = {name: np.array([each.scores[name] for each in items]) for name in items[0].scores}
+        return cls(tuple(each.id for each in items), per_question, _types(items), _clusters(items), {})
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """The `scores` of each question, as `ScoredExample` has them."""
+        for scores in zip(*(each.tolist() for each in self.per_question.values()), strict=True):
+            yield {"scores": dict(zip(self.per_question, scores, strict=True))}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -193,23 +204,33 @@ def compare_answers(
                 likeness = wordnet.wups(predicted[:MOST_THINGS], right[:MOST_THINGS], threshold)
                 per_question[name].append(100 * likeness)
     annotators = [len(example.answers) for example in examples.values()]
-    # In an order of their own, so that the intervals do not hang on the order of the questions.
-    images = sorted({each.image_id for each in examples.values()}, key=str)
-    clusters = {image: number for number, image in enumerate(images)}
+    clusters = _clusters(examples.values())
     return AnswerScores(
         ids=tuple(examples),
         per_question={name: np.array(values) for name, values in per_question.items()},
-        types={kind: [getattr(example, kind) for example in examples.values()] for kind in TYPES},
-        clusters=np.array([clusters[each.image_id] for each in examples.values()]),
+        types=_types(examples.values()),
+        clusters=clusters,
         settings={
             "protocol": protocol,
             "unit": "percent",
             "n": len(examples),
-            "images": len(clusters),
+            "images": int(clusters.max()) + 1,
             "annotators": {"least": min(annotators), "most": max(annotators)},
         },
         notes=(f"WUPS: of {cut} questions only the first {MOST_THINGS:,} things are compared",) if cut else (),
     )
+
+
+def _types(examples: Iterable[Example]) -> dict[str, list[str | None]]:
+    return {kind: [getattr(example, kind) for example in examples] for kind in TYPES}
+
+
+def _clusters(examples: Iterable[Example]) -> NDArray[np.int64]:
+    """The number of each question's image; images are sorted, so that intervals do not depend on the order of the
+    questions."""
+    ids = [each.image_id for each in examples]
+    numbers = {image: number for number, image in enumerate(sorted(set(ids), key=str))}
+    return np.array([numbers[each] for each in ids])
 
 
 def accuracies(predictions: Mapping[Id, str], examples: Mapping[Id, Example], protocol: str) -> Floats:
@@ -233,6 +254,17 @@ def score_answers(
     """The contents of a metrics.json: `{"scores": {...}, "settings": {...}, "notes": [...]}`, see `compare_answers`,
     `AnswerScores.with_intervals` and `note_protocol`."""
     scores = compare_answers(predictions, examples, protocol, wordnet)
+    return answer_results(scores, predictions, examples, resamples, seed)
+
+
+def answer_results(
+    scores: AnswerScores,
+    predictions: Mapping[Id, str],
+    examples: Mapping[Id, Example],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """As `score_answers`, of answers whose scores are computed."""
     bootstrap = {"resamples": resamples, "seed": seed, "level": 0.95}
     return {
         "scores": scores.with_intervals(resamples, seed),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlrnn.data.matching import name_some
-from vlrnn.data.records import Example, Id, RecordFile, as_id
+from vlrnn.data.records import Id, RecordFile, ScoredExample, as_id
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
 
@@ -39,7 +39,7 @@ def read_object_sets(path: str | Path) -> ObjectSets:
     if path.suffix == ".jsonl":
         of: dict[Id, frozenset[str]] = {}
         files: dict[Id, str] = {}
-        for each in RecordFile(path, Example):
+        for each in RecordFile(path, ScoredExample):
             if each.objects is not None:
                 id = as_id(str(each.image_id))
                 of[id] = of.get(id, frozenset()).union(each.objects)

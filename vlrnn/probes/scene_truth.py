@@ -15,7 +15,7 @@ import numpy as np
 
 from vlrnn.data.formats.captions import read_predictions
 from vlrnn.data.matching import match
-from vlrnn.data.records import Example, RecordFile
+from vlrnn.data.records import Example, RecordFile, ScoredExample
 from vlrnn.data.synthetic.captions import Claims, read_caption
 from vlrnn.data.synthetic.scenes import Scene, relation_holds
 from vlrnn.errors import UserError
@@ -133,7 +133,7 @@ def probe_scene_truth(
     Raises:
         UserError: a file is wrong, ids do not match, or an example has no scene.
     """
-    by_image = {example.image_id: example for example in RecordFile(examples, Example)}
+    by_image = {example.image_id: example for example in RecordFile(examples, ScoredExample)}
     files = {id: example.image for id, example in by_image.items()}
     matched = match(read_predictions(predictions), by_image, "error", str(predictions), files=files)
     texts = {id: prediction.text for id, prediction in matched.predictions.items()}

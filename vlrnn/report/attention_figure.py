@@ -20,8 +20,8 @@ def shaded(image: Image.Image, weights: np.ndarray) -> Image.Image:
     """The image, RGB, bright where the weights [N] of a square grid of regions, row by row, are large."""
     side = math.isqrt(len(weights))
     grid = weights[: side * side].reshape(side, side)
-    veil = Image.fromarray((255 * grid / max(grid.max(), 1e-9)).astype(np.uint8))
-    light = np.asarray(veil.resize(image.size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255
+    bright = Image.fromarray((255 * grid / max(grid.max(), 1e-9)).astype(np.uint8))
+    light = np.asarray(bright.resize(image.size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255
     return Image.fromarray((np.asarray(image) * (0.25 + 0.75 * light)).astype(np.uint8))
 
 

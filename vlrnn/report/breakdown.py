@@ -14,7 +14,7 @@ from vlrnn.metrics.statistics import MeansByImage
 from vlrnn.report.group import Group
 
 _MOST = 20  # rows of a breakdown
-_FEWEST = 5  # items of a kind, unless all there can be are told
+_FEWEST = 5  # items of a kind, unless all kinds are given
 _PARTS = 5  # of a breakdown by length
 
 
@@ -29,11 +29,11 @@ class Property(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """The scores of the runs, in their order, on `n` items that are alike."""
+    """The scores of the runs, in their order, on `n` items of a kind; None of a run without scores of items."""
 
     label: str
     n: int
-    scores: Sequence[Mapping[str, float | int]]
+    scores: Sequence[Mapping[str, float | int] | None]
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,17 @@ class Breakdown:
     @property
     def reach(self) -> tuple[float, float]:
         """The ends of a scale that has room for all of them."""
-        return 0.0, max(float(score["high"]) for row in self.rows for score in row.scores)
+        return 0.0, max(float(score["high"]) for row in self.rows for score in row.scores if score)
 
 
 def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Breakdown]:
     """All breakdowns of a group that have two rows at least; intervals are of the bootstrap over images."""
-    if not group.judged:
+    if not group.ids:
         return []
     examples = [group.examples[id] for id in group.ids]
     means = MeansByImage([example.image_id for example in examples], resamples, seed)
-    values = {run: group.values(run) for run in range(len(group.runs))}
+    found_values = {run: group.values(run) for run in range(len(group.runs))}
+    values = {run: each for run, each in found_values.items() if each is not None}
     found = []
     for title, kinds, order in _properties(group.has_questions, examples):
         has = [set(kinds(example)) for example in examples]
@@ -67,13 +68,15 @@ def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Break
         members = {kind: np.array([kind in each for each in has]) for kind in often}
         if len(members) > 1:
             scores = means.of_groups(values, members)
-            rows = [Row(kind, counts[kind], [scores[kind][run] for run in values]) for kind in often]
+            rows = [Row(kind, counts[kind], [scores[kind].get(run) for run in found_values]) for kind in often]
             found.append(Breakdown(title, rows, len(counts) - len(often)))
     return found
 
 
 def _properties(has_questions: bool, examples: Sequence[Example]) -> list[Property]:
     objects = Property("object", lambda example: example.objects or ())
+    if not has_questions and not all(example.captions for example in examples):
+        return [objects]
     if not has_questions:
         words = np.array([np.mean([len(each.split()) for each in example.captions]) for example in examples])
         return [_by_length("words of the references, their mean", examples, words.round().astype(int)), objects]

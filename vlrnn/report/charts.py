@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 
 from vlrnn.report.cell_plots import draw_dropout, draw_flow, draw_scales
 from vlrnn.report.content import RunSummary, Section
-from vlrnn.report.drawing import COLOURS, drawn, number, plain
-from vlrnn.report.facts import flatten
-from vlrnn.report.parallel_coordinates import axis_of, draw_coordinates
+from vlrnn.report.drawing import COLOURS, axis_of, draw_coordinates, drawn, number, plain
+from vlrnn.report.run import flatten
 from vlrnn.report.sections import ProbeRow, ProbeSection
 from vlrnn.report.unit_pages import draw_detectors, draw_heat
 
@@ -112,7 +111,7 @@ def _own_picture(probe: ProbeSection) -> Figure | None:
 
 
 def _reliability(axis: Axes, bins: Sequence[Mapping[str, float]]) -> None:
-    axis.plot([0, 1], [0, 1], "--", color=COLOURS[-1], label="sure as often as right")
+    axis.plot([0, 1], [0, 1], "--", color=COLOURS[-1], label="calibrated")
     axis.bar(
         [each["low"] for each in bins],
         [each["right"] for each in bins],
@@ -122,27 +121,27 @@ def _reliability(axis: Axes, bins: Sequence[Mapping[str, float]]) -> None:
         color=COLOURS[0],
     )
     axis.plot([each["sure"] for each in bins], [each["right"] for each in bins], "o", color=COLOURS[0], label="answers")
-    axis.set(xlabel="how sure", ylabel="how often right", xlim=(0, 1), ylim=(0, 1))
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     axis.legend(fontsize=8)
 
 
 def _risk_coverage(axis: Axes, points: Sequence[Mapping[str, float]]) -> None:
     axis.plot([each["coverage"] for each in points], [each["risk"] for each in points], color=COLOURS[1])
-    axis.set(xlabel="share answered, the surest first", ylabel="share wrong among them", xlim=(0, 1))
+    axis.set(xlabel="coverage: share answered, most confident first", ylabel="risk: share wrong", xlim=(0, 1))
     axis.set_ylim(bottom=0)
 
 
 def _objects(axis: Axes, objects: Mapping[str, Mapping[str, float]]) -> None:
-    """How often each object is named, and how often it is made up."""
-    named = {name: counts.get("mentions", counts.get("named", 0)) for name, counts in objects.items()}
-    made_up = {name: counts.get("made_up", counts.get("hallucinated", 0)) for name, counts in objects.items()}
-    order = sorted(objects, key=lambda name: (-made_up[name], -named[name], name))[:_BARS]
-    _bars(axis, order, [made_up[name] for name in order], [named[name] for name in order])
-    axis.set_xlabel("named (pale), and made up")
+    """Mentions of each object, and hallucinated ones."""
+    mentions = {name: counts.get("mentions", counts.get("named", 0)) for name, counts in objects.items()}
+    hallucinated = {name: counts.get("made_up", counts.get("hallucinated", 0)) for name, counts in objects.items()}
+    order = sorted(objects, key=lambda name: (-hallucinated[name], -mentions[name], name))[:_BARS]
+    _bars(axis, order, [hallucinated[name] for name in order], [mentions[name] for name in order])
+    axis.set_xlabel("mentions (pale), hallucinated ones")
 
 
 def _pairs(axis: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
-    """The pairs that are amplified most."""
+    """The pairs with the most amplification."""
     measured = [pair for pair in pairs if number(pair.get("A_to_T")) is not None]
     order = sorted(measured, key=lambda pair: -abs(number(pair["A_to_T"]) or 0))[:_BARS]
     names = [f"{pair['attribute']}, {pair['task']}" for pair in order]
@@ -151,7 +150,7 @@ def _pairs(axis: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _drops(axis: Axes, types: Mapping[str, Mapping[str, Any]]) -> None:
-    """How much worse each question type is answered with somebody else's image."""
+    """The drop in accuracy of each question type with the image of another example."""
     view = next((each for each in next(iter(types.values())) if each.startswith("other")), None)
     view = view or next(iter(next(iter(types.values()))))
     drops = {name: number(views.get(view)) or 0 for name, views in types.items()}

@@ -10,12 +10,11 @@ from typing import Any
 import vlrnn
 from vlrnn.errors import UserError
 from vlrnn.report.breakdown import Breakdown, breakdowns
-from vlrnn.report.facts import facts
-from vlrnn.report.group import Group, group_runs
+from vlrnn.report.group import Difference, Group, group_runs
 from vlrnn.report.items import Pictures, ShownItems, shown
-from vlrnn.report.run import Run, load_run
+from vlrnn.report.run import Run, facts, load_run
 from vlrnn.report.sections import ProbeSection, StudySection, load_study, probe_section
-from vlrnn.training.baselines import baselines
+from vlrnn.runs import baselines
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,13 @@ class RunSummary:
 @dataclass(frozen=True)
 class Section:
     """A group of runs that were scored on the same examples. `scores` has for each name the score of each run, None
-    where it has none; `differences` the first run's scores less those of each other, with intervals and p values."""
+    where it has none; `differences` are of the first run to each other, on `compared_on` items."""
 
     runs: Sequence[RunSummary]
     has_questions: bool
     unit: str
     scores: Mapping[str, Sequence[Any]]
-    differences: Sequence[Mapping[str, Any]]
+    differences: Sequence[Difference]
     compared_on: int
     breakdowns: Sequence[Breakdown]
     probes: Sequence[ProbeSection]
@@ -73,11 +72,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All of a report but its pictures, which are numbered. Studies have each a part of their own, ahead of runs."""
+    """All of a report but its pictures, which are numbered. Studies have each a part of their own, ahead of runs;
+    `not_found` has a line for each thing that the report lacks because a file was not found."""
 
     title: str
     version: str
     date: str
+    not_found: Sequence[str]
     studies: Sequence[StudySection]
     sections: Sequence[Section]
 
@@ -114,7 +115,22 @@ def build(
     sections = [_section(group, examples, pictures, seed) for group in group_runs(runs)]
     title = ", ".join([study.name for study in studies] + [run.name for run in runs if not run.baseline])
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return Report(title, vlrnn.__version__, made, studies, sections), list(pictures.numbers)
+    files = list(pictures.numbers)
+    missing = [line for line in (*map(_missing_items, runs), _missing_pictures(files)) if line]
+    return Report(title, vlrnn.__version__, made, missing, studies, sections), files
+
+
+def _missing_items(run: Run) -> str:
+    if run.items or not run.predictions:
+        return ""
+    return f"{run.folder}: has no items.jsonl: its items have no scores, references and pictures; run vlrnn test again"
+
+
+def _missing_pictures(files: Sequence[Path]) -> str:
+    missing = [path for path in files if not path.is_file()]
+    if not missing:
+        return ""
+    return f"{len(missing):,} of {len(files):,} pictures were not found, the first is {missing[0]}"
 
 
 def _load(folders: Sequence[str | Path], baseline_folders: Sequence[str | Path], split: str | None) -> list[Run]:
@@ -162,7 +178,7 @@ def _section(group: Group, examples: int, pictures: Pictures, seed: int) -> Sect
         has_questions=group.has_questions,
         unit=group.unit,
         scores={name: [run.scores.get(name) for run in group.runs] for name in names},
-        differences=group.differences(seed=seed) if len(group.judged) > 1 else [],
+        differences=group.differences(seed=seed) if group.ids else [],
         compared_on=len(group.ids),
         breakdowns=breakdowns(group, seed=seed),
         probes=probe_section(group, pictures),

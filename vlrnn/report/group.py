@@ -1,62 +1,91 @@
-"""Runs that were scored on the same examples, side by side, item by item. Independent of pages."""
+"""Runs that were scored on the same examples, side by side, item by item. Reads the scores that the runs stored;
+computes none. Independent of pages."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from vlrnn.data.records import Example, Id, Prediction, open_split
-from vlrnn.errors import UserError
-from vlrnn.metrics.captions import CaptionScorer, CaptionScores, compare
+import numpy as np
+
+from vlrnn.data.records import Id, Prediction, ScoredExample
+from vlrnn.metrics.captions import CaptionScores, compare
 from vlrnn.metrics.statistics import Floats
-from vlrnn.metrics.vqa import AnswerScores, compare_answers
+from vlrnn.metrics.vqa import AnswerScores
 from vlrnn.report.run import Run
-from vlrnn.text.tokenizers import described_tokenizer
-from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
+
+_LOWER_IS_BETTER = ("bits_per_character",)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The scores of the first run less those of another: name -> `{"value", "low", "high", "n", "p"}`."""
+
+    run: str
+    scores: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs on the same examples.
-
-    `examples` are those of the split that some run has a prediction of, as far as the data is there; `predictions`
-    those of each run, by the example's id; `judged` the scores of each, all on the same items: those with predictions
-    of all runs and with references. It is empty where there are none.
-    """
+    """Runs on the same examples; `predictions` and `items` of each, by the example's id."""
 
     runs: Sequence[Run]
-    examples: Mapping[Id, Example]
     predictions: Sequence[Mapping[Id, Prediction]]
-    judged: Sequence[CaptionScores] | Sequence[AnswerScores]
+    items: Sequence[Mapping[Id, ScoredExample]]
+
+    @cached_property
+    def examples(self) -> dict[Id, ScoredExample]:
+        """All examples, those of the first run as it stored them."""
+        return {id: item for items in reversed(self.items) for id, item in items.items()}
 
     @cached_property
     def has_questions(self) -> bool:
         """Whether the examples have questions."""
         return any(example.question is not None for example in self.examples.values())
 
-    @property
+    @cached_property
     def unit(self) -> str:
-        """What an item's score is called."""
-        return "accuracy" if self.has_questions else "CIDEr"
+        """The name of the score that items are ranked by: the first of an item's scores."""
+        return next((name for example in self.examples.values() for name in example.scores), "score")
 
     @property
+    def lower_is_better(self) -> bool:
+        return self.unit in _LOWER_IS_BETTER
+
+    @cached_property
+    def _scored(self) -> list[dict[Id, ScoredExample]]:
+        """The items of each run that have the score."""
+        return [{id: item for id, item in items.items() if self.unit in item.scores} for items in self.items]
+
+    @cached_property
     def ids(self) -> tuple[Id, ...]:
-        """The items that all were scored on."""
-        return self.judged[0].ids if self.judged else ()
+        """The items that all runs with scores of items have scored."""
+        first, *others = [items for items in self._scored if items] or [{}]
+        return tuple(id for id in first if id in self.predictions[0] and all(id in items for items in others))
 
-    def values(self, run: int) -> Floats:
-        """The score of each item [ids] by a run: CIDEr in 0..10, or accuracy in percent."""
-        judged = self.judged[run]
-        return judged.per_image["CIDEr"] if isinstance(judged, CaptionScores) else judged.per_question["accuracy"]
+    def values(self, run: int) -> Floats | None:
+        """The score of each item [ids] by a run; None of a run that has no scores of items."""
+        items = self._scored[run]
+        return np.array([items[id].scores[self.unit] for id in self.ids]) if items else None
 
-    def differences(self, resamples: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
-        """The first run's scores less those of each other, by the paired bootstrap over images: name -> `{"value",
-        "low", "high", "n", "p"}`."""
-        first, *others = self.judged
-        if isinstance(first, CaptionScores):
-            return [compare(first, other, resamples, seed) for other in others if isinstance(other, CaptionScores)]
-        less = [first.less(other, resamples, seed) for other in others if isinstance(other, AnswerScores)]
-        return [{name: score for name, score in each.items() if "value" in score} for each in less]
+    def differences(self, resamples: int = 1000, seed: int = 0) -> list[Difference]:
+        """The first run's scores less those of each other, where both have scores of captions or of answers, by the
+        paired bootstrap over images."""
+        first, *others = [self._scores(run) for run in range(len(self.runs))]
+        found = []
+        for run, other in zip(self.runs[1:], others, strict=True):
+            if isinstance(first, CaptionScores) and isinstance(other, CaptionScores):
+                found.append(Difference(run.name, compare(first, other, resamples, seed)))
+            elif isinstance(first, AnswerScores) and isinstance(other, AnswerScores):
+                less = first.less(other, resamples, seed)
+                found.append(Difference(run.name, {name: each for name, each in less.items() if "value" in each}))
+        return found
+
+    def _scores(self, run: int) -> CaptionScores | AnswerScores | None:
+        items = [self._scored[run][id] for id in self.ids] if self._scored[run] else []
+        if items and all(item.bleu_statistics for item in items):
+            return CaptionScores.of_items(items)
+        return AnswerScores.of_items(items) if items and self.unit == "accuracy" else None
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
@@ -69,45 +98,17 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
             grouped.append([run])
         else:
             group.append(run)
-    return [_group(each) for each in grouped]
+    return [
+        Group(
+            runs,
+            [{each.id: each for each in run.predictions} for run in runs],
+            [{each.id: each for each in run.items} for run in runs],
+        )
+        for runs in grouped
+    ]
 
 
 def _comparable(run: Run, other: Run) -> bool:
     if run.scored_on or other.scored_on:
         return run.scored_on == other.scored_on
     return bool(run.scores.keys() & other.scores.keys())
-
-
-def _group(runs: Sequence[Run]) -> Group:
-    predictions = [{each.id: each for each in run.predictions} for run in runs]
-    examples = _examples(runs[0], set().union(*predictions))
-    return Group(runs, examples, predictions, _judge(runs[0], examples, predictions))
-
-
-def _examples(run: Run, wanted: Iterable[Id]) -> dict[Id, Example]:
-    """The examples of a run's split that are wanted, as far as it is still there."""
-    if run.scored_on is None:
-        return {}
-    try:
-        split = open_split(*run.scored_on)
-    except UserError:
-        return {}
-    wanted = set(wanted)
-    return {example.id: example for example in split if example.id in wanted}
-
-
-def _judge(
-    run: Run, examples: Mapping[Id, Example], predictions: Sequence[Mapping[Id, Prediction]]
-) -> list[CaptionScores] | list[AnswerScores]:
-    common = {id: each for id, each in examples.items() if all(id in texts for texts in predictions)}
-    texts = [{id: each[id].text for id in common if id in each} for each in predictions]
-    if any(example.question is not None for example in common.values()):
-        rated = {id: each for id, each in common.items() if each.answers}
-        protocol = run.settings.get("protocol")
-        protocol = protocol if protocol in PROTOCOLS else DEFAULT_PROTOCOL
-        return [compare_answers({id: each[id] for id in rated}, rated, protocol) for each in texts] if rated else []
-    described = {id: each.captions for id, each in common.items() if each.captions}
-    if len(described) < 2:  # CIDEr weighs n-grams by how few images have them
-        return []
-    scorer = CaptionScorer(described, tokenizer=described_tokenizer(run.settings.get("tokenizer")))
-    return [scorer.score({id: each[id] for id in described}) for each in texts]

@@ -16,18 +16,18 @@ from vlrnn.report.group import Group
 GALLERY = 8
 """How many of the best, the worst and of those drawn at random are shown first."""
 
-_OTHERS = 5  # other hypotheses that are told
+_OTHERS = 5  # other hypotheses that are shown
 
 
 @dataclass(frozen=True)
 class ItemOutput:
-    """Output of a run for an item: its score; its confidence `sure`, the `score` of its prediction; its words, with
-    the log probability of each and, last, of the end; other hypotheses, each a text with its score; and its attention,
-    see `AttentionMaps`. Empty where absent."""
+    """Output of a run for an item: its score; its confidence, the `score` of its prediction; its words, with the log
+    probability of each and, last, of the end; other hypotheses, each a text with its score; and its attention, see
+    `AttentionMaps`. Empty where absent."""
 
     text: str
     score: float | None = None
-    sure: float | None = None
+    confidence: float | None = None
     tokens: Sequence[str] = ()
     log_probs: Sequence[float] = ()
     others: Sequence[Mapping[str, Any]] = ()
@@ -37,8 +37,8 @@ class ItemOutput:
 @dataclass(frozen=True)
 class ReportItem:
     """An example, and the output of each run, in their order. `picture` is its number among the report's pictures;
-    `references` is what people wrote; `made_up` are the objects that the first run mentions and that are not there,
-    None where the example has no objects."""
+    `references` are captions or answers of annotators; `hallucinated` are objects that the first run mentions and the
+    example does not have, None where its objects are not known."""
 
     id: Id
     image: str
@@ -47,7 +47,7 @@ class ReportItem:
     question_type: str
     references: Sequence[str]
     objects: Sequence[str]
-    made_up: Sequence[str] | None
+    hallucinated: Sequence[str] | None
     outputs: Sequence[ItemOutput | None]
 
 
@@ -82,9 +82,10 @@ def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownIt
         pictures: takes the files of the items.
         seed: of what is drawn.
     """
-    scores = [dict(zip(group.ids, group.values(run).tolist(), strict=True)) for run in range(len(group.judged))]
-    first = group.predictions[0]
-    ranked = sorted(group.ids, key=lambda id: (scores[0][id], _sureness(first[id], scores[0][id])))
+    values = [group.values(run) for run in range(len(group.runs))]
+    scores = [{} if each is None else dict(zip(group.ids, each.tolist(), strict=True)) for each in values]
+    first, sign = group.predictions[0], -1 if group.lower_is_better else 1
+    ranked = sorted(scores[0], key=lambda id: (sign * scores[0][id], _confidence(first[id], scores[0][id])))
     ids = ranked or list(first)
     order = Random(seed).sample(range(len(ids)), len(ids))
     order.sort(key=lambda place: not first[ids[place]].alternatives)  # of a text, few passages have any
@@ -102,10 +103,10 @@ def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownIt
     )
 
 
-def _sureness(prediction: Prediction, score: float) -> float:
+def _confidence(prediction: Prediction, score: float) -> float:
     """Orders items of equal score: by confidence where right, by its negative where wrong."""
-    sure = prediction.score if prediction.score is not None else 0.0
-    return sure if score > 0 else -sure
+    confidence = prediction.score if prediction.score is not None else 0.0
+    return confidence if score > 0 else -confidence
 
 
 class ItemBuilder:
@@ -132,7 +133,7 @@ class ItemBuilder:
             question_type=example.question_type or "",
             references=_references(example),
             objects=example.objects or (),
-            made_up=self._made_up(example, self.group.predictions[0][id].text),
+            hallucinated=self._hallucinated(example, self.group.predictions[0][id].text),
             outputs=outputs,
         )
 
@@ -140,7 +141,7 @@ class ItemBuilder:
         """All of the first run's output; of the others what is compared with it."""
         if prediction is None:
             return None
-        score = self.scores[run].get(prediction.id) if self.scores else None
+        score = self.scores[run].get(prediction.id)
         full = run == 0 or (self.group.has_questions and not self.group.runs[run].baseline)
         others = prediction.alternatives[:_OTHERS] if full else ()
         hypotheses = [{"text": str(each.get("text", "")), "score": each.get("score")} for each in others]
@@ -149,7 +150,7 @@ class ItemBuilder:
         maps, words = self.attention.get(prediction.id), (prediction.tokens, prediction.log_probs)
         return ItemOutput(prediction.text, score, prediction.score, *words, hypotheses, maps)
 
-    def _made_up(self, example: Example, text: str) -> list[str] | None:
+    def _hallucinated(self, example: Example, text: str) -> list[str] | None:
         if self.find is None or example.objects is None:
             return None
         return list(dict.fromkeys(name for name in self.find(text) if name not in example.objects))

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the items of the page: cards with pictures, words that show where the model looked, and a browser over them.
+// Draws the items of the page: cards with pictures, words that show where the model attention, and a browser over them.
 // What the data say goes into the page as text alone, never as markup.
 
 const sections = JSON.parse(document.getElementById("content").textContent);
@@ -16,7 +16,7 @@ function make(tag, settings = {}, ...children) {
   return node;
 }
 
-// Pictures: each stands once in the file, and is decoded when it comes into sight.
+// Pictures: each stands once in the file, and is decoded when it scrolls into view.
 
 function load(image) {
   const held = document.getElementById("picture-" + image.dataset.picture);
@@ -24,19 +24,19 @@ function load(image) {
   else image.parentElement.hidden = true;
 }
 
-const inSight = new IntersectionObserver((entries) => {
+const inView = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting) continue;
-    inSight.unobserve(target);
+    inView.unobserve(target);
     load(target);
   }
 }, { rootMargin: "400px" });
 
 function watch(root) {
-  for (const image of root.querySelectorAll("img[data-picture]:not([src])")) inSight.observe(image);
+  for (const image of root.querySelectorAll("img[data-picture]:not([src])")) inView.observe(image);
 }
 
-// Attention: a veil over the picture, thin where the decoder looked as it said a word.
+// Attention: a dark overlay on the picture, transparent where the weights of a word are large.
 
 function mapsOf(attention) {
   const bytes = Uint8Array.from(atob(attention.maps), (letter) => letter.charCodeAt(0));
@@ -45,12 +45,12 @@ function mapsOf(attention) {
   return { side, of: (word) => bytes.subarray(word * regions, word * regions + side * side) };
 }
 
-function drawVeil(canvas, side, shares) {
+function drawOverlay(canvas, side, shares) {
   canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
-  const veil = context.createImageData(side, side);
-  shares.forEach((share, place) => { veil.data[4 * place + 3] = 0.82 * (255 - share); });
-  context.putImageData(veil, 0, 0);
+  const overlay = context.createImageData(side, side);
+  shares.forEach((share, place) => { overlay.data[4 * place + 3] = 0.82 * (255 - share); });
+  context.putImageData(overlay, 0, 0);
 }
 
 function percent(share) {
@@ -63,31 +63,31 @@ function formatted(score) {
   return score === null ? "" : String(Math.round(1000 * score) / 1000);
 }
 
-// The words of what was said; one that is hovered, focused or tapped shows where the model looked, and how sure it was.
+// The words of an output; one that is hovered, focused or tapped shows its probability and its attention.
 
-function spoken(output, frame) {
-  const line = make("p", { class: "said" });
+function outputWords(output, frame) {
+  const line = make("p", { class: "output" });
   const status = make("p", { class: "note status", "aria-live": "polite" });
   if (!output.tokens.length || !output.log_probs.length) {
-    line.textContent = output.text || "(nothing was said)";
+    line.textContent = output.text || "(empty)";
     return [line];
   }
-  const looked = output.attention && output.attention.maps && frame ? output.attention : null;
-  const maps = looked && mapsOf(looked);
-  const veil = looked && frame.appendChild(make("canvas", { hidden: "" }));
+  const attention = output.attention && output.attention.maps && frame ? output.attention : null;
+  const maps = attention && mapsOf(attention);
+  const overlay = attention && frame.appendChild(make("canvas", { hidden: "" }));
   const words = output.log_probs.map((_, place) => output.tokens[place] ?? "(end)");
   const buttons = words.map((word, place) => {
     const probability = Math.exp(output.log_probs[place]);
     const button = make("button", { type: "button", class: place < output.tokens.length ? "word" : "word end", text: word });
     button.style.borderBottomColor = `color-mix(in srgb, var(--bad) ${Math.round(100 * (1 - probability))}%, transparent)`;
     const show = () => {
-      buttons.forEach((each) => each.classList.toggle("looked", each === button));
+      buttons.forEach((each) => each.classList.toggle("current", each === button));
       const parts = [`“${word}”: probability ${percent(probability)}, log ${output.log_probs[place].toFixed(2)}`];
-      if (looked && place < looked.peaks.length) {
-        drawVeil(veil, maps.side, maps.of(place));
-        veil.hidden = false;
-        parts.push(`most attention on a region ${percent(looked.peaks[place])}`);
-        if (looked.gates.length) parts.push(`gate ${looked.gates[place].toFixed(2)}`);
+      if (attention && place < attention.peaks.length) {
+        drawOverlay(overlay, maps.side, maps.of(place));
+        overlay.hidden = false;
+        parts.push(`most attention on a region ${percent(attention.peaks[place])}`);
+        if (attention.gates.length) parts.push(`gate ${attention.gates[place].toFixed(2)}`);
       }
       status.textContent = parts.join(", ");
     };
@@ -98,8 +98,8 @@ function spoken(output, frame) {
   if (text) line.classList.add("text");
   line.append(...buttons.flatMap((button) => text ? [button] : [button, " "]));
   line.addEventListener("mouseleave", () => {
-    buttons.forEach((each) => each.classList.remove("looked"));
-    if (veil) veil.hidden = true;
+    buttons.forEach((each) => each.classList.remove("current"));
+    if (overlay) overlay.hidden = true;
     status.textContent = "";
   });
   return [line, status];
@@ -107,12 +107,12 @@ function spoken(output, frame) {
 
 function answerBars(section, output, place) {
   const likely = output.others.filter((each) => each.score >= 0.005);
-  const answers = [{ text: output.text, score: output.sure }, ...likely].filter((each) => each.score !== null);
+  const answers = [{ text: output.text, score: output.confidence }, ...likely].filter((each) => each.score !== null);
   if (!answers.length || answers.some((each) => each.score < 0 || each.score > 1)) return null;
   const bars = answers.flatMap((each) => {
     const fill = make("i", { class: `fill c${place % 8}` });
     fill.style.width = 100 * each.score + "%";
-    return [make("span", { text: each.text || "(nothing)" }), make("span", { class: "bar" }, fill), make("span", { text: percent(each.score) })];
+    return [make("span", { text: each.text || "(empty)" }), make("span", { class: "bar" }, fill), make("span", { text: percent(each.score) })];
   });
   const name = make("span", { class: "note measure", text: section.runs[place].score_name });
   return make("div", { class: "answers" }, name, ...bars);
@@ -121,8 +121,8 @@ function answerBars(section, output, place) {
 function hypotheses(section, output) {
   if (!output.others.length) return null;
   const lines = output.others.map((each) => make("li", { text: each.text + (each.score === null ? "" : `  (${formatted(each.score)})`) }));
-  const own = output.sure === null ? "" : `; the first has ${formatted(output.sure)}`;
-  const summary = section.is_text ? "what the model would have said in its place" : `${lines.length} other hypotheses, by ${section.runs[0].score_name}${own}`;
+  const own = output.confidence === null ? "" : `; the first has ${formatted(output.confidence)}`;
+  const summary = section.is_text ? "continuations that the model generated instead" : `${lines.length} other hypotheses, by ${section.runs[0].score_name}${own}`;
   return make("details", {}, make("summary", { text: summary }), make("ul", { class: "references" }, ...lines));
 }
 
@@ -132,18 +132,18 @@ function card(section, item) {
   const frame = item.picture === null ? null : make("div", { class: "frame" }, make("img", { "data-picture": item.picture, alt: item.image }));
   const caption = make("figcaption");
   if (item.question) caption.append(make("p", { class: "question", text: item.question }));
-  caption.append(...spoken(first, frame));
+  caption.append(...outputWords(first, frame));
   const chips = make("div");
   if (first.score !== null) chips.append(make("span", { class: "chip", text: `${section.unit} ${formatted(first.score)}` }), " ");
   if (first.log_probs.length && !section.has_questions) chips.append(make("span", { class: "chip", text: `log probability ${formatted(first.log_probs.reduce((one, other) => one + other))}` }), " ");
-  for (const name of item.made_up ?? []) chips.append(make("span", { class: "chip bad", text: `not there: ${name}` }), " ");
+  for (const name of item.hallucinated ?? []) chips.append(make("span", { class: "chip bad", text: `hallucinated: ${name}` }), " ");
   caption.append(chips);
   const bars = section.has_questions ? answerBars(section, first, 0) : hypotheses(section, first);
   if (bars) caption.append(bars);
   others.forEach((output, place) => {
     if (output === null) return;
     const score = output.score === null ? "" : ` (${formatted(output.score)})`;
-    caption.append(make("p", { class: "other" }, make("span", { class: "note", text: section.runs[place + 1].name + ": " }), (output.text || "(nothing was said)") + score));
+    caption.append(make("p", { class: "other" }, make("span", { class: "note", text: section.runs[place + 1].name + ": " }), (output.text || "(empty)") + score));
     const bars = section.has_questions && !section.runs[place + 1].baseline ? answerBars(section, output, place + 1) : null;
     if (bars) caption.append(bars);
   });
@@ -156,7 +156,7 @@ function card(section, item) {
   return figure;
 }
 
-// The browser: those items that fit what is asked for, some at a time.
+// The browser: the items that fit the filters, some at a time.
 
 function counted(section, kinds) {
   const counts = new Map();
@@ -175,7 +175,7 @@ function field(label, settings, act) {
 }
 
 function browser(root, section) {
-  const haystacks = section.items.map((item) =>
+  const texts = section.items.map((item) =>
     [item.id, item.image, item.question, ...item.references, ...item.outputs.map((output) => output?.text ?? "")].join("\n").toLowerCase());
   const grid = make("div", { class: "grid" });
   const count = make("p", { class: "note", "aria-live": "polite" });
@@ -192,10 +192,10 @@ function browser(root, section) {
     const [low, high] = [least, most].map((input) => (input.value === "" ? null : Number(input.value)));
     const fits = (item, place) => {
       const score = item.outputs[0].score;
-      return haystacks[place].includes(sought)
+      return texts[place].includes(sought)
         && (low === null || (score !== null && score >= low))
         && (high === null || (score !== null && score <= high))
-        && (!madeUp.value || (madeUp.value === "*" ? item.made_up?.length : item.made_up?.includes(madeUp.value.slice(1))))
+        && (!object.value || (object.value === "*" ? item.hallucinated?.length : item.hallucinated?.includes(object.value.slice(1))))
         && (!type.value || item.question_type === type.value);
     };
     left = section.items.map((_, place) => place).filter((place) => fits(section.items[place], place));
@@ -205,16 +205,16 @@ function browser(root, section) {
     add();
   };
 
-  const [text, textLabel] = field("text", { type: "search", placeholder: "of answers, references, file names" }, apply);
+  const [text, textLabel] = field("text", { type: "search", placeholder: "in outputs, references, file names" }, apply);
   const [least, leastLabel] = field(`${section.unit} from`, { type: "number", step: "any" }, apply);
   const [most, mostLabel] = field("to", { type: "number", step: "any" }, apply);
-  const objects = counted(section, (item) => item.made_up ?? []).map(([name, times]) => ["=" + name, `${name} (${times})`]);
-  const [madeUp, madeUpLabel] = choice("names what is not there", [["", "all"], ["*", "anything"], ...objects], apply);
+  const objects = counted(section, (item) => item.hallucinated ?? []).map(([name, times]) => ["=" + name, `${name} (${times})`]);
+  const [object, objectLabel] = choice("hallucinated object", [["", "all"], ["*", "any"], ...objects], apply);
   const types = counted(section, (item) => (item.question_type ? [item.question_type] : [])).map(([name, times]) => [name, `${name} (${times})`]);
   const [type, typeLabel] = choice("question type", [["", "all"], ...types], apply);
-  const [order, orderLabel] = choice("order", [["worst", "the worst first"], ["best", "the best first"]], apply);
+  const [order, orderLabel] = choice("order", [["worst", "worst first"], ["best", "best first"]], apply);
   const scored = section.items.some((item) => item.outputs[0].score !== null);
-  const controls = [textLabel, ...(scored ? [leastLabel, mostLabel] : []), ...(objects.length ? [madeUpLabel] : []), ...(types.length ? [typeLabel] : []), ...(scored ? [orderLabel] : [])];
+  const controls = [textLabel, ...(scored ? [leastLabel, mostLabel] : []), ...(objects.length ? [objectLabel] : []), ...(types.length ? [typeLabel] : []), ...(scored ? [orderLabel] : [])];
   root.append(make("div", { class: "controls" }, ...controls), count, grid, more);
   apply();
 }

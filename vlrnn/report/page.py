@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from vlrnn.data.images import open_image
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
-from vlrnn.progress import track
+from vlrnn.progress import note, track
 from vlrnn.report.charts import curves, parallel_coordinates, probe_picture
 from vlrnn.report.content import Section, build
-from vlrnn.report.drawing import number
+from vlrnn.report.drawing import number, templates
 from vlrnn.report.sections import study_picture
 
-_LARGE = 1000  # what is told without decimals
+_LARGE = 1000  # from here on, scores have no decimals
 _HUGE = 1e300  # no score; a whole number of JSON can be too large to be written as a decimal
 
 
@@ -39,13 +38,13 @@ def write_report(
     seed: int = 0,
     split: str | None = None,
 ) -> list[Path]:
-    """Write the report of one or several runs.
+    """Write the report of one or several runs. What it lacks because files were not found stands in it, and on stderr.
 
     Args:
-        folders: run folders, and those of studies; of runs scored on the same examples, the first is the one that
-            others are held against.
+        folders: run folders, and those of studies; of runs scored on the same examples, the first is compared with
+            each other.
         out: the HTML file; `.md` and `.json` of the same name are written beside it.
-        baselines: run folders that stand beside the others; `RUN-*` that were scored on the same examples do anyway.
+        baselines: run folders of baselines; `RUN-*` that were scored on the same examples are baselines anyway.
         examples: show this many items of each group of runs at most.
         thumbnail: the longer side of the pictures, in pixels.
         seed: of the bootstrap, and of what is drawn.
@@ -63,13 +62,9 @@ def write_report(
     if thumbnail < 16:
         raise UserError(f"--thumbnail must be 16 pixels at least, not {thumbnail}")
     report, pictures = build(folders, baselines, examples, seed, split)
-    pages = Environment(
-        loader=PackageLoader("vlrnn.report", "."),
-        autoescape=lambda name: name is None or not name.endswith(".md"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    for line in report.not_found:
+        note(line)
+    pages = templates()
     pages.filters |= {"score": format_score, "cell": cell, "as_yaml": _yaml}
     pages.globals |= {"curves": curves, "parallel_coordinates": parallel_coordinates, "probe_picture": probe_picture}
     pages.globals |= {"study_picture": study_picture, "whisker": whisker}

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from vlrnn.files import replacing, spreadsheet_cell
-from vlrnn.report.drawing import COLOURS, plain, save_figure
-from vlrnn.report.parallel_coordinates import axis_of, draw_coordinates
+from vlrnn.report.drawing import COLOURS, axis_of, draw_coordinates, plain, save_figure
 
 _TITLES = {"captioning": "captioner", "classifier_vqa": "classifier of answers"}
 

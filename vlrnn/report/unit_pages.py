@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
-from vlrnn.report.drawing import COLOURS, plain, save_figure
+from vlrnn.report.drawing import COLOURS, plain, save_figure, templates
 
 _ZERO = ord("k")  # the level of the median; ten stand on each side of it
 _STRONGEST = 0.75  # opacity of the strongest colour: text must be read through it
@@ -84,16 +83,11 @@ def save_page(path: Path, heat: Mapping[str, Any], title: str) -> None:
         }
         for row in heat["rows"]
     ]
-    pages = Environment(
-        loader=PackageLoader("vlrnn.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     colours = [(name, [round(255 * part) for part in colour]) for name, colour in (("p", _MORE), ("n", _LESS))]
-    text = pages.get_template("hidden_units.html").render(
-        title=title, rows=shown, running=heat["running"], colours=colours, strongest=_STRONGEST
+    text = (
+        templates()
+        .get_template("hidden_units.html")
+        .render(title=title, rows=shown, running=heat["running"], colours=colours, strongest=_STRONGEST)
     )
     with replacing(path) as file:
         file.write(text)

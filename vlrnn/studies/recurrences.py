@@ -169,9 +169,11 @@ def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Mapping[str, 
     folders = {cell: [_run(out, cell, seed) for seed in _seeds(plan)] for cell in plan.all_cells}
     runs = [load_run(folder) for each in folders.values() for folder in each]
     group, *others = group_runs(runs)
-    if others or not group.judged:
+    stored = [group.values(place) for place in range(len(runs))]
+    found = [each for each in stored if each is not None]
+    if others or not group.ids or len(found) < len(stored):
         raise UserError(f"{out}: its runs have nothing in common that they were scored on; remove it, or what is odd")
-    values = np.stack([group.values(place) for place in range(len(runs))])  # [cells * seeds, items]
+    values = np.stack(found)  # [cells * seeds, items]
     of_cell = dict(zip(folders, values.reshape(len(folders), plan.seeds, -1), strict=True))
     means = MeansByImage([group.examples[id].image_id for id in group.ids], resamples, plan.seed)
     first = of_cell[plan.all_cells[0]].mean(0)

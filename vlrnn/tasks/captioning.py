@@ -110,4 +110,5 @@ class Captioner(Task):
             references = {id: example.captions for id, example in examples.items()}
             self._scorers[key] = CaptionScorer(references, tokenizer=self.vocabulary.tokenizer)
         scores = self._scorers[key].score({id: prediction.text for id, prediction in predictions.items()})
-        return {"scores": scores.with_intervals(), "settings": {**scores.settings, **self.generation.describe()}}
+        settings = {**scores.settings, **self.generation.describe()}
+        return {"scores": scores.with_intervals(), "settings": settings, "items": scores.items()}

@@ -15,7 +15,7 @@ from vlrnn.data.text_datamodule import PASSAGE, TextBatch, TextDataModule
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import GeneratedSequence, as_prediction, search_step, to_sequences
 from vlrnn.generation.search import GenerationConfig, search
-from vlrnn.metrics.perplexity import score_text
+from vlrnn.metrics.perplexity import bits_per_character, score_text
 from vlrnn.metrics.statistics import Ratio, Resampler, ratios
 from vlrnn.nn.batching import Tree, leaves, map_tree
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
@@ -147,7 +147,9 @@ class LanguageModel(Task):
             "intervals": f"over passages of {PASSAGE} {self.tokenizer.name}",
             **self.generation.describe(),
         }
-        return {"scores": scores, "settings": settings}
+        bits = bits_per_character(passages).tolist()
+        items = ({"scores": {"bits_per_character": each}, "captions": ()} for each in bits)
+        return {"scores": scores, "settings": settings, "items": items}
 
     # Continuation.
 

@@ -12,7 +12,7 @@ from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example, Id, Prediction, open_split
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import TokenDistributions
-from vlrnn.metrics.vqa import score_answers
+from vlrnn.metrics.vqa import answer_results, compare_answers
 from vlrnn.nn.encoders.base import BlindEncoder, Encoder
 from vlrnn.progress import print_progress
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_score
@@ -75,7 +75,9 @@ class VQATask(Task):
         scores for a split without answers."""
         if not any(example.answers for example in examples.values()):
             return {"scores": {}, "settings": {"n": len(examples), "not_computed": "the split has no answers"}}
-        return score_answers({id: prediction.text for id, prediction in predictions.items()}, examples)
+        texts = {id: prediction.text for id, prediction in predictions.items()}
+        scores = compare_answers(texts, examples)
+        return {**answer_results(scores, texts, examples), "items": scores.items()}
 
 
 class AnswerSelection(VQATask):

@@ -19,14 +19,13 @@ from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.weights import digest, outlines
 from vlrnn.progress import note
-from vlrnn.runs import write_predictions, write_scores
+from vlrnn.runs import scored, write_predictions, write_scores
 from vlrnn.terminal import print_line
-from vlrnn.training.baselines import print_beside
 from vlrnn.training.compatibility import refuse_other_parts, refuse_other_task
+from vlrnn.training.evaluation import origin_of, print_with_baselines
 from vlrnn.training.nan_guard import LossGuard
 from vlrnn.training.objectives.base import Loss
 from vlrnn.training.optimization import Optimization
-from vlrnn.training.origin import origin_of
 from vlrnn.training.task_interface import TaskInterface
 
 
@@ -186,13 +185,14 @@ class Task(TaskInterface):
                 fault.add_note(place)
             raise
         self._log_scores(split, result)
+        items = result.pop("items", ())
         if origin:
             result = {**result, **origin, "settings": {**origin["settings"], **result["settings"]}}
-            write_scores(run, split, result)
+            write_scores(run, split, result, scored(list(examples.values()), items))
             for line in result.get("notes", ()):
                 note(line)
             if result["scores"]:
-                print_beside(run, result)
+                print_with_baselines(run, result)
             else:
                 print_line(f"{split}: not scored: {result['settings']['not_computed']}; {place}")
 

@@ -8,7 +8,7 @@ from typing import Any
 from vlrnn.data.formats.results import ResultForm, id_of, read_results
 from vlrnn.data.matching import Matched, Missing, match, name_some
 from vlrnn.data.record_ids import check_each_once
-from vlrnn.data.records import Example, Id, Prediction, RecordFile
+from vlrnn.data.records import Example, Id, Prediction, RecordFile, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 
@@ -119,7 +119,7 @@ def _read(path: Path) -> Questions:
 
 
 def _records(path: Path) -> Iterator[Example]:
-    for example in RecordFile(path, Example):
+    for example in RecordFile(path, ScoredExample):
         if example.question is None:
             raise UserError(f"{path}: {example.id!r} has no question")
         yield example

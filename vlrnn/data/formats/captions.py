@@ -9,7 +9,7 @@ from typing import Any
 from vlrnn.data.formats.base import References
 from vlrnn.data.formats.results import ResultForm, id_of, read_results, texts_of
 from vlrnn.data.record_ids import check_each_once
-from vlrnn.data.records import Example, Id, Prediction, RecordFile
+from vlrnn.data.records import Id, Prediction, RecordFile, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
 
@@ -84,7 +84,7 @@ def _read_prepared(path: Path) -> References:
     files: dict[Id, str] = {}
 
     def pairs() -> Iterator[tuple[Id, Sequence[str]]]:
-        for example in RecordFile(path, Example):
+        for example in RecordFile(path, ScoredExample):
             _add_file(files, example.image_id, example.image, path)
             yield example.image_id, example.captions
 
