@@ -21,9 +21,8 @@ from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split, 
 from vlrnn.files import write_json
 from vlrnn.metrics.captions import CaptionScorer
 from vlrnn.metrics.vqa import compare_answers
-from vlrnn.report.page import format_score
 from vlrnn.report.run import load_run
-from vlrnn.runs import scored
+from vlrnn.runs import format_score, scored
 
 LOG = "epoch,step,train/loss,val/loss,val/CIDEr\n0,1,3.0,,\n0,2,,2.5,0.25\n1,3,2.0,,\n1,4,,1.5,0.75\n"
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
-from vlrnn.metrics.vqa import AnswerScores, compare_answers, score_answers
+from vlrnn.metrics.vqa import AnswerScores, compare_answers
+from vlrnn.metrics.vqa_evaluation import score_answers
 from vlrnn.metrics.wups import WordNet
 from vlrnn.text.vqa_normalization import PROTOCOLS, clean, normalize_answer, without_punctuation
 

@@ -192,6 +192,22 @@ def baselines(run: Path, settings: Mapping[str, Any]) -> dict[Path, Mapping[str,
     return found
 
 
+_LARGE = 1000  # from here on, scores have no decimals
+_HUGE = 1e300  # no score; a whole number of JSON can be too large for a decimal
+
+
+def format_score(score: Any) -> str:
+    """A score for people: `0.512 [0.498, 0.527]`, or `-` where there is none; a count as it is."""
+    if isinstance(score, dict):
+        if isinstance(score.get("value"), int) and score["value"] == score.get("low") == score.get("high"):
+            return f"{score['value']:,}"
+        value, low, high = (format_score(score.get(key)) for key in ("value", "low", "high"))
+        return value if "-" in (value, low, high) else f"{value} [{low}, {high}]"
+    if not isinstance(score, (int, float)) or not abs(score) < _HUGE:
+        return "-"
+    return f"{score:,.0f}" if abs(score) >= _LARGE else f"{score:.3f}"
+
+
 # Writing.
 
 

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run it; print the scores, the files and next steps."""
-    from vlrnn.report.page import format_score
+    from vlrnn.runs import format_score
     from vlrnn.studies.quickstart import quickstart
 
     out = arguments.out

@@ -51,9 +51,9 @@ class Example:
 class ScoredExample(Example):
     """One line of `items.jsonl`: an example, and the scores of its prediction.
 
-    `scores` are its own, the one that items are ranked by first; empty where the example has no references.
-    `bleu_statistics` are of captions: the numbers of n-grams (n = 1 to 4) that also stand in a reference, of all
-    n-grams, of words, and of words of the closest reference, from which BLEU of many images is computed.
+    `scores`: the one that items are ranked by first; empty where the example has no references. `bleu_statistics` of
+    captions, from which BLEU of many images is computed: n-grams (n = 1 to 4) that also stand in a reference, all
+    n-grams, words, and words of the closest reference.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -88,8 +88,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """Where a decoder looked as it said the T tokens of the prediction of this `id`, its `<eos>` counted where it was
-    said.
+    """Attention of a decoder for the T tokens of the prediction of this `id`, its `<eos>` included where generated.
 
     `peaks` [T] are the largest weights; `maps` is the base64 of T * N bytes, the weights of the regions, row by row of
     the grid, as shares of their token's peak in 0..255; `gates` [T] say how much of what it saw the decoder let in, in
@@ -113,18 +112,10 @@ def _list_of(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and set(map(type, value)).issubset(kinds)
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _mapping(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
 _ID = (lambda value: isinstance(value, (int, str)) and not isinstance(value, bool), "a whole number or text")
-_TEXT = (_text, "a text")
+_TEXT = (lambda value: isinstance(value, str), "a text")
 _TEXTS = (_list_of(str), "a list of texts")
-_OBJECT = (_mapping, "an object")
+_OBJECT = (lambda value: isinstance(value, dict), "an object")
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("id", "image_id"), _ID),
     **dict.fromkeys(("image", "text", "question", "question_type", "answer_type"), _TEXT),
@@ -133,13 +124,12 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "maps": _TEXT,
     **dict.fromkeys(("log_probs", "peaks", "gates"), (_list_of(int, float), "a list of numbers")),
     "score": (_number, "a number"),
-    "scores": (lambda value: _mapping(value) and all(map(_number, value.values())), "an object of numbers"),
+    "scores": (lambda value: isinstance(value, dict) and all(map(_number, value.values())), "an object of numbers"),
     "bleu_statistics": (lambda value: _list_of(int)(value) and len(value) == 10, "a list of 10 whole numbers"),
     "alternatives": (_list_of(dict), "a list of objects"),
 }
 
-
-# Field -> what it is where a line does not say; MISSING where it must.
+# Field -> its default; MISSING where a line must have it.
 _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {
         each.name: each.default if each.default_factory is MISSING else each.default_factory() for each in fields(kind)
@@ -170,8 +160,7 @@ def as_record(kind: type[Record], record: Any, place: str) -> Record:
             raise UserError(f"{place}: {name!r} must be {_TYPES[name][1]}")
         elif isinstance(record[name], list):
             record[name] = tuple(record[name])
-    unknown = record.keys() - defaults.keys()
-    if unknown:
+    if unknown := record.keys() - defaults.keys():
         raise UserError(f"{place}: unknown field {sorted(unknown)[0]!r}")
     return kind(**record)
 
@@ -246,11 +235,10 @@ def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
     Raises:
         UserError: the folder is no prepared data set, or has no such split; says which it has.
     """
-    folder = Path(folder)
     describe_dataset(folder)
-    path = folder / f"{split}.jsonl"
+    path = Path(folder) / f"{split}.jsonl"
     if not path.is_file():
-        present = [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
+        present = [name for name in SPLITS if path.with_name(f"{name}.jsonl").is_file()]
         raise UserError(f"{folder}: has no split {split!r}; it has {', '.join(present) or 'none'}")
     return RecordFile(path, Example, keep=True)
 
@@ -261,12 +249,12 @@ def describe_dataset(folder: str | Path) -> dict[str, Any]:
     Raises:
         UserError: the folder is no prepared data set.
     """
-    folder = Path(folder)
-    if not (folder / "dataset.json").is_file():
+    path = Path(folder) / "dataset.json"
+    if not path.is_file():
         raise UserError(f"{folder}: not a prepared data set (no dataset.json); make one with a script of data_prep/")
-    description = read_json(folder / "dataset.json")
+    description = read_json(path)
     if not isinstance(description, dict):
-        raise UserError(f"{folder}/dataset.json: expected a JSON object")
+        raise UserError(f"{path}: expected a JSON object")
     return description
 
 

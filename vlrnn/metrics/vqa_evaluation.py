@@ -14,9 +14,12 @@ from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
 from vlrnn.metrics.caption_evaluation import decoding
 from vlrnn.metrics.statistics import Floats
-from vlrnn.metrics.vqa import WUPS_NAMES, compare_answers, note_protocol
+from vlrnn.metrics.vqa import WUPS_NAMES, AnswerScores, accuracies, compare_answers
 from vlrnn.metrics.wups import WordNet
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL
+
+_MUCH = 1.0
+"""Percentage points by which another protocol has to differ to be told of."""
 
 
 @dataclass
@@ -137,3 +140,47 @@ def evaluate_answers(
 
 def _texts(matched: Matched[Example]) -> dict[Id, str]:
     return {id: prediction.text for id, prediction in matched.predictions.items()}
+
+
+def score_answers(
+    predictions: Mapping[Id, str],
+    examples: Mapping[Id, Example],
+    protocol: str = DEFAULT_PROTOCOL,
+    wordnet: WordNet | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The contents of a metrics.json: `{"scores": {...}, "settings": {...}, "notes": [...]}`, see `compare_answers`,
+    `AnswerScores.with_intervals` and `note_protocol`."""
+    scores = compare_answers(predictions, examples, protocol, wordnet)
+    return answer_results(scores, predictions, examples, resamples, seed)
+
+
+def answer_results(
+    scores: AnswerScores,
+    predictions: Mapping[Id, str],
+    examples: Mapping[Id, Example],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """As `score_answers`, of answers whose scores are computed."""
+    bootstrap = {"resamples": resamples, "seed": seed, "level": 0.95}
+    return {
+        "scores": scores.with_intervals(resamples, seed),
+        "settings": {**scores.settings, "bootstrap": bootstrap},
+        "notes": [*scores.notes, *note_protocol(predictions, examples, scores)],
+    }
+
+
+def note_protocol(predictions: Mapping[Id, str], examples: Mapping[Id, Example], scores: AnswerScores) -> list[str]:
+    """A note where normalising both sides would change the accuracy much, which its protocol does not do."""
+    protocol, overall = scores.settings["protocol"], scores.corpus["overall",]
+    reached = float(accuracies(predictions, examples, "normalized").mean())
+    if abs(reached - overall) < _MUCH:
+        return []
+    unanimous = sum(len(set(example.answers)) == 1 for example in examples.values())
+    return [
+        f"overall is {overall:.2f}, and under --protocol normalized {reached:.2f}: it normalises both sides also "
+        f"where all annotators wrote the same, as of {unanimous} of these {len(examples)} questions, which {protocol} "
+        "does not (red. is not red)"
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vlrnn.report.drawing import COLOURS, plain, save_figure
+from vlrnn.report.drawing import COLOURS, add_legend, panels, plain, save_figure, saved, with_errors
 
 _PANELS = {  # what the names of lines begin with -> title, what is on the axis
     "mean,": ("the mean of activations", "share of what it is without dropout"),
@@ -46,20 +46,15 @@ def draw_dropout(details: Mapping[str, Any]) -> Figure:
 
 def _over_rates(axis: Axes, rates: Sequence[float], line: Mapping[str, Any], place: int, label: str) -> None:
     colour, marker = COLOURS[place % len(COLOURS)], "ox"[place % 2]  # those that lie on each other are both seen
-    scores = line["measured"]
-    values = [each["value"] for each in scores]
-    reach = [[abs(each[end] - each["value"]) for each in scores] for end in ("low", "high")]
+    values, reach = with_errors(line["measured"])
     axis.errorbar(rates, values, reach, color=colour, marker=marker, linestyle="", label=label)
     axis.plot(rates, line["theory"], color=colour, linestyle=":", linewidth=0.8)
 
 
-def save_dropout(path: Path, details: Mapping[str, Any]) -> None:
-    """Draw it into a PNG, SVG or PDF file."""
-    save_figure(draw_dropout(details), path)
+save_dropout = saved(draw_dropout)
 
-
-_LEAST, _MOST = 1e-12, 1e12
-"""What is drawn lies between: what is beyond has vanished, or exploded."""
+_LEAST, _SMALLEST, _LARGEST = 1e-12, 1e-6, 1e12
+"""Limits of axes: of shares, and of activations, what is below has vanished; what is above has exploded."""
 
 _STYLES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
@@ -84,7 +79,7 @@ def draw_flow(axis: Axes, curves: Mapping[str, Mapping[str, Any]]) -> None:
             axis.plot(curve["theory"], color=colour, linestyle=":", linewidth=0.8)
     shares = [share for curve in curves.values() for share in curve["shares"] if share > 0]
     axis.set_yscale("log")
-    axis.set_ylim(max(_LEAST, min(shares, default=1) / 3), min(_MOST, 3 * max(shares, default=1)))
+    axis.set_ylim(max(_LEAST, min(shares, default=1) / 3), min(_LARGEST, 3 * max(shares, default=1)))
     axis.set_xlabel("steps back from the loss (dotted: what theory says)")
     axis.set_ylabel("share of the gradient")
     axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
@@ -96,9 +91,6 @@ def save_flow(path: Path, curves: Mapping[str, Mapping[str, Any]]) -> None:
     draw_flow(figure.subplots(), curves)
     save_figure(figure, path)
 
-
-_SMALLEST, _LARGEST = 1e-6, 1e12
-"""What is drawn lies between: what is beyond has vanished, or exploded."""
 
 _BACK = {"signal": "layers or steps on", "gradient": "layers or steps back"}
 
@@ -122,11 +114,10 @@ def draw_scales(details: Mapping[str, Any]) -> Figure:
             _scales(axis, scales[f"{what} {column}"], colours)
             axis.set(title=f"{what} {plain(column)}", xlabel=_BACK[what])
         axes[row][0].set_ylabel("root mean square")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    legend_title = "broken: normalised; dotted: what theory says"
+    legend_title = "broken: normalised; dotted: theory"
     largest = max((max(curves["measured"]) for rows in scales.values() for curves in rows.values()), default=1)
     axes[0][0].set_ylim(_SMALLEST, min(3 * largest, _LARGEST))
-    upper.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, title=legend_title, title_fontsize=8)
+    add_legend(upper, ncols=6, title=legend_title, title_fontsize=8)
     panels = lower.subplots(1, len(errors), squeeze=False, sharey=True, width_ratios=list(map(len, errors.values())))
     for axis, (task, rows) in zip(panels[0], errors.items(), strict=True):
         _draw_errors(axis, rows, [colours.get(name, COLOURS[-1]) for name in rows])
@@ -154,45 +145,31 @@ def _clamped(curve: Sequence[float]) -> list[float]:
 
 
 def _draw_errors(axis: Axes, rows: Mapping[str, Mapping[str, Any]], colours: Sequence[str]) -> None:
-    shares = [each["error"]["value"] / each["chance"]["value"] for each in rows.values()]
-    reach = [
-        [abs(each["error"][end] - each["error"]["value"]) / each["chance"]["value"] for each in rows.values()]
-        for end in ("low", "high")
-    ]
-    axis.bar(range(len(rows)), shares, yerr=reach, color=colours, error_kw={"elinewidth": 1})
+    for place, (colour, each) in enumerate(zip(colours, rows.values(), strict=True)):
+        share, reach = with_errors([each["error"]], each["chance"]["value"])
+        axis.bar(place, share, yerr=reach, color=colour, error_kw={"elinewidth": 1})
     axis.axhline(1, linestyle=":", color=COLOURS[-1])
     axis.set_xticks(range(len(rows)), [plain(name).replace(" ", "\n") for name in rows], fontsize=8)
     axis.grid(axis="x", visible=False)
 
 
-def save_scales(path: Path, details: Mapping[str, Any]) -> None:
-    """Draw it into a PNG, SVG or PDF file."""
-    save_figure(draw_scales(details), path)
+save_scales = saved(draw_scales)
 
 
 def draw_horizon(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> Figure:
-    """A panel for each task: the error over lengths, a line for each cell; dotted, below what it counts as solved."""
-    figure = Figure(figsize=(5.2 * len(scores), 3.6), layout="constrained")
-    for axis, (task, cells) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
+    """A panel for each task: the error over lengths, a line for each cell; dotted, where it counts as solved."""
+    figure, axes = panels(len(scores), 3.6, 5.2)
+    for axis, (task, cells) in zip(axes, scores.items(), strict=True):
         for place, (cell, found) in enumerate(cells.items()):
-            errors = [found[f"at_{length}"] for length in settings["lengths"]]
-            values = [each["value"] for each in errors]
-            reach = [
-                [each["value"] - each["low"] for each in errors],
-                [each["high"] - each["value"] for each in errors],
-            ]
-            axis.errorbar(
-                settings["lengths"], values, reach, color=COLOURS[place % len(COLOURS)], marker="o", label=plain(cell)
-            )
+            values, reach = with_errors(found[f"at_{length}"] for length in settings["lengths"])
+            colour = COLOURS[place % len(COLOURS)]
+            axis.errorbar(settings["lengths"], values, reach, color=colour, marker="o", label=plain(cell))
         axis.axhline(settings["solved_below"][task], linestyle=":", color=COLOURS[-1])
         axis.set_xscale("log", base=2)
         axis.set_xticks(settings["lengths"], [str(length) for length in settings["lengths"]])
         axis.set(title=task, xlabel="length, steps", ylabel=settings["measures"][task])
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    add_legend(figure, ncols=4)
     return figure
 
 
-def save_horizon(path: Path, scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Draw it into a PNG, SVG or PDF file."""
-    save_figure(draw_horizon(scores, settings), path)
+save_horizon = saved(draw_horizon)

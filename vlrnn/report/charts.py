@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from vlrnn.report.cell_plots import draw_dropout, draw_flow, draw_scales
 from vlrnn.report.content import RunSummary, Section
-from vlrnn.report.drawing import COLOURS, axis_of, draw_coordinates, drawn, number, plain
+from vlrnn.report.drawing import COLOURS, add_legend, axis_of, draw_coordinates, drawn, number, panels, plain
 from vlrnn.report.run import flatten
 from vlrnn.report.sections import ProbeRow, ProbeSection
 from vlrnn.report.unit_pages import draw_detectors, draw_heat
@@ -33,11 +33,11 @@ def curves(runs: Sequence[RunSummary]) -> Figure | None:
     """The losses, and the score of captions or answers, over steps; nothing when nothing was logged."""
     wanted = {"loss, nats": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",), "accuracy, %": ("val/overall",)}
     wanted["bits per character"] = ("val/bits_per_character",)
-    panels = {label: names for label, names in wanted.items() if any(name in run.log for name in names for run in runs)}
-    if not panels:
+    logged = {label: names for label, names in wanted.items() if any(name in run.log for name in names for run in runs)}
+    if not logged:
         return None
-    figure = Figure(figsize=(4.6 * len(panels), 3), layout="constrained")
-    for axis, (label, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    figure, axes = panels(len(logged), 3)
+    for axis, (label, names) in zip(axes, logged.items(), strict=True):
         for place, run in enumerate(runs):
             for name in names:
                 if points := run.log.get(name):
@@ -48,8 +48,7 @@ def curves(runs: Sequence[RunSummary]) -> Figure | None:
                     axis.plot(*zip(*points, strict=True), color=_colour(place), label=line_label, **style)
         axis.set_xlabel("steps")
         axis.set_ylabel(label)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    add_legend(figure, ncols=2)
     return figure
 
 
@@ -97,16 +96,13 @@ def _own_picture(probe: ProbeSection) -> Figure | None:
     for name, draw_all in _FIGURES.items():
         if name in probe.details:
             return draw_all(probe.details)
-    panels = [
-        (draw, probe.details[name])
-        for name, draw in _PANELS.items()
-        if isinstance(probe.details.get(name), (list, dict)) and probe.details[name]
-    ]
-    if not panels:
+    details = {name: probe.details.get(name) for name in _PANELS}
+    found = {name: each for name, each in details.items() if isinstance(each, (list, dict)) and each}
+    if not found:
         return None
-    figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
-    for axis, (draw, details) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        draw(axis, details)
+    figure, axes = panels(len(found), 3.4)
+    for axis, (name, each) in zip(axes, found.items(), strict=True):
+        _PANELS[name](axis, each)
     return figure
 
 
@@ -191,20 +187,18 @@ _HUGE = 1e12  # no score; nor is what is no number
 def intervals(probe: ProbeSection) -> Figure | None:
     """A panel for each of the first scores that several groups have, with a row for each group; where there is none,
     one panel of all that is a share. None where no score has an interval."""
-    panels = _panels([row for row in probe.rows if _reach(row.score)])
-    if not panels:
+    shown = _rows_of_panels([row for row in probe.rows if _reach(row.score)])
+    if not shown:
         return None
-    most = max(map(len, panels.values()))
-    figure = Figure(figsize=(4.6 * len(panels), 1.4 + 0.22 * most), layout="constrained")
-    for axis, (name, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    figure, axes = panels(len(shown), 1.4 + 0.22 * max(map(len, shown.values())))
+    for axis, (name, rows) in zip(axes, shown.items(), strict=True):
         _draw(axis, rows, [probe.run, *probe.baselines])
         axis.set_xlabel(plain(name))
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    add_legend(figure, ncols=2)
     return figure
 
 
-def _panels(rows: Sequence[ProbeRow]) -> dict[str, dict[str, ProbeRow]]:
+def _rows_of_panels(rows: Sequence[ProbeRow]) -> dict[str, dict[str, ProbeRow]]:
     """Score -> group -> its row."""
     found: dict[str, dict[str, ProbeRow]] = {}
     for row in rows:

@@ -60,14 +60,9 @@ class Section:
         logged = [name for name in names if name == "train/loss" or name.startswith("val/")]
         return {name: [run.log.get(name, ()) for run in self.runs] for name in logged}
 
-    @property
-    def plain_scores(self) -> list[tuple[str, Sequence[Any]]]:
-        return [(name, scores) for name, scores in self.scores.items() if ": " not in name]
-
-    @property
-    def typed_scores(self) -> list[tuple[str, Sequence[Any]]]:
-        """Those of question and answer types."""
-        return [(name, scores) for name, scores in self.scores.items() if ": " in name]
+    def score_rows(self, typed: bool) -> list[tuple[str, Sequence[Any]]]:
+        """The scores of question and answer types, or all others."""
+        return [(name, scores) for name, scores in self.scores.items() if (": " in name) == typed]
 
 
 @dataclass(frozen=True)
@@ -93,10 +88,7 @@ def build(
     """Read runs and collect the content of their report.
 
     Args:
-        folders: run folders, and those of studies.
-        baseline_folders: those of baselines; `RUN-*` folders scored on the same examples are baselines anyway.
-        examples: show this many items of each group at most.
-        seed: of the bootstrap, and of what is drawn.
+        folders, baseline_folders, examples, seed: see `vlrnn.report.page.write_report`.
         split: of all runs; by default of the first test where it has scores, then val, and of the others the same split
             where it has scores.
 

@@ -4,15 +4,16 @@ Independent of runs."""
 import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 from warnings import catch_warnings, simplefilter
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlrnn.errors import UserError
@@ -95,12 +96,50 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(file, format=picture_file(path).suffix.lower().removeprefix("."), dpi=150)
 
 
+def saved(draw: Callable[Arguments, Figure]) -> Callable[Concatenate[Path, Arguments], None]:
+    """Make a function that draws a figure write it into a file, PNG, SVG or PDF, whose path is its first argument."""
+
+    @wraps(draw)
+    def save(path: Path, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        save_figure(draw(*arguments, **named), path)
+
+    return save
+
+
+def panels(count: int, height: float, width: float = 4.6) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with a row of panels, of so many inches each."""
+    figure = Figure(figsize=(width * count, height), layout="constrained")
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def add_legend(figure: Figure, **style: Any) -> None:
+    """Below all panels, the labels of the first."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", fontsize=8, **style)
+
+
+def with_errors(scores: Iterable[Mapping[str, float]], unit: float = 1.0) -> tuple[list[float], list[list[float]]]:
+    """The values of scores, and how far their intervals reach below and above, [2, scores]; as shares of `unit`."""
+    found = [{end: each[end] / unit for end in ("value", "low", "high")} for each in scores]
+    reach = [[abs(each[end] - each["value"]) for each in found] for end in ("low", "high")]
+    return [each["value"] for each in found], reach
+
+
 def plain(name: str) -> str:
     """A name from the data, as a label: what stands between two dollars would be taken for a formula, legends leave out
     what begins with an underscore, and a long one, which is cut amid, takes the place of what is drawn."""
     if len(name) > _LONG:
         name = f"{name[: _LONG // 3]}…{name[-_LONG // 2 :]}"
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def named_scores(tree: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The scores of nested groups, each with the names of its groups and its own."""
+    if number(tree) is not None:
+        yield place or ("",), tree
+    elif isinstance(tree, Mapping):
+        for name, each in tree.items():
+            yield from named_scores(each, (*place, str(name)))
 
 
 def number(score: Any) -> float | None:

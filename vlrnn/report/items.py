@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
+from vlrnn.data.records import AttentionMaps, Example, Id, Prediction, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.probes.object_mentions import Mentions, mentions
 from vlrnn.report.group import Group
@@ -121,14 +121,12 @@ class ItemBuilder:
         self.find: Mentions | None = mentions("fixed", sorted(named)) if named and not group.has_questions else None
 
     def __call__(self, id: Id) -> ReportItem:
-        example = self.group.examples.get(id)
+        example = self.group.examples.get(id, ScoredExample(id, id, ""))
         outputs = [self._output(run, texts.get(id)) for run, texts in enumerate(self.group.predictions)]
-        if example is None:
-            return ReportItem(id, "", None, "", "", (), (), None, outputs)
         return ReportItem(
             id=id,
             image=example.image,
-            picture=self.pictures.number(self.group.runs[0].image_root / example.image),
+            picture=self.pictures.number(self.group.runs[0].image_root / example.image) if example.image else None,
             question=example.question or "",
             question_type=example.question_type or "",
             references=_references(example),

@@ -23,9 +23,7 @@ from vlrnn.report.charts import curves, parallel_coordinates, probe_picture
 from vlrnn.report.content import Section, build
 from vlrnn.report.drawing import number, templates
 from vlrnn.report.sections import study_picture
-
-_LARGE = 1000  # from here on, scores have no decimals
-_HUGE = 1e300  # no score; a whole number of JSON can be too large to be written as a decimal
+from vlrnn.runs import format_score
 
 
 def write_report(
@@ -65,7 +63,11 @@ def write_report(
     for line in report.not_found:
         note(line)
     pages = templates()
-    pages.filters |= {"score": format_score, "cell": cell, "as_yaml": _yaml}
+    pages.filters |= {
+        "score": format_score,
+        "cell": cell,
+        "as_yaml": partial(yaml.safe_dump, sort_keys=False, allow_unicode=True),
+    }
     pages.globals |= {"curves": curves, "parallel_coordinates": parallel_coordinates, "probe_picture": probe_picture}
     pages.globals |= {"study_picture": study_picture, "whisker": whisker}
     written = [out, out.with_suffix(".md"), out.with_suffix(".json")]
@@ -84,14 +86,9 @@ def write_report(
 
 def _items(section: Section) -> dict[str, Any]:
     """Input of the page's script: the items of a section."""
-    runs = [{"name": run.name, "baseline": run.baseline, "score_name": run.score_name} for run in section.runs]
-    return {
-        "has_questions": section.has_questions,
-        "is_text": section.is_text,
-        "unit": section.unit,
-        "runs": runs,
-        "items": plain(section.shown.items),
-    }
+    runs = [{name: getattr(run, name) for name in ("name", "baseline", "score_name")} for run in section.runs]
+    settings = {name: getattr(section, name) for name in ("has_questions", "is_text", "unit")}
+    return {**settings, "runs": runs, "items": plain(section.shown.items)}
 
 
 def plain(value: Any) -> Any:
@@ -105,18 +102,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
-
-
-def format_score(score: Any) -> str:
-    """A score for people: `0.512 [0.498, 0.527]`, or `-` where there is none; a count as it is."""
-    if isinstance(score, dict):
-        if isinstance(score.get("value"), int) and score["value"] == score.get("low") == score.get("high"):
-            return f"{score['value']:,}"
-        value, low, high = (format_score(score.get(key)) for key in ("value", "low", "high"))
-        return value if "-" in (value, low, high) else f"{value} [{low}, {high}]"
-    if not isinstance(score, (int, float)) or not abs(score) < _HUGE:
-        return "-"
-    return f"{score:,.0f}" if abs(score) >= _LARGE else f"{score:.3f}"
 
 
 def whisker(score: Any, others: Sequence[Any] = (), reach: tuple[float, float] | None = None) -> dict[str, Any] | None:
@@ -144,10 +129,6 @@ def whisker(score: Any, others: Sequence[Any] = (), reach: tuple[float, float] |
 def cell(text: Any) -> str:
     """Text as Markdown shows it, in a cell of a table too: nothing of it is markup."""
     return re.sub(r"([\\`|\[\]*~])", r"\\\1", escape(" ".join(str(text).split()), quote=False))
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
 def thumbnails(paths: Sequence[Path], side: int) -> Iterator[str]:

@@ -152,17 +152,9 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping) and "class_path" in value and name not in ("generation", "answer_decoding"):
             yield name.replace("_", " "), _part(value)
     yield "decoding", _listed(run.predictions[0].settings if run.predictions else {})
-    yield (
-        "training",
-        _listed(
-            {
-                "epochs": trainer.get("max_epochs"),
-                "batch size": data.get("batch_size"),
-                "bptt length": data.get("bptt_length"),
-            }
-        )
-        + "".join(f", {name} {arguments[name]}" for name in ("num_members",) if arguments.get(name, 1) != 1),
-    )
+    training = {"epochs": trainer.get("max_epochs"), "batch size": data.get("batch_size")}
+    members = None if arguments.get("num_members") == 1 else arguments.get("num_members")
+    yield "training", _listed(training | {"bptt length": data.get("bptt_length"), "num_members": members})
     yield "trained for", _duration(sum(seconds for _, seconds in run.log.get("train/seconds", ())))
     seed = run.config.get("seed_everything")
     yield "seed", "" if seed is None else str(seed)

@@ -3,7 +3,7 @@
 Reads the JSON form of a finding or a study; independent of the probe that wrote it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vlrnn.data.records import Id, as_id
 from vlrnn.report.cell_plots import draw_horizon
-from vlrnn.report.drawing import drawn, number
+from vlrnn.report.drawing import drawn, named_scores
 from vlrnn.report.group import Group
 from vlrnn.report.items import Pictures
 from vlrnn.report.run import Run
@@ -57,48 +57,27 @@ def probe_section(group: Group, pictures: Pictures) -> list[ProbeSection]:
     """The probes of a group's runs, those of one name behind each other."""
     of_image = {example.image_id: example for example in group.examples.values()}
     places = {id: example.image for id, example in (of_image | dict(group.examples)).items()}
-    found = []
-    for name in sorted({name for run in group.runs for name in run.probes}):
-        for run in group.runs:
-            if name in run.probes:
-                images = {
-                    id: pictures.number(run.image_root / place) for id, place in _wanted(run.probes[name], places)
-                }
-                found.append(_probed(name, run, run.probes[name], images))
-    return found
+    names = sorted({name for run in group.runs for name in run.probes})
+    return [_section(name, run, places, pictures) for name in names for run in group.runs if name in run.probes]
 
 
-def _wanted(finding: Mapping[str, Any], places: Mapping[Id, str]) -> list[tuple[Id, str]]:
-    ids = [as_id(str(case.get("id", ""))) for case in finding.get("cases", ())]
-    return [(id, places[id]) for id in ids if id in places]
-
-
-def _probed(name: str, run: Run, finding: Mapping[str, Any], images: Mapping[Id, int]) -> ProbeSection:
-    baselines = {row: dict(_flat(scores)) for row, scores in finding.get("baselines", {}).items()}
+def _section(name: str, run: Run, places: Mapping[Id, str], pictures: Pictures) -> ProbeSection:
+    finding = run.probes[name]
+    baselines = {row: dict(named_scores(scores)) for row, scores in finding.get("baselines", {}).items()}
     rows = [
-        ProbeRow(label, score, [scores.get(label) for scores in baselines.values()])
-        for label, score in _flat(finding["scores"])
+        ProbeRow(": ".join(place), score, [scores.get(place) for scores in baselines.values()])
+        for place, score in named_scores(finding["scores"])
     ]
     cases = []
     for case in finding.get("cases", ()):
         id = as_id(str(case.get("id", "")))
-        fields = {key: _text(value) for key, value in case.items() if key != "id"}
-        cases.append(Case(id, images.get(id), fields))
+        picture = pictures.number(run.image_root / places[id]) if id in places else None
+        cases.append(Case(id, picture, {key: _text(value) for key, value in case.items() if key != "id"}))
     notes, details, absent = finding.get("notes", ()), finding.get("details", {}), finding.get("not_computed", {})
     own, shown = finding["settings"].get("split"), run.settings.get("split")
     elsewhere = [f"of {own}, where the scores of this report are of {shown}"] if own and shown and own != shown else []
     notes = [*elsewhere, *map(str, notes)]
     return ProbeSection(name, run.name, list(baselines), rows, cases, details, notes, absent)
-
-
-def _flat(scores: Any, groups: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    if not isinstance(scores, Mapping):
-        return
-    for name, score in scores.items():
-        if number(score) is not None:
-            yield ": ".join((*groups, name)), score
-        else:
-            yield from _flat(score, (*groups, name))
 
 
 def _text(value: Any) -> str:
@@ -131,20 +110,12 @@ def load_study(folder: str | Path) -> StudySection | None:
     if not isinstance(name, str):
         return None
     groups: dict[str, dict[str, Any]] = {}
-    for place, score in _scores(found["scores"]):
-        groups.setdefault(": ".join(place[:-1]), {})[place[-1]] = score
+    for (*group, column), score in named_scores(found["scores"]):
+        groups.setdefault(": ".join(group), {})[column] = score
     columns = list(dict.fromkeys(column for scores in groups.values() for column in scores))
     rows = [(group, [scores.get(column) for column in columns]) for group, scores in groups.items()]
     notes = [str(note) for note in found.get("notes", ())]
     return StudySection(name, str(folder), columns, rows, notes, found["settings"], found)
-
-
-def _scores(tree: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if number(tree) is not None:
-        yield place or ("",), tree
-    elif isinstance(tree, Mapping):
-        for name, each in tree.items():
-            yield from _scores(each, (*place, str(name)))
 
 
 def study_picture(study: StudySection) -> Markup:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from vlrnn.files import replacing, spreadsheet_cell
-from vlrnn.report.drawing import COLOURS, axis_of, draw_coordinates, plain, save_figure
+from vlrnn.report.drawing import COLOURS, axis_of, draw_coordinates, plain, saved, with_errors
 
 _TITLES = {"captioning": "captioner", "classifier_vqa": "classifier of answers"}
 
@@ -28,9 +28,7 @@ def draw_dose_response(scores: Mapping[str, Any], settings: Mapping[str, Any]) -
     for row, (task, doses) in zip(figure.subplots(len(scores), 3, squeeze=False), scores.items(), strict=True):
         for axis, (title, names) in zip(row, panels.items(), strict=True):
             for name in (name for name in names if name in doses["rise"]):
-                points = [doses[f"bias {bias:g}"][name] for bias in settings["biases"]]
-                values = [point["value"] for point in points]
-                reach = [[point["value"] - point["low"] for point in points], [p["high"] - p["value"] for p in points]]
+                values, reach = with_errors(doses[f"bias {bias:g}"][name] for bias in settings["biases"])
                 axis.errorbar(settings["biases"], values, reach, marker="o", capsize=3, label=name)
             axis.set_title(title, fontsize=9)
             axis.set_xlabel(f"bias: how surely a {effect} comes with a {settings['cause']}", fontsize=8)
@@ -42,9 +40,7 @@ def draw_dose_response(scores: Mapping[str, Any], settings: Mapping[str, Any]) -
     return figure
 
 
-def save_dose_response(path: Path, scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Draw them into a PNG, SVG or PDF file."""
-    save_figure(draw_dose_response(scores, settings), path)
+save_dose_response = saved(draw_dose_response)
 
 
 COSTS = {
@@ -76,8 +72,7 @@ def draw_recurrences(scores: Scores, settings: Mapping[str, Any]) -> Figure:
 
 
 def _panel(axis: Axes, values: list[Mapping[str, float]], is_reference: list[bool]) -> None:
-    heights = [each["value"] for each in values]
-    reach = [[each["value"] - each["low"] for each in values], [each["high"] - each["value"] for each in values]]
+    heights, reach = with_errors(values)
     bars = axis.barh(range(len(values)), heights, xerr=reach, color=COLOURS[0], error_kw={"elinewidth": 1})
     for bar, pale in zip(bars, is_reference, strict=True):
         bar.set_alpha(0.45 if pale else 1)
@@ -86,9 +81,7 @@ def _panel(axis: Axes, values: list[Mapping[str, float]], is_reference: list[boo
     axis.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def save_recurrences(path: Path, scores: Scores, settings: Mapping[str, Any]) -> None:
-    """Draw it into a PNG, SVG or PDF file."""
-    save_figure(draw_recurrences(scores, settings), path)
+save_recurrences = saved(draw_recurrences)
 
 
 def write_table(path: Path, scores: Scores, seeds: Mapping[str, list[float]]) -> None:
@@ -138,9 +131,7 @@ def draw_sweep(details: Mapping[str, Any], settings: Mapping[str, Any]) -> Figur
     return draw_coordinates([*axes, axis_of(settings["score"], values)], styles)
 
 
-def save_sweep(path: Path, details: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Draw it into a PNG, SVG or PDF file."""
-    save_figure(draw_sweep(details, settings), path)
+save_sweep = saved(draw_sweep)
 
 
 def write_trials(path: Path, details: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

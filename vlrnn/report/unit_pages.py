@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
-from vlrnn.report.drawing import COLOURS, plain, save_figure, templates
+from vlrnn.report.drawing import COLOURS, plain, save_figure, templates, with_errors
 
 _ZERO = ord("k")  # the level of the median; ten stand on each side of it
 _STRONGEST = 0.75  # opacity of the strongest colour: text must be read through it
@@ -180,8 +180,8 @@ def draw_detectors(axis: Axes, detectors: Mapping[str, Mapping[str, Any]]) -> No
     names = list(detectors)
     scores = [detectors[name]["held_out"] for name in names]
     places = np.arange(len(names))
-    reach = np.array([[max(0, each["value"] - each["low"]), max(0, each["high"] - each["value"])] for each in scores]).T
-    axis.barh(places, [each["value"] for each in scores], xerr=reach, color=COLOURS[0], alpha=0.7)
+    values, reach = with_errors(scores)
+    axis.barh(places, values, xerr=reach, color=COLOURS[0], alpha=0.7)
     others = [(place, detectors[name].get("other_passages")) for place, name in zip(places, names, strict=True)]
     chance = [(each["value"], place) for place, each in others if each]
     if chance:

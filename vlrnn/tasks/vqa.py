@@ -12,7 +12,8 @@ from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example, Id, Prediction, open_split
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import TokenDistributions
-from vlrnn.metrics.vqa import answer_results, compare_answers
+from vlrnn.metrics.vqa import compare_answers
+from vlrnn.metrics.vqa_evaluation import answer_results
 from vlrnn.nn.encoders.base import BlindEncoder, Encoder
 from vlrnn.progress import print_progress
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_score

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vlrnn.provenance import provenance
-from vlrnn.runs import baselines
+from vlrnn.runs import baselines, format_score
 from vlrnn.terminal import printable
 
 
@@ -56,13 +56,5 @@ def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:
         table.add_column(escape(printable(run)), justify="right")
     for name, score in next(iter(rows.values())).items():
         if isinstance(score, Mapping) and "low" in score:
-            table.add_row(name, *(_cell(scores.get(name)) for scores in rows.values()))
+            table.add_row(name, *(escape(format_score(scores.get(name))) for scores in rows.values()))
     return table
-
-
-def _cell(score: Any) -> str:
-    numbers = [score.get(name) if isinstance(score, Mapping) else None for name in ("value", "low", "high")]
-    if not all(isinstance(number, int | float) for number in numbers):
-        return "-"
-    value, low, high = numbers
-    return f"{value:.3f} \\[{low:.3f}, {high:.3f}]"

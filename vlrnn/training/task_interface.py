@@ -205,6 +205,6 @@ class TaskInterface(Configurable, pl.LightningModule):
         return []
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
-        """`{"scores": {...}, "settings": {...}}` of predictions for the examples of a split; `items`, where given, yields
-        the fields that `ScoredExample` adds to each example, in their order."""
+        """`{"scores": {...}, "settings": {...}}` of predictions for the examples of a split; `items`, where given,
+        yields the fields that `ScoredExample` adds to each example, in their order."""
         raise NotImplementedError
