@@ -134,10 +134,10 @@ def test_runs_are_compared_on_what_all_have(tmp_path: Path) -> None:
     assert found.compared_on == 30
     scorer = CaptionScorer({each.id: each.captions for each in examples if each.id in two})
     expected = compare(scorer.score({id: one[id] for id in two}), scorer.score(two))
-    (difference,) = found.differences
-    assert difference.run == "two"
+    ((other, difference),) = found.differences
+    assert other == "two"
     for name in ("Bleu_1", "Bleu_4", "ROUGE_L"):  # CIDEr has the document frequencies of all examples of each run
-        assert difference.scores[name] == expected[name]
+        assert difference[name] == expected[name]
     missing = [item for item in found.shown.items if item.outputs[1] is None]
     assert not missing  # what is shown is what is compared
 
@@ -147,8 +147,8 @@ def test_answers_are_compared_in_pairs(tmp_path: Path) -> None:
     one, two = (texts_for(examples, seed) for seed in (1, 2))
     found = section(run_of(tmp_path / "one", examples, one), run_of(tmp_path / "two", examples, two))
     scores = [compare_answers(texts, {each.id: each for each in examples}) for texts in (one, two)]
-    assert found.differences[0].scores["overall"] == scores[0].less(scores[1])["overall"]
-    assert "per_question_type" not in found.differences[0].scores
+    assert found.differences[0][1]["overall"] == scores[0].less(scores[1])["overall"]
+    assert "per_question_type" not in found.differences[0][1]
 
 
 def test_the_best_and_the_worst_are_shown(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:

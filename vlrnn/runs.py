@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlrnn.data.records import AttentionMaps, Example, Prediction, ScoredExample, write_records
+from vlrnn.data.records import AttentionMaps, Example, Prediction, Record, RecordFile, ScoredExample, write_records
 from vlrnn.errors import UserError
 from vlrnn.files import is_aside, read_json, replacing, write_json
 
@@ -21,6 +21,7 @@ PREFERRED = ("test", "val", "train")
 """The order in which splits are read where none is named."""
 
 _METRICS, _PREDICTIONS, _ATTENTION, _ITEMS = "metrics.json", "predictions.jsonl", "attention.jsonl", "items.jsonl"
+_FILES = {Prediction: _PREDICTIONS, AttentionMaps: _ATTENTION, ScoredExample: _ITEMS}
 _OBJECTS = ("scores", "settings", "baselines", "not_computed", "details", "provenance")
 _LISTS = ("cases", "notes")
 _COMMANDS = {"val": "vlrnn validate", "test": "vlrnn test"}
@@ -49,14 +50,10 @@ class SplitResults:
     def predictions(self) -> Path:
         return self.folder / _PREDICTIONS
 
-    @property
-    def attention(self) -> Path:
-        return self.folder / _ATTENTION
-
-    @property
-    def items(self) -> Path:
-        """A line for each example, see `ScoredExample`; absent where scoring failed, and in runs of older form."""
-        return self.folder / _ITEMS
+    def records(self, kind: type[Record]) -> Sequence[Record]:
+        """Its predictions, attention maps, or scored examples; none where there is no file."""
+        path = self.folder / _FILES[kind]
+        return RecordFile(path, kind) if path.is_file() else ()
 
     @property
     def not_scored(self) -> str:

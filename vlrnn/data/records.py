@@ -1,8 +1,7 @@
 """The record format: what every data set is prepared into, and what every model answers in.
 
-A prepared data set is a folder with `dataset.json` and `train.jsonl`, `val.jsonl`, `test.jsonl` where they exist; a
-line is one `Example`. A model's output is `predictions.jsonl`; a line is one `Prediction`, and where it attends, a line
-of `attention.jsonl` is one `AttentionMaps`. Independent of tensors and models.
+A prepared data set is a folder with `dataset.json` and, where they exist, `train.jsonl`, `val.jsonl`, `test.jsonl`, an
+`Example` a line. A model's output is `predictions.jsonl`, a `Prediction` a line. Independent of tensors and models.
 """
 
 import json

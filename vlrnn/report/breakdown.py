@@ -56,8 +56,8 @@ def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Break
         return []
     examples = [group.examples[id] for id in group.ids]
     means = MeansByImage([example.image_id for example in examples], resamples, seed)
-    found_values = {run: group.values(run) for run in range(len(group.runs))}
-    values = {run: each for run, each in found_values.items() if each is not None}
+    runs = range(len(group.runs))
+    values = {run: each for run in runs if (each := group.values(run)) is not None}
     found = []
     for title, kinds, order in _properties(group.has_questions, examples):
         has = [set(kinds(example)) for example in examples]
@@ -68,7 +68,7 @@ def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Break
         members = {kind: np.array([kind in each for each in has]) for kind in often}
         if len(members) > 1:
             scores = means.of_groups(values, members)
-            rows = [Row(kind, counts[kind], [scores[kind].get(run) for run in found_values]) for kind in often]
+            rows = [Row(kind, counts[kind], [scores[kind].get(run) for run in runs]) for kind in often]
             found.append(Breakdown(title, rows, len(counts) - len(often)))
     return found
 

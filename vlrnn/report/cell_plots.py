@@ -30,7 +30,11 @@ def draw_dropout(details: Mapping[str, Any]) -> Figure:
     for axis, (begins, (title, label)) in zip(axes, _PANELS.items(), strict=False):
         named = {name: line for name, line in found["activations"].items() if name.startswith(begins)}
         for place, (name, line) in enumerate(named.items()):
-            _over_rates(axis, found["rates"], line, place, plain(name.removeprefix(begins).strip()))
+            colour, marker = COLOURS[place % len(COLOURS)], "ox"[place % 2]  # so that overlapping ones are both visible
+            values, reach = with_errors(line["measured"])
+            label = plain(name.removeprefix(begins).strip())
+            axis.errorbar(found["rates"], values, reach, color=colour, marker=marker, linestyle="", label=label)
+            axis.plot(found["rates"], line["theory"], color=colour, linestyle=":", linewidth=0.8)
         axis.set(title=title, xlabel="share dropped, p", ylabel=label, xticks=found["rates"])
         axis.legend(fontsize=7)
     middle = f"p = {sorted(found['rates'])[len(found['rates']) // 2]:g}"
@@ -42,13 +46,6 @@ def draw_dropout(details: Mapping[str, Any]) -> Figure:
     axes[3].set_ylim(bottom=0)
     axes[3].legend(fontsize=7)
     return figure
-
-
-def _over_rates(axis: Axes, rates: Sequence[float], line: Mapping[str, Any], place: int, label: str) -> None:
-    colour, marker = COLOURS[place % len(COLOURS)], "ox"[place % 2]  # those that lie on each other are both seen
-    values, reach = with_errors(line["measured"])
-    axis.errorbar(rates, values, reach, color=colour, marker=marker, linestyle="", label=label)
-    axis.plot(rates, line["theory"], color=colour, linestyle=":", linewidth=0.8)
 
 
 save_dropout = saved(draw_dropout)

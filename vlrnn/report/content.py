@@ -10,7 +10,7 @@ from typing import Any
 import vlrnn
 from vlrnn.errors import UserError
 from vlrnn.report.breakdown import Breakdown, breakdowns
-from vlrnn.report.group import Difference, Group, group_runs
+from vlrnn.report.group import Group, group_runs
 from vlrnn.report.items import Pictures, ShownItems, shown
 from vlrnn.report.run import Run, facts, load_run
 from vlrnn.report.sections import ProbeSection, StudySection, load_study, probe_section
@@ -42,7 +42,7 @@ class Section:
     has_questions: bool
     unit: str
     scores: Mapping[str, Sequence[Any]]
-    differences: Sequence[Difference]
+    differences: Sequence[tuple[str, Mapping[str, Any]]]
     compared_on: int
     breakdowns: Sequence[Breakdown]
     probes: Sequence[ProbeSection]
@@ -108,21 +108,15 @@ def build(
     title = ", ".join([study.name for study in studies] + [run.name for run in runs if not run.baseline])
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     files = list(pictures.numbers)
-    missing = [line for line in (*map(_missing_items, runs), _missing_pictures(files)) if line]
-    return Report(title, vlrnn.__version__, made, missing, studies, sections), files
+    return Report(title, vlrnn.__version__, made, _not_found(runs, files), studies, sections), files
 
 
-def _missing_items(run: Run) -> str:
-    if run.items or not run.predictions:
-        return ""
-    return f"{run.folder}: has no items.jsonl: its items have no scores, references and pictures; run vlrnn test again"
-
-
-def _missing_pictures(files: Sequence[Path]) -> str:
-    missing = [path for path in files if not path.is_file()]
-    if not missing:
-        return ""
-    return f"{len(missing):,} of {len(files):,} pictures were not found, the first is {missing[0]}"
+def _not_found(runs: Sequence[Run], pictures: Sequence[Path]) -> list[str]:
+    lack = "has no items.jsonl: its items have no scores, references and pictures; run vlrnn test again"
+    lines = [f"{run.folder}: {lack}" for run in runs if run.predictions and not run.items]
+    missing = [path for path in pictures if not path.is_file()]
+    count = f"{len(missing):,} of {len(pictures):,} pictures were not found"
+    return [*lines, f"{count}, the first is {missing[0]}"] if missing else lines
 
 
 def _load(folders: Sequence[str | Path], baseline_folders: Sequence[str | Path], split: str | None) -> list[Run]:

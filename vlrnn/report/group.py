@@ -14,15 +14,8 @@ from vlrnn.metrics.statistics import Floats
 from vlrnn.metrics.vqa import AnswerScores
 from vlrnn.report.run import Run
 
-_LOWER_IS_BETTER = ("bits_per_character",)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The scores of the first run less those of another: name -> `{"value", "low", "high", "n", "p"}`."""
-
-    run: str
-    scores: Mapping[str, Any]
+LOWER_IS_BETTER = ("bits_per_character",)
+"""Scores of items of which the lowest are the best."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +41,6 @@ class Group:
         """The name of the score that items are ranked by: the first of an item's scores."""
         return next((name for example in self.examples.values() for name in example.scores), "score")
 
-    @property
-    def lower_is_better(self) -> bool:
-        return self.unit in _LOWER_IS_BETTER
-
     @cached_property
     def _scored(self) -> list[dict[Id, ScoredExample]]:
         """The items of each run that have the score."""
@@ -68,17 +57,17 @@ class Group:
         items = self._scored[run]
         return np.array([items[id].scores[self.unit] for id in self.ids]) if items else None
 
-    def differences(self, resamples: int = 1000, seed: int = 0) -> list[Difference]:
+    def differences(self, resamples: int = 1000, seed: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
         """The first run's scores less those of each other, where both have scores of captions or of answers, by the
-        paired bootstrap over images."""
+        paired bootstrap over images: the other's name, and name -> `{"value", "low", "high", "n", "p"}`."""
         first, *others = [self._scores(run) for run in range(len(self.runs))]
-        found = []
+        found: list[tuple[str, Mapping[str, Any]]] = []
         for run, other in zip(self.runs[1:], others, strict=True):
             if isinstance(first, CaptionScores) and isinstance(other, CaptionScores):
-                found.append(Difference(run.name, compare(first, other, resamples, seed)))
+                found.append((run.name, compare(first, other, resamples, seed)))
             elif isinstance(first, AnswerScores) and isinstance(other, AnswerScores):
-                less = first.less(other, resamples, seed)
-                found.append(Difference(run.name, {name: each for name, each in less.items() if "value" in each}))
+                less = first.less(other, resamples, seed).items()
+                found.append((run.name, {name: each for name, each in less if "value" in each}))
         return found
 
     def _scores(self, run: int) -> CaptionScores | AnswerScores | None:

@@ -11,7 +11,7 @@ from typing import Any
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.probes.object_mentions import Mentions, mentions
-from vlrnn.report.group import Group
+from vlrnn.report.group import LOWER_IS_BETTER, Group
 
 GALLERY = 8
 """How many of the best, the worst and of those drawn at random are shown first."""
@@ -84,7 +84,7 @@ def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownIt
     """
     values = [group.values(run) for run in range(len(group.runs))]
     scores = [{} if each is None else dict(zip(group.ids, each.tolist(), strict=True)) for each in values]
-    first, sign = group.predictions[0], -1 if group.lower_is_better else 1
+    first, sign = group.predictions[0], -1 if group.unit in LOWER_IS_BETTER else 1
     ranked = sorted(scores[0], key=lambda id: (sign * scores[0][id], _confidence(first[id], scores[0][id])))
     ids = ranked or list(first)
     order = Random(seed).sample(range(len(ids)), len(ids))

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from vlrnn.data.records import AttentionMaps, Prediction, RecordFile, ScoredExample
+from vlrnn.data.records import AttentionMaps, Prediction, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 from vlrnn.runs import choose_split, not_shown, read_result
@@ -79,9 +79,9 @@ def load_run(
         provenance=results.metrics.get("provenance", {}),
         config=_read_config(folder / "config.yaml"),
         probes={path.stem: read_result(path) for path in sorted((folder / "probes").glob("*.json"))},
-        items=RecordFile(results.items, ScoredExample) if results.items.is_file() else (),
-        predictions=RecordFile(results.predictions, Prediction) if results.predictions.is_file() else (),
-        attention=RecordFile(results.attention, AttentionMaps) if results.attention.is_file() else (),
+        items=results.records(ScoredExample),
+        predictions=results.records(Prediction),
+        attention=results.records(AttentionMaps),
         log=_read_log(folder / "log.csv"),
         not_scored={name: reason for name, reason in reasons.items() if reason},
         scored=[name for name, reason in others.items() if not reason],
@@ -101,9 +101,7 @@ def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    config = read_yaml(path)
+    config = read_yaml(path) if path.is_file() else {}
     return config if isinstance(config, dict) else {}
 
 
@@ -155,7 +153,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     training = {"epochs": trainer.get("max_epochs"), "batch size": data.get("batch_size")}
     members = None if arguments.get("num_members") == 1 else arguments.get("num_members")
     yield "training", _listed(training | {"bptt length": data.get("bptt_length"), "num_members": members})
-    yield "trained for", _duration(sum(seconds for _, seconds in run.log.get("train/seconds", ())))
+    seconds = sum(each for _, each in run.log.get("train/seconds", ()))
+    yield "trained for", f"{timedelta(seconds=round(seconds))} (h:min:s)" if seconds else ""
     seed = run.config.get("seed_everything")
     yield "seed", "" if seed is None else str(seed)
     versions = ("vlrnn", "commit", "python", "torch", "torchvision", "pytorch-lightning", "numpy")
@@ -198,10 +197,6 @@ def _name(part: Mapping[str, Any]) -> str:
 
 def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds))) + " (h:min:s)" if seconds else ""
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
