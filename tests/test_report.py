@@ -17,7 +17,16 @@ import pytest
 from PIL import Image
 
 from vlrnn.cli import main
-from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split, write_dataset, write_records
+from vlrnn.data.records import (
+    Example,
+    Id,
+    Prediction,
+    RecordFile,
+    ScoredExample,
+    open_split,
+    write_dataset,
+    write_records,
+)
 from vlrnn.files import write_json
 from vlrnn.metrics.captions import CaptionScorer
 from vlrnn.metrics.vqa import compare_answers
@@ -266,6 +275,15 @@ def test_a_run_of_an_older_version_has_its_predictions(
 def test_a_report_lies_in_its_run_by_default(dataset: Path, tmp_path: Path) -> None:
     assert main(["report", str(make_run(tmp_path / "run", dataset))]) == 0
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_items_are_references(dataset: Path, tmp_path: Path) -> None:
+    """`vlrnn score` reads them in place of the data set, and comes to the scores that they have."""
+    run, out = make_run(tmp_path / "run", dataset), tmp_path / "scores.json"
+    files = ("--references", run / "items.jsonl", "--predictions", run / "predictions.jsonl", "--out", out)
+    assert main(["score", "captions", *map(str, files)]) == 0
+    own = [each.scores["CIDEr"] for each in RecordFile(run / "items.jsonl", ScoredExample)]
+    assert json.loads(out.read_text())["scores"]["CIDEr"]["value"] == pytest.approx(sum(own) / len(own))
 
 
 def test_sections_without_data_are_absent(report: Callable[..., Page], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from vlrnn.metrics.wups import WordNet
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL
 
 _MUCH = 1.0
-"""Percentage points by which another protocol has to differ to be told of."""
+"""Percentage points: the least difference of another protocol that gives a note."""
 
 
 @dataclass

@@ -125,13 +125,13 @@ class Task(TaskInterface):
     # Validation and test.
 
     def _collect(self, batch: Batch) -> list[Prediction]:
-        said = self.predict(batch)
-        self._predictions |= {each.id: each for each in said}
-        if self.trainer.state.fn != "fit":  # while it learns, nobody looks
-            self._attention |= {each.id: each for each in self.attention_maps(batch, said)}
+        predictions = self.predict(batch)
+        self._predictions |= {each.id: each for each in predictions}
+        if self.trainer.state.fn != "fit":  # in training, attention maps are not stored
+            self._attention |= {each.id: each for each in self.attention_maps(batch, predictions)}
         for example in batch.examples:
             self._keep(example, self._examples)
-        return said
+        return predictions
 
     def _keep(self, example: Example, examples: dict[Id, Example]) -> None:
         """Add an example; it may come twice, but no other by its id."""
@@ -163,8 +163,8 @@ class Task(TaskInterface):
         self._evaluate("test")
 
     def _evaluate(self, split: str) -> None:
-        """Score what all processes predicted; but while it learns, or is tried out, it is kept in the run folder,
-        predictions ahead of scores, for these may fail, or take long."""
+        """Score the predictions of all processes, and but in training or a fast dev run write them into the run folder,
+        predictions ahead of scores, which may fail or take long."""
         predictions, attention, examples = self._gather()
         if self.trainer.sanity_checking:
             return
@@ -211,8 +211,8 @@ class Task(TaskInterface):
             for example in rank.values():
                 self._keep(example, examples)
         order = sorted(examples, key=str)
-        looked = [attention[id] for id in order if id in attention]
-        return {id: predictions[id] for id in order}, looked, {id: examples[id] for id in order}
+        maps = [attention[id] for id in order if id in attention]
+        return {id: predictions[id] for id in order}, maps, {id: examples[id] for id in order}
 
     def _log_scores(self, split: str, result: dict[str, Any]) -> None:
         for name, score in result["scores"].items():
