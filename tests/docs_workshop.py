@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from data_scripts import make_images, write
 from PIL import Image
-from test_data_prep import coco_files, karpathy
-from test_vqa_preparation import TEN, answered, asked, photographs, vqa_files
+from test_prepare import coco_files, karpathy
+from test_prepare_vqa import TEN, answered, asked, photographs, vqa_files
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)^```", re.MULTILINE)

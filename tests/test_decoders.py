@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
+from itertools import product
 
 import every_cell
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vlrnn.generation.generate import score_sequences, search_step
 from vlrnn.generation.search import GenerationConfig, search
 from vlrnn.nn.attention import DotAttention, SoftAttention
 from vlrnn.nn.batching import Tree, index_rows, map_tree
-from vlrnn.nn.decoders.base import Decoder, DecoderOutput
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput, WordScores
 from vlrnn.nn.decoders.ensemble import Ensemble
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
@@ -430,3 +432,22 @@ def test_an_ensemble_tells_where_its_members_look_on_average() -> None:
     tokens, image_index, known = torch.randint(1, V, (B, T)), torch.arange(B), context()
     looked = [each(tokens, each.prepare(known), image_index).attention for each in (*alone, Ensemble(alone).eval())]
     close(looked[2], (looked[0] + looked[1]) / 2)
+
+
+# The last layer of decoders is `nn.Linear`, however few rows there are.
+
+
+def test_it_is_linear(subtests: pytest.Subtests) -> None:
+    for shape, learns, dtype in product(
+        [(), (0,), (1,), (8,), (9,), (2, 3), (2, 0, 3), (4, 5, 2)],
+        [False, True],
+        [torch.float32, torch.float64, torch.bfloat16],
+    ):
+        with subtests.test(shape=shape, learns=learns, dtype=dtype):
+            layer = WordScores(6, 11, dtype=dtype)
+            vectors = torch.randn(*shape, 6, dtype=dtype, requires_grad=learns)
+            with torch.set_grad_enabled(learns):
+                scores = layer(vectors)
+            assert scores.shape == (*shape, 11)
+            torch.testing.assert_close(scores, F.linear(vectors, layer.weight, layer.bias))
+            assert scores.requires_grad == learns

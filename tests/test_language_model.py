@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_processes import train_two
-from test_resume import killed, same_run
+from test_distributed import train_two
+from test_resuming import killed, same_run
 from test_training_cli import Workshop, one_line, quiet
 
 from vlrnn.cli import main

@@ -1,15 +1,24 @@
 """Every precision that the Trainer offers: it works, or one line tells why it does not."""
 
 import json
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 import torch
 from lightning_fabric.plugins.precision.precision import _PRECISION_INPUT
 from quick import quick
+from test_gpu_synchronization import TASKS, batch, move
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from vlrnn.cli import main
+from vlrnn.data.records import Example
+from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.training.checkpoint import load_task
 from vlrnn.training.module import Task
 
@@ -68,3 +77,134 @@ def test_scores_are_those_of_the_model(precision: str, world: Any, tmp_path: Pat
         found.append([json.loads(line)["score"] for line in lines])
     for one, other in zip(*found, strict=True):
         assert one == pytest.approx(other, rel=1e-5 if precision == "64-true" else 0.1)
+
+
+# No number of 64 bits on a device: Apple's GPUs have none.
+
+ATEN = torch.ops.aten
+GPU = torch.device("meta")  # which every build of torch knows
+DOUBLE = (torch.float64, torch.complex128)
+
+
+class There(Tensor):
+    """A tensor that says that it is elsewhere; `here` has its numbers."""
+
+    here: Tensor
+
+    @staticmethod
+    def __new__(cls, here: Tensor) -> "There":
+        shape = {"strides": here.stride(), "storage_offset": here.storage_offset()}
+        made = Tensor._make_wrapper_subclass(cls, here.shape, **shape, dtype=here.dtype, device=GPU)
+        made.here = here
+        return made
+
+    def tolist(self) -> Any:  # which torch has for no subclass
+        return self.here.tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotImplementedError(f"{function} beside the mode")
+
+
+class Pretended(TorchDispatchMode):
+    """A GPU whose numbers have 32 bits at most."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, There)]
+        device = kwargs.get("device")
+        there = bool(given) if device is None else torch.device(device).type == GPU.type
+        if device is not None:
+            kwargs["device"] = torch.device("cpu")
+        args, kwargs = tree_map_only(There, lambda each: each.here, (args, kwargs))
+        found = function(*args, **kwargs)
+        if not there:
+            return found
+        known = {id(each.here): each for each in given}  # what was changed in place stays what it was
+        where_packed = function is ATEN._pack_padded_sequence.default  # how long rows are stays here
+
+        def there_now(each: Tensor) -> Tensor:
+            if id(each) in known:
+                return known[id(each)]
+            return each if where_packed and each is found[1] else self._there(each, function)
+
+        return tree_map_only(Tensor, there_now, found)
+
+    def _there(self, each: Tensor, function: Any) -> There:
+        assert each.dtype not in DOUBLE, f"{function} makes {each.dtype} on a device"
+        return There(each)
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    with warnings.catch_warnings(action="ignore"), Pretended():
+        yield
+
+
+@pytest.fixture(params=list(TASKS))
+def task(request: pytest.FixtureRequest, gpu: None, monkeypatch: pytest.MonkeyPatch) -> Task:
+    """A task there, with as much of a Trainer as it asks for; `logged` holds what it logs."""
+    made: Any = TASKS[request.param]()
+    move(made, GPU)
+    made.logged = {}
+    monkeypatch.setattr(Task, "global_step", 0)
+    monkeypatch.setattr(Task, "log", lambda self, name, value, **_: self.logged.update({name: value}))
+    made._trainer = SimpleNamespace(
+        world_size=1,
+        accumulate_grad_batches=1,
+        sanity_checking=False,
+        fast_dev_run=False,
+        is_global_zero=False,  # which writes nothing
+        default_root_dir=".",
+        state=SimpleNamespace(fn="validate"),
+    )
+    return made
+
+
+def words(task: Task) -> Any:
+    """Examples of the kind that the task is for."""
+    found, kind = batch(), type(task).__name__
+    if kind == "LanguageModel":
+        texts = tuple(Example(each.id, "1", "1.png", ("ab c",)) for each in found.examples)
+        return TextBatch(found.tokens, True, texts)
+    return found._replace(examples=found.examples[:2]) if kind == "Captioner" else found
+
+
+@torch.no_grad()
+def test_validation_and_test(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses, their sums over a validation, what is predicted, and what is logged."""
+    monkeypatch.setattr(type(task), "score", lambda *_: {"scores": {task.monitor: 0.5}, "settings": {}})
+    task.eval()
+    for _ in range(2):
+        task.validation_step(words(task).to(GPU), 0)
+    task.on_validation_epoch_end()
+    assert task.logged["val/loss"].device == GPU
+    assert all(each.dtype not in DOUBLE for each in task.logged.values() if isinstance(each, Tensor))
+    task.test_step(words(task).to(GPU), 0)
+    assert task._predictions
+
+
+def test_a_step_of_training(task: Any) -> None:
+    task.train()
+    with torch.no_grad():  # going back is no other: it has the types of going forth
+        task.training_step(words(task).to(GPU), 0)
+        for each in task.parameters():
+            each.grad = torch.zeros_like(each)
+        task.on_before_optimizer_step(None)
+    assert task.logged["train/loss"].device == GPU
+
+
+def test_who_makes_such_numbers_there_is_found(gpu: None) -> None:
+    there = torch.ones(3).to(GPU)
+    assert there.sum().item() == 3
+    assert there.cpu().double().dtype == torch.float64
+    ways = [
+        lambda: there.double(),
+        lambda: torch.zeros(2, dtype=torch.float64, device=GPU),
+        lambda: torch.zeros(2, dtype=torch.float64).to(GPU),
+        lambda: there.sum(dtype=torch.float64),
+        lambda: there.new_zeros(2, dtype=torch.float64),
+    ]
+    for make in ways:
+        with pytest.raises(AssertionError, match="float64 on a device"):
+            make()

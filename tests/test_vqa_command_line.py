@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from quick import quick
-from test_resume import fit, killed, same_run
+from test_resuming import fit, killed, same_run
 
 from vlrnn.cli import main
 from vlrnn.data.batches import QuestionedImages

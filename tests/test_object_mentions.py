@@ -1,5 +1,6 @@
 """Where words name objects."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlrnn.data.records import Example, write_dataset
 from vlrnn.errors import UserError
-from vlrnn.probes.object_mentions import PhraseTable, Span, object_names, phrases
+from vlrnn.probes.object_mentions import PhraseTable, Span, object_names, phrases, singular
 
 WORDS = st.lists(st.sampled_from(["hot", "dog", "dogs", "red", "bus", "a"]), max_size=12)
 TABLE = PhraseTable({"dog": "dog", "hot dog": "hot dog", "puppy": "dog", "bus": "bus", "red bus": "red bus"})
@@ -70,3 +71,32 @@ def test_names_of_all_splits(tmp_path: Path) -> None:
     }
     write_dataset(tmp_path, splits, name="", source="", licence="")
     assert object_names(tmp_path) == {"dog", "cat", "bird"}
+
+
+# The singulariser of the published CHAIR script.
+
+PLURALS = [
+    ("dogs", "dog"),
+    ("bus", "bu"),  # as published
+    ("women", "woman"),
+    ("mothers-in-law", "mother-in-law"),
+    ("dogs'", "dog's"),
+    ("craft", "craft"),
+    ("theses", "thesis"),
+    ("analyses", "analysis"),
+    ("collies", "collies"),
+    ("gases", "gas"),
+    ("", ""),
+]
+
+
+def test_singular(subtests: pytest.Subtests) -> None:
+    for plural, one in PLURALS:
+        with subtests.test(plural=plural, one=one):
+            assert singular(plural) == one
+
+
+def test_published_singulars(real_data: Path) -> None:
+    expected = json.loads((real_data / "metrics" / "expected_scores.json").read_text())
+    words = expected["chair"]["singularize_of_the_2018_script"]
+    assert {word: singular(word) for word in words} == words

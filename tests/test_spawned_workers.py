@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from quick import quick
 from test_datamodule import attached
-from test_waiting import ANSWERS, WORDS, questions
+from test_gpu_synchronization import ANSWERS, WORDS, questions
 from torch.utils.data import DataLoader
 
 from vlrnn.data.datamodule import VisionLanguageData
