@@ -153,6 +153,10 @@ def test_a_report_shows_it(workshop: TextWorkshop, tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert "bits per character" in page  # the learning curve
     assert "continuations that the model generated instead" in page
+    report = json.loads((tmp_path / "page.json").read_text())
+    assert report["not_found"] == []  # a text has no pictures
+    bits = [item["outputs"][0]["score"] for item in report["sections"][0]["shown"]["items"]]
+    assert bits == sorted(bits, reverse=True)  # the worst first
 
 
 def test_of_words(workshop: TextWorkshop, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _section(name: str, run: Run, places: Mapping[Id, str], pictures: Pictures) 
     cases = []
     for case in finding.get("cases", ()):
         id = as_id(str(case.get("id", "")))
-        picture = pictures.number(run.image_root / places[id]) if id in places else None
+        picture = pictures.number(run.image_root / places[id]) if places.get(id) else None
         cases.append(Case(id, picture, {key: _text(value) for key, value in case.items() if key != "id"}))
     notes, details, absent = finding.get("notes", ()), finding.get("details", {}), finding.get("not_computed", {})
     own, shown = finding["settings"].get("split"), run.settings.get("split")
