@@ -94,7 +94,7 @@ def test_directions_are_apart() -> None:
     assert measured(true, labels(t, t))["T_to_A"] == 0.25
 
 
-def test_training_says_what_bias_there_is() -> None:
+def test_training_states_the_bias() -> None:
     a, t = [[1, 0]] * 4 + [[0, 1]] * 4, [[1, 0]] * 3 + [[0, 1]] * 4 + [[1, 0]]
     against = labels(a, [[0, 1]] * 4 + [[1, 0]] * 4)  # what goes together here does not in training
     found = measured(labels(a, t), labels(a, a), against)
@@ -190,7 +190,7 @@ def test_objects_are_found_by_their_names() -> None:
     assert said == LabelSets(frozenset(), frozenset(["teddy bear"]))
 
 
-def test_what_is_nowhere_is_told() -> None:
+def test_what_is_nowhere_is_reported() -> None:
     nobody, man = LabelSets(frozenset(), frozenset(["cat"])), LabelSets(frozenset(["man"]), frozenset())
     result = amplification([LabelledImage(1, nobody, nobody), LabelledImage(2, man, nobody)], resamples=20)
     assert result.scores["A_to_T"]["value"] == -1  # they seldom go together, and are said to
@@ -255,7 +255,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_errors_of_one_line(
     subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, complaint in MISTAKES:

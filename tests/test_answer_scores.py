@@ -32,7 +32,7 @@ def subclasses(kind: type) -> set[type]:
     return {each for child in kind.__subclasses__() for each in (child, *subclasses(child))}
 
 
-def test_every_loss_is_looked_at() -> None:
+def test_every_loss_is_checked() -> None:
     of_ours = {each for each in subclasses(AnswerObjective) if each.__module__.startswith("vlrnn.")}
     assert {type(each) for each in LOSSES} == {
         each for each in of_ours - {LogitObjective, Debiased} if not each.__name__.startswith("_")
@@ -71,7 +71,7 @@ def test_a_share_is_not_rounded_to_nothing_or_all(subtests: pytest.Subtests) -> 
             assert percent(share) == told
 
 
-def test_no_share_is_told_as_nothing_or_all() -> None:
+def test_no_share_is_reported_as_nothing_or_all() -> None:
     told = {percent(step / 100_000) for step in range(100_001)}
     assert not told & {"0.0 %", "100.0 %"}
     assert len(told) == 2 + 999  # every tenth of a percent between
@@ -108,7 +108,7 @@ class Answerer:
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "softmax probability", "sequence probability"])
-def test_ask_names_them(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_them(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(Predictor, "load", lambda *_, **__: Answerer(name))
     assert main(["ask", "a.png", "what color?", "--checkpoint", "x.ckpt"]) == 0
     question, title, *lines = capsys.readouterr().out.splitlines()

@@ -11,7 +11,7 @@ from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, majority
 
 
 @given(count=st.integers(0, 10), annotators=st.integers(2, 10))
-def test_worth_is_the_mean_over_those_who_leave_one_out(count: int, annotators: int) -> None:
+def test_soft_scores_are_the_mean_over_those_who_leave_one_out(count: int, annotators: int) -> None:
     """The literal version: every annotator in turn is left out, and three who agree make an answer right."""
     count = min(count, annotators)
     gave = [True] * count + [False] * (annotators - count)

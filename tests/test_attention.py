@@ -19,7 +19,7 @@ EVERY = pytest.mark.parametrize("make", [SoftAttention, DotAttention])
 
 
 @EVERY
-def test_what_is_seen_is_a_mean_of_the_regions_that_are_there(make: type[Attention]) -> None:
+def test_pooled_features_are_a_mean_of_the_regions_within_the_mask(make: type[Attention]) -> None:
     attention = make(A).build(Q, D)
     regions, query, mask = torch.randn(B, N, D), torch.randn(B, K, Q), torch.ones(B, N, dtype=torch.bool)
     mask[1, 2:] = False
@@ -133,7 +133,7 @@ def test_the_scale_of_the_encoder_does_not_matter() -> None:
     assert torch.allclose(made(context(regions)), made(context(1000 * regions)), atol=1e-3)
 
 
-def test_where_a_region_lies_matters_when_asked_for() -> None:
+def test_positions_of_regions_matter_when_requested() -> None:
     same = torch.randn(1, 1, D).expand(1, 3, D)
     torch.testing.assert_close(*RegionProjection(D, R)(context(same, None))[0, :2])
     placed = RegionProjection(D, R, position_frequencies=1)

@@ -52,7 +52,7 @@ def predictor(checkpoints: Checkpoints) -> Predictor:
     return Predictor.load(checkpoints.file, "cpu")
 
 
-def test_what_is_not_there_stands_beside_what_is(predictor: Predictor, data: Path) -> None:
+def test_absent_objects_are_reported_with_present_ones(predictor: Predictor, data: Path) -> None:
     found = attribution(predictor, data, find=squares, resamples=50)
     assert found.scores["hallucinated"]["value"] == pytest.approx(3 / 9)
     assert found.scores["hallucinated"]["n"] == 9
@@ -126,7 +126,7 @@ def test_the_entropy_of_attention_by_hand() -> None:
     assert _spread(torch.ones(3, 1)) is None
 
 
-def test_what_cannot_be_computed_is_told(predictor: Predictor, data: Path) -> None:
+def test_what_cannot_be_computed_is_reported(predictor: Predictor, data: Path) -> None:
     none = attribution(predictor, data, find=lambda words: [], resamples=5)
     assert none.scores == {}
     assert "no caption names an object" in none.not_computed["hallucinated"]
@@ -136,7 +136,7 @@ def test_what_cannot_be_computed_is_told(predictor: Predictor, data: Path) -> No
     assert right.cases == []
 
 
-def test_data_that_say_nothing_of_objects_are_refused(predictor: Predictor, dataset: Path) -> None:
+def test_data_that_have_no_objects_are_refused(predictor: Predictor, dataset: Path) -> None:
     with pytest.raises(UserError, match=r"test.jsonl: no example says what is in its image"):
         attribution(predictor, dataset, find=squares)
 

@@ -134,11 +134,11 @@ LAWS: tuple[Callable[[str], None], ...] = (
     laws.test_state_is_batch_first,
     laws.test_first_state,
     laws.test_cell_state,
-    laws.test_what_each_layer_said,
+    laws.test_what_each_layer_outputs,
     laws.test_gradients_reach_every_parameter,
     laws.test_gates_are_shares_of_every_layer,
     laws.test_laws_hold_to_many_digits,
-    lambda cell: laws.test_a_forget_gate_is_the_share_that_is_kept(cell) if cell in laws.KEPT else None,
+    lambda cell: laws.test_a_forget_gate_is_the_share_that_remains(cell) if cell in laws.KEPT else None,
 )
 
 

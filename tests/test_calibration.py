@@ -54,7 +54,7 @@ def test_it_is_what_one_by_one_gives(answers: list[tuple[float, float]]) -> None
         assert scores[name]["value"] == pytest.approx(value, abs=1e-9), name
 
 
-def test_who_knows_what_it_knows() -> None:
+def test_calibrated_confidence_has_no_error() -> None:
     scores = judged([1, 1, 1, 0, 0], [1, 1, 1, 0, 0]).scores(50, 0)
     assert scores["ECE"]["value"] == scores["ECE_adaptive"]["value"] == scores["Brier"]["value"] == 0
     assert judged([0.9, 0.8, 0.7, 0.2, 0.1], [1, 1, 1, 0, 0]).scores(50, 0)["E_AURC"]["value"] == pytest.approx(0)
@@ -145,7 +145,7 @@ def test_a_val_of_one_kind_fits_no_temperature(files: list[str], tmp_path: Path,
     assert found["settings"]["temperature"] is None
 
 
-def test_mistakes_are_told(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["probe", "calibration", *files, "--val", files[1]]) == 2
     assert "belong together" in capsys.readouterr().err
     write_records(tmp_path / "said.jsonl", [Prediction(n, n // 2, "cat", score=-3.0) for n in range(8)])

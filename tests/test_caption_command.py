@@ -90,7 +90,7 @@ def test_several_images_and_folders_in_the_order_given(caption: Caption, photos:
     assert [line.partition(": ")[0] for line in told.out] == [str(path) for path in expected]
 
 
-def test_a_bad_image_in_a_folder_is_told_and_the_others_captioned(
+def test_a_bad_image_in_a_folder_is_reported_and_the_others_captioned(
     photos: Path, checkpoints: Any, tmp_path: Path
 ) -> None:
     """On the real command line."""
@@ -103,7 +103,7 @@ def test_a_bad_image_in_a_folder_is_told_and_the_others_captioned(
 
 
 @pytest.mark.parametrize("kind", quick(["cut", "text", "empty", "absent"], "cut", "absent"))
-def test_a_bad_image_that_was_named_is_told_and_the_others_captioned(
+def test_a_bad_image_that_was_named_is_reported_and_the_others_captioned(
     caption: Caption, photos: Path, tmp_path: Path, kind: str
 ) -> None:
     bad = tmp_path / "bad.png"
@@ -121,7 +121,7 @@ def test_a_bad_image_that_was_named_is_told_and_the_others_captioned(
     assert caption(bad, photos).code == 2
 
 
-def test_a_good_image_named_beside_a_folder_with_a_bad_one(caption: Caption, photos: Path, tmp_path: Path) -> None:
+def test_a_good_image_named_with_a_folder_with_a_bad_one(caption: Caption, photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "a.png", tmp_path / "good.png")
     cut(photos / "broken.png", photos / "a.png")
     told = caption(tmp_path / "good.png", photos)
@@ -161,7 +161,7 @@ def test_images_of_every_kind(caption: Caption, photos: Path) -> None:
     assert (told.code, len(told.out), told.err) == (0, 9, [])
 
 
-def test_a_decompression_bomb_is_told(caption: Caption, photos: Path) -> None:
+def test_a_decompression_bomb_is_reported(caption: Caption, photos: Path) -> None:
     Image.new("1", (30_000, 8_000)).save(photos / "bomb.png")
     told = caption(photos)
     assert (told.code, len(told.out), len(told.err)) == (0, 3, 1)
@@ -359,7 +359,7 @@ def test_explain_writes_for_papers(caption: Caption, photos: Path, tmp_path: Pat
     assert (tmp_path / name).read_bytes().startswith(begins)
 
 
-def test_explain_shows_what_was_said(caption: Caption, photos: Path, tmp_path: Path) -> None:
+def test_explain_shows_what_was_generated(caption: Caption, photos: Path, tmp_path: Path) -> None:
     """The image, and it again for each word; for the end only where it was said."""
     for limit, pictures in ((2, 1 + 2), (20, 1 + 6 + 1)):  # a red square on the left
         told = caption(photos / "a.png", "--explain", tmp_path / "looked.svg", "--max_new_tokens", limit)
@@ -423,7 +423,7 @@ def test_checkpoints_that_are_none(caption: Caption, checkpoints: Any, photos: P
         assert not ran.exists()
 
 
-def test_an_exported_model_says_the_same_elsewhere(
+def test_an_exported_model_gives_the_same_elsewhere(
     caption: Caption, checkpoints: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In another working directory, without the data and the weights that it was trained with."""
@@ -454,7 +454,7 @@ def test_export_tells_mistakes_in_one_line(
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_who_has_seen_enough_may_close_the_pipe(photos: Path, checkpoints: Any) -> None:
+def test_a_closed_pipe_is_no_error(photos: Path, checkpoints: Any) -> None:
     """`vlrnn caption ... | head`, on the real command line."""
     reader, writer = os.pipe()
     os.close(reader)

@@ -135,7 +135,7 @@ def test_one_image_with_many_references_takes_linear_time() -> None:
 
 
 @pytest.mark.parametrize("text", ["&a" * 8000, "a " * 24_000])
-def test_endless_captions_are_scored_and_what_was_cut_is_told(text: str) -> None:
+def test_endless_captions_are_scored_and_what_was_cut_is_reported(text: str) -> None:
     scores = score_captions({1: text, 2: "two dogs"}, {1: [text, "a man"], 2: ["two dogs play"]})
     assert scores.per_image["Bleu_4"][0] == pytest.approx(1)
     assert scores.per_image["ROUGE_L"][0] == pytest.approx(1)
@@ -144,6 +144,6 @@ def test_endless_captions_are_scored_and_what_was_cut_is_told(text: str) -> None
     )
 
 
-def test_an_endless_word_is_told() -> None:
+def test_an_endless_word_is_reported() -> None:
     scores = score_captions({1: "http://" + "a" * 5000, 2: "two dogs"}, {1: ["a man"], 2: ["two dogs play"]})
     assert scores.notes == ("1 predictions hold words of 1,000 characters and more, which are cut into several",)

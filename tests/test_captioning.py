@@ -94,7 +94,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
 
 
 @pytest.mark.parametrize("kind", quick(DECODERS, "show-attend-tell"))
-def test_eight_examples_learnt_by_heart(dataset: Path, classifier_file: Path, tmp_path: Path, kind: str) -> None:
+def test_eight_examples_memorized(dataset: Path, classifier_file: Path, tmp_path: Path, kind: str) -> None:
     examples, vocabulary = examples_of(dataset)
     examples = [Example(each.id, each.image_id, each.image, each.captions[:1]) for each in examples]
     task = make(vocabulary, classifier_file, DECODERS[kind](), optimization=FAST)
@@ -148,7 +148,7 @@ def stepped(task: Captioner, loader: DataLoader[Batch], folder: Path, **more: An
 @pytest.mark.parametrize(
     ("finetune_from", "clip"), quick(product([None, "features.12"], [None, 0.1]), ("features.12", 0.1))
 )
-def test_accumulated_halves_are_the_batch(
+def test_accumulated_parts_are_the_batch(
     dataset: Path, classifier_file: Path, tmp_path: Path, clip: float | None, finetune_from: str | None
 ) -> None:
     _, vocabulary = examples_of(dataset)
@@ -447,7 +447,7 @@ def test_folders_that_are_no_models(saved: tuple[Captioner, dict[str, Path]], tm
 # Speaking.
 
 
-def test_speaking_does_not_depend_on_the_batch(dataset: Path, classifier_file: Path) -> None:
+def test_generation_does_not_depend_on_the_batch(dataset: Path, classifier_file: Path) -> None:
     examples, vocabulary = examples_of(dataset)
     task = make(vocabulary, classifier_file).eval()
     batch = collate(items_of(dataset, examples, vocabulary))
@@ -483,7 +483,7 @@ def test_a_caption_is_decoded_once(
     assert len(steps) <= 9 + task.generation.max_new_tokens
 
 
-def test_what_is_never_said(dataset: Path, classifier_file: Path) -> None:
+def test_what_is_never_generated(dataset: Path, classifier_file: Path) -> None:
     """`<unk>`, `<pad>` and `<bos>` are no words, however likely."""
     examples, vocabulary = examples_of(dataset)
     task = make(vocabulary, classifier_file).eval()
@@ -511,7 +511,7 @@ def test_a_large_length_penalty_is_no_divergence(length_penalty: float, dataset:
         assert best.score == pytest.approx(sum(best.log_probs) / length**length_penalty, rel=1e-3)
 
 
-def test_a_model_that_has_diverged_says_so(dataset: Path, classifier_file: Path) -> None:
+def test_a_model_that_has_diverged_is_an_error(dataset: Path, classifier_file: Path) -> None:
     examples, vocabulary = examples_of(dataset)
     task = make(vocabulary, classifier_file).eval()
     with torch.no_grad():

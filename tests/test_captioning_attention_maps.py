@@ -50,7 +50,7 @@ def test_a_model_that_does_not_attend_leaves_none(checkpoints: Any, dataset: Pat
     assert not (run / "attention.jsonl").exists()  # nor those of the model that was tested there before
 
 
-def test_a_run_says_what_made_it(
+def test_a_run_names_what_made_it(
     checkpoints: Any, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_of(checkpoints.plain, dataset, tmp_path / "run")

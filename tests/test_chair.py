@@ -168,7 +168,7 @@ def test_a_prepared_data_set_names_its_own_objects(tmp_path: Path) -> None:
     assert found["baselines"]["references"]["recall"]["value"] == 0  # the examples have captions of their own
 
 
-def test_examples_of_one_image_say_together_what_is_in_it(tmp_path: Path) -> None:
+def test_examples_of_one_image_together_state_what_is_in_it(tmp_path: Path) -> None:
     examples = [Example(n, 1, "a.png", question="what?", objects=(name,)) for n, name in enumerate(["dog", "cat"])]
     write_records(tmp_path / "test.jsonl", examples)
     assert read_object_sets(tmp_path / "test.jsonl").of == {1: {"dog", "cat"}}
@@ -184,7 +184,7 @@ def test_objects_that_captions_or_tables_lack_are_named(files: list[str], tmp_pa
     assert notes[0] == "3 objects are not found by their names, as captions are read: 'bus', 'puppy', 'unicorn'"
 
 
-def test_an_image_of_which_nothing_is_said_is_left_out(tmp_path: Path) -> None:
+def test_an_image_without_captions_is_left_out(tmp_path: Path) -> None:
     """It differs from an image in which there is nothing."""
     known = {"01": ("dog",), "2": None, "3": ()}
     write_records(tmp_path / "test.jsonl", [Example(id, id, f"{id}.png", objects=names) for id, names in known.items()])
@@ -230,7 +230,7 @@ def test_spearman() -> None:
     assert spearman(x[:2], x[:2]) is None
 
 
-def test_nothing_mentioned_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_mentioned_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = write(tmp_path / "p.json", [{"image_id": 1, "caption": "nothing"}, {"image_id": 99, "caption": "a dog"}])
     arguments = ["--predictions", str(said), "--objects", str(write(tmp_path / "o.json", {"1": []}))]
     found = probe(tmp_path / "out.json", *arguments)

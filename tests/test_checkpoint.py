@@ -141,7 +141,7 @@ def test_a_byte_that_changes_is_found_or_changes_nothing(saved: Saved) -> None:
     assert found > 50
 
 
-def test_what_is_cut_off_is_told_to_be_incomplete(saved: Saved) -> None:
+def test_what_is_cut_off_is_reported_to_be_incomplete(saved: Saved) -> None:
     """Wherever it is cut, at either end."""
     place = saved.path if saved.path.is_file() else saved.path / "model.safetensors"
     content = place.read_bytes()
@@ -152,7 +152,7 @@ def test_what_is_cut_off_is_told_to_be_incomplete(saved: Saved) -> None:
         saved.refused("damaged or incomplete")
 
 
-def test_damage_of_what_an_archive_says_of_itself_is_told_as_such(file: Saved) -> None:
+def test_damage_of_the_metadata_of_an_archive_is_reported_as_such(file: Saved) -> None:
     """At its end, where it says where its parts are: not as a file that cannot be read."""
     content = file.path.read_bytes()
     told = []
@@ -166,7 +166,7 @@ def test_damage_of_what_an_archive_says_of_itself_is_told_as_such(file: Saved) -
     assert all("damaged" in each for each in told)
 
 
-def test_a_weight_that_changes_on_the_disk_is_told(saved: Saved) -> None:
+def test_a_weight_that_changes_on_the_disk_is_reported(saved: Saved) -> None:
     place = saved.path if saved.path.is_file() else saved.path / "model.safetensors"
     content = place.read_bytes()
     values = load_task(saved.path, Captioner).state_dict()["decoder.score.weight"].numpy().tobytes()
@@ -395,13 +395,13 @@ ABSURD: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("kind", quick(ABSURD, *list(ABSURD)[::4]))
-def test_absurd_sizes_are_refused_before_memory_is_asked_for(saved: Saved, kind: str, memory: None) -> None:
+def test_absurd_sizes_are_refused_before_memory_is_requested(saved: Saved, kind: str, memory: None) -> None:
     saved.change(about=lambda about: ABSURD[kind](about["task"]["arguments"]))
     saved.refused("do not fit|cannot build")
 
 
 @pytest.mark.parametrize("size", quick([8192, 10**9, -1], 10**9))
-def test_absurd_images_are_refused_before_memory_is_asked_for(
+def test_absurd_images_are_refused_before_memory_is_requested(
     checkpoints: Checkpoints, size: int, tmp_path: Path, memory: None
 ) -> None:
     path = shutil.copytree(checkpoints.plain, tmp_path / "model")

@@ -31,7 +31,7 @@ def test_every_command_has_help(subtests: pytest.Subtests, capsys: pytest.Captur
             assert told.err == ""
 
 
-def test_public_names_are_imported_when_asked_for() -> None:
+def test_public_names_are_imported_when_requested() -> None:
     for name in vlrnn.__all__:
         assert getattr(vlrnn, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
@@ -86,7 +86,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
 ]
 
 
-def test_mistakes_are_told_in_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_errors_of_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, start, word in MISTAKES:
         with subtests.test(arguments=arguments, start=start, word=word):
             assert main(arguments) == 2
@@ -111,7 +111,7 @@ def test_the_exit_code_is_that_of_the_process() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_fault_of_ours_is_told_in_full() -> None:
+def test_a_fault_of_ours_is_printed_in_full() -> None:
     done = program(
         "import sys",
         "import vlrnn.commands.report as report",
@@ -137,7 +137,7 @@ def test_an_interrupted_command_ends_quietly(
 
 @pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"]])
-def test_who_has_seen_enough_may_close_the_pipe(arguments: list[str], buffered: bool) -> None:
+def test_a_closed_pipe_is_no_error(arguments: list[str], buffered: bool) -> None:
     """`vlrnn ... | head`: no traceback, though nobody reads any more."""
     reader, writer = os.pipe()
     os.close(reader)

@@ -59,7 +59,7 @@ def test_what_is_different_is_named(subtests: pytest.Subtests) -> None:
             refuse_other_parts({part: to_config(here)}, {part: to_config(here)})
 
 
-def test_a_part_that_is_not_there_is_named() -> None:
+def test_a_part_that_is_absent_is_named() -> None:
     with pytest.raises(UserError, match=r"another decoder than the recipe's .nothing there, "):
         refuse_other_parts({"decoder": to_config(attends())}, {})
 

@@ -41,7 +41,7 @@ def through_json(part: Configurable, expected: type[Configurable]) -> Any:
     return from_config(json.loads(json.dumps(to_config(part))), expected, "here")
 
 
-def test_arguments_are_kept_with_their_defaults() -> None:
+def test_arguments_are_stored_with_their_defaults() -> None:
     assert GRU(8).arguments == {"hidden_size": 8, "num_layers": 1, "dropout": 0.0, "learn_initial_state": False}
     assert GRU(num_layers=2, hidden_size=8).arguments == {
         "hidden_size": 8,
@@ -125,7 +125,7 @@ def test_copies_are_parts_too() -> None:
     assert to_config(replace(GenerationConfig(), num_beams=7))["arguments"]["num_beams"] == 7
 
 
-def test_a_part_that_is_missing_is_told() -> None:
+def test_a_part_that_is_missing_is_reported() -> None:
     with pytest.raises(UserError, match="ShowAttendTell: recurrence must be Recurrence, not null"):
         ShowAttendTell(None, SoftAttention(4))  # type: ignore[arg-type]
     assert ShowAttendTell(LSTM(8), SoftAttention(4), region_dim=None).arguments["region_dim"] is None

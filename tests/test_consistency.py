@@ -180,7 +180,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told(
+def test_mistakes_are_reported(
     subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for more, complaint in MISTAKES:

@@ -84,7 +84,9 @@ FAULTS = {
 }
 
 
-def test_faults_are_told_with_their_line(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_faults_are_reported_with_their_line(
+    subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Also behind a text of two lines."""
     for fault, reader in product(FAULTS, READERS):
         with subtests.test(fault=fault, reader=reader):

@@ -170,9 +170,7 @@ def test_image_root(dataset: Path, tmp_path: Path, encoder: TorchvisionEncoder) 
     assert VisionLanguageData(str(tmp_path), image_root="other").locate("a.png") == Path("other/a.png")
 
 
-def test_splits_that_are_not_there(
-    make_dataset: Callable[..., Path], tmp_path: Path, encoder: TorchvisionEncoder
-) -> None:
+def test_splits_that_are_absent(make_dataset: Callable[..., Path], tmp_path: Path, encoder: TorchvisionEncoder) -> None:
     folder = make_dataset(tmp_path / "squares", (9, 3))
     data = attached(VisionLanguageData(str(folder), cache=str(tmp_path / "cache")), encoder)
     assert data.splits == ["train", "val"]

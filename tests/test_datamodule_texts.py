@@ -70,7 +70,7 @@ VOCABULARIES = [
 ]
 
 
-def test_the_vocabulary_is_told(
+def test_the_vocabulary_is_reported(
     subtests: pytest.Subtests, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for captions, settings, told in VOCABULARIES:
@@ -102,7 +102,7 @@ def test_no_word_is_refused(
         _ = VisionLanguageData(str(written(captions)), **settings).vocabulary
 
 
-def test_no_end_is_taught_behind_a_cut(
+def test_no_end_is_a_target_after_a_cut(
     subtests: pytest.Subtests, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words, ends in [(3, True), (4, True), (5, False), (9, False)]:
@@ -140,7 +140,7 @@ def test_long_questions_are_read_no_further_in_training(tmp_path: Path, capsys: 
     assert lines(VisionLanguageData(str(tmp_path)), capsys)[1:] == []
 
 
-def test_long_answers_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_answers_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each annotator's; what of them is learnt stands in tests/test_vqa_tasks.py."""
     (tmp_path / "dataset.json").write_text(json.dumps({"name": "by hand"}))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
@@ -153,7 +153,7 @@ def test_long_answers_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert lines(data, capsys)[1:] == ([line] if told else [])
 
 
-def test_nothing_is_learnt_of_a_caption_of_no_word(
+def test_nothing_is_learned_of_a_caption_of_no_word(
     subtests: pytest.Subtests, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for nothing in ["...", "nan", "", " ", "\N{GRINNING FACE}"]:

@@ -109,7 +109,7 @@ def test_rubi_is_its_formula_and_leaves_the_question_encoder_alone() -> None:
     assert said.logits.grad is not None
 
 
-def test_without_a_prior_it_says_so(subtests: pytest.Subtests) -> None:
+def test_without_a_prior_an_error_names_it(subtests: pytest.Subtests) -> None:
     for name in ["reweighting", "bias-product", "learned-mixin"]:
         with subtests.test(name=name):
             loss: Debiased = LOSSES[name]().build(Q, F, A)

@@ -196,7 +196,7 @@ def test_a_beam_as_wide_as_the_space_is_brute_force(decoder: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", list(DECODERS))
-def test_the_graph_of_what_is_drawn_is_kept_on_request(decoder: str) -> None:
+def test_the_graph_of_what_is_drawn_is_retained_on_request(decoder: str) -> None:
     """The gradient of the log probabilities of drawn sentences is that of teacher forcing on them."""
     built, known = make(decoder, "gru"), context()
     settings = GenerationConfig(temperature=1.0, num_return_sequences=K, max_new_tokens=T)
@@ -318,7 +318,7 @@ def test_masked_regions_do_not_matter(decoder: str) -> None:
         assert ((attention > 0).sum(-1) == shortened[:, None]).all()
 
 
-def test_who_does_not_attend_says_so() -> None:
+def test_decoders_without_attention_return_none() -> None:
     built = make("show-and-tell", "gru")
     output = built(torch.ones(1, T, dtype=torch.long), built.prepare(context(1)), torch.zeros(1, dtype=torch.long))
     assert output.attention is None
@@ -354,7 +354,7 @@ def test_dropout_only_in_training(decoder: str) -> None:
         assert not torch.equal(*(scores(built, tokens, built.prepare(known), image_index) for _ in range(2)))
 
 
-def test_show_attend_tell_is_its_equations() -> None:
+def test_the_equations_of_xu_et_al() -> None:
     """Xu et al. (2015) transcribed slowly, one caption and one region at a time: equations 1 to 7 and section 4.2.1."""
     torch.manual_seed(3)
     built = make("show-attend-tell", "lstm")
@@ -402,7 +402,7 @@ def test_show_attend_tell_is_its_equations() -> None:
             before = h
 
 
-def test_show_and_tell_is_the_paper() -> None:
+def test_the_equations_of_vinyals_et_al() -> None:
     """Vinyals et al. (2015), eq. 10 to 12: the image once, before the first word."""
     built, known = make("show-and-tell", "gru"), context(1)
     tokens = torch.randint(1, V, (1, T))
@@ -425,7 +425,7 @@ def test_an_ensemble_averages_probabilities_and_each_hears_its_own_question() ->
     close(log_probs.exp(), torch.stack(shares).mean(0))
 
 
-def test_an_ensemble_tells_where_its_members_look_on_average() -> None:
+def test_an_ensemble_averages_the_attention_of_its_members() -> None:
     alone = [
         ShowAttendTell(LSTM(hidden_size=H), SoftAttention(A), embedding_dim=E).build(V, D).eval() for _ in range(2)
     ]

@@ -100,7 +100,7 @@ def uploaded(page: Any) -> Any:
 
 
 @pytest.mark.parametrize("page", quick([1280, 390], 1280), ids=["desk", "phone"], indirect=True)
-def test_a_picture_is_captioned_and_asked_about(page: Any, picture: Path) -> None:
+def test_a_picture_is_captioned_and_questioned(page: Any, picture: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(picture)
     uploaded(page).wait_for()
     press(page, "caption")
@@ -126,7 +126,7 @@ def test_a_picture_is_captioned_and_asked_about(page: Any, picture: Path) -> Non
 
 
 @pytest.mark.parametrize("after", ["nothing", "an example"])
-def test_a_bad_file_is_told_and_the_page_lives_on(page: Any, picture: Path, tmp_path: Path, after: str) -> None:
+def test_a_bad_file_is_reported_and_the_page_lives_on(page: Any, picture: Path, tmp_path: Path, after: str) -> None:
     if after == "an example":
         page.locator("button:has(img)").first.click()
         uploaded(page).click()
@@ -189,7 +189,7 @@ def test_it_is_used_from_a_script(address: str, picture: Path) -> None:
         (["--port", "x"], "--port"),
     ],
 )
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_errors_of_one_line(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
@@ -214,7 +214,7 @@ with upload_folder() as uploads, serving(asking(print, uploads), list(checkpoint
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_models_of_another_kind_or_absent_are_told_of(checkpoints: Any) -> None:
+def test_models_of_another_kind_or_absent_are_reported(checkpoints: Any) -> None:
     with pytest.raises(UserError, match="answers no questions"):
         load(command_line(["--classifier", str(checkpoints.plain)]))
     with pytest.raises(UserError, match=r"absent\.ckpt"):

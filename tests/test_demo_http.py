@@ -255,7 +255,7 @@ def test_nobody_passes_those_who_wait(server: Server) -> None:
     assert server.opened == []
 
 
-def test_errors_tell_nothing_of_the_server(server: Server) -> None:
+def test_errors_reveal_nothing_of_the_server(server: Server) -> None:
     """A fault, that of a request whose parts are of a wrong kind, say, is no text in the reply."""
     reply = server.call("caption", {"path": server.uploaded(png())}, "many", 0, 10, 0, 1, 1).body
     assert "Traceback" not in reply

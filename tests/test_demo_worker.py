@@ -62,6 +62,6 @@ def test_what_takes_too_long_or_dies_stops_nobody(worker: Worker, request_: str,
         os.kill(process, 0)
 
 
-def test_a_mistake_in_preparing_is_told() -> None:
+def test_a_mistake_in_preparing_is_reported() -> None:
     with pytest.raises(UserError, match="no such model"):
         Worker(prepare, "bad", seconds=3)

@@ -74,7 +74,7 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
 
 
 @pytest.mark.slow
-def test_batch_norm_of_each_process_is_told(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+def test_batch_norm_of_each_process_is_reported(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
     learns = ("--data.cache", "null", f"--{ENCODER}.finetune_from", "features.12")
     told = train_two(shop, "fit", *learns, "--trainer.max_epochs", "1")
@@ -240,7 +240,7 @@ def test_a_job_that_is_to_end_leaves_its_last_checkpoint(classifier_file: Path, 
         (0, signal.SIGINT, of_a_cluster),
     ),
 )
-def test_where_one_is_asked_to_end_all_do(
+def test_where_one_is_to_end_all_do(
     rank: int, number: signal.Signals, started: Any, classifier_file: Path, dataset: Path, tmp_path: Path
 ) -> None:
     """At the same step, which one process that is interrupted cannot choose alone: the others wait for it."""

@@ -33,7 +33,7 @@ def tests_of_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_strangers_see_every_picture_but_their_own(tests_of_study: Path) -> None:
+def test_swapped_images_are_never_their_own(tests_of_study: Path) -> None:
     for kind in ("captions", "vqa"):
         own = list(open_split(tests_of_study / kind, "test"))
         others = list(open_split(tests_of_study / f"{kind}-strangers", "test"))
@@ -42,7 +42,7 @@ def test_strangers_see_every_picture_but_their_own(tests_of_study: Path) -> None
         assert {each.image for each in own} == {each.image for each in others}
 
 
-def test_polls_ask_for_what_is_not_there(tests_of_study: Path) -> None:
+def test_polls_contain_absent_objects(tests_of_study: Path) -> None:
     scenes = {each.id: each for each in open_split(tests_of_study / "captions", "test")}
     polls = list(open_split(tests_of_study / "polls", "test"))
     assert {poll.question for poll in polls} == {"how many rings are there", "how many triangles are there"}
@@ -60,7 +60,7 @@ def scene(id: str, *shapes: str) -> Example:
     return Example(id, id, f"{id}.png", attributes={"scene": Scene(things, "plain", 0).to_dict()})
 
 
-def test_objects_told_are_counted_by_colour_and_shape() -> None:
+def test_mentions_are_counted_by_colour_and_shape() -> None:
     there = scene_of(scene("a", "star", "ring", "cross"))
     assert objects_in_caption("a cyan star and a cyan ring and a red cross", there) == pytest.approx(2 / 3)
     assert objects_in_caption("a cyan star and a cyan star", there) == pytest.approx(2 / 5)  # there is one

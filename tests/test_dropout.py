@@ -73,7 +73,7 @@ def test_torchs_is_the_inverted_one() -> None:
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("nonlinearity", NONLINEARITIES)
-def test_behind_a_nonlinearity_there_is_a_gap_which_theory_knows(convention: str, nonlinearity: str) -> None:
+def test_the_gap_behind_a_nonlinearity_is_that_of_theory(convention: str, nonlinearity: str) -> None:
     """Over all masks of 14 numbers; sums of so few are only roughly normal."""
     masks, weights = all_masks(14, 0.5)
     generator = torch.Generator().manual_seed(0)
@@ -118,7 +118,7 @@ def test_what_is_left_of_a_state() -> None:
             np.testing.assert_allclose(each, 1)
 
 
-def test_states_are_held_beside_each_other_row_by_row() -> None:
+def test_states_are_compared_row_by_row() -> None:
     dropped, clean = torch.randn(2, 3, 4, 5).double()
     dropped[0, 0] = 0
     found = compare_theory(dropped, clean)
@@ -139,7 +139,7 @@ def test_between_layers_the_first_loses_nothing(cell: str) -> None:
     assert second.cosine[-1] > 2 * 0.5**8
 
 
-def test_theory_stands_beside_what_is_measured() -> None:
+def test_theory_is_reported_with_measurements() -> None:
     threads = torch.get_num_threads()
     found = dropout(DropoutPlan(rates=(0.0, 0.4), steps=4, width=64, draws=6), resamples=50)
     for group, rows in found.baselines["theory"].items():
@@ -330,7 +330,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, complaint in MISTAKES:
         with subtests.test(arguments=arguments, complaint=complaint):
             assert main(["probe", "dropout", *SMALL, *arguments]) == 2

@@ -74,7 +74,7 @@ def test_regions_are_the_classifiers_own_map() -> None:
 
 
 @pytest.mark.parametrize(("name", "size", "side"), [("resnet18", 160, 5), ("swin_t", 160, 5)])
-def test_a_region_is_where_it_says(name: str, size: int, side: int) -> None:
+def test_a_region_is_where_its_box_is(name: str, size: int, side: int) -> None:
     """A bright patch moves the region of its own place most, or one beside it; regions go row by row."""
     encoder = TorchvisionEncoder(name, image_size=size).eval()
     black = torch.zeros(1, 3, size, size, dtype=torch.uint8)
@@ -398,7 +398,7 @@ def test_bf16_is_near(classifier_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert torch.nn.functional.cosine_similarity(near.flatten(), exact.flatten(), 0) > 0.995
 
 
-def test_without_bf16_float32_is_used_and_told(
+def test_without_bf16_float32_is_used_and_reported(
     classifier_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("vlrnn.nn.encoders.module_encoder.has_bf16", lambda device: False)
@@ -420,7 +420,7 @@ def test_compiled_is_the_same(classifier_file: Path, capsys: pytest.CaptureFixtu
     assert "compiled:" not in capsys.readouterr().err
 
 
-def test_where_nothing_can_be_compiled_that_is_told(
+def test_where_nothing_can_be_compiled_that_is_reported(
     classifier_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object, **__: object) -> None:

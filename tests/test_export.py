@@ -293,7 +293,7 @@ def test_mistakes(checkpoints: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # The hub's form.
 
 
-def test_pretrained_there_and_back(checkpoints: Any, tmp_path: Path) -> None:
+def test_save_pretrained_and_back(checkpoints: Any, tmp_path: Path) -> None:
     task = load_task(checkpoints.file, Captioner)
     save_pretrained(task, tmp_path)
     again = from_pretrained(tmp_path, Captioner)
@@ -323,14 +323,14 @@ def test_pretrained_from_the_hub(checkpoints: Any, tmp_path: Path, monkeypatch: 
     assert asked == {**expected, "allow_patterns": ["model.safetensors", "config.json"]}
 
 
-def test_a_folder_is_never_looked_for_on_the_hub(tmp_path: Path) -> None:
+def test_a_folder_is_never_searched_on_the_hub(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a model folder"):
         from_pretrained(tmp_path, Captioner)
     with pytest.raises(UserError, match="no such folder"):
         from_pretrained(tmp_path / "none", Captioner)
 
 
-def test_without_the_extra_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = builtins.__import__
 
     def without(name: str, *more: Any, **others: Any) -> Any:

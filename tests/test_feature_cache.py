@@ -102,7 +102,7 @@ def test_two_at_a_time_make_one(classifier_file: Path, images: dict[str, Path], 
         np.testing.assert_array_equal(one.result()[name], other.result()[name])
 
 
-def test_where_there_are_no_locks_it_is_made(
+def test_without_locks_it_is_made(
     encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: Any) -> None:
@@ -194,7 +194,7 @@ def test_an_unreadable_image_is_named(
         open_cache(tmp_path / "cache", "train", encoder, images)
 
 
-def test_numbers_beyond_float16_are_told(
+def test_numbers_beyond_float16_are_reported(
     classifier_file: Path, images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "_BATCH", 4)
@@ -223,7 +223,7 @@ def test_the_map_is_not_loaded_whole(encoder: TorchvisionEncoder, images: dict[s
     np.testing.assert_array_equal(pickle.loads(sent)[next(iter(images))], row)
 
 
-def test_the_speed_is_told(
+def test_the_speed_is_reported(
     encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_cache(tmp_path / "cache", "squares", encoder, images)

@@ -90,7 +90,7 @@ def test_the_old_file_stays_when_the_body_raises(tmp_path: Path, fault: type[Bas
     assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_the_old_file_is_seen_until_the_end(tmp_path: Path) -> None:
+def test_the_old_file_stays_until_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with replacing(path) as file:
@@ -136,7 +136,7 @@ def test_a_link_stays(tmp_path: Path) -> None:
     assert list((tmp_path / "link").iterdir()) == []
 
 
-def test_what_cannot_be_moved_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_moved_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="absent: cannot be moved"):
         move_aside(tmp_path / "absent")
     monkeypatch.chdir(tmp_path)

@@ -78,7 +78,7 @@ APART: dict[str, tuple[list[Id], dict[Id, str] | list[Id]]] = {
 }
 
 
-def test_what_is_not_the_same_stays_apart_and_an_id_of_each_side_is_told(subtests: pytest.Subtests) -> None:
+def test_what_is_not_the_same_stays_apart_and_an_id_of_each_side_is_reported(subtests: pytest.Subtests) -> None:
     for what in APART:
         with subtests.test(what=what):
             ids, references = APART[what]

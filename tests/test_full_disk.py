@@ -170,7 +170,7 @@ def test_a_cache_takes_its_place_ahead(tmp_path: Path, monkeypatch: pytest.Monke
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
-def test_the_fault_of_another_file_is_not_told_of_this(tmp_path: Path) -> None:
+def test_the_fault_of_another_file_is_not_reported_of_this(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
         (tmp_path / "absent").read_text()
     assert not list(tmp_path.iterdir())

@@ -138,7 +138,7 @@ def test_always_neutral_is_flagged(files: Files) -> None:
     assert not {"error_where_named", "ratio_difference"} & found["scores"].keys()
 
 
-def test_a_gender_that_is_not_there(files: Files) -> None:
+def test_a_gender_that_is_absent(files: Files) -> None:
     found = files.found({1: WOMAN, 2: MAN}, "1\n2\n9", "")
     assert values(found["scores"])["women"] == {"correct": 50, "wrong": 50, "neutral": 0}
     assert set(found["not_computed"]) == {"men", "divergence", "ratio_difference"}
@@ -175,7 +175,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_errors_of_one_line(
     subtests: pytest.Subtests, files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for women, men, more, complaint in MISTAKES:

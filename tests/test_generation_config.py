@@ -89,7 +89,7 @@ def test_what_is_allowed(subtests: pytest.Subtests) -> None:
             assert GenerationConfig(**right).describe().items() >= right.items()
 
 
-def test_what_is_wrong_is_told_with_what_is_right() -> None:
+def test_what_is_wrong_is_reported_with_what_is_right() -> None:
     told = "num_beams must be a whole number from 1 to 1,000, not '5'"
     with pytest.raises(UserError, match=f"^{told}$"):
         GenerationConfig(num_beams="5")  # type: ignore[arg-type]

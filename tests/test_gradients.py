@@ -75,7 +75,7 @@ def test_the_jacobian_is_autograds(cell: str) -> None:
     assert largest_singular_value(found) == pytest.approx(torch.linalg.svdvals(expected)[0].item())
 
 
-def test_layers_are_told_apart() -> None:
+def test_layers_are_distinguished() -> None:
     """The gradient at a layer's part of the state; those of all layers together are the whole."""
     torch.manual_seed(0)
     lstm = LSTM(D, num_layers=2).build(I).double()
@@ -106,7 +106,7 @@ def after(row: str, finding: Finding | None = None) -> float:
     return found
 
 
-def test_gradients_do_what_theory_says() -> None:
+def test_gradients_do_what_theory_predicts() -> None:
     """Over 100 steps, of inputs as small as embeddings are at the start: larger ones shut gates and flatten tanh."""
     assert after("rnn, radius 0.9") < 1e-3
     assert after("rnn, radius 0.9") <= 0.9**100 * 1.01  # tanh only makes it less
@@ -116,7 +116,7 @@ def test_gradients_do_what_theory_says() -> None:
     assert after("lstm:chrono=100") > 1e-2
 
 
-def test_a_forget_bias_of_one_beside_what_its_gate_alone_would_carry() -> None:
+def test_a_forget_bias_of_one_against_what_its_gate_alone_would_carry() -> None:
     """The gate alone keeps sigmoid(1)^100 of it, 2.5e-14; what comes back is more, through the recurrent matrices,
     which are orthogonal at the start."""
     theory = of_a_hundred_steps().baselines["theory"]["lstm, 1 layer"]["after_100"]["value"]
@@ -162,7 +162,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, complaint in MISTAKES:
         with subtests.test(arguments=arguments, complaint=complaint):
             assert main(["probe", "gradients", "--steps", "4", "--width", "4", "--draws", "1", *arguments]) == 2

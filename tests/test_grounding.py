@@ -99,7 +99,7 @@ def test_a_blind_model_loses_nothing_without_its_image(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_that_sees_is_moved(
+def test_a_model_with_an_encoder_is_moved(
     kind: str, make: Callable[..., Path], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And one that reads nothing is not, by any view of the question."""
@@ -153,7 +153,7 @@ def test_divergence_by_hand() -> None:
     assert found.tolist() == pytest.approx(expected)
 
 
-def test_a_captioner_that_has_learnt_looks(
+def test_a_trained_captioner_depends_on_its_image(
     checkpoints: Checkpoints, make_dataset: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Of twelve pictures that it knows by heart nothing is left without them."""
@@ -201,7 +201,7 @@ def test_a_split_without_answers_or_training(make: Callable[..., Path], scenes: 
     assert found["baselines"] == {}
 
 
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_errors_of_one_line(
     make: Callable[..., Path], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     questions, captions, model = str(scenes / "vqa"), str(scenes / "captions"), str(make("classifier", sees=False))

@@ -31,7 +31,7 @@ def test_exact_on_every_string_up_to_twelve(name: str) -> None:
     assert seen == 2**13 - 2
 
 
-def test_the_state_is_what_the_docstrings_say() -> None:
+def test_the_state_is_that_of_the_docstrings() -> None:
     symbols = torch.tensor([[1, 1, 0, 0, 1]])
     ones = two_ones().recurrence
     states, _ = ones(symbols[..., None].float(), ones.initial_state(1))

@@ -106,7 +106,7 @@ def test_a_unit_has_what_holds_at_its_end() -> None:
     ]
 
 
-def test_common_nouns_are_known() -> None:
+def test_common_nouns_are_found() -> None:
     said = properties(noun_table(), noun_table(), (), ["noun_just_said"])["noun_just_said"]
     words = ["two", " dogs", " see", " a", " red", " ring"]
     assert [word for word, noun in zip(words, at_units(said, words), strict=True) if noun] == [" dogs", " ring"]
@@ -124,7 +124,7 @@ def part(activations: NDArray[Any], lengths: list[int], groups: list[int] | None
     return ActivationSet(activations, np.array(lengths), np.array(groups or range(len(lengths))))
 
 
-def test_the_auc_is_the_share_of_pairs_ties_being_halves() -> None:
+def test_the_auc_is_the_share_of_pairs_ties_counting_half() -> None:
     random = np.random.default_rng(0)
     values = np.stack([random.normal(size=60), random.integers(0, 4, 60), np.zeros(60)], 1)
     flags = random.random((2, 60)) < [[0.3], [0.7]]
@@ -218,7 +218,7 @@ def inverse(flags: str) -> str:
     return flags.translate({ord("0"): "1", ord("1"): "0"})
 
 
-def test_what_a_picture_shows_is_what_was_heard() -> None:
+def test_what_a_picture_shows_is_what_was_recorded() -> None:
     heard = planted()
     found = hidden_units(heard, all_properties(), units=["5", "h1.3"], resamples=5)
     heat = found.details["heat"]
@@ -267,7 +267,7 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_every_cell_is_heard_step_by_step(cell: str) -> None:
+def test_every_cell_is_recorded_step_by_step(cell: str) -> None:
     torch.manual_seed(0)
     recurrence = CELLS[cell](6).build(4).eval()
     listening = RecordingRecurrence(recurrence)
@@ -292,7 +292,7 @@ def test_every_cell_is_heard_step_by_step(cell: str) -> None:
         assert shares.max() <= 1
 
 
-def test_a_text_is_heard_as_the_model_reads_it(text: Path) -> None:
+def test_a_text_is_recorded_as_the_model_reads_it(text: Path) -> None:
     """Its state carried from passage to passage, `<bos>` first; what training never showed is one symbol."""
     model = language_model(LSTM(8, num_layers=2))
     heard = record_text(Predictor(model, "cpu"), text, limit=1400)
@@ -328,7 +328,7 @@ def test_saturated_gates_are_counted(text: Path) -> None:
     assert plain.notes[-1] == "this recurrence has no gates: there are none to count"
 
 
-def test_words_are_heard_too(text: Path) -> None:
+def test_words_are_recorded_too(text: Path) -> None:
     model = language_model(GRU(4), WordTokenizer())
     heard = record_text(Predictor(model, "cpu"), text, 1100)
     assert [len(each.units) for each in heard.passages] == [256] * 4
@@ -338,7 +338,7 @@ def test_words_are_heard_too(text: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", quick([2, 32], 32))
-def test_captions_are_heard_as_they_are_said(
+def test_captions_are_recorded_as_they_are_generated(
     checkpoints: Checkpoints, captions: Path, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against the decoder's own steps, on pixels; of each image all captions."""
@@ -475,7 +475,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told(
+def test_mistakes_are_reported(
     subtests: pytest.Subtests, others: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, complaint in MISTAKES:
@@ -511,7 +511,7 @@ def others(
     }
 
 
-def test_models_that_cannot_be_looked_into(text: Path, captions: Path) -> None:
+def test_models_that_have_no_hidden_units(text: Path, captions: Path) -> None:
     diverged = language_model(GRU(4))
     diverged.decoder.embedding.weight.data.fill_(float("nan"))
     with pytest.raises(UserError, match="activations are no numbers: its training has diverged"):

@@ -108,7 +108,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told(
+def test_mistakes_are_reported(
     subtests: pytest.Subtests, study: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, complaint in MISTAKES:

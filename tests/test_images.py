@@ -166,7 +166,7 @@ def test_the_limits_are_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             check_image(path, limits)
 
 
-def test_a_large_photograph_is_decoded_at_reduced_scale_where_asked_for(tmp_path: Path) -> None:
+def test_a_large_photograph_is_decoded_at_reduced_scale_where_requested(tmp_path: Path) -> None:
     smooth = Image.linear_gradient("L").resize((800, 600)).convert("RGB")
     path = saved(smooth, tmp_path / "photo.jpg", quality=95)
     assert open_image(path).size == (800, 600)
@@ -303,7 +303,7 @@ def test_folders_are_found_through_links_each_once(tmp_path: Path) -> None:
         assert found(entry) == ["away/far.png", "linked.png", "near/a.png"]
 
 
-def test_images_that_cannot_be_read_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_that_cannot_be_read_are_errors_of_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.HEIC", "b/c.heic", "d.jxl", ".e.heic", "f.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -316,7 +316,7 @@ def test_images_that_cannot_be_read_are_told_in_one_line(tmp_path: Path, capsys:
     assert capsys.readouterr().err == f"{tmp_path}: {told}\n"
 
 
-def test_one_that_cannot_be_read_tells_the_mend(tmp_path: Path) -> None:
+def test_one_that_cannot_be_read_has_a_hint(tmp_path: Path) -> None:
     path = tmp_path / "photo.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500))
     assert "AVIF" not in FORMATS or "AVIF); convert it to JPEG or PNG" in refused(path)

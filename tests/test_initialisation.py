@@ -93,7 +93,7 @@ def test_a_chain_is_our_recurrence(nonlinearity: str, way: str) -> None:
 # What theory says.
 
 
-def test_the_theory_that_is_known_by_heart() -> None:
+def test_the_theory_that_is_given_in_closed_form() -> None:
     ones = np.ones(K + 1)
     steps = np.arange(K + 1)
     for each in (*in_theory(2.0, "relu", False, K), *in_theory(1.0, "linear", False, K)):
@@ -124,7 +124,7 @@ def measured() -> Finding:
     return initialisation(plan, resamples=100)
 
 
-def test_wide_layers_do_what_theory_says(subtests: pytest.Subtests) -> None:
+def test_wide_layers_do_what_theory_predicts(subtests: pytest.Subtests) -> None:
     for name, normalised in product([each for each in INITIALISATIONS if each != "constant"], ["", ", normalised"]):
         with subtests.test(name=name, normalised=normalised):
             for group, theory in measured().baselines["theory"].items():
@@ -148,7 +148,7 @@ def test_what_each_initialisation_does() -> None:
     assert "constant" not in measured().baselines["theory"]["signal by depth, relu"]
 
 
-def test_what_exploded_is_told() -> None:
+def test_what_exploded_is_reported() -> None:
     plan = InitialisationPlan(("gaussian",), ("linear",), depth=150, width=8, std=1e3, draws=1, learning_steps=1)
     found = initialisation(plan, resamples=10)
     assert list(found.scores["signal by depth, linear"]) == ["gaussian, normalised"]
@@ -194,18 +194,18 @@ def learnt(task: str, normalised: str, name: str = "xavier", steps: int = 300) -
 
 
 @pytest.mark.parametrize("task", ["brightness", "objects"])
-def test_what_is_normalised_away_cannot_be_learnt(task: str) -> None:
+def test_what_is_normalised_away_cannot_be_learned(task: str) -> None:
     assert (learnt(task, "nothing").error < 0.5 * learnt(task, "nothing").chance).all()
     assert (learnt(task, "input").error > 0.95 * learnt(task, "input").chance).all()
     assert (learnt(task, "hidden layer").error < 0.95 * learnt(task, "hidden layer").chance).all()
 
 
-def test_a_count_of_ones_can_be_learnt_all_the_same() -> None:
+def test_a_count_of_ones_can_be_learned_all_the_same() -> None:
     assert (learnt("ones", "input", steps=500).error < 0.7 * learnt("ones", "input", steps=500).chance).all()
 
 
 @pytest.mark.parametrize("name", ["zero", "constant"])
-def test_units_that_begin_alike_stay_alike(name: str) -> None:
+def test_units_that_begin_equal_stay_equal(name: str) -> None:
     alike, different = learnt("contrast", "nothing", name), learnt("contrast", "nothing", "gaussian", 500)
     assert (alike.distinct == 1).all()
     assert (alike.distinct_after == 1).all()
@@ -245,7 +245,7 @@ def test_networks_side_by_side_learn_as_one_by_itself(normalised: str) -> None:
     assert found.chance[0] == pytest.approx(tested.targets.numpy().std())
 
 
-def test_units_are_told_apart() -> None:
+def test_units_are_distinguished() -> None:
     said = torch.tensor([[1.0, 2.0, 1.0, 0.0], [3.0, 2.0, 3.0, 0.0]])
     assert distinct_units(said) == 3
     assert distinct_units(said * 1e-30) == 3
@@ -289,7 +289,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, complaint in MISTAKES:
         with subtests.test(arguments=arguments, complaint=complaint):
             assert main(["probe", "init", *SMALL, *arguments]) == 2

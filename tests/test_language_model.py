@@ -187,7 +187,7 @@ def test_memory_and_time_can_be_traded(workshop: TextWorkshop, tmp_path: Path) -
         torch.testing.assert_close(weights, again[name], rtol=1e-3, atol=1e-4)
 
 
-def test_few_passages_are_learnt_by_heart(workshop: TextWorkshop, tmp_path: Path) -> None:
+def test_few_passages_are_memorized(workshop: TextWorkshop, tmp_path: Path) -> None:
     options = {
         "overfit": "2",
         "data.batch_size": "1",
@@ -268,7 +268,7 @@ def test_drawing_follows_its_seed(best: str) -> None:
     assert drawn(1, top_k=1) == predictor.continue_text("Tom", max_new_tokens=30).text
 
 
-def test_a_folder_says_the_same(best: str, tmp_path: Path) -> None:
+def test_a_folder_gives_the_same(best: str, tmp_path: Path) -> None:
     task = load_task(best, LanguageModel)
     save_pretrained(task, tmp_path / "folder")
     again = load_task(tmp_path / "folder", LanguageModel)
@@ -296,7 +296,7 @@ def test_continue(best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == ""
 
 
-def test_symbols_that_training_never_showed_are_told(best: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_symbols_that_training_never_showed_are_reported(best: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["continue", "Zoë été", "--checkpoint", best]) == 0
     told = capsys.readouterr()
     assert told.err == "vlrnn continue: what training never showed, and is all alike to the model: 'ë', 'é'\n"
@@ -322,7 +322,7 @@ def test_mistakes_of_continue(best: str, arguments: list[str], told: str, capsys
     assert told in error
 
 
-def test_models_are_asked_for_what_they_do(
+def test_models_are_used_for_their_task(
     best: str, checkpoints: Any, photos: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in (
@@ -353,7 +353,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("mistake", list(MISTAKES))
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_errors_of_one_line(
     workshop: TextWorkshop,
     mistake: str,
     tmp_path: Path,
@@ -422,7 +422,7 @@ def test_a_batch_of_another_size_is_refused_amidst_a_text() -> None:
         task.loss(TextBatch(torch.full((3, 7), 4), False, ()))
 
 
-def test_nothing_special_is_ever_said() -> None:
+def test_nothing_special_is_ever_generated() -> None:
     """A text has no end, and no unknown letters; with nothing else to say the model still says something."""
     torch.manual_seed(0)
     task = LanguageModel(Vocabulary("ab"), CharTokenizer(), RecurrentLanguageModel(GRU(8), embedding_dim=4)).eval()

@@ -67,7 +67,7 @@ def test_splits_are_balanced_and_apart(women: int, men: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKERS)
-def test_attackers_find_what_is_there(name: str) -> None:
+def test_attackers_find_leakage(name: str) -> None:
     def parts(share: float) -> list[Captions]:
         images = made(240, said=share)
         women = np.array([image.gender == "woman" for image in images])
@@ -117,14 +117,14 @@ def test_planted_leakage_is_found(tmp_path: Path) -> None:
     assert len({case["caption"] for case in found.cases}) == len(found.cases) == 10
 
 
-def test_none_is_found_where_there_is_none(tmp_path: Path) -> None:
+def test_no_leakage_is_found_where_none_is(tmp_path: Path) -> None:
     found = leakage(tmp_path, made(120, said=0.5, human=0.5), seeds=2)
     for name in ATTACKERS:
         for measure in ("LIC", "accuracy_difference"):
             assert found.scores[name][measure]["low"] < 0 < found.scores[name][measure]["high"]
 
 
-def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_exists_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def guesses(images: list[Masked], seed: int) -> dict[str, Any]:
         asked.append(seed)
         sure = {"said": [0.9] * 10, "human": [[0.6] * 10, [0.4] * 10]}
@@ -171,7 +171,7 @@ def files(write: Write, women: int, men: int) -> tuple[str, str]:
     )
 
 
-def test_references_tell_who_is_there_where_no_list_does(write: Write) -> None:
+def test_references_replace_a_missing_list(write: Write) -> None:
     predictions, references = files(write, 20, 30)
     images, notes = read_masked(predictions, references)
     assert (len(images), images[0].gender, images[-1].gender) == (50, "woman", "man")

@@ -26,6 +26,8 @@ LIMITS = {
     "metaphors in docstrings": 218,  # shall be 40
     "metaphors in docstrings of networks and training": 30,  # shall be 0
     "public class names used twice": 0,  # shall be 0
+    "tests with a forbidden word": 0,
+    "names in tests with a forbidden word": 601,
 }
 """The highest numbers that pass. Lines of functions count their docstrings; faces, `__init__` and `__main__`, are no
 short files."""
@@ -129,6 +131,22 @@ def metaphors() -> dict[Path, Counter[str]]:
     }
 
 
+@cache
+def forbidden_in_tests() -> dict[Path, Counter[str]]:
+    """As `forbidden_names`, of the files of tests."""
+    return {
+        path: Counter(name for node in ast.walk(ast.parse(text)) for name in bound_names(node) if is_forbidden(name))
+        for path, text in sources("tests").items()
+    }
+
+
+def forbidden_tests() -> dict[Path, Counter[str]]:
+    return {
+        path: Counter({name: count for name, count in names.items() if name.startswith("test_")})
+        for path, names in forbidden_in_tests().items()
+    }
+
+
 def strict_metaphors() -> dict[Path, Counter[str]]:
     return {path: words for path, words in metaphors().items() if part(path) in STRICT_PARTS}
 
@@ -154,10 +172,14 @@ MEASURES: dict[str, Callable[[], float]] = {
     "metaphors in docstrings of networks and training": lambda: sum(
         words.total() for words in strict_metaphors().values()
     ),
+    "tests with a forbidden word": lambda: sum(names.total() for names in forbidden_tests().values()),
+    "names in tests with a forbidden word": lambda: sum(names.total() for names in forbidden_in_tests().values()),
     "public class names used twice": lambda: sum(count > 1 for count in public_classes().values()),
 }
 OFFENDERS: dict[str, Callable[[], dict[Path, Counter[str]]]] = {
     "names with a forbidden word": forbidden_names,
+    "tests with a forbidden word": forbidden_tests,
+    "names in tests with a forbidden word": forbidden_in_tests,
     "metaphors in docstrings": metaphors,
     "metaphors in docstrings of networks and training": strict_metaphors,
 }

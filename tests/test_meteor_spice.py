@@ -55,14 +55,14 @@ def test_meteor_is_the_official_one() -> None:
     assert score.value == pytest.approx(expected["expected"]["METEOR"], abs=1e-9)
 
 
-def test_without_java_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_java_a_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java.shutil, "which", lambda _: None)
     for score in (meteor, spice):
         with pytest.raises(NotComputedError, match="needs"):
             score(PREDICTIONS, REFERENCES, Resampler(3))
 
 
-def test_without_the_extra_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_a_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java, "find_spec", lambda _: None)
     with pytest.raises(NotComputedError, match=r"pip install vlrnn\[java\]"):
         meteor(PREDICTIONS, REFERENCES, Resampler(3))

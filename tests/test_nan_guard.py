@@ -21,7 +21,7 @@ def test_the_first_bad_step_is_named_with_its_examples() -> None:
         guard.watch(7, list("abcdefg"), torch.tensor(torch.nan), model)
 
 
-def test_losses_of_a_gpu_are_looked_at_together() -> None:
+def test_losses_of_a_gpu_are_checked_together() -> None:
     """A `meta` tensor has no number: looking at it ahead of time would be an error."""
     guard, model = LossGuard(every=3), nn.Linear(2, 1)
     for step in range(2):
@@ -39,7 +39,7 @@ def test_the_first_of_many_is_named() -> None:
         guard.check(3, model)
 
 
-def test_parameters_that_are_kept_are_finite() -> None:
+def test_parameters_that_are_saved_are_finite() -> None:
     model = nn.Linear(2, 1)
     model.weight.data[0, 1] = torch.inf
     with pytest.raises(UserError, match="weight is not finite after step 9"):

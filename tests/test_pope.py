@@ -59,7 +59,7 @@ def test_by_hand(poll: Path, tmp_path: Path) -> None:
     assert found["settings"]["short"] is False
 
 
-def test_a_no_that_the_published_script_does_not_find_is_told_with_both_readings(
+def test_a_no_that_the_published_script_does_not_find_is_reported_with_both_readings(
     subtests: pytest.Subtests, poll: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The scores are the published script's."""
@@ -75,7 +75,7 @@ def test_a_no_that_the_published_script_does_not_find_is_told_with_both_readings
             assert note.endswith(": 2, 4; accuracy is 0.5000, read as no 1.0000")
 
 
-def test_where_both_readings_agree_nothing_is_told(poll: Path, tmp_path: Path) -> None:
+def test_where_both_readings_agree_nothing_is_reported(poll: Path, tmp_path: Path) -> None:
     said = [{"question_id": n, "answer": text} for n, text in enumerate(["Yes!", "No", "no.", "No, not one"], 1)]
     found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
     assert "case and marks aside" not in found["baselines"]
@@ -143,7 +143,7 @@ def test_published_slips_of_the_pen_are_read(tmp_path: Path) -> None:
     assert question.object == "umbrella"
 
 
-def test_a_blind_row_is_always_there(poll: Path, tmp_path: Path) -> None:
+def test_a_blind_row_is_always_present(poll: Path, tmp_path: Path) -> None:
     """Without any annotations the polls say themselves what is frequent: dogs are everywhere, and nothing else is."""
     answers = write(tmp_path / "a.json", [{"question_id": n, "answer": "yes"} for n in range(1, 5)])
     found = probe(tmp_path / "out.json", "--questions", poll, "--answers", answers)
@@ -171,7 +171,7 @@ def test_captions_are_listened_to(poll: Path, tmp_path: Path) -> None:
     assert "pooled" not in found["scores"]
 
 
-def test_what_is_never_said_has_no_precision(poll: Path, tmp_path: Path) -> None:
+def test_what_is_never_generated_has_no_precision(poll: Path, tmp_path: Path) -> None:
     said = [{"question_id": n, "text": "no"} for n in range(1, 5)]
     found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
     assert "precision" not in found["scores"]["poll"]
@@ -294,7 +294,7 @@ def test_images_without_a_caption_are_named(poll: Path, tmp_path: Path, capsys: 
     assert "1 images of the polls have no caption: 2" in capsys.readouterr().err
 
 
-def test_images_that_are_not_there_are_named_before_a_model_is_loaded(
+def test_images_that_are_absent_are_named_before_a_model_is_loaded(
     poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They are looked for beside the poll, unless somebody says where they are."""

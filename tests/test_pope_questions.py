@@ -44,7 +44,7 @@ def head() -> Predictor:
     return Predictor(ClassifierVQA(vocabulary, AnswerVocabulary(["yes", "no"]), BlindEncoder(), *parts), "cpu")
 
 
-def test_a_head_is_asked_each_question_once(head: Predictor, folder: Path) -> None:
+def test_a_head_gets_each_question_once(head: Predictor, folder: Path) -> None:
     asked = [(image, f"is there a {colour}") for image in IMAGES[:3] for colour in ("red", "blue", "red")]
     found = answer(head, asked, folder)
     assert found.keys() == set(asked)
@@ -59,7 +59,7 @@ def test_a_captioner_is_listened_to(checkpoints: Checkpoints, folder: Path) -> N
     assert all(image.partition("_")[0] in text for image, text in said.items())
 
 
-def test_what_it_might_have_named_is_there(checkpoints: Checkpoints, folder: Path) -> None:
+def test_what_it_might_have_named_is_listed(checkpoints: Checkpoints, folder: Path) -> None:
     predictor = Predictor.load(checkpoints.file, "cpu")
     found = likely(predictor, [(image, f"{colour} square") for image in IMAGES for colour in COLOURS], folder)
     assert all(yes == name.startswith(image.partition("_")[0]) for (image, name), yes in found.items())

@@ -194,7 +194,7 @@ def test_a_step_of_training(task: Any) -> None:
     assert task.logged["train/loss"].device == GPU
 
 
-def test_who_makes_such_numbers_there_is_found(gpu: None) -> None:
+def test_numbers_of_64_bits_on_a_device_are_found(gpu: None) -> None:
     there = torch.ones(3).to(GPU)
     assert there.sum().item() == 3
     assert there.cpu().double().dtype == torch.float64

@@ -37,7 +37,7 @@ def alike(one: Prediction, other: Prediction) -> None:
     assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
-def test_what_was_learnt_is_said(predictor: Predictor, photos: Path) -> None:
+def test_memorized_captions_are_generated(predictor: Predictor, photos: Path) -> None:
     captions = [predictor.caption(photos / f"{name}.png").text for name in "abc"]
     for caption, colour, place in zip(captions, ("red", "green", "blue"), ("left", "right", "top"), strict=True):
         assert colour in caption.split()
@@ -57,7 +57,7 @@ def test_an_image_alone_is_captioned_as_among_others(
             alike(one, other)
 
 
-def test_both_forms_of_a_checkpoint_say_the_same(predictor: Predictor, checkpoints: Any, photos: Path) -> None:
+def test_both_forms_of_a_checkpoint_give_the_same(predictor: Predictor, checkpoints: Any, photos: Path) -> None:
     other = Predictor.load(checkpoints.file, "cpu")
     for path in photos.iterdir():
         assert other.caption(path, num_beams=3) == predictor.caption(path, num_beams=3)
@@ -98,7 +98,7 @@ def test_an_opened_image_is_captioned_as_its_file(predictor: Predictor, tmp_path
         assert replace(copy, id=given.id, image_id=given.image_id) == given, name
 
 
-def test_a_turned_photograph_is_seen_upright(predictor: Predictor, tmp_path: Path) -> None:
+def test_a_turned_photograph_is_read_upright(predictor: Predictor, tmp_path: Path) -> None:
     paths = odd_images(tmp_path / "odd")
     turned = open_image(paths["plain.png"]).transpose(Image.Transpose.ROTATE_270)
     expected = predictor.caption(turned)
@@ -242,13 +242,13 @@ WRONG_SETTINGS = [
 ]
 
 
-def test_settings_that_are_none_are_told(subtests: pytest.Subtests, predictor: Predictor, photos: Path) -> None:
+def test_settings_that_are_none_are_reported(subtests: pytest.Subtests, predictor: Predictor, photos: Path) -> None:
     for settings, told in WRONG_SETTINGS:
         with subtests.test(settings=settings, told=told), pytest.raises(UserError, match=f"^{re.escape(told)}"):
             predictor.caption(photos / "a.png", **settings)
 
 
-def test_who_asks_for_a_temperature_wants_no_beams(checkpoints: Any) -> None:
+def test_who_requests_a_temperature_wants_no_beams(checkpoints: Any) -> None:
     predictor = Predictor.load(checkpoints.folder, "cpu")
     predictor.task.generation = replace(predictor.task.generation, num_beams=3)
     assert predictor.decoding().num_beams == 3
@@ -257,7 +257,7 @@ def test_who_asks_for_a_temperature_wants_no_beams(checkpoints: Any) -> None:
         predictor.decoding(temperature=1.0, num_beams=3)
 
 
-def test_mistakes_are_told(predictor: Predictor, checkpoints: Any, photos: Path) -> None:
+def test_mistakes_are_reported(predictor: Predictor, checkpoints: Any, photos: Path) -> None:
     with pytest.raises(UserError, match="num_return_sequences"):
         predictor.caption(photos / "a.png", num_return_sequences=2)
     for size in (0, "4", 2.5, None):

@@ -89,13 +89,13 @@ def test_flickr8k_names_the_malformed_line(line: str, flickr8k: Path, script: Sc
 
 
 @pytest.mark.parametrize("gone", ["Flickr8k.token.txt", "Flickr_8k.*Images.txt", "Flicker8k_Dataset"])
-def test_flickr8k_says_what_is_not_there(gone: str, flickr8k: Path, script: Script, tmp_path: Path) -> None:
+def test_flickr8k_states_what_is_absent(gone: str, flickr8k: Path, script: Script, tmp_path: Path) -> None:
     for number, path in enumerate(flickr8k.glob(gone)):
         path.rename(tmp_path / f"gone{number}")
     assert str(flickr8k) in script.refuses("flickr8k", flickr8k)
 
 
-def test_a_split_of_which_nothing_is_left_is_told(flickr8k: Path, script: Script) -> None:
+def test_a_split_of_which_nothing_is_left_is_reported(flickr8k: Path, script: Script) -> None:
     write(flickr8k / "Flickr_8k.testImages.txt", "not_here.jpg\n")
     assert script.run("flickr8k", flickr8k) == 0
     assert "test: nothing is left" in script.told

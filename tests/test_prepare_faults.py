@@ -361,7 +361,7 @@ ODD_TABLES = [
 ]
 
 
-def test_what_is_odd_in_a_table_is_told(
+def test_what_is_odd_in_a_table_is_reported(
     subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
     for name, contents, told in ODD_TABLES:

@@ -207,7 +207,7 @@ def test_vqa_cp_without_val(vqa_cp: Path, script: Script) -> None:
     assert "val:" not in script.told
 
 
-def test_vqa_cp_says_which_files_it_needs(vqa_cp: Path, script: Script) -> None:
+def test_vqa_cp_names_which_files_it_needs(vqa_cp: Path, script: Script) -> None:
     assert "vqacp_v1_train_questions.json" in script.refuses("vqa_cp", vqa_cp, "--version", 1)
 
 

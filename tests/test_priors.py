@@ -81,7 +81,7 @@ def test_head_and_tail(tmp_path: Path) -> None:
     assert found["not_computed"] == {"accuracy: head": "no question of test has such an answer"}
 
 
-def test_a_type_that_train_never_asks_for(tmp_path: Path) -> None:
+def test_a_type_that_train_never_has(tmp_path: Path) -> None:
     """All its answers are of the tail, and the prior guesses what is most frequent of all."""
     write_records(tmp_path / "train.jsonl", asked("xxy"))
     write_records(tmp_path / "test.jsonl", asked("xy", "who"))
@@ -111,7 +111,7 @@ def test_a_part_of_train_differs_less(tmp_path: Path) -> None:
     assert found["cases"] == []
 
 
-def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, bare = asked("x"), [Example(1, 1, "a.png", question="what?")]
     write_records(tmp_path / "one.jsonl", one)
     write_records(tmp_path / "bare.jsonl", bare)

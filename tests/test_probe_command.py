@@ -63,7 +63,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told_in_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_errors_of_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, complaint in MISTAKES:
         with subtests.test(arguments=arguments, complaint=complaint):
             assert main(["probe", *arguments]) == 2

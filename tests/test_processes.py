@@ -41,7 +41,7 @@ def test_they_end_with_whom_they_work_for(number: signal.Signals) -> None:
         time.sleep(0.1)
 
 
-def test_one_that_is_lost_is_told() -> None:
+def test_one_that_is_lost_is_reported() -> None:
     with pytest.raises(UserError, match="worker process was killed"), workers(1) as pool:
         pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
 

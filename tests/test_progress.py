@@ -70,7 +70,7 @@ def test_slow_work_tells_what_one_takes(clock: Clock, capsys: pytest.CaptureFixt
     assert "working: 1 of 20 images, 20.0 s each, 6 min 20 s left" in capsys.readouterr().err
 
 
-def test_nothing_is_told_when_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_reported_when_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with quiet_on_request(["a", "--quiet", "b"]) as left:
         assert left == ["a", "b"]
         work(clock, 100)

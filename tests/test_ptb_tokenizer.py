@@ -117,7 +117,7 @@ TOKENIZED = [
 ]
 
 
-def test_known_places(subtests: pytest.Subtests) -> None:
+def test_published_tokens(subtests: pytest.Subtests) -> None:
     for caption, tokens in TOKENIZED:
         with subtests.test(caption=caption, tokens=tokens):
             assert tokenize(caption) == tokens

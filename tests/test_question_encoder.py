@@ -28,7 +28,7 @@ CELLS: dict[str, Callable[[], Recurrence]] = {
 }
 
 
-def test_a_question_is_what_the_recurrence_says_at_its_last_word(subtests: pytest.Subtests) -> None:
+def test_a_question_is_the_output_at_its_last_word(subtests: pytest.Subtests) -> None:
     """Step by step, each question by itself."""
     for cell, all_layers in product(CELLS, [False, True]):
         with subtests.test(cell=cell, all_layers=all_layers):
@@ -52,7 +52,7 @@ def test_a_question_is_what_the_recurrence_says_at_its_last_word(subtests: pytes
 @pytest.mark.parametrize(
     ("pooling", "over"), [(MeanOverTime(), lambda said: said.mean(0)), (MaxOverTime(), lambda said: said.amax(0))]
 )
-def test_a_question_may_be_all_that_was_said(
+def test_a_question_may_be_pooled_over_its_words(
     pooling: TemporalPooling, over: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     encoder = RecurrentQuestionEncoder(GRU(Q), embedding_dim=9, pooling=pooling).build(WORDS).eval()
@@ -97,7 +97,7 @@ BAD_VECTORS = [
 ]
 
 
-def test_bad_word_vectors_are_told(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_bad_word_vectors_are_reported(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
     for content, told in BAD_VECTORS:
         with subtests.test(content=content, told=told):
             tmp_path = tmp_path_factory.mktemp("case")
@@ -174,7 +174,7 @@ LOOKS: dict[str, Callable[[], VisualPooling]] = {
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_a_question_sees_its_own_image(name: str) -> None:
+def test_a_question_uses_its_own_image(name: str) -> None:
     """Alone as in a batch; and it does not matter what else is asked."""
     torch.manual_seed(0)
     look = LOOKS[name]().build(Q, D).eval()
@@ -187,7 +187,7 @@ def test_a_question_sees_its_own_image(name: str) -> None:
         assert torch.allclose(again.features[0], seen.features[row], atol=1e-6)
 
 
-def test_glimpses_differ_and_sum_to_one() -> None:
+def test_attention_maps_differ_and_sum_to_one() -> None:
     torch.manual_seed(0)
     look = LOOKS["two"]().build(Q, D).eval()
     attention = look(torch.randn(M, Q), context(), torch.tensor([0, 0, 2, 1, 2])).attention

@@ -179,7 +179,7 @@ def test_it_goes_on_where_it_was_ended(small: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # beside other tests it takes longer than any other
-def test_at_full_size_it_says_what_there_is(tmp_path: Path) -> None:
+def test_at_full_size_it_reports_all(tmp_path: Path) -> None:
     """85 % of the captions of unseen scenes are right in everything; on pairs of colour and shape that were never shown
     the share is lower, and told; without the image there is nothing to say."""
     out = tmp_path / "run"

@@ -42,7 +42,7 @@ def test_recipes(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) 
             assert read["data"].items() >= written["data"].items()
 
 
-def test_no_recipe_says_nothing_of_an_image(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_recipe_allows_an_empty_caption(capsys: pytest.CaptureFixture[str]) -> None:
     """An empty caption is a short one, and would win where nothing is sure."""
     captioning = [path for path in RECIPES if "Captioner" in path.read_text()]
     assert len(captioning) == 3

@@ -61,7 +61,7 @@ def test_prediction_round_trip(record: Prediction) -> None:
     assert parse_record(Prediction, to_line(record), "here") == record
 
 
-def test_known_to_be_empty_is_not_unknown() -> None:
+def test_empty_is_not_missing() -> None:
     """A picture of no objects is not one whose objects nobody knows."""
     record = Example(1, 1, "a.png", objects=())
     assert parse_record(Example, to_line(record), "here") == record

@@ -161,7 +161,7 @@ def test_cell_state(cell: str) -> None:
 
 
 @every_cell
-def test_what_each_layer_said(cell: str) -> None:
+def test_what_each_layer_outputs(cell: str) -> None:
     for layers in (1, 2):
         recurrence = make(cell, layers=layers)
         xs, lengths = torch.randn(B, T, I), LENGTHS
@@ -277,7 +277,7 @@ def test_nothing_explodes_over_a_long_text(cell: str) -> None:
 # LSTM: how its forget gate begins.
 
 
-def test_the_forget_gate_begins_as_it_is_told() -> None:
+def test_the_initial_forget_bias() -> None:
     torch.manual_seed(0)
     for bias in (1.0, 3.0):
         lstm = LSTM(50, num_layers=2, forget_bias=bias).build(I)
@@ -315,7 +315,7 @@ def test_both_ways_is_each_way() -> None:
 
 
 @pytest.mark.parametrize("cell", [Bidirectional(GRU(D)), ResidualStack(Bidirectional(GRU(3)))])
-def test_what_reads_both_ways_cannot_speak(cell: Recurrence) -> None:
+def test_bidirectional_recurrences_cannot_generate(cell: Recurrence) -> None:
     for speaker in (
         lambda: ShowAndTell(cell),
         lambda: RecurrentLanguageModel(cell),
@@ -346,7 +346,7 @@ def test_gates_are_shares_of_every_layer(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", KEPT)
-def test_a_forget_gate_is_the_share_that_is_kept(cell: str) -> None:
+def test_a_forget_gate_is_the_share_that_remains(cell: str) -> None:
     """Of two memories that differ, what they differ by is that share of it a step later."""
     recurrence = make(cell).double()
     x, place = torch.randn(B, I).double(), KEPT[cell]

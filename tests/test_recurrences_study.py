@@ -160,7 +160,7 @@ IMPOSSIBLE_PLANS = [
 ]
 
 
-def test_what_cannot_be_is_told_before_anything_is_trained(
+def test_what_cannot_be_is_reported_before_anything_is_trained(
     subtests: pytest.Subtests,
     study: Callable[..., int],
     tmp_path: Path,

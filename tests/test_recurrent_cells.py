@@ -229,7 +229,7 @@ LITERAL: dict[str, tuple[Callable[[], LayeredRecurrence], Callable[[RecurrentLay
 
 
 @pytest.mark.parametrize("cell", list(LITERAL))
-def test_it_is_what_the_paper_says(cell: str) -> None:
+def test_it_is_what_the_paper_defines(cell: str) -> None:
     make, literal = LITERAL[cell]
     recurrence = make().build(I).double().eval()
     with torch.no_grad():

@@ -195,7 +195,7 @@ def attacked(tmp_path: Path) -> Path:
     return folder
 
 
-def test_whatever_was_said_is_text(report: Callable[..., Page], tmp_path: Path) -> None:
+def test_whatever_was_generated_is_text(report: Callable[..., Page], tmp_path: Path) -> None:
     page = report(attacked(tmp_path), not_found=1)
     assert page.tags.count("script") == 3  # the items, one picture, as the second is not there, and the code
     assert len(page.pictures) == 1
@@ -209,7 +209,7 @@ def test_whatever_was_said_is_text(report: Callable[..., Page], tmp_path: Path) 
     assert "<img" not in written
 
 
-def test_the_same_is_told_in_markdown_and_json(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+def test_the_same_is_reported_in_markdown_and_json(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     page = report(make_run(tmp_path / "a|b", dataset, texts=["a [white](x) | square", "a black circle"]))
     folder = tmp_path / "pages"
     written = (folder / "report.md").read_text()
@@ -225,7 +225,7 @@ def test_the_same_is_told_in_markdown_and_json(report: Callable[..., Page], data
     assert (probe["name"], probe["rows"][0]["score"]) == ("truth", 0.875)
 
 
-def test_hypotheses_are_told_in_markdown(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+def test_hypotheses_are_reported_in_markdown(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", dataset)
     said = [
         replace(each, tokens=("a",), log_probs=(-0.5, -0.25), alternatives=({"text": "", "score": -2}, {"text": "b|"}))
@@ -320,7 +320,7 @@ def test_runs_on_other_data_have_a_section_of_their_own(
     assert "Paired" not in page.text
 
 
-def test_baselines_stand_beside(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+def test_baselines_are_shown(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     """Those of the run's name are found, of the same examples; others are given."""
     run, blind, given = (make_run(tmp_path / name, dataset) for name in ("run", "run-blind", "somebody"))
     make_run(tmp_path / "run-val", dataset, settings={"split": "val"})
@@ -331,7 +331,7 @@ def test_baselines_stand_beside(report: Callable[..., Page], dataset: Path, tmp_
     assert ["score", "run", "run-blind", ""] in report(run, "--baseline", blind).rows
 
 
-def test_runs_of_the_same_name_are_told_apart(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+def test_runs_of_the_same_name_are_distinguished(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     folders = [make_run(tmp_path / cell / "captioning", dataset) for cell in ("gru", "lstm")]
     assert ["score", *map(str, folders), ""] in report(*folders).rows
 
@@ -373,13 +373,13 @@ def test_losses_of_steps_and_of_epochs_are_no_one_curve(
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (99, 2)])
-def test_as_many_captions_as_asked_for(
+def test_as_many_captions_as_requested(
     report: Callable[..., Page], dataset: Path, tmp_path: Path, count: int, shown: int
 ) -> None:
     assert len(report(make_run(tmp_path / "run", dataset), "--examples", count).items) == shown
 
 
-def test_pictures_are_of_the_size_asked_for(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
+def test_pictures_are_of_the_size_requested(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     page = report(make_run(tmp_path / "run", dataset), "--thumbnail", 16)
     assert [picture.size for picture in page.pictures] == [(16, 16), (16, 16)]
 
@@ -404,7 +404,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
 }
 
 
-def test_a_broken_run_is_told_in_one_line(
+def test_a_broken_run_is_an_error_of_one_line(
     subtests: pytest.Subtests,
     dataset: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -419,7 +419,9 @@ def test_a_broken_run_is_told_in_one_line(
             refused([str(folder)], tmp_path, capsys, word)
 
 
-def test_what_is_no_run_is_told_in_one_line(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_run_is_an_error_of_one_line(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = str(make_run(tmp_path / "run", dataset))
     refused([str(tmp_path / "absent")], tmp_path, capsys, "not a scored run")
     refused([str(dataset)], tmp_path, capsys, "not a scored run")

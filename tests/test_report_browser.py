@@ -103,7 +103,7 @@ def test_pictures_that_are_not_decoded_yet_have_their_place(show: Callable[..., 
     assert box["width"] == pytest.approx(box["height"], abs=1)
 
 
-def test_a_word_shows_where_the_model_looked(show: Callable[..., Opened], run: Path) -> None:
+def test_a_word_shows_its_attention(show: Callable[..., Opened], run: Path) -> None:
     page = show(run).page
     card = page.locator(".browser figure", has_text="white").first
     card.scroll_into_view_if_needed()

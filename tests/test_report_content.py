@@ -91,7 +91,7 @@ def test_the_scores_of_answers_are_named(subtests: pytest.Subtests, tmp_path_fac
             assert f'"score_name": "{name}"' in data.read_text()
 
 
-def test_breakdowns_are_means_of_what_is_alike(tmp_path: Path) -> None:
+def test_breakdowns_are_means_of_equal_groups(tmp_path: Path) -> None:
     examples = captioned()
     said = [texts_for(examples, seed) for seed in (1, 2)]
     found = section(*(run_of(tmp_path / str(place), examples, texts) for place, texts in enumerate(said)))
@@ -183,7 +183,7 @@ def test_what_is_drawn_at_random_is_drawn_of_all(tmp_path: Path) -> None:
     assert len(drawn) == SIZE
 
 
-def test_objects_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_objects_that_are_absent_are_named(tmp_path: Path) -> None:
     examples = [
         Example("a", 1, "1.png", ("a dog",), objects=("dog",)),
         Example("b", 2, "2.png", ("a cat",), objects=("cat",)),
@@ -203,7 +203,7 @@ def test_words_have_their_maps(tmp_path: Path) -> None:
     assert {id: each.attention for id, each in said.items() if each} == {"c0": None, "c1": maps}
 
 
-def test_maps_that_are_none_are_told(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_maps_that_are_none_are_reported(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
     for maps in ["", "AAA", "A", "not base64", "AAAAAAA="]:
         with subtests.test(maps=maps):
             tmp_path = tmp_path_factory.mktemp("case")
@@ -214,7 +214,7 @@ def test_maps_that_are_none_are_told(subtests: pytest.Subtests, tmp_path_factory
                 section(folder)
 
 
-def test_probes_are_told_with_their_baselines_and_pictures(tmp_path: Path) -> None:
+def test_probes_are_reported_with_their_baselines_and_pictures(tmp_path: Path) -> None:
     examples = captioned()
     folder = run_of(tmp_path / "run", examples, texts_for(examples, 1))
     scores = {"group": {"a": {"value": 1.0, "low": 0.5, "high": 2.0, "n": 3}, "b": 2}, "c": 3, "words": "no score"}

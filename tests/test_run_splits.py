@@ -73,7 +73,7 @@ def test_each_split_keeps_its_own(run: Path, dataset: Path) -> None:
         assert (run / name).read_bytes() == (run / "splits" / "test" / name).read_bytes()
 
 
-def test_captions_that_cannot_be_scored_are_there(secret: Path, dataset: Path) -> None:
+def test_captions_that_cannot_be_scored_are_written(secret: Path, dataset: Path) -> None:
     assert sorted(ids(secret, "test")) == sorted(each.id for each in open_split(dataset, "test"))
     assert choose_split(secret, "test").not_scored == "the split has no captions"
     assert json.loads((secret / "metrics.json").read_text())["settings"]["split"] == "val"
@@ -98,7 +98,7 @@ def test_trying_out_leaves_nothing(checkpoints: Any, run: Path, dataset: Path, t
         ("validate", {"limit_test_batches": 1}, ""),
     ],
 )
-def test_scores_of_a_part_say_so(
+def test_scores_of_a_part_are_marked(
     checkpoints: Any,
     dataset: Path,
     tmp_path: Path,
@@ -131,7 +131,7 @@ def fail(*_: Any) -> None:
 
 @pytest.mark.parametrize("command", ["validate", "test"])
 @pytest.mark.parametrize("how", ["one has no captions", "refused", "a fault of ours"])
-def test_where_scoring_fails_the_predictions_are_there(
+def test_where_scoring_fails_the_predictions_are_written(
     checkpoints: Any, dataset: Path, tmp_path: Path, command: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, split = dataset, {"validate": "val", "test": "test"}[command]
@@ -166,7 +166,7 @@ def test_a_report_is_of_a_split(run: Path, tmp_path: Path) -> None:
         assert "is not scored" not in text
 
 
-def test_a_report_says_what_was_not_scored(secret: Path, tmp_path: Path) -> None:
+def test_a_report_states_what_was_not_scored(secret: Path, tmp_path: Path) -> None:
     """It shows the scores that there are; and where it is asked for what has none, what was predicted."""
     told = "squares: test is not scored: the split has no captions."
     text, section = report(secret, tmp_path)
@@ -237,7 +237,7 @@ def test_a_split_of_a_file_is_refused(run: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == f"vlrnn probe: {told}\n"
 
 
-def test_a_probe_of_another_split_says_so(run: Path, tmp_path: Path) -> None:
+def test_a_probe_of_another_split_is_marked(run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
     write_json(folder / "probes" / "truth.json", {"scores": {"right": 1}, "settings": {"split": "test"}})
     _, section = report(folder, tmp_path)

@@ -84,7 +84,7 @@ def test_what_would_be_destroyed_is_found(subtests: pytest.Subtests, tmp_path_fa
 
 @pytest.mark.parametrize("root", ["run", "./run", "link", "../{}/run"])
 @pytest.mark.parametrize("kept", ["everything", "best.ckpt", "last.ckpt", "results"])
-def test_what_is_there_is_not_trained_over(
+def test_what_exists_is_not_trained_over(
     root: str, kept: str, run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("link").symlink_to(run)
@@ -164,7 +164,7 @@ def test_what_training_reads_is_not_moved_aside(
 @pytest.mark.parametrize(
     "named", quick(["absent.ckpt", "best", "https://example.org/a.ckpt", "s3://bucket/a.ckpt", "pipe"], "best", "pipe")
 )
-def test_a_checkpoint_that_is_not_there_is_told_at_once(
+def test_a_checkpoint_that_is_absent_is_reported_at_once(
     named: str, run: Path, fit: Fit, small_recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As itself, and a URL as such."""
@@ -263,7 +263,7 @@ KEPT_FROM_US = {
 
 
 @pytest.mark.parametrize("kept", list(KEPT_FROM_US))
-def test_what_cannot_choose_a_model_is_told_ahead_of_training(
+def test_what_cannot_choose_a_model_is_reported_ahead_of_training(
     kept: str, dataset: Path, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare, words = KEPT_FROM_US[kept]
@@ -320,7 +320,7 @@ def test_a_worse_model_does_not_replace_the_best(spelling: str, run: Path, fit: 
     assert torch.load(last, weights_only=True)["epoch"] == 3
 
 
-def test_in_another_folder_there_is_another_best(run: Path, fit: Fit) -> None:
+def test_the_best_of_another_folder_is_another(run: Path, fit: Fit) -> None:
     last = str(run / "checkpoints" / "last.ckpt")
     before = snapshot(run)
     assert fit("other", "--ckpt_path", last, "--trainer.max_epochs", "3") == 0
@@ -380,7 +380,7 @@ def test_the_learning_rate_is_that_of_the_schedule_at_the_step(run: Path, fit: F
     }
 
 
-def test_nothing_is_told_where_nothing_changed(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_reported_where_nothing_changed(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"] |= {"processed": 1, "completed": 1}
     torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
@@ -441,7 +441,7 @@ OVER = {
 
 
 @pytest.mark.parametrize("why", list(OVER))
-def test_a_run_that_is_over_says_so(why: str, run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_prints_its_line(why: str, run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     last = run / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(last, weights_only=True)
     for key, state in checkpoint["callbacks"].items():

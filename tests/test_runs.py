@@ -163,7 +163,7 @@ def older_run(run: Path, split: str, name: str) -> None:
     write_records(run / "attention.jsonl", [AttentionMaps(1, (1.0,), name)])
 
 
-def test_an_older_run_is_read_and_kept(tmp_path: Path) -> None:
+def test_an_older_run_is_read_and_left_as_it_is(tmp_path: Path) -> None:
     older_run(tmp_path, "val", "old")
     assert choose_split(tmp_path).folder == choose_split(tmp_path, "val").folder == tmp_path
     assert not_shown(tmp_path, "val") == {"test": "vlrnn test was not run"}

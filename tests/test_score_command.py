@@ -102,7 +102,7 @@ def test_every_form_gives_the_same_scores(
             assert scores_of(out) == pytest.approx(score_captions(PREDICTIONS, REFERENCES).corpus)
 
 
-def test_the_result_file_says_how_it_came_about(write: Write, tmp_path: Path) -> None:
+def test_the_result_file_states_how_it_came_about(write: Write, tmp_path: Path) -> None:
     said = [{"text": "a man", "score": -1.0}]
     records = [
         {"id": id, "image_id": id, "text": text, "alternatives": said, "settings": {"num_beams": 3}}
@@ -198,7 +198,7 @@ BAD_PREDICTIONS: list[tuple[Any, str]] = [
 ]
 
 
-def test_bad_predictions_are_told_in_one_line(
+def test_bad_predictions_are_errors_of_one_line(
     subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for value, told in BAD_PREDICTIONS:
@@ -220,7 +220,7 @@ BAD_REFERENCES: list[tuple[Any, str]] = [
 ]
 
 
-def test_bad_references_are_told_in_one_line(
+def test_bad_references_are_errors_of_one_line(
     subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for value, told in BAD_REFERENCES:
@@ -231,7 +231,7 @@ def test_bad_references_are_told_in_one_line(
             assert complaint.count("\n") == 1
 
 
-def test_files_that_are_not_there_or_not_json(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_are_absent_or_not_json(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     references = write("captions.json", coco(REFERENCES))
     torn = tmp_path / "torn.json"
     torn.write_text('[{"image_id": 1,')

@@ -143,7 +143,7 @@ def test_protocols_differ_in_what_they_normalise(write: Write, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("annotators", [1, 10])
-def test_what_normalising_would_change_is_told(write: Write, tmp_path: Path, annotators: int) -> None:
+def test_what_normalising_would_change_is_reported(write: Write, tmp_path: Path, annotators: int) -> None:
     lines = [{**prepared()[0], "id": id, "answers": ["red"] * annotators} for id in range(3)]
     references, out = write("val.jsonl", lines), tmp_path / "scores.json"
     predictions = write("results.json", results({0: "red.", 1: "Red", 2: "red"}))
@@ -159,7 +159,9 @@ def test_what_normalising_would_change_is_told(write: Write, tmp_path: Path, ann
     assert "--protocol" not in told["normalized"]
 
 
-def test_markup_in_answers_is_told(subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_in_answers_is_reported(
+    subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     for mark in ["</s>", "<eos>", "<|endoftext|>", "[SEP]", "<pad>"]:
         with subtests.test(mark=mark):
             predictions = write("results.json", results({**ANSWERS, 11: f"2{mark}"}))
@@ -167,13 +169,15 @@ def test_markup_in_answers_is_told(subtests: pytest.Subtests, write: Write, caps
             assert f"1 predictions hold markup such as {mark}, which counts as words: 11" in capsys.readouterr().out
 
 
-def test_what_is_no_markup_is_not_told(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_markup_is_not_reported(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     texts = dict(zip(ANSWERS, ("1 < 2 > 1", "[red]", "<3"), strict=True))
     assert score(write("val.jsonl", prepared()), write("results.json", results(texts))) == 0
     assert "markup" not in capsys.readouterr().out
 
 
-def test_the_questions_are_checked_and_told(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_questions_are_checked_and_reported(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     references, predictions = write("a.json", {"annotations": annotations()}), write("r.json", results(ANSWERS))
     asked, single = write("q.json", {"questions": questions()}), tmp_path / "single.jsonl"
     assert score(references, predictions, "--questions", str(asked), "--per_question", str(single)) == 0
@@ -289,7 +293,7 @@ BAD_REFERENCES: list[tuple[Any, str]] = [
 ]
 
 
-def test_bad_references_are_told_in_one_line(
+def test_bad_references_are_errors_of_one_line(
     subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for value, told in BAD_REFERENCES:
@@ -311,7 +315,7 @@ BAD_PREDICTIONS: list[tuple[Any, str]] = [
 ]
 
 
-def test_bad_predictions_are_told_in_one_line(
+def test_bad_predictions_are_errors_of_one_line(
     subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for value, told in BAD_PREDICTIONS:

@@ -90,7 +90,7 @@ def test_alone_is_as_in_a_batch(seed: int, width: int, penalty: float, early_sto
 
 
 @given(seed=st.integers(0, 10**6), width=st.integers(1, 8), penalty=st.sampled_from([0.0, 0.5, 1.0, 2.0]))
-def test_scores_are_what_they_say(seed: int, width: int, penalty: float) -> None:
+def test_scores_are_sums_over_powers_of_lengths(seed: int, width: int, penalty: float) -> None:
     """Sum of log p over length ** penalty, `<eos>` counted; n-best sorted and distinct; `<eos>` closes and fills up."""
     table = Table(items=3, seed=seed)
     settings = GenerationConfig(num_beams=width, num_return_sequences=width, max_new_tokens=6, length_penalty=penalty)
@@ -151,7 +151,7 @@ def test_more_beams_than_sentences() -> None:
     assert len(table.rows) == 1
 
 
-def test_nothing_left_to_say_ends() -> None:
+def test_nothing_left_to_generate_ends() -> None:
     table = Table(items=2)
     settings = GenerationConfig(max_new_tokens=9, no_repeat_ngram_size=1, min_new_tokens=8)
     found = table.search(settings, forbidden=(0, BOS))

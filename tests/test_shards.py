@@ -223,7 +223,7 @@ def tar(dataset: Path, tmp_path: Path) -> Path:
     return tmp_path / "a.tar"
 
 
-def test_damage_is_told(tar: Path) -> None:
+def test_damage_is_reported(tar: Path) -> None:
     whole = tar.read_bytes()
     with tarfile.open(tar) as file:
         last = file.getmembers()[-1]
@@ -290,7 +290,7 @@ def test_a_tar_file_is_gone_through_once(tar: Path, monkeypatch: pytest.MonkeyPa
     assert gone == [tar]
 
 
-def test_what_is_kept_is_of_the_file_as_it_is(tmp_path: Path) -> None:
+def test_what_is_cached_is_of_the_file_as_it_is(tmp_path: Path) -> None:
     path, made = tmp_path / "a.txt", []
 
     def length() -> dict[str, np.ndarray]:
@@ -333,7 +333,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", list(DAMAGE))
-def test_what_is_kept_and_damaged_is_made_anew(
+def test_what_is_cached_and_damaged_is_made_anew(
     damage: str, tar: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The lines of a split, its images and words, and what is in a tar file: each with a line that says so."""
@@ -358,7 +358,7 @@ def test_what_is_kept_and_damaged_is_made_anew(
     assert not capsys.readouterr().err
 
 
-def test_where_nothing_can_be_kept_all_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_nothing_can_be_cached_all_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.txt"
     path.write_text("one")
     (tmp_path / ".index").write_text("a file, where the folder would be")

@@ -36,7 +36,7 @@ def test_a_study_shows_and_writes_what_it_finds(
     assert "a <gender> and a dog" in told
 
 
-def test_help_is_there(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_study_has_help(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
     for name in STUDIES:
         with subtests.test(name=name):
             with pytest.raises(SystemExit, match="0"):
@@ -58,7 +58,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_told_in_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_errors_of_one_line(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, complaint in MISTAKES:
         with subtests.test(arguments=arguments, complaint=complaint):
             assert main(["study", *arguments]) == 2

@@ -95,7 +95,7 @@ def test_settings_become_an_overlay() -> None:
     assert told == {"model": {"init_args": {"decoder": {"class_path": "vlrnn.nn.ShowAttendTell"}}}}
 
 
-def test_names_are_as_short_as_they_can_be_told_apart() -> None:
+def test_names_are_as_short_as_they_can_be_distinguished() -> None:
     names = ["a.init_args.width", "b.c.width", "x.c.dropout", "dropout"]
     assert list(short_names(names).values()) == ["a.width", "c.width", "c.dropout", "dropout"]
 
@@ -116,7 +116,7 @@ IMPOSSIBLE = [
 ]
 
 
-def test_what_cannot_be_swept_is_told(subtests: pytest.Subtests) -> None:
+def test_what_cannot_be_swept_is_reported(subtests: pytest.Subtests) -> None:
     for told, complaint in IMPOSSIBLE:
         with subtests.test(told=told, complaint=complaint):
             with pytest.raises(UserError) as refused:
@@ -164,7 +164,7 @@ def test_all_combinations_are_found(sampler: str) -> None:
     assert combinations(space("model.decoder.dropout=0.0..0.5")) == math.inf
 
 
-def test_trials_are_learnt_from() -> None:
+def test_trials_guide_the_search() -> None:
     """Behind the random ones they come near to the best, and keep away from where they fail."""
     swept = space("model.decoder.dropout=0.0..1.0")
 
@@ -275,7 +275,7 @@ def test_it_goes_on_as_if_it_had_not_ended(
     assert len(runs.fitted) == 3
 
 
-def test_trials_that_fail_are_kept_with_their_reason(
+def test_trials_that_fail_are_stored_with_their_reason(
     study: Callable[..., int], runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -307,7 +307,7 @@ def test_all_may_fail(
     assert "all 3 trials failed, the first because: training has diverged" in capsys.readouterr().err
 
 
-def test_the_lowest_is_the_best_where_the_task_says_so(
+def test_the_lowest_is_the_best_where_the_task_minimises(
     study: Callable[..., int], runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs.score = "bits_per_character"
@@ -323,7 +323,7 @@ def test_the_lowest_is_the_best_where_the_task_says_so(
     )
 
 
-def test_a_key_that_is_not_there_is_refused_ahead_of_all(
+def test_a_key_that_is_absent_is_refused_ahead_of_all(
     study: Callable[..., int], runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for keys, complaint in (
@@ -344,7 +344,7 @@ def test_a_key_that_is_not_there_is_refused_ahead_of_all(
     assert not runs.fitted
 
 
-def test_without_the_extra_a_line_says_how_to_get_it(
+def test_without_the_extra_a_line_states_how_to_get_it(
     study: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)

@@ -125,7 +125,7 @@ def test_pictures_differ_by_shape_size_and_ground() -> None:
 
 
 @given(SCENES, st.integers())
-def test_captions_tell_all_and_differ(scene: Scene, seed: int) -> None:
+def test_captions_describe_all_and_differ(scene: Scene, seed: int) -> None:
     told = captions(scene, Random(seed))
     assert len(set(told)) == 5
     for caption in told:

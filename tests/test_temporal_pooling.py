@@ -81,7 +81,7 @@ def learnt(classifier: SequenceClassifier, xs: Tensor, targets: Tensor, steps: i
 
 @pytest.mark.parametrize("pooling", [LastStep(), MeanOverTime(), MaxOverTime()])
 @pytest.mark.parametrize("cell", [RNN, GRU])
-def test_a_class_for_a_stream_is_learnt(pooling: TemporalPooling, cell: type[Recurrence]) -> None:
+def test_a_class_for_a_stream_is_learned(pooling: TemporalPooling, cell: type[Recurrence]) -> None:
     """Whether a frame of one kind was anywhere in it: of eight kinds, over ten steps."""
     kinds = torch.randint(1, 8, (600, 10))
     targets = torch.randint(0, 2, (600,))
@@ -90,7 +90,7 @@ def test_a_class_for_a_stream_is_learnt(pooling: TemporalPooling, cell: type[Rec
     assert learnt(SequenceClassifier(cell(24), 2, pooling).build(8), xs, targets) > 0.9
 
 
-def test_a_class_for_each_step_is_learnt() -> None:
+def test_a_class_for_each_step_is_learned() -> None:
     """How many of the symbols so far are 1, modulo two: nothing but the recurrence can know."""
     bits = torch.randint(0, 2, (400, 6))
     classifier = SequenceClassifier(GRU(24), 2).build(1)

@@ -133,7 +133,7 @@ def test_windows_hold_every_token_once() -> None:
     assert nn.Identity()(windows[0]).to("cpu").tokens.shape == (5, 8)
 
 
-def test_few_passages_are_learnt_by_heart(file: Path) -> None:
+def test_few_passages_are_memorized(file: Path) -> None:
     data = stream(file, overfit=2)
     assert len(data.split("train")) == len(data.split("val")) == 2 * PASSAGE
     assert list(data.split("val")) == list(data.split("train"))

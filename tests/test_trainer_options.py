@@ -171,7 +171,7 @@ def test_the_learning_rate_ends_at_zero(flags: tuple[str, ...], fit: Fit, tmp_pa
     assert [group["lr"] for group in state["optimizer_states"][0]["param_groups"]] == pytest.approx([0, 0])
 
 
-def test_what_a_recipe_cannot_hold_is_told(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_recipe_cannot_hold_is_reported(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [f"{_CALLBACK}StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.01"]
     assert fit(str(tmp_path), *flags) == 0
     line = told(capsys)
@@ -191,7 +191,7 @@ def test_what_a_recipe_cannot_hold_is_told(fit: Fit, tmp_path: Path, capsys: pyt
         (("--checkpoint.monitor", "val/none"), "could not find the monitored key"),
     ],
 )
-def test_what_only_training_can_find_wrong_is_told(
+def test_what_only_training_can_find_wrong_is_reported(
     flags: tuple[str, ...], words: str, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit(str(tmp_path), *flags) == 2
@@ -230,7 +230,7 @@ def test_a_member_of_an_enumeration_is_written_as_its_value(fit: Fit, tmp_path: 
     assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path / "again")]) == 0
 
 
-def test_a_checkpoint_callback_of_ones_own_stands_beside(fit: Fit, tmp_path: Path) -> None:
+def test_a_checkpoint_callback_of_ones_own_is_used_too(fit: Fit, tmp_path: Path) -> None:
     assert fit(str(tmp_path), f"{_CALLBACK}ModelCheckpoint", "--trainer.callbacks.filename", "own") == 0
     assert {path.name for path in tmp_path.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt", "own.ckpt"}
 

@@ -217,7 +217,7 @@ def bad_files(workshop: Any) -> Path:
     return Path(workshop.folder)
 
 
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_errors_of_one_line(
     subtests: pytest.Subtests,
     bad_files: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -261,7 +261,7 @@ def test_a_checkpoint_is_scored_on_other_data(workshop: Any, make_dataset: Calla
 
 
 @pytest.mark.slow
-def test_a_few_examples_are_learnt_by_heart(workshop: Any, tmp_path: Path) -> None:
+def test_a_few_examples_are_memorized(workshop: Any, tmp_path: Path) -> None:
     """Validation is on those of train, so that its scores say whether they are."""
     rate = "--model.init_args.optimization.lr", "0.03", "--model.init_args.decoder.init_args.dropout", "0"
     flags = ("--overfit", "2", "--trainer.max_epochs", "60", "--trainer.check_val_every_n_epoch", "20", *rate)
@@ -275,7 +275,7 @@ def test_a_few_examples_are_learnt_by_heart(workshop: Any, tmp_path: Path) -> No
     assert config["trainer"]["deterministic"] is True
 
 
-def test_a_dry_run_leaves_what_is_there(workshop: Any) -> None:
+def test_a_dry_run_leaves_what_exists(workshop: Any) -> None:
     before = {path: path.stat().st_mtime_ns for path in workshop.run_folder.rglob("*.ckpt")}
     done = workshop.run("fit", "--trainer.fast_dev_run", "true")
     assert done.returncode == 0, done.stderr
@@ -341,7 +341,7 @@ def test_interrupted_training_goes_on(
     assert steps[0] < step <= steps[-1]  # one log, of both
 
 
-def test_a_worker_that_is_lost_is_told(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_lost_is_reported(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     """As where the system runs out of memory. An example's image is read by whoever ends itself then."""
     Workshop(tmp_path, classifier_file, dataset)
     program = "\n".join(
@@ -359,7 +359,7 @@ def test_a_worker_that_is_lost_is_told(classifier_file: Path, dataset: Path, tmp
     assert "Traceback" not in done.stderr
 
 
-def test_without_arguments_what_is_missing_is_told(
+def test_without_arguments_what_is_missing_is_reported(
     subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in ["fit", "validate", "test", "cache"]:
@@ -368,7 +368,7 @@ def test_without_arguments_what_is_missing_is_told(
             assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_logger_of_ones_own_stands_beside_the_log(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+def test_a_logger_of_ones_own_is_used_with_the_log(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
     recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
     recipe["trainer"]["logger"] = {

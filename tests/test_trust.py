@@ -168,7 +168,7 @@ def test_a_trusted_class_may_be_wrong(subtests: pytest.Subtests, workshop: Works
             assert reason in workshop.refused("caption", image, "--checkpoint", folder, *trust)
 
 
-def test_a_package_that_is_not_there(subtests: pytest.Subtests, workshop: Workshop, image: Path) -> None:
+def test_a_package_that_is_absent(subtests: pytest.Subtests, workshop: Workshop, image: Path) -> None:
     for package in ["no_such_package", "my_parts.deeper", "my-parts", "./my_parts", "", "."]:
         with subtests.test(package=package):
             line = workshop.refused("caption", image, "--checkpoint", "model", "--trust", package)

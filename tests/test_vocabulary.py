@@ -33,7 +33,7 @@ def test_count(texts: list[list[str]], least: int) -> None:
 
 
 @given(texts=st.lists(st.lists(words, max_size=6), max_size=6))
-def test_what_is_known_comes_back(texts: list[list[str]]) -> None:
+def test_words_of_the_vocabulary_come_back(texts: list[list[str]]) -> None:
     vocabulary = Vocabulary.count(texts)
     for text in texts:
         assert vocabulary.decode([BOS, *vocabulary.encode(text), EOS, 4, 4]) == text

@@ -178,7 +178,9 @@ def test_answers_that_nobody_gave_often_enough(
     assert told.count("\n") == 1
 
 
-def test_baselines_stand_beside_the_model(questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_baselines_are_reported_with_the_model(
+    questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The prior answers exactly what train says; what reads or sees nothing says the same of all images or questions;
     and a test prints all that were run."""
     recipe, configs = recipe_in(tmp_path, questions, "classifier"), Path(__file__).parent.parent / "configs"
@@ -263,7 +265,7 @@ def test_a_split_without_answers_is_answered(
     assert (run / "metrics.json").read_bytes() == val
 
 
-def test_what_does_not_fit_together_is_told_in_one_line(
+def test_what_does_not_fit_together_is_an_error_of_one_line(
     questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe, about = recipe_in(tmp_path, questions, "generative"), {"name": "a few", "source": "", "licence": ""}

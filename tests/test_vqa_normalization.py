@@ -60,7 +60,7 @@ def literal_punctuation(text: str) -> str:
 
 
 @given(TEXTS)
-def test_punctuation_goes_as_mark_after_mark_says(text: str) -> None:
+def test_punctuation_goes_as_mark_after_mark_requires(text: str) -> None:
     assert without_punctuation(text) == literal_punctuation(text)
 
 
@@ -110,7 +110,7 @@ ANSWERS = [
 ]
 
 
-def test_sets_are_learnt_and_spoken_whole(subtests: pytest.Subtests) -> None:
+def test_sets_are_decoded_whole(subtests: pytest.Subtests) -> None:
     for answer, canon, words in ANSWERS:
         with subtests.test(answer=answer, canon=canon, words=words):
             assert canonical_answer(answer) == canon

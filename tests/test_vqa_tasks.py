@@ -133,7 +133,7 @@ def of_kind(kind: str) -> VQATask:
     )  # type: ignore[arg-type]
 
 
-def test_no_more_than_the_beginning_of_a_long_answer_is_learnt(subtests: pytest.Subtests) -> None:
+def test_no_more_than_the_beginning_of_a_long_answer_is_learned(subtests: pytest.Subtests) -> None:
     """With its end where it is whole, and none behind a cut."""
     for words, learnt in [(1, 2), (3, 4), (4, 5), (5, 4), (100_000, 4)]:
         with subtests.test(words=words, learnt=learnt):
@@ -196,7 +196,7 @@ def test_members_learn_apart_and_answer_together(tmp_path: Path) -> None:
         classifier(num_members=0)
 
 
-def test_members_learn_to_speak_apart_and_speak_together() -> None:
+def test_members_are_trained_apart_and_averaged() -> None:
     many = generative(sample_annotator=False, num_members=3)
     alone = []
     for member in many.members:
@@ -222,7 +222,7 @@ def test_members_learn_to_speak_apart_and_speak_together() -> None:
 
 
 @pytest.mark.parametrize("name", quick(ALL, "soft", "generative-stacked"))
-def test_eight_questions_learnt_by_heart(name: str, tmp_path: Path) -> None:
+def test_eight_questions_memorized(name: str, tmp_path: Path) -> None:
     task = train(ALL[name](), tmp_path, 300)
     said = {each.id: each for each in task.predict(batch())}
     wanted = ["red", "blue", "yes", "no", "2", "fire truck", None, "chair, table"]
@@ -287,7 +287,7 @@ def test_losses_are_their_formulas() -> None:
     assert SampledCrossEntropy().of_logits(logits[1:], Targets(targets.counts[1:], targets.soft_scores[1:])).count == 0
 
 
-def test_the_ceiling_is_what_the_best_known_answers_are_worth() -> None:
+def test_the_ceiling_is_what_the_best_common_answers_score() -> None:
     task = ClassifierVQA(VOCABULARY, AnswerVocabulary(["red", "no", "3"]), **parts())  # type: ignore[arg-type]
     # red is worth 1, no where ten did 1 and where one did 0.3, as 3; half of the rest know nothing
     assert task.ceiling(EXAMPLES) == pytest.approx(100 * (1 + 0 + 0.3 + 1 + 0.3 + 0 + 0 + 0) / 8)
@@ -391,7 +391,7 @@ def test_searches_of_questions_about_one_image_are_each_alone(subtests: pytest.S
                     assert said.log_probs == pytest.approx(scored[0].tolist(), abs=1e-5)
 
 
-def test_the_longest_answer_of_the_set_can_be_said() -> None:
+def test_the_longest_answer_of_the_set_can_be_generated() -> None:
     long = " ".join(f"word{number}" for number in range(25))
     vocabulary = Vocabulary.count([long.split()])
     torch.manual_seed(0)
@@ -410,7 +410,7 @@ def test_what_would_cut_answers_of_the_set_is_refused(more: dict[str, int]) -> N
 
 
 @pytest.mark.parametrize("answering", [ConstrainedAnswers(), RankedAnswers()])
-def test_answers_that_cannot_be_said_are_told(answering: AnswerDecoding) -> None:
+def test_answers_that_cannot_be_generated_are_reported(answering: AnswerDecoding) -> None:
     decoder = ShowAndTell(GRU(8), embedding_dim=8).build(len(VOCABULARY), 3, 2)
     context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
     with pytest.raises(UserError, match="each of the 1 answers has a word out of vocabulary"):

@@ -134,7 +134,7 @@ BROKEN = [
 ]
 
 
-def test_a_broken_database_is_told(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_broken_database_is_reported(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
     for spoil, told in BROKEN:
         with subtests.test(spoil=spoil, told=told):
             tmp_path = tmp_path_factory.mktemp("case")
