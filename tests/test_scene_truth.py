@@ -66,7 +66,7 @@ def test_an_opposite_relation_is_wrong(scene: Scene, seed: int) -> None:
 def test_an_object_too_few_or_too_many_is_wrong(scene: Scene, seed: int) -> None:
     rng = Random(seed)
     if len(scene.objects) > 1:
-        fewer = Scene(scene.objects[1:], scene.ground, scene.look)
+        fewer = Scene(scene.objects[1:], scene.ground, scene.seed)
         assert not any(judge(caption, scene).right for caption in captions(fewer, rng))
         assert not any(judge(caption, fewer).right for caption in captions(scene, rng))
 

@@ -1,4 +1,5 @@
-"""Examples on their way into batches, in which an image stands once, whatever is said or asked about it."""
+"""Data sets of captioned images and of images with questions, and their batches. An image is in a batch once, with all
+its captions or questions as rows."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,15 +18,14 @@ from vlrnn.text.vocabulary import PAD
 
 
 class Batch(NamedTuple):
-    """B images, and M rows of words about them: captions or questions.
+    """B images, and M rows of tokens: captions or questions.
 
-    Either `images` [B, 3, S, S] (uint8) is there or `regions` [B, N, D], from the feature cache. `tokens` [M, T] are
-    filled up with `<pad>`; captions open with `<bos>` and close with `<eos>`. Row m is about image `image_index[m]`.
-    `examples` are the records that the batch is made of, one for each image with its captions, or for each question.
-    A batch is `repeated`, and counts nothing, where it stands in the place of one that a process of several lacks.
+    There are either `images` [B, 3, S, S] (uint8) or `regions` [B, N, D], from the feature cache. `tokens` [M, T] are
+    padded with `<pad>`; captions start with `<bos>` and end with `<eos>`. Row m belongs to image `image_index[m]`.
+    `examples` are the records: one for each image with its captions, or one for each question. A `repeated` batch has
+    weight zero: it fills in for a process that has no batch left.
 
-    Words stay on the CPU, whatever the device: how they are laid out is found out there, where nothing waits for a GPU,
-    and who embeds them takes them along.
+    Tokens stay on the CPU, so that packing does not synchronize a GPU; they are moved where they are embedded.
     """
 
     images: Tensor | None
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     repeated: bool = False
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch with its images or regions on a device; Lightning calls this."""
+        """Move images or regions to a device; called by Lightning."""
         images, regions = (
             None if each is None else each.to(device, non_blocking=non_blocking) for each in (self.images, self.regions)
         )
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One image on its way into a batch: pixels [3, S, S] or regions [N, D], its examples, and its rows as ids."""
+    """One image of a batch: pixels [3, S, S] or regions [N, D], its examples, and its rows of token ids."""
 
     examples: tuple[Example, ...]
     pixels: Tensor | None
@@ -53,13 +53,13 @@ class Item(NamedTuple):
 
 
 class Images(Dataset[Item]):
-    """What data sets of captions and of questions share: from an image to its pixels or regions.
+    """Base of data sets of captions and of questions: loads pixels or cached regions.
 
     Args:
         locate: image name -> file.
-        size: the side of the square that images are squeezed to.
-        encode: a caption or question -> ids.
-        cache: where the regions are, when they need not be computed.
+        size: side in pixels of the square to which images are resized, without keeping the aspect ratio.
+        encode: a caption or question -> token ids.
+        cache: of regions; None: pixels are loaded.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Images(Dataset[Item]):
         self.cache = cache
 
     def item(self, examples: tuple[Example, ...], texts: Sequence[str]) -> Item:
-        """The item of examples that are about one image."""
+        """The item of examples with the same image."""
         image = examples[0].image
         rows = [self.encode(text) for text in texts]
         if self.cache is not None:
@@ -88,8 +88,8 @@ class CaptionedImages(Images):
 
     Args:
         examples: of a split.
-        captions: how many of its captions come with an example, drawn anew each time; None: all.
-        more: as `Images` takes it.
+        captions: number of captions sampled for an example at each access; None: all.
+        more: arguments of `Images`.
     """
 
     def __init__(self, examples: Sequence[Example], captions: int | None = None, **more: Any) -> None:
@@ -112,9 +112,9 @@ class QuestionedImages(Images):
     """The images of a split, each with all its questions.
 
     Args:
-        examples: of a split, a question each.
-        image_index: [E], the number of each example's image, from 0.
-        more: as `Images` takes it.
+        examples: of a split, one question each.
+        image_index: [E], index of each example's image, from 0.
+        more: arguments of `Images`.
     """
 
     def __init__(self, examples: Sequence[Example], image_index: np.ndarray, **more: Any) -> None:
@@ -134,11 +134,11 @@ class QuestionedImages(Images):
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Make a batch: images are stacked, regions filled up with zeros to the most, rows with `<pad>` to the longest."""
+    """Make a batch: images are stacked, regions padded with zeros, rows padded with `<pad>`."""
     rows = [torch.tensor(row, dtype=torch.long) for item in items for row in item.rows]
     image_index = [index for index, item in enumerate(items) for _ in item.rows]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, True, PAD) if rows else torch.empty(0, 2, dtype=torch.long)
-    if not tokens.shape[1]:  # questions without a word
+    if not tokens.shape[1]:  # all questions are empty
         tokens = tokens.new_full((len(rows), 1), PAD)
     images = [item.pixels for item in items if item.pixels is not None]
     regions = [item.regions for item in items if item.regions is not None]

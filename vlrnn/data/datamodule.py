@@ -1,4 +1,4 @@
-"""From a prepared data set to batches: what Lightning asks for."""
+"""Lightning data module of a prepared data set."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.feature_cache import FeatureCache, open_cache
-from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, UnpaddedSampler
+from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, SplitDataModule, UnpaddedSampler
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.region_files import RegionFiles, open_regions
 from vlrnn.data.split_index import SplitImages, check_scored, count_words, summarise_texts
@@ -27,40 +26,38 @@ from vlrnn.text.tokenizers import caption_tokenizer
 from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary
 
 _MIN_COUNT, _TEXTS = 5, 2000
-"""Where none is set, `min_count` of large data sets, and with how many captions or questions more it rises by one."""
+"""Largest default of `min_count`, and the number of captions or questions by which the default rises by one."""
 
 _LONGEST = {"caption": "max_length", "question": "max_question_length", "answer": "max_answer_length"}
-"""Kind of text -> the setting of how many words of it are learnt."""
+"""Kind of text -> the setting of its maximum length in words."""
 
 _COUNTS = ("batch_size", "captions_per_image", "min_count", "max_answers", "min_answer_count", "overfit")
 _LEAST = {**dict.fromkeys([*_COUNTS, *_LONGEST.values()], 1), "num_workers": 0}
-"""What settings are at least, where they are given."""
+"""Least values of settings."""
 
 
-class VisionLanguageData(pl.LightningDataModule):
-    """A prepared data set, for training, validation and test. What the encoder wants (size of images, cache) it reads
-    off the task that it is used with.
+class VisionLanguageData(SplitDataModule):
+    """A prepared data set, for training, validation and test. Image size and cache are those of the encoder of the task
+    that the Trainer runs.
 
     Args:
         root: the folder of the prepared data set.
-        image_root: the folder that image paths are relative to; by default what `dataset.json` says, else `root`.
+        image_root: the folder that image paths are relative to; by default that in `dataset.json`, else `root`.
         batch_size: images in a batch.
-        captions_per_image: how many of an image's captions, drawn anew each time, come with it in training; null: all.
-        tokenizer: what captions, questions and answers are cut into: `words`, or `characters`, where words are written
-            without spaces.
+        captions_per_image: captions of an image that are sampled for each training batch; null: all.
+        tokenizer: splits captions, questions and answers into `words`, or into `characters` for scripts without spaces.
         min_count: words that occur less often in the training captions, or questions and answers, are `<unk>`; null: 1,
-            and one more for every 2,000 captions or questions, up to 5.
-        max_length: words of a training caption; what lies behind is cut off, and no end is taught there.
-        max_question_length: words of a training question; what lies behind is not read.
-        max_answer_length: words of an answer that a decoder learns; it learns no more of it, and no end there.
-        max_answers: how many answers, the most frequent, a classifier chooses from; null: all.
-        min_answer_count: how many training questions such an answer must be the majority's for.
-        cache: the folder for encoder outputs; null computes them anew each time, as an encoder that learns needs it.
+            plus one for every 2,000 captions or questions, up to 5.
+        max_length: words of a training caption; longer ones are truncated, without `<eos>`.
+        max_question_length: words of a training question; longer ones are truncated.
+        max_answer_length: words of a decoder's training answer; longer ones are truncated, without `<eos>`.
+        max_answers: number of answer classes of a classifier, the most frequent answers; null: all.
+        min_answer_count: least number of training questions with such an answer as the majority's.
+        cache: the folder for encoder outputs; null: they are computed for each batch, as a trained encoder requires.
         num_workers: processes that load examples.
-        bf16: compute the cache in bfloat16, where the processor or GPU has it.
-        compiled: generate code for the encoder that computes the cache, where that can be done.
-        overfit: when given, these many first examples of train are all that there is to train on and to validate with:
-            a model that can learn at all soon knows them by heart.
+        bf16: compute the cache in bfloat16 if the device supports it.
+        compiled: use torch.compile for the encoder that computes the cache, where possible.
+        overfit: train and validate on this number of examples, the first of train, as a test that a model can learn.
     """
 
     def __init__(
@@ -105,17 +102,17 @@ class VisionLanguageData(pl.LightningDataModule):
         self._images_of: dict[str, SplitImages] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Processes that load examples are sent it with what they load, without the Trainer, which cannot be sent."""
+        """For the worker processes of data loaders: without the Trainer, which cannot be pickled."""
         return {**self.__dict__, "trainer": None}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The words of the training split, and of no other: of captions, or of questions and their answers."""
+        """The words of the training split only: of captions, or of questions and their answers."""
         return self._counted[0]
 
     @cached_property
     def prior(self) -> AnswerPrior:
-        """How often which answer is right in the training split.
+        """The counts of correct answers in the training split.
 
         Raises:
             UserError: it has no answers.
@@ -124,10 +121,10 @@ class VisionLanguageData(pl.LightningDataModule):
 
     @cached_property
     def answers(self) -> AnswerVocabulary:
-        """The answers of the training split that a classifier chooses from.
+        """The answer classes of a classifier, from the training split.
 
         Raises:
-            UserError: none is right often enough.
+            UserError: no answer is frequent enough.
         """
         (answer, most), *_ = Counter(self.prior.overall).most_common(1)
         if most < self.min_answer_count:
@@ -139,7 +136,7 @@ class VisionLanguageData(pl.LightningDataModule):
 
     @cached_property
     def _counted(self) -> tuple[Vocabulary, dict[str, Counter[str]], list[str]]:
-        """The words, the right answers of each question type, and a summary of the texts in lines."""
+        """The vocabulary, the correct answers of each question type, and the lines of a summary of the texts."""
         examples = open_split(self.root, "train")
         found = cached_json(
             examples.path,
@@ -158,7 +155,7 @@ class VisionLanguageData(pl.LightningDataModule):
         """Whether the examples are questions.
 
         Raises:
-            UserError: there are none.
+            UserError: there are no examples.
         """
         for split in self.splits or ["train"]:
             if examples := open_split(self.root, split):
@@ -179,12 +176,12 @@ class VisionLanguageData(pl.LightningDataModule):
 
     @property
     def splits(self) -> list[str]:
-        """The splits that are there."""
+        """The splits that exist."""
         return [split for split in SPLITS if (self.root / f"{split}.jsonl").is_file()]
 
     @property
     def place(self) -> dict[str, str]:
-        """Where the data are, for results."""
+        """The folders of the data, for result files."""
         return {"data": str(self.root.resolve()), "image_root": str(self.image_root.resolve())}
 
     def locate(self, image: str) -> Path:
@@ -194,10 +191,10 @@ class VisionLanguageData(pl.LightningDataModule):
     def make_cache(
         self, encoder: Encoder, splits: Sequence[str], device: torch.device | str = "cpu", verify: bool = True
     ) -> Mapping[str, FeatureCache | RegionFiles]:
-        """Make the encoder outputs of splits, or find them made, by us or others; `verify` as `open_cache` takes it.
+        """Open the cached encoder outputs of splits, and compute those that are missing; `verify` as of `open_cache`.
 
         Raises:
-            UserError: no cache folder is set, or as for `open_cache` and `RegionFiles`.
+            UserError: no cache folder is set, or as of `open_cache` and `RegionFiles`.
         """
         if isinstance(encoder, PrecomputedRegions):
             return {split: open_regions(encoder, self._images(split), split) for split in splits}
@@ -206,7 +203,7 @@ class VisionLanguageData(pl.LightningDataModule):
         caches = {}
         for split in splits:
             images = {image: self.locate(image) for image in self._images(split)}
-            # Named by the split alone: captions of and questions about the same images share their encoder outputs.
+            # Named by the split only: data sets of captions and of questions share the encoder outputs of their images.
             caches[split] = open_cache(
                 self.cache,
                 split,
@@ -221,58 +218,49 @@ class VisionLanguageData(pl.LightningDataModule):
         return caches
 
     def prepare_data(self) -> None:
-        self._check()  # ahead of hours of encoding
-        if "train" in self._used():
+        self._check()  # before hours of encoding
+        if "train" in self.used_splits():
             for line in self._counted[2]:
                 print_progress(line)
         if self._reads_regions:
-            self.make_cache(self._encoder(), self._used(), self._trainer().strategy.root_device)
+            self.make_cache(self._encoder(), self.used_splits(), self.attached_trainer().strategy.root_device)
 
     def setup(self, stage: str) -> None:
         self._check()
-        # What `prepare_data` verified just now need not be once more, by every process.
-        self._caches = self.make_cache(self._encoder(), self._used(), verify=False) if self._reads_regions else {}
+        # `prepare_data` has verified the checksums.
+        self._caches = self.make_cache(self._encoder(), self.used_splits(), verify=False) if self._reads_regions else {}
 
     def _check(self) -> None:
-        for split in self._used():
-            if split != "train":  # whose ids were looked at as its words were counted
+        for split in self.used_splits():
+            if split != "train":  # the ids of train were checked when its words were counted
                 self._images(split)
                 mine = self.overfit is None or split == "test"
                 place = f"{self.root / split}.jsonl" if mine else "--overfit"
-                check_scored(self._examples(split), self.has_questions, place, chooses="train" in self._used())
-
-    def _used(self) -> tuple[str, ...]:
-        """The splits that the Trainer is about to use."""
-        return {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[self._trainer().state.fn or "fit"]
+                check_scored(self._examples(split), self.has_questions, place, chooses="train" in self.used_splits())
 
     @property
     def _reads_regions(self) -> bool:
         return self.cache is not None or isinstance(self._encoder(), PrecomputedRegions)
 
-    def _trainer(self) -> pl.Trainer:
-        if self.trainer is None:
-            raise RuntimeError("the data module is set up by a Trainer")
-        return self.trainer
-
     def _encoder(self) -> Encoder:
-        encoder = self._trainer().lightning_module.encoder
+        encoder = self.attached_trainer().lightning_module.encoder
         assert isinstance(encoder, Encoder)
         return encoder
 
     def encode_caption(self, caption: str) -> list[int]:
-        """A caption as ids, in `<bos>` and `<eos>`. Behind a cut no `<eos>` stands, and of a caption of no word nothing
-        is taught."""
+        """The ids of a caption, between `<bos>` and `<eos>`; without `<eos>` if it is truncated. A caption without
+        words has no target."""
         if is_wordless(caption):
             return [BOS, PAD]
         ids = self.vocabulary.encode_text(caption)
         return [BOS, *ids[: self.max_length], *([EOS] if len(ids) <= self.max_length else ())]
 
     def encode_question(self, question: str) -> list[int]:
-        """A training question as ids; what lies behind a cut is not read."""
+        """The ids of a training question, truncated to the maximum length."""
         return self.vocabulary.encode_text(question)[: self.max_question_length]
 
     def loader(self, split: str) -> DataLoader[Batch]:
-        """Batches of a split; those of train are shuffled."""
+        """The batches of a split, shuffled for train."""
         examples = self._examples(split)
         more = {"locate": self.locate, "size": self._encoder().image_size, "cache": self._caches.get(split)}
         data: CaptionedImages | QuestionedImages
@@ -282,7 +270,7 @@ class VisionLanguageData(pl.LightningDataModule):
         else:
             captions = self.captions_per_image if split == "train" else None
             data = CaptionedImages(examples, captions, encode=self.encode_caption, **more)
-        trainer = self._trainer()
+        trainer = self.attached_trainer()
         processes, rank = trainer.world_size, trainer.global_rank
         sampler: UnpaddedSampler | GlobalShuffleSampler | None = None
         if processes > 1 and split == "train":
@@ -298,12 +286,3 @@ class VisionLanguageData(pl.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return self.loader("train")
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self.loader("val")
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self.loader("test")

@@ -1,8 +1,8 @@
-"""The cache of a frozen encoder's regions: a float16 memory map on disk, one row for an image, made once.
+"""Cache of a frozen encoder's regions: a float16 memory map on disk with one row per image.
 
-A cache lives in a folder whose name is a digest of all that its numbers depend on: the encoder's arguments and weights,
-and the names, sizes and times of the image files. So a stale one is never opened; it is only never found. `index.json`
-has a checksum (CRC-32) of each block of rows; blocks that have changed on the disk are computed anew.
+The name of its folder is a digest of all inputs: the encoder's arguments and weights, and the names, sizes and times of
+the image files; a stale cache is therefore never opened. `index.json` has a checksum (CRC-32) of each block of rows;
+damaged blocks are computed again.
 """
 
 import hashlib
@@ -30,15 +30,14 @@ from vlrnn.processes import alone
 from vlrnn.progress import print_progress, progress, span
 
 _BATCH = 32
-_BLOCK = 32  # rows under one checksum
+_BLOCK = 32  # rows of a checksum
 
 
 class FeatureCache:
-    """Regions of images, read from disk as they are asked for. Each worker process that it is sent to opens the map for
-    itself.
+    """Regions of images, read from disk on access. Each worker process opens its own memory map.
 
     Args:
-        folder: of the finished cache.
+        folder: of the complete cache.
         images: the names of the images, in the order of the rows.
     """
 
@@ -72,24 +71,23 @@ def open_cache(
     compiled: bool = False,
     verify: bool = True,
 ) -> FeatureCache:
-    """Open the cache of these images under this encoder, making it first where it is not there yet, and what is damaged
-    of it anew.
+    """Open the cache of these images for this encoder; missing and damaged rows are computed first.
 
-    Making tells of its progress. When it is interrupted, what is done is kept, and the next call goes on from there.
-    Of several processes that need the same cache one makes it, and the others wait.
+    Progress is printed. After an interruption the next call resumes. If several processes need the same cache, one
+    computes it and the others wait.
 
     Args:
-        root: the folder that holds all caches.
-        name: the split, or whatever tells a person what it is.
+        root: the folder of all caches.
+        name: of the split, for messages and the folder.
         encoder: frozen.
         images: image name -> file.
         num_workers: processes that decode images.
-        device: where to run the encoder.
-        bf16, compiled: how, as `Encoder.folded` takes them; bfloat16 makes other numbers, and so a cache of its own.
-        verify: read all of a finished cache once, and compare its checksums.
+        device: of the encoder.
+        bf16, compiled: as of `Encoder.folded`; with bfloat16 the values differ, and so does the cache.
+        verify: compare the checksums of a complete cache, which reads all of it.
 
     Raises:
-        UserError: the encoder learns, or an image cannot be read.
+        UserError: the encoder is trained, or an image cannot be read.
     """
     if not encoder.frozen:
         raise UserError("data.cache: the encoder learns, so its outputs change; set data.cache to null")
@@ -97,7 +95,7 @@ def open_cache(
     shape = (len(images), encoder.num_regions, encoder.feature_dim)
     if _damage(folder, shape, verify) is not None:
         with alone(folder, lambda: print_progress(f"features of {name}: another process makes them; waiting for it")):
-            damage = _damage(folder, shape, verify)  # another process may have made it meanwhile
+            damage = _damage(folder, shape, verify)  # another process may have computed it meanwhile
             if damage is not None:
                 _clear(folder, name, damage)
                 folded = encoder.to(device).eval().folded(bf16, compiled)
@@ -113,10 +111,10 @@ def _key(encoder: Encoder, images: Mapping[str, Path]) -> str:
 
 
 def _open_array(path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["r", "r+"] = "r") -> np.memmap | None:
-    """A map of an array on the disk; None where there is none, or a damaged or other one."""
+    """A memory map of an array; None if the file is absent, damaged or of another shape or type."""
     try:
-        found = open_memmap(path, mode="r")  # where files that are too short are not made longer
-    except Exception:  # what is raised on broken bytes is not documented, and varied
+        found = open_memmap(path, mode="r")  # read-only first: other modes extend files that are too short
+    except Exception:  # exceptions for broken bytes are undocumented
         return None
     whole = path.stat().st_size == found.offset + found.nbytes
     if not whole or found.dtype != dtype or found.shape != shape or not found.flags.c_contiguous:
@@ -125,12 +123,12 @@ def _open_array(path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["
 
 
 def _checksums(regions: np.ndarray) -> list[int]:
-    """Of each block of rows."""
+    """The checksum of each block of rows."""
     return [zlib.crc32(regions[start : start + _BLOCK].data) for start in range(0, len(regions), _BLOCK)]
 
 
 def _damage(folder: Path, shape: tuple[int, ...], verify: bool) -> np.ndarray | None:
-    """The rows of a cache that are not as they were made, [images]; None where it is whole."""
+    """Mask [images] of the missing or damaged rows of a cache; None if it is complete."""
     everything = np.ones(shape[0], np.bool_)
     if not (folder / "index.json").is_file():
         return everything
@@ -149,7 +147,7 @@ def _damage(folder: Path, shape: tuple[int, ...], verify: bool) -> np.ndarray | 
 
 
 def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
-    """Leave of a damaged cache what is whole, as if making it had been interrupted."""
+    """Reset a damaged cache to the state of an interrupted one, with its intact rows."""
     if not (folder / "index.json").exists():
         return
     if damage.all():
@@ -164,7 +162,7 @@ def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove what is there, be it a file, a folder or nothing."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -189,17 +187,16 @@ class _Pixels(Dataset[torch.Tensor]):
 
 
 def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A map of float16 with all of its place on the disk: where that was missing later, when rows are written, the
-    process would be ended by a signal.
+    """A memory map of float16 with its disk space allocated: writing to a map on a full disk kills the process.
 
     Raises:
-        UserError: it cannot be written there, or the disk has no room for it.
+        UserError: it cannot be written, or the disk has too little space.
     """
     size = 2 * math.prod(shape)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         regions = open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # not everywhere
+        if hasattr(os, "posix_fallocate"):  # not on every system
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, regions.offset + size)
     except OSError as fault:
@@ -224,7 +221,7 @@ def _make(
         _remove(done_path)
         _remove(regions_path)
         regions = _new_map(regions_path, shape)
-        _save(done_path, np.zeros(len(images), np.bool_))  # which stands only beside a map that is whole
+        _save(done_path, np.zeros(len(images), np.bool_))  # written after the map is complete
         done = open_memmap(done_path, mode="r+")
     left = np.flatnonzero(~done)
     paths = list(images.values())
@@ -232,7 +229,7 @@ def _make(
         _Pixels([paths[row] for row in left], encoder.image_size),
         _BATCH,
         num_workers=num_workers,
-        generator=torch.Generator(),  # training draws the same numbers, whether or not its cache is there
+        generator=torch.Generator(),  # leaves the random state of training unchanged
     )
     began, at = time.monotonic(), 0
     with progress(f"features of {name}", len(images), "images", done=len(images) - len(left)) as advance:
@@ -255,7 +252,7 @@ def _make(
     speed = len(left) / max(seconds, 1e-6)
     print_progress(f"features of {name}: {len(left):,} images encoded in {span(seconds)}, {speed:.1f}/s")
     regions.flush()
-    # Written last: its presence says that the cache is whole.
+    # Written last: it marks the cache as complete.
     made = {"encoder": encoder.arguments, "shape": shape, "seconds": round(seconds, 1), "encoded": len(left)}
     write_json(folder / "index.json", {**made, "checksums": _checksums(regions)})
-    done_path.unlink(missing_ok=True)  # where there are no locks, another process may have made the same cache
+    done_path.unlink(missing_ok=True)  # without locks, another process may have computed the same cache

@@ -1,8 +1,6 @@
-"""Safe decoding of images from strangers: any file, or file within a tar file, becomes 8-bit RGB or a `UserError` that
-names it. How the pixels become what they are stands in vlrnn.inference.onnx_captioner, which other programs have, too.
-
-Independent of tensors and models; the encoder owns resizing and normalising.
-"""
+"""Safe decoding of untrusted images: any file, or file within a tar file, becomes 8-bit RGB or a `UserError` that names
+it. The conversion of pixels is in vlrnn.inference.onnx_captioner, which is also distributed alone; resizing and
+normalisation are the encoder's."""
 
 import io
 import logging
@@ -53,29 +51,29 @@ ImageLike = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray | Image.Imag
 
 _READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 SUFFIXES = frozenset((*_READ, ".avif") if AVIF else _READ)
-"""The endings by which a folder's images are found, whatever their case."""
+"""Suffixes of images, in lower case."""
 
 _CAMERAS = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
 _OTHERS = (".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".tga", ".exr")
 UNREAD = frozenset((*_CAMERAS, *_OTHERS)) - SUFFIXES
-"""The endings of images that cannot be read. A folder's are left out, and told."""
+"""Suffixes of images that cannot be read; in a folder they are left out, with a message."""
 
 
 def open_image(path: str | os.PathLike[str], limits: Limits = LIMITS, min_side: int | None = None) -> Image.Image:
-    """Decode an image file to RGB as a person sees it.
+    """Decode an image file to RGB as it is displayed.
 
-    EXIF rotation is applied, alpha and transparent colours lie on white, CMYK and palettes are converted,
-    deeper greys are scaled to 8 bits (not clipped), and of an animation the first frame is taken.
+    EXIF rotation is applied, transparency is composed over white, CMYK and palettes are converted, 16-bit grey is
+    scaled to 8 bits (not clipped), and of an animation the first frame is taken.
 
     Args:
-        path: of the file, which may lie within a tar file.
-        limits: how large it may be.
-        min_side: where given, a JPEG is decoded at a half, a quarter or an eighth of its scale if neither side
-            becomes shorter than this: much quicker, in less memory, and the pixels differ a little.
+        path: of the file, also within a tar file.
+        limits: of its size.
+        min_side: if given, a JPEG is decoded at a half, a quarter or an eighth of its size as long as neither side
+            becomes shorter than this: faster and in less memory; pixels differ slightly.
 
     Raises:
-        UserError: no such file, a folder, pipe or device, an empty, truncated or non-image file, or one beyond the
-            limits; names the file.
+        UserError: no such file; a folder, pipe or device; an empty, truncated or non-image file; or one beyond the
+            limits. Names the file.
     """
     return _decoded(_source(path), os.fspath(path), limits, min_side)
 
@@ -83,16 +81,16 @@ def open_image(path: str | os.PathLike[str], limits: Limits = LIMITS, min_side: 
 def read_image(
     image: ImageLike, name: str = "image", limits: Limits = LIMITS, min_side: int | None = None
 ) -> Image.Image:
-    """Take an image in any form, to RGB, just as `open_image` reads it from a file.
+    """Convert an image in any form to RGB, as `open_image` does for a file.
 
     Args:
-        image: the path of a file; the bytes of one; a binary file, read to its end; an array of uint8 [height, width,
-            3], or [height, width] (grey), or with 4 channels (alpha); or an image of Pillow.
-        name: what errors call it, where it is no file.
-        limits, min_side: as for `open_image`.
+        image: the path of a file; its bytes; a binary file object, read to its end; an array of uint8 [height, width,
+            3], [height, width] (grey) or [height, width, 4] (alpha); or an image of Pillow.
+        name: for errors, if it is no file.
+        limits, min_side: as of `open_image`.
 
     Raises:
-        UserError: it is of another form or type, or as for `open_image`.
+        UserError: it is of another form or type, or as of `open_image`.
     """
     if isinstance(image, (str, os.PathLike)):
         return open_image(image, limits, min_side)
@@ -102,7 +100,7 @@ def read_image(
             return as_rgb(image)
     if isinstance(image, np.ndarray):
         return read_image(_from_array(image, name), name, limits)
-    with _refusing(name):  # a file that is closed, say
+    with _refusing(name):  # for example a closed file
         content = image.read() if hasattr(image, "read") else image
     if isinstance(content, str):
         raise UserError(f"{name}: a file that is open as text; open it with 'rb'")
@@ -115,12 +113,11 @@ def read_image(
 
 
 def check_image(path: str | os.PathLike[str], limits: Limits = LIMITS) -> None:
-    """Make sure that a file can be decoded, at a fraction of the cost of `open_image`.
-
-    The whole file is read, so that a truncated one is found; a JPEG is decoded at an eighth of its size.
+    """Check that a file can be decoded, at a fraction of the cost of `open_image`. The whole file is read, so that a
+    truncated one is detected; a JPEG is decoded at an eighth of its size.
 
     Raises:
-        UserError: as `open_image`.
+        UserError: as of `open_image`.
     """
     with _opened(_source(path), os.fspath(path), limits) as image:
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
@@ -128,10 +125,10 @@ def check_image(path: str | os.PathLike[str], limits: Limits = LIMITS) -> None:
 
 
 def find_images(folder: str | Path) -> list[Path]:
-    """All image files of a folder and the folders in it, by their suffix, sorted by path.
+    """All image files of a folder and its subfolders, by suffix, sorted by path.
 
-    Hidden files and folders are left out. Folders are found through links, too, each once: where several paths lead to
-    it, by the one without links. A line tells of images of formats that cannot be read.
+    Hidden files and folders are left out. Symbolic links to folders are followed; a folder that is reached by several
+    paths is listed once, by the path without links. A line is printed for images of formats that cannot be read.
 
     Raises:
         UserError: there is no such folder, or no image in it.
@@ -158,8 +155,8 @@ def find_images(folder: str | Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files below a folder that are not hidden. Links to folders come last, and lead to no folder for the second
-    time: so there is no way round in circles."""
+    """The files below a folder that are not hidden. Links to folders are followed last, and not to a folder that was
+    visited: so there are no cycles."""
     waiting, visited = [folder], set[tuple[int, int]]()
     while waiting:
         links = []
@@ -180,9 +177,9 @@ def _raise(fault: OSError) -> None:
     raise fault
 
 
-# Pillow only warns of images between its own limit and twice that, which are an error here, and of broken EXIF data,
-# which does no harm; and it logs what is raised here of broken files. Set once and not around each decoding, because
-# all threads share the filters of warnings.
+# Pillow warns about images between its own limit and twice that, which are an error here, and about broken EXIF data,
+# which is harmless; and it logs the errors of broken files, which are raised here. The filters are set once, because
+# threads share them.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
@@ -203,7 +200,7 @@ def _opened(source: str | IO[bytes], name: str, limits: Limits) -> Iterator[Imag
 
 @contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong while an image is decoded into a UserError."""
+    """Convert any exception during decoding to a UserError."""
     try:
         yield
     except TooLargeError as fault:
@@ -211,13 +208,13 @@ def _refusing(name: str) -> Iterator[None]:
     except Image.UnidentifiedImageError:
         formats = ", ".join(FORMATS)
         raise UserError(f"{name}: not an image of a known format ({formats}); convert it to JPEG or PNG") from None
-    except Exception as fault:  # what a decoder raises on broken bytes is not documented, and varied
+    except Exception as fault:  # exceptions for broken bytes are undocumented
         reason = " ".join(str(fault).split()) or type(fault).__name__
         raise UserError(f"{name}: cannot be decoded: {reason}") from None
 
 
 def _source(path: str | os.PathLike[str]) -> str | IO[bytes]:
-    """What Pillow is to open: a file that is there, or the content of one within a tar file."""
+    """The source for Pillow: the path of a file, or the content of a file within a tar file."""
     source: str | IO[bytes]
     if within := split_path(path):
         content = read_within(*within)

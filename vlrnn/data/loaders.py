@@ -1,4 +1,4 @@
-"""Data loading: a loader that resumes in the middle of an epoch, and samplers of several processes."""
+"""Data loading: a loader that resumes in the middle of an epoch, and samplers for distributed training."""
 
 import math
 import random
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset
@@ -15,29 +16,57 @@ from vlrnn.data.batches import Batch
 from vlrnn.errors import UserError
 
 
+class SplitDataModule(pl.LightningDataModule):
+    """Base of data modules with a `loader` for each split."""
+
+    def loader(self, split: str) -> DataLoader[Any]:
+        """The batches of a split."""
+        raise NotImplementedError
+
+    def attached_trainer(self) -> pl.Trainer:
+        """The Trainer that uses this data module."""
+        if self.trainer is None:
+            raise RuntimeError("the data module is set up by a Trainer")
+        return self.trainer
+
+    def used_splits(self) -> tuple[str, ...]:
+        """The splits that the Trainer is going to use."""
+        stage = self.attached_trainer().state.fn or "fit"
+        return {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[stage]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self.loader("train")
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self.loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self.loader("test")
+
+
 class ResumableLoader(DataLoader[Batch]):
-    """Batches whose order is drawn from torch's random numbers, as ever; its state says where those stood as the epoch
-    began, and how many batches have been given. With both, the same epoch goes on behind the last one.
+    """A data loader whose state is torch's random state at the start of the epoch and the number of batches yielded
+    since, from which the same epoch is resumed.
 
     Attributes:
-        before_batch: called ahead of each batch, before anything is drawn for it.
+        before_batch: called before each batch, before random numbers are drawn for it.
     """
 
     before_batch: Callable[[], None] | None = None
-    _began: torch.Tensor  # torch's random state as the epoch began
+    _began: torch.Tensor  # torch's random state at the start of the epoch
     _given = 0
     _goes_on = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the epoch stands, as plain data."""
+        """The position in the epoch, as plain data and a tensor."""
         given = {"given": self._given, "batches": len(self), "batch_size": self.batch_size}
         return {"began": self._began, "processes": _processes(), **given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the epoch that is under way be the rest of the one that `state` is of.
+        """Continue the epoch of `state` in the current iteration.
 
         Raises:
-            UserError: an epoch had another number of batches.
+            UserError: an epoch of `state` has another number of batches.
         """
         if state["batches"] != len(self):
             theirs = _size(state["batches"], state["processes"], state["batch_size"])
@@ -46,7 +75,7 @@ class ResumableLoader(DataLoader[Batch]):
                 f"the checkpoint's epochs have {theirs}, these have {ours}: to go on, training needs the data that it "
                 "began with, and as many images in a step: data.batch_size times the number of processes"
             )
-        if state["given"] < len(self):  # else that epoch is over, and the next is a new one
+        if state["given"] < len(self):  # otherwise that epoch is complete
             self._began, self._given, self._goes_on = state["began"], state["given"], True
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
@@ -65,7 +94,7 @@ class ResumableLoader(DataLoader[Batch]):
             yield batch._replace(repeated=True) if last and getattr(self.sampler, "repeats", False) else batch
 
     def _rest(self) -> Iterator[Batch]:
-        # What was given is loaded once more, and dropped: workers draw random numbers of their own on the way.
+        # Batches before the position are loaded and dropped, so that random numbers of workers advance.
         with torch.random.fork_rng(devices=()):
             torch.set_rng_state(self._began)
             fold_in_rank()
@@ -76,12 +105,11 @@ class ResumableLoader(DataLoader[Batch]):
 
 
 def fold_in_rank() -> None:
-    """Let each process of several draw random numbers of its own, where all stand at the same; those of the first are
-    left as they are."""
+    """Derive different random states for the processes from a common one; the first process keeps it."""
     rank = dist.get_rank() if dist.is_initialized() else 0
     if rank:
         seed = int(torch.randint(2**31, ())) + rank
-        torch.manual_seed(seed)  # of GPUs, too
+        torch.manual_seed(seed)  # also of GPUs
         random.seed(seed)
         np.random.seed(seed)
 
@@ -96,8 +124,8 @@ def _size(batches: int, processes: int, batch_size: int | None) -> str:
 
 
 class UnpaddedSampler(DistributedSampler):
-    """The share of one process of what is evaluated: every item is in just one, where torch's sampler repeats some to
-    even the processes out.
+    """Sampler of one process for evaluation: every item is in exactly one process, whereas torch's sampler repeats
+    items so that all processes have the same number.
 
     Raises:
         UserError: there are fewer items than processes.
@@ -117,19 +145,19 @@ class UnpaddedSampler(DistributedSampler):
 
 
 class GlobalShuffleSampler(DistributedSampler):
-    """The share of one process of what is trained on, shuffled as one process alone shuffles it: what the n-th batches
-    of all P processes hold together is its n-th batch of P times the size.
+    """Sampler of one process for training, in the order of a single process: the n-th batches of all P processes are
+    together the n-th batch of one process with P times the batch size.
 
-    All must have as many batches, as they wait for one another at each. Where the items are used up so that a process
-    has none for its last batch, it takes one once more, which is to count nothing.
+    All processes have the same number of batches, since they synchronize at each. A process without an item for its
+    last batch repeats one, with weight zero.
 
     Args:
-        items: all of them.
-        processes, rank: how many processes there are, and which one this is.
+        items: of all processes.
+        processes, rank: number of processes, and the index of this one.
         batch_size: of one process.
 
     Attributes:
-        repeats: whether all of the last batch is repeated.
+        repeats: whether the last batch consists of a repeated item.
     """
 
     def __init__(self, items: Dataset[Any], processes: int, rank: int, batch_size: int) -> None:
@@ -141,7 +169,7 @@ class GlobalShuffleSampler(DistributedSampler):
     def __iter__(self) -> Iterator[int]:
         drawn = [int(torch.empty((), dtype=torch.int64).random_())]  # as RandomSampler does
         if dist.is_initialized():
-            dist.broadcast_object_list(drawn)  # each process draws other numbers
+            dist.broadcast_object_list(drawn)  # the random states of the processes differ
         size = len(self.dataset)  # type: ignore[arg-type]
         order = torch.randperm(size, generator=torch.Generator().manual_seed(drawn[0])).tolist()
         return iter([order[place] for place in self._share] + order[:1] * self.repeats)

@@ -1,4 +1,4 @@
-"""Predictions and references brought together by their ids, or else by the names of the images' files."""
+"""Matching of predictions with references, by ids or by the names of image files."""
 
 import re
 import unicodedata
@@ -16,21 +16,21 @@ Missing = Literal["error", "skip", "empty"]
 Reference = TypeVar("Reference")
 
 GO_ON = "--missing skip or --missing empty goes on without them"
-"""What to do about ids that do not match, where there is that option."""
+"""Hint in errors about ids that do not match, for commands with that flag."""
 
 ID, FILE_NAME, NUMBER = "id", "file name", "number"
-"""The rules of matching, the first that applies counts."""
+"""The rules of matching, in order of precedence."""
 
 _NAMES = {"image_id": "image ids", "id": "question ids"}
 _COCO = re.compile(r"COCO_.+_([0-9]{12})")
-_FOLDERS = 8  # so many of a path's, the innermost, tell files of one name apart
+_FOLDERS = 8  # innermost folders of a path that are compared for files of one name
 
 
 @dataclass(frozen=True)
 class Matched(Generic[Reference]):
-    """Predictions and references of the same images, or questions, in the order of the references. `notes` say, one
-    line each, what was put right on the way; `counts` how many ids were missing, unknown or doubled; `rules` how many
-    predictions each rule of matching found the reference of."""
+    """Predictions and references of the same images, or questions, in the order of the references. `notes`: a line for
+    each correction; `counts`: number of missing, unknown and duplicate ids; `rules`: number of predictions that were
+    matched by each rule."""
 
     predictions: dict[Id, Prediction]
     references: dict[Id, Reference]
@@ -48,28 +48,27 @@ def match(
     hint: str = "there must be one for each",
     files: Mapping[Id, str] | None = None,
 ) -> Matched[Reference]:
-    """Bring predictions and references together.
+    """Match predictions with references.
 
-    A prediction belongs to the reference of the same id, be it written as text or as a number. Where there is none, and
-    the prediction is of an image: to the reference whose file has its file name, or else its stem; of several files of
-    one name it is the one whose folders agree with the prediction's, from the name up. Where there is none either: to
-    the reference of the same number, if the stem is all digits or `COCO_*_NNNNNNNNNNNN`. The notes tell of every rule
-    but the equal id.
+    A prediction is matched with the reference of the same id, as text or as a number. If there is none, a prediction of
+    an image is matched by file name, or by the stem of the file name; of several files of one name, with the one whose
+    innermost folders agree. If there is none either, by number, where the stem is all digits or `COCO_*_NNNNNNNNNNNN`.
+    Every rule but the equal id adds a note.
 
     Args:
-        predictions: what was predicted.
-        references: id -> what is right: captions of an image, or a question with its answers.
-        missing: what becomes of ids that are missing, unknown or doubled. `error` refuses; `skip` scores what has a
-            prediction; `empty` scores a missing one as an empty text. Under both, unknown predictions are left out and
-            the first of doubled ones counts.
+        predictions: of a file.
+        references: id -> captions of an image, or a question with its answers.
+        missing: treatment of missing, unknown and duplicate ids. `error`: an error; `skip`: only references with a
+            prediction are scored; `empty`: a missing prediction is scored as an empty text. With `skip` and `empty`,
+            unknown predictions are left out and the first of duplicates is used.
         place: the predictions' file, for errors and notes.
         by: the field of a prediction that is the references' id.
-        hint: what to do about ids that do not match, for the error.
-        files: the references' ids -> image files, where they are known; else an id that is text counts as one.
+        hint: for the error about ids that do not match.
+        files: reference id -> image file, where known; otherwise an id that is text counts as file name.
 
     Raises:
-        UserError: ids do not match and `missing` is `error`; none of them does; a prediction matches two references;
-            or two predictions of different names match one.
+        UserError: ids do not match and `missing` is `error`; no id matches; a prediction matches two references; or two
+            predictions with different names match one.
     """
     ids: list[Id] = [getattr(prediction, by) for prediction in predictions]
     found, rules, notes = _translation(ids, references, place, by, files or {})
@@ -100,7 +99,7 @@ def match(
 def in_common(
     first: Matched[Reference], second: Matched[Reference], items: str
 ) -> tuple[Matched[Reference], Matched[Reference]]:
-    """Both, restricted to what both have; `items` says in a note what that is."""
+    """Two systems, restricted to their common ids; `items` is the name of these in a note."""
     ids = [id for id in first.references if id in second.references]
     references = {id: first.references[id] for id in ids}
     one, two = (
@@ -113,8 +112,7 @@ def in_common(
 
 
 class _Index:
-    """References by everything but the very id: its spelling, file name and number. `of_images` says whether ids are
-    of images, which have files."""
+    """References by the id as text, by file name and by number; the last two only if ids are of images (`files`)."""
 
     def __init__(self, references: Iterable[Id], files: Mapping[Id, str], of_images: bool) -> None:
         self._of_images = of_images
@@ -133,7 +131,7 @@ class _Index:
                 self._numbers[number].append(id)
 
     def find(self, id: Id) -> tuple[str, list[Id]]:
-        """The first rule that finds references, and what it finds."""
+        """The first rule that finds references, and these."""
         if those := self._spelled.get(str(id)):
             return ID, those
         if self._of_images and isinstance(id, str):
@@ -149,7 +147,7 @@ class _Index:
 def _translation(
     ids: Sequence[Id], references: Mapping[Id, Reference], place: str, by: str, files: Mapping[Id, str]
 ) -> tuple[dict[Id, Id], dict[str, int], list[str]]:
-    """The references' ids of predictions that have others; how many ids each rule found; and notes on the rules."""
+    """Id of a prediction -> a different id of its reference; the number of ids matched by each rule; and notes."""
     strangers = [id for id in dict.fromkeys(ids) if id not in references]
     owner: dict[Id, Id] = {id: id for id in ids if id in references}
     exact = len(owner)
@@ -178,7 +176,7 @@ def _translation(
 
 
 def _rule_note(place: str, rule: str, id: Id, translate: Mapping[Id, Id], files: Mapping[Id, str], count: int) -> str:
-    """A note on a rule, by the first id that it found."""
+    """A note on a rule, with the first id that it matched."""
     how = "though written otherwise" if rule == ID else f"by {rule}"
     file = files.get(translate[id]) if rule == FILE_NAME else None
     return f"{place}: {count} ids matched {how}: {id!r} as {translate[id]!r}" + (
@@ -187,7 +185,7 @@ def _rule_note(place: str, rule: str, id: Id, translate: Mapping[Id, Id], files:
 
 
 def _parts(file: str) -> list[str]:
-    """The folders and the name of a file in one spelling: characters composed, backslashes as slashes."""
+    """Folders and name of a file, normalised: Unicode NFC, backslashes as slashes."""
     return unicodedata.normalize("NFC", file).replace("\\", "/").rsplit("/", _FOLDERS)
 
 
@@ -197,17 +195,18 @@ def _name(file: str) -> str:
 
 def _stem(file: str) -> str:
     stem, dot, suffix = _name(file).rpartition(".")
-    return stem if stem and not suffix.isdigit() else stem + dot + suffix  # the 5 of `12.5` is no kind of file
+    return stem if stem and not suffix.isdigit() else stem + dot + suffix  # the 5 of `12.5` is no suffix
 
 
 def _tails(file: str, name: str) -> list[str]:
-    """A name with the folders that it is in: with all, with all but the outermost, ..., with none."""
+    """A name with all of its folders, without the outermost one, ..., without any."""
     parts = [*_parts(file)[:-1], name]
     return ["/".join(parts[first:]) for first in range(len(parts))]
 
 
 def _number(id: Id) -> str | None:
-    """The number that an id is, or that its stem is or, as those of COCO do, ends with; without leading zeros."""
+    """The number of an id without leading zeros: the id itself, or its stem if that is all digits, or the end of a file
+    name of COCO; None if there is none."""
     stem = str(id) if isinstance(id, int) else _stem(id)
     coco = _COCO.fullmatch(stem)
     digits = coco[1] if coco else stem
@@ -215,5 +214,5 @@ def _number(id: Id) -> str | None:
 
 
 def name_some(ids: Sequence[Id], most: int = 3) -> str:
-    """The first of some ids, for an error."""
+    """The first few ids, for an error."""
     return ", ".join(map(repr, ids[:most])) + (", ..." if len(ids) > most else "")

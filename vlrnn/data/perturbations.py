@@ -1,7 +1,7 @@
-"""The data set seen otherwise: images that are blank or somebody else's, questions that are cut short or shuffled.
+"""Perturbed views of a data set: blank or swapped images, truncated or shuffled questions.
 
-A view is a function from an item, an image with what is asked about it, to an item. Everything else of the item stays,
-so that a model's answers to it are scored, and compared, as those to the item itself. Independent of models.
+A view maps an item (an image with its questions) to an item. Ids and references are unchanged, so that predictions for
+a view are scored as those for the original.
 """
 
 import random
@@ -17,28 +17,27 @@ View = Callable[[Item], Item]
 
 
 def constant_image(regions: Tensor) -> View:
-    """Every image is the same, `regions` [N, D]: those of a blank image, say, or the mean of all."""
+    """Every image has the same `regions` [N, D], for example of a blank image, or the mean of all images."""
     return lambda item: item._replace(pixels=None, regions=regions)
 
 
 def swapped_images(others: Mapping[Id, Id], regions_of: Callable[[Id], Tensor]) -> View:
-    """Every image is another one.
+    """Every image is replaced by another one.
 
     Args:
-        others: image id -> the id of the image that stands in its place; see `derangement`.
+        others: image id -> id of the image that replaces it; see `derangement`.
         regions_of: image id -> regions [N, D].
     """
     return lambda item: item._replace(pixels=None, regions=regions_of(others[item.examples[0].image_id]))
 
 
 def first_words(count: int) -> View:
-    """Questions end behind their first words."""
+    """Questions are truncated to their first words."""
     return lambda item: item._replace(rows=[row[:count] for row in item.rows])
 
 
 def shuffled_words(seed: int = 0) -> View:
-    """The words of each question are in an order drawn at random; that of a question hangs on its id and the seed
-    alone."""
+    """The words of each question are shuffled; the order depends on the id of the question and the seed only."""
 
     def shuffle(row: list[int], id: Id) -> list[int]:
         return random.Random(f"{seed} {id}").sample(row, len(row))
@@ -49,8 +48,7 @@ def shuffled_words(seed: int = 0) -> View:
 
 
 def derangement(ids: Iterable[Id], seed: int = 0) -> dict[Id, Id]:
-    """Each of some ids -> another of them, drawn at random: one cycle through all, so that none stays in its place and
-    each stands in the place of one. The same ids give the same, whatever their order.
+    """A random permutation of ids without fixed points, one cycle through all; independent of the order of `ids`.
 
     Raises:
         UserError: there are fewer than two.

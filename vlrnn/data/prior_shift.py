@@ -1,7 +1,7 @@
-"""Questions whose answers have other priors in test than in train, as VQA-CP (Agrawal et al. 2018) has them: a model
-that has learnt what a type of question is mostly answered with is found out.
+"""Shifted answer priors, as of VQA-CP (Agrawal et al. 2018): subsets of train and test with different answer
+distributions for each question type, on which a model that relies on the priors of train fails.
 
-Questions are only left out: none is changed, and none changes its split.
+Questions are only left out; none is changed or moved to another split.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +13,11 @@ from vlrnn.text.answer_vocabulary import majority
 from vlrnn.text.vqa_normalization import canonical_answer
 
 Order = Mapping[str, Sequence[str]]
-"""Question type -> its answers, from the one that is to become frequent to the one that is to become rare."""
+"""Question type -> its answers, from the one that becomes most frequent to the one that becomes rarest."""
 
 
 def draw_order(examples: Iterable[Example], seed: int) -> Order:
-    """An order of the answers of every question type, drawn by chance."""
+    """A random order of the answers of every question type."""
     answers: dict[str, set[str]] = {}
     for example in examples:
         if example.answers:
@@ -31,17 +31,17 @@ def draw_order(examples: Iterable[Example], seed: int) -> Order:
 def shift(
     examples: Iterable[Example], order: Order, strength: float, seed: int, *, reverse: bool = False
 ) -> list[Example]:
-    """Leave questions out, so that the answers that stand first in the order become frequent.
+    """Leave questions out, so that the first answers of the order become frequent.
 
-    The first answer of a type is kept always, the last with probability 1 - strength, and those between them in
-    geometric steps; answers that the order does not have are left out.
+    A question with the first answer of a type is always retained, with the last one with probability 1 - strength, and
+    with those in between with probabilities in geometric steps; answers that are not in the order are left out.
 
     Args:
-        examples: with their answers.
+        examples: with answers.
         order: of `draw_order`.
-        strength: 0 to 1, of which 0 leaves nothing out.
-        seed: whatever else is the same, another one leaves others out.
-        reverse: make those frequent that stand last.
+        strength: from 0, which leaves nothing out, to below 1.
+        seed: of the random choice of questions.
+        reverse: make the last answers of the order frequent instead.
 
     Raises:
         UserError: the strength is not between 0 and 1.

@@ -1,5 +1,5 @@
-"""Ids of a data set: each names one example of its split, and one image. `1` and `"1"` are one id: files of results
-hold either. Independent of records."""
+"""Checks of ids: unique in a split, one file for each image id, no image in two splits. `1` and `"1"` are the same id,
+since result files contain either."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ import numpy as np
 from vlrnn.errors import UserError
 
 Id = int | str
-"""Ids are numbers where the source has numbers (COCO), and text elsewhere (Flickr's file names)."""
+"""Ids are numbers where the source has numbers (COCO), otherwise text (file names of Flickr)."""
 
 
 class Place(NamedTuple):
-    """Where an image was found: its id, its file, and the split."""
+    """Id, file and split of an image."""
 
     id: Id
     file: str
@@ -21,15 +21,15 @@ class Place(NamedTuple):
 
 
 def check_each_once(ids: Iterable[Id], at: Callable[[int], Id], where: str) -> None:
-    """See that no id stands twice. Memory holds 8 bytes for each.
+    """Check that ids are unique, with 8 bytes of memory for each.
 
     Args:
         ids: of the examples of a split.
-        at: place -> the id there, from 0, to name what was found.
-        where: the split, for the error.
+        at: index -> the id there, for the error.
+        where: name of the split, for the error.
 
     Raises:
-        UserError: one does, or two differ only in that one is a number and one a text.
+        UserError: an id occurs twice, or once as a number and once as text.
     """
     hashes = np.fromiter((hash(str(id)) for id in ids), np.int64)
     order = hashes.argsort(kind="stable")
@@ -42,17 +42,17 @@ def check_each_once(ids: Iterable[Id], at: Callable[[int], Id], where: str) -> N
 
 
 def check_images(splits: Mapping[str, Sequence[tuple[Id, str]]], test_apart: bool) -> set[str]:
-    """See that every image id names one file, and that no image stands in two splits, by its id or its file.
+    """Check that every image id has one file, and that no image, by id or file, is in two splits.
 
     Args:
-        splits: split -> the image id and the file of each of its examples.
-        test_apart: test may have images of the other splits.
+        splits: split -> image id and file of each of its examples.
+        test_apart: test may share images with the other splits.
 
     Returns:
-        The image ids, as text, that test shares with the others.
+        the image ids, as text, that test shares with the others.
 
     Raises:
-        UserError: an image stands in two splits, or one id names two files.
+        UserError: an image is in two splits, or an id has two files.
     """
     places: dict[str, Place] = {}
     homes: dict[tuple[bool, str], str] = {}

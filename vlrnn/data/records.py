@@ -1,4 +1,4 @@
-"""The record format: what every data set is prepared into, and what every model answers in.
+"""The records of prepared data sets and of predictions, and the files that hold them.
 
 A prepared data set is a folder with `dataset.json` and, where they exist, `train.jsonl`, `val.jsonl`, `test.jsonl`, an
 `Example` a line. A model's output is `predictions.jsonl`, a `Prediction` a line. Independent of tensors and models.
@@ -21,7 +21,7 @@ SPLITS = ("train", "val", "test")
 
 
 def as_id(text: str) -> Id:
-    """An id of a list, or a key of a JSON object: a number wherever it can be."""
+    """An id that was read as text (a line, or a key of a JSON object): a number where possible."""
     text = text.strip()
     return int(text) if text.isdecimal() and text.isascii() else text
 
@@ -30,8 +30,8 @@ def as_id(text: str) -> Id:
 class Example:
     """One line of a split: an image with its captions, or a question with its answers.
 
-    `image` is a path relative to the data set's folder (or to `image_root`). `objects` names what is in the picture,
-    where known; `attributes` holds whatever else the source knows.
+    `image` is a path relative to the data set's folder (or to `image_root`). `objects` are the names of the objects in
+    the image, where annotated; `attributes` are further annotations of the source.
     """
 
     id: Id
@@ -63,9 +63,9 @@ class ScoredExample(Example):
 class Prediction:
     """A model's output for one example.
 
-    `tokens` are the words said (without `<eos>`) and `log_probs` the natural log probability of each and, last, of the
-    `<eos>`, where it was said. `score` is what the search ranked a caption by, and of an answer what `score_name` says;
-    `alternatives` are the other hypotheses, best first, as `{"text", "score"}`. `settings` says how it was decoded.
+    `tokens` are without `<eos>`; `log_probs` are the natural log probabilities of the tokens and, last, of `<eos>`
+    where it was generated. `score` is that of the search for captions, and described by `score_name` for answers.
+    `alternatives` are the other hypotheses, best first, as `{"text", "score"}`. `settings` are those of the generation.
     """
 
     id: Id
@@ -79,7 +79,7 @@ class Prediction:
 
     @property
     def score_name(self) -> str:
-        """What `score` is: what the settings say, else that of a search; just `score` where nobody says."""
+        """The meaning of `score`: from the settings, else that of a search; `score` if there are no settings."""
         penalty = self.settings.get("length_penalty")
         searched = "score" if penalty is None else "log probability" + (f" / length^{penalty}" if penalty else "")
         return str(self.settings.get("score", searched))
@@ -90,8 +90,8 @@ class AttentionMaps:
     """Attention of a decoder for the T tokens of the prediction of this `id`, its `<eos>` included where generated.
 
     `peaks` [T] are the largest weights; `maps` is the base64 of T * N bytes, the weights of the regions, row by row of
-    the grid, as shares of their token's peak in 0..255; `gates` [T] say how much of what it saw the decoder let in, in
-    0..1, and are empty where it has no gate.
+    the grid, scaled to 0..255 by the peak of their token; `gates` [T] in 0..1 scale the attended features, and are
+    empty for a decoder without such a gate.
     """
 
     id: Id
@@ -138,16 +138,16 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
 
 
 def parse_record(kind: type[Record], line: str, place: str) -> Record:
-    """Read one line as a record; `place` (`file:line`) is named in errors.
+    """Parse one line as a record; `place` (`file:line`) is named in errors.
 
     Raises:
-        UserError: no JSON object, a field that is missing, unknown or of the wrong type.
+        UserError: no JSON object, or a field that is missing, unknown or of a wrong type.
     """
     return as_record(kind, parse_json(line, place), place)
 
 
 def as_record(kind: type[Record], record: Any, place: str) -> Record:
-    """A value of JSON as a record; it is used up. `place` and errors as for `parse_record`."""
+    """Convert a JSON value, which is modified, to a record; `place` and errors as of `parse_record`."""
     if not isinstance(record, dict):
         raise UserError(f"{place}: expected a JSON object, found {type(record).__name__}")
     defaults = _DEFAULTS[kind]
@@ -165,14 +165,14 @@ def as_record(kind: type[Record], record: Any, place: str) -> Record:
 
 
 def to_line(record: Example | Prediction | AttentionMaps) -> str:
-    """One JSON line; fields that are as by default are left out."""
+    """One JSON line, without fields that have their default value."""
     defaults = _DEFAULTS[type(record)]
     given = {name: value for name, default in defaults.items() if (value := getattr(record, name)) != default}
     return json.dumps(given, ensure_ascii=False)
 
 
 def write_records(path: str | Path, records: Iterable[Example | Prediction | AttentionMaps]) -> int:
-    """Write records as JSON lines, replacing the file whole; returns how many."""
+    """Write records as JSON lines, replacing the file atomically; returns their number."""
     count = 0
     with replacing(path) as file:
         for record in records:
@@ -182,13 +182,13 @@ def write_records(path: str | Path, records: Iterable[Example | Prediction | Att
 
 
 class RecordFile(Sequence[Record]):
-    """A `.jsonl` file as a sequence that holds only an offset per line (8 bytes), so that memory does not grow with
-    what the lines hold. No file stays open, so that it can be sent to other processes, or be there when one is forked.
+    """A `.jsonl` file as a sequence that stores one offset per line (8 bytes) in memory. The file is opened for each
+    access, so that the object can be pickled and used in forked processes.
 
     Args:
         path: the file.
-        kind: of record.
-        keep: the offsets beside the file, for those who open it next.
+        kind: class of the records.
+        keep: store the offsets in a sidecar cache.
     """
 
     def __init__(self, path: str | Path, kind: type[Record], keep: bool = False) -> None:
@@ -232,7 +232,7 @@ def open_split(folder: str | Path, split: str) -> RecordFile[Example]:
     """The examples of one split of a prepared data set.
 
     Raises:
-        UserError: the folder is no prepared data set, or has no such split; says which it has.
+        UserError: the folder is no prepared data set, or has no such split; lists those that it has.
     """
     describe_dataset(folder)
     path = Path(folder) / f"{split}.jsonl"
@@ -267,18 +267,17 @@ def write_dataset(
     test_shares_images: bool = False,
     **more: Any,
 ) -> dict[str, Any]:
-    """Write a prepared data set: the split files, then `dataset.json`, which is returned.
+    """Write a prepared data set: the split files, then `dataset.json`, whose contents are returned.
 
     Args:
-        folder: where to; made when absent. Split files of an earlier preparation that are not among `splits` are
-            removed.
+        folder: target, created if absent. Split files of an earlier preparation that are not in `splits` are removed.
         splits: split name -> examples.
-        name, source, licence: told in `dataset.json`, with `more` behind them.
-        test_shares_images: test may ask about images of train and val, as in VQA-CP, whose splits are by the answers;
-            `dataset.json` then tells of how many. Train and val share none even so.
+        name, source, licence: entries of `dataset.json`, followed by `more`.
+        test_shares_images: test may share images with train and val, as in VQA-CP, which is split by answers; their
+            number is stored in `dataset.json`. Train and val never share images.
 
     Raises:
-        UserError: an image, by its id or its file, stands in two splits; an id stands twice in one, or names two files.
+        UserError: an image, by id or file, is in two splits; an id occurs twice in a split, or has two files.
     """
     folder = Path(folder)
     if unknown := next((split for split in splits if split not in SPLITS), None):

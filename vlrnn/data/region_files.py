@@ -1,4 +1,4 @@
-"""Files of precomputed regions: opened once, indexed by image id and file name, read an image at a time."""
+"""Precomputed regions of the images of a split, read from files by image id or file name."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,9 @@ from vlrnn.errors import UserError
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions, pack_regions
 
 _TOLERANCE = 0.01
-"""Share of an image by which a box may lie outside of it."""
+"""Fraction of the image size by which a box may exceed the image."""
 _COCO = re.compile(r"(?:COCO_\w+_)?0*(\d+)")
-"""File names of COCO, which end with the image id."""
+"""File names of COCO, with the image id."""
 
 
 class RegionFiles:
@@ -24,12 +24,12 @@ class RegionFiles:
     Args:
         path: the file or folder.
         width: D, of the regions.
-        images: image name -> id, of a split, all of which must have regions; None: whatever is asked for.
+        images: image name -> id, of a split, all of which must have regions; None: any image.
         split: its name, for errors.
 
     Raises:
-        UserError: no such file, one of another form or a damaged one, an image without regions, or a first image whose
-            regions do not fit.
+        UserError: no such file, a file of another format or a damaged one, an image without regions, or regions of the
+            first image that do not fit.
     """
 
     def __init__(self, path: str, width: int, images: Mapping[str, Id] | None = None, split: str = "") -> None:
@@ -51,7 +51,7 @@ class RegionFiles:
         return len(self._ids)
 
     def __getitem__(self, image: str) -> np.ndarray:
-        """The regions of an image as `pack_regions` makes them, [N, D + 1] or with boxes [N, D + 5], float32.
+        """The regions of an image in the form of `pack_regions`: [N, D + 1], or with boxes [N, D + 5], float32.
 
         Raises:
             UserError: there are none, or they do not fit.
@@ -78,13 +78,13 @@ class RegionFiles:
 
 
 def open_regions(encoder: PrecomputedRegions, images: SplitImages, split: str) -> RegionFiles:
-    """The regions of a split's images; raises as `RegionFiles`."""
+    """The regions of the images of a split; raises as `RegionFiles`."""
     firsts = map(images.first_example, range(len(images)))
     return RegionFiles(encoder.path, encoder.feature_dim, {each.image: each.image_id for each in firsts}, split)
 
 
 def _names(image: str, id: Id | None) -> Iterator[str]:
-    """What a file of regions may call an image, the likeliest first."""
+    """Possible keys of an image in a file of regions, most common first."""
     path = PurePosixPath(image)
     if id is not None:
         yield str(id)
@@ -94,12 +94,12 @@ def _names(image: str, id: Id | None) -> Iterator[str]:
 
 
 def _checked(found: Arrays, width: int, where: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """The features [N, D] and boxes [N, 4], as shares of width and height, of an image."""
+    """Features [N, D] and boxes [N, 4], as fractions of width and height, of an image."""
     features = np.asarray(found["features"])
     if features.dtype.kind not in "fiu" or not 1 <= features.ndim <= 3:
         raise UserError(f"{where}: its regions are {features.dtype} {list(features.shape)}, not numbers [N, D]")
     features = features.reshape(-1, features.shape[-1]).astype(np.float32)
-    if features.shape[1] != width and features.shape[0] == width:  # as OpenVQA has them
+    if features.shape[1] != width and features.shape[0] == width:  # as in OpenVQA
         features = features.T
     if features.shape[1] != width:
         raise UserError(f"{where}: its regions are {features.shape[1]} wide, not {width}; set encoder.feature_dim")
@@ -112,7 +112,7 @@ def _checked(found: Arrays, width: int, where: str) -> tuple[np.ndarray, np.ndar
 
 
 def _present(found: Arrays, count: int, where: str) -> np.ndarray:
-    """Which of the regions are there, and do not fill up a table: their places."""
+    """The indices of regions that are not padding."""
     present = np.ones(count, np.bool_)
     if "mask" in found:
         present = np.asarray(found["mask"]).astype(np.bool_)

@@ -1,10 +1,10 @@
-"""The forms of files of precomputed regions: an index of images by id or file name, and reading of one image.
+"""Formats of files of precomputed regions: an index of images by id or file name, and reading of one image.
 
 A folder of `.npz`, one for each image: `x`, `feat` or `features` [N, D], [D, N] or [h, w, D]; `bbox` or `boxes` [N, 4],
 `num_bbox`, `image_w`, `image_h`. One `.npz` or `.h5` of all images: `ids` [I], `features` [I, N, D] or [I, D], `boxes`
 [I, N, 4], `num_boxes` [I] or `mask` [I, N], `image_w`, `image_h` [I]; or an array, or in `.h5` a group, by image id.
 The `.tsv` of bottom-up-attention (Anderson et al. 2018). The `.mat` of Karpathy: `feats` [D, I], in the order of images
-of `dataset.json` beside it. A folder may hold several of these. Nothing is unpickled.
+of `dataset.json` in the same folder. A folder may have several of these. Nothing is unpickled.
 """
 
 import base64
@@ -26,9 +26,9 @@ from vlrnn.progress import progress
 from vlrnn.sidecar_cache import cached_arrays
 
 Arrays = Mapping[str, Any]
-"""What a file has of one image, by the names of `_NAMES`; or of all images."""
+"""The arrays of one image, or of all images, by the names of `_NAMES`."""
 Reader = Callable[[Any], Arrays]
-"""From the place of an image in an open file to what the file has of it."""
+"""Maps the place of an image in an open file to its arrays."""
 
 _NAMES = {
     "features": ("features", "feat", "feats", "x"),
@@ -38,30 +38,30 @@ _NAMES = {
     "image_w": ("image_w",),
     "image_h": ("image_h",),
 }
-"""What is read -> what files call it."""
+"""Our name of an array -> its names in files."""
 _COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 
 
 @contextmanager
 def refusing(where: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is read into a UserError."""
+    """Convert any exception in reading a file to a UserError."""
     try:
         yield
     except UserError:
         raise
-    except Exception as fault:  # what is raised on broken bytes is not documented, and varied
+    except Exception as fault:  # exceptions for broken bytes are undocumented
         reason = " ".join(str(fault).split()) or type(fault).__name__
         raise UserError(f"{where}: cannot be read, or is damaged: {reason[:200]}") from None
 
 
 class Source:
-    """A file, or a folder of `.npz`: the places of images by id or file name, and how they are read.
+    """A file, or a folder of `.npz`: the places of images by id or file name, and a reader.
 
     Args:
         path: of the file.
-        places: image id or file name -> what the reader takes.
-        open_file: makes the reader, when it is first needed.
-        reopen: make one in each process: processes that are forked would share the position in an open file.
+        places: image id or file name -> argument of the reader.
+        open_file: makes the reader at first use.
+        reopen: make a reader in each process, since forked processes share the position in an open file.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Source:
         self._process = 0
 
     def read(self, key: str) -> Arrays:
-        """What the file has of an image, by the names of `_NAMES`."""
+        """The arrays of an image, by the names of `_NAMES`."""
         if self._reader is None or (self._reopen and self._process != os.getpid()):
             self._reader, self._process = self._open_file(), os.getpid()
         return self._reader(self.places[key])
@@ -85,7 +85,7 @@ class Source:
 
 
 def open_sources(path: str) -> Sequence[Source]:
-    """The files of regions that a path leads to: itself, or what is in a folder. They are indexed once.
+    """The region files of a path, a file or a folder; indexed once.
 
     Raises:
         UserError: there is none, or one is damaged.
@@ -118,27 +118,22 @@ def _folder(root: Path, files: Sequence[Path]) -> Source:
     for file in files:
         if (other := places.setdefault(file.stem, file)) != file:
             raise UserError(f"{root}: both {other} and {file} are of the image {file.stem}; keep one")
-    return Source(root, places, _read_each_npz)
+    return Source(root, places, _npz_reader)
 
 
-def _read_each_npz() -> Reader:
-    return _read_one_npz
+def _npz_reader() -> Reader:
+    def read(path: Path) -> Arrays:
+        regular_file(path)
+        with np.load(path) as file:
+            return _named(file.files, file.__getitem__)
 
-
-def _read_one_npz(path: Path) -> Arrays:
-    regular_file(path)
-    with np.load(path) as file:
-        return _named(file.files, file.__getitem__)
+    return read
 
 
 def _named(names: Collection[str], get: Callable[[str], Any]) -> dict[str, Any]:
     """The arrays of a file, or of a group, by the names of `_NAMES`."""
-    found = {}
-    for name, spellings in _NAMES.items():
-        for spelling in spellings:
-            if spelling in names:
-                found[name] = get(spelling)
-                break
+    firsts = {name: next((each for each in others if each in names), None) for name, others in _NAMES.items()}
+    found = {name: get(first) for name, first in firsts.items() if first is not None}
     if "features" not in found:
         others = ", ".join(list(names)[:6]) or "nothing"
         raise ValueError(f"it has none of {', '.join(_NAMES['features'])}, but {others}")
@@ -173,7 +168,7 @@ def _map_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
         raise UserError(f"{path}: is compressed, so that it cannot be read an image at a time; write it with np.savez")
     with path.open("rb") as file:
         file.seek(member.header_offset + 26)
-        lengths = np.frombuffer(file.read(4), "<u2")  # of the member's name and of what else stands ahead of it
+        lengths = np.frombuffer(file.read(4), "<u2")  # of the member's name and extra field
         file.seek(member.header_offset + 30 + int(lengths.sum()))
         version = np.lib.format.read_magic(file)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -184,7 +179,7 @@ def _map_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _rows(ids: Any) -> dict[str, int]:
-    """Ids of a table, numbers or text, -> row."""
+    """Id of a table, number or text -> row."""
     ids = np.asarray(ids)
     if ids.ndim != 1:
         raise ValueError(f"its ids are {list(ids.shape)}, not one for each image")
@@ -216,12 +211,11 @@ def _h5py() -> Any:
 
 
 def _read_h5(path: Path) -> Reader:
-    h5py = _h5py()
-    file = h5py.File(path)
+    file = _h5py().File(path)
 
     def read(name: str) -> Arrays:
         node = file[name]
-        if isinstance(node, h5py.Dataset):
+        if hasattr(node, "shape"):  # an array, no group
             return {"features": node[()]}
         return _named(list(node), lambda name: node[name][()])
 
@@ -240,7 +234,7 @@ def _tsv(path: Path) -> Source:
 
 
 def _index_lines(path: Path) -> Mapping[str, np.ndarray]:
-    """The image id of each line, and where it starts."""
+    """The image id and offset of each line."""
     ids, starts, at = [], [], 0
     with path.open("rb") as file, progress(f"images of {path.name}", regular_file(path).st_size, "bytes") as advance:
         for line in file:
@@ -262,8 +256,7 @@ def _read_tsv(path: Path) -> Reader:
             raise UserError(f"{path}: a line has {len(cells)} columns, not {', '.join(_COLUMNS)}")
         _, width, height, count, *encoded = cells
         boxes, features = (np.frombuffer(base64.b64decode(each, validate=True), np.float32) for each in encoded)
-        rows = int(count)
-        found = {"features": features.reshape(rows, -1), "boxes": boxes.reshape(rows, 4)}
+        found = {"features": features.reshape(int(count), -1), "boxes": boxes.reshape(int(count), 4)}
         return {**found, "image_w": int(width), "image_h": int(height)}
 
     return read
@@ -274,13 +267,11 @@ def _mat(path: Path) -> Source:
     order = next((each for each in listed if each.is_file()), None)
     if order is None:
         raise UserError(f"{path}: the order of its images stands in Karpathy's dataset.json, which is not beside it")
-    images = read_json(order)
-    images = images.get("images") if isinstance(images, dict) else None
+    images = images.get("images") if isinstance(images := read_json(order), dict) else None
     if not isinstance(images, list) or not all(isinstance(each, dict) and "filename" in each for each in images):
         raise UserError(f"{order}: not a Karpathy split file: it has no list of images")
-    places = {
-        str(each[name]): row for row, each in enumerate(images) for name in ("filename", "cocoid") if name in each
-    }
+    names = ("filename", "cocoid")
+    places = {str(each[name]): row for row, each in enumerate(images) for name in names if name in each}
     with path.open("rb") as file:
         is_hdf5 = b"MATLAB 7.3" in file.read(128)
     return Source(path, places, partial(_read_mat, path, len(images), order, is_hdf5), reopen=is_hdf5)
@@ -288,7 +279,7 @@ def _mat(path: Path) -> Source:
 
 def _read_mat(path: Path, count: int, order: Path, is_hdf5: bool) -> Reader:
     if is_hdf5:
-        features = _h5py().File(path)["feats"]  # whose dimensions are in the other order: [I, D]
+        features = _h5py().File(path)["feats"]  # transposed: [I, D]
     else:
         try:
             from scipy.io import loadmat
@@ -306,4 +297,4 @@ _FORMS: dict[str, Callable[[Path], Source]] = {
     r"\.tsv(\.\d+)?$": _tsv,
     r"\.mat$": _mat,
 }
-"""How names of files end -> what opens them."""
+"""Pattern of the end of a file name -> function that opens it."""

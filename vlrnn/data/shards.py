@@ -21,19 +21,18 @@ from vlrnn.files import regular_file
 from vlrnn.progress import track
 from vlrnn.sidecar_cache import cached_arrays
 
-_BLOCK = 512  # a tar file consists of blocks of so many bytes
+_BLOCK = 512  # bytes of a block of a tar file
 
 
 class Members(NamedTuple):
-    """What is in a tar file: names, in the order of their bytes, and where the content of each starts and how long it
-    is."""
+    """The members of a tar file: sorted names (by bytes), and offset and size of the content of each."""
 
     names: np.ndarray
     starts: np.ndarray
     sizes: np.ndarray
 
     def find(self, name: str) -> tuple[int, int] | None:
-        """Where a file starts and how long it is, if it is there."""
+        """Offset and size of a member; None if there is none."""
         wanted = _encoded(name)
         place = int(self.names.searchsorted(wanted))
         if place == len(self.names) or self.names[place] != wanted:
@@ -42,7 +41,7 @@ class Members(NamedTuple):
 
 
 def split_path(path: str | os.PathLike[str]) -> tuple[Path, str] | None:
-    """The tar file that a path leads through and the name of the file in it; None where it leads through none."""
+    """Tar file and member name of a path through a tar file; None for any other path."""
     outer, through, name = Path(path).as_posix().partition(".tar/")
     tar = Path(f"{outer}.tar")
     return (tar, name) if through and not tar.is_dir() else None
@@ -67,7 +66,7 @@ def read_within(tar: Path, name: str) -> bytes:
     """The content of a file within a tar file.
 
     Raises:
-        UserError: the tar file is not there, is damaged or truncated, or has no such file.
+        UserError: the tar file does not exist, is damaged or truncated, or has no such member.
     """
     found = members(tar).find(name)
     if found is None:
@@ -85,20 +84,20 @@ def read_within(tar: Path, name: str) -> bytes:
 
 
 def members(tar: Path) -> Members:
-    """What is in a tar file; of several files by one name the last counts.
+    """The members of a tar file; of several with one name, the last.
 
     Raises:
-        UserError: as `read_within` says.
+        UserError: as of `read_within`.
     """
     size, changed = stamp(tar)
     return _members(tar, size, changed)
 
 
 def stamp(path: str | Path) -> tuple[int, int]:
-    """The size in bytes and the time, in ns, of a file, or of the tar file that it is in: another one, another content.
+    """Size in bytes and modification time in ns of a file, or of the tar file that contains it, to detect changes.
 
     Raises:
-        UserError: it is not there, or is no regular file.
+        UserError: it does not exist, or is no regular file.
     """
     within = split_path(path)
     status = regular_file(within[0] if within else path)
@@ -116,7 +115,7 @@ def _scan(tar: Path) -> Members:
         with tarfile.open(tar, "r:") as file:
             end = 0
             while (member := file.next()) is not None:
-                if member.offset_data <= end:  # else a made-up size may lead round in circles
+                if member.offset_data <= end:  # a forged size could cause an endless loop
                     raise tarfile.ReadError(f"unexpected offset {member.offset_data}")
                 end = member.offset_data
                 if member.isreg() and not member.issparse():
@@ -124,7 +123,7 @@ def _scan(tar: Path) -> Members:
             _check_end(tar, file.offset)
     except UserError:
         raise
-    except Exception as fault:  # what is raised on broken bytes is not documented, and varied
+    except Exception as fault:  # exceptions for broken bytes are undocumented
         reason = " ".join(str(fault).split()) or type(fault).__name__
         hint = "copy it again, and unpack it if it is compressed"
         raise UserError(f"{tar}: not a whole tar file: {reason}; {hint}") from None
@@ -134,7 +133,7 @@ def _scan(tar: Path) -> Members:
 
 
 def _check_end(tar: Path, end: int) -> None:
-    """Python takes a header that it cannot read for the end of the tar file; the true one is empty."""
+    """Check that the file ends with an empty block: Python takes an invalid header for the end of a tar file."""
     with tar.open("rb") as file:
         file.seek(end)
         if any(file.read(_BLOCK)):
@@ -146,13 +145,12 @@ def _encoded(name: str) -> bytes:
 
 
 def write_shards(source: Path, out: Path, mebibytes: float = 1024) -> dict[str, tuple[int, int]]:
-    """Write a prepared data set anew, its images in `shards/SPLIT-NUMBER.tar`. Until all is written, the folder is no
-    data set.
+    """Copy a prepared data set with its images in `shards/SPLIT-NUMBER.tar`. `dataset.json` is written last.
 
     Args:
-        source: of the prepared data set.
-        out: the folder for the new one.
-        mebibytes: a shard is closed when it is as large.
+        source: folder of the prepared data set.
+        out: folder of the copy.
+        mebibytes: size at which a shard is closed.
 
     Returns:
         split -> number of images, number of shards.
@@ -168,7 +166,7 @@ def write_shards(source: Path, out: Path, mebibytes: float = 1024) -> dict[str, 
     splits = {split: open_split(source, split) for split in SPLITS if (source / f"{split}.jsonl").is_file()}
     image_root = source / about.pop("image_root", ".")
     (out / "dataset.json").unlink(missing_ok=True)
-    packed: dict[str, str] = {}  # an image that a test shares with train is not written twice
+    packed: dict[str, str] = {}  # an image that test shares with train is written once
     counts = {}
     for split, examples in splits.items():
         before = len(packed)
@@ -185,7 +183,7 @@ def write_shards(source: Path, out: Path, mebibytes: float = 1024) -> dict[str, 
 def _pack(
     split: str, examples: Iterable[Example], image_root: Path, out: Path, size: int, packed: dict[str, str]
 ) -> int:
-    """Write the shards of a split, and note where each image is; returns how many."""
+    """Write the shards of a split and record the path of each image; returns the number of shards."""
     try:
         from webdataset import ShardWriter
     except ImportError:

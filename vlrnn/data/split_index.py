@@ -1,4 +1,4 @@
-"""Index of a split: its images, the image, words and answers of each example; a number per example in memory."""
+"""Index of a split: its images, the image of each example, and counts of words and answers."""
 
 from array import array
 from collections import Counter
@@ -20,17 +20,17 @@ from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer
 
 
 class SplitImages(Sequence[str]):
-    """The names of a split's images, each once, numbered in the order in which the examples come to them. A split file
-    is gone through once for it, and never again: what was found is kept beside the file.
+    """The unique image names of a split, in order of first occurrence. The index is stored in a sidecar cache of the
+    split file.
 
     Args:
         examples: of the split.
 
     Attributes:
-        of_example: [E], the number of each example's image.
+        of_example: [E], index of each example's image.
 
     Raises:
-        UserError: an id stands twice.
+        UserError: an id occurs twice.
     """
 
     def __init__(self, examples: Sequence[Example]) -> None:
@@ -50,7 +50,7 @@ class SplitImages(Sequence[str]):
         return self.first_example(number).image
 
     def first_example(self, number: int) -> Example:
-        """The first of the examples of an image."""
+        """The first example of an image."""
         return self.examples[int(self._first[number])]
 
 
@@ -69,16 +69,16 @@ def _number(examples: Sequence[Example], gone_through: Iterable[Example], where:
 
 
 def check_scored(examples: Sequence[Example], has_questions: bool, place: str, *, chooses: bool) -> None:
-    """See that a split can be scored, ahead of hours of work.
+    """Check, before hours of work, that a split can be scored.
 
     Args:
         examples: of the split.
         has_questions: whether they are questions.
         place: the file of the split, for errors.
-        chooses: whether its scores choose the best model; else its captions or answers may be kept from us.
+        chooses: whether its scores select the best checkpoint; otherwise captions or answers may be absent.
 
     Raises:
-        UserError: there are too few; or they are to choose, and no question has an answer, or an image no caption.
+        UserError: there are too few examples; or, with `chooses`, no question has an answer or an image has no caption.
     """
     count, least = len(examples), 1 if has_questions else 2
     if count < least:
@@ -97,26 +97,25 @@ def check_scored(examples: Sequence[Example], has_questions: bool, place: str, *
 
 
 _LEAST_SHARE, _LEAST_SIZE = 90, 20
-"""Percent of the running words, and words, below which a vocabulary is told to be poor."""
+"""Coverage in percent of the running words, and number of words, below which a warning is printed."""
 
 
 def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where: str) -> dict[str, dict[str, Any]]:
-    """Go through a split once.
+    """Count words, answers and lengths in one pass over a split.
 
     Args:
         examples: of the split.
-        tokenizer: into which words they are cut.
+        tokenizer: of the words.
         where: the split, for errors.
 
     Returns:
-        `words`, of captions, or of questions and their answers: word -> count; `answers`: question type (`""` where
-        there is none) -> answer that most annotators gave -> count; `lengths`, of each `caption`, `question` and
-        `answer`: words -> count, the keys as text; and `texts`: how many captions and questions there are, `all`, the
-        captions of no word, `wordless`, and those of either that are `unspaced`. All in the order in which they come
-        first.
+        `words`, of captions, or of questions and their answers: word -> count; `answers`: question type (`""` if there
+        is none) -> majority answer -> count; `lengths`, of `caption`, `question` and `answer`: number of words (as
+        text) -> count; and `texts`: the number of captions and questions, `all`, of captions without words, `wordless`,
+        and of texts without spaces, `unspaced`. Keys are in order of first occurrence.
 
     Raises:
-        UserError: an id stands twice.
+        UserError: an id occurs twice.
     """
     answers: dict[str, Counter[str]] = {}
     words, texts = Counter[str](), Counter[str](all=0, wordless=0, unspaced=0)
@@ -143,7 +142,7 @@ def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where:
                 for answer, times in Counter(canon).items():
                     words.update(tokens := answer_to_tokens(answer, tokenizer))
                     lengths["answer"][str(len(tokens))] += times
-                if right := majority(canon):  # of `a` nothing is left
+                if right := majority(canon):  # normalisation may leave nothing, as of `a`
                     answers.setdefault(example.question_type or "", Counter())[right] += 1
             yield example.id
 
@@ -158,14 +157,14 @@ def summarise_texts(
     longest: Mapping[str, int],
     where: str,
 ) -> list[str]:
-    """A summary of the texts of a training split, a line each: how much of them the vocabulary covers, what is
-    cut and left out, and whether the tokenizer suits them.
+    """Lines about the texts of a training split: coverage of the vocabulary, truncated and unused texts, and whether
+    the tokenizer is suitable.
 
     Args:
-        counts: as `count_words` returns it.
-        vocabulary: of it.
-        min_count: by which the vocabulary was made.
-        longest: words of a `caption`, a `question` and an `answer`, behind which they are cut.
+        counts: returned by `count_words`.
+        vocabulary: made from it.
+        min_count: of the vocabulary.
+        longest: maximum number of words of a `caption`, a `question` and an `answer`.
         where: the split, for errors.
 
     Raises:
@@ -208,5 +207,5 @@ def summarise_texts(
 
 
 def _longer(lengths: Mapping[str, int], longest: int) -> int:
-    """How many texts are longer, by their lengths -> counts."""
+    """The number of texts that are longer, from length -> count."""
     return sum(count for length, count in lengths.items() if int(length) > longest)

@@ -1,7 +1,4 @@
-"""Splits drawn by chance: always by image, never by caption or question, and the same for the same seed.
-
-Independent of formats of data sets.
-"""
+"""Random splits, by image and never by caption or question; deterministic for a seed."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -15,19 +12,19 @@ from vlrnn.errors import UserError
 def draw_splits(
     listed: Iterable[tuple[str, str | None]], shares: Sequence[float], seed: int, what: str
 ) -> dict[tuple[str, str | None], str]:
-    """The split of every image: the one that its rows name, or one drawn when no row names any.
+    """The split of every image: the one in the table, or a random one if the table has none.
 
     Args:
-        listed: the image and the split of every row of a table; all name a split, or none does.
-        shares: of the images that go to train, val and test, when the rows do not say.
-        seed: another seed, other splits.
-        what: is in the rows, for errors.
+        listed: image and split, or None, of every row of a table.
+        shares: fractions of the images for train, val and test, if the table has no splits.
+        seed: of the random splits.
+        what: contents of the rows, for errors.
 
     Returns:
-        Image and the split that its row names -> its split.
+        image and split of a row -> its split.
 
     Raises:
-        UserError: only some rows name their split, or the shares do not make a whole.
+        UserError: only some rows have a split, or the shares do not sum to 1.
     """
     homes = dict.fromkeys(listed)
     unsplit = sorted(image for image, split in homes if split is None)
@@ -38,7 +35,7 @@ def draw_splits(
 
 
 def _draw(count: int, shares: Sequence[float], seed: int) -> list[str]:
-    """A split for each of `count` images; their sizes are as near to the shares as whole images can be."""
+    """A split for each of `count` images; sizes are rounded shares."""
     if len(shares) != len(SPLITS) or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise UserError(f"the shares {', '.join(map(str, shares))} must be three that sum to 1")
     ends = [round(count * sum(shares[: place + 1])) for place in range(len(SPLITS))]
@@ -49,18 +46,18 @@ def _draw(count: int, shares: Sequence[float], seed: int) -> list[str]:
 
 
 def cut_dev(examples: Sequence[Example], dev: float, seed: int) -> Splits:
-    """Cut a development split from training examples.
+    """Split a random `val` from training examples.
 
     Args:
         examples: of the training split.
-        dev: how many images; below 1 which share of them.
-        seed: another seed, another split.
+        dev: number of images, or a fraction of them if below 1.
+        seed: of the random split.
 
     Returns:
-        `train` and, unless it is of no image, `val`, each in the order of `examples`.
+        `train` and, unless empty, `val`, each in the order of `examples`.
 
     Raises:
-        UserError: nothing would be left to train on.
+        UserError: `train` would be empty.
     """
     images = _shuffled_images(examples, seed)
     count = round(dev * len(images)) if dev < 1 else int(dev)
@@ -71,20 +68,20 @@ def cut_dev(examples: Sequence[Example], dev: float, seed: int) -> Splits:
 
 
 def cut_fold(examples: Sequence[Example], folds: int, fold: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """Cut one part of a cross-validation. The parts together cover every image once, and are equally large but for one
+    """One fold of a cross-validation. The folds are disjoint, cover all images, and differ in size by at most one
     image.
 
     Args:
         examples: to be divided.
-        folds: into how many parts, 2 or more.
-        fold: which part, from 1.
-        seed: another seed, other parts.
+        folds: their number, 2 or more.
+        fold: index of the fold, from 1.
+        seed: of the random folds.
 
     Returns:
-        The rest and the part, each in the order of `examples`.
+        the rest and the fold, each in the order of `examples`.
 
     Raises:
-        UserError: there is no such part.
+        UserError: there is no such fold.
     """
     images = _shuffled_images(examples, seed)
     if not 2 <= folds <= len(images):
@@ -95,7 +92,7 @@ def cut_fold(examples: Sequence[Example], folds: int, fold: int, seed: int) -> t
 
 
 def _shuffled_images(examples: Sequence[Example], seed: int) -> list[Id]:
-    images = sorted({example.image_id for example in examples}, key=str)  # in whatever order the file has them
+    images = sorted({example.image_id for example in examples}, key=str)  # independent of the order of the file
     Random(seed).shuffle(images)
     return images
 
@@ -106,7 +103,7 @@ def _divide(examples: Sequence[Example], images: set[Id]) -> tuple[list[Example]
 
 
 def add_dev_options(parser: argparse.ArgumentParser) -> None:
-    """Give a script the options for a val split that is cut from train by image: `dev` and `seed`."""
+    """Add the options `--dev` and `--seed` of a val split that is taken from train by image."""
     parser.add_argument(
         "--dev",
         type=dev_share,
@@ -118,7 +115,7 @@ def add_dev_options(parser: argparse.ArgumentParser) -> None:
 
 
 def dev_share(text: str) -> float:
-    """Read how many images, or below 1 which share of them, are cut from train.
+    """Parse the number of images, or the fraction below 1, that is taken from train.
 
     Raises:
         UserError: it is neither.

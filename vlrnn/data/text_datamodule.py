@@ -1,5 +1,5 @@
-"""From a running text to batches: what Lightning asks for. Each row of a batch goes on where it stopped in the batch
-before, so that a model can carry its state on."""
+"""Lightning data module of a running text. Each row of a batch continues the same row of the batch before, so that the
+state of a recurrence can be carried from batch to batch."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vlrnn.data.loaders import ResumableLoader, UnpaddedSampler
+from vlrnn.data.loaders import ResumableLoader, SplitDataModule, UnpaddedSampler
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
@@ -20,17 +19,16 @@ from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, Vocabulary
 
 PASSAGE = 256
-"""Units of a passage, in which a text is read that is scored, however it was learnt from."""
+"""Units of a passage, the window of evaluation, independent of training."""
 
-_SHARES = (0.9, 0.95)  # of a text, where train ends and where val does
-_PART = 1 << 20  # units that are looked up at a time: as a list they take much more than as numbers
+_SHARES = (0.9, 0.95)  # ends of train and val, as fractions of the text
+_PART = 1 << 20  # units encoded at a time: a list of ids takes much more memory than a tensor
 
 
 class TextBatch(NamedTuple):
-    """The next window of B contiguous texts: `tokens` [B, 1 + T], the first of each row being what came last before it,
-    `<bos>` where nothing did. `is_start` is true where the texts begin, from a new state; elsewhere the state
-    is carried. `examples` has the window of each row as it is written, under the name of its place. None is
-    `repeated`: every process has as many windows.
+    """The next window of B contiguous texts: `tokens` [B, 1 + T], the first of each row being the last token before the
+    window, or `<bos>`. `is_start` is true at the start of the texts, where the state is initialised. `examples` has the
+    text of each row's window. No batch is `repeated`, since all processes have the same number of windows.
     """
 
     tokens: Tensor
@@ -39,21 +37,21 @@ class TextBatch(NamedTuple):
     repeated: bool = False
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "TextBatch":
-        """The batch with its tensors on a device; Lightning calls this."""
+        """Move the tensors to a device; called by Lightning."""
         return self._replace(tokens=self.tokens.to(device, non_blocking=non_blocking))
 
 
 class TextWindows(Dataset[TextBatch]):
-    """A text, cut into contiguous pieces of the same length that are read side by side, window by window; what is left
-    over behind the last piece is not read.
+    """A text, cut into contiguous pieces of equal length that are the rows of a batch, window by window; the remainder
+    of the text is dropped.
 
     Args:
-        units: the text.
+        units: of the text.
         tokens: [N], their ids.
-        pieces: how many.
+        pieces: their number.
         width: T, units of a window; the last may be shorter. None: all of the piece.
-        name: of the text; windows are called by it and the number of their first unit.
-        mine: which of the pieces are in this one's batches.
+        name: of the text; the id of a window is this name and the index of its first unit.
+        mine: the pieces in the batches of this process.
     """
 
     def __init__(
@@ -81,20 +79,18 @@ class TextWindows(Dataset[TextBatch]):
         return Example(name, name, "", ("".join(self.units[start:end]),))
 
 
-class TextDataModule(pl.LightningDataModule):
+class TextDataModule(SplitDataModule):
     """A running text, for training, validation and test.
 
     Args:
         root: a text file, of which the first 90 % are train, the next 5 % val and the last test, cut at ends of lines;
             or a folder with `train.txt`, `val.txt` and `test.txt`.
-        tokenizer: what the text is read in, characters or words.
-        batch_size: how many places train is read at side by side: it is cut into so many pieces.
-        bptt_length: units after which training stops the gradient, while the state is carried on (truncated
-            backpropagation
-            through time: Williams and Peng 1990). null: it goes through all of a piece (full), and an epoch is a step.
+        tokenizer: splits the text into characters or words.
+        batch_size: number of contiguous pieces into which train is cut, the rows of a batch.
+        bptt_length: units after which the gradient is truncated, while the state is carried on (truncated
+            backpropagation through time: Williams and Peng 1990). null: full backpropagation; an epoch is one step.
         min_count: units that occur less often in train are `<unk>`.
-        overfit: when given, so many first passages (256 units each) of train are all that there is to train on and to
-            validate with.
+        overfit: train and validate on this number of passages (256 units each), the first of train.
     """
 
     has_questions = False
@@ -127,19 +123,19 @@ class TextDataModule(pl.LightningDataModule):
 
     @property
     def place(self) -> dict[str, str]:
-        """Where the data are, for results."""
+        """The path of the data, for result files."""
         return {"data": str(self.root.resolve())}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The units of train, and of no other split."""
+        """The units of train only."""
         return Vocabulary.count([self.split("train")], self.min_count)
 
     def split(self, name: str) -> Sequence[str]:
         """The units of a split.
 
         Raises:
-            UserError: there is no such text.
+            UserError: the file does not exist.
         """
         if self.overfit is not None and name in ("train", "val"):
             return self.tokenizer.split(self._text("train"))[: self.overfit * PASSAGE]
@@ -153,22 +149,21 @@ class TextDataModule(pl.LightningDataModule):
         return {"train": text[:first], "val": text[first:second], "test": text[second:]}[split]
 
     def setup(self, stage: str) -> None:
-        """Read the texts that the Trainer is about to use.
+        """Read the texts that the Trainer is going to use.
 
         Raises:
             UserError: one is too short for its windows.
         """
-        used = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[self._trainer().state.fn or "fit"]
-        self._windows = {split: self._cut(split) for split in used}
+        self._windows = {split: self._cut(split) for split in self.used_splits()}
 
     def _cut(self, split: str) -> TextWindows:
         units = self.split(split)
         if split == "train":
-            trainer = self._trainer()
+            trainer = self.attached_trainer()
             width, first = self.bptt_length, trainer.global_rank * self.batch_size
             pieces, mine = self.batch_size * trainer.world_size, range(first, first + self.batch_size)
             needed, hint = pieces * (width or 1), "lower data.batch_size or data.bptt_length"
-        else:  # one text from its start to its end, in every process: what is known of it must not depend on them
+        else:  # the whole text in every process, so that scores do not depend on their number
             width, pieces, mine = PASSAGE, 1, range(1)
             needed, hint = PASSAGE + 1, "scores take two passages: give a longer text"
         if len(units) < needed:
@@ -182,28 +177,14 @@ class TextDataModule(pl.LightningDataModule):
         parts = (self.vocabulary.encode(units[start : start + _PART]) for start in range(0, len(units), _PART))
         return torch.from_numpy(np.concatenate([np.array(part, np.int32) for part in parts]))
 
-    def _trainer(self) -> pl.Trainer:
-        if self.trainer is None:
-            raise RuntimeError("the data module is set up by a Trainer")
-        return self.trainer
-
     def loader(self, split: str) -> DataLoader[TextBatch]:
-        """The windows of a split, in their order."""
+        """The windows of a split, in order."""
         windows = self._windows[split]
-        # A process reads all windows, of its own pieces; the sampler that Lightning would deal out would skip some.
-        sampler = UnpaddedSampler(windows, 1, 0) if self._trainer().world_size > 1 else None
+        # Every process takes all windows, of its own pieces; the sampler that Lightning would add skips some.
+        sampler = UnpaddedSampler(windows, 1, 0) if self.attached_trainer().world_size > 1 else None
         return (ResumableLoader if split == "train" else DataLoader)(windows, batch_size=None, sampler=sampler)  # type: ignore[arg-type,return-value]
-
-    def train_dataloader(self) -> DataLoader[TextBatch]:
-        return self.loader("train")
-
-    def val_dataloader(self) -> DataLoader[TextBatch]:
-        return self.loader("val")
-
-    def test_dataloader(self) -> DataLoader[TextBatch]:
-        return self.loader("test")
 
 
 def _line_end(text: str, place: int) -> int:
-    """Where the line ends that a place is in, if that is near."""
+    """The end of the line at `place` if it is near, otherwise `place`."""
     return text.find("\n", place, place + len(text) // 100) + 1 or place

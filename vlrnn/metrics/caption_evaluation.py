@@ -1,4 +1,4 @@
-"""Files in, everything about the captions out: what `vlrnn score captions` does."""
+"""Evaluation of caption files: `vlrnn score captions`."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlrnn.data.formats.base import References
 from vlrnn.data.formats.captions import read_predictions, read_references
 from vlrnn.data.formats.results import note_markup
 from vlrnn.data.matching import GO_ON, Matched, Missing, in_common, match
@@ -15,7 +16,7 @@ from vlrnn.metrics.captions import CaptionScorer, CaptionScores, compare
 from vlrnn.metrics.diversity import caption_health, mutual_bleu
 from vlrnn.metrics.meteor_spice import JavaScore, NotComputedError, meteor, spice
 from vlrnn.metrics.references import Tokens
-from vlrnn.metrics.statistics import Resampler, interval
+from vlrnn.metrics.statistics import Resampler, bootstrap_settings, interval
 from vlrnn.text.text_checks import count_unspaced, warn_of_unspaced
 from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
 
@@ -23,15 +24,15 @@ _JAVA: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]], Resampl
     "METEOR": meteor,
     "SPICE": spice,
 }
-_MOST_ALTERNATIVES = 100  # each is compared with each other
+_MOST_ALTERNATIVES = 100  # captions of an image that are compared pairwise
 ORDER = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
-"""The scores in the order in which the field's tables have them."""
+"""The scores in the usual order of tables."""
 
 
 @dataclass
 class Evaluation:
-    """The result of scoring a file. `scores` and `comparison` are name -> value with interval; `health` name
-    -> number; `not_computed` name -> why; `notes` what was put right about the ids."""
+    """The result of scoring a file. `scores` and `comparison`: name -> value with interval; `health`: name -> number;
+    `not_computed`: name -> reason; `notes`: a line for each correction of ids."""
 
     scores: dict[str, dict[str, float | int]]
     health: dict[str, float | int]
@@ -42,7 +43,7 @@ class Evaluation:
     comparison: dict[str, dict[str, float | int]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write all but the single images as JSON."""
+        """Write the results without those of single images as JSON."""
         value: dict[str, Any] = {"scores": self.scores, "settings": self.settings, "health": self.health}
         value |= {"not_computed": self.not_computed, "notes": self.notes}
         if self.comparison:
@@ -73,83 +74,96 @@ def evaluate_captions(
     """Score a file of captions.
 
     Args:
-        references, predictions: the files, of any form that `vlrnn.data.formats` reads.
-        other: predictions of another system, to be compared in pairs on the same images.
+        references, predictions: files of any format of `vlrnn.data.formats`.
+        other: predictions of another system, for a paired comparison on the common images.
         split: of Karpathy's JSON.
-        missing: what becomes of ids that do not match, see `vlrnn.data.matching.match`.
-        training: references of the training split, to tell which captions are new.
+        missing: treatment of ids that do not match, see `vlrnn.data.matching.match`.
+        training: references of the training split, to find new captions.
         document_frequency: references of another corpus, for CIDEr.
-        tokenizer: cuts captions into what is compared.
-        java: whether to run METEOR and SPICE, where they are there.
+        tokenizer: of the scores.
+        java: compute METEOR and SPICE, if they are installed.
         resamples, seed: of the bootstrap.
 
     Raises:
-        UserError: a file is wrong, ids do not match, or there are too few images.
+        UserError: a file is invalid, ids do not match, or there are too few images.
     """
     given = read_references(references, split)
-    matched = match(read_predictions(predictions), given, missing, str(predictions), hint=GO_ON, files=given.files)
-    matched_other = None
+    matched, matched_other = _matched(given, predictions, missing), None
     if other is not None:
-        matched_other = match(read_predictions(other), given, missing, str(other), hint=GO_ON, files=given.files)
-        matched, matched_other = in_common(matched, matched_other, "images that both systems have captions of")
+        images = "images that both systems have captions of"
+        matched, matched_other = in_common(matched, _matched(given, other, missing), images)
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus, tokenizer)
     scores = scorer.score(_texts(matched))
-    resampler = Resampler(len(scores), resamples, seed)
-
-    computed = scores.with_intervals(resamples, seed)
-    per_image = {name: values.tolist() for name, values in scores.per_image.items()}
-    not_computed = {}
-    for name, score in _JAVA.items():
-        try:
-            if not java:
-                raise NotComputedError("left out by --no-java")
-            if tokenizer is not WORDS:
-                raise NotComputedError(f"is of words, not of {tokenizer.unit}")
-            found = score(scores.tokens, scorer.references, resampler)
-        except NotComputedError as reason:
-            not_computed[name] = str(reason)
-        else:
-            computed[name] = interval(found.value, found.samples, len(scores))
-            per_image[name] = found.per_image.tolist()
-
-    notes = given.notes + matched.notes + (matched_other.notes if matched_other else []) + list(scores.notes)
-    notes += _unspaced(matched, tokenizer) + note_markup(_texts(matched))
-    trained = None if training is None else tokenizer.tokens_for_scores(_captions(training))
-    health = caption_health(scores.tokens, trained)
-    sets = [group for group in map(_all_texts, matched.predictions.values()) if len(group) > 1]
-    if sets:
-        health["mBLEU_4"] = mutual_bleu([tokenizer.tokens_for_scores(group[:_MOST_ALTERNATIVES]) for group in sets])
-        if cut := sum(len(group) > _MOST_ALTERNATIVES for group in sets):
-            notes.append(f"mBLEU_4: of {cut} images only the first {_MOST_ALTERNATIVES} captions are compared")
-    else:
-        not_computed["mBLEU_4"] = "needs several captions of an image ('alternatives')"
-    if trained is None:
-        not_computed["novel"] = "needs the captions trained on (--training)"
-
     result = Evaluation(
-        scores={name: computed[name] for name in ORDER if name in computed},
-        health=health,
+        scores=scores.with_intervals(resamples, seed),
+        health={},
         settings={
             **scores.settings,
             "document_frequency": str(document_frequency or "the references"),
-            "references": str(references),
-            "predictions": str(predictions),
+            **match_settings(references, predictions, missing, matched),
             "split": split,
-            "missing": missing,
-            "ids": matched.counts,
-            "matched_by": matched.rules,
-            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
-            "decoding": decoding(matched.predictions.values()),
+            **bootstrap_settings(resamples, seed),
         },
-        not_computed=not_computed,
-        notes=notes,
-        per_image=_lines(scores, matched, per_image),
+        not_computed={},
+        notes=[*given.notes, *matched.notes, *(matched_other.notes if matched_other else ()), *scores.notes],
+        per_image=[],
     )
+    result.notes += _unspaced(matched, tokenizer) + note_markup(_texts(matched))
+    per_image = _add_java_scores(result, scores, scorer, Resampler(len(scores), resamples, seed), java)
+    result.per_image = _lines(scores, matched, per_image)
+    _add_health(result, matched, scores, tokenizer, training)
     if matched_other:
         result.comparison = compare(scores, scorer.score(_texts(matched_other)), resamples, seed)
         result.settings["compared_with"] = str(other)
     return result
+
+
+def _matched(references: References, predictions: str | Path, missing: Missing) -> Matched:
+    read = read_predictions(predictions)
+    return match(read, references, missing, str(predictions), hint=GO_ON, files=references.files)
+
+
+def _add_java_scores(
+    result: Evaluation, scores: CaptionScores, scorer: CaptionScorer, resampler: Resampler, java: bool
+) -> dict[str, list[float]]:
+    """Add METEOR and SPICE; returns the scores of each image, of all metrics."""
+    per_image = {name: values.tolist() for name, values in scores.per_image.items()}
+    for name, score in _JAVA.items():
+        try:
+            if not java:
+                raise NotComputedError("left out by --no-java")
+            if scorer.tokenizer is not WORDS:
+                raise NotComputedError(f"is of words, not of {scorer.tokenizer.unit}")
+            found = score(scores.tokens, scorer.references, resampler)
+        except NotComputedError as reason:
+            result.not_computed[name] = str(reason)
+        else:
+            result.scores[name] = interval(found.value, found.samples, len(scores))
+            per_image[name] = found.per_image.tolist()
+    result.scores = {name: result.scores[name] for name in ORDER if name in result.scores}
+    return per_image
+
+
+def _add_health(
+    result: Evaluation,
+    matched: Matched,
+    scores: CaptionScores,
+    tokenizer: CaptionTokenizer,
+    training: str | Path | None,
+) -> None:
+    trained = None if training is None else tokenizer.tokens_for_scores(_captions(training))
+    result.health = caption_health(scores.tokens, trained)
+    sets = [group for group in map(_all_texts, matched.predictions.values()) if len(group) > 1]
+    if sets:
+        shown = [tokenizer.tokens_for_scores(group[:_MOST_ALTERNATIVES]) for group in sets]
+        result.health["mBLEU_4"] = mutual_bleu(shown)
+        if cut := sum(len(group) > _MOST_ALTERNATIVES for group in sets):
+            result.notes.append(f"mBLEU_4: of {cut} images only the first {_MOST_ALTERNATIVES} captions are compared")
+    else:
+        result.not_computed["mBLEU_4"] = "needs several captions of an image ('alternatives')"
+    if trained is None:
+        result.not_computed["novel"] = "needs the captions trained on (--training)"
 
 
 def _texts(matched: Matched) -> dict[int | str, str]:
@@ -157,7 +171,7 @@ def _texts(matched: Matched) -> dict[int | str, str]:
 
 
 def _unspaced(matched: Matched, tokenizer: CaptionTokenizer) -> list[str]:
-    """A warning where words are no units of the references."""
+    """A warning if the references are written without spaces and scored by words."""
     counts = count_unspaced(caption for captions in matched.references.values() for caption in captions)
     warning = warn_of_unspaced(*counts, "references", "give --tokenizer characters") if tokenizer is WORDS else None
     return [warning] if warning else []
@@ -168,13 +182,27 @@ def _captions(path: str | Path) -> list[str]:
 
 
 def _all_texts(prediction: Prediction) -> list[str]:
-    """All texts that a model predicted for an image."""
+    """The text of a prediction and its alternatives."""
     others = (each.get("text") for each in prediction.alternatives)
     return [prediction.text, *(text for text in others if isinstance(text, str))]
 
 
+def match_settings(
+    references: str | Path, predictions: str | Path, missing: str, matched: Matched[Any]
+) -> dict[str, Any]:
+    """The settings of a result that describe its files and their matching."""
+    return {
+        "references": str(references),
+        "predictions": str(predictions),
+        "missing": missing,
+        "ids": matched.counts,
+        "matched_by": matched.rules,
+        "decoding": decoding(matched.predictions.values()),
+    }
+
+
 def decoding(predictions: Iterable[Prediction]) -> dict[str, Any] | None:
-    """How predictions were decoded, where they record it and agree."""
+    """The generation settings of predictions, if all have the same."""
     settings = [prediction.settings for prediction in predictions]
     return dict(settings[0]) if settings[0] and all(each == settings[0] for each in settings) else None
 

@@ -109,7 +109,7 @@ class CaptionScorer:
                 f"which takes two images at least; there are {len(documents)}"
             )
         self.ids = tuple(references)
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self.references = _tokenize_groups(references, tokenizer)
         others = None if corpus is None else _words_of_groups(_tokenize_groups(corpus, tokenizer))
         self._table = ReferenceTable(_words_of_groups(self.references), others)
@@ -133,7 +133,7 @@ class CaptionScorer:
             UserError: an image has no prediction, or no references.
         """
         check_same_ids(predictions, self.ids)
-        tokens = self._tokenizer.tokens_for_scores([predictions[id] for id in self.ids])
+        tokens = self.tokenizer.tokens_for_scores([predictions[id] for id in self.ids])
         words = [_words(each) for each in tokens]
         lengths = np.fromiter(map(len, words), np.int64)
         counts = self._table.index.count(words)

@@ -19,6 +19,11 @@ _CELLS = 4_000_000
 """Resampling is done in parts of about so many drawn items, 32 MB, whatever the number of items."""
 
 
+def bootstrap_settings(resamples: int, seed: int) -> dict[str, Any]:
+    """The entry of the bootstrap in the settings of a result."""
+    return {"bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95}}
+
+
 class Resampler:
     """Resampled sets of items, the same ones for every quantity, so that systems are compared in pairs.
 

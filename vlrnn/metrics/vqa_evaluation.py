@@ -1,4 +1,4 @@
-"""Files in, everything about the answers out: what `vlrnn score vqa` does."""
+"""Evaluation of answer files: `vlrnn score vqa`."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from vlrnn.data.matching import GO_ON, Matched, Missing, in_common
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
-from vlrnn.metrics.caption_evaluation import decoding
-from vlrnn.metrics.statistics import Floats
+from vlrnn.metrics.caption_evaluation import match_settings
+from vlrnn.metrics.statistics import Floats, bootstrap_settings
 from vlrnn.metrics.vqa import WUPS_NAMES, AnswerScores, accuracies, compare_answers
 from vlrnn.metrics.wups import WordNet
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL
@@ -24,9 +24,9 @@ _MUCH = 1.0
 
 @dataclass
 class AnswerEvaluation:
-    """The result of scoring a file of answers. `scores` and `comparison` are as `AnswerScores.with_intervals` gives
-    them; `not_computed` name -> why; `notes` what was put right about the ids; `matched` the questions and answers, and
-    `per_question` the scores of each."""
+    """The result of scoring a file of answers. `scores` and `comparison`: in the form of
+    `AnswerScores.with_intervals`; `not_computed`: name -> reason; `notes`: a line for each correction of ids;
+    `matched`: questions and answers; `per_question`: the scores of each."""
 
     scores: dict[str, Any]
     settings: dict[str, Any]
@@ -37,7 +37,7 @@ class AnswerEvaluation:
     comparison: dict[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write all but the single questions as JSON."""
+        """Write the results without those of single questions as JSON."""
         value: dict[str, Any] = {"scores": self.scores, "settings": self.settings}
         value |= {"not_computed": self.not_computed, "notes": self.notes}
         if self.comparison:
@@ -71,18 +71,18 @@ def evaluate_answers(
     """Score a file of answers.
 
     Args:
-        references, predictions: the files, of any form that `vlrnn.data.formats` reads.
-        other: predictions of another system, to be compared in pairs on the same questions.
-        questions: the official questions that go with official annotations.
-        missing: what becomes of ids that do not match, see `vlrnn.data.matching.match`.
+        references, predictions: files of any format of `vlrnn.data.formats`.
+        other: predictions of another system, for a paired comparison on the common questions.
+        questions: the official questions of official annotations.
+        missing: treatment of ids that do not match, see `vlrnn.data.matching.match`.
         protocol: a name of `vlrnn.text.vqa_normalization.PROTOCOLS`.
         wordnet: the folder of a WordNet database, for WUPS.
-        official: where to write the predictions as the challenge server takes them. With it the references need no
-            answers, as those of a test split have none; nothing is scored then.
+        official: file to which the predictions are written for the challenge server. With it, references without
+            answers, as of a test split, are allowed; nothing is scored then.
         resamples, seed: of the bootstrap.
 
     Raises:
-        UserError: a file is wrong, or ids do not match.
+        UserError: a file is invalid, or ids do not match.
     """
     database = WordNet(wordnet) if wordnet is not None else None
     question_set = read_questions(references, questions)
@@ -90,44 +90,21 @@ def evaluate_answers(
     if official is not None:
         write_answers(official, matched.predictions)
         matched.notes.append(f"{official}: {len(matched.predictions)} answers for the challenge server")
-    settings = {
-        "references": str(references),
-        "questions": None if questions is None else str(questions),
-        "predictions": str(predictions),
-        "missing": missing,
-        "ids": matched.counts,
-        "matched_by": matched.rules,
-        "decoding": decoding(matched.predictions.values()),
-    }
-    unanswered = [id for id, example in question_set.items() if not example.answers]
-    if len(unanswered) == len(question_set) and official is not None:
+    settings = match_settings(references, predictions, missing, matched)
+    settings["questions"] = None if questions is None else str(questions)
+    if not _has_answers(question_set, references, official):
         return AnswerEvaluation({}, settings, {"overall": f"{references} holds no answers"}, matched.notes, matched, {})
-    if unanswered:
-        raise UserError(
-            f"{references}: {len(unanswered)} of {len(question_set)} questions have no answers, the first is "
-            f"{unanswered[0]!r} (--official writes the file for the challenge server, without scores)"
-        )
-
     theirs = None
     if other is not None:
         theirs = match_answers(other, question_set, missing, GO_ON)
         matched, theirs = in_common(matched, theirs, "questions that both systems have answers to")
     scores = compare_answers(_texts(matched), matched.references, protocol, database)
-    notes = matched.notes + (theirs.notes if theirs else [])
-    if scores.settings["annotators"]["least"] == 1:
-        notes.append("of a question with a single annotator the accuracy is whether the two answers are equal")
-    notes += [*scores.notes, *note_markup(_texts(matched))]
-    notes += note_protocol(_texts(matched), matched.references, scores)
+    settings = {**scores.settings, **settings, "wordnet": None if wordnet is None else str(wordnet)}
     result = AnswerEvaluation(
         scores=scores.with_intervals(resamples, seed),
-        settings={
-            **scores.settings,
-            **settings,
-            "wordnet": None if wordnet is None else str(wordnet),
-            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
-        },
+        settings={**settings, **bootstrap_settings(resamples, seed)},
         not_computed={} if database else dict.fromkeys(WUPS_NAMES, "needs a WordNet folder (--wordnet)"),
-        notes=notes,
+        notes=matched.notes + (theirs.notes if theirs else []) + _notes(matched, scores),
         matched=matched,
         per_question=scores.per_question,
     )
@@ -136,6 +113,30 @@ def evaluate_answers(
         result.comparison = scores.less(others, resamples, seed)
         result.settings["compared_with"] = str(other)
     return result
+
+
+def _has_answers(questions: Mapping[Id, Example], references: str | Path, official: str | Path | None) -> bool:
+    """Whether all questions have answers; False if none has and the official file was written.
+
+    Raises:
+        UserError: otherwise.
+    """
+    unanswered = [id for id, example in questions.items() if not example.answers]
+    if len(unanswered) == len(questions) and official is not None:
+        return False
+    if unanswered:
+        raise UserError(
+            f"{references}: {len(unanswered)} of {len(questions)} questions have no answers, the first is "
+            f"{unanswered[0]!r} (--official writes the file for the challenge server, without scores)"
+        )
+    return True
+
+
+def _notes(matched: Matched[Example], scores: AnswerScores) -> list[str]:
+    texts = _texts(matched)
+    single = "of a question with a single annotator the accuracy is whether the two answers are equal"
+    notes = [single] if scores.settings["annotators"]["least"] == 1 else []
+    return [*notes, *scores.notes, *note_markup(texts), *note_protocol(texts, matched.references, scores)]
 
 
 def _texts(matched: Matched[Example]) -> dict[Id, str]:
@@ -164,10 +165,9 @@ def answer_results(
     seed: int = 0,
 ) -> dict[str, Any]:
     """As `score_answers`, of answers whose scores are computed."""
-    bootstrap = {"resamples": resamples, "seed": seed, "level": 0.95}
     return {
         "scores": scores.with_intervals(resamples, seed),
-        "settings": {**scores.settings, "bootstrap": bootstrap},
+        "settings": {**scores.settings, **bootstrap_settings(resamples, seed)},
         "notes": [*scores.notes, *note_protocol(predictions, examples, scores)],
     }
 

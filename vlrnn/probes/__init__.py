@@ -1,1 +1,1 @@
-"""Audits of finished predictions. Never torch."""
+"""Audits of prediction files, without torch."""

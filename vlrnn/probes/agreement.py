@@ -1,5 +1,5 @@
-"""How far answers agree: of two models, over paraphrases, over pairs of questions; and how far they would by chance.
-Independent of files.
+"""Agreement of answers: of two models, over paraphrases, over pairs of questions; with the agreement expected by
+chance.
 
 Sources: Cohen 1960 for kappa; Shah, Chen, Rohrbach, Parikh, Cycle-consistency for robust visual question answering,
 CVPR 2019, section 3, for the consensus score; Goyal et al., Making the V in VQA matter, CVPR 2017, for the pairs.
@@ -17,17 +17,16 @@ from vlrnn.data.records import Example, Id
 from vlrnn.metrics.statistics import Ratio
 
 LARGEST = 4
-"""The consensus score is told of up to so many paraphrases at once."""
+"""Largest k of the consensus score."""
 
 RIGHT = ("both_wrong", "one_right", "both_right")
-"""By how many of two answers are right."""
+"""Names by the number of correct answers of a pair."""
 
 Pairs = Sequence[tuple[Id, Id]]
 
 
 class Answered(NamedTuple):
-    """Questions, the answer to each, and whether it is right: whether its accuracy is above 0, as Shah et al. have
-    it."""
+    """Questions, the answer to each, and whether it is correct: accuracy above 0, as in Shah et al."""
 
     examples: Mapping[Id, Example]
     answers: Mapping[Id, str]
@@ -35,7 +34,7 @@ class Answered(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """A group of scores: as ratios over `images`, and what some of them would be by `chance`."""
+    """A group of scores: ratios over `images`, and the values expected by `chance` for some of them."""
 
     parts: dict[str, Ratio]
     chance: dict[str, float]
@@ -43,14 +42,14 @@ class Compared(NamedTuple):
 
 
 def _over_images(answered: Answered, ids: Sequence[Id]) -> tuple[Callable[[Iterable[float]], Any], int]:
-    """How a value of each of some questions is summed by image, and how many images there are."""
+    """A function that sums values of questions by image, and the number of images."""
     numbers: dict[Id, int] = {}
     image = [numbers.setdefault(answered.examples[id].image_id, len(numbers)) for id in ids]
     return lambda values: np.bincount(image, list(values), len(numbers)), len(numbers)
 
 
 def _by_type(answered: Answered, ids: Iterable[Id]) -> dict[str, Counter[str]]:
-    """Question type -> how often which answer was given."""
+    """Question type -> counts of the answers given."""
     found: dict[str, Counter[str]] = {}
     for id in ids:
         found.setdefault(answered.examples[id].question_type or "", Counter())[answered.answers[id]] += 1
@@ -58,7 +57,7 @@ def _by_type(answered: Answered, ids: Iterable[Id]) -> dict[str, Counter[str]]:
 
 
 def agreement(one: Answered, other: Answered) -> Compared:
-    """Of two models: the share of same answers, kappa, and who is right."""
+    """Of two models: the rate of equal answers, kappa, and the rates at which both, one or none is correct."""
     ids = list(one.answers)
     total, images = _over_images(one, ids)
     count = total(1.0 for _ in ids)
@@ -77,8 +76,7 @@ def agreement(one: Answered, other: Answered) -> Compared:
 
 
 def _right_by_chance(one: Answered, other: Answered, ids: Iterable[Id]) -> dict[str, float]:
-    """Who would be right, were the two as often right as they are about each question type, but never together other
-    than by chance."""
+    """The rates at which both, one or none would be correct if the two were independent within each question type."""
     kinds: dict[str, list[Id]] = {}
     for id in ids:
         kinds.setdefault(one.examples[id].question_type or "", []).append(id)
@@ -90,7 +88,7 @@ def _right_by_chance(one: Answered, other: Answered, ids: Iterable[Id]) -> dict[
 
 
 def paraphrases(answered: Answered, groups: Sequence[Sequence[Id]]) -> Compared:
-    """Of groups: the share of pairs with the same answer, and of subsets of k questions all of which are right."""
+    """Of groups: the rate of pairs with equal answers, and of subsets of k questions that are all correct."""
     total, images = _over_images(answered, [group[0] for group in groups])
     agree = [sum(answered.answers[a] == answered.answers[b] for a, b in combinations(group, 2)) for group in groups]
     parts = {"agreement": Ratio(total(agree), total(comb(len(group), 2) for group in groups))}
@@ -110,14 +108,14 @@ def paraphrases(answered: Answered, groups: Sequence[Sequence[Id]]) -> Compared:
 
 
 def _by_chance(counts: Mapping[str, Counter[str]]) -> float:
-    """How often two answers to questions of a type would be the same, drawn from what is given to all of the type."""
+    """The probability that two answers drawn from those given to a question type are equal."""
     total = sum(each.total() for each in counts.values())
     return sum((count / each.total()) * count for each in counts.values() for count in each.values()) / total
 
 
 def pairwise(answered: Answered, pairs: Pairs, same: bool) -> Compared:
-    """Of pairs of yes/no questions that must have the same answer, or opposite ones: the share that has; and that is
-    right besides."""
+    """Of pairs of yes/no questions that require equal, or opposite, answers: the rate of pairs that satisfy this, and
+    of those that are also correct."""
     total, images = _over_images(answered, [one for one, _ in pairs])
     count = total(1.0 for _ in pairs)
     consistent = [keeps(answered, one, other, same) for one, other in pairs]
@@ -134,14 +132,14 @@ def pairwise(answered: Answered, pairs: Pairs, same: bool) -> Compared:
 
 
 def keeps(answered: Answered, one: Id, other: Id, same: bool) -> bool:
-    """Whether yes and no are answered as required: the same to both, or one to each."""
+    """Whether yes and no are answered as required: equal, or opposite."""
     answers = {answered.answers[one], answered.answers[other]}
     return answers <= {"yes", "no"} and (len(answers) == 1) == same
 
 
 def complementary(answered: Answered, pairs: Pairs) -> Compared:
-    """Of pairs of one question about two similar images, with different answers: who is right, and how often both get
-    the same answer."""
+    """Of pairs of one question about two similar images with different answers: the rates at which both, one or none is
+    correct, and the rate of equal answers."""
     total, images = _over_images(answered, [one for one, _ in pairs])
     count = total(1.0 for _ in pairs)
     hits = [answered.right[one] + answered.right[other] for one, other in pairs]

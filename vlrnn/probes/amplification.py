@@ -1,5 +1,5 @@
-"""Does a model make a bias of its data stronger? Attributes (women and men, say) and tasks (objects, say) that go
-together in the labels go together still more in what it says.
+"""Bias amplification: whether attributes (such as gender) and tasks (such as objects) that co-occur in the labels
+co-occur more often in the predictions.
 
 Sources: Zhao, Wang, Yatskar, Ordonez, Chang, Men also like shopping, EMNLP 2017, section 3; Wang and Russakovsky,
 Directional bias amplification, ICML 2021, section 4.
@@ -18,15 +18,15 @@ from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.labels import LabelFiles, LabelledImage, Labels, LabelSets, read_labels, tabulate
 
 Values = dict[str, Floats]
-"""Of each measure, `A_to_T`, `T_to_A` and `bias_amplification`, its values."""
+"""Measure (`A_to_T`, `T_to_A`, `bias_amplification`) -> values."""
 
 
 class Bias(NamedTuple):
     """The bias of labels [A, T].
 
     Attributes:
-        direction: 1 where an attribute and a task go together more often than by chance, -1 where less often, else 0.
-        share: of the images with a task and an attribute, those with this attribute; not a number where there are none.
+        direction: 1 where an attribute and a task co-occur more often than by chance, -1 where less often, else 0.
+        share: fraction with this attribute of the images with a task and any attribute; NaN where there are none.
     """
 
     direction: Floats
@@ -34,22 +34,22 @@ class Bias(NamedTuple):
 
 
 def bias_of(labels: Labels) -> Bias:
-    """The bias of labels, over the images that have any."""
+    """The bias of labels, over the images with labels."""
     some = (labels.attributes.sum(1) + labels.tasks.sum(1)) > 0
     apart = np.outer(labels.attributes.sum(0), labels.tasks.sum(0))
     return Bias(np.sign(some.sum() * labels.both.sum(0) - apart), _share(labels.both.sum(0)))
 
 
 def _share(both: Floats) -> Floats:
-    """Of counts [..., A, T] the share of each attribute in its task."""
+    """The fraction of each attribute in its task, from counts [..., A, T]."""
     with np.errstate(invalid="ignore"):
         shares: Floats = both / both.sum(-2, keepdims=True)
     return shares
 
 
 def count(true: Labels, predicted: Labels) -> Floats:
-    """What the measures are made of [I, 6, A, T], of each image: the attribute, the task, both; the attribute with
-    the predicted task, the predicted attribute with the task; both as predicted."""
+    """The counts of the measures [I, 6, A, T], for each image: attribute, task, both; attribute with predicted task,
+    predicted attribute with task; both predicted."""
     a, t = true.attributes[:, :, None], true.tasks[:, None, :]
     parts = (a, t, true.both, a * predicted.tasks[:, None, :], predicted.attributes[:, :, None] * t, predicted.both)
     return np.stack(np.broadcast_arrays(*parts), 1)
@@ -61,13 +61,13 @@ def amplify(counts: Floats, bias: Bias, trained: bool = False) -> Values:
     Args:
         counts: [..., 6, A, T], see `count`, summed over images.
         bias: of the labels, or of training.
-        trained: `bias_amplification` compares with the shares of `bias`, and not with those of the labels counted.
+        trained: `bias_amplification` compares with the shares of `bias` instead of those of the counted labels.
 
     Returns:
-        of each [..., A, T]; not a number where there is nothing to divide by. `A_to_T` and `T_to_A` (Wang and
-        Russakovsky, equation 1): direction times P(predicted task | attribute) - P(task | attribute), and the other way
-        round. `bias_amplification` (Zhao et al., section 3.2): the predicted share of an attribute in a task, less the
-        true one, where that is above 1/A, else 0.
+        of each measure [..., A, T]; NaN where a denominator is zero. `A_to_T` and `T_to_A` (Wang and Russakovsky,
+        equation 1): direction times P(predicted task | attribute) - P(task | attribute), and with attribute and task
+        exchanged. `bias_amplification` (Zhao et al., section 3.2): predicted minus true share of an attribute in a
+        task, where the true one is above 1/A, else 0.
     """
     attribute, task, both, task_predicted, attribute_predicted, both_predicted = np.moveaxis(counts, -3, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -79,7 +79,7 @@ def amplify(counts: Floats, bias: Bias, trained: bool = False) -> Values:
 
 
 def total(pairs: Values) -> Values:
-    """The measures of all pairs [...]: means over the pairs of the directional ones, over tasks of the other."""
+    """The measures of all pairs [...]: the mean over pairs of the directional ones, over tasks of the other."""
     return {
         name: _defined_mean(each.sum(-2) if name == "bias_amplification" else each.reshape(*each.shape[:-2], -1))
         for name, each in pairs.items()
@@ -87,7 +87,7 @@ def total(pairs: Values) -> Values:
 
 
 def _defined_mean(values: Floats) -> Floats:
-    """The mean over the last dimension of what is a number; not a number where nothing is."""
+    """The mean over the last dimension without NaNs; NaN where all are."""
     defined = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         mean: Floats = np.where(defined, values, 0.0).sum(-1) / defined.sum(-1)
@@ -95,18 +95,17 @@ def _defined_mean(values: Floats) -> Floats:
 
 
 class AmplificationMeasures(NamedTuple):
-    """The measures of one row of results: `value` [...] and what resampled sets of images make of it,
-    `samples` [resamples, ...]."""
+    """The measures of one row of results: `value` [...] and its bootstrap `samples` [resamples, ...]."""
 
     value: Values
     samples: Values
 
     def interval(self, name: str, n: int, pair: tuple[int, ...] = ()) -> dict[str, float | int] | None:
-        """One value with its interval; None where there is none."""
+        """One value with its interval; None if it is NaN."""
         value = float(self.value[name][pair])
         if not np.isfinite(value):
             return None
-        # Sets of images may lack what it divides by; the data do not.
+        # Denominators of resampled sets may be zero even if that of the data is not.
         drawn = np.append(np.moveaxis(self.samples[name], 0, -1)[pair], value)
         return interval(value, drawn[np.isfinite(drawn)], n)
 
@@ -137,20 +136,19 @@ def amplification(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """How much stronger a model makes the bias of its data, over all pairs of an attribute and a task.
+    """Bias amplification of a model over all pairs of an attribute and a task.
 
     Args:
         images: true and predicted labels, see `vlrnn.probes.labels`.
-        training: images whose labels define the bias; by default those of `images`. That bias is held fixed
-            while images are resampled.
-        human: image id -> what its reference captions name, for a row of their own.
-        settings, notes: passed on, with what is added here.
+        training: images whose labels define the bias, by default `images`; the bias is fixed in the bootstrap.
+        human: image id -> labels of its reference captions, for a baseline.
+        settings, notes: copied to the finding.
         resamples, seed: of the bootstrap over images.
 
     Returns:
-        `A_to_T`, `T_to_A` and `bias_amplification`, see `amplify`; in `details` those of each pair. Beside them stand
-        `identity`, the labels taken for predictions; `shuffled`, the mean over all ways to exchange the predictions of
-        images; and `references`. The cases are the pairs that are amplified most surely.
+        `A_to_T`, `T_to_A` and `bias_amplification`, see `amplify`; in `details` those of each pair. Baselines:
+        `identity`, the labels as predictions; `shuffled`, the mean over all permutations of the predictions; and
+        `references`. The cases are the pairs whose intervals are farthest above 0.
 
     Raises:
         UserError: there is no pair.
@@ -165,7 +163,7 @@ def amplification(
     bias = bias_of(tabulate([[image.true] for image in training], attributes, tasks) if training else true)
 
     def measure(true: Labels, predicted: Labels) -> tuple[AmplificationMeasures, AmplificationMeasures]:
-        """Of each pair, and of all."""
+        """The measures of each pair, and of all."""
         counts = count(true, predicted)
         sums = Resampler(len(counts), resamples, seed).sums(counts)
         pairs = AmplificationMeasures(*(amplify(each, bias, training is not None) for each in (counts.sum(0), sums)))
@@ -193,7 +191,7 @@ def amplification(
 _NOTHING = {
     "A_to_T": "no image has an attribute",
     "T_to_A": "no image has a task",
-    "bias_amplification": "no task has an attribute both in the labels and in what is said",
+    "bias_amplification": "no task has an attribute both in the labels and in the predictions",
 }
 
 
@@ -205,8 +203,8 @@ def _scores(measured: AmplificationMeasures, n: int) -> dict[str, Any]:
 def _pairs(
     pairs: AmplificationMeasures, true: Labels, bias: Bias, attributes: Sequence[str], tasks: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Each pair: its measures, their `n` being the images with the attribute, or the task; its direction, and in how
-    many images it is."""
+    """Each pair: its measures, with the number of images with the attribute, or the task, as `n`; its direction, and
+    its number of images."""
     rows = []
     for a, attribute in enumerate(attributes):
         with_attribute = int(true.attributes[:, a].sum())
@@ -227,7 +225,7 @@ def _pairs(
 
 
 def _cases(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The pairs whose interval lies farthest above 0, each by the direction that is surest."""
+    """The pairs whose intervals are farthest above 0, each with the measure for which it is."""
     cases = []
     for pair in pairs:
         measures = [(pair[name]["low"], name) for name in ("A_to_T", "T_to_A") if name in pair]
@@ -247,7 +245,7 @@ def _left_out(
     attributes: Sequence[str],
     tasks: Sequence[str],
 ) -> list[str]:
-    """What does not enter the measures, or enters as nothing."""
+    """Notes on labels and pairs that are left out of the measures, or are 0 in them."""
     unknown = frozenset().union(*(image.predicted.attributes - {*attributes} for image in images))
     unknown |= frozenset().union(*(image.predicted.tasks - {*tasks} for image in images))
     nowhere = {

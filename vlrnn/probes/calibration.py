@@ -12,9 +12,9 @@ from vlrnn.data.formats.answers import match_answers, read_answered
 from vlrnn.data.matching import Matched, name_some
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import Floats, Resampler, distance_interval, interval
+from vlrnn.metrics.statistics import Floats, Resampler, bootstrap_settings, distance_interval, interval
 from vlrnn.metrics.vqa import compare_answers
-from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.finding import TELLING, Finding, path_settings
 from vlrnn.text.answer_vocabulary import majority
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL
 
@@ -26,17 +26,17 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class ConfidenceTable:
-    """Q answers: how `sure` the model was of each, and how `right` it was, both in 0..1; and which `image`, numbered,
-    each is about, as questions about one image are not independent."""
+    """Q answers: `confidence` and `right` (accuracy) of each, both in 0..1; and the index of its `image`, since
+    questions about one image are not independent."""
 
     confidence: Floats
     right: Floats
     image: NDArray[np.int64]
 
     def scores(self, resamples: int, seed: int) -> dict[str, Any]:
-        """`ECE` by bins of equal width, `ECE_adaptive` by bins of equal mass, `Brier`, `AURC`, its excess over the best
-        order `E_AURC`, and `coverage_at_risk`: the largest share of the questions, the surest, at which no more than
-        that share of the answers is wrong. All are in 0..1, with their intervals over images."""
+        """`ECE` with bins of equal width, `ECE_adaptive` with bins of equal mass, `Brier`, `AURC`, its excess over the
+        optimal order `E_AURC`, and `coverage_at_risk`: the largest coverage, by descending confidence, at which the
+        risk is at most a given value. All are in 0..1, with intervals over images."""
         resampler = Resampler(int(self.image.max()) + 1, resamples, seed)
         samples = np.array([self._measure(drawn[self.image]) for counts in resampler.counts() for drawn in counts])
         values = self._measure(np.ones(len(self.confidence)))
@@ -48,7 +48,7 @@ class ConfidenceTable:
         return {**found, "coverage_at_risk": coverages}
 
     def _measure(self, weights: Floats) -> Floats:
-        """All measures, in the order of `_NAMES`, of questions drawn as often as `weights` [Q] say."""
+        """All measures, in the order of `_NAMES`, of questions with these `weights` [Q], their counts in a resample."""
         over = weights * self._over
         risks, covered = self._risk_coverage(weights)
         sums = (
@@ -63,7 +63,7 @@ class ConfidenceTable:
 
     @cached_property
     def _over(self) -> Floats:
-        """By how much the model was surer than it was right."""
+        """Confidence minus accuracy."""
         return self.confidence - self.right
 
     @cached_property
@@ -72,44 +72,44 @@ class ConfidenceTable:
 
     @cached_property
     def _masses(self) -> NDArray[np.int64]:
-        """Who is as sure as another is in the same bin: their order is by chance."""
+        """Equal confidences are in the same bin, since their order is arbitrary."""
         return np.searchsorted(np.sort(self.confidence), self.confidence) * BINS // len(self.confidence)
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
-        """The surest first."""
+        """The order by descending confidence."""
         return np.argsort(-self.confidence, kind="stable")
 
     @cached_property
     def _last(self) -> NDArray[np.int64]:
-        """For each question, the surest first, the place of the last that is as sure."""
+        """For each question, by descending confidence, the position of the last one with equal confidence."""
         falling = -self.confidence[self._order]
         return np.searchsorted(falling, falling, side="right") - 1
 
     @cached_property
     def _best(self) -> NDArray[np.int64]:
-        """What is right first."""
+        """The order by descending accuracy."""
         return np.argsort(-self.right, kind="stable")
 
     def _risk_coverage(self, weights: Floats) -> tuple[Floats, Floats]:
-        """At each question [Q], the surest first: the risk of answering all that are as sure at least, and how many
-        they are. Who is as sure as another cannot be told from it: ties stand or fall together."""
+        """At each question [Q], by descending confidence: the risk of answering all questions of at least this
+        confidence, and their number. Questions of equal confidence are answered together."""
         risks, covered = self._running(weights, self._order)
         return risks[self._last], covered[self._last]
 
     def _least_area(self, weights: Floats) -> float:
-        """The area under the curve of a model that is surer of whatever is more right."""
+        """The area under the curve of the optimal order of confidences."""
         risks, _ = self._running(weights, self._best)
         return float(weights[self._best] @ risks)
 
     def _running(self, weights: Floats, order: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """In an order, the risk of answering all so far, and how many they are."""
+        """Cumulative risk and number of answered questions in an order."""
         drawn = weights[order]
         covered = drawn.cumsum()
         return (drawn * (1 - self.right[order])).cumsum() / np.maximum(covered, 1), covered
 
     def reliability(self) -> list[dict[str, float | int]]:
-        """For a picture: of each bin of equal width that has any, how many, how sure and how right."""
+        """For a reliability diagram: count, mean confidence and accuracy of each non-empty bin of equal width."""
         bins = [(each, self._widths == each) for each in range(BINS)]
         return [
             {
@@ -124,7 +124,7 @@ class ConfidenceTable:
         ]
 
     def risk_coverage(self, points: int = 50) -> list[dict[str, float]]:
-        """For a picture: coverage and risk at so many coverages."""
+        """For a plot: coverage and risk at this number of points."""
         risks, covered = self._risk_coverage(np.ones(len(self.confidence)))
         places = np.unique(np.linspace(0, len(risks) - 1, points).astype(int))
         return [{"coverage": covered[each] / len(risks), "risk": float(risks[each])} for each in places]
@@ -140,7 +140,7 @@ def tempered(sure: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(sure: Floats, right: Floats) -> float:
-    """The temperature, from 0.01 to 100, that makes what was right likeliest: it minimises the cross entropy."""
+    """The temperature, from 0.01 to 100, that minimises the cross entropy."""
 
     def loss(log_temperature: float) -> float:
         logits = _logit(sure) / np.exp(log_temperature)
@@ -163,7 +163,7 @@ def _logit(sure: Floats) -> Floats:
 
 
 TEMPERED = ("ECE", "ECE_adaptive", "Brier")
-"""What a temperature changes; it leaves the order of answers, and so risk and coverage, as they are."""
+"""The scores that depend on a temperature; the order of confidences, and so risk and coverage, do not."""
 
 
 def probe_calibration(
@@ -189,35 +189,29 @@ def probe_calibration(
         resamples, seed: of the bootstrap over images.
 
     Raises:
-        UserError: a file is wrong, ids do not match, or an answer has no confidence in 0..1.
+        UserError: a file is invalid, ids do not match, or an answer has no confidence in 0..1.
     """
     if (val is None) != (val_references is None):
         raise UserError("--val and --val_references belong together: a temperature takes both")
     answered = _read(predictions, references)
     judged = _judge(answered, protocol, str(predictions))
-    notes = answered.notes
     base = float(judged.right.mean())
     scores = judged.scores(resamples, seed)
-    temperature, untempered = None, "needs the predictions of val (--val, --val_references)"
+    temperature, untempered, notes = None, "needs the predictions of val (--val, --val_references)", answered.notes
     if val is not None and val_references is not None:
         held_out = _read(val, val_references)
-        held = _judge(held_out, protocol, str(val))
+        temperature, untempered = _fitted(_judge(held_out, protocol, str(val)))
         notes = [*notes, *held_out.notes, *_overlap_notes(answered, held_out)]
-        if set(held.right.tolist()) in ({0.0}, {1.0}):
-            untempered = f"all {len(held.right):,} answers of val are {'right' if held.right[0] else 'wrong'}"
-        else:
-            temperature = fit_temperature(held.confidence, held.right)
-            notes.append(f"temperature {temperature:.4g}, fitted on {len(held.confidence):,} answers of val")
-            cooled = replace(judged, confidence=tempered(judged.confidence, temperature)).scores(resamples, seed)
-            scores["tempered"] = {name: cooled[name] for name in TEMPERED}
-    rows = {"always sure": 1.0, "base rate": base}
+    if temperature:
+        notes.append(f"temperature {temperature:.4g}, fitted on {untempered}")
+        cooled = replace(judged, confidence=tempered(judged.confidence, temperature)).scores(resamples, seed)
+        scores["tempered"] = {name: cooled[name] for name in TEMPERED}
+    constants = ((row, np.full_like(judged.right, value)) for row, value in (("always sure", 1.0), ("base rate", base)))
+    baselines = {row: replace(judged, confidence=each).scores(resamples, seed) for row, each in constants}
     return Finding(
         scores=scores,
         settings={
-            "predictions": str(predictions),
-            "references": str(references),
-            "val": None if val is None else str(val),
-            "val_references": None if val_references is None else str(val_references),
+            **path_settings(predictions=predictions, references=references, val=val, val_references=val_references),
             "confidence": "the probability of the answer given",
             "protocol": protocol,
             "bins": BINS,
@@ -225,12 +219,9 @@ def probe_calibration(
             "accuracy": base,
             "mean_confidence": float(judged.confidence.mean()),
             "n": len(judged.confidence),
-            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+            **bootstrap_settings(resamples, seed),
         },
-        baselines={
-            row: replace(judged, confidence=np.full_like(judged.confidence, sure)).scores(resamples, seed)
-            for row, sure in rows.items()
-        },
+        baselines=baselines,
         cases=_overconfident(answered, judged),
         details={"reliability": judged.reliability(), "risk_coverage": judged.risk_coverage()},
         not_computed={} if temperature else {"tempered": untempered},
@@ -238,12 +229,20 @@ def probe_calibration(
     )
 
 
+def _fitted(held_out: ConfidenceTable) -> tuple[float | None, str]:
+    """The temperature and the answers that it is fitted on; or None and the reason."""
+    count = f"{len(held_out.right):,} answers of val"
+    if set(held_out.right.tolist()) in ({0.0}, {1.0}):
+        return None, f"all {count} are {'right' if held_out.right[0] else 'wrong'}"
+    return fit_temperature(held_out.confidence, held_out.right), count
+
+
 def _read(predictions: str | Path, references: str | Path) -> Matched[Example]:
     return match_answers(predictions, read_answered(references))
 
 
 def _overlap_notes(answered: Matched[Example], held_out: Matched[Example]) -> list[str]:
-    """A note on questions of val that are also among those that are judged."""
+    """A note on questions of val that are also scored."""
     both = [id for id, example in held_out.references.items() if answered.references.get(id) == example]
     return [f"{len(both)} questions of val are among those judged: {name_some(both)}"] if both else []
 
@@ -259,7 +258,7 @@ def _judge(answered: Matched[Example], protocol: str, place: str) -> ConfidenceT
 
 
 def _overconfident(answered: Matched[Example], judged: ConfidenceTable) -> list[dict[str, Any]]:
-    """The surest of what is wrong."""
+    """The wrong answers of highest confidence."""
     ids = list(answered.references)
     wrong = np.flatnonzero(judged.right == 0)
     surest = [ids[place] for place in wrong[np.argsort(-judged.confidence[wrong], kind="stable")][:TELLING]]

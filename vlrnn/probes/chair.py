@@ -1,4 +1,4 @@
-"""CHAIR: how much of what captions mention is not there.
+"""CHAIR: object hallucination in captions.
 
 Source: Rohrbach, Hendricks, Burns, Darrell, Saenko, Object hallucination in image captioning, EMNLP 2018, section 2.
 """
@@ -16,23 +16,23 @@ from vlrnn.data.formats.base import References
 from vlrnn.data.formats.captions import read_predictions, read_references
 from vlrnn.data.matching import match
 from vlrnn.data.records import Id
-from vlrnn.metrics.statistics import Floats, Ratio, Resampler, interval, ratios, spearman
-from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.metrics.statistics import Floats, Ratio, Resampler, bootstrap_settings, interval, ratios, spearman
+from vlrnn.probes.finding import TELLING, Finding, path_settings
 from vlrnn.probes.object_annotations import ObjectSets, read_object_sets
 from vlrnn.probes.object_mentions import Mentions, mentions, unread
 
 SHUFFLES = 5
-"""How often captions are given to images by chance, for the ceiling of the prior."""
+"""Number of random assignments of captions to images, for the ceiling."""
 
 CORRELATIONS = ("frequency_correlation", "cooccurrence_correlation")
 
-_FEWEST = 5  # mentions of an object, for its rate to be held against anything; training images of one, to come with
+_FEWEST = 5  # least mentions of an object for correlations, and least training images for co-occurrence
 
 
 @dataclass(frozen=True)
 class Mentioned:
-    """A caption's objects: those mentioned, with repetition; those of them that are not there; those there at all; and
-    how many words it has."""
+    """Objects of a caption: those mentioned, with repetition; the hallucinated ones of these; those in the image; and
+    the number of words."""
 
     objects: Sequence[str]
     made_up: Sequence[str]
@@ -49,15 +49,15 @@ def chair(
     """CHAIR of captions.
 
     Args:
-        captions: image id -> its captions, one at least.
+        captions: image id -> its captions, at least one.
         present: image id -> the objects in it.
-        find: from a caption to what it mentions.
-        resampler: over as many images.
+        find: maps a caption to the objects that it mentions.
+        resampler: over this number of images.
 
     Returns:
-        `CHAIRs`, the share of captions that mention something that is not there; `CHAIRi`, that of mentions; `recall`,
-        that of objects in images that are mentioned, all in percent; and `mean_length` in words. What has nothing to be
-        counted is absent. Beside them what each caption mentions.
+        scores `CHAIRs`, the rate of captions with a hallucinated object; `CHAIRi`, that of hallucinated mentions;
+        `recall`, that of objects in images that are mentioned, all in percent; and `mean_length` in words; without
+        those with a zero denominator. And the objects of each caption.
     """
     found = {id: [_read(caption, present[id], find) for caption in each] for id, each in captions.items()}
     return _measure(found, resampler), found
@@ -85,6 +85,9 @@ def _measure(found: Mapping[Id, Sequence[Mentioned]], resampler: Resampler) -> S
 def _read(caption: str, present: frozenset[str], find: Mentions) -> Mentioned:
     objects = find(caption)
     return Mentioned(objects, [each for each in objects if each not in present], present, len(caption.split()))
+
+
+_NOTHING = {"CHAIRi": "no caption mentions an object of the table", "recall": "no image has an object"}
 
 
 def probe_chair(
@@ -115,56 +118,39 @@ def probe_chair(
         resamples, seed: of the bootstrap over images; the seed also of what is shuffled.
 
     Raises:
-        UserError: a file is wrong, or there is nothing to be said of any caption.
+        UserError: a file is invalid, or no image has a caption.
     """
     given = read_object_sets(objects)
     find = cache(mentions(mode, given.names, synonyms, double_words))  # shuffled captions are read once
     notes = unread(find, given.names, synonyms)
-    if references is None and Path(objects).suffix == ".jsonl":
-        references = objects
+    references = objects if references is None and Path(objects).suffix == ".jsonl" else references
     written = References({}) if references is None else read_references(references).as_lists()
     present = _with_references(given, written, find, notes)
     matched = match(read_predictions(predictions), present, "skip", str(predictions), files=written.files | given.files)
-    notes += [note for note in matched.notes if " ids missing" not in note]  # of which nothing was said
+    notes += [note for note in matched.notes if " ids missing" not in note]  # images without a caption are left out
     captions = {id: [each.text] for id, each in matched.predictions.items()}
     resampler = Resampler(len(captions), resamples, seed)
     scores, found = chair(captions, present, find, resampler)
-    not_computed = {} if "CHAIRi" in scores else {"CHAIRi": "no caption mentions an object of the table"}
-    if "recall" not in scores:
-        not_computed["recall"] = "no image has an object"
-    baselines: dict[str, Scores] = {}
-    if len(captions) > 1:
-        baselines["shuffled"] = _shuffled(captions, present, find, resampler, seed)
-    else:
-        not_computed["shuffled"] = "there is one caption, and no other image to give it to"
-    if human := {id: written[id] for id in captions if written.get(id)}:
-        baselines["references"] = _floor(human, given, find, Resampler(len(human), resamples, seed))
-    elif written:
-        not_computed["references"] = f"{references} has no caption of these images"
-    else:
-        not_computed["references"] = "the floor needs human captions (--references)"
+    not_computed = {name: reason for name, reason in _NOTHING.items() if name not in scores}
+    baselines = _baselines(captions, written, given, present, find, resampler, not_computed, str(references))
     by_object = _by_object(found)
-    trained = [] if training is None else list(read_object_sets(training).of.values())
-    scores |= _correlations(by_object, trained, resamples, seed) if trained else {}
-    for name in CORRELATIONS:
-        if name not in scores:
-            few = f"fewer than three objects have {_FEWEST} mentions, or they do not differ"
-            not_computed[name] = few if trained else "needs the objects of training images (--training)"
+    _add_correlations(scores, not_computed, by_object, training, resamples, seed)
+    paths = {"predictions": predictions, "objects": objects, "references": references, "training": training}
+    counted = {
+        "unit": "percent",
+        "captions": len(captions),
+        "mentions": sum(len(each.objects) for (each,) in found.values()),
+    }
     return Finding(
-        scores=scores,
+        scores,
         settings={
+            **path_settings(**paths, synonyms=synonyms, double_words=double_words),
             "mode": mode,
-            "predictions": str(predictions),
-            "objects": str(objects),
-            "references": None if references is None else str(references),
-            "training": None if training is None else str(training),
-            "synonyms": None if synonyms is None else str(synonyms),
-            "double_words": None if double_words is None else str(double_words),
             "unit": "percent",
+            "ids": matched.counts,
             "captions": len(captions),
             "mentions": sum(len(each.objects) for (each,) in found.values()),
-            "ids": matched.counts,
-            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+            **bootstrap_settings(resamples, seed),
         },
         baselines=baselines,
         cases=_worst(captions, found),
@@ -174,10 +160,48 @@ def probe_chair(
     )
 
 
+def _baselines(
+    captions: Mapping[Id, Sequence[str]],
+    written: References,
+    given: ObjectSets,
+    present: Mapping[Id, frozenset[str]],
+    find: Mentions,
+    resampler: Resampler,
+    not_computed: dict[str, str],
+    place: str,
+) -> dict[str, Scores]:
+    baselines: dict[str, Scores] = {}
+    if len(captions) > 1:
+        baselines["shuffled"] = _shuffled(captions, present, find, resampler, resampler.seed)
+    else:
+        not_computed["shuffled"] = "there is one caption, and no other image to give it to"
+    if human := {id: written[id] for id in captions if written.get(id)}:
+        baselines["references"] = _floor(human, given, find, Resampler(len(human), resampler.resamples, resampler.seed))
+    else:
+        lacking = f"{place} has no caption of these images"
+        not_computed["references"] = lacking if written else "the floor needs human captions (--references)"
+    return baselines
+
+
+def _add_correlations(
+    scores: Scores,
+    not_computed: dict[str, str],
+    by_object: Mapping[str, Mapping[str, float]],
+    training: str | Path | None,
+    resamples: int,
+    seed: int,
+) -> None:
+    trained = [] if training is None else list(read_object_sets(training).of.values())
+    scores |= _correlations(by_object, trained, resamples, seed) if trained else {}
+    few = f"fewer than three objects have {_FEWEST} mentions, or they do not differ"
+    reason = few if trained else "needs the objects of training images (--training)"
+    not_computed |= {name: reason for name in CORRELATIONS if name not in scores}
+
+
 def _with_references(
     given: ObjectSets, written: Mapping[Id, Sequence[str]], find: Mentions, notes: list[str]
 ) -> dict[Id, frozenset[str]]:
-    """The objects of images, with what references mention where the objects are outlines alone."""
+    """The objects of images, with those mentioned in references added to COCO's instances."""
     bare = sum(not each for each in given.of.values())
     if bare:
         notes.append(f"{bare} of {len(given.of)} images have no object: whatever is mentioned of them is made up")
@@ -190,8 +214,8 @@ def _with_references(
 
 
 def _floor(human: Mapping[Id, Sequence[str]], given: ObjectSets, find: Mentions, resampler: Resampler) -> Scores:
-    """CHAIR of human captions. Where all of an image's add to its outlines, each is held against the others: by itself
-    it could make nothing up."""
+    """CHAIR of human captions. Where references add to the objects of their image, each is compared with the others
+    only, since none of its own mentions could be a hallucination."""
     found: dict[Id, list[Mentioned]] = {}
     for id, captions in human.items():
         named = [frozenset(find(caption)) if given.categories else frozenset() for caption in captions]
@@ -209,18 +233,18 @@ def _shuffled(
     resampler: Resampler,
     seed: int,
 ) -> Scores:
-    """CHAIR of captions that are given to other images, the mean of several ways to do so."""
+    """CHAIR of captions that are assigned to other images, the mean over several random assignments."""
     ids, order = list(captions), list(captions)
     given: dict[Id, list[str]] = {id: [] for id in ids}
     for draw in range(SHUFFLES):
         Random(f"{seed} {draw}").shuffle(order)
-        for one, other in zip(order, [*order[1:], order[0]], strict=True):  # one round: none keeps its own
+        for one, other in zip(order, [*order[1:], order[0]], strict=True):  # one cycle, without fixed points
             given[one] += captions[other]
     return chair(given, present, find, resampler)[0]
 
 
 def _by_object(found: Mapping[Id, Sequence[Mentioned]]) -> dict[str, dict[str, float | int]]:
-    """Object -> how often it is mentioned and made up, and the share of that in percent; the worst first."""
+    """Object -> number of mentions and of hallucinations, and their rate in percent; the highest first."""
     mention_counts: dict[str, int] = {}
     made_up: dict[str, int] = {}
     for each in (each for captions in found.values() for each in captions):
@@ -244,8 +268,8 @@ def _by_object(found: Mapping[Id, Sequence[Mentioned]]) -> dict[str, dict[str, f
 def _correlations(
     by_object: Mapping[str, Mapping[str, Any]], trained: Sequence[frozenset[str]], resamples: int, seed: int
 ) -> Scores:
-    """Rank correlations, over objects, of the rate at which they are made up: with how frequent they are in training,
-    and with how surely they come with that object which they come with most surely."""
+    """Rank correlations, over objects, of the hallucination rate: with the frequency in training, and with the largest
+    probability of the object given another object in training."""
     names = [name for name, counts in by_object.items() if counts["mentions"] >= _FEWEST]
     every = sorted(frozenset().union(*trained, names))
     places = {name: place for place, name in enumerate(every)}
@@ -254,9 +278,9 @@ def _correlations(
         has[row, [places[name] for name in objects]] = 1
     together = has.T @ has
     frequency = together.diagonal().copy()
-    given = together / np.maximum(frequency, 1)[None]  # [object, other]: how often it is there where the other is
+    given = together / np.maximum(frequency, 1)[None]  # [object, other], P(object | other)
     np.fill_diagonal(given, 0)
-    given[:, frequency < _FEWEST] = 0  # what is in a single image has everything of it for its sure companion
+    given[:, frequency < _FEWEST] = 0  # too few images for an estimate
     of = [places[name] for name in names]
     rates = np.array([by_object[name]["rate"] for name in names])
     drawn = np.random.default_rng(seed).integers(0, max(1, len(names)), (resamples, len(names)))
@@ -270,7 +294,7 @@ def _correlations(
 
 
 def _worst(captions: Mapping[Id, Sequence[str]], found: Mapping[Id, Sequence[Mentioned]]) -> list[dict[str, Any]]:
-    """Captions that make most up."""
+    """The captions with most hallucinated objects."""
     order = sorted((id for id in found if found[id][0].made_up), key=lambda id: -len(found[id][0].made_up))
     return [
         {

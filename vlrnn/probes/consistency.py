@@ -1,4 +1,4 @@
-"""Does a model contradict itself, or another? What of the answers in files belongs together, and how far they agree."""
+"""Consistency of the answers of a model to related questions, and with those of another model."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,14 +10,14 @@ from vlrnn.data.matching import name_some
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
-from vlrnn.metrics.statistics import Resampler, ratios
+from vlrnn.metrics.statistics import Resampler, bootstrap_settings, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.agreement import LARGEST, Answered, Compared, agreement, complementary, keeps, pairwise, paraphrases
-from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.finding import TELLING, Finding, path_settings
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical_answer
 
 OPPOSITE, SAME, PAIR = "opposite_of", "same_as", "pair"
-"""The `attributes` of an example that name another question's id."""
+"""The `attributes` of an example that have the id of another question."""
 
 
 def probe_consistency(
@@ -42,33 +42,18 @@ def probe_consistency(
         resamples, seed: of the bootstrap over images.
 
     Raises:
-        UserError: a file is wrong, ids do not match, or the files put nothing together.
+        UserError: a file is invalid, ids do not match, or no questions are related.
     """
     questions = read_answered(references)
     notes: list[str] = []
     answered = _answered(predictions, questions, protocol, notes)
     compared: dict[str, Compared] = {}
-    contradictions: list[dict[str, Any]] = []
     disagreements: list[dict[str, Any]] = []
     if other is not None:
         theirs = _answered(other, questions, protocol, notes)
         compared["models"] = agreement(answered, theirs)
         disagreements = _disagreements(answered, theirs)
-    if groups is not None:
-        paraphrase_groups = _read_groups(groups, questions)
-        compared["paraphrases"] = paraphrases(answered, paraphrase_groups)
-        contradictions += _contradictions(answered, _first_differing(answered, paraphrase_groups))
-    for name, attribute, same in (("opposites", OPPOSITE, False), ("same", SAME, True)):
-        if pairs := _pairs(questions, attribute, notes):
-            compared[name] = pairwise(answered, pairs, same)
-            contradictions += _contradictions(
-                answered, (pair for pair in pairs if not keeps(answered, *pair, same=same))
-            )
-    if pairs := _pairs(questions, PAIR, notes):
-        compared["complementary_pairs"] = complementary(answered, pairs)
-        contradictions += _contradictions(
-            answered, ((a, b) for a, b in pairs if answered.answers[a] == answered.answers[b])
-        )
+    contradictions = _compare_related(answered, questions, groups, compared, notes)
     if not compared:
         raise UserError(
             f"{references}: nothing belongs together: give --other, --groups, or questions whose attributes have "
@@ -79,19 +64,39 @@ def probe_consistency(
     return Finding(
         scores=scores,
         settings={
-            "predictions": str(predictions),
-            "references": str(references),
-            "other": None if other is None else str(other),
-            "groups": None if groups is None else str(groups),
+            **path_settings(predictions=predictions, references=references, other=other, groups=groups),
             "protocol": protocol,
             "n": len(questions),
-            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+            **bootstrap_settings(resamples, seed),
         },
         baselines={"chance": chance},
         cases=[*contradictions, *disagreements][:TELLING],
         not_computed=_not_computed(scores),
         notes=notes,
     )
+
+
+def _compare_related(
+    answered: Answered,
+    questions: Mapping[Id, Example],
+    groups: str | Path | None,
+    compared: dict[str, Compared],
+    notes: list[str],
+) -> list[dict[str, Any]]:
+    """Add the comparisons of related questions to `compared`; returns the cases of contradictions."""
+    contradicting: list[tuple[Id, Id]] = []
+    if groups is not None:
+        paraphrase_groups = _read_groups(groups, questions)
+        compared["paraphrases"] = paraphrases(answered, paraphrase_groups)
+        contradicting += _first_differing(answered, paraphrase_groups)
+    for name, attribute, same in (("opposites", OPPOSITE, False), ("same", SAME, True)):
+        if pairs := _pairs(questions, attribute, notes):
+            compared[name] = pairwise(answered, pairs, same)
+            contradicting += (pair for pair in pairs if not keeps(answered, *pair, same=same))
+    if pairs := _pairs(questions, PAIR, notes):
+        compared["complementary_pairs"] = complementary(answered, pairs)
+        contradicting += ((a, b) for a, b in pairs if answered.answers[a] == answered.answers[b])
+    return _contradictions(answered, contradicting)
 
 
 def _not_computed(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -130,8 +135,8 @@ def _read_groups(path: str | Path, questions: Mapping[Id, Example]) -> list[list
 
 
 def _pairs(questions: Mapping[Id, Example], attribute: str, notes: list[str]) -> list[tuple[Id, Id]]:
-    """Each question that names another of the file, with that; once, where both name each other. `notes` are told how
-    many name one that is not there."""
+    """The pairs of a question and the related one in the file; a pair that refers to each other is listed once. Missing
+    related questions add a note."""
     named: dict[Id, Id] = {}
     absent: list[Id] = []
     for id, example in questions.items():
@@ -148,7 +153,7 @@ def _pairs(questions: Mapping[Id, Example], attribute: str, notes: list[str]) ->
 
 
 def _first_differing(answered: Answered, groups: Iterable[Sequence[Id]]) -> Iterator[tuple[Id, Id]]:
-    """Of each group of paraphrases the first question, and the first that was answered otherwise."""
+    """Of each group of paraphrases, the first question and the first one with a different answer."""
     for first, *others in groups:
         other = next((id for id in others if answered.answers[id] != answered.answers[first]), None)
         if other is not None:
@@ -170,7 +175,7 @@ def _contradictions(answered: Answered, pairs: Iterable[tuple[Id, Id]]) -> list[
 
 
 def _disagreements(one: Answered, other: Answered) -> list[dict[str, Any]]:
-    """Where the other model is right, and this one is not."""
+    """Questions that the other model answers correctly and this one does not."""
     return [
         {"id": id, "question": example.question, "said": one.answers[id], "the other": other.answers[id]}
         for id, example in one.examples.items()

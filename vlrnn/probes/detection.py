@@ -1,9 +1,8 @@
-"""Which of many units detects a property: chosen by its AUC on one part of what was heard, and held against another.
-Knows numbers, no model and no text.
+"""Detection of properties by single units: units are selected by AUC on one part of the data and tested on another.
 
-The area under the ROC curve is the probability that a unit is more active at a place that has the property than at one
-that has not, ties counting half: 0.5 by chance (Hanley and McNeil, Radiology 1982). The best of many units is better
-than that by chance alone, so the same search is made for properties that are those of other passages.
+The area under the ROC curve is the probability that a unit is more active at a place with the property than at one
+without, ties counting half: 0.5 by chance (Hanley and McNeil, Radiology 1982). The maximum over many units exceeds this
+by chance, so the same selection is repeated with the properties of other passages.
 
 Shapes: N places, S passages, U units, P properties.
 """
@@ -20,18 +19,18 @@ from vlrnn.metrics.statistics import Floats, Resampler, interval
 Flags = NDArray[np.bool_]
 
 ROLLS = 20
-"""How often properties are moved on to other passages."""
+"""Number of shifts of properties to other passages."""
 
-_CELLS = 2_000_000  # places are resampled in parts of so many
+_CELLS = 2_000_000  # places that are resampled at a time
 
 
 class ActivationSet:
-    """What units did over some passages, which lie end to end.
+    """Activations of units over concatenated passages.
 
     Args:
         activations: [N, U].
         lengths: [S], places of each passage.
-        groups: [S], numbers; passages of one number are resampled together. They lie beside each other.
+        groups: [S], numbers; consecutive passages of one number are resampled together.
     """
 
     def __init__(self, activations: NDArray[Any], lengths: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
@@ -39,7 +38,7 @@ class ActivationSet:
         self.lengths = lengths
         self.starts = np.cumsum(lengths) - lengths
         _, self.groups = np.unique(groups, return_inverse=True)
-        self._levels = np.empty(activations.shape[::-1], np.int32)  # [U, N], of values: alike where these are alike
+        self._levels = np.empty(activations.shape[::-1], np.int32)  # [U, N], ranks of distinct values
         for levels, column in zip(self._levels, activations.T, strict=True):
             levels[:] = np.unique(column, return_inverse=True)[1]
 
@@ -47,11 +46,11 @@ class ActivationSet:
         return len(self.activations)
 
     def aucs(self, flags: Flags, places: NDArray[np.int64] | None = None) -> Floats:
-        """The AUC [P, U] of each unit for properties [P, N]; NaN of one that all places have, or none.
+        """The AUC [P, U] of each unit for properties [P, N]; NaN for one that holds at all places, or at none.
 
         Args:
-            flags: where the properties hold; [P, M] at `places` [M] alone, where these are given.
-            places: those that count; None: all.
+            flags: where the properties hold; with `places` [M], at these only: [P, M].
+            places: indices of the places that are used; None: all.
         """
         levels = self._levels if places is None else self._levels[:, places]
         positive = flags.sum(1)
@@ -60,15 +59,15 @@ class ActivationSet:
         held = flags.astype(np.float64)
         for unit, each in enumerate(levels):
             counts = np.bincount(each)
-            ranks = (np.cumsum(counts) - (counts - 1) / 2)[each]  # ties share their mean rank
+            ranks = (np.cumsum(counts) - (counts - 1) / 2)[each]  # ties have their mean rank
             above[:, unit] = held @ ranks - positive * (positive + 1) / 2
         with np.errstate(invalid="ignore"):
             found: Floats = above / pairs[:, None]
         return found
 
     def resampled(self, unit: int, flags: Flags, resamples: int, seed: int) -> Floats:
-        """The AUC of a unit for a property [N] on each of so many resampled sets of groups; sets in which all places
-        have it, or none, are left out."""
+        """The AUC of a unit for a property [N] on each resampled set of groups; without sets in which the property
+        holds at all places, or at none."""
         order = np.argsort(self._levels[unit], kind="stable")
         levels = self._levels[unit, order]
         starts = np.flatnonzero(np.append(True, levels[1:] != levels[:-1]))
@@ -84,24 +83,23 @@ class ActivationSet:
         return np.concatenate(found)
 
     def _counts(self, resamples: int, seed: int) -> Iterator[Floats]:
-        """How often each group stands in each set, some sets at a time."""
+        """The count of each group in each resampled set, some sets at a time."""
         step = max(1, _CELLS // len(self))
         for counts in Resampler(int(self.groups.max()) + 1, resamples, seed).counts():
             yield from np.split(counts, range(step, len(counts), step))
 
     def rolls(self, count: int, random: np.random.Generator) -> list[int]:
-        """By how many passages properties can be moved on, so that none stays within its group: up to so many
-        numbers."""
+        """Up to `count` random shifts, in passages, by which no property stays within its group."""
         least = int(np.bincount(self.groups).max())
         possible = np.arange(least, len(self.lengths) - least + 1)
         drawn: list[int] = random.permutation(possible)[:count].tolist()
         return drawn
 
     def rolled(self, by: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give each passage the property of that which comes `by` later, place by place, as far as both go.
+        """Assign to each passage the properties of the passage `by` later, place by place, up to the shorter length.
 
         Returns:
-            the places that have one [M], and the places that it is of [M].
+            the indices of the places [M], and of the places whose property they get [M].
         """
         shorter = np.minimum(self.lengths, np.roll(self.lengths, -by))
         within = np.arange(shorter.sum()) - np.repeat(np.cumsum(shorter) - shorter, shorter)
@@ -110,8 +108,8 @@ class ActivationSet:
 
 
 class Unit(NamedTuple):
-    """A unit by its number, +1 if it is active where the property holds, -1 if where it does not, and its AUC, so
-    turned: in the part that it is chosen on, and in the part that is held out."""
+    """Number of a unit, its sign (+1 if it is active where the property holds, -1 where it does not), and its AUC with
+    this sign: in the part for selection, and in the held-out part."""
 
     number: int
     sign: int
@@ -121,14 +119,13 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Detection:
-    """What detects a property.
+    """The units that detect a property.
 
     Attributes:
-        units: all, the best first, by the part that they are chosen on.
-        chosen, held_out: the AUC of the best, `{"value", "low", "high", "n"}`.
-        rolled: the same of units that are chosen for the property of other passages, and held against that: the mean
-            over so many choices, and between what 95 % of them lie. Empty where no passage can have another's, or that
-            of another is its own.
+        units: all, best first, by the part for selection.
+        chosen, held_out: AUC of the best unit, `{"value", "low", "high", "n"}`, in the two parts.
+        rolled: held-out AUC of units selected and tested for the property of other passages: the mean over shifts, and
+            the interval of 95 % of them. Empty if there is no valid shift, or shifting does not change the property.
     """
 
     units: list[Unit]
@@ -148,10 +145,10 @@ def detect(
     """The units that detect each property.
 
     Args:
-        choose: the part that units are chosen on.
-        held: the part that is held out.
-        properties: name -> where it holds in the two parts, [N] each; in both somewhere, and not everywhere.
-        resamples, seed: of the bootstrap over groups; of how properties are moved.
+        choose: the part for selection.
+        held: the held-out part.
+        properties: name -> where it holds in the two parts, [N] each; at some but not all places of both.
+        resamples, seed: of the bootstrap over groups; the seed also of the shifts.
     """
     if not properties:
         return {}
@@ -184,7 +181,7 @@ def _unit(number: int, chosen: Floats, held_out: Floats) -> Unit:
 def _rolled(
     choose: ActivationSet, held: ActivationSet, chosen: Flags, held_flags: Flags, seed: int
 ) -> list[dict[str, Any]]:
-    """Of each property [P] the row `Detection.rolled`."""
+    """`Detection.rolled` of each property [P]."""
     random = np.random.default_rng(seed)
     drawn: list[list[Unit]] = [[] for _ in chosen]
     for by, other in zip(choose.rolls(ROLLS, random), held.rolls(ROLLS, random), strict=False):

@@ -1,4 +1,4 @@
-"""What probes find, in one form: for a table, for a file, for a report. Independent of probes."""
+"""The common form of results of probes, for tables, files and reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 from vlrnn.files import write_json
 
 TELLING = 10
-"""How many cases a probe tells of."""
+"""Most cases of a finding."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Finding:
     """The result of a probe.
 
     Attributes:
-        scores: name -> `{"value", "low", "high", "n"}`, or a group's name -> such.
-        settings: what it was computed from, and how.
-        baselines: row -> scores by the same names: of chance, of a blind guess, of the references themselves.
-        cases: the most telling items, at most `TELLING`, the worst first, each with its `id`.
-        details: what else was found, tables for pictures, say.
-        not_computed: score -> why it is absent.
-        notes: what a reader must know, one line each.
+        scores: name -> `{"value", "low", "high", "n"}`, or name of a group -> such.
+        settings: inputs and parameters.
+        baselines: row -> scores by the same names: chance, a blind model, the references.
+        cases: examples for inspection, at most `TELLING`, worst first, each with its `id`.
+        details: further results, such as tables for plots.
+        not_computed: score -> reason.
+        notes: remarks for the reader, one line each.
     """
 
     scores: Mapping[str, Any]
@@ -34,5 +34,10 @@ class Finding:
     notes: Sequence[str] = ()
 
     def write(self, path: str | Path) -> None:
-        """Write it as JSON, replacing the file whole."""
+        """Write the finding as JSON, replacing the file atomically."""
         write_json(path, {name: getattr(self, name) for name in self.__dataclass_fields__})
+
+
+def path_settings(**paths: str | Path | None) -> dict[str, str | None]:
+    """Paths as text for `Finding.settings`; None where there is no file."""
+    return {name: None if path is None else str(path) for name, path in paths.items()}

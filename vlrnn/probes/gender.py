@@ -1,4 +1,4 @@
-"""Do captions say the right gender, and do they err alike about women and men?
+"""Gender in captions: error rates, and their difference between images of women and of men.
 
 Source: Hendricks, Burns, Saenko, Darrell, Rohrbach, Women also Snowboard, ECCV 2018, sections 4.2 and 5.
 """
@@ -15,7 +15,7 @@ from vlrnn.data.formats.captions import read_predictions, read_references
 from vlrnn.data.matching import match
 from vlrnn.data.records import Id
 from vlrnn.metrics.statistics import Floats, Resampler, interval
-from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.finding import TELLING, Finding, path_settings
 from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, read_people
 
 OUTCOMES = ("correct", "wrong", "neutral")
@@ -25,21 +25,21 @@ Scores = dict[str, Any]
 
 
 def named_genders(captions: Sequence[str], words: GenderWords) -> Floats:
-    """The shares [3] of captions that name a woman, a man, neither (or both)."""
+    """The fractions [3] of captions that name a woman, a man, neither (or both)."""
     named = [words.named(caption) for caption in captions]
     return np.array([named.count(each) for each in (*GENDERS, None)]) / len(named)
 
 
 def tally(named: Floats, women: NDArray[np.bool_]) -> Floats:
-    """What captions come to, from `named_genders` [I, 3] of I images and which of them show women [I]: for each image
-    [I, 2, 3] the shares of `OUTCOMES` in the row of its gender, women first."""
-    outcomes = np.stack([named, named[:, [1, 0, 2]]], 1)  # a man that is named is correct in the second row
+    """The fractions of `OUTCOMES` for each image [I, 2, 3], in the row of its gender, women first; from `named_genders`
+    [I, 3] and a mask of images of women [I]."""
+    outcomes = np.stack([named, named[:, [1, 0, 2]]], 1)  # in the second row, naming a man is correct
     return outcomes * np.stack([women, ~women], 1)[:, :, None]
 
 
 def measure(tallies: Floats) -> dict[str, Floats]:
-    """All scores of summed tallies [..., 2, 3], each [...], a group's under `women: correct`; what has nothing to
-    divide by is not finite."""
+    """All scores [...] of summed tallies [..., 2, 3], those of a group as `women: correct`; not finite where a
+    denominator is zero."""
     groups, outcomes = tallies.sum(-1), tallies.sum(-2)
     correct, wrong, neutral = np.moveaxis(outcomes, -1, 0)
     named_woman = tallies[..., 0, 0] + tallies[..., 1, 1]
@@ -75,9 +75,9 @@ def score(named: Floats, women: NDArray[np.bool_], resamples: int = 1000, seed: 
 
     Returns:
         `error`: percent of the images whose caption names the wrong gender; `error_where_named`: percent of those
-        whose caption names one; `neutral`: percent; `ratio_difference`: |women / men - captions that say woman /
-        captions that say man|; `divergence` of the outcomes of women and men, in bits; `women`, `men`: percent of
-        theirs `correct`, `wrong`, `neutral`. What cannot be computed is absent.
+        whose caption names one; `neutral`: percent; `ratio_difference`: |images of women / images of men - captions
+        with woman / captions with man|; `divergence` of the outcomes of women and men, in bits; `women`, `men`: percent
+        of theirs `correct`, `wrong`, `neutral`. Scores with a zero denominator are absent.
     """
     tallies = tally(named, women)
     value = measure(tallies.sum(0))
@@ -87,7 +87,7 @@ def score(named: Floats, women: NDArray[np.bool_], resamples: int = 1000, seed: 
     for name, each in value.items():
         group, _, outcome = name.partition(": ")
         if np.isfinite(each):
-            drawn = np.append(samples[name], each)  # sets of images may lack what it divides by, the data do not
+            drawn = np.append(samples[name], each)  # resampled sets may have a zero denominator, the data have not
             place = scores.setdefault(group, {}) if outcome else scores
             place[outcome or name] = interval(float(each), drawn[np.isfinite(drawn)], counts.get(group, len(named)))
     return scores
@@ -116,12 +116,11 @@ def probe_gender(
         resamples, seed: of the bootstrap over images.
 
     Returns:
-        beside the scores, rows of chance: `same words` says each gender as often as the predictions do, whatever the
-        picture, and `always man`. The cases are wrong captions, those first whose references agree on the
-        right gender.
+        besides the scores, baselines: `same words` names each gender as often as the predictions do, independently of
+        the image; and `always man`. The cases are wrong captions, those first whose references agree on the gender.
 
     Raises:
-        UserError: a file is wrong, an id stands in both lists, or no id has a prediction.
+        UserError: a file is invalid, an id is in both lists, or no id has a prediction.
     """
     words = GenderWords.load(words_women, words_men)
     listed, notes = read_people(women, men)
@@ -134,21 +133,18 @@ def probe_gender(
         notes.append(f"{references}: has captions of {len(human)} of the {len(people)} images")
     named = np.array([named_genders([text], words) for text in texts.values()])
     shows_woman = np.array([gender == "woman" for gender in people.values()])
-    scores = score(named, shows_woman, resamples, seed)
-    baselines = {
-        name: score(np.broadcast_to(share, named.shape), shows_woman, resamples, seed)
-        for name, share in {"same words": named.mean(0), "always man": (0, 1, 0)}.items()
-    }
+    shares = {"same words": named.mean(0), "always man": (0, 1, 0)}
+    rows = {name: np.broadcast_to(share, named.shape) for name, share in shares.items()}
+    baselines = {name: score(row, shows_woman, resamples, seed) for name, row in rows.items()}
     if human:
         human_named = np.array([named_genders(captions, words) for captions in human.values()])
         of_women = np.array([people[id] == "woman" for id in human])
         baselines = {"references": score(human_named, of_women, resamples, seed), **baselines}
-    counts = tally(named, shows_woman).sum(0).astype(int).tolist()
+    counts = [dict(zip(OUTCOMES, map(int, row), strict=True)) for row in tally(named, shows_woman).sum(0)]
     return Finding(
-        scores,
+        score(named, shows_woman, resamples, seed),
         settings={
-            "predictions": str(predictions),
-            "references": references and str(references),
+            **path_settings(predictions=predictions, references=references),
             "words": {"women": sorted(words.women), "men": sorted(words.men)},
             "n": len(people),
             "resamples": resamples,
@@ -156,9 +152,7 @@ def probe_gender(
         },
         baselines=baselines,
         cases=_cases(texts, people, human, words),
-        details={
-            group: dict(zip(OUTCOMES, row, strict=True)) for group, row in zip(GROUPS.values(), counts, strict=True)
-        },
+        details=dict(zip(GROUPS.values(), counts, strict=True)),
         not_computed=_not_computed(named, shows_woman),
         notes=[*matched.notes, *notes, *_warnings(named)],
     )
@@ -167,7 +161,7 @@ def probe_gender(
 def _cases(
     texts: Mapping[Id, str], people: Mapping[Id, Gender], human: Mapping[Id, list[str]], words: GenderWords
 ) -> list[dict[str, Any]]:
-    """Captions that name the wrong gender, those first about which most references name the right one."""
+    """Captions that name the wrong gender; first those where most references name the right one."""
 
     def agreed(id: Id) -> float:
         captions = human.get(id, [])
@@ -181,7 +175,7 @@ def _cases(
 
 
 def _not_computed(named: Floats, shows_woman: NDArray[np.bool_]) -> dict[str, str]:
-    """Scores that have nothing to divide by -> what there is not."""
+    """Score with a zero denominator -> reason."""
     present = dict(zip(GENDERS, (shows_woman.any(), not shows_woman.all()), strict=True))
     absent = [gender for gender in GENDERS if not present[gender]]
     reasons = {GROUPS[gender]: f"no image of a {gender} has a prediction" for gender in absent}

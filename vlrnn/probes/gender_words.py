@@ -1,4 +1,4 @@
-"""Which gender a caption names, by lists of words; and which people are in which image, by lists of ids."""
+"""Gender named in a caption, by lists of words; gender of the people in images, by lists of ids or references."""
 
 import re
 from collections import Counter
@@ -20,8 +20,7 @@ _LISTS = Path(__file__).parent / "words"
 
 
 def words_of(caption: str) -> list[str]:
-    """The words of a caption as lists of words are looked up in it: whole, in lower case, unstemmed; hyphens and
-    apostrophes stay within them."""
+    """The words of a caption in lower case, unstemmed; hyphens and apostrophes are part of words."""
     return _WORD.findall(caption.lower())
 
 
@@ -34,13 +33,13 @@ class GenderWords:
 
     @classmethod
     def load(cls, women: str | Path | None = None, men: str | Path | None = None) -> Self:
-        """Read lists of words, a word on a line; `#` begins a comment.
+        """Read lists of words, one word per line; `#` starts a comment.
 
         Args:
             women, men: files; by default the lists of Hendricks et al., Women also Snowboard, ECCV 2018.
 
         Raises:
-            UserError: a list is empty or holds what is no word, or a word stands in both.
+            UserError: a list is empty, a line is not one word, or a word is in both lists.
         """
         paths = women or _LISTS / "women.txt", men or _LISTS / "men.txt"
         lists = [read_words(path) for path in paths]
@@ -49,7 +48,7 @@ class GenderWords:
         return cls(*lists)
 
     def named(self, caption: str) -> Gender | None:
-        """The gender that a caption names; None where it is neutral: it names neither, or both."""
+        """The gender that a caption names; None if it names neither, or both."""
         words = set(words_of(caption))
         woman, man = not words.isdisjoint(self.women), not words.isdisjoint(self.men)
         if woman == man:
@@ -57,7 +56,7 @@ class GenderWords:
         return "woman" if woman else "man"
 
     def masked(self) -> frozenset[str]:
-        """All words that give a gender away: these, and a longer list of ours."""
+        """All words that reveal a gender: these, and a longer list in `words/masked.txt`."""
         return self.women | self.men | read_words(_LISTS / "masked.txt")
 
 
@@ -65,7 +64,7 @@ def read_words(path: str | Path) -> frozenset[str]:
     """The words of a list, in lower case.
 
     Raises:
-        UserError: it holds none, or a line is not one word.
+        UserError: it is empty, or a line is not one word.
     """
     lines = [line.partition("#")[0].strip().lower() for line in read_text(path).splitlines()]
     for number, line in enumerate(lines, 1):
@@ -78,13 +77,13 @@ def read_words(path: str | Path) -> frozenset[str]:
 
 
 def read_people(women: str | Path, men: str | Path) -> tuple[dict[Id, Gender], list[str]]:
-    """Who is in which image, by two lists of image ids, an id on a line.
+    """The gender of the people in images, by two lists of image ids, one id per line.
 
     Returns:
-        image id -> gender, and notes: lists that are empty, ids that are repeated.
+        image id -> gender, and notes on empty lists and repeated ids.
 
     Raises:
-        UserError: an id stands in both lists, or both are empty.
+        UserError: an id is in both lists, or both are empty.
     """
     paths: dict[Gender, str | Path] = {"woman": women, "man": men}
     notes: list[str] = []
@@ -107,13 +106,13 @@ def read_people(women: str | Path, men: str | Path) -> tuple[dict[Id, Gender], l
 def find_people(
     references: References, words: GenderWords, women: str | Path | None = None, men: str | Path | None = None
 ) -> tuple[dict[Id, Gender], list[str]]:
-    """Who is in which image: by lists, as `read_people` reads them, or by the references.
+    """The gender of the people in images: by lists, see `read_people`, or by the references.
 
-    By its reference captions (Zhao et al., Men also like shopping, EMNLP 2017) an image shows the gender that one of
-    them names, where none names the other.
+    By references (Zhao et al., Men also like shopping, EMNLP 2017), an image has the gender that at least one of its
+    captions names while none names the other.
 
     Raises:
-        UserError: a list is wrong, or stands alone, or there are neither lists nor references.
+        UserError: a list is invalid, only one is given, or there are neither lists nor references.
     """
     if women is not None and men is not None:
         return read_people(women, men)

@@ -1,5 +1,4 @@
-"""Which attributes and tasks are true of which image, and which a model said: tables of people's own, and what captions
-name. Independent of measures."""
+"""True and predicted attributes and tasks of images, from tables or from captions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from vlrnn.text.ptb_tokenizer import tokenize
 
 
 class LabelSets(NamedTuple):
-    """The attributes (women or men, say) and the tasks (objects, say) that are true of an image, or predicted."""
+    """Attributes (such as gender) and tasks (such as objects) of an image, true or predicted."""
 
     attributes: frozenset[str]
     tasks: frozenset[str]
@@ -38,8 +37,8 @@ class LabelledImage:
 
 
 class Labels(NamedTuple):
-    """Of I images, whether they have an attribute [I, A], a task [I, T], and both at once [I, A, T]: 0 or 1, or the
-    share of the labellings of an image that have it."""
+    """Attributes [I, A], tasks [I, T] and their co-occurrence [I, A, T] of I images: 0 or 1, or the fraction of the
+    labellings of an image that have it."""
 
     attributes: Floats
     tasks: Floats
@@ -47,7 +46,8 @@ class Labels(NamedTuple):
 
 
 def tabulate(images: Sequence[Sequence[LabelSets]], attributes: Sequence[str], tasks: Sequence[str]) -> Labels:
-    """The labels of images, each labelled at least once, in columns of these names; other names are left out."""
+    """The labels of images, at least one labelling each, with columns in the order of these names; other names are left
+    out."""
     labellings = [each for image in images for each in image]
     starts = np.cumsum([0, *map(len, images[:-1])])
 
@@ -69,12 +69,12 @@ def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]
     """Read a table of images: JSON lines (`.jsonl`), a CSV (`.csv`), or else a JSON list.
 
     Args:
-        path: each image has its `id`, lists of names `attributes` and `tasks`, and the same of what was predicted,
-            `predicted_attributes` and `predicted_tasks`. In a CSV a list is a cell, its names separated by semicolons.
-        predicted: the table has predictions; otherwise what is true stands in their place.
+        path: each image has an `id`, the lists of names `attributes` and `tasks`, and `predicted_attributes` and
+            `predicted_tasks`. In a CSV a list is a cell of names separated by semicolons.
+        predicted: the table has predictions; otherwise the true labels are copied.
 
     Raises:
-        UserError: it holds no image, one stands twice, or a list is missing or no list of texts; names the place.
+        UserError: there is no image, one occurs twice, or a list is missing or no list of texts; names the place.
     """
     images: dict[Id, LabelledImage] = {}
     for place, values in _entries(Path(path)):
@@ -93,7 +93,7 @@ def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The entry of each image, and its place."""
+    """Place and entry of each image."""
     if path.suffix.lower() == ".csv":
         columns = ("id", *_TRUE, *_PREDICTED)
         for place, row in read_csv(path, columns):
@@ -133,12 +133,12 @@ def named_in(caption: str, words: GenderWords, objects: PhraseTable) -> LabelSet
 
 
 PERSON = "person"
-"""The object that is left out: wherever there is a gender, it is there."""
+"""The object that is left out, since it is in every image with a gender."""
 
 
 class CaptionLabels(NamedTuple):
-    """Labels of images and their captions; `human` has what each reference caption of an image names, and `notes` say
-    what was left out."""
+    """Labels of images and their captions; `human`: the labels of each reference caption of an image; `notes`: a line
+    for each kind of item that was left out."""
 
     images: list[LabelledImage]
     human: dict[Id, list[LabelSets]]

@@ -1,4 +1,4 @@
-"""Which objects are in which image, from whatever file says so. Independent of captions."""
+"""Annotated objects of images, from files of several formats."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,8 @@ from vlrnn.files import read_json
 
 
 class ObjectSets(NamedTuple):
-    """Image id -> the names of its objects, and -> its file, where that is known. Of COCO's instances also all
-    `categories` that were outlined, in whatever image; captions may well name more of what is there."""
+    """Image id -> names of its objects, and -> its file, where known. Of COCO's instances also all annotated
+    `categories`; images may have further objects, which are not annotated."""
 
     of: dict[Id, frozenset[str]]
     files: dict[Id, str]
@@ -21,7 +21,7 @@ class ObjectSets(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Of all images, and of all categories."""
+        """The names of all objects and categories."""
         return sorted(self.categories.union(*self.of.values()))
 
 
@@ -29,11 +29,11 @@ def read_object_sets(path: str | Path) -> ObjectSets:
     """The objects of images.
 
     Args:
-        path: `{image id: [names]}` as JSON; a prepared `.jsonl`, whose examples without `objects` are left out, and of
-            which several may be of one image; or COCO's `instances_*.json`.
+        path: `{image id: [names]}` as JSON; a prepared `.jsonl`, without its examples that have no `objects`, where
+            several may be of one image; or COCO's `instances_*.json`.
 
     Raises:
-        UserError: the file is none of these, or holds no image; names the place.
+        UserError: the file is none of these, or has no image; names the place.
     """
     path = Path(path)
     if path.suffix == ".jsonl":

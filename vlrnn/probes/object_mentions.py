@@ -16,7 +16,7 @@ from vlrnn.files import read_json, read_text
 from vlrnn.text.ptb_tokenizer import tokenize
 
 Mentions = Callable[[str], list[str]]
-"""From a caption to the objects that it mentions, as often as it does."""
+"""Maps a caption to the objects that it mentions, with repetition."""
 
 
 def mentions(
@@ -25,15 +25,15 @@ def mentions(
     synonyms: str | Path | None = None,
     double_words: str | Path | None = None,
 ) -> Mentions:
-    """How captions are read.
+    """The function that finds objects in captions.
 
     Args:
-        mode: `fixed`: phrases in singular or plural, the longest first; `chair-2018`: as `Script2018`.
-        objects: the names of those that images have, which go by them.
-        synonyms, double_words: tables of what else they are called; see `vlrnn.probes.object_mentions.phrases`.
+        mode: `fixed`: phrases in singular or plural, longest first; `chair-2018`: as `Script2018`.
+        objects: names of the objects of images, which are phrases as well.
+        synonyms, double_words: tables of further phrases; see `vlrnn.probes.object_mentions.phrases`.
 
     Raises:
-        UserError: there is no such mode, or a table is not of its form.
+        UserError: there is no such mode, or a table has an invalid format.
     """
     if mode == "chair-2018":
         return Script2018(objects, synonyms, double_words)
@@ -44,7 +44,7 @@ def mentions(
 
 
 def unread(find: Mentions, objects: Sequence[str], synonyms: str | Path | None = None) -> list[str]:
-    """Notes on objects that captions cannot mention by their names, and on those that are no class of a table."""
+    """Notes on objects whose names are not found in captions, and on those that are no class of a table."""
     unheard = [name for name in objects if name not in find(name)]
     classes = set(objects) if synonyms is None else {*phrases((), synonyms).values(), *unheard}
     others = [name for name in objects if name not in classes]
@@ -59,22 +59,22 @@ _PLAIN = re.compile(r"(?!.*\b(?:cannot|gimme|gonna|gotta|lemme|wanna)\b)[a-z ]*[
 
 
 def nltk_tokens(text: str) -> list[str]:
-    """The tokens of a line in lower case, as `nltk.word_tokenize` has them. Of letters alone, with a full stop behind
-    them or none, they are what blanks divide; that saves most captions its thirty regular expressions."""
+    """The tokens of a line in lower case, equal to those of `nltk.word_tokenize`. Lines of letters and spaces, with or
+    without a final full stop, are split at spaces, which avoids its thirty regular expressions for most captions."""
     if _PLAIN.fullmatch(text):
         return text.replace(".", " .").split()
-    from nltk.tokenize import word_tokenize  # whose import takes longer than all else here
+    from nltk.tokenize import word_tokenize  # slow to import
 
     return word_tokenize(text, preserve_line=True)
 
 
 class Script2018:
-    """Reads captions as the script that was published with CHAIR (Rohrbach et al., Object hallucination in image
-    captioning, EMNLP 2018), to the letter.
+    """Finds objects exactly as the script published with CHAIR (Rohrbach et al., Object hallucination in image
+    captioning, EMNLP 2018).
 
-    Every token is put into the singular, by rules that make `bu` of a bus, which is then no object; pairs of double
-    words are joined from left to right, once; a seat is none where there is a toilet; and a synonym that stands behind
-    two spaces in the table is never found.
+    Every token is singularised by rules that map `bus` to `bu`, which is then no object; pairs of double words are
+    joined from left to right, once; a seat is ignored where there is a toilet; and a synonym after two spaces in the
+    table is never found.
 
     Args:
         objects, synonyms, double_words: as for `mentions`.
@@ -107,7 +107,7 @@ class Script2018:
 
 
 class Span(NamedTuple):
-    """An `object` that the words from `start` to before `stop` of a caption name."""
+    """An `object` and its words in a caption, from `start` to before `stop`."""
 
     object: str
     start: int
@@ -115,10 +115,10 @@ class Span(NamedTuple):
 
 
 class PhraseTable:
-    """Finds objects by the phrases that name them, in singular and in plural.
+    """Finds objects by phrases, in singular and plural.
 
     Args:
-        objects: phrase -> the object that it names, or "" where it names none: the train track is no train.
+        objects: phrase -> object, or "" for none: a train track is no train.
     """
 
     def __init__(self, objects: Mapping[str, str]) -> None:
@@ -126,11 +126,11 @@ class PhraseTable:
         plurals = {
             (*words[:-1], plural): name for words, name in by_words.items() if words for plural in _plurals(words[-1])
         }
-        self._objects = plurals | by_words  # what the table has itself comes first
+        self._objects = plurals | by_words  # phrases of the table have priority
         self._longest = max(map(len, self._objects), default=0)
 
     def find(self, words: Sequence[str]) -> list[Span]:
-        """The objects that the words of a caption name, from left to right; no word is of two."""
+        """The objects in the words of a caption, from left to right, without overlap."""
         found: list[Span] = []
         start = 0
         while start < len(words):
@@ -155,7 +155,7 @@ _IRREGULAR = {
 
 
 def _plurals(word: str) -> set[str]:
-    """What may be its plural: also such as nobody says (`giraves`), which do no harm."""
+    """Possible plurals of a word; those that do not exist (`giraves`) are harmless."""
     irregular = {word.removesuffix(one) + many for one, many in _IRREGULAR.items() if word.endswith(one)}
     if re.search(r"[^f]fe?$", word):
         irregular.add(re.sub("fe?$", "ves", word))
@@ -165,7 +165,7 @@ def _plurals(word: str) -> set[str]:
 
 
 def object_names(folder: str | Path) -> set[str]:
-    """The objects that the examples of a prepared data set have, of all its splits."""
+    """The objects of the examples of a prepared data set, over all splits."""
     splits = [split for split in SPLITS if (Path(folder) / f"{split}.jsonl").is_file()]
     return {name for split in splits for example in open_split(folder, split) for name in example.objects or ()}
 
@@ -173,16 +173,16 @@ def object_names(folder: str | Path) -> set[str]:
 def phrases(
     objects: Iterable[str], synonyms: str | Path | None = None, double_words: str | Path | None = None
 ) -> dict[str, str]:
-    """Phrase -> object, of objects that go by their own names, and of a table of synonyms, for a `PhraseTable`.
+    """Phrase -> object, for a `PhraseTable`: the names of objects, and a table of synonyms.
 
     Args:
         objects: names.
-        synonyms: a text file; a line has an object and, behind commas, what else it is called, as the table of CHAIR
-            (Rohrbach et al. 2018) does.
-        double_words: JSON, two words -> what they are called together, which names an object or none.
+        synonyms: a text file; a line is an object and its synonyms, separated by commas, as in the table of CHAIR
+            (Rohrbach et al. 2018).
+        double_words: JSON, two words -> their joint name, which is an object or none.
 
     Raises:
-        UserError: a file cannot be read, or names nothing.
+        UserError: a file cannot be read, or is empty.
     """
     table: dict[str, str] = {}
     if synonyms is not None:
@@ -195,10 +195,10 @@ def phrases(
 
 
 def read_double_words(path: str | Path | None) -> dict[str, str]:
-    """Two words -> what they are called together; nothing without a file.
+    """Two words -> their joint name; empty without a file.
 
     Raises:
-        UserError: the file is not of that form.
+        UserError: the file has another format.
     """
     value = {} if path is None else read_json(path)
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
@@ -238,7 +238,7 @@ def singular(word: str) -> str:
         return "-".join([singular(parts[0]), *parts[1:]])
     if word.endswith("'"):
         return singular(word[:-1]) + "'s"
-    # Whatever ends one of these words is left as it is: `craft` for `aircraft`.
+    # A word that ends with one of these is unchanged: `aircraft` ends with `craft`.
     for section in ("unchanged, and words that end them", "uncountable, and words that end them"):
         if any(each.endswith(word) for each in sections[section]):
             return word

@@ -1,4 +1,4 @@
-"""POPE: does a model say that things are there which are not? Scores the answers to polls.
+"""POPE: object hallucination, by scores of the answers to polls.
 
 Source: Li et al., Evaluating object hallucination in large vision-language models, EMNLP 2023, section 4.
 """
@@ -16,29 +16,29 @@ from vlrnn.data.formats.captions import read_predictions
 from vlrnn.data.matching import match, name_some
 from vlrnn.data.records import Id, as_id
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import Ratio, Resampler, ratios
+from vlrnn.metrics.statistics import Ratio, Resampler, bootstrap_settings, ratios
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.object_annotations import ObjectSets
 from vlrnn.probes.object_mentions import Mentions
 from vlrnn.probes.pope_questions import PollQuestion, read_lines
 
 FREQUENT = 0.05
-"""The blind row says yes to objects that are in a larger share of images than this."""
+"""The blind baseline answers yes for objects that are in a larger fraction of images than this."""
 
 LENIENT = "case and marks aside"
-"""The row of scores where `NO` and `No!` are no, as they are not for the published script."""
+"""The row of scores in which `NO` and `No!` count as no, unlike in the published script."""
 
 Polls = Mapping[str, Sequence[PollQuestion]]
 """Name of a poll -> its questions."""
 
 
 _DOUBTS = frozenset({"certain", "clear", "idea", "know", "sure"})
-"""What a `no` or a `not` before it makes no answer of: `I do not know`."""
+"""Words that make a preceding `no` or `not` no answer: `I do not know`."""
 
 
 class Reply(NamedTuple):
-    """What an answer comes to; it is `clear` when it says yes or no in so many words. `hides_no` says that it is yes
-    only because the published script tells `NO` and `No!` from `no`."""
+    """A parsed answer: `yes` or no; `clear` if it has the word yes or no; `hides_no` if it is yes only because the
+    published script distinguishes `NO` and `No!` from `no`."""
 
     yes: bool
     clear: bool = True
@@ -46,9 +46,9 @@ class Reply(NamedTuple):
 
 
 def parse_reply(text: str) -> Reply:
-    """Read an answer as the published script does: its first sentence says no if it has the word `no`, `No` or `not`,
-    and yes whatever else it says. Clear is what has `yes` in whatever case, or any of these words other than in
-    `not sure` and its like."""
+    """Parse an answer as the published script does: no if its first sentence has the word `no`, `No` or `not`,
+    otherwise yes. It is clear if it has `yes` in any case, or one of these words, except in phrases such as `not
+    sure`."""
     words = text.split(".")[0].replace(",", "").split(" ")
     tokens = [word.strip("!?;:\"'").lower() for word in words]
     denies = [word in ("no", "not") and after not in _DOUBTS for word, after in pairwise([*tokens, ""])]
@@ -57,16 +57,16 @@ def parse_reply(text: str) -> Reply:
 
 
 def read_replies(paths: Sequence[str | Path], polls: Polls) -> tuple[dict[str, list[Reply]], list[str]]:
-    """The answers to polls, question by question, and notes on what is answered though nobody asked.
+    """The answers to polls, question by question, and notes on answers without a question.
 
     Args:
-        paths: a file for each poll, or one that answers all. An answer has the `question_id`; or no answer has, and
-            they stand in the order of the questions, as the published script takes them.
-        polls: the questions; those that one file answers by their ids must differ in them.
+        paths: a file for each poll, or one for all. Either all answers have a `question_id`, or none has, and they are
+            in the order of the questions, as for the published script.
+        polls: the questions; with one file for all and ids, the ids must be unique over all polls.
 
     Raises:
-        UserError: there are too few files, or too many; an answer is missing, stands twice, is no text or is to
-            another question; or an id may mean several questions. Names the file and the question.
+        UserError: the number of files is wrong; an answer is missing, occurs twice, is no text or belongs to another
+            question; or an id is of several questions. Names the file and the question.
     """
     names = list(polls)
     if len(paths) not in (1, len(names)):
@@ -86,11 +86,11 @@ def read_replies(paths: Sequence[str | Path], polls: Polls) -> tuple[dict[str, l
 
 
 Lines = Sequence[tuple[str, Mapping[str, Any]]]
-"""The objects of a file, and where each stands."""
+"""Place and value of the objects of a file."""
 
 
 def _by_id(path: str | Path, lines: Lines, questions: Sequence[PollQuestion], notes: list[str]) -> list[str]:
-    """The answer to each question, by its id; `notes` are told of those that nobody asked."""
+    """The answer to each question, by id; answers without a question add a note."""
     texts: dict[Id, str] = {}
     for place, entry in lines:
         if "question_id" not in entry:
@@ -113,7 +113,7 @@ def _by_id(path: str | Path, lines: Lines, questions: Sequence[PollQuestion], no
 
 
 def _in_order(path: str | Path, lines: Lines, questions: Sequence[PollQuestion]) -> list[str]:
-    """The answer to each question, in their order; `question`, where it is told, must ask after the same object."""
+    """The answer to each question, by position; the field `question`, if present, must have the same object."""
     if len(lines) != len(questions):
         raise UserError(
             f"{path}: {len(lines)} answers to {len(questions)} questions; give one to each, in their order, "
@@ -136,15 +136,15 @@ def _text(place: str, entry: Mapping[str, Any]) -> str:
 
 
 def mentioned(captions: Mapping[Id, str], find: Mentions, questions: Sequence[PollQuestion]) -> list[Reply]:
-    """A captioner's replies: yes to what its caption of the image mentions."""
+    """The replies of a captioner: yes for objects that its caption of the image mentions."""
     return [Reply(each.object in find(captions[each.image_id])) for each in questions]
 
 
 def read_captions(path: str | Path, polls: Polls) -> tuple[dict[Id, str], list[str]]:
-    """Image id -> its caption, of all images of the polls, and notes on what was put right.
+    """Image id -> caption, for all images of the polls, and notes on corrections of ids.
 
     Raises:
-        UserError: the file is no predictions, or an image has no caption.
+        UserError: the file has no predictions, or an image has no caption.
     """
     images = {question.image_id: question for each in polls.values() for question in each}
     files = {id: question.image for id, question in images.items()}
@@ -164,16 +164,16 @@ def score_polls(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Accuracy, precision, recall and F1 of yes, and the shares of yes and of what is unclear, in 0..1, of each poll
-    and, where there are several, of all (`pooled`).
+    """Accuracy, precision, recall and F1 of yes, and the fractions of yes and of unclear answers, in 0..1, of each poll
+    and, if there are several, of all (`pooled`).
 
     Args:
         polls: the questions.
         replies: to each poll, question by question.
-        annotated: which objects are in which image, for the oracle.
-        training: which are in which training image, for the blind row; by default `annotated`, or else what the polls
-            themselves say is in their images.
-        settings: where the replies come from.
+        annotated: the objects of each image, for the oracle.
+        training: the objects of each training image, for the blind baseline; by default `annotated`, or else the
+            objects in the polls.
+        settings: source of the replies.
         resamples, seed: of the bootstrap over images.
     """
 
@@ -184,12 +184,9 @@ def score_polls(
         return {name: _scores(each, resamples, seed) for name, each in answered.items()}
 
     found = scores(lambda name, _: replies[name])
+    one_sided = {name: each[0].label for name, each in polls.items() if len({it.label for it in each}) == 1}
+    notes = [f"{name}: every question is to be answered by {'yes' if yes else 'no'}" for name, yes in one_sided.items()]
     baselines = {"always yes": scores(lambda _, questions: [Reply(True)] * len(questions))}
-    notes = [
-        f"{name}: every question is to be answered by {'yes' if each[0].label else 'no'}"
-        for name, each in polls.items()
-        if len({question.label for question in each}) == 1
-    ]
     if any(reply.hides_no for each in replies.values() for reply in each):
         baselines[LENIENT] = scores(lambda name, _: [Reply(each.yes and not each.hides_no) for each in replies[name]])
         notes += _hidden(polls, replies, found, baselines[LENIENT])
@@ -202,34 +199,34 @@ def score_polls(
         if unknown:
             notes.append(f"no oracle: {len(unknown)} images of the polls are not among the objects'")
         else:
-            baselines["oracle"] = scores(
-                lambda _, each: [Reply(question.object in annotated.of[question.image_id]) for question in each]
-            )
-    not_computed = {
-        f"{name}: {score}": "never says yes" if score == "precision" else "nothing is to be answered by yes"
-        for name, each in found.items()
-        for score in ("precision", "recall", "f1")
-        if score not in each
-    }
+            baselines["oracle"] = scores(lambda _, each: [Reply(it.object in annotated.of[it.image_id]) for it in each])
     return Finding(
         scores=found,
         settings={
             **settings,
             "questions": {name: len(each) for name, each in polls.items()},
             "frequent": f"in more than {FREQUENT:.0%} of {len(training_objects.of):,} images {source}",
-            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
+            **bootstrap_settings(resamples, seed),
         },
         baselines=baselines,
         cases=_invented(polls, replies),
-        not_computed=not_computed,
+        not_computed=_not_computed(found),
         notes=notes,
     )
+
+
+def _not_computed(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    reasons = dict.fromkeys(("recall", "f1"), "nothing is to be answered by yes") | {"precision": "never says yes"}
+    names = [
+        (name, score) for name, each in found.items() for score in ("precision", "recall", "f1") if score not in each
+    ]
+    return {f"{name}: {score}": reasons[score] for name, score in names}
 
 
 def _hidden(
     polls: Polls, replies: Mapping[str, Sequence[Reply]], found: Mapping[str, Any], lenient: Mapping[str, Any]
 ) -> list[str]:
-    """Notes on answers that the published script takes for yes, though they say no."""
+    """Notes on answers that are no but count as yes in the published script."""
     notes = []
     for name, questions in polls.items():
         if ids := [question.id for question, reply in zip(questions, replies[name], strict=True) if reply.hides_no]:
@@ -242,7 +239,7 @@ def _hidden(
 
 
 def _objects_of(polls: Polls) -> ObjectSets:
-    """The objects that questions say are in their images."""
+    """The objects of images, from the labels of the questions."""
     present: dict[Id, set[str]] = {}
     for question in (question for each in polls.values() for question in each):
         present.setdefault(question.image_id, set()).update([question.object] if question.label else [])
@@ -250,7 +247,7 @@ def _objects_of(polls: Polls) -> ObjectSets:
 
 
 def frequent(annotated: ObjectSets) -> frozenset[str]:
-    """Objects that are in a larger share of images than `FREQUENT`."""
+    """Objects that are in a larger fraction of images than `FREQUENT`."""
     counts = Counter(name for objects in annotated.of.values() for name in objects)
     return frozenset(name for name, count in counts.items() if count > FREQUENT * len(annotated.of))
 
@@ -281,7 +278,7 @@ def _scores(
 
 
 def _invented(polls: Polls, replies: Mapping[str, Sequence[Reply]]) -> list[dict[str, Any]]:
-    """Yes where it is no, those of the last poll, the hardest, first; then no where it is yes."""
+    """Wrong answers: first yes, in the order from the last poll (the hardest); then no."""
     wrong = [
         (question, reply, name)
         for name in reversed(list(polls))
@@ -290,7 +287,7 @@ def _invented(polls: Polls, replies: Mapping[str, Sequence[Reply]]) -> list[dict
     ]
     return [
         {
-            "id": question.image_id,  # which a report has a picture of; polls number their questions alike
+            "id": question.image_id,  # for the image in a report; question ids repeat between polls
             "poll": name,
             "question_id": question.id,
             "image": question.image,

@@ -1,4 +1,4 @@
-"""Polls: yes/no questions after objects in images, read from the published files or made of any annotations.
+"""Polls: yes/no questions about objects in images, from the published files or from any annotations.
 
 Source: Li et al., Evaluating object hallucination in large vision-language models (POPE), EMNLP 2023, section 4.
 """
@@ -18,16 +18,16 @@ from vlrnn.files import parse_json, read_text, replacing
 from vlrnn.probes.object_annotations import ObjectSets
 
 KINDS = ("random", "popular", "adversarial")
-"""How objects that are not there are chosen: by chance; the most frequent; those that most often come with what is."""
+"""Selection of absent objects: at random; the most frequent; those that co-occur most often with the present ones."""
 
-# The published polls have a slip of the pen, "imange", in some questions.
+# The published polls have a misspelling, "imange", in some questions.
 _QUESTION = re.compile(r"is there an? (?P<object>.+?) in the (image|imange|picture|photo)\?", re.IGNORECASE)
 _COCO = re.compile(r"(\d{12})$")
 
 
 @dataclass(frozen=True)
 class PollQuestion:
-    """A question of a poll: whether the `object` is in an image, and whether it is. `image` is its file."""
+    """A question of a poll: is the `object` in the image? `label` is the answer, `image` the file."""
 
     id: Id
     image_id: Id
@@ -40,11 +40,11 @@ class PollQuestion:
 def read_poll(path: str | Path) -> list[PollQuestion]:
     """The questions of a published file: a JSON object on each line, with `question_id`, `image`, `text`, `label`.
 
-    The image's id is the number that its file's name ends with in twelve digits, as those of COCO do, or else the name,
-    unless `image_id` says it.
+    The image id is `image_id` if present; otherwise the number at the end of the file name if that has twelve digits,
+    as in COCO; otherwise the file name.
 
     Raises:
-        UserError: a line is not of that form, a question stands twice, or there is none; names file and line.
+        UserError: a line has another format, a question occurs twice, or there is none; names file and line.
     """
     questions: dict[Id, PollQuestion] = {}
     for place, entry in read_lines(path):
@@ -65,10 +65,10 @@ def read_poll(path: str | Path) -> list[PollQuestion]:
 
 
 def read_lines(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
-    """The objects of a file, a JSON object on each line or a list of them, and where each stands.
+    """Place and value of the objects of a file: JSON lines, or a list.
 
     Raises:
-        UserError: it holds anything else.
+        UserError: the file contains anything else.
     """
     text = read_text(path)
     if text.lstrip().startswith("["):
@@ -91,19 +91,19 @@ def _image_id(file: str) -> Id:
 def make_polls(
     annotated: ObjectSets, *, per_image: int = 6, images: int | None = None, seed: int = 0
 ) -> dict[str, list[dict[str, Any]]]:
-    """Make the three polls: of each image the same objects that are there, and as many that are not.
+    """Make the three polls, with the same present objects of each image, and as many absent ones.
 
     Args:
-        annotated: which objects are in which image.
-        per_image: questions about an image, half of them to be answered by yes; fewer where it has fewer objects.
-        images: how many images, drawn by chance; None: all that have an object.
-        seed: of what is drawn.
+        annotated: the objects of each image.
+        per_image: questions about an image, half of them with the answer yes; fewer if it has fewer objects.
+        images: number of random images; None: all with an object.
+        seed: of the random choices.
 
     Returns:
-        of each kind the lines of its file.
+        for each kind of poll the lines of its file.
 
     Raises:
-        UserError: there are no two objects in all, or no image has one.
+        UserError: there are fewer than two objects in all, or no image has one.
     """
     every, per_answer = annotated.names, per_image // 2
     able = sorted((id for id, objects in annotated.of.items() if objects and len(objects) < len(every)), key=str)
@@ -136,7 +136,7 @@ def make_polls(
 
 
 def _together(sets: Iterable[frozenset[str]]) -> Counter[tuple[str, str]]:
-    """How often two objects are in one image."""
+    """Pair of objects -> number of images with both."""
     return Counter((one, other) for objects in sets for one in objects for other in objects)
 
 
@@ -148,7 +148,7 @@ def _line(number: int, id: Id, file: str | None, name: str, label: str) -> dict[
 
 
 def write_polls(folder: str | Path, polls: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Write each poll into a file of its own, `random.json` and so on, in the published form."""
+    """Write each poll to a file, `random.json` and so on, in the published format."""
     for kind, lines in polls.items():
         with replacing(Path(folder) / f"{kind}.json") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -1,5 +1,4 @@
-"""Are the answers of test distributed as those of train, and who lives off that? The shift of the priors per question
-type, and the accuracy on frequent and rare answers.
+"""Answer priors: their shift from train to test for each question type, and the accuracy on frequent and rare answers.
 
 Source of head and tail: Kervadec, Antipov, Baccouche, Wolf, Roses are red, violets are blue... but should VQA expect
 them to? (GQA-OOD), CVPR 2021, section 3.
@@ -26,13 +25,13 @@ from vlrnn.text.answer_vocabulary import AnswerPrior, majority
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical_answer
 
 Counts = Mapping[str, Counter[str]]
-"""Question type -> how often which answer is right."""
+"""Question type -> counts of the correct answers."""
 
 Scores = dict[str, dict[str, float | int]]
 
 
 def count_answers(examples: Sequence[Example]) -> Counts:
-    """How often which answer is the majority's, by question type (`""` where there is none)."""
+    """The counts of majority answers by question type (`""` if there is none)."""
     counts: dict[str, Counter[str]] = {}
     for example in examples:
         counts.setdefault(example.question_type or "", Counter())[_right(example)] += 1
@@ -45,7 +44,7 @@ def _right(example: Example) -> str:
 
 @dataclass(frozen=True)
 class Shift:
-    """The answers of Q questions, held against a prior by question type."""
+    """The answers of Q questions, compared with a prior for each question type."""
 
     examples: Sequence[Example]
     prior: Counts
@@ -85,7 +84,7 @@ class Shift:
 
     @cached_property
     def _answers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-        """Which pair of type and answer each question [Q] has; and the type [P] and the prior [P] of each pair."""
+        """The pair of type and answer of each question [Q]; and the type [P] and the prior [P] of each pair."""
         pairs = [(example.question_type or "", _right(example)) for example in self.examples]
         numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
         places = {name: place for place, name in enumerate(self._types)}
@@ -101,10 +100,11 @@ class Shift:
         return counts[answer] / max(1, counts.total())
 
     def _measure(self, weights: Floats) -> Floats:
-        """Both measures of each type [sets, types, 2], of questions drawn as often as `weights` [sets, Q] say."""
+        """Both measures of each type [sets, types, 2], of questions with these `weights` [sets, Q], their counts in a
+        resample."""
         pair_of, type_of, prior = self._answers
         types = len(self._types)
-        # What train has and these have not is not among the pairs.
+        # Answers that only train has are not among the pairs.
         rest = 1 - np.bincount(type_of, prior, types)
         found = []
         for drawn in weights:
@@ -144,10 +144,10 @@ def probe_priors(
         predictions: answers to test, for accuracies on head and tail: predictions.jsonl, or VQA results.
         alpha: a type's answers that train has at most (1 + alpha) times as often as the mean answer are its tail.
         protocol: of the accuracy.
-        resamples, seed: of the bootstrap over images; the seed also of which part of train is held against the rest.
+        resamples, seed: of the bootstrap over images; the seed also of the random part of train for the baseline.
 
     Raises:
-        UserError: a file is wrong, questions have no answers, ids do not match, or alpha is negative.
+        UserError: a file is invalid, questions have no answers, ids do not match, or alpha is negative.
     """
     if not alpha >= 0:
         raise UserError(f"--alpha must be 0 or more, not {alpha}")
@@ -183,8 +183,8 @@ def probe_priors(
 
 
 def _parted(examples: Sequence[Example], questions: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """As many questions as test has, but no more than half of the images, and the rest, parted by image. Of few
-    questions chance alone makes more of a shift."""
+    """A random part of train with as many questions as test, but at most half of the images, and the rest, split by
+    image: the fewer the questions, the larger the shift by chance."""
     of: dict[Id, list[Example]] = {}
     for example in examples:
         of.setdefault(example.image_id, []).append(example)
@@ -202,7 +202,7 @@ def _of(examples: Mapping[Id, Sequence[Example]], images: Sequence[Id]) -> list[
 
 
 def _moved(train: Counts, test: Counts) -> list[dict[str, Any]]:
-    """The answers whose share among the questions of their type is most unlike, by how many questions that is."""
+    """The answers whose shares within their type differ most, by the number of questions that this amounts to."""
     moved = []
     for kind, counts in test.items():
         before = train.get(kind, Counter())
@@ -214,14 +214,14 @@ def _moved(train: Counts, test: Counts) -> list[dict[str, Any]]:
 
 
 def _in_tail(questions: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArray[np.bool_]:
-    """Which questions have an answer that is rare in train among those of their type, or not there."""
+    """Mask of the questions whose answer is rare in train for their type, or not in train."""
     most = {kind: (1 + alpha) * each.total() / len(each) for kind, each in counts.items()}
     kinds = [(each.question_type or "", _right(each)) for each in questions.values()]
     return np.array([counts.get(kind, Counter())[answer] <= most.get(kind, 0.0) for kind, answer in kinds])
 
 
 def _most_frequent(questions: Mapping[Id, Example], prior: AnswerPrior) -> dict[Id, str]:
-    """To each question the most frequent answer of its type."""
+    """Question id -> the most frequent answer of its type."""
     guesses: dict[str | None, str] = {}
     for kind in {example.question_type for example in questions.values()}:
         counts = prior.of(kind)
@@ -237,7 +237,7 @@ def _accuracy(
     resamples: int,
     seed: int,
 ) -> Scores:
-    """VQA accuracy in percent, of all questions, of those with a head answer, and of those with one of the tail."""
+    """VQA accuracy in percent, of all questions, of those with a head answer, and of those with a tail answer."""
     scored = compare_answers(predicted, questions, protocol)
     images = int(scored.clusters.max()) + 1
     parts = {}
@@ -250,7 +250,7 @@ def _accuracy(
 def _lured(
     predicted: Mapping[Id, str], questions: Mapping[Id, Example], guessed: Mapping[Id, str], counts: Counts
 ) -> list[dict[str, Any]]:
-    """Wrong answers that are the most frequent of their type; those first whose right one is rarest in it."""
+    """Wrong answers that are the most frequent of their type; those first whose correct answer is rarest."""
 
     def share(id: Id) -> float:
         of = counts.get(questions[id].question_type or "", Counter())

@@ -1,9 +1,8 @@
-"""Whether a caption of a synthetic scene is true, judged against the scene itself and not against references.
+"""Truth of captions of synthetic scenes, evaluated on the scene instead of references.
 
-A caption is read back by the grammar that the references were made with. What is not of the grammar is not
-right. Relations are judged on the actual centres, by `vlrnn.data.synthetic.scenes.relation_holds`: where the grammar's
-own chain puts an object it has one right relation; a model may name objects in another order, and of a
-diagonal pair may say either relation that is plain to see.
+A caption is parsed with the grammar of the references; one that is not in the grammar is wrong. Relations are evaluated
+on the centres of the objects, by `vlrnn.data.synthetic.scenes.relation_holds`. Objects may be named in any order;
+consecutive objects of a scene have one correct relation, a diagonal pair has two.
 """
 
 from collections import Counter
@@ -25,15 +24,15 @@ from vlrnn.probes.finding import TELLING, Finding
 
 @dataclass(frozen=True)
 class Verdict:
-    """What of a caption is right; a caption that is not of the grammar has nothing right.
+    """The correct parts of a caption; none for a caption that is not in the grammar.
 
     Attributes:
-        readable: it is of the grammar.
-        shapes: every object's shape is named as often as it is there, and none is invented.
+        readable: it is in the grammar.
+        shapes: every shape is named as often as it occurs, and no other.
         objects: the same for shape and colour together.
-        relations: every relation claimed holds (it has one between each object and the next).
-        sizes: every size claimed is right.
-        ground: the ground claimed is right, or none is claimed.
+        relations: every claimed relation, between an object and the next, holds.
+        sizes: every claimed size is correct.
+        ground: the claimed ground is correct, or none is claimed.
     """
 
     readable: bool
@@ -45,12 +44,12 @@ class Verdict:
 
     @property
     def right(self) -> bool:
-        """Everything is right."""
+        """Whether all parts are correct."""
         return all(getattr(self, each.name) for each in fields(self))
 
 
 def judge(caption: str, scene: Scene) -> Verdict:
-    """Judge any text as a caption of a scene."""
+    """Evaluate a text as a caption of a scene."""
     claims = read_caption(caption)
     if claims is None:
         return Verdict(*[False] * len(fields(Verdict)))
@@ -71,7 +70,7 @@ def _shapes(pairs: Counter[tuple[str, str]]) -> Counter[str]:
 
 
 def _relations_hold(claims: Claims, scene: Scene) -> bool:
-    """A relation of an object that is not there does not hold."""
+    """Whether all claimed relations hold; one of an object that is not in the scene does not."""
     present = {thing.pair: thing for thing in scene.objects}
     things = [present.get((mention.colour, mention.shape)) for mention in claims.mentions]
     return all(
@@ -88,21 +87,21 @@ def _sizes_hold(claims: Claims, scene: Scene) -> bool:
 def scene_truth(
     texts: Sequence[str], examples: Sequence[Example], *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, float | int]]:
-    """Judge the captions of many scenes.
+    """Evaluate the captions of many scenes.
 
     Args:
         texts: captions.
-        examples: the record of each, whose `attributes` hold the scene.
+        examples: the record of each, with the scene in `attributes`.
         resamples, seed: of the bootstrap over scenes.
 
     Returns:
-        `right`, the share that is right in all; that share on scenes with and without a held-out pair
-        (`right_held_out`, `right_familiar`) and per number of objects (`right_of_1` ...), absent where there is no such
-        scene; and the share for each part of a `Verdict`. Shares are in 0..1, each `{"value", "low", "high", "n"}` with
-        a 95 % interval and the number of scenes that it is a share of.
+        `right`, the fraction of captions that are correct in all parts; this fraction on scenes with and without a
+        held-out pair (`right_held_out`, `right_familiar`) and by number of objects (`right_of_1` ...), absent if there
+        is no such scene; and the fraction for each part of a `Verdict`. Each is `{"value", "low", "high", "n"}` in
+        0..1, with a 95 % interval and the number of scenes.
 
     Raises:
-        UserError: there is nothing to judge, or a record has no scene.
+        UserError: there are no captions, or a record has no scene.
     """
     scenes = [_scene(example) for example in examples]
     verdicts = [judge(text, scene) for text, scene in zip(texts, scenes, strict=True)]
@@ -131,7 +130,7 @@ def probe_scene_truth(
         resamples, seed: of the bootstrap over images.
 
     Raises:
-        UserError: a file is wrong, ids do not match, or an example has no scene.
+        UserError: a file is invalid, ids do not match, or an example has no scene.
     """
     by_image = {example.image_id: example for example in RecordFile(examples, ScoredExample)}
     files = {id: example.image for id, example in by_image.items()}
@@ -149,7 +148,7 @@ def probe_scene_truth(
 
 
 def _wrong(text: str, example: Example) -> list[str]:
-    """The parts of a verdict that fail."""
+    """The parts of a caption that are wrong."""
     verdict = judge(text, _scene(example))
     return [part.name for part in fields(verdict) if not getattr(verdict, part.name)]
 

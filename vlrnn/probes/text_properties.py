@@ -1,8 +1,8 @@
-"""What can be true of a place in a text: it is within quotes, late in its line, behind a noun. Strings only; a property
-is a function of a text, and knows not whether that is read in characters or in words.
+"""Properties of positions in a text: within quotes, position in the line, after a noun. A property is a function of the
+text, independent of its tokenization.
 
-After the properties of Karpathy, Johnson and Fei-Fei, Visualizing and understanding recurrent networks, ICLR workshop
-2016, section 4.2, and such as captions have.
+After Karpathy, Johnson and Fei-Fei, Visualizing and understanding recurrent networks, ICLR workshop 2016, section 4.2;
+with further ones for captions.
 """
 
 import re
@@ -20,14 +20,14 @@ from vlrnn.probes.gender_words import read_words
 from vlrnn.probes.object_mentions import PhraseTable
 
 Values = NDArray[Any]
-"""True or false, or a number, of each place."""
+"""A boolean or a number for each position."""
 
 Property = Callable[[str], Values]
-"""From a text to what holds of it when it was heard as far as each of its characters: [len(text)]."""
+"""Maps a text to a value after each of its characters: [len(text)]."""
 
 MENTIONED = "mentioned"
 OBJECTS = 5
-"""So many objects, those that are mentioned most, are asked for where nobody names them."""
+"""Number of objects, those mentioned most often, if none are named."""
 
 _OPENS = {"“": "”", "«": "»", "„": "“"}
 _BEFORE_WORDS = "([{—–-"
@@ -38,9 +38,9 @@ _NOUNS = Path(__file__).parent / "words" / "nouns.txt"
 
 
 def inside_quotes(text: str) -> Values:
-    """Whether a quotation is open. A straight double quote opens one at the start of a word, and else closes it; curly
-    ones and guillemets do as they look. An empty line closes all: what somebody forgot to close must not go on. Single
-    quotes are left aside, for most are apostrophes."""
+    """Whether a quotation is open. A straight double quote opens one at the start of a word and closes it elsewhere;
+    curly quotes and guillemets have a direction. An empty line closes all, since closing quotes may be missing. Single
+    quotes are ignored, since most are apostrophes."""
     found, closing, before = np.zeros(len(text), bool), "", "\n"
     for place, each in enumerate(text):
         if each == '"':
@@ -68,7 +68,7 @@ def inside_brackets(text: str) -> Values:
 
 
 def line_position(text: str) -> Values:
-    """Number of characters since the line began."""
+    """Number of characters since the start of the line."""
     return np.fromiter(accumulate(text, lambda count, each: 0 if each == "\n" else count + 1, initial=0), int)[1:]
 
 
@@ -78,7 +78,7 @@ def word_position(text: str) -> Values:
 
 
 def last_word_is_noun(nouns: PhraseTable) -> Property:
-    """Whether the word that ended last is a noun, and so until the next has ended.
+    """Whether the last complete word is a noun.
 
     Args:
         nouns: finds them.
@@ -97,7 +97,7 @@ def last_word_is_noun(nouns: PhraseTable) -> Property:
 
 
 def mentioned(name: str) -> Property:
-    """Whether an object was mentioned so far in the sentence, by this name, heard to its end."""
+    """Whether an object was mentioned so far in the sentence, by this complete name."""
     alone = PhraseTable({name: name})
 
     def so_far(text: str) -> Values:
@@ -111,13 +111,13 @@ def mentioned(name: str) -> Property:
 
 
 def most_mentioned(texts: Iterable[str], objects: PhraseTable, count: int = OBJECTS) -> list[str]:
-    """The objects that are mentioned in most sentences."""
+    """The objects that are mentioned in the largest number of sentences."""
     counts = Counter(name for text in texts for _, end_of in _mentions(text, objects) for name in end_of)
     return sorted(counts, key=lambda name: (-counts[name], name))[:count]
 
 
 def _mentions(text: str, objects: PhraseTable) -> Iterator[tuple[range, dict[str, int]]]:
-    """Each sentence, and where in the text the first mention of each of its objects ends."""
+    """Each sentence, as a range of the text, and the end of the first mention of each of its objects."""
     for start, stop in pairwise([0, *(end.end() for end in _END.finditer(text)), len(text)]):
         words = list(_WORD.finditer(text, start, stop))
         end_of: dict[str, int] = {}
@@ -130,20 +130,20 @@ def _mentions(text: str, objects: PhraseTable) -> Iterator[tuple[range, dict[str
 
 
 def at_units(held: Property, units: Sequence[str]) -> Values:
-    """A property when each unit was heard to its end: [units], of a text that is cut into them."""
+    """A property after each unit of a tokenized text: [units]."""
     ends = np.cumsum([len(unit) for unit in units]) - 1
     return held("".join(units))[ends]
 
 
 def noun_table(nouns: str | Path | None = None, more: Iterable[str] = ()) -> PhraseTable:
-    """Finds nouns, in singular and plural.
+    """A table that finds nouns, in singular and plural.
 
     Args:
-        nouns: a file with a word on a line; by default a list of ours.
+        nouns: a file with one word per line; by default `words/nouns.txt`.
         more: names that end with a noun.
 
     Raises:
-        UserError: the file holds no words.
+        UserError: the file has no words.
     """
     return PhraseTable({name: name for name in (*sorted(read_words(nouns or _NOUNS)), *more)})
 
@@ -156,14 +156,14 @@ _ALWAYS: dict[str, Property] = {
 }
 _NOUN = "noun_just_said"
 PROPERTIES = (*_ALWAYS, _NOUN, MENTIONED)
-"""The names of all. `mentioned` is all objects that are asked for, `mentioned:dog` one of them, or any other."""
+"""The names of all properties. `mentioned` stands for all selected objects, `mentioned:dog` for one object."""
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Check that these are names of properties.
+    """Check names of properties.
 
     Raises:
-        UserError: one is that of none.
+        UserError: there is no property of such a name.
     """
     for name in names:
         if name not in PROPERTIES and not name.startswith(f"{MENTIONED}:"):
@@ -177,13 +177,13 @@ def properties(
     """Properties by their names.
 
     Args:
-        nouns: finds them.
-        objects: finds what may be mentioned.
-        texts: in which they are counted: `mentioned` asks for those that are mentioned most.
-        names: those that are wanted.
+        nouns: finds nouns.
+        objects: finds objects.
+        texts: in which mentions are counted, for `mentioned`.
+        names: of the properties.
 
     Raises:
-        UserError: a name is that of no property.
+        UserError: there is no property of such a name.
     """
     check_names(names)
     fixed = _ALWAYS | {_NOUN: last_word_is_noun(nouns)}

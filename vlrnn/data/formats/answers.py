@@ -1,4 +1,4 @@
-"""Questions and answers: the official files of VQA and VQA-CP, VizWiz, TextVQA and GQA, besides our own `.jsonl`."""
+"""Questions and answers for scoring: official files of VQA, VQA-CP, VizWiz, TextVQA and GQA, and prepared `.jsonl`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,21 +20,21 @@ _RESULTS = ResultForm(
 )
 
 Questions = dict[Id, Example]
-"""Question id -> the question with its answers. `image` is empty where the file names none, and `image_id` the
-question's own id."""
+"""Question id -> the question with its answers. Where the file names no image, `image` is empty and `image_id` the
+question's id."""
 
 
 def read_questions(path: str | Path, questions: str | Path | None = None) -> Questions:
-    """The questions of a file, with their answers where it has them.
+    """The questions of a file, with their answers if it has them.
 
     Args:
-        path: a prepared `.jsonl`; official annotations; or official questions, which have no answers. VizWiz, which has
-            one question for each image, calls it by the image's file; GQA's type is the structural one.
-        questions: the official questions that the annotations belong to; brings their words, and is checked.
+        path: a prepared `.jsonl`; official annotations; or official questions, without answers. In VizWiz, with one
+            question per image, the file of the image is the id; the question type of GQA is the structural one.
+        questions: the official questions of the annotations, for their texts; ids and images are checked.
 
     Raises:
-        UserError: the file is none of these; an id stands twice; answers are missing; annotations are for other
-            questions, or of other images, than the questions. Names the file and the item.
+        UserError: the file is none of these; an id occurs twice; answers are missing; or annotations and questions
+            differ in ids or images. Names the file and the item.
     """
     found = _read(Path(path))
     if questions is None:
@@ -54,10 +54,10 @@ def read_questions(path: str | Path, questions: str | Path | None = None) -> Que
 
 
 def read_answered(path: str | Path) -> Questions:
-    """As `read_questions`, of a file whose questions all have answers.
+    """The questions of a file, all with answers; arguments and errors as of `read_questions`.
 
     Raises:
-        UserError: also, when one has none.
+        UserError: a question has no answers.
     """
     found = read_questions(path)
     if bare := [id for id, example in found.items() if not example.answers]:
@@ -71,15 +71,15 @@ def match_answers(
     missing: Missing = "error",
     hint: str = "there must be one for each",
 ) -> Matched[Example]:
-    """Questions and the predictions of a file, brought together; see `match`.
+    """Match questions with the predictions of a file; see `match`.
 
     Raises:
-        UserError: the file is wrong, ids do not match, or a prediction is about another image than its question.
+        UserError: the file is invalid, ids do not match, or a prediction has another image than its question.
     """
     matched = match(read_answers(path), questions, missing, str(path), by="id", hint=hint)
     for id, prediction in matched.predictions.items():
         about, right = prediction.image_id, questions[id].image_id
-        # Where a file names no image, the question's id stands for it; and 7 may be the image '000007'.
+        # Without an image in the file, the image id is the question's id; and 7 may be the image '000007'.
         names_image = about != prediction.id and right != id and type(about) is type(right)
         if names_image and about != right:
             raise UserError(
@@ -96,13 +96,13 @@ def read_answers(path: str | Path) -> list[Prediction]:
             `{"image", "answer"}`, of GQA `{"questionId", "prediction"}`.
 
     Raises:
-        UserError: the file is none of these, or holds nothing, or an answer that is no text; names the place.
+        UserError: the file is none of these, is empty, or has an answer that is no text; names the place.
     """
     return read_results(path, _RESULTS)
 
 
 def write_answers(path: str | Path, predictions: Mapping[Id, Prediction]) -> None:
-    """Write the official result file, as the challenge server takes it: question id -> prediction."""
+    """Write the official result file for the challenge server, from question id -> prediction."""
     write_json(path, [{"question_id": id, "answer": prediction.text} for id, prediction in predictions.items()])
 
 
@@ -129,7 +129,8 @@ def _entries(path: Path) -> Iterator[Example]:
     shared: dict[str, str] = {}
 
     def answer_alone(value: dict[str, Any]) -> Any:
-        """Two million objects for few different answers would take gigabytes. What is asked has an answer, too."""
+        """Replace the objects of annotators' answers by shared strings: two million objects take gigabytes. An object
+        with a question is left as it is."""
         answer = value.get("answer")
         if not isinstance(answer, str) or "question_id" in value or "question" in value or "image" in value:
             return value
@@ -140,7 +141,7 @@ def _entries(path: Path) -> Iterator[Example]:
         value = next((value[name] for name in ("annotations", "questions", "data") if name in value), value)
     if isinstance(value, dict) and value and all(map(_of_gqa, value.values())):
         value = [{"question_id": id, **entry} for id, entry in value.items()]
-    if not isinstance(value, list):  # VQA-CP's and VizWiz's files are the bare list
+    if not isinstance(value, list):  # files of VQA-CP and VizWiz are the list itself
         raise UserError(
             f"{path}: no questions: expected a prepared .jsonl, or official JSON of VQA (with 'annotations' or "
             "'questions'), VizWiz, TextVQA (with 'data') or GQA"
@@ -154,7 +155,7 @@ def _of_gqa(entry: Any) -> bool:
 
 
 def _example(entry: Any, place: str) -> Example:
-    """An annotation or a question of an official file."""
+    """Convert an annotation or a question of an official file."""
     if not isinstance(entry, dict):
         raise UserError(f"{place}: expected an object with 'question_id', found {type(entry).__name__}")
     id = id_of(entry, ("question_id", "image") if "question" in entry else ("question_id",), place)

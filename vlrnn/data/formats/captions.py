@@ -1,5 +1,5 @@
-"""Captions: references as COCO captions (VizWiz's too), Karpathy's JSON or a dictionary, besides our own `.jsonl`;
-predictions as `results` reads them."""
+"""Captions for scoring: references from COCO captions (also VizWiz), Karpathy's JSON, a dictionary or a prepared
+`.jsonl`; predictions from results."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,15 +25,13 @@ def read_references(path: str | Path, split: str | None = None) -> References:
     """The reference captions of each image.
 
     Args:
-        path: a prepared `.jsonl`; a COCO `captions_*.json`, of VizWiz without the captions that are rejected or canned,
-            as its own evaluation leaves them out; Karpathy's JSON; or a dictionary image id -> captions, each a text or
-            an object with the `caption`, as pycocoevalcap takes it.
-        split: of Karpathy's JSON, which holds all, the split to read. Its ids are COCO's where it has them,
-            else file names.
+        path: a prepared `.jsonl`; a COCO `captions_*.json`, of VizWiz without rejected and canned captions, as in its
+            own evaluation; Karpathy's JSON; or a dictionary image id -> captions, each a text or an object with
+            `caption`, as of pycocoevalcap.
+        split: of Karpathy's JSON. Ids are those of COCO if it has them, otherwise file names.
 
     Raises:
-        UserError: the file is none of these, lacks the split, holds no captions, or has one that is no text; names the
-            place.
+        UserError: the file is none of these, lacks the split, has no captions, or one that is no text; names the place.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
@@ -55,11 +53,11 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     """Predicted captions, in the order of the file.
 
     Args:
-        path: a `.jsonl` of Predictions, what `vlrnn caption --out` wrote, COCO results, a list or lines of
-            `{"image_id", "caption"}`, or a dictionary image id -> a list of one caption, as pycocoevalcap takes it.
+        path: a `.jsonl` of Predictions; a file of `vlrnn caption --out`; COCO results, a list or lines of
+            `{"image_id", "caption"}`; or a dictionary image id -> a list of one caption, as of pycocoevalcap.
 
     Raises:
-        UserError: the file is none of these, or holds nothing, or a caption that is no text; names the place.
+        UserError: the file is none of these, is empty, or has a caption that is no text; names the place.
     """
     return read_results(path, _RESULTS)
 
@@ -104,7 +102,7 @@ def _annotation(entry: Any, place: str) -> tuple[Id, str]:
 
 
 def _read_coco(value: dict[str, Any], path: Path) -> References:
-    # The order of `images`, not of the annotations: the official scorer goes by it.
+    # The order of `images`, not of the annotations, as in the official scorer.
     listed = value.get("images")
     images = [image for image in listed if isinstance(image, dict)] if isinstance(listed, list) else []
     order: list[tuple[Id, Sequence[str]]] = []

@@ -1,5 +1,5 @@
-"""COCO's official annotation files: `captions_*.json`, and `instances_*.json` for what is in the picture; and files of
-that form by others, as VizWiz-Captions."""
+"""COCO's annotation files: `captions_*.json`, and `instances_*.json` for the objects in images; and other data sets in
+this format, as VizWiz-Captions."""
 
 import contextlib
 import filecmp
@@ -26,11 +26,11 @@ _NEEDED = {
     },
 }
 _LEFT_OUT = {"is_rejected": "caption that its makers rejected", "is_precanned": "canned caption"}
-"""Marks of VizWiz-Captions (Gurari et al., ECCV 2020) -> why a caption that has one is no caption."""
+"""Flags of VizWiz-Captions (Gurari et al., ECCV 2020) -> reason to leave a caption out."""
 
 
 def open_coco(path: Path, kind: str) -> COCO:
-    """Open an annotation file with pycocotools, which is given no more than this kind needs.
+    """Open an annotation file with pycocotools, after checking the entries of this kind.
 
     Args:
         path: the file.
@@ -48,7 +48,7 @@ def open_coco(path: Path, kind: str) -> COCO:
             raise UserError(f"{path}: not COCO {kind}: it has no list of {section}")
         for place, entry in enumerate(entries):
             for key in keys:
-                kinds = (int, str) if key.endswith("id") else str  # the others are texts
+                kinds = (int, str) if key.endswith("id") else str
                 found = entry.get(key) if isinstance(entry, Mapping) else None
                 if not isinstance(found, kinds) or isinstance(found, bool):
                     raise UserError(f"{path}: {section}[{place}] has no proper {key!r}")
@@ -64,7 +64,7 @@ def open_coco(path: Path, kind: str) -> COCO:
 
 
 def _check_once(path: Path, section: str, entries: Sequence[Mapping[str, Any]], key: str) -> None:
-    """See that no id is of two things; an entry that stands there again, as it is, does no harm."""
+    """Raise a UserError for an id of two different entries; repeated equal entries are allowed."""
     first: dict[str, int] = {}
     for place, entry in enumerate(entries):
         other = first.setdefault(str(entry["id"]), place)
@@ -77,7 +77,7 @@ def _check_once(path: Path, section: str, entries: Sequence[Mapping[str, Any]], 
 
 
 def _check_one_type(path: Path, sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """See that annotations write the ids of images as the images do, numbers or texts."""
+    """Raise a UserError if image ids of annotations are of another type, number or text, than those of images."""
     ids = {entry["id"] for entry in sections["images"]}
     as_text = set(map(str, ids))
     for place, annotation in enumerate(sections["annotations"]):
@@ -98,14 +98,13 @@ def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped
 
     Args:
         captions: a `captions_*.json`.
-        instances: the `instances_*.json` of the same images; with it, examples have `objects`, the names of
-            the categories in the picture, sorted, each once.
-        image_folder: what to put before the file names, to make paths relative to the image root.
-        dropped: captions of images that the file does not have are added, and those that VizWiz marks as rejected or
-            canned.
+        instances: the `instances_*.json` of the same images; with it, examples have `objects`, the sorted names of the
+            categories in the image.
+        image_folder: prefix of file names that makes them relative to the image root.
+        dropped: gets captions of images that are not in the file, and rejected or canned captions of VizWiz.
 
     Raises:
-        UserError: a file is not of its kind, or one id is of two things.
+        UserError: a file is not of its kind, or an id has two entries.
     """
     caption_file = open_coco(captions, "captions")
     instance_file = open_coco(instances, "instances") if instances else None
@@ -143,17 +142,17 @@ def _example(
 
 
 def _path(folder: str, file_name: str) -> str:
-    """The path of an image relative to the image root; some files name the folder themselves, or are absolute."""
+    """The path of an image relative to the image root; file names may include the folder, or be absolute."""
     return file_name if file_name.startswith(f"{folder}/") else str(PurePosixPath(folder) / file_name)
 
 
 def name_by_files(splits: Splits, image_root: Path) -> Splits:
-    """Where the ids of images begin anew in each split, so that one is of another photograph in each, the examples
-    named by their files; else as they are.
+    """If image ids start again in each split, so that one id has a different photograph in each, use the file names as
+    ids; otherwise return the splits unchanged.
 
     Args:
-        splits: whose `image` is relative to `image_root`.
-        image_root: where the images are, which are compared: a photograph that is in two splits stays to be refused.
+        splits: with `image` relative to `image_root`.
+        image_root: of the images, whose contents are compared: one photograph in two splits remains an error.
     """
     first: dict[str, tuple[str, Example]] = {}
     again = None

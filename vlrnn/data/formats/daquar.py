@@ -25,19 +25,18 @@ def read_daquar(
     """The examples of one file of questions, in its order.
 
     The id is the split and the number of the pair. An answer is one text, normalised as those of VQA (`garbage_bin` is
-    `garbage bin`): of a set, the members with ", " between them, in the order of the alphabet, for a set has none of
-    its own, and a model would take two orders for two answers.
+    `garbage bin`); the members of a set are sorted and joined with ", ", so that a set has one spelling.
 
     Args:
-        path: `qa.train.txt`, say.
+        path: a file such as `qa.train.txt`.
         split: the name of the split, for the ids.
-        images: files of images, of this split at least (`image3.jpg`, or `.png`).
-        listed: the list of the split's images (`train_images.txt`), where there is one.
-        dropped: questions about images that are not listed, and listed images without a question, are added.
+        images: files of images, at least those of this split (`image3.jpg`, or `.png`).
+        listed: the list of the split's images (`train_images.txt`), if there is one.
+        dropped: gets questions about images that are not listed, and listed images without a question.
 
     Raises:
-        UserError: a file cannot be read, a question names no image, an answer does, or the last question has none;
-            names file and line.
+        UserError: a file cannot be read, a question names no image, an answer names one, or the last question has no
+            answer; names file and line.
     """
     files = {image.stem: image.name for image in images}
     names = dict.fromkeys(read_text(listed).split()) if listed else None
@@ -75,15 +74,15 @@ def read_daquar(
 
 
 def plain_question(question: str) -> str:
-    """The question without the name of its image, for whoever sees the image: "in the image3" goes, and
-    "on the left side of the image3" becomes "on the left side of the image"."""
+    """The question without the name of its image: "in the image3" is removed, and "on the left side of the image3"
+    becomes "on the left side of the image"."""
     text = _ARTICLE.sub(r"\1 image", _WHERE.sub("", question))
     return " ".join(_NAME.sub("", text).replace("?", "").split()) + "?"
 
 
 def question_type(question: str) -> str:
-    """`number` when it opens with "how many", `color` when the second to fourth word is colour or color, or the plural,
-    else `object`: colours, numbers and objects are what DAQUAR asks for (Malinowski and Fritz 2014)."""
+    """`number` for "how many ...", `color` if the second to fourth word is colour or color, or the plural, otherwise
+    `object`: the three kinds of questions of DAQUAR (Malinowski and Fritz 2014)."""
     if _COUNT.match(question):
         return "number"
     return "color" if _COLOUR.match(question) else "object"

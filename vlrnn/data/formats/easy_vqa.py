@@ -10,14 +10,14 @@ from vlrnn.files import read_json
 
 
 def read_easy_vqa(source: Path, split: str, answers: Collection[str], dropped: SkipReport) -> list[Example]:
-    """The examples of one split, in the order of its file. Ids and image ids begin with the split, because the release
-    numbers the images of each split anew. `answer_type` is `yes/no` or `other`.
+    """The examples of one split, in the order of its file. Ids and image ids start with the split, because the release
+    numbers the images of each split from 0. `answer_type` is `yes/no` or `other`.
 
     Args:
         source: the folder with `{split}/questions.json` and `{split}/images/`.
         split: `train` or `test`.
-        answers: of `answers.txt`; questions with another are dropped.
-        dropped: what is left out is added.
+        answers: of `answers.txt`; questions with another answer are dropped.
+        dropped: gets the questions that are left out.
 
     Raises:
         UserError: the file is not of this format; names the line or the entry.

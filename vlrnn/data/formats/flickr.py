@@ -14,7 +14,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_text
 
 STRAY_KEY = "2258277193_586949ec62.jpg.1"
-"""Flickr8k's token file has captions of an image by this name, which the data set does not have."""
+"""The image name of captions in Flickr8k's token file whose image is not in the data set."""
 
 _TOKEN_LINE = re.compile(r"(\S.*?)#\d+(?:\s+(.*))?")
 
@@ -37,7 +37,7 @@ def read_tokens(path: Path) -> dict[str, list[str]]:
 
 
 def read_split_list(path: Path) -> list[str]:
-    """The file names of a split, `.jpg` added where it lacks.
+    """The file names of a split, with `.jpg` added if missing.
 
     Raises:
         UserError: the file cannot be read, or names an image twice.
@@ -54,15 +54,15 @@ def read_split_list(path: Path) -> list[str]:
 
 
 def read_flickr(tokens: Path, split_lists: Mapping[str, Path], dropped: SkipReport) -> Splits:
-    """The examples of each split, before the images are looked at.
+    """The examples of each split; images are not checked.
 
     Args:
         tokens: the token file.
         split_lists: split -> its list.
-        dropped: captions whose image is in no list, and listed images without captions, are added.
+        dropped: gets captions whose image is in no list, and listed images without captions.
 
     Raises:
-        UserError: a file cannot be read or is not of its format, or an image stands in two lists.
+        UserError: a file cannot be read or is not of its format, or an image is in two lists.
     """
     captions = read_tokens(tokens)
     home: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Karpathy's split files, `dataset_coco.json` and its like: captions and splits in one."""
+"""Karpathy's split files, such as `dataset_coco.json`: captions and splits in one file."""
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -11,16 +11,16 @@ from vlrnn.files import read_json
 
 
 def read_karpathy(path: Path, image_root: Path) -> tuple[str, Splits]:
-    """The name of the data set (`coco`, say) and the examples of each split (`restval` is train).
+    """The name of the data set (such as `coco`) and the examples of each split (`restval` is train).
 
-    Ids are COCO's if the file has them, else file names.
+    Ids are those of COCO if the file has them, otherwise file names.
 
     Args:
         path: the split file.
-        image_root: where the images are, in folders as the file names them (`val2014/...`) or in one.
+        image_root: folder of the images, with the subfolders of the file (`val2014/...`) or without.
 
     Raises:
-        UserError: the file is not of this format; names the image that is not.
+        UserError: the file is not of this format; names the image.
     """
     value = read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("images"), list):

@@ -1,5 +1,5 @@
-"""Files of predictions, in every form that has an id and a text: our own, official ones, tables. Knows neither captions
-nor answers."""
+"""Files of predictions in any format with ids and texts: our records, official results, tables. For captions and
+answers."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ _MARKUP = re.compile(r"</?[a-z]\w{0,20}/?>|<\|.{0,40}?\|>|\[(?:CLS|SEP|PAD|EOS|B
 
 @dataclass(frozen=True)
 class ResultForm:
-    """What official results are.
+    """The format of official results.
 
     Attributes:
-        ids: the fields that may hold the id; the first one that is there counts.
-        texts: the fields that may hold the text.
-        what: what a text is called in errors: `caption`.
-        file: what an official file is, for errors.
+        ids: possible fields of the id; the first that exists is used.
+        texts: possible fields of the text.
+        what: name of a text in errors: `caption`.
+        file: description of an official file, for errors.
     """
 
     ids: Sequence[str]
@@ -37,13 +37,13 @@ def read_results(path: str | Path, form: ResultForm) -> list[Prediction]:
     """Predictions, in the order of the file.
 
     Args:
-        path: an object on each line (`.jsonl`); JSON, a list of such, or an object id -> text, or id -> a list of one;
-            or a table (`.csv`, `.tsv`) whose first line names the columns. An object is a Prediction, or as `form`
-            says. In a table with the column `rank`, what stands behind rank 1 are the alternatives.
-        form: what official results are.
+        path: JSON lines (`.jsonl`); JSON, a list of objects, or an object id -> text, or id -> a list of one text; or a
+            table (`.csv`, `.tsv`) whose first line names the columns. An object is a Prediction, or an official result.
+            In a table with the column `rank`, the rows after rank 1 are the alternatives.
+        form: the format of official results.
 
     Raises:
-        UserError: the file is none of these, or holds nothing, or an entry lacks its id or text; names the place.
+        UserError: the file is none of these, is empty, or an entry lacks its id or text; names the place.
     """
     path = Path(path)
     if path.suffix.lower() in (".csv", ".tsv"):
@@ -56,7 +56,7 @@ def read_results(path: str | Path, form: ResultForm) -> list[Prediction]:
 
 
 def texts_of(value: Any, place: str, what: str) -> list[str]:
-    """The texts of an image or a question in a dictionary: a text, a list of texts, or of objects that have one.
+    """The texts of an entry of a dictionary: a text, a list of texts, or a list of objects with the field `what`.
 
     Raises:
         UserError: it is none of these.
@@ -70,7 +70,7 @@ def texts_of(value: Any, place: str, what: str) -> list[str]:
 
 
 def note_markup(texts: Mapping[Id, str]) -> list[str]:
-    """A note where predictions hold the marks of a model's tokenizer (`</s>`), which count as words."""
+    """A note if predictions contain special tokens of a tokenizer (`</s>`), which are scored as words."""
     if not (marked := [id for id, text in texts.items() if _MARKUP.search(text)]):
         return []
     return [
@@ -80,10 +80,10 @@ def note_markup(texts: Mapping[Id, str]) -> list[str]:
 
 
 def id_of(entry: Mapping[str, Any], names: Sequence[str], place: str) -> Id:
-    """The id of an entry: of the first of these fields that it has.
+    """The id of an entry: the value of the first of these fields that it has.
 
     Raises:
-        UserError: it has none of them, or what is no id.
+        UserError: it has none of them, or the value is no id.
     """
     name = next((name for name in names if name in entry), names[0])
     id = entry.get(name)

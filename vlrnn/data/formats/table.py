@@ -16,14 +16,14 @@ _OTHER_NAMES = {
     **dict.fromkeys(("file_name", "filename", "image_name"), "image"),
     **dict.fromkeys(("text", "comment"), "caption"),
 }
-"""What others call the columns -> what we call them: `metadata.jsonl` and `metadata.csv` of Hugging Face's image
-folders, and Kaggle's `results.csv` of Flickr30k."""
+"""Other names of columns -> ours: those of `metadata.jsonl` and `metadata.csv` of Hugging Face's image folders, and of
+Kaggle's `results.csv` of Flickr30k."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a CSV or an entry of a JSON: where it stands, for errors, the image, the split if it names one, and
-    `values`, everything that it says by name."""
+    """A row of a CSV or an entry of a JSON: its place, for errors, the image, the split if it has one, and all of its
+    `values` by name."""
 
     place: str
     image: str
@@ -31,10 +31,10 @@ class Entry:
     values: Mapping[str, Any]
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """The text of this name, or the list of texts of its plural; None where there is neither.
+        """The text of this name, or the list of texts of its plural; None if there is neither.
 
         Raises:
-            UserError: what is there is no text.
+            UserError: the value is no text.
         """
         value = self.values.get(f"{name}s", self.values.get(name))
         if value is None:
@@ -48,14 +48,14 @@ class Entry:
 def read_table(
     path: Path, folder: ImageFolder, columns: Sequence[str], of_image: Callable[[Any], Any]
 ) -> Iterator[Entry]:
-    """Read a file: `.json`, `.jsonl` (an object on each line), or else a CSV, see `read_csv`.
+    """Read a file: `.json`, `.jsonl`, or a CSV (any other suffix), see `read_csv`.
 
     Args:
         path: the file.
         folder: of the images; names are relative to it, or to the folder of the file.
-        columns: that a CSV must have, besides `image`.
-        of_image: a JSON is a list of objects that name their `image`, or one object with a key for each image; this
-            makes the list of objects about an image out of what stands under its key.
+        columns: required columns of a CSV, besides `image`.
+        of_image: a JSON is a list of objects with `image`, or an object image -> value; this converts such a value to a
+            list of objects.
 
     Raises:
         UserError: the file is none of these, or has a column or a key twice; names the line or the entry.
@@ -76,7 +76,7 @@ def read_table(
 
 
 def _named(columns: Sequence[str]) -> list[str]:
-    """The names of columns as we call them; another's name stays where ours stands there as well."""
+    """Our names of columns; another name is not replaced if ours exists as well."""
     return [name if _OTHER_NAMES.get(name, name) in columns else _OTHER_NAMES[name] for name in columns]
 
 
@@ -123,21 +123,21 @@ def _split(name: Any, place: str) -> str | None:
 
 
 def read_captions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
-    """The examples of a file of captions, one for each image, in the splits that it says, or else drawn by chance.
+    """The examples of a file of captions, one for each image, in the splits of the file, or in random splits.
 
-    CSV columns: `image`, `caption`, and, if wanted, `split`. JSON: `{"a.jpg": ["caption", ...]}`, or a list
-    of `{"image": ..., "caption": ... or "captions": [...], "split": ...}`; JSON lines are such a list. `file_name` and
-    `text`, as Hugging Face's image folders have them, are other names of `image` and `caption`.
+    CSV columns: `image`, `caption`, and optionally `split`. JSON: `{"a.jpg": ["caption", ...]}`, or a list of
+    `{"image": ..., "caption": ... or "captions": [...], "split": ...}`; JSON lines are such a list. `file_name` and
+    `text`, as in Hugging Face's image folders, are other names of `image` and `caption`.
 
     Args:
-        path: `.json`, `.jsonl`, or else a CSV whose first line names the columns.
+        path: `.json`, `.jsonl`, or a CSV (any other suffix) whose first line names the columns.
         folder: of the images.
-        shares: of the images that go to train, val and test, when the file does not say.
-        seed: another seed, other splits.
+        shares: fractions of the images for random train, val and test splits.
+        seed: of random splits.
 
     Raises:
-        UserError: the file is neither (names the line or the entry), only some captions name their split, or shares
-            that do not make a whole.
+        UserError: the file is neither (names the line or the entry), only some captions have a split, or the shares do
+            not sum to 1.
     """
     captions: dict[tuple[str, str | None], list[str]] = {}
     for entry in read_table(path, folder, ["caption"], lambda captions: [{"captions": captions}]):
@@ -161,26 +161,25 @@ class _QuestionGroup:
 
 
 def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
-    """The examples of a file of questions, one for each, in the splits that it says, or else drawn by chance.
+    """The examples of a file of questions, one for each, in the splits of the file, or in random splits.
 
-    The lines with the same question about the same image are the answers of several annotators. They are normalised, as
-    those of VQA are: where all are the same, its protocols compare them as they stand, and `Yes` is not `yes`. An empty
-    answer is none: a test split may be without answers. Questions are numbered from 1, in the order of the file; the
-    number is the id.
+    Rows with the same question about the same image are the answers of several annotators. They are normalised as those
+    of VQA, since its protocols do not normalise unanimous answers. An empty answer is left out: a test split may have
+    no answers. Ids are the numbers of the questions, from 1, in the order of the file.
 
-    CSV columns: `image`, `question`, `answer`, and, if wanted, `split`, `question_type` and `answer_type`. JSON: a list
+    CSV columns: `image`, `question`, `answer`, and optionally `split`, `question_type` and `answer_type`. JSON: a list
     of `{"image": ..., "question": ..., "answer": ... or "answers": [...], "split": ...}`, or such lists by image,
     `{"a.jpg": [{"question": ..., "answer": ...}, ...]}`.
 
     Args:
-        path: `.json`, `.jsonl`, or else a CSV whose first line names the columns.
+        path: `.json`, `.jsonl`, or a CSV (any other suffix) whose first line names the columns.
         folder: of the images.
-        shares: of the images that go to train, val and test, when the file does not say.
-        seed: another seed, other splits.
+        shares: fractions of the images for random train, val and test splits.
+        seed: of random splits.
 
     Raises:
-        UserError: the file is neither (names the line or the entry), only some questions name their split, or shares
-            that do not make a whole.
+        UserError: the file is neither (names the line or the entry), only some questions have a split, or the shares do
+            not sum to 1.
     """
     groups: dict[tuple[str, str | None, str], _QuestionGroup] = {}
     for entry in read_table(path, folder, ["question", "answer"], lambda questions: questions):

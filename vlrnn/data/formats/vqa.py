@@ -1,7 +1,7 @@
 """The official files of VQA v1, VQA v2 and VQA-CP: questions, annotations, complementary pairs.
 
-A file of VQA is an object with a list of `questions` or `annotations` and the part of COCO that it is about
-(`data_subtype`); a file of VQA-CP is the list alone, whose entries name their part (`coco_split`).
+A file of VQA is an object with a list of `questions` or `annotations` and the part of COCO of its images
+(`data_subtype`); a file of VQA-CP is the list alone, whose entries name this part (`coco_split`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import read_json
 
 COCO_PARTS = ("train2014", "val2014", "test2015")
-"""The folders of photographs that the questions are about; those of `test-dev2015` are among `test2015`."""
+"""The folders of the photographs; those of `test-dev2015` are in `test2015`."""
 
 LICENCE = "questions and answers CC BY 4.0; photographs under the terms of Flickr"
 
@@ -33,13 +33,13 @@ def read_vqa(
 
     Args:
         questions: a questions file.
-        annotations: the answers to them, ten to each; None where they are secret.
-        dropped: questions without an annotation, annotations and pairs without a question are added.
-        pairs: a file of complementary pairs: the same question, about two similar images, with different answers. The
-            other question's id becomes `attributes["pair"]`.
+        annotations: their answers, ten for each; None if they are not public.
+        dropped: gets questions without an annotation, and annotations and pairs without a question.
+        pairs: a file of complementary pairs: the same question about two similar images with different answers. The id
+            of the other question becomes `attributes["pair"]`.
 
     Raises:
-        UserError: a file is not of its kind (names the line, or the entry), a question or an annotation stands twice,
+        UserError: a file is not of its kind (names the line, or the entry), a question or an annotation occurs twice,
             or the annotations are of other questions.
     """
     answered = _read_annotations(annotations) if annotations else {}
@@ -75,7 +75,7 @@ def read_vqa(
 
 def _entries(path: Path, section: str) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     """Place, entry and part of COCO of every entry of a file."""
-    # Four million answers, each an object of three fields, would take gigabytes.
+    # Four million answers as objects of three fields would take gigabytes.
     value = read_json(path, object_hook=_answer_alone)
     entries, common = (value.get(section), value.get("data_subtype")) if isinstance(value, Mapping) else (value, None)
     if not isinstance(entries, list):
@@ -124,7 +124,7 @@ def _read_annotations(path: Path) -> dict[Id, _Annotation]:
 
 
 def _read_pairs(path: Path, dropped: SkipReport) -> dict[Id, Id]:
-    """Question -> the other of its pair."""
+    """Question id -> id of the other question of its pair."""
     pairs = read_json(path)
     if not isinstance(pairs, list):
         raise UserError(f"{path}: expected a list of pairs of question ids, found {type(pairs).__name__}")

@@ -1,13 +1,13 @@
-"""Captions of synthetic scenes: a small grammar that makes captions and reads them back. Independent of pixels.
+"""Captions of synthetic scenes: a small grammar for generating and parsing captions.
 
     caption  = [opening] object ("and" object place)* [ground]
     object   = article [size] colour shape
     place    = phrase of a relation
     ground   = "on a" pattern "background"
 
-A caption names every object, as a chain in scan order (left to right) or its reverse, and says of each but the first
-where it is from the one before, which is "it". Wording is chosen once for a caption, so that within one it does not
-change: `there is a red circle and a blue square right of it and a green star above it`.
+A caption names all objects in scan order (left to right) or its reverse, and gives the relation of each but the first
+to the one before, which is "it". The wording is constant within a caption: `there is a red circle and a blue square
+right of it and a green star above it`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from random import Random
 from vlrnn.data.synthetic.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene, SceneObject, relation
 
 OPENINGS = {"": 1, "there is": 1, "we see": -1, "a picture of": -1}
-"""Opening -> 1 if the caption goes from left to right, -1 if from right to left: so it is known where to look first."""
+"""Opening -> 1 for a caption from left to right, -1 from right to left: the opening determines the first object."""
 
 PHRASES: dict[str, tuple[str, ...]] = {
     "left": ("left of it", "left of that"),
@@ -26,14 +26,14 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "above": ("above it", "over that"),
     "below": ("below it", "under that"),
 }
-"""Relation -> its wordings; a caption keeps to one column."""
+"""Relation -> its wordings; a caption uses one column."""
 
 CAPTIONS_PER_SCENE = 5
 
 
 def captions(scene: Scene, rng: Random, count: int = CAPTIONS_PER_SCENE) -> tuple[str, ...]:
-    """Draw differently worded captions of a scene; sizes and ground are told in about four of ten."""
-    drawn: dict[str, None] = {}  # a set that keeps the order
+    """Sample differently worded captions of a scene; about four of ten have sizes, and as many the ground."""
+    drawn: dict[str, None] = {}  # an ordered set
     while len(drawn) < count:
         opening = rng.choice(tuple(OPENINGS))
         caption = describe_objects(
@@ -58,7 +58,7 @@ def describe_objects(
     """The caption that names these objects in this order.
 
     Args:
-        objects: in the order of telling.
+        objects: in the order of the caption.
         opening: of `OPENINGS`.
         column: which of the two wordings of `PHRASES`.
         with_size: name the sizes.
@@ -84,7 +84,7 @@ def with_article(words: str) -> str:
 
 @dataclass(frozen=True)
 class Mention:
-    """An object as a caption names it; `size` is None when it is not told."""
+    """An object as named in a caption; `size` is None if it is not given."""
 
     colour: str
     shape: str
@@ -93,7 +93,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class Claims:
-    """What a caption claims: `relations[i]` is where `mentions[i + 1]` is from `mentions[i]`."""
+    """The claims of a caption: `relations[i]` is the direction of `mentions[i + 1]` from `mentions[i]`."""
 
     mentions: tuple[Mention, ...]
     relations: tuple[str, ...]
@@ -101,7 +101,7 @@ class Claims:
 
 
 def read_caption(caption: str) -> Claims | None:
-    """Read a caption back, whatever its case and punctuation; None when it is not of the grammar."""
+    """Parse a caption, ignoring case and punctuation; None if it is not in the grammar."""
     words = "".join(letter if letter.isalpha() else " " for letter in caption.lower()).split()
     reader = _Reader(words)
     reader.take_any(_OPENINGS)
@@ -125,7 +125,7 @@ _GROUNDS = {f"on a {ground} background": ground for ground in GROUNDS}
 
 
 class _Reader:
-    """Goes over words from left to right; what does not stand there is not taken."""
+    """A recursive-descent parser over the words of a caption."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
@@ -136,7 +136,7 @@ class _Reader:
         return self.place == len(self.words)
 
     def take_any(self, phrases: Mapping[str, str]) -> str | None:
-        """Take the first of these phrases that stands here, and give what it means."""
+        """Consume the first of these phrases that matches here; returns its meaning, or None."""
         for phrase, meaning in phrases.items():
             end = self.place + len(phrase.split())
             if self.words[self.place : end] == phrase.split():

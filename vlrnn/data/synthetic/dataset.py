@@ -1,4 +1,4 @@
-"""Synthetic scenes as prepared data sets: pictures, captions, questions and prose, the same for the same seed."""
+"""Synthetic scenes as prepared data sets: images, captions, questions and prose, deterministic for a seed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from vlrnn.data.synthetic.captions import captions
 from vlrnn.data.synthetic.questions import ANNOTATORS, generate_questions
 from vlrnn.data.synthetic.rendering import render
 from vlrnn.data.synthetic.scenes import BIASED_KINDS, HELD_OUT, Scene, sample_scene
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, translating_file_errors
 from vlrnn.files import replacing
 from vlrnn.processes import workers
 from vlrnn.progress import track
 
 HELD_OUT_SHARE = 0.25
-"""The share of val and test scenes with a pair of colour and shape that train never shows."""
+"""Fraction of val and test scenes with a pair of colour and shape that is not in train."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides a scene, besides its split and its number."""
+    """The settings that determine a scene, together with its split and number."""
 
     seed: int = 0
     bias: float = 0.0
@@ -56,22 +56,22 @@ def make_scenes(
 ) -> dict[str, Any]:
     """Make scenes: `folder/images`, and two prepared data sets of them, `folder/captions` and `folder/vqa`.
 
-    Every scene is drawn from a seed of its own (`seed`, split, number): it is the same in a larger set, and
-    however many processes make it.
+    Every scene has its own random seed (`seed`, split, number): it does not depend on the number of scenes or
+    processes.
 
     Args:
-        folder: where to; made when absent.
-        train, val, test: scenes in each split; a split of none is left out.
-        seed: another seed, other scenes.
-        bias: 0 to 1: the probability of making a ring be there where, in train, a star is and a ring is not.
-            Val and test stay as they are.
+        folder: target, created if absent.
+        train, val, test: scenes in each split; a split without scenes is left out.
+        seed: of the scenes.
+        bias: 0 to 1: in train, the probability of adding a ring to a scene with a star and no ring. Val and test are
+            unbiased.
         image_size: pixels of a side.
-        max_objects: up to how many objects a scene has, 1 to 4.
-        questions: up to how many questions there are about a scene.
+        max_objects: most objects of a scene, 1 to 4.
+        questions: most questions about a scene.
         workers: processes; with 1, none is started.
 
     Returns:
-        What `captions/dataset.json` says, with the rates at which the biased kinds occur.
+        the contents of `captions/dataset.json`, with the rates at which the biased kinds occur.
 
     Raises:
         UserError: a value out of range, or the folder cannot be written.
@@ -81,10 +81,8 @@ def make_scenes(
     if not counts:
         raise UserError("no scenes to make; ask for at least one in train, val or test")
     folder = Path(folder)
-    try:
+    with translating_file_errors():
         (folder / "images").mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise UserError(f"{folder}: cannot be written: {fault.strerror or fault}") from None
     jobs = [(recipe, split, number, folder) for split in counts for number in range(1, counts[split] + 1)]
     made = _make_all(jobs, workers)
     captioned: dict[str, list[Example]] = {split: [] for split in counts}
@@ -109,7 +107,7 @@ Job = tuple[Recipe, str, int, Path]
 
 
 def _make_all(jobs: Sequence[Job], processes: int) -> list[Scene]:
-    if processes <= 1 or len(jobs) < 200:  # starting processes costs more than so few scenes
+    if processes <= 1 or len(jobs) < 200:  # for few scenes, starting processes takes longer
         return list(track(map(_make, jobs), "making", total=len(jobs), unit="scenes"))
     with workers(processes) as pool:
         made = pool.map(_make, jobs, chunksize=50)
@@ -117,10 +115,10 @@ def _make_all(jobs: Sequence[Job], processes: int) -> list[Scene]:
 
 
 def _make(job: Job) -> Scene:
-    """Draw one scene and save its picture."""
+    """Sample one scene and save its image."""
     recipe, split, number, folder = job
     scene = _scene(recipe, split, number)
-    # Little compression: it costs more time than the space is worth.
+    # Low compression, which is several times as fast.
     with replacing(folder / "images" / _file(split, number), binary=True) as file:
         render(scene, recipe.image_size).save(file, "PNG", compress_level=3)
     return scene
@@ -177,7 +175,7 @@ def _questioned(recipe: Recipe, scene: Scene, split: str, number: int) -> list[E
 
 
 def _rates(scenes: Sequence[Scene]) -> dict[str, Any]:
-    """How many scenes, and the shares with held-out pairs and with the biased kinds, alone and together."""
+    """The number of scenes, and the fractions with held-out pairs and with the biased kinds, alone and together."""
     cause, effect = BIASED_KINDS
     shapes = [{thing.shape for thing in scene.objects} for scene in scenes]
     causes = [each for each in shapes if cause in each]
@@ -196,17 +194,17 @@ def _share(part: int, whole: int) -> float | None:
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Zoe", "Max")
 
-_QUESTIONS = 3  # of a paragraph, at most
+_QUESTIONS = 3  # most questions of a paragraph
 
 
 def paragraphs(count: int, seed: int = 0) -> Iterator[str]:
-    """So many paragraphs; the first of them are the same however many there are."""
+    """Random paragraphs; a smaller `count` gives the first of them."""
     for number in range(count):
         yield paragraph(Random(f"{seed} prose {number}"))
 
 
 def paragraph(rng: Random) -> str:
-    """One paragraph, of a scene that is drawn."""
+    """One paragraph about a random scene."""
     scene = sample_scene(rng)
     describer, asker = rng.sample(NAMES, 2)
     (caption,) = captions(scene, rng, 1)

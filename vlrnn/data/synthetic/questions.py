@@ -1,6 +1,6 @@
-"""Questions about synthetic scenes, each with its answer, and their inverses.
+"""Questions about synthetic scenes, with answers, and their inverses.
 
-A question names its objects by colour and shape, and has one right answer. Yes and no are equally frequent.
+A question refers to objects by colour and shape and has one correct answer. Yes and no are equally frequent.
 """
 
 import re
@@ -13,14 +13,14 @@ from vlrnn.data.synthetic.captions import with_article
 from vlrnn.data.synthetic.scenes import COLOURS, HELD_OUT, INVERSE, SHAPES, Scene, SceneObject, relation
 
 ANNOTATORS = 10
-"""How often an answer stands in a record: VQA has ten people's."""
+"""Copies of an answer in a record, since VQA has ten annotators."""
 
 _FROM = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
 
 
 @dataclass(frozen=True)
 class SceneQuestion:
-    """`kind` is the question type; `answer_type` is `yes/no`, `number` or `other`, as VQA has them."""
+    """`kind` is the question type; `answer_type` is `yes/no`, `number` or `other`, as in VQA."""
 
     text: str
     answer: str
@@ -31,13 +31,13 @@ class SceneQuestion:
 def generate_questions(
     scene: Scene, rng: Random, count: int, *, novel_kinds: bool = False
 ) -> tuple[SceneQuestion, ...]:
-    """Draw up to `count` questions of different kinds about a scene.
+    """Sample up to `count` questions of different kinds about a scene.
 
     Args:
-        scene: what is asked about.
-        rng: where chance comes from.
-        count: how many; a scene of one object has questions of fewer kinds (no relation, no side).
-        novel_kinds: whether one may ask for a held-out pair; not in train, where the answer is always no.
+        scene: any.
+        rng: random number generator.
+        count: number of questions; a scene of one object has fewer kinds (no relation, no side).
+        novel_kinds: allow questions after a held-out pair; not in train, where the answer is always no.
     """
     kinds = rng.sample(_KINDS, len(_KINDS))
     questions: list[SceneQuestion] = []
@@ -62,7 +62,7 @@ def _shape(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion | None
 
 
 def _only(scene: Scene, rng: Random, key: Callable[[SceneObject], str]) -> SceneObject | None:
-    """An object that is the only one with its key, so that `the` is clear."""
+    """An object whose key no other object has, so that `the` is unambiguous."""
     keys = [key(thing) for thing in scene.objects]
     alone = [thing for thing in scene.objects if keys.count(key(thing)) == 1]
     return rng.choice(alone) if alone else None
@@ -80,7 +80,7 @@ def _count(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion:
 
 
 def how_many(shape: str, scene: Scene) -> SceneQuestion:
-    """How many of a shape are there?"""
+    """The question after the number of objects of a shape."""
     plural = f"{shape}es" if shape.endswith("s") else f"{shape}s"
     number = sum(thing.shape == shape for thing in scene.objects)
     return SceneQuestion(f"how many {plural} are there", str(number), "count", "number")
@@ -102,7 +102,7 @@ def _exists(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion:
 
 
 def _relation(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion | None:
-    """Whether a relation holds; where not, it is the opposite that does, so that either answer is clear."""
+    """Whether a relation holds; if it does not, its opposite holds, so that both answers are unambiguous."""
     if (pair := _neighbours(scene, rng)) is None:
         return None
     a, b = pair
@@ -119,7 +119,7 @@ def _side(scene: Scene, rng: Random, novel_kinds: bool) -> SceneQuestion | None:
 
 
 def _neighbours(scene: Scene, rng: Random) -> list[SceneObject] | None:
-    """Two consecutive objects, whose relation is clear-cut, in either order."""
+    """Two consecutive objects, whose relation is unambiguous, in random order."""
     if len(scene.objects) < 2:
         return None
     start = rng.randrange(len(scene.objects) - 1)
@@ -153,10 +153,10 @@ _OPPOSITE = {"yes": "no", "no": "yes"}
 
 
 def with_inverses(examples: Iterable[Example]) -> list[Example]:
-    """The questions after relations, each with two that follow from it: the inverse relation, whose answer is the
-    opposite, and the inverse relation of the two objects the other way round, whose answer is the same.
+    """The questions after relations, each followed by two that it implies: with the inverse relation, whose answer is
+    the opposite, and with the inverse relation and the objects exchanged, whose answer is the same.
 
-    `attributes` of these name the first by `opposite_of` and `same_as`.
+    `attributes` of these have the id of the first as `opposite_of` and `same_as`.
     """
     found: list[Example] = []
     for example in examples:

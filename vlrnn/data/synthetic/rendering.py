@@ -1,4 +1,4 @@
-"""From a scene to its picture: shapes, colours and grounds as pixels. Independent of words and files."""
+"""Rendering of synthetic scenes: shapes, colours and grounds as pixels."""
 
 import math
 from random import Random
@@ -22,10 +22,10 @@ PAINTS: dict[str, RGB] = {
     "purple": (142, 44, 172),
     "black": (24, 24, 26),
 }
-"""Colour word -> its mean; grounds are pale and nearly grey, so that every one of these stands out."""
+"""Colour word -> mean RGB; grounds are pale and nearly grey, for contrast."""
 
 _TINTS: tuple[RGB, ...] = ((228, 228, 226), (220, 227, 236), (238, 230, 218), (222, 233, 222))
-_FINER = 4  # drawn this many times larger, then reduced: smooth edges
+_FINER = 4  # factor of supersampling, for smooth edges
 
 
 def _star() -> Points:
@@ -41,7 +41,7 @@ def _cross() -> Points:
     corners = [(half, -arm), (half, -half), (arm, -half)]
     while len(corners) < 12:
         x, y = corners[-3]
-        corners.append((-y, x))  # the corner a quarter turn further
+        corners.append((-y, x))  # rotated by 90 degrees
     return tuple(corners)
 
 
@@ -55,9 +55,9 @@ POLYGONS: dict[str, Points] = {
 
 
 def render(scene: Scene, size: int = 96) -> Image.Image:
-    """Draw a scene as an RGB image of `size` x `size` pixels; the same scene always gives the same pixels."""
+    """Draw a scene as an RGB image of `size` x `size` pixels, deterministically."""
     side = size * _FINER
-    rng = Random(scene.look)
+    rng = Random(scene.seed)
     image = _ground(scene, rng, side)
     draw = ImageDraw.Draw(image)
     for thing in scene.objects:
@@ -83,7 +83,7 @@ def _draw(draw: ImageDraw.ImageDraw, thing: SceneObject, colour: RGB, side: int)
 def _ground(scene: Scene, rng: Random, side: int) -> Image.Image:
     """The empty ground: two pale tones in the scene's pattern."""
     light = _jittered(rng, rng.choice(_TINTS), by=5)
-    depth = 64 if scene.ground == "noisy" else 42  # few grains are as dark as that
+    depth = 64 if scene.ground == "noisy" else 42  # for noise the darkest value, which few grains have
     red, green, blue = (channel - depth for channel in light)
     pattern = Image.fromarray(_pattern(scene.ground, rng, side))
     return Image.composite(
@@ -92,7 +92,7 @@ def _ground(scene: Scene, rng: Random, side: int) -> Image.Image:
 
 
 def _pattern(ground: str, rng: Random, side: int) -> NDArray[np.uint8]:
-    """Where the ground is dark [side, side]: 0 is the light tone, 255 the dark one."""
+    """Darkness of the ground [side, side]: 0 is the light tone, 255 the dark one."""
     pitch = rng.uniform(0.11, 0.14)
     steps = (np.arange(side, dtype=np.float32) + 0.5) / (side * pitch)
     x, y = steps[None, :] + np.float32(rng.random()), steps[:, None] + np.float32(rng.random())
@@ -105,7 +105,7 @@ def _pattern(ground: str, rng: Random, side: int) -> NDArray[np.uint8]:
     if ground == "dotted":
         return _mask((x % 1 - 0.5) ** 2 + (y % 1 - 0.5) ** 2 < 0.27**2)
     if ground == "noisy":
-        grains = 48  # as many at every size, so that a scene looks the same in all
+        grains = 48  # independent of the image size
         noise = np.random.default_rng(rng.getrandbits(64)).integers(0, 256, (grains, grains), dtype=np.uint8)
         nearest = np.arange(side) * grains // side
         return noise[nearest][:, nearest]

@@ -1,6 +1,6 @@
-"""Synthetic scenes: what stands where in a picture. Independent of pixels, words and files.
+"""Synthetic scenes: objects and their positions.
 
-Positions and radii are shares of the image's side, with x to the right and y downwards.
+Positions and radii are fractions of the image's side, with x to the right and y downwards.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from vlrnn.errors import UserError
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "black")
 SIZES = {"small": 0.1, "large": 0.145}
-"""Size word -> radius as a share of the image's side."""
+"""Size word -> radius as a fraction of the image's side."""
 GROUNDS = ("plain", "striped", "dotted", "checked", "noisy")
 INVERSE = {"left": "right", "right": "left", "above": "below", "below": "above"}
-"""The relations, each with the one that holds the other way round."""
+"""Relation -> inverse relation."""
 
 HELD_OUT = (("red", "star"), ("green", "circle"), ("blue", "triangle"), ("yellow", "cross"))
-"""Pairs of colour and shape that train never shows, each of whose parts it shows in every other pair."""
+"""Pairs of colour and shape that are not in train; all other pairs of these colours and shapes are."""
 
 BIASED_KINDS = ("star", "ring")
-"""The bias dial makes the second of these shapes come along with the first."""
+"""With a bias, the second of these shapes is added to scenes with the first."""
 
 CLEAR_CUT = 1.5
-"""How many times further apart, at least, consecutive objects are along their relation's axis than across."""
+"""Least ratio of the distances of consecutive objects along and across the axis of their relation."""
 
-_EXTENT = 1.2  # no shape reaches further from its centre along an axis, in radii
+_EXTENT = 1.2  # greatest extent of a shape from its centre along an axis, in radii
 _GAP = 0.02  # between two objects, and from the border
-_SCAN_STEP = 0.06  # between consecutive centres, left to right, so that the order can be seen
+_SCAN_STEP = 0.06  # least horizontal distance of consecutive centres, so that the order is visible
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object: its kind and size in words, its centre and radius as shares of the image's side."""
+    """One object: its kind and size in words, its centre and radius as fractions of the image's side."""
 
     colour: str
     shape: str
@@ -48,7 +48,7 @@ class SceneObject:
 
     @property
     def pair(self) -> tuple[str, str]:
-        """Colour and shape, which no two objects of a scene share."""
+        """Colour and shape, unique within a scene."""
         return self.colour, self.shape
 
     @property
@@ -61,28 +61,29 @@ class SceneObject:
 class Scene:
     """One to four objects in scan order (left to right by centre) on a ground.
 
-    `look` is the seed of everything that captions do not describe: the tints, the stripes' width, the noise.
+    `seed` is that of the appearance that captions do not describe: tints, width of stripes, noise. In files its key is
+    `look`.
     """
 
     objects: tuple[SceneObject, ...]
     ground: str
-    look: int
+    seed: int
 
     @property
     def held_out(self) -> bool:
-        """Whether it shows a pair of colour and shape that train never shows."""
+        """Whether it has a pair of colour and shape that is not in train."""
         return any(thing.pair in HELD_OUT for thing in self.objects)
 
     def to_dict(self) -> dict[str, Any]:
-        """The scene as JSON takes it."""
-        return {**asdict(self), "objects": [asdict(thing) for thing in self.objects]}
+        """The scene as a JSON object."""
+        return {"objects": [asdict(thing) for thing in self.objects], "ground": self.ground, "look": self.seed}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Scene:
         """The inverse of `to_dict`.
 
         Raises:
-            UserError: this is no scene.
+            UserError: the value is no scene.
         """
         try:
             scene = cls(tuple(SceneObject(**thing) for thing in value["objects"]), value["ground"], value["look"])
@@ -97,7 +98,7 @@ class Scene:
 
 
 def relation(a: SceneObject, b: SceneObject) -> str:
-    """Where `a` is from `b`, by the axis along which they are further apart."""
+    """The direction of `a` from `b`, along the axis of their larger distance."""
     dx, dy = b.x - a.x, b.y - a.y
     if abs(dx) >= abs(dy):
         return "left" if dx > 0 else "right"
@@ -105,22 +106,21 @@ def relation(a: SceneObject, b: SceneObject) -> str:
 
 
 def relation_holds(a: SceneObject, name: str, b: SceneObject) -> bool:
-    """Whether one may say that `a` is `name` of `b`: the centres differ in that direction, and across it at
-    most `CLEAR_CUT` times as much. So a clear-cut pair has one relation, and a diagonal pair has two that may
-    be said."""
+    """Whether `a` is `name` of `b`: the centres differ in that direction, and across it at most `CLEAR_CUT` times as
+    much. So an unambiguous pair has one relation, and a diagonal pair two."""
     dx, dy = b.x - a.x, b.y - a.y
     along, across = {"left": (dx, dy), "right": (-dx, dy), "above": (dy, dx), "below": (-dy, dx)}[name]
     return along > 0 and abs(across) < CLEAR_CUT * along
 
 
 def sample_scene(rng: Random, *, held_out: bool = False, bias: float = 0.0, max_objects: int = 4) -> Scene:
-    """Draw a scene: number, kinds, sizes and ground uniformly, places till the relations are clear.
+    """Sample a scene: number, kinds, sizes and ground uniformly; positions until all relations are unambiguous.
 
     Args:
-        rng: where chance comes from.
-        held_out: put one of the pairs that train never shows into it; without, it has none.
-        bias: the probability of making a ring be there where a star is and a ring is not.
-        max_objects: up to how many objects, 1 to 4.
+        rng: random number generator.
+        held_out: include one of the held-out pairs; otherwise the scene has none.
+        bias: probability of adding a ring to a scene with a star and no ring.
+        max_objects: most objects, 1 to 4.
     """
     pairs = _sample_pairs(rng, held_out, rng.randint(1, max_objects))
     if bias:
@@ -136,7 +136,7 @@ def sample_scene(rng: Random, *, held_out: bool = False, bias: float = 0.0, max_
 
 
 def _sample_pairs(rng: Random, held_out: bool, count: int) -> list[tuple[str, str]]:
-    """Different pairs of colour and shape; with `held_out`, the first is one of those."""
+    """Distinct pairs of colour and shape; with `held_out`, the first is a held-out one."""
     pairs = [rng.choice(HELD_OUT)] if held_out else []
     while len(pairs) < count:
         pair = rng.choice(COLOURS), rng.choice(SHAPES)
@@ -146,10 +146,8 @@ def _sample_pairs(rng: Random, held_out: bool, count: int) -> list[tuple[str, st
 
 
 def _biased(rng: Random, pairs: list[tuple[str, str]], bias: float) -> list[tuple[str, str]]:
-    """With probability `bias`, let the second biased kind come along where only the first is there.
-
-    An object that the first kind can spare takes the second's shape; a lone object gets company.
-    """
+    """With probability `bias`, add the second biased shape to pairs that have only the first: another object gets this
+    shape, or an object is added if there is only one."""
     cause, effect = BIASED_KINDS
     shapes = [shape for _, shape in pairs]
     if cause not in shapes or effect in shapes or rng.random() >= bias:
@@ -162,7 +160,7 @@ def _biased(rng: Random, pairs: list[tuple[str, str]], bias: float) -> list[tupl
 
 
 def _sample_places(rng: Random, radii: Sequence[float]) -> list[tuple[float, float]]:
-    """Centres at which nothing overlaps or leaves the picture, and the relations are clear."""
+    """Random centres without overlap, within the image, and with unambiguous relations."""
     reaches = [_EXTENT * radius for radius in radii]
     while True:
         places = [
@@ -184,7 +182,7 @@ def _apart(places: Sequence[tuple[float, float]], reaches: Sequence[float]) -> b
 def _clear_cut(scan: Sequence[tuple[float, float]]) -> bool:
     for (xa, ya), (xb, yb) in pairwise(scan):
         near, far = sorted((xb - xa, abs(yb - ya)))
-        # A hair more than CLEAR_CUT, which survives the rounding of the coordinates.
+        # Slightly more than CLEAR_CUT, so that it holds after rounding the coordinates.
         if xb - xa < _SCAN_STEP or far < (CLEAR_CUT + 0.05) * near:
             return False
     return True
