@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 LIMITS = {
     "median of function lines": 10,
     "90th percentile of function lines": 22,
-    "longest function": 94,  # shall be 60
+    "longest function": 71,  # shall be 60
     "longest file": 309,  # shall be 300
     "files under 40 lines": 9,  # shall be 15
     "files": 241,  # shall be 220

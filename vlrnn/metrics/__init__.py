@@ -1,4 +1,4 @@
-"""Scores: pure functions of strings. Never torch."""
+"""Scores: pure functions of strings, without torch."""
 
 from vlrnn.metrics.captions import CaptionScorer, CaptionScores, score_captions
 from vlrnn.metrics.vqa import AnswerScores, compare_answers

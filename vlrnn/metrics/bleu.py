@@ -12,16 +12,15 @@ Floats = NDArray[np.float64]
 
 BLEU_NAMES = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4")
 
-# The official scorer's guards against division by zero. They reach the tenth digit of a score, and the whole
-# of the score of a caption with fewer than four words, so they belong to the definition.
+# The official scorer's guards against division by zero. They change the tenth digit of a score, and the score of a
+# caption with fewer than four words entirely, so they are part of the definition.
 _SMALL, _TINY = 1e-9, 1e-15
 
 
 class BleuStatistics(NamedTuple):
-    """What BLEU needs of each image; sums over images give the corpus score, so that resampling need count
-    nothing anew."""
+    """Statistics of each image; BLEU of a corpus, or of a resampled set, is computed from their sums."""
 
-    correct: Ints  # [images, 4], n-grams that also stand in a reference, clipped
+    correct: Ints  # [images, 4], n-grams that are also in a reference, clipped
     total: Ints  # [images, 4], n-grams of the prediction
     length: Ints  # [images], words of the prediction
     reference_length: Ints  # [images], words of the reference closest in length, of two equally close the shorter
@@ -32,8 +31,8 @@ def bleu_statistics(table: ReferenceTable, counts: list[NgramCounts], lengths: I
 
     Args:
         table: the counted references.
-        counts: the predictions' n-grams by order, one prediction per image of the table.
-        lengths: [images], their words.
+        counts: the n-grams of the predictions by order, one prediction per image of the table.
+        lengths: [images], numbers of words.
     """
     images = len(lengths)
     correct = np.zeros((images, ORDERS), np.int64)
@@ -51,7 +50,7 @@ def bleu_statistics(table: ReferenceTable, counts: list[NgramCounts], lengths: I
 def bleu(
     correct: Floats | Ints, total: Floats | Ints, length: Floats | Ints, reference_length: Floats | Ints
 ) -> Floats:
-    """BLEU-1..4 in 0..1 of statistics, summed over a corpus or of single images.
+    """BLEU-1..4 in 0..1 from statistics, summed over a corpus or of single images.
 
     Args:
         correct, total: [..., 4].

@@ -1,4 +1,4 @@
-"""Scores of captions: BLEU-1..4, ROUGE-L and CIDEr-D together, two systems compared."""
+"""Scores of captions: BLEU-1..4, ROUGE-L and CIDEr-D; comparison of two systems."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ class CaptionScores:
         return len(self.ids)
 
     def resampled(self, resampler: Resampler) -> dict[str, NDArray[np.float64]]:
-        """Each score on each resampled set of images: name -> [resamples]."""
+        """Each score on the resampled sets of images: name -> [resamples]."""
         means = [name for name in self.per_image if name not in BLEU_NAMES]
         columns = [*self.bleu_statistics, *(self.per_image[name] for name in means)]
         sums = resampler.sums(np.column_stack(columns))
@@ -83,9 +83,9 @@ class CaptionScorer:
 
     Args:
         references: image id -> its reference captions, at least one each.
-        corpus: another corpus of references, whose document frequencies CIDEr is to use; the references' own
-            by default, as in the official scorer.
-        tokenizer: cuts captions into what is compared; by default the official scorer's.
+        corpus: another corpus of references for the document frequencies of CIDEr; by default the references, as in the
+            official scorer.
+        tokenizer: of captions; by default that of the official scorer.
 
     `references` are their tokens, by image in the order of `ids`.
 
@@ -127,7 +127,7 @@ class CaptionScorer:
         """Score one caption per image.
 
         Args:
-            predictions: image id -> caption, for the very images of the references.
+            predictions: image id -> caption, for exactly the images of the references.
 
         Raises:
             UserError: an image has no prediction, or no references.
@@ -146,9 +146,8 @@ class CaptionScorer:
 
 
 def score_captions(predictions: Mapping[Id, str], references: Mapping[Id, Sequence[str]]) -> CaptionScores:
-    """BLEU-1..4, ROUGE-L and CIDEr-D of captions, equal to the official scorer's.
-
-    To score the same references again and again, build a `CaptionScorer` once.
+    """BLEU-1..4, ROUGE-L and CIDEr-D of captions, equal to those of the official scorer. For repeated use of the same
+    references, build a `CaptionScorer` once.
 
     Args:
         predictions: image id -> caption.
@@ -162,7 +161,7 @@ def score_captions(predictions: Mapping[Id, str], references: Mapping[Id, Sequen
 
 
 def check_same_ids(predictions: Mapping[Id, str], ids: Sequence[Id]) -> None:
-    """Raise UserError unless predictions are there for exactly these images."""
+    """Raise a UserError unless there are predictions for exactly these images."""
     missing = [id for id in ids if id not in predictions]
     if missing:
         raise UserError(f"{len(missing)} of {len(ids)} images have no prediction, the first is {missing[0]!r}")
@@ -182,7 +181,7 @@ def _words_of_groups(groups: list[list[list[str]]]) -> list[list[Tokens]]:
 
 
 def _notes(captions: Iterable[str], tokens: Iterable[Tokens], name: str) -> list[str]:
-    """What is cut of texts that are longer than any caption."""
+    """Notes on texts that are truncated because they are longer than any caption."""
     long = [each for caption, each in zip(captions, tokens, strict=True) if len(caption) >= LONGEST_TOKEN]
     cut = sum(len(each) > LONGEST for each in long)
     split = sum(max(map(len, each), default=0) >= LONGEST_TOKEN for each in long)
@@ -193,20 +192,20 @@ def _notes(captions: Iterable[str], tokens: Iterable[Tokens], name: str) -> list
 
 
 def _words(tokens: Tokens) -> Tokens:
-    """The words that BLEU and CIDEr see. A token may hold a no-break space (`2 1/2` is one token), which the
-    official scorer takes for a space there, though not in ROUGE-L."""
+    """The words for BLEU and CIDEr. A token may contain a no-break space (`2 1/2` is one token), which the official
+    scorer treats as a space in these, but not in ROUGE-L."""
     return " ".join(tokens).split() if any("\u00a0" in token for token in tokens) else tokens
 
 
 def compare(
     first: CaptionScores, second: CaptionScores, resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, float | int]]:
-    """The first system's scores less the second's, by the paired bootstrap: both are resampled on the same
+    """The scores of the first system minus those of the second, by the paired bootstrap: both are resampled on the same
     sets of images.
 
     Returns:
-        name -> `{"value", "low", "high", "n", "p"}`: the difference, its 95 % interval, and the two-sided p
-        value of there being none.
+        name -> `{"value", "low", "high", "n", "p"}`: the difference, its 95 % interval, and the two-sided p value of
+        the hypothesis of no difference.
 
     Raises:
         UserError: the two were not scored on the same images.

@@ -8,11 +8,11 @@ from vlrnn.metrics.ngrams import ORDERS, Ints, NgramCounts
 from vlrnn.metrics.references import ReferenceTable
 
 SIGMA = 6.0
-"""Width, in words, of the penalty for a length other than the reference's."""
+"""Standard deviation, in words, of the Gaussian penalty for a difference in length."""
 
 
 class CiderD:
-    """Scores predictions against counted references, whose norms are taken once.
+    """Scores predictions against counted references, whose norms are computed once.
 
     Args:
         table: the references.
@@ -31,8 +31,8 @@ class CiderD:
         """CIDEr-D, 0..10, of each image [images].
 
         Args:
-            counts: the predictions' n-grams by order, one prediction per image of the table.
-            lengths: [images], their words.
+            counts: the n-grams of the predictions by order, one prediction per image of the table.
+            lengths: [images], numbers of words.
         """
         table = self.table
         similarity = np.zeros(len(table.lengths))
@@ -43,11 +43,10 @@ class CiderD:
             theirs = self._row_weights[order][match.row]
             products = np.minimum(weights[match.predicted], theirs) * theirs
             dots = np.bincount(table.orders[order].caption[match.row], products, len(table.lengths))
-            dots = dots.astype(np.float64)  # of no matches at all, bincount makes integers
+            dots = dots.astype(np.float64)  # without any match, bincount returns integers
             scale = norms[table.image_index] * self._norms[order]
             similarity += np.divide(dots, scale, out=dots, where=scale != 0)
-        # The official scorer takes the number of bigrams for the length, so that no words and one word are
-        # equally long.
+        # The official scorer uses the number of bigrams as length: zero words and one word are equally long.
         difference = _bigrams(lengths)[table.image_index] - _bigrams(table.lengths)
         similarity *= np.exp(-(difference**2) / (2 * SIGMA**2))
         sums = np.bincount(table.image_index, similarity, len(lengths))

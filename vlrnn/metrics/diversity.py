@@ -1,8 +1,4 @@
-"""What scores against references do not show: how varied captions are, and how often something is wrong with
-them.
-
-Each function takes the tokens of captions. Nothing here knows the images.
-"""
+"""Diversity of captions, and frequent defects of generated text. All functions take the tokens of captions."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -19,20 +15,20 @@ FUNCTION_WORDS = frozenset(
     been being has have had its his her their this these those some very while next into onto over under near
     between through behind above below beside along around across""".split()  # noqa: SIM905
 )
-"""Words that no caption should end with: articles, conjunctions, prepositions, auxiliaries. Our own list."""
+"""Words with which no caption should end: articles, conjunctions, prepositions, auxiliaries. Our own list."""
 
 
 def distinct(captions: Sequence[Tokens], order: int) -> float:
-    """distinct-n: different n-grams by all n-grams of the captions together, 0..1 (Li et al., NAACL 2016,
-    section 5)."""
+    """distinct-n: number of distinct n-grams divided by that of all n-grams, 0..1 (Li et al., NAACL 2016, section
+    5)."""
     rows = NgramIndex.of(captions)[1][order - 1]
     total = int(rows.times.sum())
     return len(np.unique(rows.ngram)) / total if total else 0.0
 
 
 def mutual_bleu(sets: Sequence[Sequence[Tokens]]) -> float:
-    """mBLEU-4: the mean BLEU-4 of each caption of an image against the other captions of that image, 0..1;
-    lower is more varied (Shetty et al., ICCV 2017, section 5.1).
+    """mBLEU-4: the mean BLEU-4 of each caption of an image against the other captions of that image, 0..1; lower is
+    more diverse (Shetty et al., ICCV 2017, section 5.1).
 
     Args:
         sets: for each image, at least two captions by the same model.
@@ -46,18 +42,18 @@ def mutual_bleu(sets: Sequence[Sequence[Tokens]]) -> float:
 
 
 def repeats_ngram(tokens: Tokens, order: int) -> bool:
-    """Whether an n-gram stands twice in a caption."""
+    """Whether an n-gram occurs twice in a caption."""
     ngrams = Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
     return any(count > 1 for count in ngrams.values())
 
 
 def repeats_word(tokens: Tokens) -> bool:
-    """Whether a word stands twice in a row."""
+    """Whether a word occurs twice in a row."""
     return any(word == following for word, following in pairwise(tokens))
 
 
 def ends_badly(tokens: Tokens) -> bool:
-    """Whether a caption breaks off in a function word."""
+    """Whether a caption ends with a function word."""
     return bool(tokens) and tokens[-1] in FUNCTION_WORDS
 
 
@@ -66,14 +62,12 @@ def caption_health(captions: Sequence[Tokens], training: Iterable[Tokens] | None
 
     Args:
         captions: their tokens, at least one caption.
-        training: the tokens of the captions that the model was trained on, where known; `novel` is computed
-            only then.
+        training: the tokens of the training captions, for `novel`.
 
     Returns:
-        `distinct_1`, `distinct_2`; `vocabulary`, different words used; `mean_length` in words; and, as
-        shares of the captions: `distinct_captions` (different ones), `empty`, `ends_badly` (in a function
-        word), `repeated_word` (twice in a row), `repeated_trigram` (anywhere), `novel` (not a training
-        caption).
+        `distinct_1`, `distinct_2`; `vocabulary`, the number of distinct words; `mean_length` in words; and as fractions
+        of the captions: `distinct_captions`, `empty`, `ends_badly` (with a function word), `repeated_word` (twice in a
+        row), `repeated_trigram` (anywhere), `novel` (no training caption).
     """
     texts = [tuple(caption) for caption in captions]
     health: dict[str, float | int] = {

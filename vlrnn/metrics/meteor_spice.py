@@ -1,9 +1,5 @@
-"""METEOR and SPICE by the official Java programs, where they are there: the extra `java` of the package, and
-a Java runtime.
-
-Nothing is ever downloaded, and nothing that goes wrong in Java is an error: the answer is then why there is
-no score.
-"""
+"""METEOR and SPICE by the official Java programs, if the extra `java` of the package and a Java runtime are installed.
+Nothing is downloaded. Failures of Java raise NotComputedError, with the reason for the result file."""
 
 import json
 import shutil
@@ -27,17 +23,16 @@ from vlrnn.metrics.statistics import Resampler
 Floats = NDArray[np.float64]
 
 _PATIENCE = 3600
-"""Seconds after which a Java program is given up."""
+"""Timeout of a Java program in seconds."""
 
 
 class NotComputedError(Exception):
-    """Why there is no score, as the table says it: `needs ...`."""
+    """Why there is no score, as a text for tables: `needs ...`."""
 
 
 @dataclass(frozen=True)
 class JavaScore:
-    """A score of the corpus, of each image [images], and of each resampled set of images [resamples]; all in
-    0..1."""
+    """A score of the corpus, of each image [images], and of each resampled set of images [resamples], in 0..1."""
 
     value: float
     per_image: Floats
@@ -45,13 +40,11 @@ class JavaScore:
 
 
 def meteor(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler) -> JavaScore:
-    """METEOR 1.5 for English (Denkowski and Lavie, WMT 2014), from the tokens as the official scorer passes
-    them.
-
-    The corpus score is that of the summed statistics of all images, and so it is on every resampled set.
+    """METEOR 1.5 for English (Denkowski and Lavie, WMT 2014), from the tokens that the official scorer passes to it.
+    The score of a corpus, or of a resampled set, is computed from summed statistics of its images.
 
     Raises:
-        NotComputedError: the program, or Java, is not there, or fails.
+        NotComputedError: the program or Java is not installed, or fails.
     """
     jar = _package("METEOR") / "meteor" / "meteor-1.5.jar"
     command = ["-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
@@ -64,7 +57,7 @@ def meteor(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
         statistics = request(segments, images)
         counts = _numbers([line.split() for line in statistics])
         sums = [f"EVAL ||| {' '.join(map(str, row))}" for row in resampler.sums(counts)]
-        # An EVAL answers with the score of each of its segments, then that of all together.
+        # The output of EVAL is the score of each of its segments, then that of all together.
         answers = request(["EVAL ||| " + " ||| ".join(statistics), *sums], images + 1 + 2 * len(sums))
     values = _numbers(answers)
     return JavaScore(float(values[images]), values[:images], values[images + 2 :: 2])
@@ -81,7 +74,7 @@ def spice(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]],
     """SPICE 1.0 (Anderson et al., ECCV 2016): the mean F score of scene-graph tuples.
 
     Raises:
-        NotComputedError: the program, its Stanford models, or Java, is not there, or fails.
+        NotComputedError: the program, its Stanford models or Java is not installed, or fails.
     """
     home = _package("SPICE") / "spice"
     if len(list((home / "lib").glob("stanford-corenlp-3.6.0*.jar"))) < 2:
@@ -117,8 +110,7 @@ def _package(name: str) -> Path:
 
 @contextmanager
 def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]]]:
-    """A running Java program, and the function that asks it: lines of input, and how many lines it is to
-    answer."""
+    """Start a Java program; yields a function of the input lines and the number of output lines, which it returns."""
     command = ["java", "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-Duser.language=en", *arguments]
     with tempfile.TemporaryFile() as complaints:
         try:
@@ -137,8 +129,7 @@ def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]
             return NotComputedError(f"the Java program failed: {first or f'exit code {process.poll()}'}")
 
         def request(lines: list[str], answers: int) -> list[str]:
-            # Input is written beside the reading: with both pipes full, the two programs would wait for each
-            # other.
+            # Input is written in a thread: with both pipes full, the two programs would wait for each other.
             text = "".join(line.replace("\n", " ") + "\n" for line in lines).encode("utf-8", "replace")
             writer = threading.Thread(target=_write, args=(stdin, text))
             writer.start()
@@ -162,6 +153,6 @@ def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]
 
 
 def _write(pipe: IO[bytes], text: bytes) -> None:
-    with suppress(OSError):  # a program that died is found out by its missing answers
+    with suppress(OSError):  # a terminated program is detected by its missing output
         pipe.write(text)
         pipe.flush()

@@ -1,4 +1,4 @@
-"""N-grams as numbers, so that whole corpora are counted by sorting. Independent of metrics."""
+"""N-grams as integers, so that whole corpora are counted by sorting."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -11,10 +11,10 @@ Ints = NDArray[np.int64]
 SmallInts = NDArray[np.int32]
 
 ORDERS = 4
-"""BLEU and CIDEr both look at n-grams of one to four words."""
+"""Largest order of the n-grams of BLEU and CIDEr."""
 
 _STRIDE = 1 << 32
-"""Two numbers below 2^32 make one sortable key."""
+"""Bits of a number in a key of two numbers."""
 
 
 class NgramCounts(NamedTuple):
@@ -35,7 +35,7 @@ def pair_key(first: Ints, second: Ints) -> Ints:
 
 
 class _Numbers(dict[str, int]):
-    """Numbers words in the order in which they are first asked for."""
+    """Numbers words in the order of their first lookup."""
 
     def __missing__(self, word: str) -> int:
         self[word] = number = len(self)
@@ -43,11 +43,8 @@ class _Numbers(dict[str, int]):
 
 
 class NgramIndex:
-    """Numbers for the n-grams of a corpus; n-grams from elsewhere are numbered behind them, anew at every
-    count.
-
-    Made by `NgramIndex.of`.
-    """
+    """Numbers of the n-grams of a corpus, made by `NgramIndex.of`; other n-grams get larger numbers, which are valid
+    for one call of `count`."""
 
     def __init__(self) -> None:
         self._words = _Numbers()
@@ -60,12 +57,11 @@ class NgramIndex:
         return index, index._count(captions, index._words)
 
     def size(self, order: int) -> int:
-        """How many different n-grams of this order the corpus has."""
+        """The number of distinct n-grams of this order in the corpus."""
         return len(self._words) if order == 1 else len(self._keys[order - 2])
 
     def count(self, captions: Sequence[Sequence[str]]) -> list[NgramCounts]:
-        """The n-grams of captions, by order. N-grams that the corpus lacks get numbers from `size(order)`
-        on."""
+        """The n-grams of captions, by order. N-grams that are not in the corpus get numbers from `size(order)` on."""
         return self._count(captions, _Numbers(self._words))
 
     def _count(self, captions: Sequence[Sequence[str]], words: _Numbers) -> list[NgramCounts]:
@@ -89,7 +85,7 @@ class NgramIndex:
 
 
 def _starts(lengths: Ints, order: int) -> Ints:
-    """Where n-grams of this order begin in the words of all captions, laid end to end."""
+    """Start positions of the n-grams of this order in the concatenated words of all captions."""
     ends = np.repeat(np.cumsum(lengths), lengths)
     positions = np.arange(len(ends))
     return positions[positions + order <= ends]

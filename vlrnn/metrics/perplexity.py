@@ -1,5 +1,4 @@
-"""How well a running text is foreseen: bits per character, and perplexity. Knows no model, only what probability it
-gave to each unit ahead of it.
+"""Scores of language models: bits per character and perplexity, from the log probability of each unit.
 
 Sources: Shannon, Prediction and entropy of printed English, 1951; Jelinek et al. 1977, for perplexity.
 """
@@ -16,12 +15,11 @@ from vlrnn.metrics.statistics import Floats, Ratio, Resampler, ratios
 
 
 def score_text(passages: Sequence[Prediction], resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """The scores of a text that was read in passages, each with the `text`, its `tokens` and their `log_probs`.
+    """The scores of a text in passages, each with its `text`, `tokens` and `log_probs`.
 
-    `bits_per_character` is the sum of -log2 p over the characters of the text, whatever its units are: so models of
-    words and of characters can be compared. `perplexity` is exp of the mean -log p of a unit: among how many, equally
-    likely, the model might as well have guessed. Intervals are of the bootstrap over passages, which are long against
-    most of what ties the units of a text to each other (blocks: Kunsch 1989).
+    `bits_per_character` is the sum of -log2 p divided by the number of characters of the text, so that models of words
+    and of characters are comparable. `perplexity` is exp of the mean -log p of a unit. Intervals are by the bootstrap
+    over passages, which are long compared with most dependencies between units (block bootstrap: Kunsch 1989).
     """
     nats = np.array([-sum(each.log_probs) for each in passages])
     units = np.array([len(each.log_probs) for each in passages])
@@ -42,15 +40,14 @@ def bits_per_character(passages: Sequence[Prediction]) -> Floats:
 
 
 def _exp(nats: float) -> float:
-    return math.exp(min(nats, 700.0))  # a model that is sure and wrong: what lies beyond, no file can hold
+    return math.exp(min(nats, 700.0))  # exp overflows beyond
 
 
 def ngram_bits(train: Sequence[str], test: Sequence[str], order: int) -> float:
-    """The bits that an n-gram model, counted on `train`, spends on a unit of `test`: what a language model is to be
-    better than.
+    """Bits per unit of `test` under an n-gram model counted on `train`: a baseline for language models.
 
-    A unit's probability is interpolated with that of the next shorter context by Witten and Bell's weights (1991), down
-    to the uniform one over the units of train and one that it has not.
+    The probability of a unit is interpolated with that of the next shorter context by the weights of Witten and Bell
+    (1991), down to the uniform distribution over the units of train and one unknown unit.
 
     Args:
         train, test: units in their order.

@@ -1,5 +1,4 @@
-"""The references of a corpus as tables that BLEU and CIDEr look predictions up in. Built once, used at every
-epoch."""
+"""The n-grams of references as tables for BLEU and CIDEr; built once, used at every epoch."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -14,15 +13,15 @@ Tokens = Sequence[str]
 
 
 class OrderTable(NamedTuple):
-    """The n-grams of one order in the references, one row per distinct n-gram of a caption, sorted by image
-    and n-gram."""
+    """The n-grams of one order in the references: a row per distinct n-gram of a caption, sorted by image and
+    n-gram."""
 
     key: Ints  # [rows], image and n-gram
     caption: SmallInts  # [rows]
     times: SmallInts  # [rows]
     group_key: Ints  # [groups], the distinct keys
     group_max: SmallInts  # [groups], the largest count in one reference
-    frequency: Ints  # [n-grams of the index], in how many documents of the corpus it stands
+    frequency: Ints  # [n-grams of the index], number of documents of the corpus with the n-gram
 
 
 class Matches(NamedTuple):
@@ -37,8 +36,8 @@ class ReferenceTable:
 
     Args:
         references: for each image its tokenized references, at least one.
-        corpus: the tokenized references of each image of another corpus, whose document frequencies are to
-            be used; by default the references' own.
+        corpus: the tokenized references of each image of another corpus for the document frequencies; by default
+            `references`.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class ReferenceTable:
         self.documents = len(references) if corpus is None else len(corpus)
         document_of = self.image_index if corpus is None else _groups(corpus)[1]
         self.orders: list[OrderTable] = []
-        while all_counts:  # one order after the other is let go: of all of COCO each takes 50 MB
+        while all_counts:  # frees the memory of each order, 50 MB for COCO
             counts = all_counts.pop(0)
             end = int(np.searchsorted(counts.caption, len(captions)))
             own, rest = counts.part(slice(end)), counts.part(slice(end, None))
@@ -71,7 +70,7 @@ class ReferenceTable:
         return OrderTable(keys, counts.caption[order].astype(np.int32), times, keys[firsts], group_max, frequency)
 
     def largest_counts(self, order: int, predicted: NgramCounts) -> Ints:
-        """For each predicted n-gram how often it stands, at most, in one reference of its image."""
+        """For each predicted n-gram its largest count in a reference of the image."""
         table = self.orders[order]
         keys = pair_key(predicted.caption, predicted.ngram)
         spots = np.searchsorted(table.group_key, keys)
@@ -92,7 +91,7 @@ class ReferenceTable:
         return Matches(np.repeat(np.arange(len(keys)), repeats), rows)
 
     def weights(self, order: int, ngrams: Ints) -> NDArray[np.float64]:
-        """The inverse document frequency of n-grams: log(documents) - log(max(1, documents that have it))."""
+        """The inverse document frequency of n-grams: log(documents) - log(max(1, documents with the n-gram))."""
         frequency = self.orders[order].frequency
         documents = np.zeros(len(ngrams), np.int64)
         inside = ngrams < len(frequency)
@@ -102,12 +101,12 @@ class ReferenceTable:
 
 
 def _groups(groups: Sequence[Sequence[Tokens]]) -> tuple[Ints, Ints]:
-    """How many captions each image has, and the image of each caption."""
+    """The number of captions of each image, and the image of each caption."""
     sizes: Ints = np.fromiter(map(len, groups), np.int64)
     return sizes, np.repeat(np.arange(len(groups)), sizes)
 
 
 def _first_of_runs(values: Ints) -> Ints:
-    """Where, in sorted values, each different one first stands."""
+    """The first position of each distinct value in sorted values."""
     changes: Ints = np.flatnonzero(np.diff(values, prepend=-1))
     return changes

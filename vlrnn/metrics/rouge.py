@@ -5,21 +5,18 @@ from collections.abc import Sequence
 from vlrnn.metrics.references import Tokens
 
 BETA = 1.2
-"""How much more recall counts than precision."""
+"""Weight of recall relative to precision, beta."""
 
 LONGEST = 10_000
-"""Tokens of a text that are compared. To compare two texts takes time by the product of their lengths."""
+"""Tokens of a text that are compared, since time is proportional to the product of the lengths of two texts."""
 
 _BLOCK_BITS = 1 << 12
 
 
 def rouge_l(prediction: Tokens, references: Sequence[Tokens]) -> float:
-    """ROUGE-L in 0..1 of one prediction: the F measure of the best precision and the best recall over the
-    references.
-
-    The two may come from different references, as in the official scorer. A caption without tokens counts as
-    one empty word, there too, so that an empty prediction of an empty reference scores 1. Of a longer text than
-    `LONGEST` its beginning is compared.
+    """ROUGE-L in 0..1 of one prediction: the F measure of the best precision and the best recall over the references,
+    which may be of different references, as in the official scorer. There as here, a caption without tokens is one
+    empty word, so that an empty prediction for an empty reference scores 1. Texts are truncated to `LONGEST` tokens.
 
     Args:
         prediction: its tokens.
@@ -37,9 +34,9 @@ def rouge_l(prediction: Tokens, references: Sequence[Tokens]) -> float:
 def longest_common_subsequences(words: Tokens, texts: Sequence[Tokens]) -> list[int]:
     """The length of the longest common subsequence of `words` with each text.
 
-    Bit-parallel dynamic programming (Hyyrö, Prague Stringology Conference 2004): one bit per position of a
-    text, an addition per word. Some texts lie side by side in one integer, a guard bit behind each catches
-    its carry; all of them in one, and building it would take time by the square of their number.
+    Bit-parallel dynamic programming (Hyyrö, Prague Stringology Conference 2004): one bit per position of a text, an
+    addition per word. Several texts share an integer, each followed by a guard bit for its carry; not all of them,
+    since building the integer takes time quadratic in their number.
     """
     if sum(map(len, texts)) <= _BLOCK_BITS:
         return _common(words, texts)

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Name = TypeVar("Name", bound=Hashable)
 
 _CELLS = 4_000_000
-"""Resampling is done in parts of about so many drawn items, 32 MB, whatever the number of items."""
+"""Items that are drawn at a time, 32 MB."""
 
 
 def bootstrap_settings(resamples: int, seed: int) -> dict[str, Any]:
@@ -25,12 +25,12 @@ def bootstrap_settings(resamples: int, seed: int) -> dict[str, Any]:
 
 
 class Resampler:
-    """Resampled sets of items, the same ones for every quantity, so that systems are compared in pairs.
+    """Resampled sets of items, the same for every quantity, for paired comparisons.
 
     Args:
-        items: how many items there are.
-        resamples: how many sets are drawn.
-        seed: the same seed draws the same sets.
+        items: number of items.
+        resamples: number of sets.
+        seed: determines the sets.
     """
 
     def __init__(self, items: int, resamples: int = 1000, seed: int = 0) -> None:
@@ -43,7 +43,7 @@ class Resampler:
         return sums.reshape(self.resamples, *values.shape[1:])
 
     def counts(self) -> Iterator[Floats]:
-        """How often each item stands in each set, [sets, items], some sets at a time."""
+        """The count of each item in each set, [sets, items], some sets at a time."""
         random = np.random.default_rng(self.seed)
         step = max(1, _CELLS // self.items)
         for first in range(0, self.resamples, step):
@@ -54,23 +54,24 @@ class Resampler:
 
 
 def interval(value: float, samples: Floats, items: int, level: float = 0.95) -> dict[str, float | int]:
-    """A value with its percentile interval, as result files have it: `{"value", "low", "high", "n"}`.
+    """A value with its percentile interval, for result files: `{"value", "low", "high", "n"}`.
 
     Args:
-        value: the value on the items themselves.
-        samples: [resamples], the value on each resampled set that has one; of none the interval is the value.
-        items: how many items.
-        level: the share of the samples that the interval holds.
+        value: of the items themselves.
+        samples: [resamples], the value of each resampled set on which it is defined; without any, the interval is the
+            value.
+        items: number of items.
+        level: fraction of the samples within the interval.
     """
-    if not len(samples):  # few sets were drawn, and none has anything of so rare a quantity
+    if not len(samples):  # a rare quantity that is undefined on all sets
         samples = np.array([value])
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return {"value": value, "low": float(low), "high": float(high), "n": items}
 
 
 class Ratio(NamedTuple):
-    """The sum of one quantity over items, `above` [items], divided by that of another, `below` [items]: a share, a
-    mean, a rate. `n` is how many were counted, by default the sum of `below`."""
+    """The sum of one quantity over items, `above` [items], divided by that of another, `below` [items], as for a mean
+    or a rate. `n` is the number of cases, by default the sum of `below`."""
 
     above: NDArray[Any]
     below: NDArray[Any]
@@ -84,13 +85,13 @@ def ratios(
 
     Args:
         parts: name -> ratio, over the items of the resampler.
-        resampler: draws the same sets of items for all.
-        scale: what all are multiplied by, 100 for percent.
-        level: the share of the samples that an interval holds.
+        resampler: of the intervals.
+        scale: factor of all ratios, 100 for percent.
+        level: fraction of the samples within an interval.
 
     Returns:
-        of each name; one that has nothing below in all items is absent. Sets of items that have nothing below for it
-        say nothing of its interval.
+        name -> value with interval, without ratios with a zero denominator; resampled sets with a zero denominator are
+        left out of the interval.
     """
     defined = {name: part for name, part in parts.items() if part.below.sum() > 0}
     if not defined:
@@ -107,28 +108,27 @@ def ratios(
 
 
 def distance_interval(value: float, samples: Floats, items: int) -> dict[str, float | int]:
-    """As `interval`, of a distance, which is never below zero: on resampled sets, in which chance comes twice, it is
-    larger than on the items themselves. So the samples are moved down until their mean is the value (Efron and
-    Tibshirani, chapter 10)."""
+    """As `interval`, for a distance, which is non-negative and biased upwards on resampled sets: the samples are
+    shifted so that their mean is the value (Efron and Tibshirani, chapter 10)."""
     return interval(value, np.clip(samples - (samples.sum() / max(1, len(samples)) - value), 0, None), items)
 
 
 def p_value(difference: float, samples: Floats) -> float:
-    """Two-sided p value of a difference of two systems over the same items: how often chance alone, which is
-    the samples moved to the mean of zero, gives one as large (Riezler and Maxwell, ACL workshop 2005). Never
-    0: the data count as a sample."""
+    """Two-sided p value of a difference of two systems on the same items: the fraction of samples, shifted to mean
+    zero, that are at least as large (Riezler and Maxwell, ACL workshop 2005). Never 0, since the data count as a
+    sample."""
     extreme = np.abs(samples - samples.mean()) >= abs(difference)
     return float((1 + extreme.sum()) / (1 + len(samples)))
 
 
 class MeansByImage:
-    """Means with their intervals, of the same resampled sets of images for all.
+    """Means with intervals, on the same resampled sets of images.
 
     Args:
-        images: the id of the image of each item.
+        images: image id of each item.
         resamples, seed: of the bootstrap.
 
-    `count` is how many images there are.
+    `count` is the number of images.
     """
 
     def __init__(self, images: Sequence[Id], resamples: int, seed: int) -> None:
@@ -140,8 +140,8 @@ class MeansByImage:
     def of(
         self, columns: Mapping[str, NDArray[Any]], below: Floats | None = None, members: NDArray[Any] | None = None
     ) -> dict[str, dict[str, float | int]]:
-        """The mean of each column [items] over the members [items], which are true or 1, by default all; or the sum of
-        each over that of what is `below` [items]. Nothing where there is no member."""
+        """The mean of each column [items] over the `members` (mask [items], by default all); or its sum divided by that
+        of `below` [items]. Empty if there is no member."""
         counted = np.ones(len(self._image)) if members is None else members
         counts = self._sums(counted if below is None else counted * below)
         parts = {name: Ratio(self._sums(counted * each), counts, int(counted.sum())) for name, each in columns.items()}
@@ -150,7 +150,7 @@ class MeansByImage:
     def of_groups(
         self, columns: Mapping[Name, Floats], groups: Mapping[str, NDArray[np.bool_]]
     ) -> dict[str, dict[Name, dict[str, float | int]]]:
-        """The mean of each column [items] over each group's members [items]; one without members is absent."""
+        """The mean of each column [items] over the members [items] of each group; without empty groups."""
         parts = {}
         for group, members in groups.items():
             counts = self._sums(members)
@@ -166,19 +166,19 @@ class MeansByImage:
 
 
 def difference(value: float, samples: Floats, items: int) -> dict[str, float | int]:
-    """A difference of two systems with its interval and p value, as result files have it.
+    """A difference of two systems with its interval and p value, for result files.
 
     Args:
-        value: the difference on the items themselves.
-        samples: [resamples], the difference on each resampled set.
-        items: how many items.
+        value: on the items themselves.
+        samples: [resamples], on each resampled set.
+        items: number of items.
     """
     return interval(value, samples, items) | {"p": p_value(value, samples)}
 
 
 def spearman(x: Floats, y: Floats) -> float | None:
-    """Spearman's rank correlation of two quantities [items], ties sharing their mean rank; None for fewer than three
-    items, or where one of the two is the same everywhere."""
+    """Spearman's rank correlation of two quantities [items], with mean ranks for ties; None for fewer than three items,
+    or if one of the two is constant."""
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])

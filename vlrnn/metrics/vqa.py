@@ -24,18 +24,18 @@ TYPES = ("answer_type", "question_type")
 WUPS_NAMES = {f"WUPS_{threshold}": threshold for threshold in (0.9, 0.0)}
 
 Path = tuple[str, ...]
-"""Where a score stands in the results: `("overall",)`, `("per_answer_type", "yes/no")`."""
+"""The path of a score in the results: `("overall",)`, `("per_answer_type", "yes/no")`."""
 
 _CELLS = 1 << 25
-"""The bootstrap takes so many types at once that its table has about so many numbers, 256 MB."""
+"""Numbers in a table of the bootstrap, 256 MB, which limits the types in it."""
 
 MOST_THINGS = 1000
-"""The things of an answer that WUPS compares. To compare two answers takes time by the product of their numbers."""
+"""Items of an answer that WUPS compares, since time is proportional to the product of the numbers of items."""
 
 
 @dataclass(frozen=True)
 class ScoreGroup:
-    """Questions that a score is the mean of, by their places; at least one."""
+    """The questions of a mean score, by their indices; at least one."""
 
     path: Path
     values: Floats  # [members], percent
@@ -46,10 +46,9 @@ class ScoreGroup:
 class AnswerScores:
     """The scores of one set of answers.
 
-    `ids` are the questions; `per_question` has for each [questions] its scores in percent; `types` the types of each,
-    None where it has none; `clusters` [questions] which image each is about, numbered: resampling goes by image, as
-    questions about one image are not independent. `settings` says what was scored and how; `notes`, one line each, what
-    was cut.
+    `ids` are the questions; `per_question`: name -> scores [questions] in percent; `types`: the types of each question,
+    or None; `clusters` [questions]: index of the image, since questions about one image are not independent and are
+    resampled together. `settings` describe protocol and annotators; `notes` are lines about truncated answers.
     """
 
     ids: tuple[Id, ...]
@@ -80,7 +79,7 @@ class AnswerScores:
         return {path: float(values[0]) for path, values in self._scores(sums).items()}
 
     def resampled(self, resamples: int = 1000, seed: int = 0) -> dict[Path, Floats]:
-        """Every score on each resampled set of images [resamples]; nan where a set has no question of a type."""
+        """Every score on the resampled sets of images [resamples]; NaN where a set has no question of a type."""
         images = int(self.clusters.max()) + 1
         resampler, parts = Resampler(images, resamples, seed), list(self._parts.values())
         step = max(1, _CELLS // (2 * images))
@@ -88,7 +87,7 @@ class AnswerScores:
         return self._scores(np.concatenate([resampler.sums(self._table(block, images)) for block in blocks], axis=1))
 
     def with_intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-        """The `scores` of a metrics.json: `overall` and its like, and per type, each `{"value", "low", "high", "n"}`
+        """The `scores` of a metrics.json: `overall`, other means, and per type, each `{"value", "low", "high", "n"}`
         with a 95 % bootstrap interval over images."""
         samples = self.resampled(resamples, seed)
         return _nested(
@@ -99,8 +98,8 @@ class AnswerScores:
         )
 
     def less(self, other: "AnswerScores", resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-        """These scores less another system's, by the paired bootstrap over images: as `with_intervals`, with the
-        two-sided `p` of there being no difference.
+        """These scores minus those of another system, by the paired bootstrap over images: as `with_intervals`, with
+        the two-sided p value `p` of the hypothesis of no difference.
 
         Raises:
             UserError: the two were not scored on the same questions.
@@ -169,17 +168,17 @@ def compare_answers(
     protocol: str = DEFAULT_PROTOCOL,
     wordnet: WordNet | None = None,
 ) -> AnswerScores:
-    """Hold answers against those of the annotators.
+    """Score answers against those of the annotators.
 
-    The accuracy of an answer that k of n annotators gave is the mean, over the n ways of leaving one annotator out, of
-    min(1, those of the others who agree / 3). Of a single annotator there is nobody left; then it is whether the two
-    agree. Exact match and WUPS go by the answer that most annotators gave, as a set of things (`chair, table`).
+    The accuracy of an answer is the mean, over the n ways of leaving one of n annotators out, of min(1, number of
+    agreeing annotators / 3); with a single annotator it is equality. Exact match and WUPS compare with the majority
+    answer as a set of items (`chair, table`).
 
     Args:
         predictions: question id -> answer.
-        examples: question id -> the question with its annotators' answers, for the very same questions.
+        examples: question id -> the question with its annotators' answers, for exactly these questions.
         protocol: a name of `vlrnn.text.vqa_normalization.PROTOCOLS`.
-        wordnet: for WUPS, which is left out without.
+        wordnet: for WUPS; None: not computed.
 
     Raises:
         UserError: the ids differ, there are none, a question has no answers, or there is no such protocol.
@@ -253,13 +252,13 @@ def _check(predictions: Mapping[Id, str], examples: Mapping[Id, Example]) -> Non
 
 
 def _defined(samples: Floats, value: float) -> Floats:
-    """The resampled sets that the score is defined on; where there is none, the value itself."""
+    """The samples of resampled sets on which the score is defined; if there is none, the value itself."""
     defined = samples[~np.isnan(samples)]
     return defined if len(defined) else np.array([value])
 
 
 def _nested(scores: Mapping[Path, Mapping[str, float | int]]) -> dict[str, Any]:
-    """The form of the result files: types stand within `per_answer_type` and `per_question_type`."""
+    """The form of result files: types are nested in `per_answer_type` and `per_question_type`."""
     nested: dict[str, Any] = {}
     for path, score in scores.items():
         if len(path) == 1:

@@ -1,8 +1,8 @@
-"""WUPS: answers compared by what they mean, as WordNet's tree of nouns has it.
+"""WUPS: similarity of answers by the taxonomy of nouns in WordNet.
 
 Sources: Malinowski and Fritz, A Multi-World Approach to Question Answering, NIPS 2014, section 4.1, and their
-`calculate_wups.py`; Wu and Palmer, Verbs Semantics and Lexical Selection, ACL 1994, in the reading of NLTK, which that
-script uses. The database is read as it is written down in WordNet's own manual pages wndb(5WN) and morphy(7WN).
+`calculate_wups.py`; Wu and Palmer, Verbs Semantics and Lexical Selection, ACL 1994, as implemented in NLTK, which that
+script uses. The format of the database is that of WordNet's manual pages wndb(5WN) and morphy(7WN).
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ _ENDINGS = (
     ("men", "man"),
     ("ies", "y"),
 )
-"""Endings of plurals, and what stands in the singular; morphy's, with NLTK's -ves."""
+"""Endings of plurals -> of the singular, from morphy, and -ves from NLTK."""
 
 
 class Meaning(NamedTuple):
-    """A meaning of nouns, in its place in the tree."""
+    """A synset of nouns."""
 
-    name: str  # as NLTK has it: dog.n.01
-    above: dict[int, int]  # itself and all that is more general -> the least number of steps up to there
-    shortest: int  # steps up to the root
+    name: str  # as in NLTK: dog.n.01
+    above: dict[int, int]  # itself and all hypernyms -> least number of steps up to them
+    shortest: int  # least number of steps to the root
     longest: int
 
 
@@ -50,7 +50,7 @@ class WordNet:
         self._data = self._read("data.noun")
         self._places: dict[str, list[int]] = {}
         for number, line in enumerate(self._read("index.noun").decode("latin-1").split("\n"), start=1):
-            if line.strip() and not line.startswith(" "):  # the licence is indented
+            if line.strip() and not line.startswith(" "):  # the indented lines are the licence
                 fields = line.split()
                 try:
                     self._places[fields[0]] = [int(place) for place in fields[-int(fields[2]) :]]
@@ -62,12 +62,12 @@ class WordNet:
         self._similarities: dict[tuple[str, str], float] = {}
 
     def wups(self, predicted: Sequence[str], right: Sequence[str], threshold: float) -> float:
-        """How alike two sets of things are, in 0..1: the lesser of two products, one over what was said of how near it
-        is to the nearest right thing, one over what is right of how near the nearest thing said is.
+        """The similarity of two sets of items, in 0..1: the minimum of two products, over the predicted items of the
+        similarity to the nearest correct item, and over the correct items of that to the nearest predicted one.
 
         Args:
-            predicted, right: the things, spaces within them allowed.
-            threshold: a likeness below it counts a tenth.
+            predicted, right: the predicted and the correct items, which may have spaces.
+            threshold: similarities below it are multiplied by 0.1.
         """
         near = [[self._likeness(one, other, threshold) for other in right] for one in predicted]
         if not predicted or not right:
@@ -75,8 +75,8 @@ class WordNet:
         return min(prod(map(max, near)), prod(map(max, zip(*near, strict=True))))
 
     def similarity(self, one: str, other: str) -> float:
-        """The likeness of two nouns by Wu and Palmer, in 0..1: that of their nearest meanings; 0 where WordNet
-        lacks one."""
+        """The Wu-Palmer similarity of two nouns, in 0..1: the maximum over their synsets; 0 if one is not in
+        WordNet."""
         pair = (one, other)
         if pair not in self._similarities:
             meanings = [self.meanings(word) for word in pair]
@@ -85,7 +85,7 @@ class WordNet:
         return self._similarities[pair]
 
     def meanings(self, word: str) -> list[int]:
-        """The meanings of a noun, or of what it may be the plural of, as places in `data.noun`."""
+        """The synsets of a noun, or of its possible singulars, as offsets in `data.noun`."""
         word = "_".join(word.lower().split())
         stems = self._singulars.get(word) or [
             word.removesuffix(plural) + singular for plural, singular in _ENDINGS if word.endswith(plural)
@@ -100,11 +100,12 @@ class WordNet:
         return similarity if similarity >= threshold else 0.1 * similarity
 
     def _wu_palmer(self, one: int, other: int) -> float:
-        """Twice the depth of what the two have in common, by the sum of their own depths."""
+        """Twice the depth of the lowest common hypernym, divided by the sum of the depths of the two."""
         common = self._common(one, other)
         if not common:
             return 0.0
-        # As NLTK does: the deepest by its shortest way down, the first by name among equals; its depth is its longest.
+        # As NLTK: the common hypernym is deepest by the shortest path, the first by name among equals; its depth is by
+        # the longest path.
         deepest = max(self._meaning(place).shortest for place in common)
         lowest = [place for place in common if self._meaning(place).shortest == deepest]
         shared = one if one in lowest else min(lowest, key=lambda place: self._meaning(place).name)
@@ -116,13 +117,13 @@ class WordNet:
         return self._meaning(one).above.keys() & self._meaning(other).above.keys()
 
     def _steps(self, one: int, other: int) -> int:
-        """The length of the shortest way from one meaning up and down to another, which need not be straight."""
+        """The length of the shortest path from one synset to another through a common hypernym."""
         first, second = self._meaning(one).above, self._meaning(other).above
         return min(first[place] + second[place] for place in self._common(one, other))
 
     def _meaning(self, place: int) -> Meaning:
         if place not in self._meanings:
-            self._meanings[place] = None  # being read
+            self._meanings[place] = None  # in progress
             name, parents = self._entry(place)
             hypernyms = [self._meaning(parent) for parent in parents]
             above = {place: 0}
@@ -138,7 +139,7 @@ class WordNet:
         return meaning
 
     def _entry(self, place: int) -> tuple[str, list[int]]:
-        """The name of a meaning, and the places of those directly above it."""
+        """The name of a synset, and the offsets of its direct hypernyms."""
         try:
             fields = self._data[place : self._data.index(b"\n", place)].decode("latin-1").split()
             if int(fields[0]) != place:

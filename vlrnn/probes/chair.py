@@ -136,11 +136,6 @@ def probe_chair(
     by_object = _by_object(found)
     _add_correlations(scores, not_computed, by_object, training, resamples, seed)
     paths = {"predictions": predictions, "objects": objects, "references": references, "training": training}
-    counted = {
-        "unit": "percent",
-        "captions": len(captions),
-        "mentions": sum(len(each.objects) for (each,) in found.values()),
-    }
     return Finding(
         scores,
         settings={

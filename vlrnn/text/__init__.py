@@ -1,4 +1,4 @@
-"""Strings: tokenizers, vocabularies, answer normalisation. Never torch.
+"""Strings: tokenizers, vocabularies, answer normalisation; without torch.
 
 Recipes and checkpoints name a class by this package: `vlrnn.text.Vocabulary`.
 """

@@ -1,5 +1,4 @@
-"""The closed set of answers that a classifier chooses from, how often each was right, and the soft scores of
-annotators' answers."""
+"""The answer classes of a classifier, answer priors, and soft scores of annotators' answers."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +26,8 @@ class AnswerVocabulary(Configurable):
 
     @classmethod
     def top_answers(cls, counts: Mapping[str, int], most: int | None = None, min_count: int = 1) -> "AnswerVocabulary":
-        """The answers that are right for at least `min_count` questions, and of them the `most` frequent; alphabetical
-        among equals, so that the same questions give the same ids."""
+        """The `most` frequent of the answers that are correct for at least `min_count` questions; ties are in
+        alphabetical order, so that ids are deterministic."""
         retained = [answer for answer, count in counts.items() if count >= min_count]
         return cls(sorted(retained, key=lambda answer: (-counts[answer], answer))[:most])
 
@@ -39,20 +38,19 @@ class AnswerVocabulary(Configurable):
         return answer in self._ids
 
     def id(self, answer: str) -> int | None:
-        """The id of an answer, where it is in the set."""
+        """The id of an answer; None if it is not in the set."""
         return self._ids.get(answer)
 
     def counts(self, answers: Iterable[str]) -> dict[int, int]:
-        """Id -> how many annotators gave that answer; answers that are not of the set are left out."""
+        """Id -> number of annotators who gave that answer; answers outside the set are left out."""
         return {self._ids[answer]: count for answer, count in Counter(answers).items() if answer in self._ids}
 
 
 class AnswerPrior(Configurable):
-    """What the questions of the training split give away without an image: how often each answer is right for those of
-    each type.
+    """The counts of correct answers of each question type in the training split, the prior without an image.
 
     Args:
-        counts: question type -> answer -> number of questions; those without a type stand under "".
+        counts: question type -> answer -> number of questions; "" for questions without a type.
     """
 
     def __init__(self, counts: Mapping[str, Mapping[str, int]]) -> None:
@@ -62,23 +60,23 @@ class AnswerPrior(Configurable):
 
     @cached_property
     def overall(self) -> Mapping[str, int]:
-        """Answer -> number of questions, of all types."""
+        """Answer -> number of questions, over all types."""
         return sum(map(Counter, self.counts.values()), Counter())
 
     def of(self, question_type: str | None) -> Mapping[str, int]:
-        """Answer -> number of questions of a type; of one that training does not have, those of all."""
+        """Answer -> number of questions of a type; of all types if it is not in training."""
         return self.counts.get(question_type or "", self.overall)
 
 
 def majority(answers: Sequence[str]) -> str:
-    """The answer that most annotators gave; among equals the one that was given first."""
+    """The answer of most annotators; the first given one among ties."""
     counts = Counter(answers)
     return max(counts, key=counts.__getitem__)
 
 
 def soft_score(count: int, annotators: int) -> float:
-    """The accuracy, in 0..1, of an answer that `count` of so many annotators gave: min(1, those who agree / 3), the
-    mean over the sets that leave one annotator out (Antol et al. 2015); of a single one's, whether it is the same."""
+    """The accuracy, in 0..1, of an answer that `count` of the annotators gave: the mean of min(1, agreeing annotators /
+    3) over the sets without one annotator (Antol et al. 2015); with a single annotator, equality."""
     if annotators == 1:
         return float(count)
     one_of_them, another = min(1.0, max(0, count - 1) / 3), min(1.0, count / 3)

@@ -1,15 +1,14 @@
 """The characters that the Penn Treebank tokenizer of the official caption scorer distinguishes.
 
-That tokenizer (Stanford CoreNLP 3.4.1, 2014) supports the Unicode of its day, up to U+FFFF. What it takes for a
-letter, a mark or a symbol was found by giving it every character; where today's Unicode differs, the
-tables below have the last word.
+That tokenizer (Stanford CoreNLP 3.4.1, 2014) supports an older Unicode, up to U+FFFF. Its classes of letters, marks and
+symbols were found by running it on every character; the tables below list the differences to today's Unicode.
 """
 
 import unicodedata
 
 LETTER, DIGIT, MARK, SYMBOL, UNKNOWN = "é٠\u0301§\x00"
-"""What stands for any non-ASCII letter, digit, mark that may be part of a word, symbol that is a token by
-itself, and for what the official tokenizer drops."""
+"""Placeholders of any non-ASCII letter, digit, mark that may be part of a word, symbol that is a token, and of
+characters that the official tokenizer drops."""
 
 APOSTROPHES = "’\x92"
 QUOTES = "‘’‚‛“”„‟‹›«»\x82\x91\x92\x93\x94"
@@ -32,8 +31,7 @@ def _parse(ranges: str) -> list[tuple[int, int]]:
     return [(int(first, 16), int(last or first, 16)) for first, _, last in pairs]
 
 
-# Letters that came into Unicode after that tokenizer; the ranges also span what is no letter or no character
-# at all.
+# Letters that are newer than that tokenizer; the ranges include characters that are no letters, and unassigned ones.
 _TOO_NEW = _parse("""
 37F 528-52F 560 588 5EF 860-88E 8A1 8AD-8C9 978 980 9FC AF9 C34 C5A-C5D C80 CDD D04 D54-D5F DE6-DEF E86 E89
 E8C E8E-E93 E98 EA0 EA8-EA9 EAC 13F5-13FD 16F1-16F8 170D 171F 1878 191D-191E 19B0-19C0 19C8-19C9 1B4C
@@ -60,7 +58,7 @@ def _within(code: int, ranges: list[tuple[int, int]]) -> bool:
 
 
 def classify(character: str) -> str:
-    """The character itself if it is ASCII or has a rule of its own, else what stands for its kind."""
+    """The character itself if it is ASCII or has its own rule, otherwise the placeholder of its class."""
     code = ord(character)
     if code < 0x80 or character in _SPECIAL:
         return character
@@ -88,6 +86,5 @@ _SHAPES = _Shapes()
 
 
 def shape(text: str) -> str:
-    """The text with every character classified; as long as the text, so that places in one are places in the
-    other."""
+    """The text with every character classified, of the same length as the text."""
     return text if text.isascii() else text.translate(_SHAPES)

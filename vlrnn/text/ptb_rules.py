@@ -1,10 +1,10 @@
-"""The rules of the Penn Treebank tokenizer that captions are scored with: what can stand as one token.
+"""The rules of the Penn Treebank tokenizer of the caption scores.
 
-A rule is a regular expression over shapes (`characters.shape`): its group is the token, what it matches
-behind the group must follow. At each place the rule wins that matches most, what must follow included, and
-of equals the first: that is how the official tokenizer, a generated lexer, decides. The rules were written
-from its behaviour and its published grammar's description, and are held to it by the golden files of the
-tests; they leave out what only concerns punctuation that scoring removes.
+A rule is a regular expression over shapes (`ptb_characters.shape`): its group is the token; the rest of the match after
+the group is lookahead. At each position the rule with the longest match, lookahead included, is applied, the first one
+among ties, as in the official tokenizer, a generated lexer. The rules were written from its behaviour and the published
+description of its grammar, and are tested against golden files; rules about punctuation that scoring removes are left
+out.
 """
 
 import re
@@ -26,7 +26,7 @@ from vlrnn.text.ptb_characters import (
 
 
 class Rule(NamedTuple):
-    """A pattern, and what becomes of the matched text."""
+    """A pattern, and a function that converts the matched text."""
 
     pattern: re.Pattern[str]
     finish: Callable[[str], str]
@@ -62,7 +62,7 @@ _SLASHED = r"[a-z0-9]+(?:-[a-z]+){0,2}(?:\\?/[a-z0-9]+(?:-[a-z]+){0,2}){1,2}"
 _PAUSE = "[,;:、]"
 CONTRACTIONS = "(can)not|(gon|wan)na|(got)ta|(lem|gim)me"
 
-# Their period belongs to them, wherever they stand; `etc.a` is two tokens.
+# Their period is part of the token everywhere; `etc.a` is two tokens.
 _ABBREVIATIONS = _alternatives(r"""
     jan feb mar apr jun jul aug sept? oct nov dec mon tues? wed thu(?:rs)? fri
     ala ariz calif colo conn ct dak fla ga ind kans? ky md mich minn mo mont neb nev okla penn tenn va vt
@@ -70,13 +70,13 @@ _ABBREVIATIONS = _alternatives(r"""
     (?-i:T)ex (?-i:W)ash inc cos? corp pp?t(?-i:[ye])s? ltd plc rt bancorp bhd assn univ intl sys tel est ext
     sq jr sr bros ed\.d ph\.d esq etc al seq bldg blvd rd""")
 
-# So it does here, but `mr.a` is one word.
+# The same, but `mr.a` is one word.
 _TITLES = _alternatives(r"""
     mrs? ms drs? profs? sens? reps? attys? lt col gen messrs govs? adm rev maj sgt cpl pvt capt ste? ave pres
     lieut hon brig comdr cmdr pfc spc supts? det mt ft adj adv asst assoc ens insp mlle mme msgr sfc
     vs (?-i:v) alex wm jos cie a\.k\.a cf treas ph invt elec natl m(?-i:[ft])g dept""")
 
-# Their period belongs to them before a number, and is a token of its own elsewhere.
+# Their period is part of the token before a number, and a separate token elsewhere.
 ABBREVIATIONS_BEFORE_NUMBERS = _alternatives("ca figs? prop nos? art pp op")
 
 # One letter and a period before these words, capitalised, is a letter and the end of a sentence.
@@ -229,8 +229,8 @@ PLAIN = re.compile(
     rf"(?!(?:{CONTRACTIONS})\b|(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS}|{_ABBREVIATIONS}|{_TITLES})\.)([a-z]+)[.,;:?!]?",
     re.IGNORECASE,
 )
-"""What stands between spaces and is, by all rules together, one word and no more than one mark of
-punctuation behind it. Nearly all of a caption is; this spares it the rules."""
+"""Text between spaces that is one word, with at most one punctuation mark after it, under all rules: a shortcut for
+nearly all of a caption."""
 
 RULES = [Rule(re.compile(source, re.IGNORECASE), finish) for source, finish in _SOURCES]
-"""All rules, the first of equals first."""
+"""All rules, in order of precedence among equal matches."""

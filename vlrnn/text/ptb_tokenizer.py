@@ -1,8 +1,7 @@
-"""The Penn Treebank tokenizer that captions are scored with: the tokens of the official caption scorer,
-without Java.
+"""The Penn Treebank tokenizer of the caption scores, without Java.
 
-Token for token what Stanford CoreNLP 3.4.1 gives with the settings of pycocoevalcap: lower case, and the
-punctuation of its list removed. `docs/metrics.md` lists the sentences where the two differ.
+The tokens are those of Stanford CoreNLP 3.4.1 with the settings of pycocoevalcap: lower case, and the punctuation of
+its list removed. `docs/metrics.md` lists the sentences for which they differ.
 """
 
 import re
@@ -17,16 +16,16 @@ TOKENIZER_NAME = "ptb (as pycocoevalcap: Stanford CoreNLP 3.4.1, lower case, pun
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
-"""What the official scorer removes. It does so after lower-casing, so that -lrb- and its like stay."""
+"""Tokens that the official scorer removes, after lower-casing, so that `-lrb-` and similar ones remain."""
 
 LONGEST_TOKEN = 1000
-"""Characters that rules see at once, what must follow a token included. A rule that goes on in search of an `@`, at
-each place anew, would take time by the square of a text's length; a longer token is cut into several."""
+"""Characters of a window for the rules, lookahead included: a rule that searches for an `@` from each position would
+take time quadratic in the length of a text. A longer token is split."""
 
-_MATCHERS = [(rule.pattern.match, rule.finish) for rule in RULES]  # they are called some thousand times a caption
+_MATCHERS = [(rule.pattern.match, rule.finish) for rule in RULES]  # called some thousand times per caption
 
-# What stands between spaces is tokenized by itself, and remembered, unless a rule could look over the space
-# behind it: numbers, tags, addresses, the periods of single letters and of some abbreviations.
+# Text between spaces is tokenized by itself and cached, unless a rule could match across the space after it: numbers,
+# tags, addresses, the periods of single letters and of some abbreviations.
 _NEEDS_CONTEXT = re.compile(
     rf"[0-9<&@]|(?:^|[^a-z])(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS})\.|\.(?:com|net|org|edu)|www\.|://",
     re.IGNORECASE,
@@ -37,7 +36,7 @@ _OPEN_END = re.compile(rf"(?:^|[^a-z])(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS})\.
 def tokenize(caption: str) -> list[str]:
     """The tokens of a caption for BLEU, ROUGE-L and CIDEr.
 
-    A token may hold a no-break space: the official tokenizer takes `2 1/2` for one token.
+    A token may contain a no-break space: `2 1/2` is one token of the official tokenizer.
 
     Args:
         caption: any text; line breaks count as spaces.
@@ -52,9 +51,8 @@ def tokenize(caption: str) -> list[str]:
 
 
 def tokenize_all(captions: Sequence[str]) -> list[list[str]]:
-    """The tokens of each of a list of captions, as the official scorer gets them: it hands them over in one
-    text, a line each, so that whether `D.` at the end of a caption keeps its period depends on how the next
-    one begins."""
+    """The tokens of each caption, as in the official scorer, which passes all captions as the lines of one text:
+    whether `D.` at the end of a caption keeps its period depends on the start of the next one."""
     tokens = list(map(tokenize, captions))
     for place, caption in enumerate(captions[:-1]):
         if caption.rstrip().endswith(".") and _OPEN_END.search(caption):
@@ -64,7 +62,7 @@ def tokenize_all(captions: Sequence[str]) -> list[list[str]]:
 
 @lru_cache(maxsize=1 << 16)
 def _tokens_of_chunk(chunk: str) -> tuple[str, ...] | None:
-    """The tokens of what stands between two spaces; None when what stands behind has a say in them."""
+    """The tokens of text between two spaces; None if they depend on the text after it."""
     plain = PLAIN.fullmatch(chunk)
     if plain:
         return (plain[plain.lastindex or 0].lower(),)
@@ -79,7 +77,7 @@ def _scored(tokens: Iterable[str]) -> list[str]:
 
 
 def _lex(text: str, next_line: str = "") -> Iterator[str]:
-    """The raw tokens: at each place the longest match of all rules."""
+    """The raw tokens: at each position the longest match of all rules."""
     shapes = f"{shape(text)}\n{shape(next_line[:LONGEST_TOKEN])}\n"
     place = 0
     while place < len(text):
@@ -113,11 +111,10 @@ _STRETCH = 25  # tokens
 
 
 def detokenize(tokens: Sequence[str]) -> str:
-    """A readable caption of tokens: clitics, brackets and money are joined again, punctuation stays lost.
+    """A readable caption of tokens: clitics, brackets and money are joined; punctuation is not restored.
 
-    `tokenize(detokenize(tokens)) == list(tokens)` for the tokens of captions; where plain spelling would not
-    give the tokens back, a comma, which scoring removes, keeps them apart. Only runs of curly quotes are
-    beyond it.
+    `tokenize(detokenize(tokens)) == list(tokens)` for the tokens of captions, except runs of curly quotes; where plain
+    spelling would not give the tokens, they are separated by a comma, which scoring removes.
     """
     wanted = list(tokens)
     plain = readable = " ".join(wanted)
@@ -126,14 +123,14 @@ def detokenize(tokens: Sequence[str]) -> str:
     for text in (readable, plain):
         if tokenize(text) == wanted:
             return text
-    # Each word is tried with all before it: of long texts, those of its stretch.
+    # Each word is checked with all before it; in long texts, with those of its stretch.
     stretches = (wanted[first : first + _STRETCH] for first in range(0, len(wanted), _STRETCH))
     spaced = " , ".join(map(_spell, stretches))
     return spaced if tokenize(spaced) == wanted else readable
 
 
 def _spell(tokens: list[str]) -> str:
-    """Tokens spelled one after the other, each in the first way that keeps all so far as they are."""
+    """The tokens joined one by one, each in the first way that leaves the tokens so far unchanged."""
     text = ""
     for count, token in enumerate(tokens, start=1):
         named = reduce(lambda word, pair: word.replace(*pair), _BRACKETS, token)

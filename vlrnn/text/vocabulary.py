@@ -1,4 +1,4 @@
-"""Vocabulary: words and their ids, and the tokenizer that cuts text into such words."""
+"""Vocabulary: words, their ids, and the tokenizer."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,15 +14,14 @@ SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 
 class Vocabulary(Configurable):
-    """Words in the order of their ids, behind the four special tokens `<pad>` 0, `<bos>` 1, `<eos>` 2, `<unk>` 3.
+    """Words in the order of their ids, after the four special tokens `<pad>` 0, `<bos>` 1, `<eos>` 2, `<unk>` 3.
 
     Args:
         words: the ordinary words; the first has id 4.
-        tokenizer: `words` or `characters`: what captions, questions and answers are cut into; a language model has
-            units of its own.
+        tokenizer: `words` or `characters`, of captions, questions and answers; language models have an `LMTokenizer`.
 
     Raises:
-        UserError: a word stands twice, or there is no such tokenizer.
+        UserError: a word occurs twice, or there is no such tokenizer.
     """
 
     def __init__(self, words: Sequence[str], tokenizer: str = "words") -> None:
@@ -40,14 +39,14 @@ class Vocabulary(Configurable):
 
     @classmethod
     def of(cls, counts: Mapping[str, int], min_count: int = 1, tokenizer: str = "words") -> "Vocabulary":
-        """The words that are counted at least `min_count` times, the most frequent first, and alphabetically among
-        equals, so that the same texts give the same ids."""
+        """The words with a count of at least `min_count`, most frequent first; ties are in alphabetical order, so that
+        ids are deterministic."""
         retained = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
         return cls(sorted(retained, key=lambda word: (-counts[word], word)), tokenizer)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
-        """Read what `save` wrote.
+        """Read a file of `save`.
 
         Raises:
             UserError: the file is no vocabulary.
@@ -73,7 +72,7 @@ class Vocabulary(Configurable):
         return self.encode(self.tokenizer.tokenize(text))
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Ids of tokens; an unknown word, or one that spells a special token, is `<unk>`."""
+        """Ids of tokens; an unknown word, or one that is spelled like a special token, is `<unk>`."""
         return [max(self._ids.get(token, UNK), UNK) for token in tokens]  # the special tokens come first
 
     def decode(self, ids: Iterable[int]) -> list[str]:

@@ -1,8 +1,8 @@
-"""Answers to visual questions as they are compared: the normalisation of the official VQA evaluation, its two
-protocols and one that always normalises, and answers that are sets.
+"""Normalisation of answers for VQA accuracy: that of the official evaluation, its two protocols and one that always
+normalises; answers that are sets.
 
-Source: Antol et al., VQA, ICCV 2015, and `vqaEval.py` of GT-Vision-Lab/VQA, the evaluation that the challenge ran.
-Where it does something odd, this does it too, with a comment.
+Source: Antol et al., VQA, ICCV 2015, and `vqaEval.py` of GT-Vision-Lab/VQA, the evaluation of the challenge. Its
+peculiarities are reproduced, with comments.
 """
 
 import re
@@ -17,7 +17,7 @@ _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _ANY_MARK = re.compile(f"[{re.escape(_MARKS)}.]")
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"\.(?!\d)")
-_PERIODS_REMOVED = 32  # the official code hands re.UNICODE, which is 32, to `sub` where its `count` stands
+_PERIODS_REMOVED = 32  # the official code passes re.UNICODE, which is 32, to `sub` as its `count`
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -26,7 +26,7 @@ def _read_contractions() -> dict[str, str]:
     return dict(line.split() for line in lines if not line.startswith("#"))
 
 
-# Word -> what stands for it; nothing for an article.
+# Word -> its replacement; empty for an article.
 _WORDS = {
     **_read_contractions(),
     **{word: str(number) for number, word in enumerate(_DIGITS)},
@@ -37,22 +37,23 @@ _WORDS = {
 
 @lru_cache(maxsize=1 << 16)
 def normalize_answer(answer: str) -> str:
-    """An answer as the official evaluation compares it: without punctuation, then in lower case, with number words as
-    digits, without articles, and with the apostrophes of contractions."""
+    """An answer as normalised by the official evaluation: without punctuation, in lower case, number words as digits,
+    without articles, contractions with apostrophes."""
     words = (_WORDS.get(word, word) for word in without_punctuation(clean(answer)).lower().split())
     return " ".join(filter(None, words))
 
 
 @lru_cache(maxsize=1 << 16)
 def clean(answer: str) -> str:
-    """An answer in one line, without space around it."""
+    """An answer on one line, without surrounding white space."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
 @lru_cache(maxsize=1 << 16)
 def without_punctuation(text: str) -> str:
-    """The first step of `normalize_answer`. A mark becomes a space, or nothing where a space is beside it anywhere in
-    the text; with a comma between digits anywhere, every mark becomes nothing. A period goes unless a digit follows."""
+    """The first step of `normalize_answer`. A mark is replaced by a space, or removed if it is next to a space anywhere
+    in the text; with a comma between digits anywhere, all marks are removed. A period is removed unless a digit
+    follows."""
     if not _ANY_MARK.search(text):
         return text
     number = _COMMA_IN_NUMBER.search(text)
@@ -64,35 +65,35 @@ def without_punctuation(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def canonical_answer(answer: str) -> str:
-    """An answer as a training target: normalised, the things of a set (`chair, table`) each by itself."""
+    """An answer as a training target: normalised, each item of a set (`chair, table`) separately."""
     return ", ".join(filter(None, map(normalize_answer, answer.split(", "))))
 
 
 def answer_to_tokens(answer: str, tokenizer: CaptionTokenizer = WORDS) -> list[str]:
-    """The tokens of an answer as decoder targets: those of captions, and `,` between the things of a set."""
+    """The tokens of an answer as decoder targets: those of captions, and `,` between the items of a set."""
     first, *others = map(tokenizer.tokenize, answer.split(", "))
     return first + [word for other in others if other for word in (",", *other)]
 
 
 def tokens_to_answer(words: Sequence[str], tokenizer: CaptionTokenizer = WORDS) -> str:
-    """The answer that words spell."""
+    """The answer of these tokens; the inverse of `answer_to_tokens`."""
     things = [list(run) for comma, run in groupby(words, ",".__eq__) if not comma]
     return ", ".join(map(tokenizer.detokenize, things))
 
 
 @lru_cache(maxsize=1 << 16)
 def items(answer: str) -> tuple[str, ...]:
-    """The things that an answer names, divided by commas: of DAQUAR's `chair, table_lamp` the two, in lower case, with
-    spaces for underscores."""
+    """The comma-separated items of an answer, in lower case, underscores as spaces: `chair, table_lamp` of DAQUAR has
+    two."""
     return tuple(" ".join(item.lower().replace("_", " ").split()) for item in answer.split(","))
 
 
 Protocol = Callable[[str, Sequence[str]], tuple[str, Sequence[str]]]
-"""What becomes of a model's answer and the annotators' before they are compared by spelling."""
+"""Normalises a model's answer and those of the annotators, which are then compared as strings."""
 
 
 def official_2021(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The evaluation since 2021: all are normalised, unless all annotators wrote the same; then none is."""
+    """The evaluation since 2021: all answers are normalised, unless those of all annotators are equal; then none is."""
     cleaned = list(map(clean, answers))
     if len(set(cleaned)) > 1:
         return normalize_answer(answer), list(map(normalize_answer, cleaned))
@@ -100,16 +101,15 @@ def official_2021(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[st
 
 
 def official_2017(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The evaluation before 2021: the model's answer is always normalised; of the annotators' only the punctuation is,
-    unless all of them wrote the same. So `2 dogs` and `two dogs` differ, whoever wrote which."""
+    """The evaluation before 2021: the model's answer is always normalised; of those of the annotators only the
+    punctuation, unless all are equal. So `2 dogs` and `two dogs` differ."""
     if len(set(answers)) > 1:
         return normalize_answer(answer), list(map(without_punctuation, answers))
     return normalize_answer(answer), answers
 
 
 def normalized(answer: str, answers: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """No official evaluation: all are normalised, also where a single annotator answered, or all wrote the same, so
-    that `red.` is `red` in every data set."""
+    """Not an official evaluation: all answers are always normalised, so that `red.` is `red` in every data set."""
     return normalize_answer(clean(answer)), [normalize_answer(clean(each)) for each in answers]
 
 
