@@ -176,8 +176,7 @@ def probe_calibration(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Does the confidence of a VQA model match its accuracy? Confidence is the probability of the answer given, `score`
-    of a prediction; right is its VQA accuracy, in 0..1.
+    """Does the confidence of a VQA model, the probability of its answer, match its VQA accuracy? Both are in 0..1.
 
     Args:
         predictions: predictions.jsonl, with the score of each answer.

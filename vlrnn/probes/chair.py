@@ -102,20 +102,18 @@ def probe_chair(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """How many of the objects that captions mention are not in the image (CHAIR)? Compared with the references (the
-    floor, which is noise) and with the same captions given to other images (the ceiling, which a language prior alone
-    would reach).
+    """How many of the objects that captions mention are not in the image (CHAIR)? With the references as floor, and the
+    same captions assigned to other images as ceiling, the rate of a language prior.
 
     Args:
         predictions: predictions.jsonl, or COCO results.
-        objects: the objects of each image: {"image id": [names]}, a prepared .jsonl, or COCO's instances, to which the
-            objects that the references mention are added.
-        references: human captions; by default those of the examples, where objects are a prepared .jsonl.
+        objects: of each image: {"image id": [names]}, a prepared .jsonl, or COCO's instances with those of references.
+        references: human captions; by default those of a prepared .jsonl.
         training: the objects of each training image, for correlations of rates with their frequency.
-        synonyms: a line for each object: its name, its synonyms, separated by commas.
+        synonyms: a line for each object: its name and its synonyms, separated by commas.
         double_words: {"two words": "the object that they name"}.
-        mode: how captions are read, see `vlrnn.probes.object_mentions.mentions`.
-        resamples, seed: of the bootstrap over images; the seed also of what is shuffled.
+        mode: of finding objects in captions, see `vlrnn.probes.object_mentions.mentions`.
+        resamples, seed: of the bootstrap over images; the seed also of the shuffling.
 
     Raises:
         UserError: a file is invalid, or no image has a caption.
@@ -131,10 +129,9 @@ def probe_chair(
     captions = {id: [each.text] for id, each in matched.predictions.items()}
     resampler = Resampler(len(captions), resamples, seed)
     scores, found = chair(captions, present, find, resampler)
-    not_computed = {name: reason for name, reason in _NOTHING.items() if name not in scores}
-    baselines = _baselines(captions, written, given, present, find, resampler, not_computed, str(references))
     by_object = _by_object(found)
-    _add_correlations(scores, not_computed, by_object, training, resamples, seed)
+    not_computed = _add_correlations(scores, by_object, training, resamples, seed)
+    baselines = _baselines(captions, written, given, present, find, resampler, not_computed, str(references))
     paths = {"predictions": predictions, "objects": objects, "references": references, "training": training}
     return Finding(
         scores,
@@ -180,17 +177,17 @@ def _baselines(
 
 def _add_correlations(
     scores: Scores,
-    not_computed: dict[str, str],
     by_object: Mapping[str, Mapping[str, float]],
     training: str | Path | None,
     resamples: int,
     seed: int,
-) -> None:
+) -> dict[str, str]:
+    """Add the correlations to the scores; returns score -> reason of all that cannot be computed."""
     trained = [] if training is None else list(read_object_sets(training).of.values())
     scores |= _correlations(by_object, trained, resamples, seed) if trained else {}
     few = f"fewer than three objects have {_FEWEST} mentions, or they do not differ"
-    reason = few if trained else "needs the objects of training images (--training)"
-    not_computed |= {name: reason for name in CORRELATIONS if name not in scores}
+    reasons = dict.fromkeys(CORRELATIONS, few if trained else "needs the objects of training images (--training)")
+    return {name: reason for name, reason in (_NOTHING | reasons).items() if name not in scores}
 
 
 def _with_references(

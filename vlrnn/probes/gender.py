@@ -110,9 +110,9 @@ def probe_gender(
         predictions: predictions.jsonl, or COCO results.
         women: the ids of images of women, one on a line.
         men: the same of men.
-        references: human captions, for a row of their own.
+        references: human captions, for a baseline.
         words_women: words that name a woman, one on a line; by default the published list.
-        words_men: words that name a man.
+        words_men: the same of a man.
         resamples, seed: of the bootstrap over images.
 
     Returns:
@@ -134,8 +134,7 @@ def probe_gender(
     named = np.array([named_genders([text], words) for text in texts.values()])
     shows_woman = np.array([gender == "woman" for gender in people.values()])
     shares = {"same words": named.mean(0), "always man": (0, 1, 0)}
-    rows = {name: np.broadcast_to(share, named.shape) for name, share in shares.items()}
-    baselines = {name: score(row, shows_woman, resamples, seed) for name, row in rows.items()}
+    baselines = {row: score(np.broadcast_to(p, named.shape), shows_woman, resamples, seed) for row, p in shares.items()}
     if human:
         human_named = np.array([named_genders(captions, words) for captions in human.values()])
         of_women = np.array([people[id] == "woman" for id in human])
