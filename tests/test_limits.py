@@ -18,13 +18,13 @@ LIMITS = {
     "90th percentile of function lines": 22,
     "longest function": 74,  # shall be 60
     "longest file": 309,  # shall be 300
-    "files under 40 lines": 8,  # shall be 15
-    "files": 241,  # shall be 220
+    "files under 40 lines": 7,  # shall be 15
+    "files": 238,  # shall be 220
     "lines of vlrnn": 33_639,  # shall be this at most, but for what moves in
     "lines of vlrnn, data_prep and demo": 34_729,
-    "names with a forbidden word": 19,  # shall be 0
+    "names with a forbidden word": 16,  # shall be 0
     "metaphors in docstrings": 96,  # shall be 40
-    "metaphors in docstrings of networks and training": 30,  # shall be 0
+    "metaphors in docstrings of networks and training": 27,  # shall be 0
     "public class names used twice": 0,  # shall be 0
     "tests with a forbidden word": 0,
     "names in tests with a forbidden word": 601,

@@ -12,6 +12,12 @@ Id = int | str
 """Ids are numbers where the source has numbers (COCO), otherwise text (file names of Flickr)."""
 
 
+def as_id(text: str) -> Id:
+    """An id that was read as text (a line, or a key of a JSON object): a number where possible."""
+    text = text.strip()
+    return int(text) if text.isdecimal() and text.isascii() else text
+
+
 class Place(NamedTuple):
     """Id, file and split of an image."""
 

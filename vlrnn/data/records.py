@@ -20,12 +20,6 @@ from vlrnn.sidecar_cache import cached_arrays
 SPLITS = ("train", "val", "test")
 
 
-def as_id(text: str) -> Id:
-    """An id that was read as text (a line, or a key of a JSON object): a number where possible."""
-    text = text.strip()
-    return int(text) if text.isdecimal() and text.isascii() else text
-
-
 @dataclass(frozen=True)
 class Example:
     """One line of a split: an image with its captions, or a question with its answers.
@@ -130,9 +124,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 # Field -> its default; MISSING where a line must have it.
 _DEFAULTS: dict[type, dict[str, Any]] = {
-    kind: {
-        each.name: each.default if each.default_factory is MISSING else each.default_factory() for each in fields(kind)
-    }
+    kind: {it.name: it.default if it.default_factory is MISSING else it.default_factory() for it in fields(kind)}
     for kind in (Example, ScoredExample, Prediction, AttentionMaps)
 }
 

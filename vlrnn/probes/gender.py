@@ -126,8 +126,7 @@ def probe_gender(
     listed, notes = read_people(women, men)
     written = References({}) if references is None else read_references(references).as_lists()
     matched = match(read_predictions(predictions), listed, "skip", str(predictions), files=written.files)
-    people = matched.references
-    texts = {id: prediction.text for id, prediction in matched.predictions.items()}
+    texts, people = {id: each.text for id, each in matched.predictions.items()}, matched.references
     human = {id: written[id] for id in people if id in written}
     if references is not None:
         notes.append(f"{references}: has captions of {len(human)} of the {len(people)} images")
@@ -139,7 +138,6 @@ def probe_gender(
         human_named = np.array([named_genders(captions, words) for captions in human.values()])
         of_women = np.array([people[id] == "woman" for id in human])
         baselines = {"references": score(human_named, of_women, resamples, seed), **baselines}
-    counts = [dict(zip(OUTCOMES, map(int, row), strict=True)) for row in tally(named, shows_woman).sum(0)]
     return Finding(
         score(named, shows_woman, resamples, seed),
         settings={
@@ -151,10 +149,16 @@ def probe_gender(
         },
         baselines=baselines,
         cases=_cases(texts, people, human, words),
-        details=dict(zip(GROUPS.values(), counts, strict=True)),
+        details=_counts(named, shows_woman),
         not_computed=_not_computed(named, shows_woman),
         notes=[*matched.notes, *notes, *_warnings(named)],
     )
+
+
+def _counts(named: Floats, shows_woman: NDArray[np.bool_]) -> dict[str, dict[str, int]]:
+    """Group -> outcome -> number of images."""
+    counts = [dict(zip(OUTCOMES, map(int, row), strict=True)) for row in tally(named, shows_woman).sum(0)]
+    return dict(zip(GROUPS.values(), counts, strict=True))
 
 
 def _cases(

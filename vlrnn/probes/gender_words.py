@@ -8,7 +8,7 @@ from typing import Literal, Self, get_args
 
 from vlrnn.data.formats.base import References
 from vlrnn.data.matching import name_some
-from vlrnn.data.records import Id, as_id
+from vlrnn.data.record_ids import Id, as_id
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 

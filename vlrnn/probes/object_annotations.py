@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlrnn.data.matching import name_some
-from vlrnn.data.records import Id, RecordFile, ScoredExample, as_id
+from vlrnn.data.record_ids import Id, as_id
+from vlrnn.data.records import RecordFile, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
 

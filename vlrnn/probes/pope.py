@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vlrnn.data.formats.captions import read_predictions
 from vlrnn.data.matching import match, name_some
-from vlrnn.data.records import Id, as_id
+from vlrnn.data.record_ids import Id, as_id
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Ratio, Resampler, bootstrap_settings, ratios
 from vlrnn.probes.finding import TELLING, Finding

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from vlrnn.data.records import Id, as_id
+from vlrnn.data.record_ids import Id, as_id
 from vlrnn.errors import UserError
 from vlrnn.files import parse_json, read_text, replacing
 from vlrnn.probes.object_annotations import ObjectSets

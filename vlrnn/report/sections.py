@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from vlrnn.data.records import Id, as_id
+from vlrnn.data.record_ids import Id, as_id
 from vlrnn.report.cell_plots import draw_horizon
 from vlrnn.report.drawing import drawn, named_scores
 from vlrnn.report.group import Group

@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from vlrnn.data.records import Example, Id, as_id
+from vlrnn.data.record_ids import Id, as_id
+from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
 
