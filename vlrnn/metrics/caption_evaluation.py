@@ -1,7 +1,7 @@
 """Evaluation of caption files: `vlrnn score captions`."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,20 +191,15 @@ def match_settings(
     references: str | Path, predictions: str | Path, missing: str, matched: Matched[Any]
 ) -> dict[str, Any]:
     """The settings of a result that describe its files and their matching."""
+    first, *others = (dict(prediction.settings) for prediction in matched.predictions.values())
     return {
         "references": str(references),
         "predictions": str(predictions),
         "missing": missing,
         "ids": matched.counts,
         "matched_by": matched.rules,
-        "decoding": decoding(matched.predictions.values()),
+        "decoding": first if first and all(each == first for each in others) else None,
     }
-
-
-def decoding(predictions: Iterable[Prediction]) -> dict[str, Any] | None:
-    """The generation settings of predictions, if all have the same."""
-    settings = [prediction.settings for prediction in predictions]
-    return dict(settings[0]) if settings[0] and all(each == settings[0] for each in settings) else None
 
 
 def _lines(scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]) -> list[dict[str, Any]]:

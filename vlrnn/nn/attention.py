@@ -47,18 +47,22 @@ class Attention(Configurable, nn.Module):
         raise NotImplementedError
 
 
-class SoftAttention(Attention):
-    """Additive attention, e_n = v . tanh(W a_n + U h) (Bahdanau, Cho, Bengio 2015; Xu et al. 2015, eq. 4 to 6).
-
-    Args:
-        attention_dim: A, of the hidden layer.
-    """
+class _Projected(Attention):
+    """Base of attentions over projected queries and regions."""
 
     def __init__(self, attention_dim: int = 512) -> None:
         super().__init__()
         if attention_dim < 1:
             raise UserError(f"attention_dim must be at least 1, not {attention_dim}")
         self.attention_dim = attention_dim
+
+
+class SoftAttention(_Projected):
+    """Additive attention, e_n = v . tanh(W a_n + U h) (Bahdanau, Cho, Bengio 2015; Xu et al. 2015, eq. 4 to 6).
+
+    Args:
+        attention_dim: A, of the hidden layer.
+    """
 
     def build(self, query_dim: int, region_dim: int) -> Self:
         self.from_region = nn.Linear(region_dim, self.attention_dim)
@@ -97,19 +101,13 @@ class SoftAttention(Attention):
         return scores
 
 
-class DotAttention(Attention):
+class DotAttention(_Projected):
     """Scaled products, e_n = (W a_n) . (U h) / sqrt(A) (Vaswani et al. 2017, eq. 1, of one head; unscaled: Luong et al.
     2015). It takes a fraction of the time and memory of `SoftAttention`: no [B, K, N, A] is ever made.
 
     Args:
         attention_dim: A, of keys and queries.
     """
-
-    def __init__(self, attention_dim: int = 512) -> None:
-        super().__init__()
-        if attention_dim < 1:
-            raise UserError(f"attention_dim must be at least 1, not {attention_dim}")
-        self.attention_dim = attention_dim
 
     def build(self, query_dim: int, region_dim: int) -> Self:
         self.from_region = nn.Linear(region_dim, self.attention_dim, bias=False)  # a bias would be lost in the softmax
