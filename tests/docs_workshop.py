@@ -75,6 +75,7 @@ def furnish(folder: Path) -> None:
     _own(folder)
     _for_probes(folder)
     write(folder / "my_cells.py", blocks("docs/training.md", "python")[0])
+    write(folder / "my_parts.py", "\n".join(blocks("CONTRIBUTING.md", "python")))
 
 
 def _flickr(folder: Path) -> None:

@@ -77,7 +77,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["no_such_command"], "vlrnn: ", "no_such_command"),
     (["--no_such_flag"], "vlrnn: ", "--help"),
     (["caption"], "vlrnn caption: ", "--checkpoint"),
-    (["report", "run"], "vlrnn report: ", "--out"),
+    (["report", "run"], "vlrnn report: ", "no metrics.json"),
     (["export", "--checkpoint", "x", "--out", "y", "--no_such_flag"], "vlrnn export: ", "--no_such_flag"),
     (["score"], "vlrnn score: ", "captions"),
     (["score", "captions"], "vlrnn score: ", "--references"),
