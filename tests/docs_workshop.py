@@ -43,8 +43,8 @@ def _read(block: str) -> Iterator[list[str]]:
 
 def _recorded(block: str) -> list[list[str]]:
     """What bash would run, loops and variables and all, told by functions that stand in the place of the programs."""
-    told = "\n".join(f"{name}() {{ printf '%s\\0' {name} \"$@\"; echo; }}" for name in ("vlrnn", "python", "make"))
-    script = f"set -eu\n{told}\n{block}"
+    printed = "\n".join(f"{name}() {{ printf '%s\\0' {name} \"$@\"; echo; }}" for name in ("vlrnn", "python", "make"))
+    script = f"set -eu\n{printed}\n{block}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30)
     return [line.split("\0")[:-1] for line in done.stdout.splitlines()]
 
@@ -129,9 +129,9 @@ def _vqa(folder: Path) -> None:
         [{"question_id": 10 * n + k, "answer": "dog"} for n in range(11, 15) for k in (0, 1)],
     )
     for split, parts in (("train", dict.fromkeys(range(1, 9), "train2014")), ("test", {11: "val2014"})):
-        told = [(asked(10 * n, n), answered(10 * n, n, *TEN), {"coco_split": part}) for n, part in parts.items()]
-        write(folder / f"vqa_cp/vqacp_v2_{split}_questions.json", [question | part for question, _, part in told])
-        write(folder / f"vqa_cp/vqacp_v2_{split}_annotations.json", [reply | part for _, reply, part in told])
+        printed = [(asked(10 * n, n), answered(10 * n, n, *TEN), {"coco_split": part}) for n, part in parts.items()]
+        write(folder / f"vqa_cp/vqacp_v2_{split}_questions.json", [question | part for question, _, part in printed])
+        write(folder / f"vqa_cp/vqacp_v2_{split}_annotations.json", [reply | part for _, reply, part in printed])
 
 
 def _own(folder: Path) -> None:

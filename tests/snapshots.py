@@ -36,8 +36,8 @@ def check_snapshot(name: str, lines: Iterable[str]) -> None:
     added = [f"+ {line}" for line in sorted(found - expected)]
     if removed or added:
         difference = "\n".join([*removed, *added])
-        told = f"{path.name}: removed (-), added (+):\n{difference}\nIf this is meant, rewrite it: {REWRITE}"
-        pytest.fail(told, pytrace=False)
+        printed = f"{path.name}: removed (-), added (+):\n{difference}\nIf this is meant, rewrite it: {REWRITE}"
+        pytest.fail(printed, pytrace=False)
 
 
 def folder_lines(folder: Path, name: str, data_keys: Sequence[str] = (), names_only: Sequence[str] = ()) -> list[str]:

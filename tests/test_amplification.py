@@ -240,9 +240,9 @@ def test_bad_tables(
             tmp_path = tmp_path_factory.mktemp("case")
             (tmp_path / name).write_text(content)
             assert main(["probe", "amplification", "--table", str(tmp_path / name)]) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert told.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert printed.count("\n") == 1
 
 
 MISTAKES = [
@@ -265,6 +265,6 @@ def test_mistakes_are_errors_of_one_line(
             Path("o.json").write_text('{"1": ["cat"]}')
             Path("list.json").write_text("[]")
             assert main(["probe", "amplification", *arguments]) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert told.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert printed.count("\n") == 1

@@ -66,15 +66,15 @@ SHARES = [
 
 
 def test_a_share_is_not_rounded_to_nothing_or_all(subtests: pytest.Subtests) -> None:
-    for share, told in SHARES:
-        with subtests.test(share=share, told=told):
-            assert percent(share) == told
+    for share, message in SHARES:
+        with subtests.test(share=share, message=message):
+            assert percent(share) == message
 
 
 def test_no_share_is_reported_as_nothing_or_all() -> None:
-    told = {percent(step / 100_000) for step in range(100_001)}
-    assert not told & {"0.0 %", "100.0 %"}
-    assert len(told) == 2 + 999  # every tenth of a percent between
+    printed = {percent(step / 100_000) for step in range(100_001)}
+    assert not printed & {"0.0 %", "100.0 %"}
+    assert len(printed) == 2 + 999  # every tenth of a percent between
 
 
 SETTINGS = [

@@ -35,5 +35,5 @@ def test_benchmarks_run(name: str, tmp_path: Path) -> None:
 
 
 def test_every_benchmark_is_run_here() -> None:
-    told = {path.stem for path in BENCHMARKS.glob("*.py") if "arguments_of(__doc__)" in path.read_text()}
-    assert told == set(QUICK)
+    printed = {path.stem for path in BENCHMARKS.glob("*.py") if "arguments_of(__doc__)" in path.read_text()}
+    assert printed == set(QUICK)

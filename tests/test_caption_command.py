@@ -42,8 +42,8 @@ def caption(checkpoints: Any, capsys: pytest.CaptureFixture[str]) -> Caption:
     def run(*arguments: Any, checkpoint: Path = checkpoints.file) -> Told:
         capsys.readouterr()
         code = main(["caption", *map(str, arguments), "--checkpoint", str(checkpoint)])
-        told = capsys.readouterr()
-        return Told(code, told.out.splitlines(), told.err.splitlines())
+        printed = capsys.readouterr()
+        return Told(code, printed.out.splitlines(), printed.err.splitlines())
 
     return run
 
@@ -69,11 +69,11 @@ def records(told: Told) -> list[dict[str, Any]]:
 
 
 def test_one_image(caption: Caption, photos: Path) -> None:
-    told = caption(photos / "a.png")
-    assert told.code == 0
-    assert told.err == []
-    assert len(told.out) == 1
-    name, _, text = told.out[0].partition(": ")
+    printed = caption(photos / "a.png")
+    assert printed.code == 0
+    assert printed.err == []
+    assert len(printed.out) == 1
+    name, _, text = printed.out[0].partition(": ")
     assert name == str(photos / "a.png")
     assert "red" in text
 
@@ -84,10 +84,10 @@ def test_several_images_and_folders_in_the_order_given(caption: Caption, photos:
     shutil.copy(photos / "a.png", more / "z.png")
     shutil.copy(photos / "b.png", more / "inner" / "b.PNG")
     (more / "notes.txt").write_text("no image")
-    told = caption(photos / "c.png", more, photos / "a.png", "--batch_size", 3)
-    assert (told.code, told.err) == (0, [])
+    printed = caption(photos / "c.png", more, photos / "a.png", "--batch_size", 3)
+    assert (printed.code, printed.err) == (0, [])
     expected = [photos / "c.png", more / "inner" / "b.PNG", more / "z.png", photos / "a.png"]
-    assert [line.partition(": ")[0] for line in told.out] == [str(path) for path in expected]
+    assert [line.partition(": ")[0] for line in printed.out] == [str(path) for path in expected]
 
 
 def test_a_bad_image_in_a_folder_is_reported_and_the_others_captioned(
@@ -111,21 +111,21 @@ def test_a_bad_image_that_was_named_is_reported_and_the_others_captioned(
         cut(bad, photos / "a.png")
     elif kind != "absent":
         bad.write_text("no image" if kind == "text" else "")
-    told = caption(photos / "a.png", bad, photos / "b.png")
-    assert told.code == 2
-    assert len(told.out) == 2
-    assert len(told.err) == 1
-    assert told.err[0].startswith(f"vlrnn caption: {bad}: ")
+    printed = caption(photos / "a.png", bad, photos / "b.png")
+    assert printed.code == 2
+    assert len(printed.out) == 2
+    assert len(printed.err) == 1
+    assert printed.err[0].startswith(f"vlrnn caption: {bad}: ")
     alone = caption(bad)
-    assert (alone.code, alone.out, alone.err) == (2, [], told.err)
+    assert (alone.code, alone.out, alone.err) == (2, [], printed.err)
     assert caption(bad, photos).code == 2
 
 
 def test_a_good_image_named_with_a_folder_with_a_bad_one(caption: Caption, photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "a.png", tmp_path / "good.png")
     cut(photos / "broken.png", photos / "a.png")
-    told = caption(tmp_path / "good.png", photos)
-    assert (told.code, len(told.out), len(told.err)) == (0, 4, 1)
+    printed = caption(tmp_path / "good.png", photos)
+    assert (printed.code, len(printed.out), len(printed.err)) == (0, 4, 1)
 
 
 def test_nothing_but_bad_images(caption: Caption, photos: Path, tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_nothing_but_bad_images(caption: Caption, photos: Path, tmp_path: Path) 
         path.write_bytes(b"no image")
     kept = tmp_path / "kept.json"
     kept.write_text("earlier")
-    told = caption(photos, "--out", kept, "--overwrite")
-    assert (told.code, told.out, len(told.err)) == (2, [], 3)
+    printed = caption(photos, "--out", kept, "--overwrite")
+    assert (printed.code, printed.out, len(printed.err)) == (2, [], 3)
     assert kept.read_text() == "earlier"
     assert list(tmp_path.glob("kept*")) == [kept]
 
@@ -142,9 +142,9 @@ def test_nothing_but_bad_images(caption: Caption, photos: Path, tmp_path: Path) 
 def test_an_empty_folder(caption: Caption, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     for arguments in ([tmp_path / "nothing"], [photos, tmp_path / "nothing"]):
-        told = caption(*arguments)
-        assert (told.code, told.out, len(told.err)) == (2, [], 1)
-        assert "nothing: no images" in told.err[0]
+        printed = caption(*arguments)
+        assert (printed.code, printed.out, len(printed.err)) == (2, [], 1)
+        assert "nothing: no images" in printed.err[0]
 
 
 def test_images_of_every_kind(caption: Caption, photos: Path) -> None:
@@ -157,15 +157,15 @@ def test_images_of_every_kind(caption: Caption, photos: Path) -> None:
     exif[0x0112] = 8
     plain.save(photos / "turned.jpg", exif=exif)
     Image.new("L", (1, 3000)).save(photos / "thin.png")
-    told = caption(photos)
-    assert (told.code, len(told.out), told.err) == (0, 9, [])
+    printed = caption(photos)
+    assert (printed.code, len(printed.out), printed.err) == (0, 9, [])
 
 
 def test_a_decompression_bomb_is_reported(caption: Caption, photos: Path) -> None:
     Image.new("1", (30_000, 8_000)).save(photos / "bomb.png")
-    told = caption(photos)
-    assert (told.code, len(told.out), len(told.err)) == (0, 3, 1)
-    assert "bomb.png: more than" in told.err[0]
+    printed = caption(photos)
+    assert (printed.code, len(printed.out), len(printed.err)) == (0, 3, 1)
+    assert "bomb.png: more than" in printed.err[0]
     assert caption(photos / "bomb.png").code == 2
 
 
@@ -189,9 +189,9 @@ def test_n_best_stand_in_the_order_of_their_scores(caption: Caption, photos: Pat
         assert scores == sorted(scores, reverse=True)
         texts = [record["text"], *(each["text"] for each in record["alternatives"])]
         assert len(set(texts)) == 4
-    told = caption(photos / "a.png", *flags)
-    assert len(told.out) == 4
-    shown = [float(line.split()[0]) for line in told.out[1:]]
+    printed = caption(photos / "a.png", *flags)
+    assert len(printed.out) == 4
+    shown = [float(line.split()[0]) for line in printed.out[1:]]
     assert shown == sorted(shown, reverse=True)
 
 
@@ -219,9 +219,9 @@ def test_out_is_written_whole(caption: Caption, photos: Path, tmp_path: Path, su
 
 
 def test_a_wrong_ending_is_refused_before_any_work(caption: Caption, tmp_path: Path) -> None:
-    told = caption(tmp_path / "absent.png", "--out", "captions.txt", checkpoint=tmp_path / "absent.ckpt")
-    assert told.code == 2
-    assert told.err == ["vlrnn caption: --out captions.txt: end the name in .csv, .json or .jsonl"]
+    printed = caption(tmp_path / "absent.png", "--out", "captions.txt", checkpoint=tmp_path / "absent.ckpt")
+    assert printed.code == 2
+    assert printed.err == ["vlrnn caption: --out captions.txt: end the name in .csv, .json or .jsonl"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
@@ -246,11 +246,11 @@ def test_words_and_names_from_outside_are_shown_escaped(
     cut(photos / f"cut{HOSTILE}.png", photos / "b.png")
     capsys.readouterr()
     for flags in ((), ("--json",), ("--num_beams", 2, "--num_return_sequences", 2)):
-        told = caption(photos, *flags, checkpoint=evil)
-        assert told.code == 0
-        assert len(told.err) == 1
-        assert len(told.out) == (6 if "--num_beams" in flags else 3)
-        shown = "".join([*told.out, *told.err])
+        printed = caption(photos, *flags, checkpoint=evil)
+        assert printed.code == 0
+        assert len(printed.err) == 1
+        assert len(printed.out) == (6 if "--num_beams" in flags else 3)
+        shown = "".join([*printed.out, *printed.err])
         assert not set(HOSTILE[:1] + HOSTILE[4:5] + HOSTILE[-2:]) & set(shown)
         assert "square\\x1b[2J" in shown or "square\\u001b[2J" in shown
     (told_of,) = caption(photos, checkpoint=tmp_path / f"none{HOSTILE}").err
@@ -334,19 +334,19 @@ def test_settings_that_contradict_each_other(
     caption: Caption, photos: Path, flags: list[Any], word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos)
-    told = caption(photos / "a.png", *flags)
-    assert told.code == 2
-    assert len(told.err) == 1
-    assert told.err[0].startswith("vlrnn caption: ")
-    assert word in told.err[0]
+    printed = caption(photos / "a.png", *flags)
+    assert printed.code == 2
+    assert len(printed.err) == 1
+    assert printed.err[0].startswith("vlrnn caption: ")
+    assert word in printed.err[0]
 
 
 # Where the model looked.
 
 
 def test_explain_writes_a_picture(caption: Caption, photos: Path, tmp_path: Path) -> None:
-    told = caption(photos / "a.png", "--explain", tmp_path / "looked.png")
-    assert (told.code, told.err) == (0, [])
+    printed = caption(photos / "a.png", "--explain", tmp_path / "looked.png")
+    assert (printed.code, printed.err) == (0, [])
     with Image.open(tmp_path / "looked.png") as picture:
         assert min(picture.size) > 200
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
@@ -354,31 +354,31 @@ def test_explain_writes_a_picture(caption: Caption, photos: Path, tmp_path: Path
 
 @pytest.mark.parametrize(("name", "begins"), [("looked.svg", b"<?xml"), ("looked.pdf", b"%PDF")])
 def test_explain_writes_for_papers(caption: Caption, photos: Path, tmp_path: Path, name: str, begins: bytes) -> None:
-    told = caption(photos / "a.png", "--explain", tmp_path / name)
-    assert (told.code, told.err) == (0, [])
+    printed = caption(photos / "a.png", "--explain", tmp_path / name)
+    assert (printed.code, printed.err) == (0, [])
     assert (tmp_path / name).read_bytes().startswith(begins)
 
 
 def test_explain_shows_what_was_generated(caption: Caption, photos: Path, tmp_path: Path) -> None:
     """The image, and it again for each word; for the end only where it was said."""
     for limit, pictures in ((2, 1 + 2), (20, 1 + 6 + 1)):  # a red square on the left
-        told = caption(photos / "a.png", "--explain", tmp_path / "looked.svg", "--max_new_tokens", limit)
-        assert (told.code, (tmp_path / "looked.svg").read_text().count("<image ")) == (0, pictures), told.out
+        printed = caption(photos / "a.png", "--explain", tmp_path / "looked.svg", "--max_new_tokens", limit)
+        assert (printed.code, (tmp_path / "looked.svg").read_text().count("<image ")) == (0, pictures), printed.out
 
 
 def test_explain_is_refused_for_several_images(caption: Caption, photos: Path, tmp_path: Path) -> None:
-    told = caption(photos, "--explain", tmp_path / "looked.png", checkpoint=tmp_path / "absent.ckpt")
-    assert (told.code, told.out) == (2, [])
-    assert told.err == ["vlrnn caption: --explain takes one image, not 3"]
+    printed = caption(photos, "--explain", tmp_path / "looked.png", checkpoint=tmp_path / "absent.ckpt")
+    assert (printed.code, printed.out) == (2, [])
+    assert printed.err == ["vlrnn caption: --explain takes one image, not 3"]
 
 
 def test_explain_is_refused_for_a_decoder_that_does_not_attend(
     caption: Caption, checkpoints: Any, photos: Path, tmp_path: Path
 ) -> None:
-    told = caption(photos / "a.png", "--explain", tmp_path / "looked.png", checkpoint=checkpoints.plain)
-    assert told.code == 2
-    assert len(told.err) == 1
-    assert "does not attend" in told.err[0]
+    printed = caption(photos / "a.png", "--explain", tmp_path / "looked.png", checkpoint=checkpoints.plain)
+    assert printed.code == 2
+    assert len(printed.err) == 1
+    assert "does not attend" in printed.err[0]
     assert not (tmp_path / "looked.png").exists()
 
 
@@ -416,10 +416,10 @@ def test_checkpoints_that_are_none(caption: Caption, checkpoints: Any, photos: P
         "foreign": "refused",
     }
     for name, word in words.items():
-        told = caption(photos / "a.png", checkpoint=tmp_path / name)
-        assert (told.code, told.out, len(told.err)) == (2, [], 1), name
-        assert told.err[0].startswith(f"vlrnn caption: {tmp_path / name}: ")
-        assert word in told.err[0]
+        printed = caption(photos / "a.png", checkpoint=tmp_path / name)
+        assert (printed.code, printed.out, len(printed.err)) == (2, [], 1), name
+        assert printed.err[0].startswith(f"vlrnn caption: {tmp_path / name}: ")
+        assert word in printed.err[0]
         assert not ran.exists()
 
 
@@ -447,10 +447,10 @@ def test_export_tells_mistakes_in_one_line(
     (tmp_path / "file").write_text("in the way")
     for checkpoint, out in ((tmp_path / "absent.ckpt", tmp_path / "new"), (checkpoints.file, tmp_path / "file")):
         assert main(["export", "--checkpoint", str(checkpoint), "--out", str(out)]) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        assert len(told.err.splitlines()) == 1
-        assert told.err.startswith("vlrnn export: ")
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert len(printed.err.splitlines()) == 1
+        assert printed.err.startswith("vlrnn export: ")
     assert (tmp_path / "file").read_text() == "in the way"
 
 

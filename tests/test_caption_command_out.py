@@ -74,11 +74,11 @@ def test_a_run_that_is_gone_on_gives_the_file_of_one(
     for cut_off in (5, 0, 1):
         left = partial.read_bytes()
         partial.write_bytes(left[: len(left) - cut_off])
-        told = interrupted_after(caption, monkeypatch, 2, many, *flags, out, "--resume")
+        printed = interrupted_after(caption, monkeypatch, 2, many, *flags, out, "--resume")
         assert not out.exists()
-        assert len([line for line in told if not line.startswith(" ")]) <= 2
-    told = caption(many, *flags, out, "--resume")
-    assert told.code == 0
+        assert len([line for line in printed if not line.startswith(" ")]) <= 2
+    printed = caption(many, *flags, out, "--resume")
+    assert printed.code == 0
     assert out.read_bytes() == whole.read_bytes()
     assert not partial.exists()
 
@@ -95,11 +95,11 @@ def interrupted_after(caption: Caption, monkeypatch: pytest.MonkeyPatch, count: 
 
     with monkeypatch.context() as within:
         within.setattr(CaptionFile, "add", then_interrupt)
-        told = caption(*arguments)
-    assert told.code == 130
-    assert told.err[-1].startswith("interrupted; ")
-    assert told.err[-1].endswith("results: the same command with --resume goes on")
-    return told.out
+        printed = caption(*arguments)
+    assert printed.code == 130
+    assert printed.err[-1].startswith("interrupted; ")
+    assert printed.err[-1].endswith("results: the same command with --resume goes on")
+    return printed.out
 
 
 def test_a_kill_leaves_what_was_computed(many: Path, checkpoints: Any, tmp_path: Path, caption: Caption) -> None:
@@ -115,9 +115,9 @@ def test_a_kill_leaves_what_was_computed(many: Path, checkpoints: Any, tmp_path:
     assert not out.exists()
     assert len((tmp_path / "out.json.partial").read_text().splitlines()) >= 2
     (tmp_path / ".out.json.abcd1234.unfinished").write_text("of a kill while the file was written")
-    told = caption(many, *flags, out, "--resume")
-    assert told.code == 0
-    assert all(not line.startswith(f"{many}/a.png: ") for line in told.out)
+    printed = caption(many, *flags, out, "--resume")
+    assert printed.code == 0
+    assert all(not line.startswith(f"{many}/a.png: ") for line in printed.out)
     assert list(tmp_path.glob(".*")) == []
     assert out.read_bytes() == whole.read_bytes()
 
@@ -127,21 +127,21 @@ def test_results_are_never_replaced_unasked(
 ) -> None:
     out, absent = tmp_path / "out.jsonl", tmp_path / "absent.ckpt"
     out.write_text("earlier\n")
-    told = caption(photos, "--out", out, checkpoint=absent)  # before any work
-    assert told == (
+    printed = caption(photos, "--out", out, checkpoint=absent)  # before any work
+    assert printed == (
         2,
         [],
         [f"vlrnn caption: --out {out}: is there already; --overwrite replaces it, or name another file"],
     )
-    told = caption(photos, "--out", out, "--resume", checkpoint=absent)
-    assert told == (0, [], [f"{out}: was finished before, and nothing is done; --overwrite makes it anew"])
+    printed = caption(photos, "--out", out, "--resume", checkpoint=absent)
+    assert printed == (0, [], [f"{out}: was finished before, and nothing is done; --overwrite makes it anew"])
     interrupted_after(caption, monkeypatch, 1, photos, "--out", out, "--overwrite")
     assert out.read_text() == "earlier\n"
-    told = caption(photos, "--out", out, checkpoint=absent)
-    assert (told.code, told.out, len(told.err)) == (2, [], 1)
+    printed = caption(photos, "--out", out, checkpoint=absent)
+    assert (printed.code, printed.out, len(printed.err)) == (2, [], 1)
     assert (
         "out.jsonl.partial beside it holds results of a run that is under way, or was interrupted; --resume goes on"
-        in told.err[0]
+        in printed.err[0]
     )
     assert caption(photos, "--out", out, "--resume").code == 0
     assert len(out.read_text().splitlines()) == 3
@@ -171,8 +171,8 @@ def test_two_do_not_write_one_file(
 
     with monkeypatch.context() as within:
         within.setattr(CaptionFile, "begin", another_first)
-        told = caption(photos, "--out", out, *flags)
-    assert told == (
+        printed = caption(photos, "--out", out, *flags)
+    assert printed == (
         2,
         [],
         [f"vlrnn caption: --out {out}: another process writes it; wait for it, or name another file"],
@@ -203,8 +203,8 @@ def test_a_folder_in_the_place_of_the_file_is_refused_ahead_of_the_work(
     out = tmp_path / "out.json"
     out.mkdir()
     for flags in ((), ("--resume",), ("--overwrite",)):
-        told = caption(photos, "--out", out, *flags)
-        assert told == (2, [], [f"vlrnn caption: --out {out}: a folder of this name is there; name another file"])
+        printed = caption(photos, "--out", out, *flags)
+        assert printed == (2, [], [f"vlrnn caption: --out {out}: a folder of this name is there; name another file"])
 
 
 @pytest.mark.parametrize("change", quick(["setting", "model", "images", "damage", "no text"], "setting", "damage"))
@@ -230,9 +230,9 @@ def test_only_the_same_run_is_gone_on(
         partial.write_bytes(b"\xff" + partial.read_bytes())
         word = "not UTF-8"
     left = partial.read_bytes()
-    told = caption(photos, *flags, checkpoint=checkpoint)
-    assert (told.code, told.out, len(told.err)) == (2, [], 1)
-    assert word in told.err[0]
+    printed = caption(photos, *flags, checkpoint=checkpoint)
+    assert (printed.code, printed.out, len(printed.err)) == (2, [], 1)
+    assert word in printed.err[0]
     assert partial.read_bytes() == left
 
 
@@ -250,8 +250,8 @@ def test_the_same_model_in_its_other_form_goes_on(
 
 def test_going_on_is_of_a_file(caption: Caption, photos: Path) -> None:
     for flag in ("--resume", "--overwrite"):
-        told = caption(photos, flag)
-        assert told == (2, [], ["vlrnn caption: --resume and --overwrite are of --out FILE; give it, too"])
+        printed = caption(photos, flag)
+        assert printed == (2, [], ["vlrnn caption: --resume and --overwrite are of --out FILE; give it, too"])
     assert "not allowed with" in caption(photos, "--out", "a.csv", "--resume", "--overwrite").err[0]
 
 

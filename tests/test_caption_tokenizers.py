@@ -137,9 +137,9 @@ def test_captions_of_characters(
     path = recipe(tmp_path, data, captioner(), tokenizer="characters")
     assert main(["fit", "--config", str(path)]) == 0
     letters = sorted({letter for saying in SAYINGS for letter in saying})
-    told = capsys.readouterr().err
-    assert f"vocabulary: {len(letters)} characters, 100.0 % of running characters\n" in told
-    assert "without spaces" not in told
+    printed = capsys.readouterr().err
+    assert f"vocabulary: {len(letters)} characters, 100.0 % of running characters\n" in printed
+    assert "without spaces" not in printed
     assert main(["validate", "--config", str(path)]) == 0
     run = tmp_path / "run"
     metrics = json.loads((run / "metrics.json").read_text())

@@ -325,11 +325,11 @@ def test_files_that_are_no_checkpoints(saved: tuple[Captioner, dict[str, Path]],
     content, ran = path.read_bytes(), tmp_path / "ran"
 
     def refused(bad: Path, word: str = "") -> None:
-        with warnings.catch_warnings(action="error"), pytest.raises(UserError) as told:
+        with warnings.catch_warnings(action="error"), pytest.raises(UserError) as error:
             load_task(bad, Captioner)
-        assert str(bad) in str(told.value)
-        assert word in str(told.value)
-        assert "\n" not in str(told.value)
+        assert str(bad) in str(error.value)
+        assert word in str(error.value)
+        assert "\n" not in str(error.value)
         assert not ran.exists()
 
     refused(tmp_path / "absent.ckpt", "no such file")
@@ -407,11 +407,11 @@ def test_forged_checkpoints_are_refused(
         with subtests.test(keys=keys, value=value):
             path.write_bytes(whole)
             edited(path, partial(set_in, keys=keys, value=value))
-            with pytest.raises(UserError) as told:
+            with pytest.raises(UserError) as error:
                 load_task(path, Captioner)
-            assert str(told.value).startswith(f"{path}: ")
-            assert "\n" not in str(told.value)
-            assert "never downloads" not in str(told.value)
+            assert str(error.value).startswith(f"{path}: ")
+            assert "\n" not in str(error.value)
+            assert "never downloads" not in str(error.value)
 
 
 def test_folders_that_are_no_models(saved: tuple[Captioner, dict[str, Path]], tmp_path: Path) -> None:
@@ -420,9 +420,9 @@ def test_folders_that_are_no_models(saved: tuple[Captioner, dict[str, Path]], tm
     weights = {name: each.clone() for name, each in weights.items()}  # they lie in the file, which is written over
 
     def refused(word: str) -> None:
-        with pytest.raises(UserError, match=word) as told:
+        with pytest.raises(UserError, match=word) as error:
             load_task(folder, Captioner)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
 
     (folder / "config.json").write_text("{")
     refused("not JSON")

@@ -268,9 +268,9 @@ def test_bad_files(
         with subtests.test(flag=flag, contents=contents, complaint=complaint):
             tmp_path = tmp_path_factory.mktemp("case")
             assert main(["probe", "chair", *files, flag, str(write(tmp_path / "bad.json", contents))]) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert told.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert printed.count("\n") == 1
 
 
 def test_published_figures(real_data: Path, tmp_path: Path) -> None:
@@ -291,5 +291,5 @@ def test_it_imports_no_torch(files: list[str]) -> None:
     code = (
         f"import sys; from vlrnn.cli import main; main(['probe', 'chair', *{files!r}]); print('torch' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.splitlines()[-1] == "False"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1] == "False"

@@ -81,11 +81,11 @@ class Saved(NamedTuple):
         torch.save(found, self.path)
 
     def refused(self, word: str) -> str:
-        with pytest.raises(UserError, match=word) as told:
+        with pytest.raises(UserError, match=word) as error:
             load_task(self.path, Captioner)
-        assert str(told.value).startswith(str(self.path))
-        assert "\n" not in str(told.value)
-        return str(told.value)
+        assert str(error.value).startswith(str(self.path))
+        assert "\n" not in str(error.value)
+        return str(error.value)
 
 
 def trainer(folder: Path, **more: Any) -> pl.Trainer:
@@ -155,15 +155,15 @@ def test_what_is_cut_off_is_reported_to_be_incomplete(saved: Saved) -> None:
 def test_damage_of_the_metadata_of_an_archive_is_reported_as_such(file: Saved) -> None:
     """At its end, where it says where its parts are: not as a file that cannot be read."""
     content = file.path.read_bytes()
-    told = []
+    printed = []
     for at in range(len(content) - 100, len(content)):
         file.path.write_bytes(content[:at] + bytes([content[at] ^ 128]) + content[at + 1 :])
         try:
             load_task(file.path, Captioner)
         except UserError as fault:
-            told.append(str(fault))
-    assert len(told) > 20
-    assert all("damaged" in each for each in told)
+            printed.append(str(fault))
+    assert len(printed) > 20
+    assert all("damaged" in each for each in printed)
 
 
 def test_a_weight_that_changes_on_the_disk_is_reported(saved: Saved) -> None:

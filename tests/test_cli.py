@@ -26,9 +26,9 @@ def test_every_command_has_help(subtests: pytest.Subtests, capsys: pytest.Captur
             with pytest.raises(SystemExit) as left:
                 main([command, "--help"])
             assert left.value.code == 0
-            told = capsys.readouterr()
-            assert f"vlrnn {command}" in told.out
-            assert told.err == ""
+            printed = capsys.readouterr()
+            assert f"vlrnn {command}" in printed.out
+            assert printed.err == ""
 
 
 def test_public_names_are_imported_when_requested() -> None:
@@ -90,19 +90,19 @@ def test_mistakes_are_errors_of_one_line(subtests: pytest.Subtests, capsys: pyte
     for arguments, start, word in MISTAKES:
         with subtests.test(arguments=arguments, start=start, word=word):
             assert main(arguments) == 2
-            told = capsys.readouterr()
-            assert told.out == ""
-            assert len(told.err.splitlines()) == 1
-            assert told.err.startswith(start)
-            assert word in told.err
+            printed = capsys.readouterr()
+            assert printed.out == ""
+            assert len(printed.err.splitlines()) == 1
+            assert printed.err.startswith(start)
+            assert word in printed.err
 
 
 def test_a_mistake_is_one_line_whatever_is_in_it() -> None:
-    told = str(UserError(f"a\nb\u2028c {'?' * 100_000}: mend it"))
-    assert told.splitlines() == [told]
-    assert told.startswith("a\\nb\\u2028c ???")
-    assert told.endswith("???: mend it")
-    assert len(told) <= 2000
+    printed = str(UserError(f"a\nb\u2028c {'?' * 100_000}: mend it"))
+    assert printed.splitlines() == [printed]
+    assert printed.startswith("a\\nb\\u2028c ???")
+    assert printed.endswith("???: mend it")
+    assert len(printed) <= 2000
 
 
 def test_the_exit_code_is_that_of_the_process() -> None:

@@ -51,11 +51,11 @@ DIFFERENT: dict[str, tuple[str, Configurable, Configurable, str]] = {
 def test_what_is_different_is_named(subtests: pytest.Subtests) -> None:
     for what in DIFFERENT:
         with subtests.test(what=what):
-            part, there, here, told = DIFFERENT[what]
+            part, there, here, printed = DIFFERENT[what]
             with pytest.raises(UserError) as refusal:
                 refuse_other_parts({part: to_config(here)}, {part: to_config(there)})
             assert f"made with another {part} than the recipe's" in str(refusal.value)
-            assert told in str(refusal.value)
+            assert printed in str(refusal.value)
             refuse_other_parts({part: to_config(here)}, {part: to_config(here)})
 
 
@@ -92,7 +92,7 @@ def test_on_the_command_line(
             "another decoder than the recipe's (recurrence.hidden_size: 32 there, 16 here)",
         ),  # by the words that it has
     ):
-        for path, told in (
+        for path, message in (
             (checkpoints.file, different),
             (tmp_path / "other.ckpt", "other.ckpt: of format 7; vlrnn"),
         ):
@@ -101,4 +101,4 @@ def test_on_the_command_line(
             last = capsys.readouterr().err.splitlines()[-1]
             assert code == 2
             assert last.startswith(f"vlrnn {command}: ")
-            assert told in last, last
+            assert message in last, last

@@ -179,10 +179,10 @@ OTHER_CLASSES = [
 def test_other_classes_are_refused(subtests: pytest.Subtests) -> None:
     for path in OTHER_CLASSES:
         with subtests.test(path=path):
-            with pytest.raises(UserError, match="refused") as told:
+            with pytest.raises(UserError, match="refused") as error:
                 from_config(of(path), Recurrence, "a.ckpt")
-            assert str(told.value).startswith("a.ckpt: ")
-            assert "\n" not in str(told.value)
+            assert str(error.value).startswith("a.ckpt: ")
+            assert "\n" not in str(error.value)
 
 
 WRONG_CONFIGS = [
@@ -216,9 +216,9 @@ WRONG_CONFIGS = [
 def test_wrong_descriptions_are_refused(subtests: pytest.Subtests) -> None:
     for description in WRONG_CONFIGS:
         with subtests.test(description=description):
-            with pytest.raises(UserError, match=r"^a\.ckpt: ") as told:
+            with pytest.raises(UserError, match=r"^a\.ckpt: ") as error:
                 from_config(description, Recurrence, "a.ckpt")
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(error.value)
 
 
 def test_an_argument_has_the_base_that_its_hint_names(subtests: pytest.Subtests) -> None:

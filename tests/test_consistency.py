@@ -190,6 +190,6 @@ def test_mistakes_are_reported(
                 (tmp_path / "groups.json").write_text(more[1])
                 more = [more[0], str(tmp_path / "groups.json")]
             assert main(["probe", "consistency", *write(tmp_path, [question("a", "yes")], "yes"), *more]) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert told.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert printed.count("\n") == 1

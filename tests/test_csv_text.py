@@ -92,9 +92,9 @@ def test_faults_are_reported_with_their_line(
         with subtests.test(fault=fault, reader=reader):
             tmp_path = tmp_path_factory.mktemp("case")
             read, columns = READERS[reader]
-            change, line, told = FAULTS[fault]
+            change, line, printed = FAULTS[fault]
             path = written(tmp_path / "table.csv", change(rows_of(columns, ["two\nlines", "b", "c", "d"])), ",")
-            with pytest.raises(UserError, match=rf"^\S+table\.csv:{line}: .*{told}"):
+            with pytest.raises(UserError, match=rf"^\S+table\.csv:{line}: .*{printed}"):
                 read(path)
 
 

@@ -202,6 +202,6 @@ def test_an_unreadable_image_is_named(
     (folder / "images" / "red_top.png").write_bytes(b"")
     for workers in (0, 1):
         data = attached(VisionLanguageData(str(folder), batch_size=20, num_workers=workers), encoder)
-        with pytest.raises(UserError, match=r"red_top\.png") as told:
+        with pytest.raises(UserError, match=r"red_top\.png") as error:
             next(iter(data.train_dataloader()))
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)

@@ -73,9 +73,9 @@ VOCABULARIES = [
 def test_the_vocabulary_is_reported(
     subtests: pytest.Subtests, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for captions, settings, told in VOCABULARIES:
-        with subtests.test(captions=captions, settings=settings, told=told):
-            assert lines(VisionLanguageData(str(written(captions)), **settings), capsys) == [told]
+    for captions, settings, message in VOCABULARIES:
+        with subtests.test(captions=captions, settings=settings, message=message):
+            assert lines(VisionLanguageData(str(written(captions)), **settings), capsys) == [message]
 
 
 def test_min_count_rises_with_the_data(subtests: pytest.Subtests, written: Callable[..., Path]) -> None:
@@ -108,7 +108,7 @@ def test_no_end_is_a_target_after_a_cut(
     for words, ends in [(3, True), (4, True), (5, False), (9, False)]:
         with subtests.test(words=words, ends=ends):
             data = VisionLanguageData(str(written([" ".join("abcdefghi"[:words]), "b c"])), max_length=4)
-            told = lines(data, capsys)[1:]
+            printed = lines(data, capsys)[1:]
             ids = data.encode_caption(" ".join("abcdefghi"[:words]))
             assert ids[0] == BOS
             assert ids[1:] == data.vocabulary.encode("abcd"[:words]) + [EOS] * ends
@@ -116,7 +116,7 @@ def test_no_end_is_a_target_after_a_cut(
                 "1 of 2 captions are longer than 4 words and are cut there, where no end is taught: "
                 "raise data.max_length to learn them whole"
             )
-            assert told == ([] if ends else [line])
+            assert printed == ([] if ends else [line])
 
 
 def test_long_questions_are_read_no_further_in_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,8 +128,8 @@ def test_long_questions_are_read_no_further_in_training(tmp_path: Path, capsys: 
         asked = [{"id": split + text, "question": text, **record} for text in ("a b c d", "a b c d e f g h i")]
         (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in asked))
     data = VisionLanguageData(str(tmp_path), max_question_length=4)
-    told = lines(data, capsys)[1:]
-    assert told == [
+    printed = lines(data, capsys)[1:]
+    assert printed == [
         "1 of 2 questions are longer than 4 words and are read no further: raise data.max_question_length to read them "
         "whole"
     ]
@@ -147,10 +147,14 @@ def test_long_answers_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture
     record = {"image": "a.png", "image_id": "a", "question": "what is it", "answers": ["yes yes yes"] * 2 + ["no no"]}
     for split in ("train", "val"):
         (tmp_path / f"{split}.jsonl").write_text(json.dumps({"id": split, **record}))
-    for longest, told in ((1, "3 of 3 answers are longer than 1 "), (2, "2 of 3 answers are longer than 2 "), (3, "")):
-        line = f"{told}words, and a decoder learns no more of them: raise data.max_answer_length to learn them whole"
+    for longest, message in (
+        (1, "3 of 3 answers are longer than 1 "),
+        (2, "2 of 3 answers are longer than 2 "),
+        (3, ""),
+    ):
+        line = f"{message}words, and a decoder learns no more of them: raise data.max_answer_length to learn them whole"
         data = VisionLanguageData(str(tmp_path), max_answer_length=longest)
-        assert lines(data, capsys)[1:] == ([line] if told else [])
+        assert lines(data, capsys)[1:] == ([line] if message else [])
 
 
 def test_nothing_is_learned_of_a_caption_of_no_word(
@@ -182,7 +186,7 @@ WRONG: dict[str, tuple[Callable[[list[Any]], list[Any]], str]] = {
 def test_hand_written_splits(fault: str, split: str, written: Callable[..., Path]) -> None:
     """Found ahead of training, in train and in val."""
     folder = written(["a dog", "a cat"])
-    change, told = WRONG[fault]
+    change, printed = WRONG[fault]
     path = folder / f"{split}.jsonl"
     changed = change([json.loads(line) for line in path.read_text().splitlines()])
     path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in changed))
@@ -194,6 +198,6 @@ def test_hand_written_splits(fault: str, split: str, written: Callable[..., Path
         assert data.vocabulary
         attached(data, BlindEncoder())  # type: ignore[arg-type]
 
-    with pytest.raises(UserError, match=told) as refused:
+    with pytest.raises(UserError, match=printed) as refused:
         begin()
     assert "\n" not in str(refused.value)

@@ -44,9 +44,9 @@ def test_caption_without_a_picture(
     checkpoints: Any, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, photos / "a.png", "--checkpoint", checkpoints.plain) == 0
-    told = capsys.readouterr()
-    assert "at random: " in told.out
-    assert told.err == ""
+    printed = capsys.readouterr()
+    assert "at random: " in printed.out
+    assert printed.err == ""
 
 
 def test_caption_tells_mistakes(
@@ -63,10 +63,10 @@ def test_caption_tells_mistakes(
         ([photos / "a.png", "--checkpoint", checkpoints.plain, "--picture", looked], "does not attend"),
     ):
         assert run(monkeypatch, *arguments) == 2
-        told = capsys.readouterr().err.splitlines()
-        assert len(told) == 1
-        assert told[0].startswith("caption: ")
-        assert word in told[0]
+        printed = capsys.readouterr().err.splitlines()
+        assert len(printed) == 1
+        assert printed[0].startswith("caption: ")
+        assert word in printed[0]
     assert not looked.exists()
 
 
@@ -91,5 +91,5 @@ def test_caption_shows_what_a_stranger_wrote_with_escapes(
     assert run(monkeypatch, photos / "a.png", "--checkpoint", "evil.ckpt") == 0
     sys.stdout.flush()
     evil = r"\x1b]0;owned\x07"
-    told = content.getvalue().decode().splitlines()
-    assert told == [rf"{evil} \u732b", f"   < 0.1 %  {evil}", f"or: {evil}", rf"at random: {evil} \u732b"]
+    printed = content.getvalue().decode().splitlines()
+    assert printed == [rf"{evil} \u732b", f"   < 0.1 %  {evil}", f"or: {evil}", rf"at random: {evil} \u732b"]

@@ -193,11 +193,11 @@ def test_mistakes_are_errors_of_one_line(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert len(told.err.splitlines()) == 1
-    assert told.err.startswith("demo: ")
-    assert complaint in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert printed.err.startswith("demo: ")
+    assert complaint in printed.err
 
 
 def test_the_process_of_the_page_imports_no_torch() -> None:

@@ -57,8 +57,8 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
         shop = Workshop(folder, classifier_file, odd)
         see_anew(shop)
         for command in ("fit", "validate"):
-            told = train_two(shop, command, *LOSS, "--data.batch_size", "2") if many else train(shop, command, *LOSS)
-            assert "batch norm" not in told
+            printed = train_two(shop, command, *LOSS, "--data.batch_size", "2") if many else train(shop, command, *LOSS)
+            assert "batch norm" not in printed
         scores.append(read_json(shop.run_folder / "metrics.json"))
         said.append({each.id: each.text for each in RecordFile(shop.run_folder / "predictions.jsonl", Prediction)})
         items.append((shop.run_folder / "items.jsonl").read_text())
@@ -77,8 +77,8 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
 def test_batch_norm_of_each_process_is_reported(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
     learns = ("--data.cache", "null", f"--{ENCODER}.finetune_from", "features.12")
-    told = train_two(shop, "fit", *learns, "--trainer.max_epochs", "1")
-    assert len([line for line in told.splitlines() if "--trainer.sync_batchnorm true" in line]) == 1
+    printed = train_two(shop, "fit", *learns, "--trainer.max_epochs", "1")
+    assert len([line for line in printed.splitlines() if "--trainer.sync_batchnorm true" in line]) == 1
 
 
 SLURM = {
@@ -122,9 +122,9 @@ def train(shop: Workshop, name: str, *arguments: str) -> str:
 def train_two(shop: Workshop, name: str, *arguments: str) -> str:
     """As `train` by two processes, which start at once, and what both wrote to stderr."""
     with all_of(of_a_cluster(shop, (*arguments, *TWO), name), shop.folder) as running:
-        told = [each.communicate()[1] for each in running]
-        assert [each.returncode for each in running] == [0, 0], told
-    return "".join(told)
+        printed = [each.communicate()[1] for each in running]
+        assert [each.returncode for each in running] == [0, 0], printed
+    return "".join(printed)
 
 
 def of_torchrun(shop: Workshop, arguments: tuple[str, ...]) -> Launched:
@@ -159,8 +159,8 @@ def test_processes_that_others_start_find_each_other(
         arguments = (*TWO, *LOSS, "--data.batch_size", "2", "--trainer.max_epochs", "2")
         launched = started(shop, arguments) if folder.name == "theirs" else by_lightning(shop, arguments)
         with all_of(launched, folder) as running:
-            told = [each.communicate()[1] for each in running]
-            assert [each.returncode for each in running] == [0] * len(running), told
+            printed = [each.communicate()[1] for each in running]
+            assert [each.returncode for each in running] == [0] * len(running), printed
         logs.append([row["train/loss"] for row in shop.log() if row["train/loss"]])
     assert len(logs[0]) == 4 + 2  # of steps and of epochs
     assert logs[0] == logs[1]
@@ -168,8 +168,8 @@ def test_processes_that_others_start_find_each_other(
 
 def test_the_cache_is_built_once(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
-    told = train_two(shop, "fit", "--trainer.max_epochs", "1")
-    assert told.count("features of train") == 1
+    printed = train_two(shop, "fit", "--trainer.max_epochs", "1")
+    assert printed.count("features of train") == 1
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
@@ -215,10 +215,10 @@ def test_a_rank_that_dies_ends_the_others(
     shop = Workshop(tmp_path, classifier_file, dataset)
     with two_that_train(shop, started) as (running, ids):
         os.kill(ids[rank], signal.SIGKILL)
-        told = "".join(each.communicate()[1] for each in running)
+        printed = "".join(each.communicate()[1] for each in running)
         ends(ids[1])
-    assert "Traceback" not in told
-    assert "another process of this training has ended" in told
+    assert "Traceback" not in printed
+    assert "another process of this training has ended" in printed
 
 
 @pytest.mark.slow
@@ -228,8 +228,8 @@ def test_a_job_that_is_to_end_leaves_its_last_checkpoint(classifier_file: Path, 
     with two_that_train(shop) as (running, _):
         for task in running:
             task.send_signal(signal.SIGUSR1)
-        told = [task.communicate()[1] for task in running]
-        assert [task.returncode for task in running] == [130, 130], told
+        printed = [task.communicate()[1] for task in running]
+        assert [task.returncode for task in running] == [130, 130], printed
     assert {path.name for path in shop.run_folder.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
 
 
@@ -247,11 +247,11 @@ def test_where_one_is_to_end_all_do(
     shop = Workshop(tmp_path, classifier_file, dataset)
     with two_that_train(shop, started) as (running, ids):
         os.kill(ids[rank], number)
-        told = "".join(each.communicate()[1] for each in running)
+        printed = "".join(each.communicate()[1] for each in running)
         ends(ids[1])
     assert [each.returncode for each in running] == [130] * len(running)
-    assert "Traceback" not in told
-    assert "to go on: vlrnn fit" in told
+    assert "Traceback" not in printed
+    assert "to go on: vlrnn fit" in printed
     last = torch.load(shop.run_folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] > 0
     assert "between_steps" in last
@@ -264,9 +264,9 @@ def test_where_the_first_may_not_have_the_folder_all_end(
 ) -> None:
     shop = Workshop(tmp_path, classifier_file, dataset)
     with alone(shop.run_folder, pytest.fail), all_of(started(shop, TWO), tmp_path) as running:
-        told = [each.communicate()[1] for each in running]
+        printed = [each.communicate()[1] for each in running]
     assert [each.returncode for each in running] == [2] * len(running)
-    assert all("another vlrnn fit trains in it" in each for each in told)
+    assert all("another vlrnn fit trains in it" in each for each in printed)
     assert list(shop.run_folder.iterdir()) == []
 
 

@@ -315,7 +315,7 @@ def test_the_data_set_is_prepared(contributed: dict[str, Any], tmp_path: Path) -
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["tutorial.py", "--quick", "--out", str(tmp_path)])
     runpy.run_path(str(ROOT / "demo/tutorial.py"), run_name="__main__")
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for step in ("1.", "2.", "4.", "5.", "6.", "7."):
-        assert f"\n{step}" in f"\n{told}"
+        assert f"\n{step}" in f"\n{printed}"
     assert (tmp_path / "looked.png").is_file()

@@ -126,10 +126,10 @@ def test_wrong_weights_are_refused(classifier_file: Path, tmp_path: Path) -> Non
     first = "features.0.0.weight"
 
     def refused(file: str, word: str, name: str = CLASSIFIER) -> None:
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as error:
             TorchvisionEncoder(name, str(tmp_path / file) if file else None)
-        assert word in str(told.value)
-        assert "\n" not in str(told.value)
+        assert word in str(error.value)
+        assert "\n" not in str(error.value)
 
     save_file({key: value for key, value in state.items() if key != first}, tmp_path / "missing.safetensors")
     refused("missing.safetensors", first)
@@ -156,9 +156,9 @@ def test_wrong_weights_are_refused(classifier_file: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("name", "size"), [(CLASSIFIER, 1), (CLASSIFIER, -3), ("vit_b_32", 64)])
 def test_impossible_sizes_are_refused(name: str, size: int, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="pixels") as told:
+    with pytest.raises(UserError, match="pixels") as error:
         TorchvisionEncoder(name, image_size=size)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert not capfd.readouterr().err
 
 
@@ -207,9 +207,9 @@ def test_a_block_is_no_prefix_of_a_name() -> None:
 
 
 def test_unknown_block_lists_the_blocks() -> None:
-    with pytest.raises(UserError, match=r"no block 'layer9'.*layer1.*layer4") as told:
+    with pytest.raises(UserError, match=r"no block 'layer9'.*layer1.*layer4") as error:
         TorchvisionEncoder("resnet18", image_size=64, finetune_from="layer9")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("finetune_from", [None, "features.9", "features.0"])

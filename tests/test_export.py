@@ -182,9 +182,9 @@ def test_numpy_alone_captions_as_vlrnn_does(program: str, exported: Path, checkp
     assert done.stderr == f"'{tall}': 'a side of more than 65,535 pixels; make the image smaller'\n"
     predictor = Predictor.load(checkpoints.file)
     for line, path in zip(done.stdout.splitlines(), paths, strict=True):
-        expected, told = predictor.caption(path, **settings), json.loads(line)
-        assert (told["image"], told["caption"]) == (path, " ".join(expected.tokens))
-        scores = [told["score"], *(each["score"] for each in told["alternatives"])]
+        expected, printed = predictor.caption(path, **settings), json.loads(line)
+        assert (printed["image"], printed["caption"]) == (path, " ".join(expected.tokens))
+        scores = [printed["score"], *(each["score"] for each in printed["alternatives"])]
         assert scores == pytest.approx([expected.score, *(each["score"] for each in expected.alternatives)], abs=1e-3)
 
 
@@ -233,9 +233,9 @@ def test_its_mistakes_are_one_line(
     shutil.copytree(exported, tmp_path / "broken")
     (tmp_path / "broken" / "step.onnx").write_bytes(b"broken")
     assert onnx_captioner.main([str(tmp_path / folder if folder else exported), "a.png", *flags]) == 2
-    told = capfd.readouterr()
-    assert told.out == ""
-    assert told.err.count("\n") == 1
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
 
 
 def test_its_mistaken_arguments_are_one_line(subtests: pytest.Subtests, capfd: pytest.CaptureFixture[str]) -> None:
@@ -250,10 +250,10 @@ def test_its_mistaken_arguments_are_one_line(subtests: pytest.Subtests, capfd: p
             with pytest.raises(SystemExit) as left:
                 onnx_captioner.main(arguments)
             assert left.value.code == 2
-            told = capfd.readouterr()
-            assert told.out == ""
-            assert told.err.endswith("\n")
-            assert told.err[:-1].isprintable()
+            printed = capfd.readouterr()
+            assert printed.out == ""
+            assert printed.err.endswith("\n")
+            assert printed.err[:-1].isprintable()
 
 
 @pytest.mark.slow

@@ -186,9 +186,9 @@ def test_an_unreadable_image_is_named(
 ) -> None:
     bad = list(images.values())[5]
     bad.write_bytes(b"no image")
-    with pytest.raises(UserError, match=f"^{bad}: ") as told:
+    with pytest.raises(UserError, match=f"^{bad}: ") as error:
         open_cache(tmp_path / "cache", "train", encoder, images, num_workers=num_workers)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     bad.unlink()
     with pytest.raises(UserError, match=f"^{bad}: "):
         open_cache(tmp_path / "cache", "train", encoder, images)
@@ -227,9 +227,9 @@ def test_the_speed_is_reported(
     encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_cache(tmp_path / "cache", "squares", encoder, images)
-    told = capfd.readouterr().err
-    assert "features of squares: 12 images encoded in" in told
-    assert told.rstrip().endswith("/s")
+    printed = capfd.readouterr().err
+    assert "features of squares: 12 images encoded in" in printed
+    assert printed.rstrip().endswith("/s")
 
 
 # Damage.
@@ -297,8 +297,8 @@ def test_a_damaged_cache_is_made_anew(
     capsys.readouterr()
     again = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
     assert sum(seen) == 24
-    told = capsys.readouterr().err.splitlines()
-    assert told[0] == f"features of train: {cache.folder} is damaged; they are computed anew"
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0] == f"features of train: {cache.folder} is damaged; they are computed anew"
     for name, regions in whole.items():
         np.testing.assert_array_equal(again[name], regions)
     assert settled(cache.folder)

@@ -42,15 +42,15 @@ BAD_JSON = [
 
 
 def test_bad_json_names_file_and_line(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for content, told in BAD_JSON:
-        with subtests.test(content=content, told=told):
+    for content, message in BAD_JSON:
+        with subtests.test(content=content, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
             path = tmp_path / "bad.json"
             path.write_bytes(content)
             with pytest.raises(UserError) as fault:
                 read_json(path)
             assert str(path) in str(fault.value)
-            assert told in str(fault.value) or content == b""
+            assert message in str(fault.value) or content == b""
             assert "\n" not in str(fault.value)
 
 

@@ -113,11 +113,11 @@ TWICE: dict[str, tuple[list[Id], dict[Id, str], str]] = {
 def test_what_matches_twice_is_refused_whatever_may_be_missing(subtests: pytest.Subtests) -> None:
     for what in TWICE:
         with subtests.test(what=what):
-            ids, files, told = TWICE[what]
+            ids, files, printed = TWICE[what]
             for missing in ("error", "skip", "empty"):
                 with pytest.raises(UserError) as refusal:
                     match(said(*ids), files, missing, "p.json", files=files)  # type: ignore[arg-type]
-                assert told in str(refusal.value)
+                assert printed in str(refusal.value)
 
 
 def test_questions_are_no_files() -> None:

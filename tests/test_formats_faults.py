@@ -203,12 +203,12 @@ def score(kind: str, side: str, odd: Path) -> str | None:
 
 def check(kind: str, side: str, odd: Path, content: bytes, what: object) -> str | None:
     odd.write_bytes(content)
-    told = score(kind, side, odd)
-    if told is not None:
-        assert "\n" not in told, what
+    printed = score(kind, side, odd)
+    if printed is not None:
+        assert "\n" not in printed, what
         # Two lines are of both files: that no id is in both, and CIDEr's, that one image alone is.
-        assert str(odd) in told or "among the references" in told or "two images" in told, (what, told)
-    return told
+        assert str(odd) in printed or "among the references" in printed or "two images" in printed, (what, printed)
+    return printed
 
 
 def changed(value: Any, entries: Callable[[Any], Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -236,9 +236,9 @@ def test_odd_entries_and_fields(subtests: pytest.Subtests, tmp_path_factory: pyt
             suffix, value, entries, needed = READERS[kind, side][form]
             assert check(kind, side, tmp_path / f"odd{suffix}", dump(value, suffix), "nothing") is None
             for name, odd, whole in changed(value, entries):
-                told = check(kind, side, tmp_path / f"odd{suffix}", dump(whole, suffix), (name, odd))
+                printed = check(kind, side, tmp_path / f"odd{suffix}", dump(whole, suffix), (name, odd))
                 if name in needed and odd is None:
-                    assert told, f"{name}: null is taken"
+                    assert printed, f"{name}: null is taken"
 
 
 def test_doubled_entries(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -251,10 +251,10 @@ def test_doubled_entries(subtests: pytest.Subtests, tmp_path_factory: pytest.Tem
                 listed.append(copy.deepcopy(listed[0]))
             else:
                 whole = {**whole, "1 ": whole["1"]}
-            told = check(kind, side, tmp_path / f"odd{suffix}", dump(whole, suffix), "doubled")
+            printed = check(kind, side, tmp_path / f"odd{suffix}", dump(whole, suffix), "doubled")
             if kind == "vqa" and side == "references" and form not in ("answers of VQA", "GQA"):
-                assert told is not None
-                assert "stands twice" in told
+                assert printed is not None
+                assert "stands twice" in printed
 
 
 def test_odd_files(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -293,8 +293,10 @@ def test_odd_tables(kind: str, tmp_path: Path) -> None:
         if old not in TABLES[kind]:
             continue
         used += 1
-        told = check(kind, "predictions", tmp_path / "odd.csv", TABLES[kind].replace(old, new, 1).encode(), (old, new))
+        printed = check(
+            kind, "predictions", tmp_path / "odd.csv", TABLES[kind].replace(old, new, 1).encode(), (old, new)
+        )
         if expected is not None:
-            assert told is not None, (old, new)
-            assert expected in told, (old, new)
+            assert printed is not None, (old, new)
+            assert expected in printed, (old, new)
     assert used > 7

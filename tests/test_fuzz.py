@@ -63,8 +63,8 @@ def test_many_bad_inputs(kind: str, world: World, tmp_path: Path) -> None:
     outcomes = [judge(kind, number, KINDS[kind], world, tmp_path) for number in numbers(many(kind))]
     assert_faultless(outcomes)
     codes = Counter(outcome.code for outcome in outcomes)
-    told = f"{kind:<12}{codes[2]:>6} refused{codes[0]:>6} taken"
-    print(f"\n{told}, seed {running.SEED}, {time.monotonic() - began:.0f} seconds")
+    printed = f"{kind:<12}{codes[2]:>6} refused{codes[0]:>6} taken"
+    print(f"\n{printed}, seed {running.SEED}, {time.monotonic() - began:.0f} seconds")
     assert codes[0]
     rare = {"caches": 0, "captions": len(outcomes) // 100}  # most texts are captions
     assert codes[2] >= rare.get(kind, len(outcomes) // 50)  # else it was no bad input

@@ -99,9 +99,9 @@ def test_a_case_by_hand(files: Files) -> None:
     assert rows["always man"]["divergence"] == 1
     # Who says woman twice and man twice of six at random says of each a third.
     assert rows["same words"]["women"] == rows["same words"]["men"] | {"wrong": pytest.approx(100 / 3)}
-    told = " ".join(found["notes"])
-    assert "1 ids unknown: 7" in told
-    assert "captions of 2 of the 6 images" in told
+    printed = " ".join(found["notes"])
+    assert "1 ids unknown: 7" in printed
+    assert "captions of 2 of the 6 images" in printed
 
 
 SAID = st.lists(st.tuples(st.sampled_from([WOMAN, MAN, NEITHER]), st.booleans()), min_size=1, max_size=30)
@@ -143,9 +143,9 @@ def test_a_gender_that_is_absent(files: Files) -> None:
     assert values(found["scores"])["women"] == {"correct": 50, "wrong": 50, "neutral": 0}
     assert set(found["not_computed"]) == {"men", "divergence", "ratio_difference"}
     assert not {"men", "divergence", "ratio_difference"} & found["scores"].keys()
-    told = " ".join(found["notes"])
-    assert "holds no ids: there is no image of a man" in told
-    assert "1 ids missing: 9" in told
+    printed = " ".join(found["notes"])
+    assert "holds no ids: there is no image of a man" in printed
+    assert "1 ids missing: 9" in printed
     assert set(files.found({1: MAN}, "", "1")["not_computed"]) == {"women", "divergence"}
 
 
@@ -188,6 +188,6 @@ def test_mistakes_are_errors_of_one_line(
             files.write("her.txt", "her")
             files.write("empty.txt", "# nothing\n")
             assert files.probe({1: WOMAN, 2: MAN}, women, men, *more) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert told.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert printed.count("\n") == 1

@@ -66,11 +66,11 @@ WRONG = [
 def test_wrong_settings_are_refused(subtests: pytest.Subtests) -> None:
     for wrong in WRONG:
         with subtests.test(wrong=wrong):
-            with pytest.raises(UserError) as told:
+            with pytest.raises(UserError) as error:
                 GenerationConfig(**wrong)
-            assert "\n" not in str(told.value)
-            assert any(name in str(told.value) for name in wrong)
-            assert len(str(told.value)) < 200
+            assert "\n" not in str(error.value)
+            assert any(name in str(error.value) for name in wrong)
+            assert len(str(error.value)) < 200
 
 
 RIGHT = [
@@ -90,8 +90,8 @@ def test_what_is_allowed(subtests: pytest.Subtests) -> None:
 
 
 def test_what_is_wrong_is_reported_with_what_is_right() -> None:
-    told = "num_beams must be a whole number from 1 to 1,000, not '5'"
-    with pytest.raises(UserError, match=f"^{told}$"):
+    printed = "num_beams must be a whole number from 1 to 1,000, not '5'"
+    with pytest.raises(UserError, match=f"^{printed}$"):
         GenerationConfig(num_beams="5")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r'^early_stopping must be true, false or "never", not 3$'):
         GenerationConfig(early_stopping=3)  # type: ignore[arg-type]

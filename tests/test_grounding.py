@@ -232,6 +232,6 @@ def test_mistakes_are_errors_of_one_line(
     ):
         capsys.readouterr()
         assert main(["probe", "grounding", *arguments]) == 2
-        told = capsys.readouterr().err
-        assert complaint in told
-        assert told.splitlines()[-1].startswith("vlrnn probe: ")
+        printed = capsys.readouterr().err
+        assert complaint in printed
+        assert printed.splitlines()[-1].startswith("vlrnn probe: ")

@@ -56,10 +56,10 @@ def test_gradient_descent_finds_a_twin(name: str) -> None:
 @pytest.mark.slow
 def test_the_demo_tells_of_both(capsys: pytest.CaptureFixture[str]) -> None:
     assert DEMO["main"]([]) == 0
-    told: Any = capsys.readouterr().out.splitlines()
-    assert told[0] == "all 8,190 binary strings of 1 to 12, 90,114 symbols"
-    assert len(told) == 5
-    assert all("0 wrong" in line for line in told[1:])
-    assert "3 units" in told[1]
-    assert "off by 0 at most" in told[1]
-    assert "off by 0 at most" in told[3]
+    printed: Any = capsys.readouterr().out.splitlines()
+    assert printed[0] == "all 8,190 binary strings of 1 to 12, 90,114 symbols"
+    assert len(printed) == 5
+    assert all("0 wrong" in line for line in printed[1:])
+    assert "3 units" in printed[1]
+    assert "off by 0 at most" in printed[1]
+    assert "off by 0 at most" in printed[3]

@@ -208,8 +208,8 @@ def test_a_planted_unit_is_found(sign: int) -> None:
     assert line["rank_correlation"] > 0.9
     assert line["above"] > 10
     assert found.not_computed == {"inside_brackets": "holds nowhere in what was heard"}
-    told = {case["detects"]: case["unit"] for case in found.cases}
-    assert told["inside_quotes" if sign > 0 else "not inside_quotes"] == "h1.5"
+    printed = {case["detects"]: case["unit"] for case in found.cases}
+    assert printed["inside_quotes" if sign > 0 else "not inside_quotes"] == "h1.5"
     assert "no gates" in " ".join(found.notes)
     assert "nan" not in json.dumps([found.scores, found.baselines, found.details]).lower()
 
@@ -371,8 +371,10 @@ def test_captions_are_recorded_as_they_are_generated(
 def captions(make_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve pictures, which say what is in them."""
     folder = make_dataset(tmp_path_factory.mktemp("data") / "squares", sizes=(0, 0, 12))
-    told = [replace(each, objects=(f"{str(each.id).partition('-')[0]} square",)) for each in open_split(folder, "test")]
-    write_records(folder / "test.jsonl", told)
+    printed = [
+        replace(each, objects=(f"{str(each.id).partition('-')[0]} square",)) for each in open_split(folder, "test")
+    ]
+    write_records(folder / "test.jsonl", printed)
     return folder
 
 
@@ -482,9 +484,9 @@ def test_mistakes_are_reported(
         with subtests.test(arguments=arguments, complaint=complaint):
             given = [each.format(**others) for each in arguments]
             assert main(["probe", "units", "--checkpoint", others["speaker"], *given]) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert "Traceback" not in told
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert "Traceback" not in printed
 
 
 @pytest.fixture(scope="module")

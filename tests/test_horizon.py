@@ -83,8 +83,8 @@ def test_what_is_near_is_remembered_sooner(study: Callable[..., int], tmp_path: 
     assert kept.stat().st_mtime_ns == before
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert found["scores"]["copy"]["rnn"]["at_2"]["n"] == 2
-    (told,) = build([tmp_path / "out"], [], examples=0)[0].studies
-    assert [name for name, _ in told.rows] == ["copy: rnn", "copy: lstm:chrono=9"]
+    (printed,) = build([tmp_path / "out"], [], examples=0)[0].studies
+    assert [name for name, _ in printed.rows] == ["copy: rnn", "copy: lstm:chrono=9"]
     assert study(*asked, "--steps", "151") == 2
 
 

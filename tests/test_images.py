@@ -104,9 +104,9 @@ def test_nothing_is_fetched(subtests: pytest.Subtests) -> None:
     for url in ["http://a.org/b.png", "https://a.org/b.png", "s3://a/b.png", "file:///a/b.png"]:
         with subtests.test(url=url):
             for path in (url, Path(url)):
-                with pytest.raises(UserError, match="a URL, from which nothing is fetched; download it") as told:
+                with pytest.raises(UserError, match="a URL, from which nothing is fetched; download it") as error:
                     open_image(path)
-                assert str(told.value).startswith(f"{path}: ")
+                assert str(error.value).startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "a" * 5000])
@@ -158,11 +158,11 @@ def test_the_limits_are_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert open_image(path, limits).size == (40, 30)
         check_image(path, limits)
     never_decoded(monkeypatch)
-    for limits, told in ((Limits(39, 1200), "a side of more than 39"), (Limits(40, 1199), "more than 1,199 pixels")):
+    for limits, message in ((Limits(39, 1200), "a side of more than 39"), (Limits(40, 1199), "more than 1,199 pixels")):
         for form in (path, content, io.BytesIO(content), Image.open(path)):
-            with pytest.raises(UserError, match=told):
+            with pytest.raises(UserError, match=message):
                 read_image(form, limits=limits)
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             check_image(path, limits)
 
 
@@ -307,13 +307,13 @@ def test_images_that_cannot_be_read_are_errors_of_one_line(tmp_path: Path, capsy
     for name in ("a.HEIC", "b/c.heic", "d.jxl", ".e.heic", "f.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    told = "images that cannot be read are left out: 2 .heic, 1 .jxl; convert them to JPEG or PNG"
-    with pytest.raises(UserError, match=f"no images in this folder .*; {re.escape(told)}$"):
+    printed = "images that cannot be read are left out: 2 .heic, 1 .jxl; convert them to JPEG or PNG"
+    with pytest.raises(UserError, match=f"no images in this folder .*; {re.escape(printed)}$"):
         find_images(tmp_path)
     assert capsys.readouterr() == ("", "")
     (tmp_path / "good.jpg").touch()
     assert found(tmp_path) == ["good.jpg"]
-    assert capsys.readouterr().err == f"{tmp_path}: {told}\n"
+    assert capsys.readouterr().err == f"{tmp_path}: {printed}\n"
 
 
 def test_one_that_cannot_be_read_has_a_hint(tmp_path: Path) -> None:
@@ -372,9 +372,9 @@ NO_IMAGES: list[tuple[object, str]] = [
 
 
 def test_other_forms_are_refused_in_one_line(subtests: pytest.Subtests) -> None:
-    for form, told in NO_IMAGES:
-        with subtests.test(form=form, told=told):
-            with pytest.raises(UserError, match=told) as refusal:
+    for form, message in NO_IMAGES:
+        with subtests.test(form=form, message=message):
+            with pytest.raises(UserError, match=message) as refusal:
                 read_image(form, "image 3")  # type: ignore[arg-type]
             assert str(refusal.value).startswith("image 3: ")
 

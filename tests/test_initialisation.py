@@ -62,10 +62,10 @@ def test_the_scales_are_those_of_the_formulas(subtests: pytest.Subtests) -> None
                     states.append(function(sums))
                     jacobians.append(slope(sums).diag() @ normal @ weight)
                 signal += torch.stack([state.square().sum() for state in states])
-                told = [gone_back]
+                printed = [gone_back]
                 for jacobian in reversed(jacobians):
-                    told.append(told[-1] @ jacobian)
-                gradient += torch.stack([each.square().sum() for each in told])
+                    printed.append(printed[-1] @ jacobian)
+                gradient += torch.stack([each.square().sum() for each in printed])
             np.testing.assert_allclose(found.signal, (signal / signal[0]).sqrt(), rtol=1e-9)
             np.testing.assert_allclose(found.gradient, (gradient / gradient[0]).sqrt(), rtol=1e-9)
 

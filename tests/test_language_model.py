@@ -147,9 +147,9 @@ def test_what_is_scored_has_the_units_of_the_checkpoint(workshop: TextWorkshop, 
 
 def test_a_report_shows_it(workshop: TextWorkshop, tmp_path: Path) -> None:
     assert main(["report", str(workshop.run_folder), "--out", str(tmp_path / "page.html")]) == 0
-    told = (tmp_path / "page.md").read_text()
+    printed = (tmp_path / "page.md").read_text()
     for words in ("| bits_per_character |", "| perplexity |", "instead: **", "LanguageModel", "bptt length 32"):
-        assert words in told
+        assert words in printed
     page = (tmp_path / "page.html").read_text()
     assert "bits per character" in page  # the learning curve
     assert "continuations that the model generated instead" in page
@@ -284,9 +284,9 @@ def test_continue(best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert len(said) == len("Mia looks at") + 20 + 1
     assert (tmp_path / "said.txt").read_text() == said
     assert main([*command, "--json", "--num_beams", "3", "--num_return_sequences", "2"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert len(told["alternatives"]) == 1
-    assert told["settings"]["max_new_tokens"] == 12
+    printed = json.loads(capsys.readouterr().out)
+    assert len(printed["alternatives"]) == 1
+    assert printed["settings"]["max_new_tokens"] == 12
     for name in ("said.json", "said.jsonl"):
         assert (
             main([*command, "--temperature", "0.8", "--top_k", "5", "--seed", "3", "--out", str(tmp_path / name)]) == 0
@@ -298,9 +298,9 @@ def test_continue(best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_symbols_that_training_never_showed_are_reported(best: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["continue", "Zoë été", "--checkpoint", best]) == 0
-    told = capsys.readouterr()
-    assert told.err == "vlrnn continue: what training never showed, and is all alike to the model: 'ë', 'é'\n"
-    assert told.out.startswith("Zoë été")
+    printed = capsys.readouterr()
+    assert printed.err == "vlrnn continue: what training never showed, and is all alike to the model: 'ë', 'é'\n"
+    assert printed.out.startswith("Zoë été")
     assert main(["continue", "", "--checkpoint", best]) == 0
     assert len(capsys.readouterr().out) == 12 + 1
 

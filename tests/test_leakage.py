@@ -190,7 +190,7 @@ def test_too_few_images_are_refused(write: Write, tmp_path: Path, capsys: pytest
     predictions, references = files(write, 19, 30)
     arguments = ["--predictions", predictions, "--references", references, "--out", str(tmp_path / "out")]
     assert main(["study", "leakage", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert "19 images of women and 30 of men have predictions and references; an attack takes 20 of each" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "19 images of women and 30 of men have predictions and references; an attack takes 20 of each" in printed
+    assert printed.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -283,9 +283,9 @@ def test_bad_files(
                 write(tmp_path / "a.json", answers),
             ]
             assert main(["probe", "pope", *map(str, files)]) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert told.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert printed.count("\n") == 1
 
 
 def test_images_without_a_caption_are_named(poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,17 +124,17 @@ def test_a_head_is_polled_from_the_command_line(
     head: Predictor, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_pretrained(head.task, tmp_path / "head")
-    told: set[str] = set()
+    printed: set[str] = set()
 
     def answered(predictor: Predictor, pairs: list[tuple[str, str]], images: Path) -> dict[tuple[str, str], str]:
-        told.update(question for _, question in pairs)
+        printed.update(question for _, question in pairs)
         return answer(predictor, pairs, images)
 
     monkeypatch.setattr(model, "answer", answered)
     for short, ending in (((), " in the image?"), (("--short",), "")):
-        told.clear()
+        printed.clear()
         found = ask(folder, "--checkpoint", str(tmp_path / "head"), "--device", "cpu", *short)
-        assert told == {f"Is there a {colour} square{ending}" for colour in COLOURS}
+        assert printed == {f"Is there a {colour} square{ending}" for colour in COLOURS}
         assert found["settings"]["short"] is bool(short)
         assert found["scores"]["poll"]["accuracy"]["n"] == 2 * len(IMAGES)
 

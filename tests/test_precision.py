@@ -41,13 +41,13 @@ def run(command: str, model: str, precision: str, world: Any, run: Path, *more: 
 def test_it_works_or_is_refused(precision: str, world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = MODELS.get(precision, "captioner")
     code = run("fit", model, precision, world, tmp_path)
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     if precision in REFUSED:
         assert code == 2
-        assert REFUSED[precision] in told.lower()
-        assert told.count("\n") == 1
+        assert REFUSED[precision] in printed.lower()
+        assert printed.count("\n") == 1
         return
-    assert code == 0, told
+    assert code == 0, printed
     for command in ("validate", "test"):
         assert run(command, model, precision, world, tmp_path) == 0, capsys.readouterr().err
         metrics = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)

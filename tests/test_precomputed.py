@@ -248,9 +248,9 @@ def test_large_files_are_not_loaded(tmp_path: Path) -> None:
 def refused(path: Path, word: str, width: int = D, images: dict[str, int] | None = None) -> None:
     region_formats._open.cache_clear()
     images = IMAGES if images is None else images
-    with pytest.raises(UserError, match=word) as told:
+    with pytest.raises(UserError, match=word) as error:
         list(map(RegionFiles(str(path), width, images, "val").__getitem__, images))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {

@@ -148,8 +148,8 @@ def test_what_is_no_image_is_refused_in_one_line(predictor: Predictor) -> None:
     for image in bad:
         with pytest.raises(UserError, match=r"give (a file|uint8)|known format|nothing is fetched|closed file"):
             predictor.caption(image)
-    told = [str(each) for each in predictor.captions(bad[:3])]
-    assert [line.partition(":")[0] for line in told] == ["image 1", "image 2", "image 3"]
+    printed = [str(each) for each in predictor.captions(bad[:3])]
+    assert [line.partition(":")[0] for line in printed] == ["image 1", "image 2", "image 3"]
 
 
 CONTENT = b"content"
@@ -243,8 +243,11 @@ WRONG_SETTINGS = [
 
 
 def test_settings_that_are_none_are_reported(subtests: pytest.Subtests, predictor: Predictor, photos: Path) -> None:
-    for settings, told in WRONG_SETTINGS:
-        with subtests.test(settings=settings, told=told), pytest.raises(UserError, match=f"^{re.escape(told)}"):
+    for settings, message in WRONG_SETTINGS:
+        with (
+            subtests.test(settings=settings, message=message),
+            pytest.raises(UserError, match=f"^{re.escape(message)}"),
+        ):
             predictor.caption(photos / "a.png", **settings)
 
 
@@ -266,9 +269,9 @@ def test_mistakes_are_reported(predictor: Predictor, checkpoints: Any, photos: P
     with pytest.raises(TypeError, match="beams"):
         predictor.caption(photos / "a.png", beams=3)
     for device in ("nonsense", "cuda:99"):
-        with pytest.raises(UserError, match=device) as told:
+        with pytest.raises(UserError, match=device) as error:
             Predictor.load(checkpoints.folder, device)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
 
 
 def test_batches_draw_by_themselves(predictor: Predictor, photos: Path) -> None:
@@ -306,6 +309,6 @@ def test_photographs_keep_their_shape(tmp_path: Path, size: tuple[int, int], tal
 def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "looked.docx", tmp_path / "file" / "looked.png"):
-        with pytest.raises(UserError, match="cannot be written") as told:
+        with pytest.raises(UserError, match="cannot be written") as error:
             save_attention(path, Image.new("RGB", (8, 8)), ["a"], np.ones((1, 4)) / 4)
-        assert str(tmp_path) in str(told.value)
+        assert str(tmp_path) in str(error.value)

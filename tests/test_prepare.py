@@ -213,10 +213,10 @@ MALFORMED_COCO = [
 
 
 def test_coco_names_what_is_malformed(subtests: pytest.Subtests, coco: Path, script: Script) -> None:
-    for contents, told in MALFORMED_COCO:
-        with subtests.test(contents=contents, told=told):
+    for contents, message in MALFORMED_COCO:
+        with subtests.test(contents=contents, message=message):
             write(coco / "annotations/captions_val2017.json", contents)
-            assert told in script.refuses("coco", coco)
+            assert message in script.refuses("coco", coco)
 
 
 def test_coco_refuses_an_object_of_no_category(coco: Path, script: Script) -> None:
@@ -273,15 +273,15 @@ MALFORMED_KARPATHY = [
 def test_karpathy_names_what_is_malformed(
     subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    for contents, told in MALFORMED_KARPATHY:
-        with subtests.test(contents=contents, told=told):
+    for contents, message in MALFORMED_KARPATHY:
+        with subtests.test(contents=contents, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
             make_images(tmp_path / "images", ["a.jpg"])
             error = script.refuses(
                 "coco", tmp_path / "images", "--karpathy", write(tmp_path / "dataset_x.json", contents)
             )
             assert "dataset_x.json" in error
-            assert told in error
+            assert message in error
 
 
 @pytest.fixture
@@ -351,10 +351,10 @@ MALFORMED_FOLDERS = [
 def test_folder_names_what_is_malformed(
     subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    for name, contents, told in MALFORMED_FOLDERS:
-        with subtests.test(name=name, contents=contents, told=told):
+    for name, contents, message in MALFORMED_FOLDERS:
+        with subtests.test(name=name, contents=contents, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
-            assert told in script.refuses("folder", pictures, "--captions", write(tmp_path / name, contents))
+            assert message in script.refuses("folder", pictures, "--captions", write(tmp_path / name, contents))
 
 
 @pytest.mark.parametrize("shares", ["0.5,0.5", "0.9,0.9,-0.8", "nan,0.5,0.5", "1,1,1"])

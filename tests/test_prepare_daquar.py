@@ -107,9 +107,9 @@ IMPOSSIBLE_SPLITS = [
 
 
 def test_daquar_refuses_splits_that_cannot_be(subtests: pytest.Subtests, daquar: Path, script: Script) -> None:
-    for arguments, told in IMPOSSIBLE_SPLITS:
-        with subtests.test(arguments=arguments, told=told):
-            assert told in script.refuses("daquar", daquar, *arguments)
+    for arguments, message in IMPOSSIBLE_SPLITS:
+        with subtests.test(arguments=arguments, message=message):
+            assert message in script.refuses("daquar", daquar, *arguments)
 
 
 @pytest.mark.parametrize(

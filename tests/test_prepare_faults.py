@@ -364,11 +364,11 @@ ODD_TABLES = [
 def test_what_is_odd_in_a_table_is_reported(
     subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    for name, contents, told in ODD_TABLES:
-        with subtests.test(name=name, contents=contents, told=told):
+    for name, contents, message in ODD_TABLES:
+        with subtests.test(name=name, contents=contents, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
             script.out = tmp_path / "prepared"
-            assert told in script.refuses("folder", pictures, "--captions", write(tmp_path / name, contents))
+            assert message in script.refuses("folder", pictures, "--captions", write(tmp_path / name, contents))
 
 
 def test_questions_in_the_same_forms(pictures: Path, tmp_path: Path, script: Script) -> None:

@@ -118,11 +118,11 @@ MALFORMED_FOLDERS = [
 def test_folder_names_what_is_malformed(
     subtests: pytest.Subtests, pictures: Path, tmp_path_factory: pytest.TempPathFactory, script: Script
 ) -> None:
-    for name, contents, told in MALFORMED_FOLDERS:
-        with subtests.test(name=name, contents=contents, told=told):
+    for name, contents, message in MALFORMED_FOLDERS:
+        with subtests.test(name=name, contents=contents, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
             table = write(tmp_path / name, contents)
-            assert told in script.refuses("folder_vqa", pictures, "--questions", table)
+            assert message in script.refuses("folder_vqa", pictures, "--questions", table)
 
 
 def test_mistakes_of_arguments_are_errors_of_one_line(script: Script, tmp_path: Path) -> None:

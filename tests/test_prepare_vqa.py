@@ -16,13 +16,13 @@ def asked(id: int, image: int, question: str = "What is it?") -> dict[str, Any]:
 
 
 def answered(id: int, image: int, *answers: str) -> dict[str, Any]:
-    told = [{"answer": each, "answer_confidence": "yes", "answer_id": n} for n, each in enumerate(answers, start=1)]
+    printed = [{"answer": each, "answer_confidence": "yes", "answer_id": n} for n, each in enumerate(answers, start=1)]
     return {
         "question_id": id,
         "image_id": image,
         "question_type": "what is",
         "answer_type": "other",
-        "answers": told,
+        "answers": printed,
         "multiple_choice_answer": answers[0],
     }
 

@@ -123,6 +123,6 @@ def test_mistakes_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ):
         files = ["--train", str(tmp_path / f"{train}.jsonl"), "--test", str(tmp_path / f"{test}.jsonl")]
         assert main(["probe", "priors", *files, *more]) == 2
-        told = capsys.readouterr().err
-        assert complaint in told
-        assert told.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert complaint in printed
+        assert printed.count("\n") == 1

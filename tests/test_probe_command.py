@@ -33,9 +33,9 @@ def test_a_probe_shows_and_writes_what_it_finds(
     assert found["scores"]["right"]["n"] == 12
     (case,) = found["cases"]
     assert case["caption"] == "two dogs"
-    told = capsys.readouterr().out
-    assert "0.9167" in told
-    assert "two dogs" in told
+    printed = capsys.readouterr().out
+    assert "0.9167" in printed
+    assert "two dogs" in printed
 
 
 def test_no_name_and_no_number_is_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,11 +44,11 @@ def test_no_name_and_no_number_is_cut(capsys: pytest.CaptureFixture[str], monkey
     score = {"value": -0.00123456, "low": -0.00123456, "high": 1.23456e-05, "n": 12345}
     rows = {f"runs/a_long_name_{number}": {"first_4_words": {"accuracy": score}} for number in range(4)}
     show("grounding", Finding({"first_4_words": {"accuracy": score}}, {}, baselines=rows))
-    told = capsys.readouterr().out
-    assert "\u2026" not in told
-    assert told.count("-0.001235") == 2 + len(rows)
-    assert "first_4_words" in told
-    assert all(f"me_{number}" in told for number in range(4))
+    printed = capsys.readouterr().out
+    assert "\u2026" not in printed
+    assert printed.count("-0.001235") == 2 + len(rows)
+    assert "first_4_words" in printed
+    assert all(f"me_{number}" in printed for number in range(4))
 
 
 FILES = ["--predictions", "x", "--examples", "y.jsonl"]
@@ -67,6 +67,6 @@ def test_mistakes_are_errors_of_one_line(subtests: pytest.Subtests, capsys: pyte
     for arguments, complaint in MISTAKES:
         with subtests.test(arguments=arguments, complaint=complaint):
             assert main(["probe", *arguments]) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert told.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert printed.count("\n") == 1

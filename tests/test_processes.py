@@ -31,8 +31,8 @@ def test_they_end_with_whom_they_work_for(number: signal.Signals) -> None:
     assert chief.stdout is not None
     worker = int(chief.stdout.readline())
     chief.send_signal(number)
-    _, told = chief.communicate(timeout=PATIENCE)
-    assert "SpawnProcess" not in told
+    _, printed = chief.communicate(timeout=PATIENCE)
+    assert "SpawnProcess" not in printed
     deadline = time.monotonic() + PATIENCE
     while Path(f"/proc/{worker}/stat").exists() and " Z " not in Path(f"/proc/{worker}/stat").read_text():
         if time.monotonic() > deadline:

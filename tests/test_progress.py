@@ -42,9 +42,9 @@ def work(clock: Clock, seconds: float, count: int = 1024, done: int = 0) -> None
 
 def test_lines_come_at_intervals(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     work(clock, 128)
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.splitlines() == [
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
         "working: 80 of 1,024 images, 8.0/s, 1 min 58 s left",
         "working: 320 of 1,024 images, 8.0/s, 1 min 28 s left",
         "working: 560 of 1,024 images, 8.0/s, 58 s left",
@@ -104,9 +104,15 @@ def test_items_pass_through() -> None:
 
 
 def test_spans(subtests: pytest.Subtests) -> None:
-    for seconds, told in [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")]:
-        with subtests.test(seconds=seconds, told=told):
-            assert span(seconds) == told
+    for seconds, message in [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (7500, "2 h 5 min"),
+    ]:
+        with subtests.test(seconds=seconds, message=message):
+            assert span(seconds) == message
 
 
 # On the real command line.
@@ -124,16 +130,16 @@ def run(arguments: list[str], terminal: bool) -> Ran:
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     child = forked.Popen(command, stdout=forked.PIPE, stderr=theirs, env=environment)
     os.close(theirs)
-    told = b""
+    printed = b""
     try:
         while part := os.read(ours, 4096):
-            told += part
+            printed += part
     except OSError:  # how the end of a terminal is told
         pass
     os.close(ours)
     assert child.stdout is not None
     out = child.stdout.read()
-    return child.wait(), out, told.decode()
+    return child.wait(), out, printed.decode()
 
 
 @pytest.fixture
@@ -168,6 +174,6 @@ def test_training_tells_of_itself(dataset: Path, classifier_file: Path, tmp_path
     assert code == 0, bar
     assert "Epoch 0" in bar
     assert "it/s" in bar
-    code, quiet_out, told = run([*arguments, str(tmp_path / "quiet"), "--quiet"], terminal=False)
-    assert (code, told) == (0, "")
+    code, quiet_out, printed = run([*arguments, str(tmp_path / "quiet"), "--quiet"], terminal=False)
+    assert (code, printed) == (0, "")
     assert "ShowAttendTell" in quiet_out  # what is trained

@@ -38,9 +38,9 @@ def test_a_question_is_the_output_at_its_last_word(subtests: pytest.Subtests) ->
             )
             questions = [[4, 5, 6], [3], [7, 7, 7, 7, 4]]
             tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(each) for each in questions], True)
-            told = encoder(tokens)
-            assert told.shape == (3, encoder.output_dim)
-            for question, expected in zip(questions, told, strict=True):
+            printed = encoder(tokens)
+            assert printed.shape == (3, encoder.output_dim)
+            for question, expected in zip(questions, printed, strict=True):
                 state = encoder.recurrence.initial_state(1)
                 for word in question:
                     said, state = encoder.recurrence.step(encoder.embedding(torch.tensor([word])), state)
@@ -98,13 +98,13 @@ BAD_VECTORS = [
 
 
 def test_bad_word_vectors_are_reported(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for content, told in BAD_VECTORS:
-        with subtests.test(content=content, told=told):
+    for content, message in BAD_VECTORS:
+        with subtests.test(content=content, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
             path = tmp_path / "vectors.txt"
             if content is not None:
                 path.write_text(content)
-            with pytest.raises(UserError, match=told):
+            with pytest.raises(UserError, match=message):
                 RecurrentQuestionEncoder(GRU(Q), embedding_dim=3, embedding_weights=str(path)).build(WORDS)
 
 
@@ -198,10 +198,10 @@ def test_attention_maps_differ_and_sum_to_one() -> None:
 
 
 def test_what_cannot_be_built_is_refused() -> None:
-    for make, told in (
+    for make, message in (
         (lambda: QuestionGuidedAttention(DotAttention(5), num_glimpses=0), "at least 1"),
         (lambda: QuestionGuidedAttention(DotAttention(5), position_frequencies=2), "region_dim"),
         (lambda: Mutan(rank=0), "at least 1"),
     ):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             make()

@@ -88,12 +88,12 @@ WRONG_FIELDS = [
 
 
 def test_wrong_fields_are_refused(subtests: pytest.Subtests) -> None:
-    for change, told in WRONG_FIELDS:
-        with subtests.test(change=change, told=told):
+    for change, message in WRONG_FIELDS:
+        with subtests.test(change=change, message=message):
             with pytest.raises(UserError) as fault:
                 parse_record(Example, json.dumps({**GOOD, **change}), "a.jsonl:3")
             assert str(fault.value).startswith("a.jsonl:3: ")
-            assert told in str(fault.value)
+            assert message in str(fault.value)
 
 
 def test_missing_fields_are_refused(subtests: pytest.Subtests) -> None:

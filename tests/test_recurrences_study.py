@@ -100,9 +100,9 @@ def test_every_cell_is_scored_and_timed(study: Callable[..., int], scenes: Path,
         assert all(0 < each[name]["low"] <= each[name]["value"] <= each[name]["high"] for each in (gru, lstm))
     config = yaml.safe_load((out / "runs" / "lstm-forget_bias-3-seed-1" / "config.yaml").read_text())
     assert config["seed_everything"] == 1
-    told = config["model"]["init_args"]["decoder"]["init_args"]["recurrence"]
-    assert told["class_path"] == "vlrnn.nn.LSTM"
-    assert (told["init_args"]["hidden_size"], told["init_args"]["forget_bias"]) == (8, 3)
+    printed = config["model"]["init_args"]["decoder"]["init_args"]["recurrence"]
+    assert printed["class_path"] == "vlrnn.nn.LSTM"
+    assert (printed["init_args"]["hidden_size"], printed["init_args"]["forget_bias"]) == (8, 3)
     with (out / "recurrences.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["cell"] for row in rows] == list(found["scores"])
@@ -130,10 +130,10 @@ def test_a_report_has_it(of_one_cell: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(of_one_cell, out)
     report, _ = build([out, out / "runs" / "gru-seed-0"], [], examples=10)
-    (told,) = report.studies
-    assert told.name == "recurrences"
-    assert [name for name, _ in told.rows] == ["gru", "causal-self-attention"]
-    assert told.columns[0] == "CIDEr"
+    (printed,) = report.studies
+    assert printed.name == "recurrences"
+    assert [name for name, _ in printed.rows] == ["gru", "causal-self-attention"]
+    assert printed.columns[0] == "CIDEr"
     assert [each.name for each in report.sections[0].runs] == ["gru-seed-0"]
     page, text, _ = write_report([out], tmp_path / "report.html")
     assert "words per second, decoding" in page.read_text()  # in the picture
@@ -169,8 +169,8 @@ def test_what_cannot_be_is_reported_before_anything_is_trained(
     for cells, more, complaint in IMPOSSIBLE_PLANS:
         with subtests.test(cells=cells, more=more, complaint=complaint):
             assert study(cells, *more) == 2
-            told = capsys.readouterr().err.splitlines()
-            assert complaint in told[-1]
+            printed = capsys.readouterr().err.splitlines()
+            assert complaint in printed[-1]
             assert not list(tmp_path.rglob("*.ckpt"))
 
 

@@ -289,7 +289,7 @@ def test_stacks_go_around_their_layers() -> None:
 
 
 def test_what_cannot_be_built_is_refused() -> None:
-    for make, told in (
+    for make, message in (
         (lambda: RWKV(10, num_heads=3), "num_heads .3. must divide hidden_size .10."),
         (lambda: Mamba(8, conv_width=1), "conv_width must be at least 2"),
         (lambda: Mamba(8, state_dim=0), "state_dim must be at least 1"),
@@ -298,7 +298,7 @@ def test_what_cannot_be_built_is_refused() -> None:
         (lambda: LRU(8, r_min=0.9, r_max=0.5), "r_min < r_max"),
         (lambda: ResidualStack(LSTM(8), num_layers=1), "at least two layers"),
     ):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             make()
 
 

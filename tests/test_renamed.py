@@ -42,13 +42,13 @@ RENAMED = [
 def test_an_old_name(
     subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for recipe, told in RENAMED:
-        with subtests.test(recipe=recipe, told=told):
+    for recipe, message in RENAMED:
+        with subtests.test(recipe=recipe, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
             path = tmp_path / "old.yaml"
             path.write_text(yaml.safe_dump(recipe))
             assert main(["fit", "--config", str(path)]) == 2
-            assert capsys.readouterr().err == f"vlrnn fit: {path}: {told}\n"
+            assert capsys.readouterr().err == f"vlrnn fit: {path}: {message}\n"
 
 
 def test_classes_of_others_may_take_what_they_like(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,9 +131,9 @@ def report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
     def run(*arguments: Any, not_found: int = 0) -> Page:
         out = tmp_path / "pages" / "report.html"
         assert main(["report", *map(str, arguments), "--out", str(out)]) == 0
-        told = capsys.readouterr()
-        assert told.out.startswith(f"open {out} (")
-        assert len(told.err.splitlines()) == not_found
+        printed = capsys.readouterr()
+        assert printed.out.startswith(f"open {out} (")
+        assert len(printed.err.splitlines()) == not_found
         assert {path.name for path in out.parent.iterdir()} == {"report.html", "report.md", "report.json"}
         return Page(out.read_text("utf-8"))
 
@@ -345,8 +345,8 @@ def test_many_runs_get_parallel_coordinates(report: Callable[..., Page], dataset
     page = report(*folders)
     assert "settings that differ" in page.text
     drawing = page.html[page.html.index("settings that differ") :].partition("</svg>")[0]
-    for told in ("width", "CIDEr", "0.13", ">13<"):
-        assert told in drawing
+    for message in ("width", "CIDEr", "0.13", ">13<"):
+        assert message in drawing
     assert "same" not in drawing
 
 
@@ -356,8 +356,8 @@ def test_pictures_name_every_run(report: Callable[..., Page], dataset: Path, tmp
     names = ["_run", "运行", "$a$ and $b$", f"{40 * 'long'}-1", f"{40 * 'long'}-2"]
     page = report(*(make_run(tmp_path / name, dataset) for name in names))
     drawing = page.html[page.html.index("Training</h3>") :].partition("</svg>")[0]
-    for told in ("> _run<", ">运行<", ">$a$ and $b$<", "long-1<", "long-2<"):
-        assert told in drawing
+    for message in ("> _run<", ">运行<", ">$a$ and $b$<", "long-1<", "long-2<"):
+        assert message in drawing
     assert 20 * "long" not in drawing
 
 
@@ -435,11 +435,11 @@ def test_what_is_no_run_is_an_error_of_one_line(
 
 def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
     assert main(["report", *arguments, "--out", str(folder / "report.html")]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert len(told.err.splitlines()) == 1
-    assert told.err.startswith("vlrnn report: ")
-    assert word in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert printed.err.startswith("vlrnn report: ")
+    assert word in printed.err
     assert not (folder / "report.html").is_file()
 
 

@@ -114,10 +114,10 @@ def test_a_word_shows_its_attention(show: Callable[..., Opened], run: Path) -> N
     assert overlay.is_visible()
     shades = "(each) => [...each.getContext('2d').getImageData(0, 0, 2, 2).data].filter((_, place) => place % 4 == 3)"
     assert overlay.evaluate(shades) == [209, 209, 209, 0]
-    told = card.locator(".status").inner_text()
+    printed = card.locator(".status").inner_text()
     assert "log probability -0.81" in card.inner_text()
     for part in ("probability 90 %", "log -0.10", "region 90 %", "gate 0.50"):
-        assert part in told
+        assert part in printed
     card.get_by_role("button", name="square").click()
     assert overlay.evaluate(shades) == [0, 0, 0, 0]
     page.mouse.move(0, 0)

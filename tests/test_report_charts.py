@@ -18,8 +18,8 @@ def score(value: float, low: float, high: float) -> dict[str, float]:
 
 
 def probe(rows: dict[str, Any], details: Any = None, **beside: dict[str, Any]) -> ProbeSection:
-    told = [ProbeRow(label, each, [of.get(label) for of in beside.values()]) for label, each in rows.items()]
-    return ProbeSection("it", "run", list(beside), told, (), details or {}, (), {})
+    printed = [ProbeRow(label, each, [of.get(label) for of in beside.values()]) for label, each in rows.items()]
+    return ProbeSection("it", "run", list(beside), printed, (), details or {}, (), {})
 
 
 def labels(figure: Figure | None) -> dict[str, list[str]]:

@@ -113,9 +113,9 @@ def test_scores_of_a_part_are_marked(
     capsys.readouterr()
     score(run, command, checkpoints.file, dataset, **options)
     split = {"validate": "val", "test": "test"}[command]
-    told = capsys.readouterr().out
-    assert (f"{split}: only a part of it is scored: {part}\n" in told) == bool(part)
-    assert ("beside its baselines" in told) != bool(part)
+    printed = capsys.readouterr().out
+    assert (f"{split}: only a part of it is scored: {part}\n" in printed) == bool(part)
+    assert ("beside its baselines" in printed) != bool(part)
     assert json.loads((run / "metrics.json").read_text())["settings"].get("part", "") == part
     _, section = report(run, tmp_path)
     assert section["runs"][0]["facts"]["data"].endswith(f"; only a part: {part}" if part else " examples")
@@ -144,8 +144,8 @@ def test_where_scoring_fails_the_predictions_are_written(
     written = f"its predictions are in {run}/splits/{split}/predictions.jsonl"
     with pytest.raises((UserError, ZeroDivisionError)) as caught:
         score(run, command, checkpoints.file, data)
-    told = [str(caught.value), *getattr(caught.value, "__notes__", ())]
-    assert told[-1].endswith(written)
+    printed = [str(caught.value), *getattr(caught.value, "__notes__", ())]
+    assert printed[-1].endswith(written)
     assert sorted(ids(run, split)) == sorted(each.id for each in open_split(data, split))
     assert choose_split(run, split).not_scored == "scoring did not come to its end"
 
@@ -168,23 +168,25 @@ def test_a_report_is_of_a_split(run: Path, tmp_path: Path) -> None:
 
 def test_a_report_states_what_was_not_scored(secret: Path, tmp_path: Path) -> None:
     """It shows the scores that there are; and where it is asked for what has none, what was predicted."""
-    told = "squares: test is not scored: the split has no captions."
+    printed = "squares: test is not scored: the split has no captions."
     text, section = report(secret, tmp_path)
     assert {item["id"] for item in section["shown"]["items"]} == set(ids(secret, "val"))
     assert section["scores"]["CIDEr"][0]["n"] == 2
-    assert told in text
-    assert told in (tmp_path / "page.html").read_text()
+    assert printed in text
+    assert printed in (tmp_path / "page.html").read_text()
     text, section = report(secret, tmp_path, "--split", "test")
     assert {item["id"] for item in section["shown"]["items"]} == set(ids(secret, "test"))
     assert section["scores"] == {}
-    assert told in text
+    assert printed in text
 
 
 def test_a_report_of_what_was_never_scored(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "page.html")]
     assert main(["report", str(run), "--split", "train", *out]) == 2
-    told = f"vlrnn report: {run}: train was not scored, only test and val; run vlrnn validate or test first, or give "
-    assert capsys.readouterr().err == f"{told}another --split\n"
+    printed = (
+        f"vlrnn report: {run}: train was not scored, only test and val; run vlrnn validate or test first, or give "
+    )
+    assert capsys.readouterr().err == f"{printed}another --split\n"
 
 
 def test_runs_are_compared_on_a_split_that_both_have(run: Path, secret: Path, tmp_path: Path) -> None:
@@ -233,8 +235,8 @@ def test_probes_are_of_a_split(run: Path, secret: Path, dataset: Path, tmp_path:
 def test_a_split_of_a_file_is_refused(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     predictions = ["--predictions", str(run / "predictions.jsonl"), "--split", "val"]
     assert main(["probe", "scene_truth", *predictions, "--examples", "x.jsonl"]) == 2
-    told = "--split val: no run folder is given, of which it could be; leave it out"
-    assert capsys.readouterr().err == f"vlrnn probe: {told}\n"
+    printed = "--split val: no run folder is given, of which it could be; leave it out"
+    assert capsys.readouterr().err == f"vlrnn probe: {printed}\n"
 
 
 def test_a_probe_of_another_split_is_marked(run: Path, tmp_path: Path) -> None:

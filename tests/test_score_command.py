@@ -167,8 +167,8 @@ def test_ids_that_do_not_match(
     assert score(references, predictions) == 2
     complaint = capsys.readouterr().err
     assert complaint.count("\n") == 1
-    for told in ("1 ids missing: 3", "1 ids unknown: 7", "1 ids doubled: 1"):
-        assert told in complaint
+    for message in ("1 ids missing: 3", "1 ids unknown: 7", "1 ids doubled: 1"):
+        assert message in complaint
     assert score(references, predictions, "--missing", missing, "--out", str(out)) == 0
     expected = score_captions(dict(zip(images, captions, strict=True)), {id: REFERENCES[id] for id in images})
     assert scores_of(out) == pytest.approx(expected.corpus)
@@ -201,11 +201,11 @@ BAD_PREDICTIONS: list[tuple[Any, str]] = [
 def test_bad_predictions_are_errors_of_one_line(
     subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for value, told in BAD_PREDICTIONS:
-        with subtests.test(value=value, told=told):
+    for value, message in BAD_PREDICTIONS:
+        with subtests.test(value=value, message=message):
             assert score(write("captions.json", coco(REFERENCES)), write("results.json", value)) == 2
             complaint = capsys.readouterr().err
-            assert told in complaint
+            assert message in complaint
             assert "results.json" in complaint
             assert complaint.count("\n") == 1
 
@@ -223,11 +223,11 @@ BAD_REFERENCES: list[tuple[Any, str]] = [
 def test_bad_references_are_errors_of_one_line(
     subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for value, told in BAD_REFERENCES:
-        with subtests.test(value=value, told=told):
+    for value, message in BAD_REFERENCES:
+        with subtests.test(value=value, message=message):
             assert score(write("captions.json", value), write("results.json", results(PREDICTIONS))) == 2
             complaint = capsys.readouterr().err
-            assert told in complaint
+            assert message in complaint
             assert complaint.count("\n") == 1
 
 

@@ -88,9 +88,9 @@ def score(references: Path, predictions: Path, *options: str) -> int:
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1, told
-    return told
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1, printed
+    return printed
 
 
 def test_every_form_gives_the_same_scores(
@@ -147,16 +147,16 @@ def test_what_normalising_would_change_is_reported(write: Write, tmp_path: Path,
     lines = [{**prepared()[0], "id": id, "answers": ["red"] * annotators} for id in range(3)]
     references, out = write("val.jsonl", lines), tmp_path / "scores.json"
     predictions = write("results.json", results({0: "red.", 1: "Red", 2: "red"}))
-    reached, told = {}, {}
+    reached, printed = {}, {}
     for protocol in ("official-2021", "normalized"):
         assert score(references, predictions, "--protocol", protocol, "--out", str(out)) == 0
         value = json.loads(out.read_text())
         reached[protocol] = value["scores"]["overall"]["value"]
-        told[protocol] = "\n".join(value["notes"])
+        printed[protocol] = "\n".join(value["notes"])
     assert reached == {"official-2021": pytest.approx(100 / 3), "normalized": 100}
-    assert "overall is 33.33, and under --protocol normalized 100.00" in told["official-2021"]
-    assert "as of 3 of these 3 questions" in told["official-2021"]
-    assert "--protocol" not in told["normalized"]
+    assert "overall is 33.33, and under --protocol normalized 100.00" in printed["official-2021"]
+    assert "as of 3 of these 3 questions" in printed["official-2021"]
+    assert "--protocol" not in printed["normalized"]
 
 
 def test_markup_in_answers_is_reported(
@@ -182,7 +182,7 @@ def test_the_questions_are_checked_and_reported(
     asked, single = write("q.json", {"questions": questions()}), tmp_path / "single.jsonl"
     assert score(references, predictions, "--questions", str(asked), "--per_question", str(single)) == 0
     assert json.loads(single.read_text().splitlines()[0])["question"] == "Is it red?"
-    for wrong, told in (
+    for wrong, message in (
         (questions(question_id=99), "a.json: for 1 of its questions there is none in"),
         (questions()[:2], "a.json: for 1 of its questions there is none in"),
         (
@@ -193,7 +193,7 @@ def test_the_questions_are_checked_and_reported(
     ):
         capsys.readouterr()
         assert score(references, predictions, "--questions", str(write("wrong.json", {"questions": wrong}))) == 2
-        assert told in complaint(capsys)
+        assert message in complaint(capsys)
 
 
 def test_wups_and_its_absence(write: Write, tmp_path: Path) -> None:
@@ -235,10 +235,10 @@ def test_ids_that_do_not_match(
     references, out = write("val.jsonl", prepared()), tmp_path / "scores.json"
     predictions = write("results.json", [*results({10: "yes", 11: "2", 77: "what"}), *results({10: "no"})])
     assert score(references, predictions) == 2
-    told = complaint(capsys)
-    assert "results.json" in told
+    printed = complaint(capsys)
+    assert "results.json" in printed
     for trouble in ("1 ids missing: 12", "1 ids unknown: 77", "1 ids doubled: 10"):
-        assert trouble in told
+        assert trouble in printed
     assert score(references, predictions, "--missing", missing, "--out", str(out)) == 0
     found = json.loads(out.read_text())
     assert found["scores"]["overall"]["value"] == pytest.approx(value)
@@ -296,11 +296,11 @@ BAD_REFERENCES: list[tuple[Any, str]] = [
 def test_bad_references_are_errors_of_one_line(
     subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for value, told in BAD_REFERENCES:
-        with subtests.test(value=value, told=told):
+    for value, message in BAD_REFERENCES:
+        with subtests.test(value=value, message=message):
             assert score(write("references.json", value), write("results.json", results(ANSWERS))) == 2
             line = complaint(capsys)
-            assert told in line
+            assert message in line
             assert "references.json" in line
 
 
@@ -318,24 +318,24 @@ BAD_PREDICTIONS: list[tuple[Any, str]] = [
 def test_bad_predictions_are_errors_of_one_line(
     subtests: pytest.Subtests, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for value, told in BAD_PREDICTIONS:
-        with subtests.test(value=value, told=told):
+    for value, message in BAD_PREDICTIONS:
+        with subtests.test(value=value, message=message):
             assert score(write("annotations.json", annotations()), write("results.json", value)) == 2
             line = complaint(capsys)
-            assert told in line
+            assert message in line
             assert "results.json" in line
 
 
 def test_prepared_files_that_are_wrong(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     predictions = write("results.json", results(ANSWERS))
-    for lines, told in (
+    for lines, message in (
         ([*prepared(), prepared()[1]], "question 11 stands twice"),
         ([{"id": 1, "image_id": 1, "image": "x.jpg", "captions": ["A cat."]}], "1 has no question"),
         ([*prepared()[1:], {**prepared()[0], "answers": []}], "1 of 3 questions have no answers, the first is 10"),
     ):
         assert score(write("val.jsonl", lines), predictions) == 2
         line = complaint(capsys)
-        assert told in line
+        assert message in line
         assert "val.jsonl" in line
 
 
@@ -346,8 +346,8 @@ def test_predictions_about_other_images_are_refused(write: Write, capsys: pytest
 
 
 def test_types_of_any_length_stand_in_the_table(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    told = write("a.json", {"annotations": annotations(question_type="is it\n" * 20_000)})
-    assert score(told, write("p.json", results(ANSWERS))) == 0
+    printed = write("a.json", {"annotations": annotations(question_type="is it\n" * 20_000)})
+    assert score(printed, write("p.json", results(ANSWERS))) == 0
     assert len(capsys.readouterr().out) < 10_000
 
 

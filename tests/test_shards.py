@@ -84,8 +84,8 @@ def test_every_image_is_in_a_shard_as_it_was(dataset: Path, sharded: Path) -> No
             assert (after.id, after.captions) == (before.id, before.captions)
     assert len(list((sharded / "shards").glob("train-*.tar"))) > 2
     assert not list((sharded / "shards").glob(".*.tar"))
-    told, was = (json.loads((folder / "dataset.json").read_text()) for folder in (sharded, dataset))
-    assert told == was
+    printed, was = (json.loads((folder / "dataset.json").read_text()) for folder in (sharded, dataset))
+    assert printed == was
 
 
 def test_webdataset_reads_the_shards(dataset: Path, sharded: Path) -> None:
@@ -352,8 +352,8 @@ def test_what_is_cached_and_damaged_is_made_anew(
         DAMAGE[damage](each)
     capsys.readouterr()
     assert read() == whole
-    told = capsys.readouterr().err.splitlines()
-    assert sorted(told) == [f"{each}: damaged; it is made anew" for each in kept_files]
+    printed = capsys.readouterr().err.splitlines()
+    assert sorted(printed) == [f"{each}: damaged; it is made anew" for each in kept_files]
     assert read() == whole
     assert not capsys.readouterr().err
 
@@ -365,9 +365,9 @@ def test_where_nothing_can_be_cached_all_works(tmp_path: Path, capsys: pytest.Ca
     kept._warn_unwritable.cache_clear()
     for number in range(2):
         assert cached_json(path, "number", lambda number=number: number) == number
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert ".index: cannot be written" in told
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert ".index: cannot be written" in printed
 
 
 def test_a_split_is_gone_through_once(

@@ -31,9 +31,9 @@ def test_a_study_shows_and_writes_what_it_finds(
     assert found["scores"]["lstm"]["LIC_M"]["value"] == pytest.approx(70)
     assert found["settings"]["seeds"] == [3, 4]
     assert {path.name for path in out.iterdir()} == {"metrics.json", "plan.json", "seed-3.json", "seed-4.json"}
-    told = capsys.readouterr().out
-    assert " 70 " in told
-    assert "a <gender> and a dog" in told
+    printed = capsys.readouterr().out
+    assert " 70 " in printed
+    assert "a <gender> and a dog" in printed
 
 
 def test_every_study_has_help(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +62,6 @@ def test_mistakes_are_errors_of_one_line(subtests: pytest.Subtests, capsys: pyte
     for arguments, complaint in MISTAKES:
         with subtests.test(arguments=arguments, complaint=complaint):
             assert main(["study", *arguments]) == 2
-            told = capsys.readouterr().err
-            assert complaint in told
-            assert told.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert complaint in printed
+            assert printed.count("\n") == 1

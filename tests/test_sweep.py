@@ -91,8 +91,8 @@ def test_settings_become_an_overlay() -> None:
     decoder = {"init_args": {"recurrence": recurrence}}
     assert overlay == {"model": {"init_args": {"decoder": decoder}}, "trainer": {"max_epochs": 2}}
     (key,) = space("model.decoder=vlrnn.nn.ShowAndTell,vlrnn.nn.ShowAttendTell")
-    told = recipe_of([key], {key.name: "vlrnn.nn.ShowAttendTell"})
-    assert told == {"model": {"init_args": {"decoder": {"class_path": "vlrnn.nn.ShowAttendTell"}}}}
+    printed = recipe_of([key], {key.name: "vlrnn.nn.ShowAttendTell"})
+    assert printed == {"model": {"init_args": {"decoder": {"class_path": "vlrnn.nn.ShowAttendTell"}}}}
 
 
 def test_names_are_as_short_as_they_can_be_distinguished() -> None:
@@ -117,10 +117,10 @@ IMPOSSIBLE = [
 
 
 def test_what_cannot_be_swept_is_reported(subtests: pytest.Subtests) -> None:
-    for told, complaint in IMPOSSIBLE:
-        with subtests.test(told=told, complaint=complaint):
+    for message, complaint in IMPOSSIBLE:
+        with subtests.test(message=message, complaint=complaint):
             with pytest.raises(UserError) as refused:
-                space(told)
+                space(message)
             assert complaint in str(refused.value)
 
 
@@ -207,8 +207,8 @@ def study(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     in_one_process(monkeypatch)
 
     def run(*more: str, keys: Sequence[str] = KEYS, out: Path = tmp_path / "out", config: Path = recipe) -> int:
-        told = [word for key in keys for word in ("--key", key)]
-        return main(["study", "sweep", "--config", str(config), "--out", str(out), *told, *more])
+        printed = [word for key in keys for word in ("--key", key)]
+        return main(["study", "sweep", "--config", str(config), "--out", str(out), *printed, *more])
 
     return run
 
@@ -334,8 +334,8 @@ def test_a_key_that_is_absent_is_refused_ahead_of_all(
         ([KEYS[0], KEYS[0]], "stands there twice"),
     ):
         assert study(keys=keys) == 2
-        (told,) = capsys.readouterr().err.splitlines()
-        assert complaint in told
+        (printed,) = capsys.readouterr().err.splitlines()
+        assert complaint in printed
     assert study("--trials", "0") == 2
     assert "--trials must be at least 1" in capsys.readouterr().err
     assert study("--", "--nonsense", "1") == 2
@@ -390,9 +390,9 @@ def test_a_sweep_of_scenes(study: Callable[..., int], recipe: Path, tmp_path: Pa
     assert json.loads((tmp_path / "a" / "metrics.json").read_text())["scores"]["CIDEr"] == best
 
     report, _ = build([out], [], examples=10)
-    (told,) = report.studies
-    assert told.name == "sweep"
-    assert [name.partition(" ")[0] for name, _ in told.rows] == ["best", "trial", "trial"]
+    (printed,) = report.studies
+    assert printed.name == "sweep"
+    assert [name.partition(" ")[0] for name, _ in printed.rows] == ["best", "trial", "trial"]
     page, text, _ = write_report([out], tmp_path / "report.html")
     assert "the best</text>" in page.read_text()  # in the picture
     assert "optimistic" in text.read_text()

@@ -93,14 +93,14 @@ def test_held_out_pairs_occur_where_wanted_only() -> None:
 
 def test_the_opening_tells_the_order() -> None:
     """So that it is known from the first word on which object comes first."""
-    told = set()
+    printed = set()
     for scene in many(60):
         for caption in captions(scene, Random(1)):
             backwards = caption.startswith(("we see", "a picture of"))
-            told.add(backwards)
+            printed.add(backwards)
             pairs = [(mention.colour, mention.shape) for mention in read_caption(caption).mentions]
             assert pairs == [thing.pair for thing in scene.objects[:: -1 if backwards else 1]]
-    assert told == {True, False}
+    assert printed == {True, False}
 
 
 @pytest.mark.parametrize("size", [64, 96, 128])
@@ -126,9 +126,9 @@ def test_pictures_differ_by_shape_size_and_ground() -> None:
 
 @given(SCENES, st.integers())
 def test_captions_describe_all_and_differ(scene: Scene, seed: int) -> None:
-    told = captions(scene, Random(seed))
-    assert len(set(told)) == 5
-    for caption in told:
+    printed = captions(scene, Random(seed))
+    assert len(set(printed)) == 5
+    for caption in printed:
         assert set(caption) <= set("abcdefghijklmnopqrstuvwxyz ")
         claims = read_caption(caption)
         assert claims is not None
@@ -243,9 +243,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_made_scenes_are_prepared_data_sets(small: Path) -> None:
     for split, count in (("train", 150), ("val", 30), ("test", 60)):
-        told = open_split(small / "captions", split)
-        assert len(told) == count
-        for example in told:
+        printed = open_split(small / "captions", split)
+        assert len(printed) == count
+        for example in printed:
             assert (small / "captions" / example.image).is_file()
             assert len(example.captions) == 5
             assert example.attributes is not None
@@ -253,7 +253,7 @@ def test_made_scenes_are_prepared_data_sets(small: Path) -> None:
             assert example.objects == tuple(thing.name for thing in scene.objects)
             assert example.attributes["held_out"] == scene.held_out
         asked: RecordFile = open_split(small / "vqa", split)
-        assert {example.image_id for example in asked} == {example.image_id for example in told}
+        assert {example.image_id for example in asked} == {example.image_id for example in printed}
         assert all(len(example.answers) == 10 and len(set(example.answers)) == 1 for example in asked)
         assert {example.answer_type for example in asked} == {"yes/no", "number", "other"}
     held_out = sum(example.attributes["held_out"] for example in open_split(small / "captions", "test"))

@@ -153,14 +153,14 @@ SHORT_TEXTS = [
 
 
 def test_a_text_that_is_too_short(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for text, settings, told in SHORT_TEXTS:
-        with subtests.test(text=text, settings=settings, told=told):
+    for text, settings, message in SHORT_TEXTS:
+        with subtests.test(text=text, settings=settings, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
             (tmp_path / "short.txt").write_text(text)
             with pytest.raises(UserError) as fault:
                 stream(tmp_path / "short.txt", **settings)
             assert str(fault.value).startswith(f"{tmp_path / 'short.txt'}: ")
-            assert told in str(fault.value)
+            assert message in str(fault.value)
 
 
 def test_texts_that_are_none(tmp_path: Path) -> None:

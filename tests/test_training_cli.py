@@ -323,12 +323,12 @@ def test_interrupted_training_goes_on(
     with forked.Popen(forever, cwd=tmp_path, stderr=forked.PIPE, stdout=forked.DEVNULL) as process:
         wait_for(shop.run_folder / "checkpoints" / "last.ckpt", process)
         process.send_signal(number)
-        _, told = process.communicate()
-    assert process.returncode == 130, told
-    assert "Traceback" not in told
-    assert "ending after this step" in told
-    found = re.search(r"--ckpt_path (\S+last\.ckpt)", told)
-    assert found, told
+        _, printed = process.communicate()
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+    assert "ending after this step" in printed
+    found = re.search(r"--ckpt_path (\S+last\.ckpt)", printed)
+    assert found, printed
     step = torch.load(found[1], weights_only=True)["global_step"]
     epochs = str(torch.load(found[1], weights_only=True)["epoch"] + 2)
     more = ("--trainer.max_epochs", epochs, "--early_stopping.patience", "100000")

@@ -70,9 +70,9 @@ def recipe_in(folder: Path, questions: Path, head: str) -> Path:
 def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, run = recipe_in(tmp_path, questions, head), tmp_path / "run"
     assert main(["fit", "--config", str(recipe), "--data.max_answer_length", "7"]) == 0
-    told = re.search(r"a set of 12 answers; with it ([\d.]+) % on train, [\d.]+ % on val", capsys.readouterr().err)
-    assert told is not None
-    assert 0 < float(told[1]) < 100
+    printed = re.search(r"a set of 12 answers; with it ([\d.]+) % on train, [\d.]+ % on val", capsys.readouterr().err)
+    assert printed is not None
+    assert 0 < float(printed[1]) < 100
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["checkpoint"]["monitor"] == saved["early_stopping"]["monitor"] == "val/overall"
     for command, split in (("validate", "val"), ("test", "test")):
@@ -118,16 +118,16 @@ def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str])
     image = str(questions.parent / "images" / "test-000001.png")
     texts = ["what color is the circle?", "Where is the xyzzy", "what color is the circle?"]
     assert main(["ask", image, *texts, "--checkpoint", str(checkpoint), "--json"]) == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["question"] for each in told] == texts
-    assert [each["unknown_words"] for each in told] == [[], ["xyzzy"], []]
-    assert (told[0]["text"], told[0]["score"]) == (told[2]["text"], pytest.approx(told[2]["score"]))
-    assert 1 >= told[0]["score"] >= told[0]["alternatives"][0]["score"] > 0
-    name = told[0]["settings"]["score"]
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["question"] for each in printed] == texts
+    assert [each["unknown_words"] for each in printed] == [[], ["xyzzy"], []]
+    assert (printed[0]["text"], printed[0]["score"]) == (printed[2]["text"], pytest.approx(printed[2]["score"]))
+    assert 1 >= printed[0]["score"] >= printed[0]["alternatives"][0]["score"] > 0
+    name = printed[0]["settings"]["score"]
     assert name in ("sigmoid", "sequence probability")
     assert main(["ask", image, texts[1], "--checkpoint", str(checkpoint)]) == 0
     said = capsys.readouterr()
-    assert said.out.startswith(f"{texts[1]}: {told[1]['text']}\n  {name}")
+    assert said.out.startswith(f"{texts[1]}: {printed[1]['text']}\n  {name}")
     assert ("need not add up to 100 %" in said.out) == (name == "sigmoid")
     assert "%" in said.out
     assert "words that the model does not know: xyzzy" in said.err
@@ -173,9 +173,11 @@ def test_answers_that_nobody_gave_often_enough(
 ) -> None:
     recipe = recipe_in(tmp_path, questions, "classifier")
     assert main(["fit", "--config", str(recipe), "--data.min_answer_count", "1000"]) == 2
-    told = capsys.readouterr().err
-    assert re.search(r"train\.jsonl: no answer is right for 1000 questions; '\w+', the most frequent, is for \d+", told)
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert re.search(
+        r"train\.jsonl: no answer is right for 1000 questions; '\w+', the most frequent, is for \d+", printed
+    )
+    assert printed.count("\n") == 1
 
 
 def test_baselines_are_reported_with_the_model(
@@ -218,9 +220,9 @@ def test_baselines_are_reported_with_the_model(
     assert main(["fit", "--config", str(recipe)]) == 0
     capsys.readouterr()
     assert main(["test", "--config", str(recipe)]) == 0
-    told = capsys.readouterr().out
-    assert "beside its baselines" in told
-    row = next(line for line in told.splitlines() if re.match(r".\s+overall ", line))
+    printed = capsys.readouterr().out
+    assert "beside its baselines" in printed
+    row = next(line for line in printed.splitlines() if re.match(r".\s+overall ", line))
     for run in (tmp_path / "run", *runs.values()):
         score = json.loads((run / "metrics.json").read_text())["scores"]["overall"]
         assert f"{score['value']:.3f}" in row
@@ -245,8 +247,8 @@ def test_a_split_without_answers_is_answered(
     assert (run / "metrics.json").read_bytes() == (run / "splits" / "val" / "metrics.json").read_bytes() == val
     assert json.loads((run / "splits" / "test" / "metrics.json").read_text())["scores"] == {}
     said = run / "splits" / "test" / "predictions.jsonl"
-    told = f"test: not scored: the split has no answers; its predictions are in {said}\n"
-    assert told in capsys.readouterr().out
+    printed = f"test: not scored: the split has no answers; its predictions are in {said}\n"
+    assert printed in capsys.readouterr().out
     official = tmp_path / "answers.json"
     references = ["--references", str(folder / "test.jsonl"), "--predictions", str(said)]
     assert main(["score", "vqa", *references, "--official", str(official)]) == 0
@@ -278,16 +280,16 @@ def test_what_does_not_fit_together_is_an_error_of_one_line(
 
     def refused(command: str, *arguments: str) -> str:
         assert main([command, "--config", str(recipe), "--data.image_root", str(questions), *arguments]) == 2
-        told = capsys.readouterr().err
-        assert told.count("\n") == 1, told
-        return told
+        printed = capsys.readouterr().err
+        assert printed.count("\n") == 1, printed
+        return printed
 
     assert "another model" in refused("test", "--model.init_args.num_members", "2")
     assert "holds captions, where GenerativeVQA is for questions" in refused(
         "fit", "--data.root", str(questions.parent / "captions"), "--trainer.default_root_dir", str(tmp_path / "other")
     )
-    told = refused("test", "--data.root", str(tmp_path / "twice"))
-    assert f"id {one.id!r} stands twice in {tmp_path / 'twice'}/test.jsonl" in told
+    printed = refused("test", "--data.root", str(tmp_path / "twice"))
+    assert f"id {one.id!r} stands twice in {tmp_path / 'twice'}/test.jsonl" in printed
     single = ["--data.root", str(tmp_path / "single"), "--data.image_root", str(questions)]
     assert main(["test", "--config", str(recipe), *single]) == 0
 

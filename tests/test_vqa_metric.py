@@ -152,9 +152,9 @@ def test_resamples_are_those_of_a_loop() -> None:
     random = np.random.default_rng(3)
     for place, drawn in enumerate(random.integers(0, 3, (50, 3))):
         rows = [row for image in drawn for row in range(4) if scores.clusters[row] == image]
-        told = [scores.per_question["accuracy"][row] for row in rows]
-        assert samples["overall",][place] == pytest.approx(np.mean(told))
-        numbers = [value for value, row in zip(told, rows, strict=True) if TYPED[row].answer_type == "number"]
+        printed = [scores.per_question["accuracy"][row] for row in rows]
+        assert samples["overall",][place] == pytest.approx(np.mean(printed))
+        numbers = [value for value, row in zip(printed, rows, strict=True) if TYPED[row].answer_type == "number"]
         expected = np.mean(numbers) if numbers else np.nan
         assert samples["per_answer_type", "number"][place] == pytest.approx(expected, nan_ok=True)
 
@@ -224,13 +224,13 @@ def test_a_system_less_itself_is_nothing() -> None:
 
 def test_what_cannot_be_scored_is_refused() -> None:
     asked = {1: question(1, "red"), 2: question(2)}
-    for predictions, examples, told in (
+    for predictions, examples, message in (
         ({}, {}, "no questions"),
         ({}, asked, "2 questions have no prediction, the first is 1"),
         ({1: "a", 2: "b", 3: "c"}, asked, "1 predictions are for other questions, the first is 3"),
         ({1: "a", 2: "b"}, asked, "1 questions have no answers, the first is 2"),
     ):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             compare_answers(predictions, examples)
     with pytest.raises(UserError, match="no protocol 'mine'"):
         compare_answers({1: "a"}, {1: asked[1]}, "mine")

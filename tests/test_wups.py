@@ -38,12 +38,12 @@ def write_database(folder: Path, tree: dict[tuple[str, ...], tuple[str, ...]]) -
         text = LICENCE
         for words, above in tree.items():
             places[words[0]] = len(text)
-            told = " ".join(f"{word} 0" for word in words)
+            printed = " ".join(f"{word} 0" for word in words)
             up = "".join(
                 f"@i {places[each[1:]]:08d} n 0000 " if each[0] == "*" else f"@ {places[each]:08d} n 0000 "
                 for each in above
             )
-            text += f"{places[words[0]]:08d} 06 n {len(words):02x} {told} {len(above):03d} {up}| what it is  \n"
+            text += f"{places[words[0]]:08d} 06 n {len(words):02x} {printed} {len(above):03d} {up}| what it is  \n"
     senses: dict[str, list[int]] = {}
     for words in tree:
         for word in words:
@@ -135,12 +135,12 @@ BROKEN = [
 
 
 def test_a_broken_database_is_reported(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for spoil, told in BROKEN:
-        with subtests.test(spoil=spoil, told=told):
+    for spoil, message in BROKEN:
+        with subtests.test(spoil=spoil, message=message):
             tmp_path = tmp_path_factory.mktemp("case")
             folder = write_database(tmp_path / "broken", TREE)
             spoil(folder)
-            with pytest.raises(UserError, match=told):
+            with pytest.raises(UserError, match=message):
                 WordNet(folder).similarity("chair", "seat")
 
 

@@ -49,9 +49,9 @@ def refused(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str])
     began = time.monotonic()
     assert main(arguments) == 2
     assert time.monotonic() - began < 20
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert any(each in told for each in word.split("|")), told
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert any(each in printed for each in word.split("|")), printed
 
 
 def test_a_file(subtests: pytest.Subtests, folder: Path) -> None:
@@ -59,18 +59,18 @@ def test_a_file(subtests: pytest.Subtests, folder: Path) -> None:
         with subtests.test(kind=kind):
             text, word = BAD[kind]
             (folder / "a.yaml").write_text(text)
-            with pytest.raises(UserError, match=r"^a\.yaml.*(" + word.split("|Expected")[0] + ")") as told:
+            with pytest.raises(UserError, match=r"^a\.yaml.*(" + word.split("|Expected")[0] + ")") as error:
                 read_yaml("a.yaml")
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(error.value)
 
 
 def test_what_is_no_yaml(subtests: pytest.Subtests, folder: Path) -> None:
     for kind in NO_YAML:
         with subtests.test(kind=kind):
             (folder / "a.yaml").write_text(NO_YAML[kind])
-            with pytest.raises(UserError, match=r"^a\.yaml(:\d)?: not YAML: ") as told:
+            with pytest.raises(UserError, match=r"^a\.yaml(:\d)?: not YAML: ") as error:
                 read_yaml("a.yaml")
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(error.value)
 
 
 def test_aliases_are_taken_where_they_are_few(folder: Path) -> None:
