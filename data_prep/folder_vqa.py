@@ -1,17 +1,8 @@
-"""Prepare any folder of images with a CSV or JSON of questions and answers; splits stand there or are drawn."""
+"""`vlrnn prepare folder_vqa`."""
 
 import sys
-from collections.abc import Sequence
 
-from vlrnn.data.formats.table import read_questions
-from vlrnn.data.prepare.folder import folder_script
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The script; returns the exit code."""
-    columns = ["image", "question", "answer", "split"]
-    return folder_script(__doc__ or "", "question", columns, read_questions, argv)
-
+from vlrnn.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["prepare", "folder_vqa", *sys.argv[1:]]))

@@ -1,12 +1,8 @@
-"""Try models in the browser: caption a picture, see where the model looked, ask questions about it.
-
-python demo/app.py --quickstart runs/quickstart
-python demo/app.py --captioner CKPT --generative CKPT --classifier CKPT --objects data/flickr8k
-"""
+"""`vlrnn demo`."""
 
 import sys
 
-if __name__ == "__main__":  # the process of the models imports this file, too
-    from vlrnn.demo.app import main
+from vlrnn.cli import main
 
-    sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main(["demo", *sys.argv[1:]]))

@@ -51,7 +51,7 @@ def tour(out: Path, quick: bool) -> None:
     train, test = (64, 16) if quick else (4000, 300)
 
     # 1. Data. Synthetic scenes come with captions, questions, and what is in them. A prepared data set is a folder of
-    # JSON lines; those of real photographs, made by the scripts of data_prep/, look the same.
+    # JSON lines; those of real photographs, made by `vlrnn prepare`, look the same.
     make_scenes(out / "scenes", train=train, val=test, test=test, image_size=64)
     folder = out / "scenes" / "captions"
     examples = list(open_split(folder, "test"))

@@ -1,6 +1,5 @@
-"""What the tests of `data_prep` share: running a script, and making its input."""
+"""What the tests of `vlrnn prepare` share: running it, and making its input."""
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,30 +8,26 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from vlrnn.cli import main
 from vlrnn.data.records import Example, open_split
 
 SCRIPTS = Path(__file__).parent.parent / "data_prep"
 
 
 class Script:
-    """Runs a script in this process: `run` gives the exit code, `told` and `error` are what it printed."""
+    """Runs `vlrnn prepare` in this process: `run` gives the exit code, `told` and `error` are what it printed."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], out: Path) -> None:
         self.capsys = capsys
         self.out = out
 
     def run(self, name: str, *arguments: Any) -> int:
-        spec = importlib.util.spec_from_file_location(f"data_prep_{name}", SCRIPTS / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        code: int = module.main([*map(str, arguments), "--out", str(self.out)])
+        code = main(["prepare", name, *map(str, arguments), "--out", str(self.out)])
         self.told, self.error = self.capsys.readouterr()
         return code
 
     def refuses(self, name: str, *arguments: Any) -> str:
-        """Run the script, which must refuse its input in one line on stderr and write nothing; the line."""
+        """Run it, which must refuse its input in one line on stderr and write nothing; the line."""
         assert self.run(name, *arguments) == 2
         assert self.error.count("\n") == 1, self.error
         assert not list(self.out.glob("*.jsonl"))

@@ -1,5 +1,6 @@
 """The demo page's server, run within a test, and asked by plain HTTP."""
 
+import argparse
 import http.client
 import json
 import socket
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlrnn.commands.demo import add_arguments
 from vlrnn.data.records import Prediction
-from vlrnn.demo.app import asking, command_line, serving
+from vlrnn.demo.app import asking, serving
+from vlrnn.demo.guard import UploadFolder, upload_folder
 from vlrnn.demo.models import Models, reply
-from vlrnn.demo.uploads import UploadFolder, upload_folder
+from vlrnn.errors import Parser
 
 ENDPOINTS: dict[str, list[Any]] = {
     "caption": [5, 0, 10, 0, 1, 1],
@@ -26,6 +29,12 @@ ENDPOINTS: dict[str, list[Any]] = {
     "ask": ["is there a dog?"],
 }
 """Each endpoint that takes a picture, and what it takes besides."""
+
+
+def command_line(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser()
+    add_arguments(parser)
+    return parser.parse_args(arguments)
 
 
 def free_port() -> int:

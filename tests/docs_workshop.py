@@ -66,7 +66,7 @@ def _synopsis(line: str) -> Iterator[list[str]]:
 
 def furnish(folder: Path) -> None:
     """Make all of it, but for what the docs' own commands make."""
-    for name in ("configs", "data_prep", "demo", "benchmarks", "tests"):
+    for name in ("demo", "benchmarks", "tests"):
         (folder / name).symlink_to(ROOT / name)
     _flickr(folder)
     _coco(folder)

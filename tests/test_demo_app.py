@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from demo_server import free_port, served
+from demo_server import command_line, free_port, served
 from quick import quick
 
+from vlrnn.cli import main
 from vlrnn.data.records import open_split
-from vlrnn.demo.app import command_line, main
 from vlrnn.demo.models import load
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
@@ -104,8 +104,8 @@ def test_a_picture_is_captioned_and_questioned(page: Any, picture: Path) -> None
     page.locator("input[type=file]").first.set_input_files(picture)
     uploaded(page).wait_for()
     press(page, "caption")
-    page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
-    said = page.locator(".said textarea").input_value()
+    page.wait_for_function("document.querySelector('.caption textarea').value.length > 0")
+    said = page.locator(".caption textarea").input_value()
     words = page.locator("input[type=radio]")
     words.first.wait_for()
     assert words.count() == len(said.split())
@@ -145,7 +145,7 @@ def test_a_bad_file_is_reported_and_the_page_lives_on(page: Any, picture: Path, 
     page.locator("input[type=file]").first.set_input_files(picture)
     uploaded(page).wait_for()
     press(page, "caption")
-    page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
+    page.wait_for_function("document.querySelector('.caption textarea').value.length > 0")
 
 
 def test_an_example_is_taken(page: Any) -> None:
@@ -154,13 +154,13 @@ def test_an_example_is_taken(page: Any) -> None:
     examples.first.click()
     uploaded(page).wait_for()
     press(page, "caption")
-    page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
-    page.get_by_text("where it looked: choose a word").wait_for()
+    page.wait_for_function("document.querySelector('.caption textarea').value.length > 0")
+    page.get_by_text("attention: choose a word").wait_for()
     examples.nth(1).click()  # what was said of the last picture goes
-    page.wait_for_function("document.querySelector('.said textarea').value.length == 0")
-    page.get_by_text("where it looked: choose a word").wait_for(state="hidden")
+    page.wait_for_function("document.querySelector('.caption textarea').value.length == 0")
+    page.get_by_text("attention: choose a word").wait_for(state="hidden")
     press(page, "caption")
-    page.wait_for_function("document.querySelector('.said textarea').value.length > 0")
+    page.wait_for_function("document.querySelector('.caption textarea').value.length > 0")
 
 
 def test_it_is_used_from_a_script(address: str, picture: Path) -> None:
@@ -192,11 +192,11 @@ def test_it_is_used_from_a_script(address: str, picture: Path) -> None:
 def test_mistakes_are_errors_of_one_line(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
+    assert main(["demo", *arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
-    assert printed.err.startswith("demo: ")
+    assert printed.err.startswith("vlrnn demo: ")
     assert complaint in printed.err
 
 
@@ -204,13 +204,17 @@ def test_the_process_of_the_page_imports_no_torch() -> None:
     """Which would double the time until the page is there: only the process of the models needs it."""
     code = f"""
 import sys
-from vlrnn.demo.app import asking, checkpoints, command_line, prepare, serving
-from vlrnn.demo.uploads import upload_folder
+from demo_server import command_line
+from vlrnn.demo.app import asking, serving
+from vlrnn.demo.models import checkpoints
+from vlrnn.demo.guard import upload_folder
 options = command_line(["--quickstart", "run", "--port", "{free_port()}"])
 with upload_folder() as uploads, serving(asking(print, uploads), list(checkpoints(options)), uploads, options):
     print(sorted({{"torch", "torchvision", "pytorch_lightning", "matplotlib"}} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parent
+    )
     assert done.stdout == "[]\n", done.stderr
 
 

@@ -15,12 +15,14 @@ import test_recurrence
 import timm
 import torch
 from data_scripts import make_images, write
+from demo_server import command_line
 from docs_workshop import ROOT, blocks, commands, furnish
 from one_process import in_one_process
 
 from vlrnn.cli import COMMANDS, main
 from vlrnn.data.records import Prediction, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.training.recipes import find_recipe
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 RECORDED = "docs/results.md"  # tells what was run to measure, for hours on real data
@@ -38,6 +40,12 @@ PROBES = {  # the same of those that need it
     "gradients": ["--steps", "6", "--draws", "2"],
     "init": ["--depth", "2", "--width", "4", "--draws", "2", "--learning_steps", "2"],
 }
+SMALL_DATA = {  # and of data sets that are made
+    "synthetic": ["--train", "200", "--val", "8", "--test", "40", "--workers", "1"],
+    "prose": ["--paragraphs", "300"],
+    "pope": ["--images", "20"],
+}
+PREPARED = "flickr8k"  # where a command stands for each of them
 NAMES = {  # what the docs call what a reader has -> what is in the workshop
     "PRED": "results.json",
     "REF": "captions_val2017.json",
@@ -111,6 +119,11 @@ def _vlrnn(name: str, rest: list[str]) -> None:
     if name in ("fit", "validate", "test", "cache"):
         _recipe(name, rest)
         return
+    if name == "demo":
+        _load_demo(rest)
+        return
+    if name == "prepare":
+        rest = [PREPARED if word == "NAME" else word for word in rest] + SMALL_DATA.get(rest[0], [])
     if name == "quickstart":
         rest += [*QUICK, "--out", "runs/another"]
     if name == "study":
@@ -165,18 +178,6 @@ def _small(given: str) -> list[str]:
 
 
 def _script(script: str, rest: list[str]) -> None:
-    assert (ROOT / script.replace("NAME", "folder")).is_file()
-    if "NAME" in script:  # stands for each of them
-        return
-    if script == "demo/app.py":
-        _load_demo(rest)
-        return
-    if script == "data_prep/synthetic.py":
-        rest += ["--train", "200", "--val", "8", "--test", "40", "--workers", "1"]
-    if script == "data_prep/prose.py":
-        rest += ["--paragraphs", "300"]
-    if script == "data_prep/polls.py":
-        rest += ["--images", "20"]
     spec = importlib.util.spec_from_file_location("script", ROOT / script)
     assert spec is not None
     assert spec.loader is not None
@@ -188,9 +189,8 @@ def _script(script: str, rest: list[str]) -> None:
 def _load_demo(rest: list[str]) -> None:
     """The page as far as its address: tests/test_demo_app.py opens it."""
     pytest.importorskip("gradio", reason="needs gradio, of the extra demo")
-    from vlrnn.demo.app import command_line
+    from vlrnn.demo.app import page
     from vlrnn.demo.models import checkpoints, load
-    from vlrnn.demo.page import page
 
     options = command_line(rest)
     load(options)
@@ -230,10 +230,10 @@ def test_commands_within_the_text_exist() -> None:
 
 
 def test_what_was_measured_can_be_run_again() -> None:
-    """The recipes and scripts of the recorded commands are there."""
-    text = "\n".join(blocks(RECORDED, "sh"))
-    for path in re.findall(r"(?:configs|data_prep)/[\w/.-]+\.(?:yaml|py)", text.replace("LOSS", "reweighting")):
-        assert (ROOT / path).is_file(), path
+    """The recipes and commands are there."""
+    text = "\n".join(blocks(RECORDED, "sh")).replace("LOSS", "reweighting")
+    for name in re.findall(r"--config ([a-z][\w/.-]*)", text.replace("$RECIPE", "synthetic-classifier")):
+        find_recipe(name)
     for name in re.findall(r"^\s*vlrnn ([a-z]+)", text, re.MULTILINE):
         assert name in COMMANDS
 
@@ -307,7 +307,7 @@ def test_the_data_set_is_prepared(contributed: dict[str, Any], tmp_path: Path) -
     make_images(tmp_path / "images", ["1.png", "2.png"])
     write(tmp_path / "train.json", {"1.png": ["A dog."]})
     write(tmp_path / "val.json", {"2.png": ["A cat."]})
-    assert contributed["main"]([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    contributed["prepare"](tmp_path, tmp_path / "out")
     assert (tmp_path / "out" / "val.jsonl").is_file()
 
 

@@ -2,7 +2,6 @@
 nothing is left that is half written."""
 
 import errno
-import importlib.util
 import os
 import resource
 import tempfile
@@ -19,8 +18,6 @@ from vlrnn.errors import UserError, translating_file_errors
 from vlrnn.files import replacing
 from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.training.run_log import RunLog
-
-DATA_PREP = Path(__file__).parent.parent / "data_prep"
 
 SCORE = (
     "score captions --no-java --resamples 10 --references {captions/test.jsonl} --predictions {files/captions.jsonl}"
@@ -43,25 +40,15 @@ COMMANDS = {
     "cache": "cache --config {captioner.yaml} --data.cache OUT",
     "training": "fit --config {captioner.yaml} --trainer.default_root_dir OUT",
     "test": f"test --config {{captioner.yaml}} {POINT} --trainer.default_root_dir OUT",
-    "data set": "folder.py {images} --captions {files/captions.csv} --out OUT",
-    "polls": "polls.py {files/objects.json} --out OUT",
+    "data set": "prepare folder {images} --captions {files/captions.csv} --out OUT",
+    "polls": "prepare pope {files/objects.json} --out OUT",
     "scenes": "quickstart --train 4 --val 2 --test 2 --out OUT",
 }
 
 
 def run(world: Any, command: str, out: Path) -> int:
-    """A command of vlrnn, or a script of `data_prep`."""
     words = command.replace("{", f"{world.folder}/").replace("}", "").replace("OUT", str(out)).split()
-    name, *rest = words
-    if not name.endswith(".py"):
-        return main([*words, "--quiet"])
-    spec = importlib.util.spec_from_file_location(name.removesuffix(".py"), DATA_PREP / name)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    code: int = script.main([*rest, "--quiet"])
-    return code
+    return main([*words, "--quiet"])
 
 
 def one_line(told: str, *words: str) -> None:

@@ -129,7 +129,7 @@ def test_a_case_is_the_same_each_time(kind: str, world: World, tmp_path: Path) -
     made = []
     for place in (tmp_path / "one", tmp_path / "two"):
         place.mkdir()
-        arguments, _ = KINDS[kind](Random(f"{kind} 3"), world, place)
+        (arguments,) = KINDS[kind](Random(f"{kind} 3"), world, place)
         files = {path.relative_to(place): path.read_bytes() for path in place.rglob("*") if path.is_file()}
         made.append(([word.replace(str(place), "") for word in arguments], files))
     assert made[0] == made[1]

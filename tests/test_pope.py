@@ -232,15 +232,15 @@ def test_polls_are_balanced_and_seeded() -> None:
 
 def test_made_polls_are_read_back(script: Script, tmp_path: Path) -> None:
     objects = write(tmp_path / "o.json", {id: sorted(names) for id, names in THERE.items()})
-    assert script.run("polls", objects) == 0
+    assert script.run("pope", objects) == 0
     for kind in ("random", "popular", "adversarial"):
         questions = read_poll(script.out / f"{kind}.json")
         assert {question.image_id for question in questions} == {1, 2, 3}
         assert all((each.object in THERE[int(each.image_id)]) == each.label for each in questions)
-    assert script.run("polls", objects, "--images", 1) == 0
+    assert script.run("pope", objects, "--images", 1) == 0
     assert len({each.image_id for each in read_poll(script.out / "random.json")}) == 1
-    assert "--per_image must be at least 2" in refused(script, "polls", objects, "--per_image", 1)
-    assert "no poll can be made" in refused(script, "polls", write(tmp_path / "x.json", {"1": ["dog"]}))
+    assert "--per_image must be at least 2" in refused(script, "pope", objects, "--per_image", 1)
+    assert "no poll can be made" in refused(script, "pope", write(tmp_path / "x.json", {"1": ["dog"]}))
 
 
 def refused(script: Script, *arguments: Any) -> str:

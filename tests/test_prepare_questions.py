@@ -127,7 +127,6 @@ def test_folder_names_what_is_malformed(
 
 def test_mistakes_of_arguments_are_errors_of_one_line(script: Script, tmp_path: Path) -> None:
     assert "--help" in script.refuses("daquar")
-    assert "--dev abc: must be a share" in script.refuses("daquar", tmp_path, "--dev", "abc")
     assert "--shares a,b: must be three" in script.refuses(
         "folder_vqa", tmp_path, "--questions", "q", "--shares", "a,b"
     )

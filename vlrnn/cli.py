@@ -14,6 +14,7 @@ from vlrnn.terminal import escaping_streams, print_line
 
 COMMANDS = {
     "quickstart": "make synthetic data, train, score and report, in minutes",
+    "prepare": "make a data set ready to train on, or make a synthetic one",
     "fit": "train a model by a recipe",
     "validate": "score a trained model on the validation split",
     "test": "score a trained model on the test split",
@@ -26,6 +27,7 @@ COMMANDS = {
     "study": "learn something by training several models",
     "report": "make an HTML page of a run",
     "export": "write a trained model as a folder of safetensors and JSON",
+    "demo": "show trained models in a page of the browser",
 }
 _RECIPES = ("fit", "validate", "test", "cache")
 _MODULES = {**dict.fromkeys(_RECIPES, "training"), "continue": "continuation"}  # others are called as the command

@@ -59,17 +59,17 @@ OF_QUESTIONS = (
 OF_OBJECTS = (
     f"{_PROBE.format('pope')} --questions {{files/poll.json}} --answers {{files/replies.json}}",
     f"{_PROBE.format('amplification')} --table {{files/table.jsonl}} --training {{files/table.jsonl}}",
-    "polls.py {files/objects.json} --out out",
-    "polls.py {files/instances_val2014.json} --out out",
+    "prepare pope {files/objects.json} --out out",
+    "prepare pope {files/instances_val2014.json} --out out",
 )
 OF_DATA = (
-    "coco.py {images/} --captions {files/captions_val2014.json} --split val --out out",
-    "coco.py {images/} --karpathy {files/karpathy.json} --out out",
-    "folder.py {images/} --captions {files/captions.csv} --out out",
-    "folder_vqa.py {images/} --questions {files/questions.csv} --out out",
-    "vqa_v2.py {official/} --out out",
-    "inverses.py {vqa/} --out out",
-    "shift_priors.py {vqa/} --out out",
+    "prepare coco {images/} --captions {files/captions_val2014.json} --split val --out out",
+    "prepare coco {images/} --karpathy {files/karpathy.json} --out out",
+    "prepare folder {images/} --captions {files/captions.csv} --out out",
+    "prepare folder_vqa {images/} --questions {files/questions.csv} --out out",
+    "prepare vqa_v2 {official/} --out out",
+    "prepare inverses {vqa/} --out out",
+    "prepare shift_priors {vqa/} --out out",
 )
 OF_RUNS = ("report {captioner/} --out out/page.html", "report {classifier/} {speaker/} --out out/page.html")
 TRAINING = (
@@ -105,8 +105,7 @@ def bad_case(
             good = world.folder / found[1]
             word = str(_made_bad(random, good, bad, spoil, ends) if here else good)
         words.append(word)
-    command, *rest = words
-    return Case(rest, command.removesuffix(".py")) if command.endswith(".py") else Case(words)
+    return Case(words)
 
 
 def _made_bad(

@@ -4,7 +4,6 @@ Bad input ends with one line on stderr and exit code 2, or is taken; then nothin
 """
 
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -33,10 +32,9 @@ MEMORY = 16 * 2**30
 
 
 class Case(NamedTuple):
-    """What is run: a command of vlrnn, or a `script` of `data_prep/`."""
+    """The command of vlrnn that is run."""
 
     arguments: Sequence[str]
-    script: str = ""
 
 
 Make = Callable[[Random, Any, Path], Case]
@@ -68,7 +66,7 @@ def judge(kind: str, number: int, make: Make, world: Any, folder: Path) -> Outco
     fault = _fault(case, told, place)
     if not fault:
         shutil.rmtree(place)
-    command = " ".join([case.script or "vlrnn", *(ascii(word)[1:-1][:200] for word in case.arguments)])
+    command = " ".join(["vlrnn", *(ascii(word)[1:-1][:200] for word in case.arguments)])
     return Outcome(name, told.code, fault and f"{name} (in {place}): {command}\n{fault}")
 
 
@@ -85,7 +83,7 @@ def _run(case: Case, place: Path) -> _Told:
     with _alone(place) as started, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             with _limit():
-                code = _script(case.script)(case.arguments) if case.script else main(case.arguments)
+                code = main(case.arguments)
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else -1
         except BaseException:
@@ -106,7 +104,7 @@ def _fault(case: Case, told: _Told, place: Path) -> str:
         lines = told.err.splitlines()
         if len(lines) != 1 or len(lines[0]) > 3000:
             return f"not one line, but {len(lines)}, of {len(told.err)} characters: {told.err[:1000]!a}"
-        name = case.script or f"vlrnn {case.arguments[0]}"
+        name = f"vlrnn {case.arguments[0]}"
         return "" if f"{name}" in lines[0].partition(": ")[0] else f"not from {name}: {lines[0]}"
     if told.code != 0:
         return f"exit code {told.code}: {told.err[:3000]}"
@@ -126,24 +124,6 @@ def _not_numbers(out: Path) -> str:
         if found:
             return f"{path.name} has {found[0]}"
     return ""
-
-
-def _script(name: str) -> Callable[[Sequence[str]], int]:
-    spec = importlib.util.spec_from_file_location(f"data_prep_{name}", DATA_PREP / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    work: Callable[[Sequence[str]], int] = module.main
-    return lambda arguments: _with_name(work, name, arguments)
-
-
-def _with_name(work: Callable[[Sequence[str]], int], name: str, arguments: Sequence[str]) -> int:
-    with mock.patch("sys.argv", [f"{name}.py"]):
-        return work(arguments)
-
-
-DATA_PREP = Path(__file__).parent.parent.parent / "data_prep"
 
 
 @contextlib.contextmanager

@@ -38,9 +38,9 @@ def make(random: Random, world: World, folder: Path) -> Case:
         content = bend_bytes(random, content) if content else b""
     path = folder / f"{random.choice(('metadata', 'table'))}{suffix}"
     path.write_bytes(content)
-    option, script = ("--questions", "folder_vqa") if asked else ("--captions", "folder")
+    option, name = ("--questions", "folder_vqa") if asked else ("--captions", "folder")
     more = ["--shares", "0.5,0.25,0.25"] if random.random() < 0.3 else []
-    return Case([str(world.folder / "images"), option, str(path), "--out", "out", *more, "--quiet"], script)
+    return Case(["prepare", name, str(world.folder / "images"), option, str(path), "--out", "out", *more, "--quiet"])
 
 
 def _row(random: Random, image: str, names: list[str], world: World, odd: float) -> list[str]:

@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoint = f"--checkpoint {out}/{{}}/checkpoints/best.ckpt"
     print_line(f"  caption   {vlrnn} caption {picture} {checkpoint.format('captioning')} --explain looked.png")
     print_line(f"  ask       {vlrnn} ask {picture} 'how many objects are there?' {checkpoint.format('generative_vqa')}")
-    print_line(f"  try       {sys.executable} demo/app.py --quickstart {out}    (in the browser; needs the extra demo)")
+    print_line(f"  try       {vlrnn} demo --quickstart {out}    (in the browser; needs the extra demo)")
     print_line(
         f"  change    {vlrnn} fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru"
     )
-    print_line(f"  yours     {sys.executable} data_prep/folder.py --help    (then start from configs/flickr8k.yaml)")
+    print_line(f"  yours     {vlrnn} prepare folder --help    (then start from --config flickr8k)")

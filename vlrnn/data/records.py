@@ -242,7 +242,7 @@ def describe_dataset(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "dataset.json"
     if not path.is_file():
-        raise UserError(f"{folder}: not a prepared data set (no dataset.json); make one with a script of data_prep/")
+        raise UserError(f"{folder}: not a prepared data set (no dataset.json); make one with vlrnn prepare")
     description = read_json(path)
     if not isinstance(description, dict):
         raise UserError(f"{path}: expected a JSON object")

@@ -1,6 +1,5 @@
 """Random splits, by image and never by caption or question; deterministic for a seed."""
 
-import argparse
 from collections.abc import Iterable, Sequence
 from random import Random
 
@@ -102,28 +101,12 @@ def _divide(examples: Sequence[Example], images: set[Id]) -> tuple[list[Example]
     return rest, [example for example in examples if example.image_id in images]
 
 
-def add_dev_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options `--dev` and `--seed` of a val split that is taken from train by image."""
-    parser.add_argument(
-        "--dev",
-        type=dev_share,
-        default=0.1,
-        metavar="N",
-        help="images cut from train for val; below 1 a share; default 0.1",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another val split")
-
-
-def dev_share(text: str) -> float:
-    """Parse the number of images, or the fraction below 1, that is taken from train.
+def checked_dev(dev: float) -> float:
+    """The number of images, as an integer, or the fraction below 1, that `cut_dev` takes from train.
 
     Raises:
         UserError: it is neither.
     """
-    try:
-        dev = float(text)
-    except ValueError:
-        dev = -1.0
-    if not (0 <= dev < 1 or (dev.is_integer() and dev > 0)):
-        raise UserError(f"--dev {text}: must be a share from 0 to below 1, or a whole number of images")
+    if not (0 <= dev < 1 or (dev > 0 and float(dev).is_integer())):
+        raise UserError(f"--dev {dev:g}: must be a share from 0 to below 1, or a whole number of images")
     return dev if dev < 1 else int(dev)

@@ -1,5 +1,6 @@
-"""What reaches the page's server: requests by its own names, from its own page or a script, to the routes that the page
-needs, of a bounded size, that name no file but uploads. All else is refused ahead of gradio. Independent of models.
+"""The requests that reach the server of the page, and the folder of uploads. Requests must be addressed to the server's
+own names, from its own page or a script, to the routes that the page needs, be of a bounded size, and name no file but
+uploads. Others are refused ahead of gradio. Independent of models.
 
 Gradio has many routes, and more with each version; it passes a picture on without checking its path when its
 `meta` is missing, and fetches it from the network when it is an address.
@@ -7,9 +8,15 @@ Gradio has many routes, and more with each version; it passes a picture on witho
 
 import ipaddress
 import json
+import os
 import re
 import socket
-from collections.abc import Iterable, MutableMapping
+import threading
+import time
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,7 +25,6 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vlrnn.demo.uploads import UploadFolder
 from vlrnn.errors import UserError
 
 MAX_FILE = 10 * 2**20
@@ -26,6 +32,14 @@ MAX_FILE = 10 * 2**20
 
 MAX_BODY = 2**16
 """Bytes of any other request: longer than any question, caption and file name together."""
+
+MAX_AGE = 3600.0
+"""Seconds after which an upload is removed."""
+
+MAX_TOTAL = 2**30
+"""Bytes of all uploads together; of more, the oldest are removed."""
+
+_INTERVAL = 60.0
 
 _API = "/gradio_api"
 _READ = re.compile(
@@ -35,6 +49,82 @@ _READ = re.compile(
 _FILE = f"{_API}/file="
 _UPLOAD = f"{_API}/upload"
 _CALL = re.compile(rf"{_API}/(queue/join|call/\w+|run/\w+|cancel|reset)/?")  # run: gradio refuses what is to queue
+
+
+class UploadFolder:
+    """The only folder whose files the server opens: uploads are removed in time, examples stay.
+
+    Args:
+        folder: exists; may only be read by who runs the server.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._permanent: frozenset[Path] = frozenset()
+
+    def keep(self) -> None:
+        """The files that are there now, the examples, are never removed."""
+        self._permanent = frozenset(path for path, _ in self._files())
+
+    def resolve(self, path: object) -> Path:
+        """The real path of a picture that was uploaded here.
+
+        Raises:
+            UserError: it lies elsewhere, links resolved, or is no regular file; the same words for all, so that they
+                do not reveal which files there are.
+        """
+        try:
+            real = Path(str(path)).resolve()
+            admitted = real.is_relative_to(self.folder) and real.is_file()
+        except (OSError, RuntimeError, ValueError):  # a name that no file can have, or a circle of links
+            admitted = False
+        if not admitted:
+            raise UserError("this picture was not uploaded here, or was removed since; upload it again")
+        return real
+
+    def prune(self, max_age: float = MAX_AGE, max_total: int = MAX_TOTAL) -> None:
+        """Remove uploads that are too old, and the oldest ones where all together are too large."""
+        total, now = 0, time.time()
+        for path, entry in sorted(self._files(), key=lambda each: each[1].st_mtime, reverse=True):
+            if path in self._permanent:
+                continue
+            total += entry.st_size
+            if total > max_total or now - entry.st_mtime > max_age:
+                with suppress(OSError):
+                    path.unlink()
+        for parent, _, _ in os.walk(self.folder, topdown=False):
+            with suppress(OSError):  # a folder is kept where there is something in it, or may be in a moment
+                if parent != str(self.folder) and now - os.stat(parent).st_mtime > max_age:
+                    os.rmdir(parent)
+
+    def _files(self) -> list[tuple[Path, os.stat_result]]:
+        found = []
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                path = Path(parent, name)
+                with suppress(OSError):  # removed meanwhile
+                    found.append((path, path.lstat()))
+        return found
+
+
+@contextmanager
+def upload_folder() -> Iterator[UploadFolder]:
+    """A private folder that is pruned every minute, and removed at the end."""
+    # The last files may still be written as the server ends.
+    with TemporaryDirectory(prefix="vlrnn-demo-", ignore_cleanup_errors=True) as folder:
+        uploads, ended = UploadFolder(Path(folder)), threading.Event()
+
+        def run() -> None:
+            while not ended.wait(_INTERVAL):
+                uploads.prune()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield uploads
+        finally:
+            ended.set()
+            thread.join()
 
 
 class Refusal(NamedTuple):

@@ -1,1 +1,1 @@
-"""What the scripts of `data_prep/` share."""
+"""Preparation of data sets: a function for each, which is `vlrnn prepare NAME`."""

@@ -1,9 +1,6 @@
-"""What the scripts of `data_prep/` share: cleaning of examples, writing of a data set, messages, exit codes."""
+"""What all preparations share: cleaning of examples, writing of a data set, messages."""
 
-import argparse
-import gc
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,48 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vlrnn.data.formats.base import ImageFolder, SkipReport, Splits
-from vlrnn.data.images import check_image
+from vlrnn.data.images import check_image, find_images
 from vlrnn.data.records import SPLITS, Example, describe_dataset, write_dataset
-from vlrnn.errors import Parser, UserError, translating_file_errors
-from vlrnn.progress import quiet_on_request, track
-from vlrnn.terminal import escaping_streams, print_line
+from vlrnn.errors import UserError
+from vlrnn.progress import track
+from vlrnn.terminal import print_line
 from vlrnn.text.text_checks import count_unspaced, is_canned, is_wordless, warn_of_unspaced
-
-
-def script(
-    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: Sequence[str] | None
-) -> int:
-    """Run a script: parse `argv` (by default the command line), do the work; returns the exit code.
-
-    0 worked, 2 a mistake of the user's, told in one line on stderr, 130 interrupted.
-    """
-    gc.disable()  # there are millions of records and no cycles: looking for some takes a third of the time
-    try:
-        with (
-            escaping_streams(),
-            quiet_on_request(sys.argv[1:] if argv is None else argv) as arguments,
-            translating_file_errors(),
-        ):
-            work(parser.parse_args(arguments))
-    except UserError as fault:
-        print_line(f"{parser.prog}: {fault}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        gc.enable()
-    return 0
-
-
-def script_parser(description: str, source: str) -> argparse.ArgumentParser:
-    """A parser of what every script for real data takes; `source` is the help for SOURCE."""
-    parser = Parser(description=description)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help=source)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the prepared data set goes")
-    parser.add_argument(
-        "--unchecked", action="store_true", help="do not decode the images, only look whether they are there"
-    )
-    return parser
 
 
 def publish(
@@ -62,11 +23,8 @@ def publish(
     image_root: Path,
     dropped: SkipReport,
     *,
-    name: str,
-    source: str,
-    licence: str,
     check: bool = True,
-    **more: Any,
+    **about: Any,
 ) -> None:
     """Clean a data set of captions or questions, write it, and print what was read and what was dropped and why.
 
@@ -77,9 +35,8 @@ def publish(
         splits: split -> examples, whose `image` is relative to `image_root`.
         image_root: where the images are.
         dropped: what was left out in reading; what is left out here is added.
-        name, source, licence: told in `dataset.json`.
-        check: decode every image; else only look whether it is there.
-        more: what else `write_dataset` takes.
+        check: decode every image; else only check that the file exists.
+        about: `name`, `source` and `licence`, for `dataset.json`, and what else `write_dataset` takes.
 
     Raises:
         UserError: an image stands in two splits, nothing is left, or `out` cannot be written or has a
@@ -103,12 +60,9 @@ def publish(
     description = write_dataset(
         out,
         {split: cleaned[split] for split in SPLITS if cleaned.get(split)},
-        name=name,
-        source=source,
-        licence=licence,
         image_root=_recorded(image_root, out),
         dropped=dropped.counts(),
-        **more,
+        **about,
     )
     for split, examples in cleaned.items():
         if not examples:
@@ -200,6 +154,53 @@ def _faulty_images(
 def _recorded(image_root: Path, out: Path) -> str:
     root, folder = image_root.resolve(), out.resolve()
     return str(root.relative_to(folder)) if root.is_relative_to(folder) else str(root)
+
+
+def publish_table(
+    out: Path,
+    images: Path,
+    table: Path,
+    read: Callable[[Path, ImageFolder, Sequence[float], int], Splits],
+    kind: str,
+    *,
+    shares: str,
+    seed: int,
+    check: bool,
+    name: str | None,
+    licence: str,
+) -> None:
+    """Publish a table about a folder of images.
+
+    Args:
+        out: the folder of the prepared data set.
+        images: the folder of images.
+        table: the file.
+        read: reads it: a function of its path, the folder of images, the shares of the splits and the seed.
+        kind: what it has for each image, in the singular.
+        shares: of train, val and test, for images whose split is not in the table: three numbers between commas.
+        seed: of the splits that are drawn.
+        check: decode every image.
+        name: of the data set; by default the folder's.
+        licence: for `dataset.json`.
+
+    Raises:
+        UserError: as `publish`; there is no such folder, or the shares are no numbers.
+    """
+    try:
+        parts = [float(share) for share in shares.split(",")]
+    except ValueError:
+        raise UserError(f"--shares {shares}: must be three numbers, of train, val and test: 0.8,0.1,0.1") from None
+    if not images.is_dir():
+        raise UserError(f"{images}: no such folder")
+    splits = read(table, ImageFolder(images), parts, seed)
+    listed = {example.image for examples in splits.values() for example in examples}
+    dropped = SkipReport()
+    for path in find_images(images):
+        if (image := path.relative_to(images).as_posix()) not in listed:
+            dropped.add(f"image without a {kind}", image)
+    print_line(f"read {table}")
+    about = {"name": name or images.resolve().name, "source": str(table), "licence": licence, "seed": seed}
+    publish(out, splits, images, dropped, check=check, **about)
 
 
 def find_first(places: Sequence[Path], what: str) -> Path:

@@ -92,7 +92,7 @@ def probe_pope(
     """Does a model claim, in answers or captions, objects that are not in the image (POPE)?
 
     Args:
-        questions: files of yes/no questions in the published form; see data_prep/polls.py.
+        questions: files of yes/no questions in the published form; see `vlrnn prepare pope`.
         source: of the replies.
         objects: the objects of each image, as for chair: for the oracle and the blind row.
         training: the objects of each training image: for the blind row in place of objects.

@@ -1,0 +1,196 @@
+"""Preparation of data sets of captions: COCO, Flickr8k and Flickr30k from their official files, and one's own."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from vlrnn.data.formats.base import SPLIT_NAMES, SkipReport, Splits
+from vlrnn.data.formats.coco import name_by_files, read_coco
+from vlrnn.data.formats.flickr import read_flickr
+from vlrnn.data.formats.karpathy import read_karpathy
+from vlrnn.data.formats.table import read_captions
+from vlrnn.data.prepare.base import find_first, publish, publish_table
+from vlrnn.errors import UserError
+from vlrnn.terminal import print_line
+
+
+def coco(
+    source: Path,
+    /,
+    out: Path,
+    unchecked: bool = False,
+    karpathy: Path | None = None,
+    captions: Sequence[Path] | None = None,
+    split: Literal["train", "val", "test"] | None = None,
+) -> None:
+    """Prepare COCO captions by the official captions_*.json and instances_*.json, or by Karpathy's splits.
+
+    Args:
+        source: the folder with annotations/ and the images (train2017/, val2017/, ...).
+        out: where the prepared data set goes.
+        unchecked: do not decode the images, only check that the files exist.
+        karpathy: dataset_coco.json: take captions and splits from there.
+        captions: instead of all captions in SOURCE/annotations.
+        split: of the captions, instead of the one in the file names.
+
+    Raises:
+        UserError: a file is missing or not of its format, or an image is in two splits.
+    """
+    dropped = SkipReport()
+    if karpathy:
+        name, splits = read_karpathy(karpathy, source)
+        print_line(f"read {karpathy}: {sum(map(len, splits.values())):,} images of {name}")
+    else:
+        name, splits = "coco", _official_coco(source, captions, split, dropped)
+    publish(
+        out,
+        splits,
+        source,
+        dropped,
+        name=name + (", Karpathy's splits" if karpathy else ""),
+        source="Lin et al., ECCV 2014; Chen et al., arXiv 1504.00325"
+        if name == "coco"
+        else str(karpathy and karpathy.name),
+        licence="annotations CC BY 4.0; photographs under the terms of Flickr" if name == "coco" else f"that of {name}",
+        check=not unchecked,
+    )
+
+
+def _official_coco(folder: Path, named: Sequence[Path] | None, only: str | None, dropped: SkipReport) -> Splits:
+    files = named or sorted((folder / "annotations").glob("captions_*.json"))
+    if not files:
+        raise UserError(f"{folder}: no annotations/captions_*.json; name the file with --captions")
+    splits: Splits = {}
+    for captions in files:
+        part = captions.stem.removeprefix("captions_")  # val2017
+        split = only or SPLIT_NAMES.get(part.rstrip("0123456789"))
+        if split is None:
+            raise UserError(f"{captions}: its name does not tell the split; name it with --split")
+        instances = captions.with_name(f"instances_{part}.json")
+        images = next((place for place in (part, f"images/{part}", "images") if (folder / place).is_dir()), "")
+        examples = read_coco(captions, instances if instances.is_file() else None, images, dropped)
+        splits.setdefault(split, []).extend(examples)
+        print_line(f"read {captions}, " + (instances.name if instances.is_file() else "no instances beside it"))
+    return name_by_files(splits, folder)
+
+
+def flickr8k(source: Path, /, out: Path, unchecked: bool = False) -> None:
+    """Prepare Flickr8k from its official files: the token file, the split lists that exist, the images.
+
+    Args:
+        source: the folder with Flickr8k.token.txt, the split lists and the images.
+        out: where the prepared data set goes.
+        unchecked: do not decode the images, only check that the files exist.
+
+    Raises:
+        UserError: a file is missing or not of its format, or an image is in two splits.
+    """
+    _flickr(
+        source,
+        out,
+        unchecked,
+        name="Flickr8k",
+        source="Hodosh, Young and Hockenmaier, JAIR 2013",
+        tokens=("Flickr8k.token.txt", "Flickr8k_text/Flickr8k.token.txt"),
+        images=("images", "Flicker8k_Dataset", "Flickr8k_Dataset", "Images"),  # [sic]
+        lists={
+            split: (f"Flickr_8k.{part}Images.txt", f"Flickr8k_text/Flickr_8k.{part}Images.txt")
+            for split, part in (("train", "train"), ("val", "dev"), ("test", "test"))
+        },
+    )
+
+
+def flickr30k(source: Path, /, out: Path, unchecked: bool = False) -> None:
+    """Prepare Flickr30k from its official files: the token file, the split lists that exist, the images.
+
+    Args:
+        source: the folder with results_20130124.token, train.txt, ..., and the images.
+        out: where the prepared data set goes.
+        unchecked: do not decode the images, only check that the files exist.
+
+    Raises:
+        UserError: a file is missing or not of its format, or an image is in two splits.
+    """
+    _flickr(
+        source,
+        out,
+        unchecked,
+        name="Flickr30k",
+        source="Young, Lai, Hodosh and Hockenmaier, TACL 2014",
+        tokens=("results_20130124.token", "flickr30k/results_20130124.token"),
+        images=("images", "flickr30k-images", "flickr30k_images"),
+        lists={
+            split: (f"{split}.txt", f"flickr30k_{split}.txt", f"flickr30k_entities/{split}.txt")
+            for split in ("train", "val", "test")
+        },
+    )
+
+
+def _flickr(
+    folder: Path,
+    out: Path,
+    unchecked: bool,
+    *,
+    name: str,
+    source: str,
+    tokens: Sequence[str],
+    images: Sequence[str],
+    lists: Mapping[str, Sequence[str]],
+) -> None:
+    """Prepare Flickr8k or Flickr30k. `tokens`, `images` and `lists` are the places in the folder where the token file,
+    the images and the list of each split may be: the first that exists is taken, and a split without a list is left
+    out."""
+    token_file = find_first([folder / place for place in tokens], "token file")
+    image_root = find_first([folder / place for place in images], "folder of images")
+    found = {
+        split: [folder / place for place in places if (folder / place).is_file()] for split, places in lists.items()
+    }
+    split_lists = {split: paths[0] for split, paths in found.items() if paths}
+    if not split_lists:
+        wanted = ", ".join(places[0] for places in lists.values())
+        raise UserError(f"{folder}: no split list (looked for {wanted}); put at least one there")
+    dropped = SkipReport()
+    splits = read_flickr(token_file, split_lists, dropped)
+    print_line(f"read {token_file} and the lists of {', '.join(split_lists)}")
+    licence = "photographs and captions for research and education only"
+    publish(out, splits, image_root, dropped, name=name, source=source, licence=licence, check=not unchecked)
+
+
+def folder(
+    source: Path,
+    /,
+    out: Path,
+    captions: Path,
+    unchecked: bool = False,
+    shares: str = "0.8,0.1,0.1",
+    seed: int = 0,
+    name: str | None = None,
+    licence: str = "unknown",
+) -> None:
+    """Prepare any folder of images with a CSV or JSON of captions; splits are those of the table, or are drawn.
+
+    Args:
+        source: the folder of images.
+        out: where the prepared data set goes.
+        captions: CSV (image, caption, split), JSON or JSON lines.
+        unchecked: do not decode the images, only check that the files exist.
+        shares: of the images, for train, val and test.
+        seed: another seed, other splits.
+        name: of the data set; by default the folder's.
+        licence: written to dataset.json.
+
+    Raises:
+        UserError: there is no such folder, or the table is not of its format.
+    """
+    publish_table(
+        out,
+        source,
+        captions,
+        read_captions,
+        "caption",
+        shares=shares,
+        seed=seed,
+        check=not unchecked,
+        name=name,
+        licence=licence,
+    )

@@ -1,0 +1,218 @@
+"""Data sets made of nothing, or of other data sets: synthetic scenes and texts, shifted priors, inverse questions,
+shards, polls of objects."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlrnn.data.formats.base import SkipReport, Splits
+from vlrnn.data.prepare.base import publish
+from vlrnn.data.prior_shift import draw_order, shift
+from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
+from vlrnn.data.shards import write_shards
+from vlrnn.data.splits import checked_dev, cut_dev
+from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.data.synthetic.dataset import paragraphs as make_paragraphs
+from vlrnn.data.synthetic.questions import with_inverses
+from vlrnn.errors import UserError
+from vlrnn.files import replacing
+from vlrnn.probes.object_annotations import read_object_sets
+from vlrnn.probes.pope_questions import make_polls, write_polls
+from vlrnn.terminal import print_line
+
+
+def synthetic(
+    *,
+    out: Path,
+    train: int = 4000,
+    val: int = 500,
+    test: int = 1000,
+    seed: int = 0,
+    bias: float = 0.0,
+    image_size: int = 96,
+    max_objects: int = 4,
+    questions: int = 5,
+    workers: int = 2,
+) -> None:
+    """Make synthetic scenes: FOLDER/images, and FOLDER/captions and FOLDER/vqa, which are prepared data sets.
+
+    Args:
+        out: the FOLDER.
+        train: scenes in train.
+        val: scenes in val.
+        test: scenes in test.
+        seed: another seed, other scenes.
+        bias: 0 to 1: how often a ring comes with a star.
+        image_size: pixels of a side.
+        max_objects: 1 to 4 objects in a scene.
+        questions: about a scene, at most.
+        workers: processes.
+
+    Raises:
+        UserError: a value out of range.
+    """
+    description = make_scenes(
+        out,
+        train=train,
+        val=val,
+        test=test,
+        seed=seed,
+        bias=bias,
+        image_size=image_size,
+        max_objects=max_objects,
+        questions=questions,
+        workers=workers,
+    )
+    for split, rates in description["scenes"].items():
+        print_line(f"{split}: " + ", ".join(f"{name} {value}" for name, value in rates.items()))
+    print_line(f"written to {out}: images, captions, vqa")
+
+
+def prose(*, out: Path, paragraphs: int = 3000, seed: int = 0) -> None:
+    """Make a running text for language models: people talk about synthetic scenes, a paragraph on each line.
+
+    Args:
+        out: the text file.
+        paragraphs: each of another scene.
+        seed: another seed, another text.
+
+    Raises:
+        UserError: less than one paragraph.
+    """
+    if paragraphs < 1:
+        raise UserError(f"--paragraphs must be at least 1, not {paragraphs}")
+    text = "".join(f"{each}\n" for each in make_paragraphs(paragraphs, seed))
+    with replacing(out) as file:
+        file.write(text)
+    print_line(f"written to {out}: {paragraphs:,} paragraphs, {len(text):,} characters")
+
+
+def inverses(source: Path, /, out: Path, unchecked: bool = False) -> None:
+    """Make the inverses of a synthetic data set's questions after relations, for `vlrnn probe consistency`. Of the test
+    split, each such question comes with its opposite, and with the same one the other way round.
+
+    Args:
+        source: the folder of prepared questions about synthetic scenes.
+        out: where the prepared data set goes.
+        unchecked: do not decode the images, only check that the files exist.
+
+    Raises:
+        UserError: no question is after a relation.
+    """
+    examples = with_inverses(open_split(source, "test"))
+    if not examples:
+        raise UserError(f"{source}/test.jsonl: asks for no relation, as questions about synthetic scenes do")
+    _publish(source, out, {"test": examples}, "inverses", unchecked)
+
+
+def shift_priors(
+    source: Path,
+    /,
+    out: Path,
+    unchecked: bool = False,
+    strength: float = 0.9,
+    dev: float = 0.1,
+    seed: int = 0,
+) -> None:
+    """Shift the priors of the answers of any prepared data set of questions: train and val get one, test its reverse.
+
+    A data set that has no test, or one without answers, is tested on its val; a val that lacks then is cut from train
+    by image. The results are `FOLDER/shifted`, and `FOLDER/same`, whose test has the priors of train: what a model wins
+    on the one is to be held against what it loses on the other.
+
+    Args:
+        source: the folder of a prepared data set of questions.
+        out: the FOLDER.
+        unchecked: do not decode the images, only check that the files exist.
+        strength: how rare the rarest answer of a type becomes beside the most frequent, 0 to below 1.
+        dev: images cut from train for a val or test that lacks; below 1 a share.
+        seed: of the order of the answers.
+
+    Raises:
+        UserError: there is no train with answers, or nothing is cut from it.
+    """
+    splits = _with_all_splits(source, checked_dev(dev), seed)
+    order = draw_order(splits["train"], seed)
+    settings: dict[str, Any] = {"strength": strength, "seed": seed}
+    same = {split: shift(examples, order, **settings) for split, examples in splits.items()}
+    shifted = same | {"test": shift(splits["test"], order, **settings, reverse=True)}
+    _publish(source, out / "shifted", shifted, "shifted priors", unchecked, **settings)
+    _publish(source, out / "same", {"test": same["test"]}, "same priors", unchecked, **settings)
+
+
+def _with_all_splits(source: Path, dev: float, seed: int) -> Splits:
+    """Train, val and test of a data set, all with answers; what lacks is cut from train by image."""
+    found = [split for split in SPLITS if (source / f"{split}.jsonl").is_file()]
+    read = {split: list(open_split(source, split)) for split in found}
+    splits = {split: each for split, each in read.items() if any(one.question and one.answers for one in each)}
+    if "train" not in splits:
+        raise UserError(f"{source}/train.jsonl: holds no questions with answers")
+    if "test" not in splits and "val" in splits:
+        splits["test"] = splits.pop("val")
+        print_line("test: val stands in its place, as there is none with answers")
+    for split in ("test", "val"):
+        if split not in splits:
+            cut = cut_dev(splits["train"], dev, seed)
+            if "val" not in cut:
+                raise UserError(f"--dev {dev:g}: there is no {split}, and of train's images none is cut for it")
+            splits |= {"train": cut["train"], split: cut["val"]}
+            print_line(f"{split}: {len({each.image_id for each in cut['val']}):,} images, cut from train")
+    return splits
+
+
+def _publish(
+    source: Path, out: Path, splits: Mapping[str, Sequence[Example]], change: str, unchecked: bool, **more: Any
+) -> None:
+    """Publish what was made of a prepared data set, under its name and the change."""
+    about = describe_dataset(source)
+    publish(
+        out,
+        splits,
+        source / about.get("image_root", "."),
+        SkipReport(),
+        name=f"{about.get('name', source.resolve().name)}, {change}",
+        source=about.get("source", "unknown"),
+        licence=about.get("licence", "unknown"),
+        check=not unchecked,
+        **more,
+    )
+
+
+def shards(source: Path, /, out: Path, size: float = 1024) -> None:
+    """Put the images of a prepared data set into tar files of many images each: large and distant disks read them
+    faster. Each tar file is a shard of webdataset too: beside every image is a JSON file of its captions or questions.
+
+    Args:
+        source: the folder of a prepared data set.
+        out: where the sharded data set goes.
+        size: MiB of a shard, about.
+
+    Raises:
+        UserError: there is no such data set, one of its images cannot be read, or webdataset is not installed.
+    """
+    for split, (images, count) in write_shards(source, out, size).items():
+        print_line(f"{split}: {images:,} images in {count:,} shards")
+    print_line(f"written to {out}")
+
+
+def pope(objects: str, /, out: Path, per_image: int = 6, images: int | None = None, seed: int = 0) -> None:
+    """Make polls of any annotations of objects: yes/no questions, as `vlrnn probe pope` takes them. Writes
+    `random.json`, `popular.json` and `adversarial.json` in the form of the published polls (POPE, Li et al. 2023).
+
+    Args:
+        objects: {"image id": [names]} as JSON, a prepared .jsonl, or COCO's instances.
+        out: the folder of the polls.
+        per_image: questions about an image.
+        images: so many images, drawn by chance; by default all.
+        seed: of what is drawn.
+
+    Raises:
+        UserError: a value out of range, or the objects cannot be read.
+    """
+    if per_image < 2 or (images is not None and images < 1):
+        raise UserError("--per_image must be at least 2, and --images at least 1")
+    polls = make_polls(read_object_sets(objects), per_image=per_image, images=images, seed=seed)
+    write_polls(out, polls)
+    for kind, lines in polls.items():
+        print_line(f"{kind}: {len(lines):,} questions about {len({line['image_id'] for line in lines}):,} images")
+    print_line(f"written to {out}")
