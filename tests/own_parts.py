@@ -1,4 +1,5 @@
-"""A recurrence and a decoder as a user writes them, outside vlrnn: tests copy this file as `my_parts.py`."""
+"""A recurrence, a decoder and an objective as a user writes them, outside vlrnn: tests copy this file as
+`my_parts.py`."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.text.tokenizers import LMTokenizer
+from vlrnn.training.objectives.base import Loss
+from vlrnn.training.objectives.cross_entropy import CrossEntropy
 
 
 class LeakyUnit(Recurrence):
@@ -65,3 +68,15 @@ class Pairs(LMTokenizer):
 
     def split(self, text: str) -> Sequence[str]:
         return [text[start : start + 2] for start in range(0, len(text), 2)]
+
+
+class ScaledCrossEntropy(CrossEntropy):
+    """Cross entropy times a weight that learns."""
+
+    def __init__(self, start: float = 1.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(start))
+
+    def loss(self, task: Any, batch: Any) -> Loss:
+        plain = super().loss(task, batch)
+        return Loss(self.scale.exp() * plain.total, plain.count)

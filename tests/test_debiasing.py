@@ -47,7 +47,7 @@ def test_the_model_speaks_alone_once_it_is_trained(subtests: pytest.Subtests) ->
                 assert torch.isfinite(each(said, TARGETS).total)
             assert loss.eval()(said, TARGETS).total == INNER[inner]()(said, TARGETS).total
             assert loss.train()(said, TARGETS).total != INNER[inner]()(said, TARGETS).total
-            assert torch.equal(loss.probabilities(said.logits), INNER[inner]().probabilities(said.logits))
+            assert loss.link == INNER[inner].link
 
 
 def test_every_parameter_of_a_loss_learns_and_no_question_teaches_nothing(subtests: pytest.Subtests) -> None:
@@ -87,7 +87,7 @@ def test_the_bias_product_is_the_product_of_probabilities() -> None:
 def test_the_learned_mixin_is_its_formula() -> None:
     said = guess()
     loss = LearnedMixin(smoothing=0.3, entropy_weight=2.0).build(Q, F, A)
-    trust = (said.fused @ loss.trust.weight.T + loss.trust.bias).exp().add(1).log()
+    trust = (said.fused @ loss.trust[0].weight.T + loss.trust[0].bias).exp().add(1).log()
     log_prior = (0.7 * TARGETS.prior + 0.3 / A).log()  # type: ignore[operator]
     mixed = (said.logits.log_softmax(-1) + trust * log_prior).softmax(-1)
     bias = (trust * log_prior).softmax(-1)
@@ -98,9 +98,9 @@ def test_the_learned_mixin_is_its_formula() -> None:
 def test_rubi_is_its_formula_and_leaves_the_question_encoder_alone() -> None:
     said = guess()
     loss = RUBi(hidden_size=7, weight=0.5).build(Q, F, A)
-    mask = loss.mask(said.question)
+    mask, blind_logits = loss.members[0](said.question)
     masked = (said.logits * mask.sigmoid()).log_softmax(-1)
-    blind = loss.blind_logits(mask).log_softmax(-1)
+    blind = blind_logits.log_softmax(-1)
     literal = -(masked + 0.5 * blind)[[0, 1], [1, 2]].sum()
     got = loss(said, TARGETS).total
     assert got.item() == pytest.approx(literal.item(), abs=1e-5)

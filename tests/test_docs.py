@@ -18,10 +18,12 @@ from data_scripts import make_images, write
 from demo_server import command_line
 from docs_workshop import ROOT, blocks, commands, furnish
 from one_process import in_one_process
+from test_self_critical import tiny
 
 from vlrnn.cli import COMMANDS, main
 from vlrnn.data.records import Prediction, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.training.objectives.cross_entropy import CrossEntropy
 from vlrnn.training.recipes import find_recipe
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -292,6 +294,13 @@ def test_the_encoder_gives_regions(contributed: dict[str, Any]) -> None:
     assert context.regions.shape == (2, encoder.num_regions, encoder.feature_dim) == (2, 64, 64)
     assert context.boxes is not None
     assert not encoder.frozen
+
+
+def test_the_objective_is_cross_entropy_without_its_exponent(contributed: dict[str, Any]) -> None:
+    focal, (task, batch) = contributed["FocalLoss"], tiny(num_samples=1, images=1)
+    found, plain = focal(0.0).loss(task, batch), CrossEntropy().loss(task, batch)
+    torch.testing.assert_close((found.total, found.count), (plain.total, plain.count))
+    assert focal(2.0).loss(task, batch).total < found.total
 
 
 def test_the_probe_finds_stutters(contributed: dict[str, Any], tmp_path: Path) -> None:

@@ -1,12 +1,21 @@
-"""The loss against its formulas, written out slowly."""
+"""Objectives: cross entropy against its formulas, and checkpoints of one objective under recipes with another."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from test_vqa_command_line import questions, recipe_in
 from torch import Tensor, nn
 
+from vlrnn.cli import main
+from vlrnn.data.records import Prediction, RecordFile
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.text.vocabulary import PAD
 from vlrnn.training.objectives.cross_entropy import CrossEntropy
+
+__all__ = ["questions"]  # a fixture
 
 M, T, N, V, D = 3, 5, 4, 7, 6
 
@@ -99,3 +108,83 @@ def test_no_rows() -> None:
     loss = CrossEntropy(0.1, 1.0)(decoder, DecoderOutput(said.hidden[:0], said.attention[:0]), targets[:0])
     assert loss.total == 0
     assert loss.count == 0
+
+
+# Checkpoints.
+
+
+@pytest.fixture(scope="module")
+def trained(questions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a recipe, and the run of a classifier that was trained with RUBi around a softmax."""
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = recipe_in(folder, questions, "classifier")
+    assert main(["fit", "--config", str(recipe), "--model.init_args.objective", "vlrnn.training.RUBi"]) == 0
+    return folder
+
+
+def by(folder: Path, command: str, objective: str, *flags: str) -> int:
+    recipe = ["--config", str(folder / "recipe.yaml"), "--model.init_args.objective", f"vlrnn.training.{objective}"]
+    return main([command, *recipe, *flags])
+
+
+def test_what_a_checkpoint_holds_of_its_objective(trained: Path, tmp_path: Path) -> None:
+    best = trained / "run/checkpoints/best.ckpt"
+    checkpoint = torch.load(best, weights_only=True)
+    assert "objective" not in checkpoint["vlrnn"]["task"]["arguments"]
+    assert checkpoint["vlrnn"]["task"]["arguments"]["link"] == "softmax"
+    assert checkpoint["vlrnn"]["objective"]["class"] == "vlrnn.training.RUBi"
+    weights = {name for name in checkpoint["state_dict"] if name.startswith("objective.")}
+    assert len(weights) == 6
+    assert main(["export", "--checkpoint", str(best), "--out", str(tmp_path / "model")]) == 0
+    assert load_file(tmp_path / "model/model.safetensors").keys() == checkpoint["state_dict"].keys() - weights
+
+
+def test_it_is_tested_with_another_objective(trained: Path) -> None:
+    """The answers and their probabilities are those of its own, whatever the recipe's objective trains."""
+    found = []
+    for objective in ("RUBi", "SoftScores", "LearnedMixin"):
+        for command in ("validate", "test"):
+            assert by(trained, command, objective) == 0
+        found.append(list(RecordFile(trained / "run/splits/val/predictions.jsonl", Prediction)))
+    assert found[0] == found[1] == found[2]
+    assert found[0][0].score_name == "softmax probability"
+
+
+def test_it_starts_another_training(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ["--trainer.default_root_dir", str(tmp_path / "run")]
+    best = str(trained / "run/checkpoints/best.ckpt")
+    assert by(trained, "fit", "SoftScores", *run, "--init_from", best) == 0
+    assert "new: nothing" in capsys.readouterr().err
+    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["vlrnn"]["task"]["arguments"]["link"] == "sigmoid"
+
+
+def test_it_goes_on_with_another_objective_of_the_same_weights(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def go_on(checkpoint: str, objective: str, *flags: str) -> tuple[int, list[str]]:
+        run = ["--trainer.default_root_dir", str(tmp_path / objective), "--trainer.max_epochs", "2"]
+        code = by(trained, "fit", objective, *run, "--ckpt_path", checkpoint, *flags)
+        return code, capsys.readouterr().err.splitlines()
+
+    last = str(trained / "run/checkpoints/last.ckpt")
+    code, lines = go_on(last, "RUBi", "--model.init_args.objective.weight", "0.5")
+    assert code == 0
+    assert [line for line in lines if "objective" in line] == [
+        "training goes on with another objective (weight: 1.0 there, 0.5 here)"
+    ]
+    code, lines = go_on(last, "SoftScores")
+    assert code == 2
+    assert lines[-1].startswith(
+        "vlrnn fit: the checkpoint was trained with another objective than the recipe's, with other weights (RUBi "
+        "there, SoftScores here); "
+    )
+    assert lines[-1].endswith("--init_from")
+
+
+def test_an_objective_of_another_task_is_refused(
+    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(tmp_path / "run", "--model.init_args.objective", "vlrnn.training.SoftScores") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith("objective: SoftScores is for tasks of the type AnswerTask, which Captioner is not")

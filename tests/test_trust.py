@@ -15,6 +15,7 @@ import torch
 import yaml
 from conftest import SMALL_RECIPE
 from own_parts import ShiftedShowAndTell, UnhintedShowAndTell
+from safetensors.torch import load_file
 
 from vlrnn.config import from_config
 from vlrnn.errors import UserError
@@ -121,6 +122,28 @@ def test_every_command_that_loads_needs_trust(workshop: Workshop, image: Path, t
         assert "--trust my_parts" in workshop.refused(*command)
         assert "--trust my_parts" not in workshop.run(*command, "--trust", "my_parts").stderr
     assert (tmp_path / "again/model.safetensors").is_file()
+
+
+def test_an_objective_needs_no_trust_but_to_train(workshop: Workshop, image: Path, small_recipe: Path) -> None:
+    """A checkpoint is used without it, and without its weights."""
+    flags = ("--config", small_recipe, "--model.init_args.objective", "my_parts.ScaledCrossEntropy")
+    done = workshop.good("fit", *flags, "--trainer.default_root_dir", "scaled")
+    assert "--trust" not in done.stderr
+    best = workshop.folder / "scaled/checkpoints/best.ckpt"
+    checkpoint = torch.load(best, weights_only=True)
+    assert checkpoint["vlrnn"]["objective"] == {"class": "my_parts.ScaledCrossEntropy", "arguments": {"start": 1.0}}
+    assert checkpoint["state_dict"]["objective.scale"] != 1
+    assert "my_parts" not in json.dumps(checkpoint["vlrnn"]["task"])
+    (workshop.folder / "my_parts.py").rename(workshop.folder / "gone.py")
+    try:
+        workshop.good("caption", image, "--checkpoint", best)
+        workshop.good("export", "--checkpoint", best, "--out", "without")
+        workshop.good(
+            "validate", "--config", small_recipe, "--ckpt_path", best, "--trainer.default_root_dir", "validated"
+        )
+    finally:
+        (workshop.folder / "gone.py").rename(workshop.folder / "my_parts.py")
+    assert not any(name.startswith("objective") for name in load_file(workshop.folder / "without/model.safetensors"))
 
 
 def test_a_recipe_trusts_the_classes_that_it_names(workshop: Workshop, tmp_path: Path) -> None:

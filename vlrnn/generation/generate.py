@@ -85,6 +85,23 @@ def generate(
     return to_sequences(found, vocabulary, vocabulary.tokenizer.detokenize)
 
 
+def generate_with_log_probs(
+    decoder: Decoder, vocabulary: Vocabulary, context: Context, decoding: GenerationConfig
+) -> tuple[list[list[GeneratedSequence]], Tensor]:
+    """As `generate`, with the log probability [B, R] of each sentence, which keeps its graph where gradients are
+    enabled. It is that of the distribution that is sampled: tokens that are never generated have no share of it."""
+    memory, step = decoder.prepare(context), search_step(decoder)
+    forbidden = torch.tensor((PAD, BOS, UNK), device=context.regions.device)
+
+    def allowed(tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
+        logits, state = step(tokens, state, memory)
+        return logits.index_fill(-1, forbidden, -torch.inf), state
+
+    graph, state = torch.is_grad_enabled(), decoder.init_state(memory)
+    found = search(allowed, state, memory, decoding, bos=BOS, eos=EOS, keep_graph=graph)
+    return to_sequences(found, vocabulary, vocabulary.tokenizer.detokenize), found.token_log_probs.sum(-1)
+
+
 def search_step(decoder: Decoder) -> Step:
     """The step function of a search: tokens [B, K], state, memory -> logits [B, K, V] of the next token, next state."""
 

@@ -134,7 +134,7 @@ class CaptionScorer:
         """
         check_same_ids(predictions, self.ids)
         tokens = self.tokenizer.tokens_for_scores([predictions[id] for id in self.ids])
-        words = [_words(each) for each in tokens]
+        words = [ngram_words(each) for each in tokens]
         lengths = np.fromiter(map(len, words), np.int64)
         counts = self._table.index.count(words)
         statistics = bleu_statistics(self._table, counts, lengths)
@@ -177,7 +177,7 @@ def _tokenize_groups(captions: Mapping[Id, Sequence[str]], tokenizer: CaptionTok
 
 
 def _words_of_groups(groups: list[list[list[str]]]) -> list[list[Tokens]]:
-    return [list(map(_words, group)) for group in groups]
+    return [list(map(ngram_words, group)) for group in groups]
 
 
 def _notes(captions: Iterable[str], tokens: Iterable[Tokens], name: str) -> list[str]:
@@ -191,7 +191,7 @@ def _notes(captions: Iterable[str], tokens: Iterable[Tokens], name: str) -> list
     return notes
 
 
-def _words(tokens: Tokens) -> Tokens:
+def ngram_words(tokens: Tokens) -> Tokens:
     """The words for BLEU and CIDEr. A token may contain a no-break space (`2 1/2` is one token), which the official
     scorer treats as a space in these, but not in ROUGE-L."""
     return " ".join(tokens).split() if any("\u00a0" in token for token in tokens) else tokens

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vlrnn.data.batches import Batch
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
@@ -18,6 +19,7 @@ from vlrnn.generation.generate import (
     attention_maps,
     distributions,
     generate,
+    generate_with_log_probs,
 )
 from vlrnn.generation.search import GenerationConfig
 from vlrnn.metrics import CaptionScorer
@@ -25,8 +27,8 @@ from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.base import Loss
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import Objective
+from vlrnn.training.objectives.cross_entropy import CrossEntropy, TeacherForced
 from vlrnn.training.optimization import Optimization
 
 
@@ -38,7 +40,7 @@ class Captioner(Task):
         encoder: maps images to region features.
         decoder: generates captions; built here, for this vocabulary and encoder.
         generation: search and sampling of captions in validation and test.
-        objective: the training loss.
+        objective: what training minimises; null: `CrossEntropy`.
         optimization: optimiser and learning rate schedule.
     """
 
@@ -53,27 +55,33 @@ class Captioner(Task):
         vocabulary: Vocabulary,
         encoder: Encoder,
         decoder: Decoder,
-        generation: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen, as the next two)
-        objective: CrossEntropy = CrossEntropy(),  # noqa: B008
+        generation: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen, as the last)
+        objective: Objective | None = None,
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
         super().__init__(encoder, optimization)
         self.vocabulary = vocabulary
         self.decoder = decoder.build(len(vocabulary), encoder.feature_dim)
         self.generation = generation
-        self.word_loss = objective
+        self.set_objective(objective or CrossEntropy())
         self._scorers: dict[tuple[Id, ...], CaptionScorer] = {}
 
-    def loss(self, batch: Batch) -> Loss:
+    def teacher_forced(self, batch: Batch) -> list[TeacherForced]:
+        """The decoder's output for the captions of a batch, and their words as targets."""
         memory = self.decoder.prepare(self.encode_images(batch))
         output = self.decoder(batch.tokens[:, :-1], memory, batch.image_index)
-        return self.word_loss(self.decoder, output, batch.tokens[:, 1:])
+        return [TeacherForced(self.decoder, output, batch.tokens[:, 1:])]
 
     def decode(
         self, context: Context, generation: GenerationConfig, generator: torch.Generator | None = None
     ) -> list[list[GeneratedSequence]]:
         """Captions of B images, best first: B lists of up to `generation.num_return_sequences`."""
         return generate(self.decoder, self.vocabulary, context, generation, generator=generator)
+
+    def sample(self, batch: Batch, settings: GenerationConfig) -> tuple[list[list[GeneratedSequence]], Tensor]:
+        """Captions of the B images of a batch, R of each, and their log probabilities [B, R], which keep their graph
+        where gradients are enabled."""
+        return generate_with_log_probs(self.decoder, self.vocabulary, self.encode_images(batch), settings)
 
     def predict(
         self, batch: Batch, generation: GenerationConfig | None = None, generator: torch.Generator | None = None

@@ -4,13 +4,12 @@ The encoder maps the image to a context, the question encoder the question to a 
 question gives an image vector; both vectors are fused, and a linear layer scores every answer.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
-from vlrnn.data.records import Example
 from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.question_encoder import QuestionEncoder
@@ -19,24 +18,31 @@ from vlrnn.tasks.vqa import AnswerSelection, PriorTable, copies
 from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_score
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.text.vqa_normalization import canonical_answer
-from vlrnn.training.objectives.answers import LINKS, AnswerLogits, AnswerObjective, SoftScores, Targets
-from vlrnn.training.objectives.base import Loss
+from vlrnn.training.objectives.answers import (
+    LINKS,
+    AnswerLogits,
+    AnswerObjective,
+    Link,
+    SoftScores,
+    Targets,
+    apply_link,
+)
 from vlrnn.training.optimization import Optimization
 
 
 class _Member(nn.Module):
-    """A classifier of A answers, and its objective, built here."""
+    """A classifier of A answers, one of an ensemble."""
 
-    def __init__(self, joint_encoder: QuestionImageEncoder, answers: int, loss: AnswerObjective) -> None:
+    def __init__(self, joint_encoder: QuestionImageEncoder, answers: int, number: int) -> None:
         super().__init__()
         self.joint_encoder = joint_encoder
         self.score = nn.Linear(joint_encoder.output_dim, answers)
-        self.loss = loss.build(joint_encoder.question_dim, joint_encoder.output_dim, answers)
+        self.number = number
 
     def forward(self, tokens: Tensor, context: Context, image_index: Tensor) -> AnswerLogits:
         """Questions [M, T], row m about image `image_index[m]` of the context's B."""
         encoded = self.joint_encoder(tokens, context, image_index)
-        return AnswerLogits(self.score(encoded.fused).float(), encoded.question, encoded.fused)
+        return AnswerLogits(self.score(encoded.fused).float(), encoded.question, encoded.fused, self.number)
 
 
 class ClassifierVQA(AnswerSelection):
@@ -49,8 +55,9 @@ class ClassifierVQA(AnswerSelection):
         question_encoder: maps a question to a vector.
         image_pooling: pools the regions to an image vector, under the question.
         fusion: fuses question and image vector.
-        objective: the training loss; built here.
+        objective: what training minimises; built here; null: `SoftScores`.
         prior: frequencies of the right answers in training, for `vlrnn.training.objectives.debiasing`.
+        link: what turns logits into probabilities; null: the objective's.
         num_members: number of classifiers that are trained in parallel and differ in their random initialisation alone;
             their probabilities are averaged (a deep ensemble, Lakshminarayanan, Pritzel, Blundell 2017, section 2.4).
         optimization: optimiser and learning rate schedule.
@@ -68,20 +75,25 @@ class ClassifierVQA(AnswerSelection):
         fusion: Fusion,
         objective: AnswerObjective | None = None,
         prior: AnswerPrior | None = None,
+        link: Link | None = None,
         num_members: int = 1,
         optimization: Optimization = Optimization(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__(vocabulary, answers, encoder, optimization)
-        parts = (question_encoder, image_pooling, fusion, objective or SoftScores())
+        parts = (question_encoder, image_pooling, fusion)
         self.members = nn.ModuleList()
-        for question_encoder, image_pooling, fusion, objective in copies(parts, num_members):
+        for number, (question_encoder, image_pooling, fusion) in enumerate(copies(parts, num_members)):
             joint_encoder = QuestionImageEncoder(
                 question_encoder, image_pooling, fusion, vocabulary.words, encoder.feature_dim
             )
-            self.members.append(_Member(joint_encoder, len(answers), objective))
+            self.members.append(_Member(joint_encoder, len(answers), number))
+        objective = objective or SoftScores()
+        objective.build(joint_encoder.question_dim, joint_encoder.output_dim, len(answers), num_members)
+        self.set_objective(objective)
+        self.link = link or objective.link
         self.prior = None if prior is None else PriorTable(prior, answers)
         # Only training uses the prior, and reads it from its data.
-        self.arguments |= {"prior": None}
+        self.arguments |= {"prior": None, "link": self.link}
         self._cached_targets: dict[tuple[str, ...], list[tuple[int, int, float]]] = {}
 
     def answer_logits(self, batch: Batch) -> list[AnswerLogits]:
@@ -89,34 +101,30 @@ class ClassifierVQA(AnswerSelection):
         context = self.encode_images(batch)
         return [member(batch.tokens, context, batch.image_index) for member in self._members()]
 
-    def loss(self, batch: Batch) -> Loss:
-        """The mean of the members' losses."""
-        outputs = self.answer_logits(batch)
-        targets = self._targets(batch.examples)
-        losses = [member.loss(output, targets) for member, output in zip(self._members(), outputs, strict=True)]
-        return Loss(torch.stack([each.total for each in losses]).mean(), losses[0].count)
+    def answer_targets(self, batch: Batch) -> Targets:
+        """The targets of the questions of a batch."""
+        counts, values = torch.zeros(2, len(batch.examples), len(self.answers)).unbind()
+        for row, example in enumerate(batch.examples):
+            for id, count, value in self._targets_of(example.answers):
+                counts[row, id], values[row, id] = count, value
+        prior = None if self.prior is None else self.prior.of([each.question_type for each in batch.examples])
+        return Targets(counts, values, prior)
 
     def probabilities(self, batch: Batch) -> Tensor:
-        shares = [
-            member.loss.probabilities(output.logits)
-            for member, output in zip(self._members(), self.answer_logits(batch), strict=True)
-        ]
-        return torch.stack(shares).mean(0)
+        return torch.stack([apply_link(self.link, output.logits) for output in self.answer_logits(batch)]).mean(0)
 
     @property
     def score_name(self) -> str:
-        return LINKS[self._members()[0].loss.link]
+        return LINKS[self.link]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As in `Task`; what is validated or tested keeps the link that it was trained with."""
+        super().on_load_checkpoint(checkpoint)
+        if self.trainer.state.fn != "fit":
+            self.link = checkpoint["vlrnn"]["task"]["arguments"]["link"]
 
     def _members(self) -> list[_Member]:
         return cast(list[_Member], list(self.members))
-
-    def _targets(self, examples: tuple[Example, ...]) -> Targets:
-        counts, values = torch.zeros(2, len(examples), len(self.answers)).unbind()
-        for row, example in enumerate(examples):
-            for id, count, value in self._targets_of(example.answers):
-                counts[row, id], values[row, id] = count, value
-        prior = None if self.prior is None else self.prior.of([each.question_type for each in examples])
-        return Targets(counts, values, prior)
 
     def _targets_of(self, answers: tuple[str, ...]) -> list[tuple[int, int, float]]:
         """Id, count and soft score of each answer of a question; cached, as questions recur in every epoch."""

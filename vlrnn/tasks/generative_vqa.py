@@ -6,7 +6,7 @@ question gives an image vector; their fusion is the decoder's condition. Decodin
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -26,8 +26,8 @@ from vlrnn.tasks.vqa import VQATask, copies
 from vlrnn.text.answer_vocabulary import AnswerVocabulary, majority
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
 from vlrnn.text.vqa_normalization import canonical_answer
-from vlrnn.training.objectives.base import Loss
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import Objective
+from vlrnn.training.objectives.cross_entropy import CrossEntropy, TeacherForced
 from vlrnn.training.optimization import Optimization
 
 
@@ -57,7 +57,7 @@ class GenerativeVQA(VQATask):
         decoder: generates answers; built here.
         answer_decoding: search for an answer in validation and test; null: unconstrained (`OpenAnswers`).
         sample_annotator: train on the answer of an annotator, drawn anew each time; else on the majority answer.
-        objective: the training loss.
+        objective: what training minimises; null: `CrossEntropy`.
         num_members: number of models that are trained in parallel and differ in their random initialisation alone;
             answers are decoded from their ensemble (see `vlrnn.nn.decoders.ensemble`).
         max_answer_length: words of an answer that are trained on; an answer that is cut has no end token.
@@ -77,10 +77,10 @@ class GenerativeVQA(VQATask):
         decoder: Decoder,
         answer_decoding: AnswerDecoding | None = None,
         sample_annotator: bool = True,
-        objective: CrossEntropy = CrossEntropy(),  # noqa: B008 (frozen, as the last)
+        objective: Objective | None = None,
         num_members: int = 1,
         max_answer_length: int = 500,
-        optimization: Optimization = Optimization(),  # noqa: B008
+        optimization: Optimization = Optimization(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__(vocabulary, answers, encoder, optimization)
         parts = (question_encoder, image_pooling, fusion, decoder)
@@ -94,7 +94,7 @@ class GenerativeVQA(VQATask):
             )
         self.answer_decoding = answer_decoding or OpenAnswers()
         self.sample_annotator = sample_annotator
-        self.word_loss = objective
+        self.set_objective(objective or CrossEntropy())
         self.max_answer_length = max_answer_length
 
     @property
@@ -109,19 +109,17 @@ class GenerativeVQA(VQATask):
         fused = torch.cat([member(batch, context) for member in self._members()], -1)
         return context, Items(batch.image_index, fused)
 
-    def loss(self, batch: Batch) -> Loss:
-        """The mean of the members' losses."""
+    def teacher_forced(self, batch: Batch) -> Iterator[TeacherForced]:
+        """Each member's output for an answer to each question of a batch, and the answer's words as targets."""
         tokens = torch.nn.utils.rnn.pad_sequence(
             [self._answer(example) for example in batch.examples], batch_first=True, padding_value=PAD
         )
         context = self.encode_images(batch)
-        losses = []
         for member in self._members():
             condition = member(batch, context)
             memory = member.decoder.prepare(context)
             output = member.decoder(tokens[:, :-1], memory, batch.image_index, condition)
-            losses.append(self.word_loss(member.decoder, output, tokens[:, 1:]))
-        return Loss(torch.stack([each.total for each in losses]).mean(), losses[0].count)
+            yield TeacherForced(member.decoder, output, tokens[:, 1:])
 
     def _members(self) -> list[_Member]:
         return cast(list[_Member], list(self.members))

@@ -23,7 +23,8 @@ from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.base import Loss
+from vlrnn.training.objectives.base import Objective
+from vlrnn.training.objectives.cross_entropy import TokenCrossEntropy
 from vlrnn.training.optimization import Optimization
 
 
@@ -40,6 +41,7 @@ class LanguageModel(Task):
         generation: search and sampling of continuations in validation and test.
         sample_passages: number of passages, the first ones, for which validation and test also generate the model's own
             text from the same start.
+        objective: what training minimises; null: `TokenCrossEntropy`.
         optimization: optimiser and learning rate schedule.
     """
 
@@ -59,6 +61,7 @@ class LanguageModel(Task):
         decoder: RecurrentLanguageModel,
         generation: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen, as the next)
         sample_passages: int = 8,
+        objective: Objective | None = None,
         optimization: Optimization = Optimization(),  # noqa: B008
     ) -> None:
         super().__init__(BlindEncoder(), optimization)
@@ -67,15 +70,17 @@ class LanguageModel(Task):
         self.decoder = decoder.build(len(vocabulary))
         self.generation = generation
         self.sample_passages = sample_passages
+        self.set_objective(objective or TokenCrossEntropy())
         self._training_state: Tree = None  # after the last window of training
         self._evaluation_state: Tree = None  # of validation and test, which interrupt training
 
     # Training.
 
-    def loss(self, batch: TextBatch) -> Loss:  # type: ignore[override]
+    def token_log_probs(self, batch: TextBatch) -> Tensor:
+        """The natural log probability [B, T] of each token of a window, after which the state is carried on."""
         log_probs, state = self.decoder.log_probs(batch.tokens, self._state(batch, self._training_state))
         self._training_state = map_tree(Tensor.detach, state)
-        return Loss(-log_probs.sum(), log_probs.new_full((), log_probs.numel()))
+        return log_probs
 
     def _state(self, batch: TextBatch, carried: Tree) -> Tree:
         if batch.is_start or carried is None:

@@ -12,13 +12,17 @@ _MODULES = {
     "Debiased": "objectives.debiasing",
     "LearnedMixin": "objectives.debiasing",
     "LogitObjective": "objectives.answers",
+    "Loss": "objectives.base",
     "MajorityCrossEntropy": "objectives.answers",
+    "Objective": "objectives.base",
     "Optimization": "optimization",
     "RUBi": "objectives.debiasing",
     "Reweighting": "objectives.debiasing",
     "SampledCrossEntropy": "objectives.answers",
+    "SelfCritical": "objectives.self_critical",
     "SoftScores": "objectives.answers",
     "Task": "module",
+    "TokenCrossEntropy": "objectives.cross_entropy",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

@@ -41,6 +41,7 @@ from vlrnn.files import read_json, replacing, write_json
 from vlrnn.nn.weights import check_archive, check_weights, digest, outlines
 from vlrnn.progress import note
 from vlrnn.training.compatibility import refuse_other_task
+from vlrnn.training.objectives.base import split_weights
 from vlrnn.trust import checked_trust, is_foreign, needed_trust
 
 _CARD = """---
@@ -64,7 +65,8 @@ def save_pretrained(task: pl.LightningModule, folder: str | Path) -> None:
     """Write `model.safetensors` and `config.json` into a folder, which is made when absent, and a model card where it
     has none: the folder can be pushed to the Hugging Face hub as it is."""
     folder = Path(folder)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.state_dict().items()}
+    model, _ = split_weights(task.state_dict())
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.items()}
     with replacing(folder / "model.safetensors", binary=True) as file:
         file.write(_in_order(save(weights, metadata={"format": "pt", "digest": digest(weights)})))
     write_json(folder / "config.json", {"format": FORMAT, "task": to_config(task)})
@@ -118,7 +120,8 @@ def from_pretrained(
 
 
 def load_task(path: str | Path, expected: type[AnyTask], trust: Sequence[str] = ()) -> AnyTask:
-    """Load a task from a `.ckpt` file or from a folder of `save_pretrained`, on the CPU, in evaluation mode.
+    """Load a task from a `.ckpt` file or from a folder of `save_pretrained`, on the CPU, in evaluation mode, without
+    the objective that it was trained with.
 
     Args:
         path: of the file or folder.
@@ -130,7 +133,7 @@ def load_task(path: str | Path, expected: type[AnyTask], trust: Sequence[str] = 
             task of this kind, or one that its weights are not of, or one that names classes that are not trusted.
     """
     checkpoint = read_checkpoint(path)
-    description, weights = checkpoint["vlrnn"]["task"], checkpoint["state_dict"]
+    description, (weights, _) = checkpoint["vlrnn"]["task"], split_weights(checkpoint["state_dict"])
     _refuse_other_sizes(description, weights, expected, path, checked_trust(trust))
     task: Any = from_config(description, expected, str(path), trust)  # type: ignore[type-var]
     task.load_state_dict(weights)
@@ -185,6 +188,7 @@ def note_trust(task: pl.LightningModule) -> None:
         UserError: its description does not build it again, as where a type hint does not name the base of a part.
     """
     description = to_config(task)
+    to_config(task.objective)
     if foreign := list(filter(is_foreign, classes_of(description))):
         with torch.device("meta"), torch.random.fork_rng([]):
             from_config(description, type(task), "a checkpoint of this model", foreign)  # type: ignore[type-var]
@@ -267,8 +271,8 @@ def _check_description(description: Any, path: str | Path) -> None:
         advice = "train the model again" if form < FORMAT else "update vlrnn"
         raise UserError(f"{path}: of format {form}; vlrnn {vlrnn.__version__} reads format {FORMAT}: {advice}")
     check_plain(description, str(path))
-    _refuse_foreign_weights(description, path)
     task = description.get("task")
+    _refuse_foreign_weights(task, path)
     if not isinstance(task, dict) or not isinstance(task.get("arguments"), dict):
         raise UserError(f"{path}: describes no task; it was not written by vlrnn")
 

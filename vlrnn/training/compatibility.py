@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from torch import Tensor
+
 from vlrnn.errors import UserError
+from vlrnn.nn.weights import outlines
+from vlrnn.progress import note
+from vlrnn.training.objectives.base import split_weights
 
 _PARTS = ("vocabulary", "tokenizer", "answers", "encoder", "question_encoder", "image_pooling", "fusion", "decoder")
 """Parts on which the weights depend; optimizers, objectives and generation settings may differ."""
@@ -36,8 +41,51 @@ def refuse_other_parts(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> N
         found: those of the checkpoint's task.
     """
     for part in _PARTS:
-        if part in wanted and (difference := _difference(found.get(part), wanted[part])):
-            raise UserError(f"the checkpoint was made with another {part} than the recipe's ({difference}); {_HINT}")
+        if part in wanted and (other := _difference(found.get(part), wanted[part])):
+            raise UserError(f"the checkpoint was made with another {part} than the recipe's ({other}); {_HINT}")
+
+
+def check_checkpoint(
+    checkpoint: dict[str, Any],
+    task: Mapping[str, Any],
+    objective: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    resumes: bool,
+) -> None:
+    """Check that a checkpoint is of the recipe's model. Training that resumes needs the weights of its objective; to
+    validate and test, weights of another objective are replaced by those of the recipe's.
+
+    Args:
+        checkpoint: as read; its `state_dict` is changed.
+        task: the description of the recipe's task.
+        objective: that of its objective.
+        weights: of task and objective, under their names in the task.
+        resumes: whether training goes on.
+
+    Raises:
+        UserError: it is of another task or model, or training cannot go on with this objective.
+    """
+    found = checkpoint["vlrnn"]["task"]
+    refuse_other_task(task["class"], found.get("class"))
+    refuse_other_parts(task["arguments"], found["arguments"])
+    (model, own), (found_model, found_own) = split_weights(weights), split_weights(checkpoint["state_dict"])
+    expected, stored = outlines(model), outlines(found_model)
+    if expected != stored:
+        name = next(name for name in {**expected, **stored} if expected.get(name) != stored.get(name))
+        raise UserError(
+            f"the checkpoint holds the weights of another model than the recipe's, {name} to begin with (other "
+            f"members?); {_HINT}"
+        )
+    other = _difference(checkpoint["vlrnn"].get("objective"), objective)
+    if outlines(own) != outlines(found_own):
+        if resumes:
+            raise UserError(
+                f"the checkpoint was trained with another objective than the recipe's, with other weights ({other}); "
+                f"{_HINT}, or start from its model with --init_from"
+            )
+        checkpoint["state_dict"] = {**found_model, **own}
+    elif resumes and other:
+        note(f"training goes on with another objective ({other})")
 
 
 def _difference(theirs: Any, ours: Any, place: str = "") -> str:

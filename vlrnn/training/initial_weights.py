@@ -20,6 +20,7 @@ from vlrnn.text.answer_vocabulary import AnswerVocabulary
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.training.module import Task
+from vlrnn.training.objectives.base import split_weights
 
 _LISTS: dict[str, tuple[type[Configurable], str]] = {
     "vocabulary": (Vocabulary, "words"),
@@ -73,7 +74,7 @@ def checked_init_from(settings: MutableMapping[str, Any]) -> str | None:
 def init_from(task: Task, path: str | Path, trust: Sequence[str] = ()) -> None:
     """Copy the weights of a checkpoint that have the names and shapes of the task's weights. In a dimension with an
     index for each word or answer, the entries of shared words or answers are copied. Two lines list what was copied and
-    what is new.
+    what is new. The objective's weights are not copied.
 
     Args:
         task: to be trained.
@@ -90,7 +91,7 @@ def init_from(task: Task, path: str | Path, trust: Sequence[str] = ()) -> None:
         if described.get(part) is not None and hasattr(task, part):
             other = from_config(described[part], base, str(path), trust)
             shared[part] = _shared(getattr(getattr(task, part), argument), getattr(other, argument))
-    own = task.state_dict()  # its tensors share memory with the parameters
+    own, _ = split_weights(task.state_dict())  # its tensors share memory with the parameters
     dimensions = _listed_dimensions(task, own)
     new = []
     for name, weight in own.items():

@@ -17,14 +17,14 @@ from vlrnn.data.batches import Batch
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
-from vlrnn.nn.weights import digest, outlines
+from vlrnn.nn.weights import digest
 from vlrnn.progress import note
 from vlrnn.runs import scored, write_predictions, write_scores
 from vlrnn.terminal import print_line
-from vlrnn.training.compatibility import refuse_other_parts, refuse_other_task
+from vlrnn.training.compatibility import check_checkpoint
 from vlrnn.training.evaluation import origin_of, print_with_baselines
 from vlrnn.training.nan_guard import LossGuard
-from vlrnn.training.objectives.base import Loss
+from vlrnn.training.objectives.base import Loss, Objective
 from vlrnn.training.optimization import Optimization
 from vlrnn.training.task_interface import TaskInterface
 
@@ -51,12 +51,30 @@ class Task(TaskInterface):
         self._attention: dict[Id, AttentionMaps] = {}
         self._examples: dict[Id, Example] = {}
 
+    def set_objective(self, objective: Objective) -> None:
+        """Take what training minimises, which is no part of the description of the model in checkpoints.
+
+        Raises:
+            UserError: this task cannot be trained with it.
+        """
+        if not isinstance(self, objective.task_type):
+            names = type(objective).__name__, objective.task_type.__name__, type(self).__name__
+            raise UserError("objective: {} is for tasks of the type {}, which {} is not".format(*names))
+        self.objective = objective
+        self.arguments = {name: each for name, each in self.arguments.items() if name != "objective"}
+
+    def loss(self, batch: Batch) -> Loss:
+        """The objective's loss of a batch, a sum and its count."""
+        return self.objective.loss(self, batch)
+
     # Training.
 
     def setup(self, stage: str) -> None:
         # Lightning would go through all that batches hold, which it cannot do with records, to convert what the encoder
         # converts itself.
         self.trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
+        if stage == "fit":
+            self.objective.setup(self, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_train_start(self) -> None:
         norms = [each for each in self.modules() if isinstance(each, _BatchNorm) and each.training]
@@ -89,6 +107,8 @@ class Task(TaskInterface):
         loss = self.loss(batch)
         if batch.repeated:
             loss = Loss(loss.total * 0, loss.count * 0)
+        for name, value in loss.logged.items():
+            self.log(f"train/{name}", value, prog_bar=True, batch_size=1)
         self._guard.watch(self.global_step, [each.id for each in batch.examples], loss.total, self)
         self._since_step = self._since_step.to(self.device) + torch.stack([loss.total.detach(), loss.count])
         return loss.total
@@ -227,18 +247,11 @@ class Task(TaskInterface):
         self._guard.check(self.global_step, self)  # nothing that has diverged is kept
         checkpoint["epoch_loss"] = self._add_latest()
         saved = digest(checkpoint["state_dict"])  # which may not be ours: callbacks have put averaged weights there
-        checkpoint["vlrnn"] = {"format": FORMAT, "task": to_config(self), "digest": saved}
+        described = {"task": to_config(self), "objective": to_config(self.objective)}
+        checkpoint["vlrnn"] = {"format": FORMAT, **described, "digest": saved}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model, or of other words, before they are filled in."""
-        ours, theirs = to_config(self), checkpoint["vlrnn"]["task"]
-        refuse_other_task(ours["class"], theirs.get("class"))
-        refuse_other_parts(ours["arguments"], theirs["arguments"])
-        expected, found = outlines(self.state_dict()), outlines(checkpoint["state_dict"])
-        if expected != found:
-            odd = next(name for name in {**expected, **found} if expected.get(name) != found.get(name))
-            raise UserError(
-                f"the checkpoint holds the weights of another model than the recipe's, {odd} to begin with (other "
-                "members, or another loss?); give the config.yaml of its run"
-            )
+        """Refuse the weights of another model, or of other words, before they are loaded."""
+        resumes = self.trainer.state.fn == "fit"
+        check_checkpoint(checkpoint, to_config(self), to_config(self.objective), self.state_dict(), resumes)
         self._epoch_loss = list(checkpoint.get("epoch_loss", self._epoch_loss))

@@ -39,6 +39,7 @@ def refusal(run: Path, more: str = "choose another --trainer.default_root_dir") 
     return f"{run}: holds {contents(run)}; {', '.join(ways)}"
 
 
+_OBJECTIVE = "model.init_args.objective"  # whose change the task prints
 _NO_CHANGE = ("ckpt_path", "trainer.default_root_dir")  # keys of a recipe that may differ on resuming
 
 
@@ -128,7 +129,7 @@ def _finished(checkpoint: Mapping[str, Any], recipe: Mapping[str, Any], callback
 def _changes(before: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[str]:
     then, now = dict(_leaves(before)), dict(_leaves(recipe))
     for name in {**then, **now}:
-        if then.get(name) != now.get(name) and name not in _NO_CHANGE:
+        if then.get(name) != now.get(name) and name not in _NO_CHANGE and not name.startswith(_OBJECTIVE):
             yield f"{name} {_word(then.get(name))} -> {_word(now.get(name))}"
 
 

@@ -1,24 +1,24 @@
 """Objectives of answer classification: sums over questions, and their count."""
 
-from typing import NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import index_rows, map_tree
-from vlrnn.training.objectives.base import Loss
+from vlrnn.training.objectives.base import Loss, Objective, mean_loss
 
 
 class AnswerLogits(NamedTuple):
     """A classifier's output for M questions: the `logits` [M, A] of all answers, computed from `fused` [M, F], the
-    fusion with the image; and the `question` vectors [M, Q]."""
+    fusion with the image; the `question` vectors [M, Q]; and which `member` of an ensemble it is, from 0."""
 
     logits: Tensor
     question: Tensor
     fused: Tensor
+    member: int = 0
 
 
 class Targets(NamedTuple):
@@ -31,31 +31,52 @@ class Targets(NamedTuple):
     prior: Tensor | None = None
 
 
-LINKS = {"sigmoid": "sigmoid", "softmax": "softmax probability"}
-"""Functions from logits to numbers in 0..1, and the names of these numbers."""
+@runtime_checkable
+class AnswerTask(Protocol):
+    """A task that classifies questions by their answer."""
+
+    def answer_logits(self, batch: Any) -> list[AnswerLogits]:
+        """The output for the questions of a batch, of each member of an ensemble."""
+
+    def answer_targets(self, batch: Any) -> Targets:
+        """The targets of the questions of a batch."""
 
 
-class AnswerObjective(Configurable, nn.Module):
+Link = Literal["sigmoid", "softmax"]
+"""A function from logits to probabilities: `sigmoid` of each logit, or `softmax` over all."""
+
+LINKS: dict[Link, str] = {"sigmoid": "sigmoid", "softmax": "softmax probability"}
+"""Links, and the names of the numbers in 0..1 that they give."""
+
+
+def apply_link(link: Link, logits: Tensor) -> Tensor:
+    """Logits [M, A] -> probabilities [M, A]; with sigmoid a row need not sum to one."""
+    return logits.sigmoid() if link == "sigmoid" else logits.softmax(-1)
+
+
+class AnswerObjective(Objective):
     """The interface.
 
     Attributes:
-        link: `sigmoid` of each logit, or `softmax` over all: the function from the logits of a model trained with this
-            objective to numbers in 0..1.
+        link: the function from the logits of a model trained with this objective to probabilities.
     """
 
-    link: str
+    task_type = AnswerTask
+    link: Link
 
-    def build(self, question_dim: int, fused_dim: int, answers: int) -> Self:
-        """Make the parameters, if any, for question_dim Q, fused_dim F and A answers; returns itself."""
+    def build(self, question_dim: int, fused_dim: int, answers: int, num_members: int = 1) -> Self:
+        """Make the parameters, if any, for question_dim Q, fused_dim F and A answers, for each member of an ensemble;
+        returns itself."""
         return self
+
+    def loss(self, task: AnswerTask, batch: Any) -> Loss:
+        outputs = task.answer_logits(batch)
+        targets = task.answer_targets(batch)
+        return mean_loss(self(each, targets) for each in outputs)
 
     def forward(self, output: AnswerLogits, targets: Targets) -> Loss:
         """The loss of M questions: a sum over questions, in nats, and their count."""
         raise NotImplementedError
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits [M, A] -> probabilities [M, A], by the link; with sigmoid a row need not sum to one."""
-        return logits.sigmoid() if self.link == "sigmoid" else logits.softmax(-1)
 
 
 class LogitObjective(AnswerObjective):
@@ -70,7 +91,7 @@ class LogitObjective(AnswerObjective):
         raise NotImplementedError
 
     def log_odds(self, shares: Tensor) -> Tensor:
-        """The logits [M, A] whose `probabilities` are these shares [M, A], in 0..1."""
+        """The logits [M, A] that the link maps to these shares [M, A], in 0..1."""
         raise NotImplementedError
 
     def forward(self, output: AnswerLogits, targets: Targets) -> Loss:

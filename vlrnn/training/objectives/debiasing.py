@@ -100,12 +100,12 @@ class LearnedMixin(_WithPrior):
         super().__init__(base_objective, smoothing)
         self.entropy_weight = entropy_weight
 
-    def build(self, question_dim: int, fused_dim: int, answers: int) -> Self:
-        self.trust = nn.Linear(fused_dim, 1)
+    def build(self, question_dim: int, fused_dim: int, answers: int, num_members: int = 1) -> Self:
+        self.trust = nn.ModuleList(nn.Linear(fused_dim, 1) for _ in range(num_members))
         return self
 
     def biased(self, output: AnswerLogits, targets: Targets) -> Loss:
-        trust = F.softplus(self.trust(output.fused))  # [M, 1]
+        trust = F.softplus(self.trust[output.member](output.fused))  # [M, 1]
         prior = self.prior(targets).to(trust.device, non_blocking=True)
         loss = self.base_objective.of_logits(output.logits + trust * self.base_objective.log_odds(prior), targets)
         shares = (trust * prior.log()).log_softmax(-1)
@@ -132,18 +132,32 @@ class RUBi(Debiased):
         self.hidden_size = hidden_size
         self.weight = weight
 
-    def build(self, question_dim: int, fused_dim: int, answers: int) -> Self:
-        mask = nn.Linear(self.hidden_size, answers)
-        self.mask = nn.Sequential(nn.Linear(question_dim, self.hidden_size), nn.ReLU(), mask)
+    def build(self, question_dim: int, fused_dim: int, answers: int, num_members: int = 1) -> Self:
+        self.members = nn.ModuleList(
+            _QuestionClassifier(question_dim, self.hidden_size, answers) for _ in range(num_members)
+        )
+        return self
+
+    def biased(self, output: AnswerLogits, targets: Targets) -> Loss:
+        mask, blind_logits = self.members[output.member](output.question.detach())
+        loss = self.base_objective.of_logits(output.logits * mask.sigmoid(), targets)
+        blind = self.base_objective.of_logits(blind_logits, targets)
+        return Loss(loss.total + self.weight * blind.total, loss.count)
+
+
+class _QuestionClassifier(nn.Module):
+    """The second classifier of `RUBi`: question vectors [M, Q] -> its mask [M, A] and its logits [M, A]."""
+
+    def __init__(self, question_dim: int, hidden_size: int, answers: int) -> None:
+        super().__init__()
+        mask = nn.Linear(hidden_size, answers)
+        self.mask = nn.Sequential(nn.Linear(question_dim, hidden_size), nn.ReLU(), mask)
         self.blind_logits = nn.Linear(answers, answers)
         # Initially the mask is near one, and the blind logits are those of the mask: frequent answers pass it. Drawn at
         # random, the mask may suppress frequent answers, and the model overrates them all the more.
         nn.init.constant_(mask.bias, _OPEN)
         nn.init.eye_(self.blind_logits.weight)
-        return self
 
-    def biased(self, output: AnswerLogits, targets: Targets) -> Loss:
-        mask = self.mask(output.question.detach())
-        loss = self.base_objective.of_logits(output.logits * mask.sigmoid(), targets)
-        blind = self.base_objective.of_logits(self.blind_logits(mask), targets)
-        return Loss(loss.total + self.weight * blind.total, loss.count)
+    def forward(self, question: Tensor) -> tuple[Tensor, Tensor]:
+        mask = self.mask(question)
+        return mask, self.blind_logits(mask)
