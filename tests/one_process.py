@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-STUDIES = ("cells.horizon", "dose_response", "quickstart", "recurrences", "sweep")
+STUDIES = ("dose_response", "jobs", "quickstart", "sweep")
 
 
 def in_one_process(patch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def test_help_is_quick() -> None:
     """For commands of our own: nothing that is slow to import is imported."""
     quick = [["--help"], ["--version"], []]
     quick += [[name, "--help"] for name in ("quickstart", "caption", "score", "report", "export")]
+    quick += [["probe", "grounding", "--help"], ["study", "horizon", "--help"]]
     done = program(
         "import contextlib, io, json, sys",
         "from vlrnn.cli import main",

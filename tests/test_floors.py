@@ -33,7 +33,7 @@ REST = [
     "inference",
     "probes.model",
     "report",
-    "studies.fitting studies.pretraining studies.scene_recipes",
+    "studies.fitting studies.pretraining",
     "studies.jobs",
     "studies.cells",
     "studies",

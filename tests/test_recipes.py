@@ -11,13 +11,12 @@ from quick import quick
 from vlrnn.cli import main
 from vlrnn.data.records import SPLITS, open_split
 from vlrnn.data.synthetic.dataset import make_scenes, paragraphs
-from vlrnn.studies import scene_recipes
 from vlrnn.training.recipes import find_recipe, locate_recipes
 from vlrnn.training.recipes import merged as merged_recipes
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 RECIPES = [CONFIGS / name for name in ("synthetic.yaml", "flickr8k.yaml", "coco.yaml")]
-RECIPES += sorted((CONFIGS / "vqa").glob("*.yaml"))
+RECIPES += [path for folder in ("quickstart", "vqa") for path in sorted((CONFIGS / folder).glob("*.yaml"))]
 TEXT = CONFIGS / "language_model.yaml"
 OVERLAYS = sorted({*CONFIGS.rglob("*.yaml")} - {*RECIPES, TEXT})
 CELLS = [path for path in OVERLAYS if path.parent.name == "cells"]
@@ -45,9 +44,8 @@ def test_recipes(subtests: pytest.Subtests, capsys: pytest.CaptureFixture[str]) 
 def test_no_recipe_allows_an_empty_caption(capsys: pytest.CaptureFixture[str]) -> None:
     """An empty caption is a short one, and would win where nothing is sure."""
     captioning = [path for path in RECIPES if "Captioner" in path.read_text()]
-    assert len(captioning) == 3
+    assert len(captioning) == 4
     found = [merged(capsys, path)["model"]["init_args"]["generation"]["init_args"] for path in captioning]
-    found.append(scene_recipes.captioning(Path(), Path(), 0)["model"]["init_args"]["generation"])
     assert [each["min_new_tokens"] for each in found] == [1, 1, 1, 1]
 
 
@@ -115,7 +113,7 @@ def regions(scenes: Path, folder: Path) -> Path:
 def step(scenes: Path, folder: Path, *configs: Path) -> None:
     written = "".join(path.read_text() for path in configs)
     tiny: dict[str, Any] = {"data": {**TINY["data"]}, "trainer": {**TINY["trainer"]}}
-    tiny["data"]["root"] = str(scenes / ("vqa" if CONFIGS / "vqa" in configs[0].parents else "captions"))
+    tiny["data"]["root"] = str(scenes / ("vqa" if "VQA" in configs[0].read_text() else "captions"))
     tiny["data"]["image_root"] = None
     tiny["trainer"]["default_root_dir"] = str(folder / "run")
     if not any(name in written for name in ("BlindEncoder", "PriorVQA")):

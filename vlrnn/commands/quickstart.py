@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vlrnn.commands.out_folder import add_overwrite, of_one_process
+from vlrnn.commands.study import add_overwrite, own_folder
 from vlrnn.terminal import print_line
 
 SHOWN = {
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     out = arguments.out
     sizes = {name: getattr(arguments, name) for name in ("train", "val", "test")}
-    with of_one_process(Path(out)):
+    with own_folder(Path(out)):
         metrics = quickstart(out, **sizes, seed=arguments.seed, overwrite=arguments.overwrite)
     for title, scores in SHOWN.items():
         found = metrics[title]

@@ -4,22 +4,15 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from vlrnn.data.records import SPLITS
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
-
-
-def add_predictions(parser: argparse.ArgumentParser, file: str, required: bool = True) -> None:
-    """Add `--predictions` and `--split`; `file` names the formats taken."""
-    parser.add_argument("--predictions", required=required, metavar="PRED", help=f"{file}; or a run folder")
-    add_split(parser)
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:
     """Add `--split`, of run folders that are given as predictions."""
     parser.add_argument(
         "--split",
-        choices=SPLITS,
+        choices=("train", "val", "test"),  # not from vlrnn.data.records, which imports numpy
         help="of a run folder that is given as PRED; by default test where it has scores, then val",
     )
     parser.set_defaults(takes_runs=True)

@@ -2,12 +2,15 @@
 command."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from vlrnn.commands.out_folder import add_overwrite, of_one_process
 from vlrnn.commands.probe import Output, add_flags, call, check_numbers, show
 from vlrnn.commands.signature import Signature
+from vlrnn.errors import UserError
+from vlrnn.processes import alone
 
 _PLOTS = "vlrnn.report.study_plots"
 STUDIES: dict[str, tuple[str, *tuple[Output, ...]]] = {
@@ -57,10 +60,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Study, write what was found into `metrics.json` of the folder, and show it."""
     check_numbers(arguments)
-    with of_one_process(arguments.out):
+    with own_folder(arguments.out):
         finding = call(arguments)
         for output in arguments.outputs:
             output.save(arguments.out / output.name, finding)
         finding = replace(finding, settings={"study": arguments.name, **finding.settings})
         finding.write(arguments.out / "metrics.json")
     show(arguments.name, finding)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """The flag of what has a folder of its own."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="begin anew; what is in the folder is moved to NAME.old-N first"
+    )
+
+
+@contextmanager
+def own_folder(out: Path) -> Iterator[None]:
+    """Lock the folder for this process; remove it in the end where it is empty.
+
+    Raises:
+        UserError: another one works in it.
+    """
+
+    def refuse() -> None:
+        raise UserError(f"{out}: another process works in it; wait for it, or choose another --out")
+
+    with alone(out, refuse):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                out.rmdir()  # raises for one that is not empty

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from vlrnn.metrics.statistics import Floats
 from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
 from vlrnn.nn.recurrent.rnn import LSTM
+from vlrnn.studies.fitting import fit_small
 from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
 
 EPOCHS, PATIENCE, BATCH_SIZE = 40, 5, 64
@@ -110,10 +111,11 @@ def _fit(attacker: Attacker, tokens: Tensor, women: Tensor, validation: Tensor, 
     best, since, best_state = np.inf, 0, {}
     for _ in range(EPOCHS):
         attacker.train()
-        for rows in torch.randperm(len(tokens)).split(BATCH_SIZE):
-            optimizer.zero_grad()
-            F.binary_cross_entropy_with_logits(attacker(tokens[rows]), women[rows]).backward()
-            optimizer.step()
+        fit_small(
+            torch.randperm(len(tokens)).split(BATCH_SIZE),
+            lambda rows: F.binary_cross_entropy_with_logits(attacker(tokens[rows]), women[rows]),
+            optimizer,
+        )
         attacker.eval()
         with torch.no_grad():
             loss = F.binary_cross_entropy_with_logits(attacker(validation), truth).item()

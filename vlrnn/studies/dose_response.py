@@ -9,7 +9,7 @@ dial does not touch.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,22 @@ from vlrnn.data.synthetic.questions import ANNOTATORS, how_many
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.progress import print_progress, track
+from vlrnn.progress import print_progress
 from vlrnn.runs import is_scored
-from vlrnn.studies import scene_recipes
 from vlrnn.studies.dose_measures import CAUSE, CONTROL, EFFECT, measure_answers, measure_captions, scene_of, tempts
-from vlrnn.studies.jobs import keep_plan, pretrain_cnn, train_and_test, two_processes
-from vlrnn.studies.scene_recipes import SIDE, Recipe
+from vlrnn.studies.fitting import require_least
+from vlrnn.studies.jobs import (
+    IMAGE_SIZE,
+    Recipe,
+    keep_plan,
+    pretrain_cnn,
+    run_all,
+    scene_recipe,
+    train_and_test,
+    two_processes,
+)
 
-RECIPES = {"captioning": scene_recipes.captioning, "classifier_vqa": scene_recipes.classifier_vqa}
+RECIPES = ("captioning", "classifier_vqa")
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,7 @@ class DoseResponsePlan:
             raise UserError(f"biases lie between 0 and 1, not {self.biases[-1]}")
         if not (0 < self.epochs < 1 or (self.epochs >= 1 and self.epochs == int(self.epochs))):
             raise UserError(f"epochs must be a whole number, or a share of one, not {self.epochs}")
-        for name in ("seeds", "train", "test"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        require_least(self, seeds=1, train=1, test=1)
 
 
 def dose_response(
@@ -99,7 +105,8 @@ def dose_response(
         for bias, folder in folders.items()
         for seed in range(plan.seeds)
     ]
-    _train_all([job for job in jobs if not _is_done(job[0], out)], out)
+    left = [(run, recipe, _tests(run, out)) for run, recipe in jobs if not _is_done(run, out)]
+    run_all(train_and_test, left, "training", "models")
     return _measure_all(out, plan, resamples)
 
 
@@ -120,14 +127,16 @@ def _prepare(out: Path, plan: DoseResponsePlan, folders: Mapping[float, Path], c
 def _make_scenes(folder: Path, plan: DoseResponsePlan, bias: float) -> None:
     if not (folder / "scenes" / "captions" / "dataset.json").exists():  # which is written last
         sizes: dict[str, Any] = {"train": plan.train, "val": 200, "test": 0}
-        make_scenes(folder / "scenes", **sizes, seed=plan.seed, bias=bias, image_size=SIDE, workers=1 if bias else 2)
+        make_scenes(
+            folder / "scenes", **sizes, seed=plan.seed, bias=bias, image_size=IMAGE_SIZE, workers=1 if bias else 2
+        )
 
 
 def make_tests(folder: Path, plan: DoseResponsePlan) -> None:
     """Balanced scenes; the same with somebody else's pictures; and the polls, which are made last."""
     if (folder / "polls" / "dataset.json").exists():
         return
-    make_scenes(folder, train=0, val=0, test=plan.test, seed=plan.seed, image_size=SIDE, workers=1)
+    make_scenes(folder, train=0, val=0, test=plan.test, seed=plan.seed, image_size=IMAGE_SIZE, workers=1)
     about: dict[str, Any] = {"source": "vlrnn.studies.dose_response", "licence": "CC0-1.0"}
     for kind in ("captions", "vqa"):
         swapped = _strangers(list(open_split(folder / kind, "test")), plan.seed)
@@ -162,7 +171,7 @@ def _polls(scene: Example) -> list[Example]:
 
 def _recipe(task: str, folder: Path, cnn: Path, plan: DoseResponsePlan, seed: int) -> Recipe:
     """That of the quickstart, the captioner's with the epochs of the plan."""
-    recipe = RECIPES[task](folder, cnn, plan.seed + seed)
+    recipe = scene_recipe(task, folder, cnn, plan.seed + seed)
     if task == "captioning":
         share = {"limit_train_batches": plan.epochs} if plan.epochs < 1 else {}
         recipe["trainer"] |= {"max_epochs": max(1, int(plan.epochs)), **share}
@@ -182,13 +191,6 @@ def _tests(run: Path, out: Path) -> dict[Path, Path]:
 
 def _is_done(run: Path, out: Path) -> bool:
     return all(is_scored(test, "test") for test in _tests(run, out))
-
-
-def _train_all(jobs: Sequence[tuple[Path, Recipe]], out: Path) -> None:
-    with two_processes() as pool:
-        runs = [pool.submit(train_and_test, run, recipe, _tests(run, out)) for run, recipe in jobs]
-        for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
-            run.result()
 
 
 def _measure_all(out: Path, plan: DoseResponsePlan, resamples: int) -> Finding:

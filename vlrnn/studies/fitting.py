@@ -1,9 +1,55 @@
-"""What the small trainings of studies share."""
+"""The small trainings of studies."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vlrnn.errors import UserError
+
+Batch = TypeVar("Batch")
+
+
+def fit_small(
+    batches: Iterable[Batch],
+    loss: Callable[[Batch], Tensor],
+    optimizer: Optimizer,
+    schedule: LRScheduler | None = None,
+    clip: float | None = None,
+) -> None:
+    """Take a step of an optimizer for each batch.
+
+    Args:
+        batches: drawn one at a time, each before its step.
+        loss: of a batch, a scalar.
+        optimizer: of the parameters.
+        schedule: of the learning rate, a step for each batch.
+        clip: the largest norm of the gradient of all parameters; by default any.
+    """
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    for batch in batches:
+        optimizer.zero_grad()
+        loss(batch).backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+
+
+def require_least(plan: object, **least: int) -> None:
+    """Check fields of a plan.
+
+    Raises:
+        UserError: one is smaller than its least value; names its flag.
+    """
+    for name, value in least.items():
+        if getattr(plan, name) < value:
+            raise UserError(f"--{name} must be at least {value}, not {getattr(plan, name)}")
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Jobs of a study: training of recipes over synthetic scenes in two processes, resumed by a plan."""
 
 import time
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,47 @@ import yaml
 from vlrnn.errors import UserError
 from vlrnn.files import aside, move_aside, read_json, replacing, write_json
 from vlrnn.processes import workers
-from vlrnn.progress import print_progress
+from vlrnn.progress import print_progress, track
 from vlrnn.studies.pretraining import pretrain
-from vlrnn.studies.scene_recipes import CNN, Recipe
 from vlrnn.training.cli import run_recipe
+from vlrnn.training.recipes import merged, over
 from vlrnn.training.run_start import OVERWRITE, contents
 from vlrnn.yaml_text import read_yaml
+
+Recipe = dict[str, Any]
+
+IMAGE_SIZE = 64
+"""Pixels of a side of synthetic scenes, as in the recipes."""
+
+
+def scene_recipe(name: str, folder: Path, cnn: Path, seed: int) -> Recipe:
+    """The recipe `quickstart/NAME` for the `scenes/` of a folder, which gets a `cache/` beside them, and for a CNN, a
+    file of weights."""
+    recipe = merged([f"quickstart/{name}"])
+    scenes = folder / "scenes" / Path(recipe["data"]["root"]).name
+    given = {"seed_everything": seed, "data": {"root": str(scenes), "cache": str(folder / "cache")}}
+    return over(recipe, given | {"model": {"init_args": {"encoder": {"init_args": {"weights": str(cnn)}}}}})
+
+
+def without_image(recipe: Recipe) -> Recipe:
+    """The same recipe blind: its scores are those of the language alone."""
+    arguments = {**recipe["model"]["init_args"], "encoder": {"class_path": "vlrnn.nn.BlindEncoder"}}
+    return {**recipe, "model": {**recipe["model"], "init_args": arguments}}
+
+
+@contextmanager
+def output_into(run: Path, mode: str = "a") -> Iterator[None]:
+    """Write stdout and stderr into `output.txt` of a run folder: those of two processes would be mixed."""
+    with (run / "output.txt").open(mode, encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
+        yield
+
+
+def run_all(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], title: str, unit: str) -> None:
+    """Call a function with the arguments of each job, in two processes, with a progress bar that counts units."""
+    with two_processes() as pool:
+        runs = [pool.submit(function, *job) for job in jobs]
+        for run in track(as_completed(runs), title, total=len(runs), unit=unit):
+            run.result()
 
 
 def two_processes() -> AbstractContextManager[ProcessPoolExecutor]:
@@ -32,14 +67,16 @@ def _on_one_thread() -> None:
 
 
 def pretrain_cnn(scenes: Path, out: Path, seed: int, epochs: int = 3) -> tuple[float, float]:
-    """Pretrain the recipes' CNN on the captioned scenes of a folder into a file of weights.
+    """Pretrain the CNN of the recipes on the captioned scenes of a folder, and write a file of weights.
 
     Returns:
         the share of objects that it names right, in 0..1, and the seconds it took.
     """
     began = time.monotonic()
     pl.seed_everything(seed, verbose=False)
-    accuracy = pretrain(scenes / "captions", out, first="conv1", epochs=epochs, lr=8e-3, **CNN)
+    encoder = merged(["quickstart/captioning"])["model"]["init_args"]["encoder"]["init_args"]
+    cnn = {name: encoder[name] for name in ("name", "image_size", "out_layer")}
+    accuracy = pretrain(scenes / "captions", out, first="conv1", epochs=epochs, lr=8e-3, **cnn)
     return accuracy, time.monotonic() - began
 
 
@@ -72,8 +109,7 @@ def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None 
     with replacing(path) as file:
         yaml.safe_dump(recipe, file, sort_keys=False)
     best = ["--config", str(path), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
-    # Two at a time would write through each other.
-    with (run / "output.txt").open("a", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
+    with output_into(run):
         run_recipe("fit", ["--config", str(path), "--ckpt_path", "last"])
         for into, root in tests.items():
             run_recipe("test", [*best, "--data.root", str(root), "--trainer.default_root_dir", str(into)])

@@ -21,6 +21,7 @@ from vlrnn.data.records import open_split
 from vlrnn.data.synthetic.scenes import COLOURS, GROUNDS, SHAPES, SIZES, Scene
 from vlrnn.files import replacing
 from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
+from vlrnn.studies.fitting import fit_small
 
 _KINDS = (COLOURS, SHAPES, tuple(SIZES))
 _BATCH = 32
@@ -90,13 +91,12 @@ def pretrain(
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2)
     steps = epochs * math.ceil(len(images) / _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
-    for batch in _batches(len(images), epochs):
-        varied, true = vary(images[batch], Answers(*(each[batch] for each in answers)))
-        loss = _loss(questions(encoder.regions(varied)), true)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+
+    def loss(rows: Tensor) -> Tensor:
+        varied, true = vary(images[rows], Answers(*(each[rows] for each in answers)))
+        return _loss(questions(encoder.regions(varied)), true)
+
+    fit_small(_batches(len(images), epochs), loss, optimizer, schedule)
     weights = {key: tensor.contiguous() for key, tensor in encoder.trunk.state_dict().items()}
     mean, std = (",".join(map(str, encoder.arguments[key])) for key in ("mean", "std"))
     with replacing(out, binary=True) as file:

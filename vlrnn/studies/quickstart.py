@@ -8,7 +8,6 @@ against the scenes themselves too; the three are probed, and all of it stands in
 
 import time
 from concurrent.futures import as_completed
-from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,19 @@ from vlrnn.probes.scene_truth import probe_scene_truth
 from vlrnn.progress import print_progress, track
 from vlrnn.report.page import write_report
 from vlrnn.runs import choose_split, predictions_file
-from vlrnn.studies import scene_recipes
-from vlrnn.studies.jobs import keep_plan, pretrain_cnn, train_and_test, two_processes
-from vlrnn.studies.scene_recipes import SIDE, Recipe
+from vlrnn.studies.jobs import (
+    IMAGE_SIZE,
+    Recipe,
+    keep_plan,
+    output_into,
+    pretrain_cnn,
+    scene_recipe,
+    train_and_test,
+    two_processes,
+    without_image,
+)
 
-RECIPES = {
-    "captioning": scene_recipes.captioning,
-    "generative_vqa": scene_recipes.generative_vqa,
-    "classifier_vqa": scene_recipes.classifier_vqa,
-}
+RECIPES = ("captioning", "generative_vqa", "classifier_vqa")
 """What is trained, in the order of its length: the longest first, that no core is idle at the end."""
 
 
@@ -61,11 +64,11 @@ def quickstart(
     keep_plan(out, {"train": train, "val": val, "test": test, "seed": seed}, overwrite=overwrite)
     print_progress("1/4 scenes, captions of them, and questions")
     if not (out / "scenes" / "captions" / "dataset.json").is_file():  # which is written last
-        make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=SIDE)
+        make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=IMAGE_SIZE)
     print_progress("2/4 a small CNN; over it a captioner and two answerers, each also without the image")
     cnn = out / "cnn.safetensors"
-    recipes = {name: recipe(out, cnn, seed) for name, recipe in RECIPES.items()}
-    blind = {f"{name}-blind": scene_recipes.without_image(recipe) for name, recipe in recipes.items()}
+    recipes = {name: scene_recipe(name, out, cnn, seed) for name in RECIPES}
+    blind = {f"{name}-blind": without_image(recipe) for name, recipe in recipes.items()}
     with two_processes() as pool:
         pretraining = None if cnn.is_file() else pool.submit(pretrain_cnn, out / "scenes", cnn, seed)
         # The blind ones need no CNN. The longest first, that no core is idle at the end.
@@ -132,7 +135,7 @@ def run_probe(out: Path, run: str, name: str, seed: int) -> None:
     def load() -> Predictor:
         return Predictor.load(out / run / "checkpoints" / "best.ckpt")
 
-    with (out / run / "output.txt").open("a", encoding="utf-8") as output, redirect_stderr(output):
+    with output_into(out / run):
         finding: Finding = {
             "grounding": lambda: grounding(load(), data, baseline=[out / f"{run}-blind"], **shown),
             "attribution": lambda: attribution(load(), data, **shown),

@@ -18,6 +18,7 @@ from vlrnn.nn.batching import leaves
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.report.run import load_run
+from vlrnn.studies.fitting import one_thread
 from vlrnn.text.vocabulary import PAD
 from vlrnn.yaml_text import read_yaml
 
@@ -26,6 +27,7 @@ _IMAGES = 32  # in a batch
 Score = dict[str, float | int]
 
 
+@one_thread()
 def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, dict[str, Score]]:
     """Measure models side by side, in turns; on a CPU the time of one thread.
 
@@ -39,22 +41,17 @@ def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, dict[str, Sco
         second of captions, by the decoding of its recipe; of answers, words of the questions that they
         answer. Times are medians, between the fastest and the slowest.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ExitStack() as opened:
-            timed = {name: _Timed(run, opened) for name, run in runs.items()}
-            for each in timed.values():  # the first time, what is loaded once is
-                each.learn()
-                each.decode()
-            trained: dict[str, list[float]] = {name: [] for name in timed}
-            decoded: dict[str, list[float]] = {name: [] for name in timed}
-            for _ in range(repeats):
-                for name, each in timed.items():
-                    trained[name].append(each.learn())
-                    decoded[name].append(each.decode())
-    finally:
-        torch.set_num_threads(threads)
+    with ExitStack() as opened:
+        timed = {name: _Timed(run, opened) for name, run in runs.items()}
+        for each in timed.values():  # the first time includes what is loaded once
+            each.learn()
+            each.decode()
+        trained: dict[str, list[float]] = {name: [] for name in timed}
+        decoded: dict[str, list[float]] = {name: [] for name in timed}
+        for _ in range(repeats):
+            for name, each in timed.items():
+                trained[name].append(each.learn())
+                decoded[name].append(each.decode())
     return {
         name: {
             "parameters": _exact(each.parameters),

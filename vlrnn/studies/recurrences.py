@@ -5,8 +5,6 @@ Independent of the recurrences; of a recipe only the places of recurrences matte
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,12 @@ from vlrnn.files import replacing
 from vlrnn.metrics.statistics import MeansByImage
 from vlrnn.nn.recurrent.spec import cell_part, file_name, named_cell
 from vlrnn.probes.finding import Finding
-from vlrnn.progress import print_progress, track
+from vlrnn.progress import print_progress
 from vlrnn.report.group import Group, group_runs
 from vlrnn.report.run import load_run
 from vlrnn.runs import is_scored
-from vlrnn.studies.jobs import keep_plan, two_processes
+from vlrnn.studies.fitting import require_least
+from vlrnn.studies.jobs import keep_plan, output_into, run_all
 from vlrnn.studies.recurrence_costs import costs
 from vlrnn.training.cli import run_recipe
 from vlrnn.training.recipes import Place, merged, over, overlay
@@ -55,8 +54,7 @@ class RecurrencesPlan:
     def __post_init__(self) -> None:
         if not self.cells:
             raise UserError("--cells names no recurrence")
-        if self.seeds < 1:
-            raise UserError(f"--seeds must be at least 1, not {self.seeds}")
+        require_least(self, seeds=1)
         folders = [file_name(cell) for cell in self.all_cells]
         if len(set(folders)) < len(folders):
             raise UserError(f"--cells: two of {', '.join(self.all_cells)} would be one")
@@ -94,8 +92,8 @@ def recurrences(
         raise UserError(f"{', '.join(plan.config)}: names no recurrence whose place another could take")
     overlays = {cell: _overlay(cell, places) for cell in plan.all_cells}
     keep_plan(out, {"recipe": recipe, "flags": list(plan.flags), "seed": plan.seed}, overwrite=overwrite)
-    jobs = [(_run(out, cell, seed), overlays[cell], seed) for seed in _seeds(plan) for cell in plan.all_cells]
-    _train_all([job for job in jobs if not is_scored(job[0])], plan)
+    jobs = [(_run(out, cell, seed), plan, overlays[cell], seed) for seed in _seeds(plan) for cell in plan.all_cells]
+    run_all(train, [job for job in jobs if not is_scored(job[0])], "training", "models")
     print_progress("timing them side by side")
     timed = costs({cell: _run(out, cell, plan.seed) for cell in plan.all_cells}, repeats)
     return _measure(out, plan, timed, resamples)
@@ -137,13 +135,6 @@ def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> di
 # Training.
 
 
-def _train_all(jobs: Sequence[tuple[Path, dict[str, Any], int]], plan: RecurrencesPlan) -> None:
-    with two_processes() as pool:
-        runs = [pool.submit(train, run, plan, overlay, seed) for run, overlay, seed in jobs]
-        for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
-            run.result()
-
-
 def train(run: Path, plan: RecurrencesPlan, overlay: Mapping[str, Any], seed: int) -> None:
     """Train a cell, from its last checkpoint where it was interrupted, and score the best: on test, or on val, where
     the data set has no test."""
@@ -153,8 +144,7 @@ def train(run: Path, plan: RecurrencesPlan, overlay: Mapping[str, Any], seed: in
         yaml.safe_dump(dict(overlay), file, sort_keys=False)
     configs = [word for each in (*plan.config, str(path)) for word in ("--config", each)]
     into = ["--trainer.default_root_dir", str(run), "--seed_everything", str(seed)]
-    # Two at a time would write through each other.
-    with (run / "output.txt").open("w", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
+    with output_into(run, "w"):
         run_recipe("fit", [*configs, *plan.flags, *into, "--ckpt_path", "last"])
         config = run / "config.yaml"
         root = Path(read_yaml(config)["data"]["root"])

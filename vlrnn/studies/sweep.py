@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,7 +21,8 @@ from vlrnn.probes.finding import Finding
 from vlrnn.progress import print_progress, track
 from vlrnn.report.run import load_run
 from vlrnn.runs import choose_split
-from vlrnn.studies.jobs import keep_plan, two_processes
+from vlrnn.studies.fitting import require_least
+from vlrnn.studies.jobs import keep_plan, output_into, two_processes
 from vlrnn.studies.search_space import (
     Plain,
     Sampler,
@@ -69,8 +69,7 @@ class SweepPlan:
     def __post_init__(self) -> None:
         if not self.key:
             raise UserError("--key names nothing to sweep")
-        if self.trials < 1:
-            raise UserError(f"--trials must be at least 1, not {self.trials}")
+        require_least(self, trials=1)
 
 
 class Trial(NamedTuple):
@@ -177,8 +176,7 @@ def attempt(run: Path, plan: SweepPlan, score: str, overlay: Mapping[str, Any]) 
         yaml.safe_dump(dict(overlay), file, sort_keys=False)
     into = ["--seed_everything", str(plan.seed), "--config", str(path), "--trainer.default_root_dir", str(run)]
     record = read_json(run / "trial.json")
-    # Two at a time would write through each other.
-    with (run / "output.txt").open("w", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
+    with output_into(run, "w"):
         try:
             run_recipe("fit", [*_configs(plan), *plan.flags, *into, "--ckpt_path", "last"])
             best = str(run / "checkpoints" / "best.ckpt")

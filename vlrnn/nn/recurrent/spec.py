@@ -55,15 +55,15 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", name).strip("-").lower()
 
 
-def named_cell(name: str, input_width: int, **settings: Any) -> Recurrence:
-    """A recurrence, built for inputs of a size; `name` and `settings` as of `cell_part`.
+def named_cell(name: str, input_width: int | None, **settings: Any) -> Recurrence:
+    """A recurrence, built for inputs of a size, or not yet built; `name` and `settings` as of `cell_part`.
 
     Raises:
         UserError: there is no such recurrence, or it cannot be built so.
     """
     part = cell_part(name, **settings)
     try:
-        return _made(part).build(input_width)
+        return _made(part) if input_width is None else _made(part).build(input_width)
     except Exception as fault:  # a constructor or torch may raise any
         raise UserError(f"{name}: cannot be built: {one_line(str(fault), 200)}") from None
 

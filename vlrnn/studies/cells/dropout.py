@@ -23,7 +23,7 @@ from vlrnn.nn.recurrent.base import require_causal
 from vlrnn.nn.recurrent.spec import named_cell
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import track
-from vlrnn.studies.fitting import one_thread
+from vlrnn.studies.fitting import one_thread, require_least
 
 _ROWS, _MASKS = 32, 100
 _NODES = 32  # of an integral
@@ -67,9 +67,7 @@ class DropoutPlan:
     def __post_init__(self) -> None:
         if not self.rates or not all(0 <= rate < 1 for rate in self.rates):
             raise UserError("--rates must name one at least, each of them from 0 to below 1")
-        for option, least in (("steps", 1), ("width", 2), ("draws", 1)):
-            if getattr(self, option) < least:
-                raise UserError(f"--{option} must be at least {least}, not {getattr(self, option)}")
+        require_least(self, steps=1, width=2, draws=1)
 
 
 _SHARES = ("mean", "mean square", *(f"behind {name}" for name in NONLINEARITIES))

@@ -23,6 +23,7 @@ from vlrnn.nn.recurrent.spec import named_cell
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import track
 from vlrnn.studies.cells.gradient_flow import Flow, flow, jacobian, largest_singular_value
+from vlrnn.studies.fitting import require_least
 
 RADII = (0.9, 1.0, 1.5)
 LEARNING_RATE, CLIP = 0.1, 1.0
@@ -56,10 +57,9 @@ class GradientsPlan:
     def __post_init__(self) -> None:
         if not (self.cells and self.radii and self.layers):
             raise UserError("--cells, --radii and --layers must name one at least")
-        least = {"steps": self.steps - 1, "width": self.width, "draws": self.draws, "layers": min(self.layers)}
-        for name, value in least.items():
-            if value < 1:
-                raise UserError(f"--{name} must be at least {1 + (name == 'steps')}")
+        require_least(self, steps=2, width=1, draws=1)
+        if min(self.layers) < 1:
+            raise UserError("--layers must be at least 1")
         if min(self.radii) <= 0 or self.scale <= 0:
             raise UserError("--radii and --scale must be above 0")
 

@@ -3,7 +3,6 @@ within one training budget.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,16 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.metrics.statistics import MeansByImage
-from vlrnn.nn.recurrent.base import Recurrence, require_causal
+from vlrnn.nn.recurrent.base import require_causal
 from vlrnn.nn.recurrent.spec import file_name, named_cell
+from vlrnn.nn.sequence_classifier import SequenceClassifier
 from vlrnn.probes.finding import Finding
-from vlrnn.progress import track
-from vlrnn.studies.jobs import keep_plan, two_processes
+from vlrnn.studies.fitting import fit_small, require_least
+from vlrnn.studies.jobs import keep_plan, run_all
 
 
 class MemoryBatch(NamedTuple):
@@ -151,9 +151,7 @@ class HorizonPlan:
                 raise UserError(f"--tasks: there is no {task}; there are {', '.join(TASKS)}")
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 2:
             raise UserError("--lengths must rise from 2 at least")
-        for name in ("seeds", "steps", "rows", "width"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        require_least(self, seeds=1, steps=1, rows=1, width=1)
         if not self.lr > 0:
             raise UserError(f"--lr must be above 0, not {self.lr}")
 
@@ -191,7 +189,8 @@ def horizon(
     stored_plan = {**asdict(plan), "tasks": list(plan.tasks), "lengths": list(plan.lengths), "seeds": None}
     keep_plan(out, stored_plan, overwrite=overwrite)
     jobs = [(task, cell, plan.seed + number) for number in range(plan.seeds) for task in plan.tasks for cell in cells]
-    _learn_all([job for job in jobs if not _result_file(out, *job).is_file()], out, plan)
+    left = [(out, plan, *job) for job in jobs if not _result_file(out, *job).is_file()]
+    run_all(learn, left, "training", "cells")
     errors = {job: read_json(_result_file(out, *job))["errors"] for job in jobs}
     means = MeansByImage(list(range(plan.seeds)), resamples, plan.seed)
     scores: dict[str, dict[str, Any]] = {}
@@ -228,46 +227,22 @@ def _result_file(out: Path, task: str, cell: str, seed: int) -> Path:
     return out / "learnt" / f"{task}-{file_name(cell)}-{seed}.json"
 
 
-def _learn_all(jobs: Sequence[tuple[str, str, int]], out: Path, plan: HorizonPlan) -> None:
-    with two_processes() as pool:
-        runs = [pool.submit(learn, out, plan, *job) for job in jobs]
-        for run in track(as_completed(runs), "learning", total=len(runs), unit="cells"):
-            run.result()
-
-
 def learn(out: Path, plan: HorizonPlan, task: str, cell: str, seed: int) -> None:
     """Learn a task at all lengths, and keep the errors."""
     errors = [_error(TASKS[task], cell, length, plan, seed) for length in plan.lengths]
     write_json(_result_file(out, task, cell, seed), {"errors": errors})
 
 
-class _Answering(nn.Module):
-    """A recurrence, and a linear map of its outputs."""
-
-    def __init__(self, recurrence: Recurrence, outputs: int) -> None:
-        super().__init__()
-        self.recurrence = recurrence
-        self.output = nn.Linear(recurrence.hidden_size, outputs)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs, _ = self.recurrence(inputs, self.recurrence.initial_state(len(inputs)))
-        return self.output(outputs)
-
-
 def _error(task: MemoryTask, cell: str, length: int, plan: HorizonPlan, seed: int) -> float:
     """Error on new rows after training from scratch at one length."""
     torch.manual_seed(seed)
     drawing = torch.Generator().manual_seed(seed + 1)
-    model = _Answering(named_cell(cell, task.inputs, hidden_size=plan.width), task.outputs)
+    recurrence = named_cell(cell, None, hidden_size=plan.width)
+    model = SequenceClassifier(recurrence, task.outputs).build(task.inputs)
     optimizer = torch.optim.AdamW(model.parameters(), plan.lr, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.lr, plan.steps + 1, pct_start=_WARMUP)
-    for _ in range(plan.steps):
-        batch = task.draw(plan.rows, length, drawing)
-        optimizer.zero_grad()
-        task.loss(model(batch.inputs), batch.targets).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
-        optimizer.step()
-        schedule.step()
+    batches = (task.draw(plan.rows, length, drawing) for _ in range(plan.steps))
+    fit_small(batches, lambda each: task.loss(model(each.inputs), each.targets), optimizer, schedule, _CLIP)
     batch = task.draw(_TESTED, length, drawing)
     with torch.inference_mode():
         return task.error(model(batch.inputs), batch.targets)

@@ -25,7 +25,7 @@ from vlrnn.probes.finding import Finding
 from vlrnn.progress import track
 from vlrnn.studies.cells.gradient_flow import flow
 from vlrnn.studies.cells.small_tasks import EPSILON, WHERE, learn
-from vlrnn.studies.fitting import one_thread
+from vlrnn.studies.fitting import one_thread, require_least
 
 WAYS = ("depth", "time")
 
@@ -85,9 +85,7 @@ class InitialisationPlan:
             for name in getattr(self, option):
                 if name not in allowed:
                     raise UserError(f"--{option}: there is no {name}; there are {', '.join(allowed)}")
-        for option, least in (("depth", 1), ("width", 2), ("draws", 1), ("learning_steps", 1)):
-            if getattr(self, option) < least:
-                raise UserError(f"--{option} must be at least {least}, not {getattr(self, option)}")
+        require_least(self, depth=1, width=2, draws=1, learning_steps=1)
         if not self.std > 0:
             raise UserError(f"--std must be above 0, not {self.std}")
 

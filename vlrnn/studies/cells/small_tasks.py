@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from vlrnn.errors import UserError
+from vlrnn.studies.fitting import fit_small
 
 INPUTS, HIDDEN = 64, 32
 WHERE = ("nothing", "input", "hidden layer")
@@ -134,12 +135,8 @@ def learn(
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     tested = _draw_batch(task, networks, _TESTED, drawing)
     distinct = _distinct(learning, tested.inputs)
-    for _ in range(steps):
-        batch = _draw_batch(task, networks, _ROWS, drawing)
-        optimizer.zero_grad()
-        (learning(batch.inputs) - batch.targets).square().mean(1).sum().backward()
-        optimizer.step()
-        schedule.step()
+    batches = (_draw_batch(task, networks, _ROWS, drawing) for _ in range(steps))
+    fit_small(batches, lambda each: (learning(each.inputs) - each.targets).square().mean(1).sum(), optimizer, schedule)
     with torch.no_grad():
         error = (learning(tested.inputs) - tested.targets).square().mean(1).sqrt()
     chance = tested.targets.std(1, correction=0)
