@@ -127,6 +127,8 @@ def test_the_next_caption_decides_over_a_last_letter() -> None:
     assert tokenize("it reads K.") == ["it", "reads", "k."]
     assert tokenize_all(["it reads K.", "A man"])[0] == ["it", "reads", "k"]
     assert tokenize_all(["it reads K.", "a man"])[0] == ["it", "reads", "k."]
+    assert tokenize_all(["it reads K.", "", " ", "A man"])[0] == ["it", "reads", "k"]  # blank captions are skipped
+    assert tokenize_all(["see no.", "", "5 dogs"])[0] == ["see", "no"]
 
 
 @given(st.text())

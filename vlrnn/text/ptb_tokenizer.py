@@ -52,11 +52,12 @@ def tokenize(caption: str) -> list[str]:
 
 def tokenize_all(captions: Sequence[str]) -> list[list[str]]:
     """The tokens of each caption, as in the official scorer, which passes all captions as the lines of one text:
-    whether `D.` at the end of a caption keeps its period depends on the start of the next one."""
+    whether `D.` at the end of a caption keeps its period depends on the start of the next one that is not blank."""
     tokens = list(map(tokenize, captions))
     for place, caption in enumerate(captions[:-1]):
         if caption.rstrip().endswith(".") and _OPEN_END.search(caption):
-            tokens[place] = _scored(_lex(caption, captions[place + 1]))
+            end = next((each for each in range(place + 1, len(captions)) if captions[each].strip()), len(captions) - 1)
+            tokens[place] = _scored(_lex(caption, "\n".join(captions[place + 1 : end + 1])))
     return tokens
 
 
@@ -76,9 +77,9 @@ def _scored(tokens: Iterable[str]) -> list[str]:
     return [token for token in lowered if token and token not in PUNCTUATION]
 
 
-def _lex(text: str, next_line: str = "") -> Iterator[str]:
+def _lex(text: str, next_lines: str = "") -> Iterator[str]:
     """The raw tokens: at each position the longest match of all rules."""
-    shapes = f"{shape(text)}\n{shape(next_line[:LONGEST_TOKEN])}\n"
+    shapes = f"{shape(text)}\n{shape(next_lines[:LONGEST_TOKEN])}\n"
     place = 0
     while place < len(text):
         longest, end, finish = place, place + 1, None
