@@ -16,7 +16,7 @@ def read_yaml(path: str | Path) -> Any:
     """The value of a YAML file of plain data.
 
     Raises:
-        UserError: the file cannot be read, holds no YAML, or as `check_yaml` says; names file and line.
+        UserError: the file cannot be read, holds no YAML, or as of `check_yaml`; names file and line.
     """
     text = read_text(path)
     try:

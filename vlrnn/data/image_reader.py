@@ -82,14 +82,14 @@ class ImageReader:
         if len(read) not in (1, len(questions)):
             raise UserError(f"{len(questions)} questions about {len(read)} images; give one for each, or one image")
         rows = [[_encode(question, vocabulary)] for question in questions]
-        asked = [
+        of_questions = [
             Example(number + 1, name, name, question=question)
             for number, question in enumerate(questions)
             for name in [names[number % len(names)]]
         ]
         if len(read) == 1:
-            return collate([Item(tuple(asked), None, regions[0], [row for (row,) in rows])])
-        return collate([Item((each,), None, *more) for each, *more in zip(asked, regions, rows, strict=True)])
+            return collate([Item(tuple(of_questions), None, regions[0], [row for (row,) in rows])])
+        return collate([Item((each,), None, *more) for each, *more in zip(of_questions, regions, rows, strict=True)])
 
 
 def _encode(question: str, vocabulary: Vocabulary) -> list[int]:

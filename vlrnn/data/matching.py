@@ -64,7 +64,7 @@ def match(
         place: the predictions' file, for errors and notes.
         by: the field of a prediction that is the references' id.
         hint: for the error about ids that do not match.
-        files: reference id -> image file, where known; otherwise an id that is text counts as file name.
+        files: reference id -> image file, if available; otherwise an id that is text counts as file name.
 
     Raises:
         UserError: ids do not match and `missing` is `error`; no id matches; a prediction matches two references; or two

@@ -19,7 +19,7 @@ class Finding:
         scores: name -> `{"value", "low", "high", "n"}`, or name of a group -> such.
         settings: inputs and parameters.
         baselines: row -> scores by the same names: chance, a blind model, the references.
-        cases: examples for inspection, at most `TELLING`, worst first, each with its `id`.
+        cases: examples for inspection, worst first, each with its `id`.
         details: further results, such as tables for plots.
         not_computed: score -> reason.
         notes: remarks for the reader, one line each.

@@ -150,7 +150,7 @@ class LabelFiles:
     """The files of labelled images: a table, or captions and the objects of their images.
 
     Args:
-        table: images with their true and predicted attributes and tasks (see docs/probes.md).
+        table: images with their true and predicted attributes and tasks (format: docs/probes.md).
         predictions: instead of a table: captions, predictions.jsonl or COCO results.
         objects: with predictions: what is in the images, {image id: [names]}.
         synonyms: names of objects: an object and, behind commas, its synonyms on a line.

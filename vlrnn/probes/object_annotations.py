@@ -13,7 +13,7 @@ from vlrnn.files import read_json
 
 
 class ObjectSets(NamedTuple):
-    """Image id -> names of its objects, and -> its file, where known. Of COCO's instances also all annotated
+    """Image id -> names of its objects, and -> its file, if available. Of COCO's instances also all annotated
     `categories`; images may have further objects, which are not annotated."""
 
     of: dict[Id, frozenset[str]]

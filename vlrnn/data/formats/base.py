@@ -50,7 +50,7 @@ def _some(items: Sequence[str]) -> str:
 
 
 class References(dict[Id, list[str]]):
-    """Image id -> reference captions, at least one. `files`: image id -> file, where known; `notes`: a line for each
+    """Image id -> reference captions, at least one. `files`: image id -> file, if available; `notes`: a line for each
     kind of item that was left out."""
 
     def __init__(

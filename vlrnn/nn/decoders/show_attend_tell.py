@@ -1,4 +1,4 @@
-"""Show, Attend and Tell: soft attention over regions at every step (Xu et al., ICML 2015)."""
+"""Captioner with soft attention over regions at every step (Xu et al., ICML 2015)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self

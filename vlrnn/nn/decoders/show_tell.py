@@ -1,4 +1,4 @@
-"""Show and Tell: the image is the initial state of a recurrence (Vinyals et al., CVPR 2015)."""
+"""Captioner whose image is the first input of a recurrence (Vinyals et al., CVPR 2015)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self
