@@ -1,17 +1,23 @@
-"""A recurrence, a decoder and an objective as a user writes them, outside vlrnn: tests copy this file as
-`my_parts.py`."""
+"""Own classes as a user writes them, outside vlrnn: tests copy this file as `my_parts.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vlrnn.data.batches import Batch
+from vlrnn.data.records import Example, Id, Prediction
 from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.text.tokenizers import LMTokenizer
-from vlrnn.training.objectives.base import Loss
+from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.training.module import Task
+from vlrnn.training.objectives.base import Loss, Objective
 from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.optimization import Optimization
 
 
 class LeakyUnit(Recurrence):
@@ -80,3 +86,70 @@ class ScaledCrossEntropy(CrossEntropy):
     def loss(self, task: Any, batch: Any) -> Loss:
         plain = super().loss(task, batch)
         return Loss(self.scale.exp() * plain.total, plain.count)
+
+
+class CellColours(Encoder):
+    """The mean colours of 16 cells of an image, weighted by the place of each."""
+
+    image_size, feature_dim, num_regions = 8, 6, 16
+
+    def encode(self, images: Tensor) -> Tensor:
+        colours = F.avg_pool2d(images / 255, 2)  # [B, 3, 4, 4]
+        across = torch.linspace(-1, 1, 4)
+        return torch.cat([colours * across, colours * across[:, None]], 1).flatten(2).mT
+
+    def context(self, regions: Tensor) -> Context:
+        regions = regions.float()
+        return Context(regions, torch.ones(regions.shape[:2], dtype=torch.bool), regions.mean(1))
+
+
+def place(example: Example) -> str:
+    """The last word of the first caption."""
+    return example.captions[0].split()[-1].strip(".")
+
+
+class PlaceEntropy(Objective):
+    """Cross entropy of the place."""
+
+    def loss(self, task: Any, batch: Any) -> Loss:
+        targets = torch.tensor(task.vocabulary.encode(map(place, batch.examples)))
+        total = F.cross_entropy(task.logits(batch), targets, reduction="sum")
+        return Loss(total, torch.tensor(float(len(targets))))
+
+
+class PlaceNaming(Task):
+    """The last word of a caption, from an image: a recurrence over its regions, and a linear layer.
+
+    Args:
+        vocabulary: the words of captions.
+        encoder: maps images to region features.
+        recurrence: over the regions.
+    """
+
+    summary = "names places"
+    monitor = "right"
+
+    def __init__(self, vocabulary: Vocabulary, encoder: Encoder, recurrence: Recurrence) -> None:
+        super().__init__(encoder, Optimization(lr=0.2))
+        self.set_objective(PlaceEntropy())
+        self.vocabulary = vocabulary
+        self.recurrence = recurrence.build(encoder.feature_dim)
+        self.classify = nn.Linear(recurrence.hidden_size, len(vocabulary))
+
+    def logits(self, batch: Batch) -> Tensor:
+        """[B, V], for each image."""
+        regions = self.encode_images(batch).regions
+        outputs, _ = self.recurrence(regions, self.recurrence.initial_state(len(regions)))
+        return self.classify(outputs.mean(1))
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        best = self.logits(batch).softmax(-1).max(-1)
+        words = self.vocabulary.decode(best.indices.tolist())
+        return [
+            Prediction(example.id, example.image_id, word, score=score, settings={"score": "probability"})
+            for example, word, score in zip(batch.examples, words, best.values.tolist(), strict=True)
+        ]
+
+    def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
+        right = [predictions[id].text == place(each) for id, each in examples.items()]
+        return {"scores": {"right": 100 * sum(right) / len(right)}, "settings": {"n": len(right)}}

@@ -91,6 +91,12 @@ def test_imports_go_down() -> None:
     assert up == set()
 
 
+def test_no_task_is_imported_from_above() -> None:
+    """Nothing outside `vlrnn.tasks` imports a task: what a task accepts and returns is asked of `Task`."""
+    users = {(module(path), name) for path in FILES for name, _ in own_imports(path) if name.startswith("tasks.")}
+    assert {user for user, _ in users if not user.startswith("tasks.")} == set()
+
+
 def test_no_circle() -> None:
     """Files import each other in one order, within a floor as well."""
     graph = {module(path): {name for name, _ in own_imports(path)} for path in FILES}

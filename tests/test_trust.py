@@ -271,6 +271,38 @@ def test_trust_from_python(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) 
     del sys.modules["my_parts"]
 
 
+# A task.
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_task_is_trained_used_and_reported(workshop: Workshop, image: Path, tmp_path: Path, cached: bool) -> None:
+    cell = {"class_path": "vlrnn.nn.GRU", "init_args": {"hidden_size": 16}}
+    model = {"encoder": "my_parts.CellColours", "recurrence": cell}
+    recipe = {
+        "model": {"class_path": "my_parts.PlaceNaming", "init_args": model},
+        "data": {**SMALL_RECIPE["data"], "root": str(workshop.dataset), "cache": str(tmp_path) if cached else None},
+        "trainer": {**SMALL_RECIPE["trainer"], "max_epochs": 6},
+    }
+    (workshop.folder / "task.yaml").write_text(yaml.safe_dump(recipe))
+    run = tmp_path / "run"
+    named = ("--config", "task.yaml", "--trainer.default_root_dir", run)
+    done = workshop.good("fit", *named)
+    assert "--trust my_parts" in done.stderr
+    workshop.good("test", *named)
+    assert json.loads((run / "metrics.json").read_text())["scores"].keys() == {"right"}
+    checkpoint = ("--checkpoint", run / "checkpoints/best.ckpt")
+    assert "--trust my_parts" in workshop.refused("caption", image, *checkpoint)
+    done = workshop.good("caption", image, *checkpoint, "--trust", "my_parts")
+    assert done.stdout.removeprefix(f"{image}: ") in ("left\n", "right\n", "top\n")
+    assert "answers no questions: it names places (vlrnn caption)" in workshop.refused(
+        "ask", image, "what?", *checkpoint, "--trust", "my_parts"
+    )
+    beams = ("--trust", "my_parts", "--num_beams", "2")
+    assert "has no settings" in workshop.refused("caption", image, *checkpoint, *beams)
+    workshop.good("report", run, "--out", tmp_path / "report.html")
+    assert "right" in (tmp_path / "report.html").read_text()
+
+
 # Installed plugins.
 
 

@@ -32,7 +32,7 @@ class SplitDataModule(pl.LightningDataModule):
     def used_splits(self) -> tuple[str, ...]:
         """The splits that the Trainer is going to use."""
         stage = self.attached_trainer().state.fn or "fit"
-        return {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[stage]
+        return {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",))
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self.loader("train")
@@ -42,6 +42,8 @@ class SplitDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         return self.loader("test")
+
+    predict_dataloader = test_dataloader
 
 
 class ResumableLoader(DataLoader[Batch]):

@@ -1,7 +1,5 @@
-"""Hugging Face's pipelines over tasks of vlrnn: the same calls, and results in the same forms.
-
-Forms: transformers 4, `ImageToTextPipeline`, `VisualQuestionAnsweringPipeline` and `TextGenerationPipeline`.
-"""
+"""Hugging Face's pipelines over tasks of vlrnn: the calls and results of transformers 4, `ImageToTextPipeline`,
+`VisualQuestionAnsweringPipeline` and `TextGenerationPipeline`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
@@ -149,7 +147,6 @@ PIPELINES: dict[str, Callable[[Predictor], Any]] = {
     "image-captioning": ImageToText,
     "image-to-text": ImageToText,
     "visual-question-answering": VisualQuestionAnswering,
-    "vqa": VisualQuestionAnswering,
     "text-generation": TextGeneration,
 }
 
@@ -163,7 +160,7 @@ def pipeline(
     """A model with the calls and the results of a pipeline of Hugging Face.
 
     Args:
-        task: `image-captioning` or `image-to-text`, `visual-question-answering` or `vqa`, `text-generation`.
+        task: `image-captioning` or `image-to-text`, `visual-question-answering`, `text-generation`.
         model: a `.ckpt` file, a folder of `save_pretrained`, `user/name` of the hub, a task, or a predictor.
         device: where it runs; by default a GPU where there is one.
         trust: packages outside vlrnn whose classes the model may name.
