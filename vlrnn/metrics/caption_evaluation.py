@@ -152,7 +152,8 @@ def _add_health(
     tokenizer: CaptionTokenizer,
     training: str | Path | None,
 ) -> None:
-    trained = None if training is None else tokenizer.tokens_for_scores(_captions(training))
+    references = {} if training is None else read_references(training, "train")
+    trained = tokenizer.tokens_for_scores([text for texts in references.values() for text in texts]) if references else None
     result.health = caption_health(scores.tokens, trained)
     sets = [group for group in map(_all_texts, matched.predictions.values()) if len(group) > 1]
     if sets:
@@ -175,10 +176,6 @@ def _unspaced(matched: Matched, tokenizer: CaptionTokenizer) -> list[str]:
     counts = count_unspaced(caption for captions in matched.references.values() for caption in captions)
     warning = warn_of_unspaced(*counts, "references", "give --tokenizer characters") if tokenizer is WORDS else None
     return [warning] if warning else []
-
-
-def _captions(path: str | Path) -> list[str]:
-    return [caption for captions in read_references(path, "train").values() for caption in captions]
 
 
 def _all_texts(prediction: Prediction) -> list[str]:
