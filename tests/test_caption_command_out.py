@@ -14,7 +14,7 @@ from quick import quick
 from test_caption_command import Caption, caption, cut
 
 from vlrnn.cli import main
-from vlrnn.commands.caption_file import CaptionFile
+from vlrnn.commands.prediction_file import PredictionFile
 
 __all__ = ["caption"]  # a fixture
 
@@ -85,7 +85,7 @@ def test_a_run_that_is_gone_on_gives_the_file_of_one(
 
 def interrupted_after(caption: Caption, monkeypatch: pytest.MonkeyPatch, count: int, *arguments: Any) -> list[str]:
     """Run the command, with Ctrl-C as soon as it has kept so many results; what it printed."""
-    add, left = CaptionFile.add, [None] * count
+    add, left = PredictionFile.add, [None] * count
 
     def then_interrupt(*given: Any) -> None:
         add(*given)
@@ -94,7 +94,7 @@ def interrupted_after(caption: Caption, monkeypatch: pytest.MonkeyPatch, count: 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as within:
-        within.setattr(CaptionFile, "add", then_interrupt)
+        within.setattr(PredictionFile, "add", then_interrupt)
         printed = caption(*arguments)
     assert printed.code == 130
     assert printed.err[-1].startswith("interrupted; ")
@@ -154,14 +154,14 @@ def test_two_do_not_write_one_file(
     caption: Caption, photos: Path, tmp_path: Path, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of them is there first, and though both began at the same time."""
-    out, begin = tmp_path / "out.json", CaptionFile.begin
+    out, begin = tmp_path / "out.json", PredictionFile.begin
     caption(photos, "--out", tmp_path / "whole.json")
 
-    def another_first(self: CaptionFile, *given: Any) -> None:
-        with CaptionFile(out, resume=False, overwrite=False) as other:
+    def another_first(self: PredictionFile, *given: Any) -> None:
+        with PredictionFile(out, resume=False, overwrite=False) as other:
             begin(other, *given)
             with monkeypatch.context() as within:
-                within.setattr(CaptionFile, "begin", begin)
+                within.setattr(PredictionFile, "begin", begin)
                 assert caption(photos, "--out", out, *flags).code == 2
             before = other.partial.read_bytes()
             try:
@@ -170,7 +170,7 @@ def test_two_do_not_write_one_file(
                 assert other.partial.read_bytes() == before
 
     with monkeypatch.context() as within:
-        within.setattr(CaptionFile, "begin", another_first)
+        within.setattr(PredictionFile, "begin", another_first)
         printed = caption(photos, "--out", out, *flags)
     assert printed == (
         2,
@@ -185,13 +185,13 @@ def test_two_do_not_write_one_file(
 def test_what_came_meanwhile_is_not_replaced(
     caption: Caption, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, begin = tmp_path / "out.json", CaptionFile.begin
+    out, begin = tmp_path / "out.json", PredictionFile.begin
 
-    def late(self: CaptionFile, *given: Any) -> None:
+    def late(self: PredictionFile, *given: Any) -> None:
         out.write_text("of another")
         begin(self, *given)
 
-    monkeypatch.setattr(CaptionFile, "begin", late)
+    monkeypatch.setattr(PredictionFile, "begin", late)
     assert "is there already" in caption(photos, "--out", out).err[0]
     assert out.read_text() == "of another"
     assert [path.name for path in tmp_path.glob("out*")] == ["out.json"]

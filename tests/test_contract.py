@@ -1,6 +1,7 @@
 """What users hold on to stays as it is: flags, keys of JSON, names of files. `snapshots` has how to change it."""
 
 import argparse
+import os
 import re
 import runpy
 from collections.abc import Callable, Iterator
@@ -10,14 +11,16 @@ from typing import Any
 
 import pytest
 from fuzzing.world import World
-from snapshots import check_snapshot, folder_lines
+from help_pages import page
+from snapshots import REWRITE, check_snapshot, folder_lines
 
-from vlrnn.cli import COMMANDS, main
+from vlrnn.cli import COMMANDS, RECIPE_COMMANDS, main
+from vlrnn.commands.training import HELP
 from vlrnn.data.records import Prediction, RecordFile, write_records
+from vlrnn.training.cli import recipe_parser
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = [*sorted((ROOT / "data_prep").glob("*.py")), ROOT / "demo" / "app.py"]
-RECIPE_COMMANDS = ("fit", "validate", "test", "cache")
 NOT_OURS = re.compile(
     r"--(model|data|trainer|optimizer|lr_scheduler|print_config|print_shtab)\b| --> |"
     r"--early_stopping\.(?!(monitor|mode|patience|strict)\b)"
@@ -70,11 +73,28 @@ def as_text(value: Any) -> str:
 def test_flags_of_commands() -> None:
     found: list[str] = []
     for command in COMMANDS:
+        if command in RECIPE_COMMANDS:
+            lines = flags(f"vlrnn {command}", recipe_parser(command.replace("predict", "test")))
+            found += (line for line in lines if not NOT_OURS.search(line))
+            continue
         with pytest.raises(_HelpAskedError) as caught:
             main([command, "--help"])
-        lines = flags(f"vlrnn {command}", caught.value.parser)
-        found += (line for line in lines if command not in RECIPE_COMMANDS or not NOT_OURS.search(line))
+        found += flags(f"vlrnn {command}", caught.value.parser)
     check_snapshot("flags_of_commands", found)
+
+
+@pytest.mark.parametrize("command", RECIPE_COMMANDS)
+def test_help_pages(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are files, and hold what the parser does; see `help_pages`."""
+    path, expected = HELP / f"{command}.txt", page(command)
+    if os.environ.get("VLRNN_CONTRACT") == "write":
+        path.write_text(expected, "utf-8")
+    assert path.read_text("utf-8") == expected, f"If this is meant, rewrite it: {REWRITE}"
+    with pytest.raises(SystemExit) as left:
+        main([command, "--config", "absent.yaml", "--help"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == expected
+    assert expected.count("\n") <= 150
 
 
 @pytest.mark.usefixtures("help_is_caught")

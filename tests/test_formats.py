@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vlrnn import cli
-from vlrnn.commands.caption_file import CaptionFile
+from vlrnn.commands.prediction_file import PredictionFile
 from vlrnn.data.formats.answers import read_answers, read_questions
 from vlrnn.data.formats.captions import read_predictions, read_references
 from vlrnn.data.matching import match
@@ -176,7 +176,7 @@ def records() -> list[Prediction]:
 
 
 def our_own(path: Path) -> Path:
-    with CaptionFile(path, resume=False, overwrite=True) as file:
+    with PredictionFile(path, resume=False, overwrite=True) as file:
         keys = [(str(each.id), 0) for each in records()]
         file.begin({}, keys)
         for key, each in zip(keys, records(), strict=True):

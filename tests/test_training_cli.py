@@ -381,3 +381,95 @@ def test_a_logger_of_ones_own_is_used_with_the_log(classifier_file: Path, datase
     assert done.returncode == 0, done.stderr
     assert {path.name for path in shop.run_folder.iterdir()} >= {"config.yaml", "log.csv", "checkpoints"}
     assert list((tmp_path / "own").rglob("metrics.csv"))
+
+
+# A run folder.
+
+
+def test_a_run_folder_is_enough_to_score(classifier_file: Path, dataset: Path, tmp_path: Path) -> None:
+    """Its recipe, its best checkpoint, and no file of weights; scores and cached features are those of training."""
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(classifier_file.read_bytes())
+    shop = Workshop(tmp_path, weights, dataset)
+    assert shop.run("fit", "--trainer.max_epochs", "1").returncode == 0
+    assert shop.run("validate").returncode == 0
+
+    def captions(run: Path) -> list[str]:
+        return [each.text for each in RecordFile(run / "predictions.jsonl", Prediction)]
+
+    before = captions(shop.run_folder)
+    weights.unlink()
+    moved = shop.run_folder.rename(tmp_path / "moved")
+    program = [sys.executable, "-m", "vlrnn"]
+    for flags in ([], ["--data.cache", "new"], ["--data.cache", "null", "--ckpt_path", "last"]):
+        done = forked.run([*program, "validate", "moved", *flags], cwd=tmp_path, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert captions(moved) == before
+        assert "features of" not in done.stderr or flags
+    done = forked.run([*program, "predict", "moved", "--quiet"], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (moved / "splits" / "test" / "predictions.jsonl").is_file()
+
+
+@pytest.mark.parametrize(("run", "words"), [("absent", "no such run folder"), ("images", "no config.yaml")])
+def test_what_is_no_run_folder_is_refused(
+    run: str, words: str, dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(dataset)
+    assert main(["test", run]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vlrnn test: {run}: ")
+    assert words in line
+
+
+# Names that do not exist.
+
+
+MISTYPED = {
+    "argument": (
+        ["--model.init_args.decoder.init_args.dropuot", "1"],
+        "ShowAndTell has no argument dropuot",
+        "dropout",
+    ),
+    "deep": (["--model.decoder.recurrence.hiden_size", "1"], "vlrnn.nn.GRU has no argument hiden_size", "hidden_size"),
+    "flag": (["--data.bach_size", "1"], "unrecognized arguments: --data.bach_size", "--data.batch_size"),
+    "class": (["--model.decoder.recurrence", "vlrnn.nn.LTSM"], "there is no class vlrnn.nn.LTSM", "vlrnn.nn.LSTM"),
+    "key": ({"batch_size": "bach_size"}, "{}: there is no key data.bach_size", "data.batch_size"),
+    "argument of a recipe": ({"hidden_size": "hiden_size"}, "{}: vlrnn.nn.GRU has no argument", "hidden_size"),
+    "class of a recipe": ({"nn.GRU": "nn.GUR"}, "{}: there is no class vlrnn.nn.GUR", "vlrnn.nn.GRU"),
+}
+
+
+@pytest.mark.parametrize("kind", list(MISTYPED))
+def test_the_nearest_name_is_suggested(
+    kind: str, small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, start, nearest = MISTYPED[kind]
+    recipe, text = tmp_path / "mine.yaml", small_recipe.read_text()
+    for old, new in change.items() if isinstance(change, dict) else ():
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    flags = change if isinstance(change, list) else []
+    assert main(["fit", "--config", str(recipe), *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert start.format(recipe) in line
+    assert line.endswith(f"did you mean {nearest}?")
+
+
+def test_null_reaches_the_argument_of_a_part_of_a_part(small_recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = ["--model.init_args.encoder", "vlrnn.nn.TorchvisionEncoder", "--model.init_args.encoder.init_args"]
+    flags = [encoder[0], encoder[1], f"{encoder[2]}.weights", "x", f"{encoder[2]}.weights=null"]
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(small_recipe), *flags, "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["encoder"]["init_args"]["weights"] is None
+
+
+def test_help_topics(small_recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = {"trainer": "--trainer.max_epochs", "model": "--decoder", "data": "--data.root", "LSTM": "--hidden_size"}
+    for topic, flag in expected.items():
+        with pytest.raises(SystemExit) as left:
+            main(["fit", "--config", str(small_recipe), "--help", topic])
+        assert left.value.code == 0
+        assert f"  {flag} " in capsys.readouterr().out
+    assert main(["fit", "--help", "LTSM"]) == 2
+    assert "did you mean LSTM?" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from quick import quick
 from test_resuming import fit, killed, same_run
 
 from vlrnn.cli import main
+from vlrnn.commands.prediction_file import PredictionFile
 from vlrnn.data.batches import QuestionedImages
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.records import Prediction, RecordFile, open_split, write_dataset, write_records
@@ -130,7 +131,7 @@ def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str])
     assert said.out.startswith(f"{texts[1]}: {printed[1]['text']}\n  {name}")
     assert ("need not add up to 100 %" in said.out) == (name == "sigmoid")
     assert "%" in said.out
-    assert "words that the model does not know: xyzzy" in said.err
+    assert "words that are not in the vocabulary: xyzzy" in said.err
     for arguments, complaint in (
         (["ask", image, " ?!"], "a question without words"),
         (["ask", str(questions / "absent.png"), texts[0]], "absent.png"),
@@ -140,6 +141,47 @@ def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str])
         mistake = capsys.readouterr().err
         assert complaint in mistake
         assert mistake.count("\n") == 1
+
+
+def test_questions_of_a_file(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """About many images; what cannot be answered is a line each; results are kept, and gone on from."""
+    images = sorted((world.folder / "images").iterdir())[:2]
+    rows = [(images[0], "what?"), (images[0], "?!"), ("absent.png", "what?"), (images[1], "where is it?")]
+    table, lines = tmp_path / "questions.csv", tmp_path / "questions.txt"
+    table.write_text(
+        "\n".join(["question_id,image,question", *(f"q{n},{i},{text}" for n, (i, text) in enumerate(rows))])
+    )
+    command = ["ask", "--checkpoint", str(world.checkpoint("classifier")), "--json"]
+    given = [*command, "--questions", str(table), "--out"]
+    assert main([*given, str(tmp_path / "out.csv")]) == 2
+    shown = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in shown.out.splitlines()] == ["q0", "q3"]
+    wordless, absent = (line for line in shown.err.splitlines() if line.startswith("vlrnn ask: "))
+    assert f"{table}:3: a question without words" in wordless
+    assert "absent.png" in absent
+    with (tmp_path / "out.csv").open(newline="") as file:
+        best = [row for row in csv.DictReader(file) if row["rank"] == "1"]
+    assert [(row["image"], row["question"]) for row in best] == [(str(image), text) for image, text in rows[::3]]
+    add = PredictionFile.add
+
+    def interrupted(*arguments: Any) -> None:
+        add(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictionFile, "add", interrupted)
+        assert main([*given, str(tmp_path / "out.jsonl")]) == 130
+    capsys.readouterr()
+    assert main([*given, str(tmp_path / "out.jsonl"), "--resume"]) == 2
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == ["q3"]
+    assert [each.id for each in RecordFile(tmp_path / "out.jsonl", Prediction)] == ["q0", "q3"]
+    lines.write_text("what?\n\nwhere is it?\n")
+    assert main([*command, str(images[0]), "--questions", str(lines)]) == 0
+    assert [json.loads(line)["question"] for line in capsys.readouterr().out.splitlines()] == ["what?", "where is it?"]
+    assert main([*command, "--questions", str(lines)]) == 2
+    assert "names no image" in capsys.readouterr().err
 
 
 def test_an_image_stands_once_with_all_its_questions(questions: Path) -> None:

@@ -1,36 +1,16 @@
-"""The command line: finds the command and prints its errors. Each command is a file of vlrnn/commands, read
-only when asked for."""
+"""The command line: runs a command and prints its errors. Each command is a module of vlrnn.commands, imported when it
+is run."""
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 import vlrnn
-from vlrnn.errors import Parser, UserError, translating_file_errors
+from vlrnn.commands import COMMANDS, RECIPE_COMMANDS, module_of
+from vlrnn.errors import Parser, UserError, did_you_mean, translating_file_errors
 from vlrnn.progress import quiet_on_request
 from vlrnn.terminal import escaping_streams, print_line
-
-COMMANDS = {
-    "quickstart": "make synthetic data, train, score and report, in minutes",
-    "prepare": "make a data set ready to train on, or make a synthetic one",
-    "fit": "train a model by a recipe",
-    "validate": "score a trained model on the validation split",
-    "test": "score a trained model on the test split",
-    "cache": "compute the encoder outputs of a data set ahead of training",
-    "caption": "caption images",
-    "ask": "answer questions about an image",
-    "continue": "let a language model go on with a text",
-    "score": "score captions or answers in files, made by any model",
-    "probe": "ask of finished predictions, or of a model, what scores do not tell",
-    "study": "learn something by training several models",
-    "report": "make an HTML page of a run",
-    "export": "write a trained model as a folder of safetensors and JSON",
-    "demo": "show trained models in a page of the browser",
-}
-_RECIPES = ("fit", "validate", "test", "cache")
-_MODULES = {**dict.fromkeys(_RECIPES, "training"), "continue": "continuation"}  # others are called as the command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,15 +37,15 @@ def _main(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader has closed the pipe
         # Python flushes once more when it ends; what is left must go somewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _run(name: str, rest: Sequence[str]) -> int:
-    command = importlib.import_module(f"vlrnn.commands.{_MODULES.get(name, name)}")
-    if name in _RECIPES:
+    command = module_of(name)
+    if name in RECIPE_COMMANDS:
         command.run(name, rest)
         return 0
     parser = Parser(prog=f"vlrnn {name}", description=COMMANDS[name])
@@ -74,13 +54,16 @@ def _run(name: str, rest: Sequence[str]) -> int:
 
 
 def _without_command(arguments: Sequence[str]) -> int:
+    if arguments and not arguments[0].startswith("-"):
+        name = arguments[0]
+        raise UserError(f"there is no command {name}{did_you_mean(name, COMMANDS)}; vlrnn --help lists the commands")
     parser = Parser(
         prog="vlrnn",
         description=vlrnn.__doc__,
         epilog="\n".join(f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items())
-        + "\n\nEvery command takes --quiet: nothing of its progress on stderr.",
+        + "\n\nEvery command takes --quiet: no progress and no remarks, only results and errors.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="vlrnn COMMAND ...     (vlrnn COMMAND --help tells more)",
+        usage="vlrnn COMMAND ...     (vlrnn COMMAND --help lists its arguments)",
     )
     parser.add_argument("--version", action="version", version=f"vlrnn {vlrnn.__version__}")
     parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="one of those below")

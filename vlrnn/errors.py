@@ -1,10 +1,12 @@
 """Errors in the user's input, with one-line messages."""
 
 import argparse
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vlrnn.terminal import printable
 
@@ -48,8 +50,35 @@ def translating_file_errors() -> Iterator[None]:
         raise UserError(f"{place}: cannot be read or written: {fault.strerror}") from None
 
 
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The end of a message about a name that does not exist: the nearest of those that do, empty if none is near."""
+    near = get_close_matches(word, list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that raises a UserError instead of exiting."""
+    """A parser of command lines whose errors are one line, with the nearest flag to one that does not exist."""
+
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
+        self._given = given[: given.index("--")] if "--" in given else given
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help tells more")
+        options = list(_options(self))
+        for flag in (each.partition("=")[0] for each in self._given if each.startswith("--")):
+            if not any(option.startswith(flag) for option in options):
+                message = f"unrecognized arguments: {flag}{did_you_mean(flag, options)}"
+                break
+        raise UserError(f"{message}; {self.prog} --help lists all arguments")
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The flags of a parser and of its sub-commands."""
+    yield from parser._option_string_actions
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from _options(each)

@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vlrnn.terminal import print_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
 Advance = Callable[[int], None]
@@ -89,22 +92,27 @@ def progress(description: str, total: int, unit: str = "items", done: int = 0) -
         lines.finish()
 
 
-@contextmanager
-def _bar(description: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+def terminal_bar(transient: bool = False) -> "Progress":
+    """A bar on stderr, of rich, whose tasks have a field `speed`; transient, it leaves nothing."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
-    console = Console(stderr=True)
+    text = TextColumn("{task.description}"), TextColumn("{task.fields[speed]}")
+    columns = (text[0], BarColumn(), MofNCompleteColumn(), text[1], TimeRemainingColumn())
     # Results on stdout go where they belong, not above the bar.
-    with Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=False) as bar:
+    return Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=transient)
+
+
+@contextmanager
+def _bar(description: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+    with terminal_bar() as bar:
         task = bar.add_task(description, total=total, completed=done, speed=unit)
         began, so_far = time.monotonic(), 0
 
         def advance(count: int) -> None:
             nonlocal so_far
             so_far += count
-            bar.update(task, advance=count, speed=f"{unit}, {_rate(so_far, time.monotonic() - began)}")
+            bar.update(task, advance=count, speed=f"{unit}, {rate(so_far, time.monotonic() - began)}")
 
         yield advance
 
@@ -129,15 +137,13 @@ class Lines:
             self.next = now + EVERY
             done, seconds = self.done - self.before, now - self.began
             left = f", {span((self.total - self.done) * seconds / done)} left" if done else ""
-            print_progress(f"{self._status()} of {self.total:,} {self.unit}, {_rate(done, seconds)}{left}")
+            print_progress(f"{self._status()} of {self.total:,} {self.unit}, {rate(done, seconds)}{left}")
 
     def finish(self) -> None:
         """All that is to be done is done."""
         seconds = time.monotonic() - self.began
         if seconds >= FIRST:
-            print_progress(
-                f"{self._status()} {self.unit} in {span(seconds)}, {_rate(self.done - self.before, seconds)}"
-            )
+            print_progress(f"{self._status()} {self.unit} in {span(seconds)}, {rate(self.done - self.before, seconds)}")
 
     def _status(self) -> str:
         return f"{self.description}: {self.done:,}"
@@ -153,7 +159,8 @@ def span(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _rate(done: int, seconds: float) -> str:
+def rate(done: int, seconds: float) -> str:
+    """How fast work goes on: `12/s`, `3.4 s each`."""
     rate = done / max(seconds, 1e-6)
     if 0 < rate < 1:
         return f"{1 / rate:.1f} s each"

@@ -8,14 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlrnn.commands.decoding import add_decoding, chosen
+from vlrnn.commands.decoding import add_decoding, add_out, chosen, open_out
 from vlrnn.errors import UserError
-from vlrnn.progress import note, progress
+from vlrnn.progress import progress
 from vlrnn.terminal import print_json, print_line
 from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
-    from vlrnn.commands.caption_file import CaptionFile, Key
+    from vlrnn.commands.prediction_file import Key, PredictionFile
     from vlrnn.data.records import Prediction
     from vlrnn.inference.predictor import Predictor
 
@@ -24,10 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each image, one per line")
-    parser.add_argument("--out", metavar="FILE", help="write .csv (image, rank, caption, score), .json or .jsonl")
-    before = parser.add_mutually_exclusive_group()
-    before.add_argument("--resume", action="store_true", help="go on with --out where a run was interrupted")
-    before.add_argument("--overwrite", action="store_true", help="replace --out where it is there")
+    add_out(parser, "image, rank, caption, score")
     parser.add_argument("--explain", metavar="PICTURE", help="save the attention at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
@@ -43,21 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         the exit code: 2 when an image that was named could not be read, or none at all could.
     """
-    if not arguments.out:
-        if arguments.resume or arguments.overwrite:
-            raise UserError("--resume and --overwrite are of --out FILE; give it, too")
-        return _run(arguments, None)
-    from vlrnn.commands.caption_file import CaptionFile
-
-    with CaptionFile(Path(arguments.out), resume=arguments.resume, overwrite=arguments.overwrite) as file:
-        if file.is_finished:
-            note(f"{file.path}: was finished before, and nothing is done; --overwrite makes it anew")
-            return 0
-        return _run(arguments, file)
+    with open_out(arguments) as file:
+        return 0 if file and file.is_finished else _run(arguments, file)
 
 
-def _run(arguments: argparse.Namespace, file: "CaptionFile | None") -> int:
-    from vlrnn.commands.caption_file import keys
+def _run(arguments: argparse.Namespace, file: "PredictionFile | None") -> int:
+    from vlrnn.commands.prediction_file import keys
     from vlrnn.inference.predictor import Predictor, image_name
 
     paths = _images(arguments.images)
@@ -73,12 +61,7 @@ def _run(arguments: argparse.Namespace, file: "CaptionFile | None") -> int:
     if file:
         made_by = {"model": predictor.fingerprint(), "seed": arguments.seed, "bf16": arguments.bf16}
         file.begin({**made_by, **predictor.decoding(**chosen(arguments)).describe()}, list(images))
-    try:
-        code, last = _caption(arguments, predictor, images, file)
-    except (KeyboardInterrupt, BrokenPipeError):
-        if file and file.found:
-            note(f"interrupted; {file.partial} has {len(file.found):,} results: the same command with --resume goes on")
-        raise
+    code, last = _caption(arguments, predictor, images, file)
     if file:
         file.finish(list(images))
     if arguments.explain and last:
@@ -87,7 +70,7 @@ def _run(arguments: argparse.Namespace, file: "CaptionFile | None") -> int:
 
 
 def _caption(
-    arguments: argparse.Namespace, predictor: "Predictor", images: "Mapping[Key, Path]", file: "CaptionFile | None"
+    arguments: argparse.Namespace, predictor: "Predictor", images: "Mapping[Key, Path]", file: "PredictionFile | None"
 ) -> tuple[int, "Prediction | None"]:
     """Caption what has no result yet, and show it; returns the exit code and the last result."""
     named, missed, last = {Path(each) for each in arguments.images}, False, None

@@ -1,8 +1,16 @@
-"""The flags of decoding, for commands that generate text."""
+"""The flags of decoding and of `--out`, for commands that generate text."""
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlrnn.errors import UserError
+from vlrnn.progress import note
+
+if TYPE_CHECKING:
+    from vlrnn.commands.prediction_file import PredictionFile
 
 
 def _early_stopping(value: str) -> bool | str:
@@ -35,3 +43,29 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
 def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was asked for."""
     return {name: value for name in _FLAGS if (value := getattr(arguments, name)) is not None}
+
+
+def add_out(parser: argparse.ArgumentParser, columns: str) -> None:
+    """Add `--out`, whose `.csv` has these columns, `--resume` and `--overwrite`."""
+    parser.add_argument("--out", metavar="FILE", help=f"write .csv ({columns}), .json or .jsonl")
+    before = parser.add_mutually_exclusive_group()
+    before.add_argument("--resume", action="store_true", help="go on with --out where a run was interrupted")
+    before.add_argument("--overwrite", action="store_true", help="replace --out where it is there")
+
+
+def open_out(arguments: argparse.Namespace) -> "AbstractContextManager[PredictionFile | None]":
+    """The file of these flags; a context of None without `--out`.
+
+    Raises:
+        UserError: as of `PredictionFile`, or a flag is given that has no meaning without `--out`.
+    """
+    if not arguments.out:
+        if arguments.resume or arguments.overwrite:
+            raise UserError("--resume and --overwrite are of --out FILE; give it, too")
+        return nullcontext()
+    from vlrnn.commands.prediction_file import PredictionFile
+
+    file = PredictionFile(Path(arguments.out), resume=arguments.resume, overwrite=arguments.overwrite)
+    if file.is_finished:
+        note(f"{file.path}: was finished before, and nothing is done; --overwrite makes it anew")
+    return file

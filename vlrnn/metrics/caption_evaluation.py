@@ -153,7 +153,9 @@ def _add_health(
     training: str | Path | None,
 ) -> None:
     references = {} if training is None else read_references(training, "train")
-    trained = tokenizer.tokens_for_scores([text for texts in references.values() for text in texts]) if references else None
+    trained = (
+        tokenizer.tokens_for_scores([text for texts in references.values() for text in texts]) if references else None
+    )
     result.health = caption_health(scores.tokens, trained)
     sets = [group for group in map(_all_texts, matched.predictions.values()) if len(group) > 1]
     if sets:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from functools import partial
 from importlib.util import find_spec
@@ -14,14 +15,14 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from jsonargparse import Namespace
-from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vlrnn.files import replacing
-from vlrnn.progress import Lines
+from vlrnn.progress import Lines, print_progress, rate, terminal_bar
 from vlrnn.terminal import print_line
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.training.recipes import plain_recipe
@@ -135,55 +136,77 @@ def loggers(folder: str, wanted: bool | Logger | Iterable[Logger] | None) -> lis
     return found
 
 
-class Bar(RichProgressBar):
-    """Lightning's, on stderr. It shows the loss of every so many steps, as the log does: to read it is to wait for the
-    GPU."""
-
-    def __init__(self) -> None:
-        super().__init__(console_kwargs={"stderr": True})
-        self._shown: dict[str, int | str | float | dict[str, float]] = {}
-
-    def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # which Lightning sets, and does not declare
-        if not trainer.training or trainer.global_step % every == 0:
-            self._shown = super().get_metrics(trainer, pl_module)
-        return self._shown
-
-
 class ProgressLines(Callback):
-    """Tells of the batches of each epoch, and of each validation or test."""
+    """Reports the batches of each epoch, validation and test, in plain lines at intervals."""
 
     def __init__(self) -> None:
         self._lines: dict[str, Lines] = {}
 
-    def _advance(self, what: str, total: float) -> None:
-        if what not in self._lines:
-            self._lines[what] = Lines(what, int(total), "batches")
-        self._lines[what].advance(1)
+    def _advance(self, trainer: pl.Trainer, name: str, total: float, done: int) -> None:
+        if name not in self._lines:
+            self._lines[name] = Lines(name, int(total), "batches")
+        self._lines[name].advance(1)
 
-    def _finish(self, what: str) -> None:
-        if what in self._lines:
-            self._lines.pop(what).finish()
+    def _finish(self, trainer: pl.Trainer, name: str) -> None:
+        if name in self._lines:
+            self._lines.pop(name).finish()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._advance(_epoch(trainer), trainer.num_training_batches)
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self._advance(trainer, _epoch(trainer), trainer.num_training_batches, done)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(_epoch(trainer))
+        self._finish(trainer, _epoch(trainer))
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._advance("validating", sum(trainer.num_val_batches))
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        self._advance(trainer, "validating", sum(trainer.num_val_batches), batch_idx + 1)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish("validating")
+        self._finish(trainer, "validating")
 
-    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._advance("testing", sum(trainer.num_test_batches))
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        self._advance(trainer, "testing", sum(trainer.num_test_batches), batch_idx + 1)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish("testing")
+        self._finish(trainer, "testing")
+
+
+class ProgressLine(ProgressLines):
+    """On a terminal: one line with a bar for what is under way, and a line that stays for each epoch. The loss is that
+    of every so many steps, as in the log: to read it, a GPU is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar = terminal_bar(transient=True)
+        self._task = self._bar.add_task("", total=None, speed="batches")
+        self._name, self._began, self._first, self._loss = "", 0.0, 0, ""
+
+    def _advance(self, trainer: pl.Trainer, name: str, total: float, done: int) -> None:
+        if name != self._name:
+            self._name, self._began, self._first = name, time.monotonic(), done - 1
+            self._bar.reset(self._task, description=name, total=total, completed=done - 1, speed="batches")
+            self._bar.start()
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # which Lightning sets, and does not declare
+        if trainer.training and trainer.global_step % every == 0:
+            self._loss = f", loss {float(trainer.callback_metrics['train/loss']):.3f}"
+        speed = f"batches, {rate(done - self._first, time.monotonic() - self._began)}{self._loss}"
+        self._bar.update(self._task, completed=done, speed=speed)
+
+    def _finish(self, trainer: pl.Trainer, name: str) -> None:
+        self._bar.stop()
+        self._name = ""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        scores = trainer.progress_bar_metrics
+        print_progress(f"{_epoch(trainer)}: {', '.join(f'{name} {value:.4g}' for name, value in scores.items())}")
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._bar.stop()
 
 
 def _epoch(trainer: pl.Trainer) -> str:

@@ -6,9 +6,7 @@ a flag.
 """
 
 import argparse
-import logging
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -17,31 +15,56 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
+from vlrnn.config import to_config
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.progress import is_shown
 from vlrnn.terminal import print_line
 from vlrnn.training.callbacks import (
-    Bar,
     GracefulInterrupt,
+    ProgressLine,
     ProgressLines,
     RunConfig,
     SafeCheckpointIO,
     cluster,
     loggers,
 )
-from vlrnn.training.checkpoint import load_parts, note_trust
+from vlrnn.training.checkpoint import load_parts, note_trust, read_checkpoint
+from vlrnn.training.compatibility import check_checkpoint
 from vlrnn.training.error_messages import to_user_error
+from vlrnn.training.help import mistyped
 from vlrnn.training.initial_weights import add_init_from, checked_init_from, init_from
 from vlrnn.training.module import Task
 from vlrnn.training.recipes import import_named, locate_recipes, plain_recipe, read_recipes, task_class
 from vlrnn.training.resuming import RecipeCheckpoint
-from vlrnn.training.run_start import NothingToDo, RunStart, checkpoint_of, starting_point
-from vlrnn.training.trainer_options import refuse_options, watch_score
+from vlrnn.training.run_folder import leave_weights_out, scored_checkpoint
+from vlrnn.training.run_start import NothingToDo, RunStart, starting_point
+from vlrnn.training.trainer_options import refuse_options, silence_lightning, watch_score
 from vlrnn.trust import add_trust, checked_trust
+
+_SCORED = "the checkpoint to score: a file, or best or last of the run folder; by default best"
+_PURPOSES = {
+    "--config": "a recipe: a YAML file, or the name of one; may be given again",
+    "--print_config": "print the recipe as it is after all flags",
+    "--seed_everything": "where random numbers begin; true: anywhere",
+    "--early_stopping.monitor": "the score to watch; left out, the task's own",
+    "--early_stopping.mode": "max or min, the better; left out, as of --checkpoint.mode",
+    "--early_stopping.patience": "end after so many validations without a better score",
+    "--early_stopping.strict": "an error where there is no such score",
+    "fit --ckpt_path": "go on with a run, from a checkpoint: a file, or last or best of the run folder",
+    "validate --ckpt_path": _SCORED,
+    "test --ckpt_path": _SCORED,
+}
+"""Help in place of Lightning's and jsonargparse's, of a flag or of a command's flag."""
+
+
+def _set_purposes(parser: LightningArgumentParser, command: str = "") -> None:
+    for flag, action in parser._option_string_actions.items():
+        action.help = _PURPOSES.get(f"{command} {flag}".lstrip(), action.help)
 
 
 class RecipeCLI(LightningCLI):
@@ -57,6 +80,7 @@ class RecipeCLI(LightningCLI):
         self._trust = [*named]  # the classes outside vlrnn that the recipe names, and the packages of --trust
         self._init_from: str | None = None
         self._start: RunStart | None = None  # of a fit that leaves anything
+        self._scored: dict[str, Any] | None = None  # the checkpoint, where the recipe names files of its weights
         super().__init__(Task, task.data_class, *args, **more)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
@@ -74,7 +98,12 @@ class RecipeCLI(LightningCLI):
                 help="replace the run in the folder, which is moved to NAME.old-N first",
             )
             add_init_from(parser)
+        _set_purposes(parser, subcommand)
         return parser
+
+    def _add_arguments(self, parser: LightningArgumentParser) -> None:
+        super()._add_arguments(parser)
+        _set_purposes(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
@@ -107,14 +136,24 @@ class RecipeCLI(LightningCLI):
             self._linked = self._task.from_data(data, parts)
         return self._linked[name]
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as fault:
+            own = parser if self._command == "cache" else self._parser(self._command)
+            if line := mistyped(str(fault), own, args):
+                raise UserError(line) from None
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = self._get(self.config_init, "trainer")
         callbacks = [*([self._start] if self._start else []), *(settings["callbacks"] or []), GracefulInterrupt()]
         own_bar = any(isinstance(each, ProgressBar) for each in callbacks)
         if settings["enable_progress_bar"] is not False and not own_bar:
-            bar = is_shown() and sys.stderr.isatty()
-            callbacks += [Bar()] if bar else [ProgressLines()] if is_shown() else []
-            kwargs["enable_progress_bar"] = bar
+            callbacks += [(ProgressLine if sys.stderr.isatty() else ProgressLines)()] if is_shown() else []
+            kwargs["enable_progress_bar"] = False
+        if not is_shown():
+            kwargs["enable_model_summary"] = False
         if self.subcommand != "fit":  # the log tells of training
             kwargs["logger"] = False
         elif settings["logger"] is not False:
@@ -151,7 +190,22 @@ class RecipeCLI(LightningCLI):
         if self.subcommand == "fit":
             self._begin(run, settings)
         elif self.subcommand:
-            settings["ckpt_path"] = self._scored(run, settings["ckpt_path"])
+            settings["ckpt_path"] = scored_checkpoint(run, settings["ckpt_path"])
+            self._score(settings)
+
+    def _score(self, settings: Any) -> None:
+        """Have the model that is scored take all its weights from the checkpoint."""
+        checkpoint = read_checkpoint(settings["ckpt_path"])
+        if leave_weights_out(settings["model"], checkpoint["vlrnn"]["task"]):
+            self._scored = checkpoint
+
+    def after_instantiate_classes(self) -> None:
+        """Fill in weights that were read from no file, ahead of the trainer: features are cached before it does so."""
+        if self._scored:
+            own = to_config(self.model), to_config(self.model.objective), self.model.state_dict()
+            check_checkpoint(self._scored, *own, resumes=False)
+            self.model.load_state_dict(self._scored["state_dict"])
+            self._scored = None
 
     def _begin(self, run: Path, settings: Any) -> None:
         overwrite = settings.pop("overwrite", False)
@@ -164,39 +218,6 @@ class RecipeCLI(LightningCLI):
         recipe, _ = plain_recipe(self._parser("fit"), settings)
         self._start = RunStart(run, self._held, recipe, begins=named is None, overwrite=overwrite)
 
-    def _scored(self, run: Path, named: str | None) -> str:
-        """The checkpoint to score: the run's best where none is named, never a model that learnt nothing."""
-        best = run / "checkpoints" / "best.ckpt"
-        if named is None and not best.is_file():
-            raise UserError(f"no checkpoint to score: name one with --ckpt_path (there is no {best})")
-        return checkpoint_of(run, named or "best")
-
-
-def _hush() -> None:
-    """Silence what Lightning tells of itself, and of what is meant here."""
-    for text in (
-        ".*does not have many workers.*",
-        "LightningCLI.s args parameter.*",
-        "Experiment logs directory .* exists and is not empty",
-        "Checkpoint directory .* exists and is not empty",
-        "Found .* in eval mode at the start of training",
-        "\\s*Unable to serialize instance",  # in what Lightning writes for itself; ours leaves it out
-        "SWA is currently only supported every epoch",  # it puts a schedule of its own in the place of ours
-        ".*loading a checkpoint outside the 'fit' stage",  # of averaged weights, which the checkpoint holds
-        ".*isinstance\\(treespec, LeafSpec\\).*",
-        ".*training batches .* smaller than the logging interval.*",  # the log has a line for each epoch as well
-        ".*configure_optimizers` returned `None`.*",  # a baseline that counts has nothing to move, no loss,
-        ".*training_step` returned `None`.*",
-        ".*parameters` is an empty generator.*",  # and no gradient
-    ):
-        warnings.filterwarnings("ignore", text)
-    for name in (
-        "pytorch_lightning.utilities.rank_zero",
-        "pytorch_lightning.trainer.connectors.checkpoint_connector",  # of pickles, which vlrnn never reads
-        "lightning_fabric.utilities.seed",
-    ):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
 
 @contextmanager
 def _denormals_as_zero() -> Iterator[None]:
@@ -208,47 +229,81 @@ def _denormals_as_zero() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+class _ParserIsBuiltError(Exception):
+    """Raised in place of parsing: the parser is all that is wanted."""
+
+
+class _ParserOnly(RecipeCLI):
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        raise _ParserIsBuiltError(parser if self._command == "cache" else self._parser(self._command))
+
+
+def recipe_parser(command: str, task: type[Task] = Task) -> LightningArgumentParser:
+    """The parser of `fit`, `validate`, `test` or `cache` for a task."""
+    silence_lightning()
+    try:
+        _run(_ParserOnly, command, [], task, [], ExitStack())
+    except _ParserIsBuiltError as built:
+        return built.args[0]
+    raise AssertionError
+
+
+def _run(
+    cli: type[RecipeCLI],
+    command: str,
+    arguments: Sequence[str],
+    task: type[Task],
+    named: Sequence[str],
+    held: ExitStack,
+) -> RecipeCLI:
+    subcommand = [] if command == "cache" else [command]
+    return cli(
+        task,
+        command=command,
+        held=held,
+        named=named,
+        subclass_mode_model=True,
+        args=[*subcommand, *arguments],
+        run=bool(subcommand),
+        save_config_callback=RunConfig,
+        parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
+        auto_configure_optimizers=False,
+    )
+
+
 @_denormals_as_zero()
-def run_recipe(command: str, arguments: Sequence[str]) -> None:
+def run_recipe(command: str, arguments: Sequence[str]) -> RecipeCLI | None:
     """Run `fit`, `validate`, `test` or `cache` with command line arguments.
+
+    Returns:
+        what ran; None where training was over already.
 
     Raises:
         UserError: an unknown key, a value that does not fit, or whatever the parts find wrong.
     """
-    _hush()
+    silence_lightning()
     arguments = locate_recipes(arguments)
     recipes = read_recipes(arguments)
     named = import_named(recipes, arguments)
     task = task_class(recipes, arguments)
-    subcommand = [] if command == "cache" else [command]
     try:
         with ExitStack() as held:
-            cli = RecipeCLI(
-                task,
-                command=command,
-                held=held,
-                named=named,
-                subclass_mode_model=True,
-                args=[*subcommand, *arguments],
-                run=bool(subcommand),
-                save_config_callback=RunConfig,
-                parser_kwargs={"exit_on_error": False, "prog": f"vlrnn {command}"},
-                auto_configure_optimizers=False,
-            )
+            cli = _run(RecipeCLI, command, arguments, task, named, held)
     except NothingToDo as reason:
         if line := str(reason):  # of the first process
             print_line(line, file=sys.stderr)
-        return
+        return None
     except SystemExit as leaving:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault
             raise KeyboardInterrupt from None
         raise
     except Exception as fault:
-        told = to_user_error(fault, __name__)
-        if told is fault:
+        error = to_user_error(fault, __name__)
+        if error is fault:
             raise
-        raise told from None
+        raise error from None
     if command == "cache":
         if not isinstance(cli.datamodule, VisionLanguageData):
             raise UserError(f"{cli.datamodule.root}: a text, of which nothing is to be encoded ahead of training")
         cli.datamodule.make_cache(cli.model.encoder, cli.datamodule.splits, cli.trainer.strategy.root_device)
+    return cli

@@ -26,9 +26,10 @@ _load = get_loader("yaml")
 
 
 def _load_checked(text: str) -> Any:
-    """As jsonargparse reads files and the values of flags, which may be as short, and stand for as much."""
+    """As jsonargparse reads files and the values of flags, which may be as short, and stand for as much. It writes the
+    null of a flag within two parts as `None`, and reads that once more."""
     check_yaml(text, "a value of the recipe")
-    return _load(text)
+    return None if text == "None" else _load(text)
 
 
 set_loader("yaml", _load_checked, (yaml.YAMLError,))

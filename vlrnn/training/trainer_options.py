@@ -2,6 +2,8 @@
 they do."""
 
 import importlib
+import logging
+import warnings
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
@@ -124,3 +126,29 @@ def _class_name(value: Any) -> str:
     """What to call the value of an option: a class by its name, anything else as it is."""
     path = value.get("class_path") if hasattr(value, "get") else None
     return path.rpartition(".")[2] if isinstance(path, str) else str(value)
+
+
+def silence_lightning() -> None:
+    """Silence messages of Lightning about itself, and warnings of what is intended here."""
+    for text in (
+        ".*does not have many workers.*",
+        "LightningCLI.s args parameter.*",
+        "Experiment logs directory .* exists and is not empty",
+        "Checkpoint directory .* exists and is not empty",
+        "Found .* in eval mode at the start of training",
+        "\\s*Unable to serialize instance",  # in what Lightning writes for itself; ours leaves it out
+        "SWA is currently only supported every epoch",  # it puts a schedule of its own in the place of ours
+        ".*loading a checkpoint outside the 'fit' stage",  # of averaged weights, which the checkpoint holds
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*training batches .* smaller than the logging interval.*",  # the log has a line for each epoch as well
+        ".*configure_optimizers` returned `None`.*",  # a baseline that counts has nothing to move, no loss,
+        ".*training_step` returned `None`.*",
+        ".*parameters` is an empty generator.*",  # and no gradient
+    ):
+        warnings.filterwarnings("ignore", text)
+    for name in (
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.trainer.connectors.checkpoint_connector",  # of pickles, which vlrnn never reads
+        "lightning_fabric.utilities.seed",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)

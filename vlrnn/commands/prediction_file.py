@@ -1,6 +1,6 @@
-"""The file of `vlrnn caption --out FILE`. Results are kept as they come, in `FILE.partial`, a line of JSON for each;
-when all are there, they become FILE, in its own format, and the partial file goes. So FILE is always whole, and nothing
-that was computed is lost."""
+"""The file of `vlrnn caption --out FILE` and `vlrnn ask --out FILE`. Results are kept as they come, in `FILE.partial`,
+a line of JSON for each; when all are there, FILE is written in its own format, and the partial file removed. So FILE is
+always complete, and an interrupted run loses no result."""
 
 import csv
 import json
@@ -15,13 +15,14 @@ from vlrnn.data.records import Prediction, parse_record, to_line, write_records
 from vlrnn.errors import UserError
 from vlrnn.files import clear_unfinished, parse_json, read_text, replacing, spreadsheet_cell, write_json
 from vlrnn.processes import lock
+from vlrnn.progress import note
 
 Key = tuple[str, int]
-"""An image's name, and which of those of this name it is: one may be captioned twice."""
+"""The name of an image or question, and its number among those of this name: one may be given twice."""
 
 
 def keys(names: Sequence[str]) -> list[Key]:
-    """The key of each of these images."""
+    """The key of each of these images or questions."""
     counts: Counter[str] = Counter()
     found = []
     for name in names:
@@ -30,7 +31,7 @@ def keys(names: Sequence[str]) -> list[Key]:
     return found
 
 
-class CaptionFile:
+class PredictionFile:
     """Results on their way to a `.csv`, `.json` or `.jsonl` file. As a context it ends with the partial file closed,
     and gone if it holds nothing.
 
@@ -61,7 +62,7 @@ class CaptionFile:
 
         Args:
             run: what the results depend on, as plain values: the model, the settings.
-            images: that are to be captioned.
+            images: the keys of what results are wanted of, images or questions.
 
         Raises:
             UserError: it is damaged, or of another run or other images; another process writes it; or it cannot be
@@ -111,7 +112,9 @@ class CaptionFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind in (KeyboardInterrupt, BrokenPipeError) and self.found:
+            note(f"interrupted; {self.partial} has {len(self.found):,} results: the same command with --resume goes on")
         if self._handle is not None:
             nothing = not self.found if self._begun else not os.fstat(self._handle).st_size
             os.close(self._handle)
@@ -157,14 +160,18 @@ def _write_json(path: Path, predictions: Sequence[Prediction]) -> None:
 
 
 def _write_csv(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Captions, or answers, whose settings name their question."""
     with replacing(path) as file:
         table = csv.writer(file)
-        table.writerow(["image", "rank", "caption", "score"])
+        answers = "question" in predictions[0].settings
+        table.writerow(["image", "question", "rank", "answer", "score"] if answers else _CAPTION_COLUMNS)
         for prediction in predictions:
+            begin = [prediction.image_id, *([prediction.settings["question"]] if answers else [])]
             best = {"text": prediction.text, "score": prediction.score}
             for rank, each in enumerate([best, *prediction.alternatives], 1):
-                image, text = spreadsheet_cell(prediction.image_id), spreadsheet_cell(each["text"])
-                table.writerow([image, rank, text, f"{each['score']:.4f}"])
+                cells = [*map(spreadsheet_cell, map(str, begin)), rank, spreadsheet_cell(each["text"])]
+                table.writerow([*cells, f"{each['score']:.4f}"])
 
 
+_CAPTION_COLUMNS = ["image", "rank", "caption", "score"]
 _WRITERS = {".csv": _write_csv, ".json": _write_json, ".jsonl": write_records}
