@@ -2,7 +2,7 @@
 
 from vlrnn.lazy_names import lazy_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "BlindEncoder": "nn.encoders.base",
