@@ -18,13 +18,13 @@ LIMITS = {
     "90th percentile of function lines": 22,
     "longest function": 74,  # shall be 60
     "longest file": 309,  # shall be 300
-    "files under 40 lines": 4,  # shall be 15
+    "files under 40 lines": 2,  # shall be 15
     "files": 241,  # shall be 220
     "lines of vlrnn": 35_082,  # shall be this at most, but for what moves in
     "lines of vlrnn, data_prep and demo": 35_585,
-    "names with a forbidden word": 14,  # shall be 0
-    "metaphors in docstrings": 89,  # shall be 40
-    "metaphors in docstrings of networks and training": 27,  # shall be 0
+    "names with a forbidden word": 13,  # shall be 0
+    "metaphors in docstrings": 81,  # shall be 40
+    "metaphors in docstrings of networks and training": 24,  # shall be 0
     "public class names used twice": 0,  # shall be 0
     "tests with a forbidden word": 0,
     "names in tests with a forbidden word": 402,

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlrnn.data.formats.answers import match_answers, read_answered
+from vlrnn.data.prior_shift import right_answer
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Ratio, Resampler, distance_interval, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.text.answer_vocabulary import AnswerPrior, majority
+from vlrnn.text.answer_vocabulary import AnswerPrior
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical_answer
 
 Counts = Mapping[str, Counter[str]]
@@ -34,12 +35,8 @@ def count_answers(examples: Sequence[Example]) -> Counts:
     """The counts of majority answers by question type (`""` if there is none)."""
     counts: dict[str, Counter[str]] = {}
     for example in examples:
-        counts.setdefault(example.question_type or "", Counter())[_right(example)] += 1
+        counts.setdefault(example.question_type or "", Counter())[right_answer(example)] += 1
     return counts
-
-
-def _right(example: Example) -> str:
-    return majority(list(map(canonical_answer, example.answers)))
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Shift:
     @cached_property
     def _answers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
         """The pair of type and answer of each question [Q]; and the type [P] and the prior [P] of each pair."""
-        pairs = [(example.question_type or "", _right(example)) for example in self.examples]
+        pairs = [(example.question_type or "", right_answer(example)) for example in self.examples]
         numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
         places = {name: place for place, name in enumerate(self._types)}
         prior = [self._share(*pair) for pair in numbers]
@@ -216,7 +213,7 @@ def _moved(train: Counts, test: Counts) -> list[dict[str, Any]]:
 def _in_tail(questions: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArray[np.bool_]:
     """Mask of the questions whose answer is rare in train for their type, or not in train."""
     most = {kind: (1 + alpha) * each.total() / len(each) for kind, each in counts.items()}
-    kinds = [(each.question_type or "", _right(each)) for each in questions.values()]
+    kinds = [(each.question_type or "", right_answer(each)) for each in questions.values()]
     return np.array([counts.get(kind, Counter())[answer] <= most.get(kind, 0.0) for kind, answer in kinds])
 
 
@@ -254,12 +251,14 @@ def _lured(
 
     def share(id: Id) -> float:
         of = counts.get(questions[id].question_type or "", Counter())
-        return of[_right(questions[id])] / max(1, of.total())
+        return of[right_answer(questions[id])] / max(1, of.total())
 
     lured = [
-        id for id, example in questions.items() if canonical_answer(predicted[id]) == guessed[id] != _right(example)
+        id
+        for id, example in questions.items()
+        if canonical_answer(predicted[id]) == guessed[id] != right_answer(example)
     ]
     return [
-        {"id": id, "question": questions[id].question, "said": predicted[id], "right": _right(questions[id])}
+        {"id": id, "question": questions[id].question, "said": predicted[id], "right": right_answer(questions[id])}
         for id in sorted(lured, key=share)[:TELLING]
     ]
