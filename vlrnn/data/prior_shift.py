@@ -21,7 +21,7 @@ def draw_order(examples: Iterable[Example], seed: int) -> Order:
     answers: dict[str, set[str]] = {}
     for example in examples:
         if example.answers:
-            answers.setdefault(example.question_type or "", set()).add(right_answer(example))
+            answers.setdefault(example.question_type or "", set()).add(correct(example))
     order = {question_type: sorted(each) for question_type, each in sorted(answers.items())}
     for each in order.values():
         Random(f"{seed}/{each}").shuffle(each)
@@ -58,11 +58,10 @@ def shift(
         example
         for example in examples
         if example.answers
-        and Random(f"{seed}/{example.id}").random()
-        < retained.get((example.question_type or "", right_answer(example)), 0.0)
+        and Random(f"{seed}/{example.id}").random() < retained.get((example.question_type or "", correct(example)), 0.0)
     ]
 
 
-def right_answer(example: Example) -> str:
+def correct(example: Example) -> str:
     """The majority of the normalised answers."""
     return majority(list(map(canonical_answer, example.answers)))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlrnn.data.formats.answers import match_answers, read_answered
-from vlrnn.data.prior_shift import right_answer
+from vlrnn.data.prior_shift import correct
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Ratio, Resampler, distance_interval, ratios
@@ -35,7 +35,7 @@ def count_answers(examples: Sequence[Example]) -> Counts:
     """The counts of majority answers by question type (`""` if there is none)."""
     counts: dict[str, Counter[str]] = {}
     for example in examples:
-        counts.setdefault(example.question_type or "", Counter())[right_answer(example)] += 1
+        counts.setdefault(example.question_type or "", Counter())[correct(example)] += 1
     return counts
 
 
@@ -82,7 +82,7 @@ class Shift:
     @cached_property
     def _answers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
         """The pair of type and answer of each question [Q]; and the type [P] and the prior [P] of each pair."""
-        pairs = [(example.question_type or "", right_answer(example)) for example in self.examples]
+        pairs = [(example.question_type or "", correct(example)) for example in self.examples]
         numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
         places = {name: place for place, name in enumerate(self._types)}
         prior = [self._share(*pair) for pair in numbers]
@@ -213,7 +213,7 @@ def _moved(train: Counts, test: Counts) -> list[dict[str, Any]]:
 def _in_tail(questions: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArray[np.bool_]:
     """Mask of the questions whose answer is rare in train for their type, or not in train."""
     most = {kind: (1 + alpha) * each.total() / len(each) for kind, each in counts.items()}
-    kinds = [(each.question_type or "", right_answer(each)) for each in questions.values()]
+    kinds = [(each.question_type or "", correct(each)) for each in questions.values()]
     return np.array([counts.get(kind, Counter())[answer] <= most.get(kind, 0.0) for kind, answer in kinds])
 
 
@@ -251,14 +251,12 @@ def _lured(
 
     def share(id: Id) -> float:
         of = counts.get(questions[id].question_type or "", Counter())
-        return of[right_answer(questions[id])] / max(1, of.total())
+        return of[correct(questions[id])] / max(1, of.total())
 
     lured = [
-        id
-        for id, example in questions.items()
-        if canonical_answer(predicted[id]) == guessed[id] != right_answer(example)
+        id for id, example in questions.items() if canonical_answer(predicted[id]) == guessed[id] != correct(example)
     ]
     return [
-        {"id": id, "question": questions[id].question, "said": predicted[id], "right": right_answer(questions[id])}
+        {"id": id, "question": questions[id].question, "said": predicted[id], "right": correct(questions[id])}
         for id in sorted(lured, key=share)[:TELLING]
     ]
