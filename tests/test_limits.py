@@ -20,8 +20,8 @@ LIMITS = {
     "longest file": 309,  # shall be 300
     "files under 40 lines": 2,  # shall be 15
     "files": 241,  # shall be 220
-    "lines of vlrnn": 35_081,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 35_584,
+    "lines of vlrnn": 35_086,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 35_589,
     "names with a forbidden word": 13,  # shall be 0
     "metaphors in docstrings": 81,  # shall be 40
     "metaphors in docstrings of networks and training": 24,  # shall be 0

@@ -202,7 +202,7 @@ def test_a_package_that_is_absent(subtests: pytest.Subtests, workshop: Workshop,
 def test_a_recipe_names_a_wrong_class(subtests: pytest.Subtests, workshop: Workshop) -> None:
     for path, reason in [
         ("my_parts.NoSuchUnit", "my_parts.NoSuchUnit: the module my_parts has no class NoSuchUnit"),
-        ("no_such_package.LeakyUnit", "No module named 'no_such_package'"),
+        ("no_such_package.LeakyUnit", "there is no class no_such_package.LeakyUnit"),
         ("my_parts.ShiftedShowAndTell", "not correspond to a subclass of Recurrence"),
         ("broken_at_once.LeakyUnit", "broken_at_once: fails at import: NameError"),
     ]:

@@ -7,12 +7,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from vlrnn.config import classes_of, to_config
 from vlrnn.errors import UserError
 from vlrnn.progress import is_shown
 from vlrnn.terminal import print_line
 from vlrnn.training.recipes import flags
 from vlrnn.training.resuming import RecipeCheckpoint
 from vlrnn.training.run_start import checkpoint_of
+from vlrnn.trust import needed_trust
 
 _WEIGHTS = ("weights", "embedding_weights")
 """Arguments that name files which training begins with. A checkpoint holds the weights themselves."""
@@ -90,4 +92,5 @@ def print_outcome(trainer: pl.Trainer) -> None:
     print_line(f"next: vlrnn test {run}")
     name = str(trainer.lightning_module.command)
     if name in _USE:
-        print_line(f"      vlrnn {name} {_USE[name]} --checkpoint {best.best_model_path}")
+        trust = "".join(f" --trust {each}" for each in needed_trust(classes_of(to_config(trainer.lightning_module))))
+        print_line(f"      vlrnn {name} {_USE[name]} --checkpoint {best.best_model_path}{trust}")
