@@ -101,6 +101,7 @@ def test_fit_names_the_package_to_trust(workshop: Any) -> None:
     lines = [line for line in workshop.fitted.stderr.splitlines() if "--trust" in line]
     assert len(lines) == 1
     assert lines[0].endswith("need --trust my_parts")
+    assert workshop.fitted.stdout.splitlines()[-1].endswith("/best.ckpt --trust my_parts")
 
 
 @pytest.mark.parametrize("checkpoint", ["run/checkpoints/best.ckpt", "model"])
