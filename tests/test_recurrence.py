@@ -321,10 +321,11 @@ def test_bidirectional_recurrences_cannot_generate(cell: Recurrence) -> None:
         lambda: RecurrentLanguageModel(cell),
         lambda: SequenceClassifier(cell, 3),
         lambda: cell.build(I).step(torch.randn(B, I), cell.initial_state(B)),
-        lambda: Bidirectional(cell),
     ):
         with pytest.raises(UserError, match="is not causal"):
             speaker()
+    with pytest.raises(UserError, match="bidirectional already"):
+        Bidirectional(cell)
 
 
 # Gates.
