@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vlrnn.commands.decoding import add_out, open_out
+from vlrnn.commands.generation_flags import add_out, open_out
 from vlrnn.errors import UserError
 from vlrnn.files import read_json_lines, read_text
 from vlrnn.progress import note, progress

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlrnn.commands.decoding import add_decoding, add_out, chosen, open_out
+from vlrnn.commands.generation_flags import add_decoding, add_out, chosen, open_out
 from vlrnn.errors import UserError
 from vlrnn.progress import progress
 from vlrnn.terminal import print_json, print_line

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlrnn.commands.decoding import add_decoding, chosen
+from vlrnn.commands.generation_flags import add_decoding, chosen
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
 from vlrnn.terminal import print_json, print_line

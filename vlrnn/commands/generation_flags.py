@@ -1,4 +1,4 @@
-"""The flags of decoding and of `--out`, for commands that generate text."""
+"""The flags of generation and of `--out`, for commands that generate text."""
 
 import argparse
 from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _early_stopping(value: str) -> bool | str:
-    """As recipes write it; what it must be is checked with the other settings."""
+    """The value as in recipes; it is checked with the other settings."""
     return {"true": True, "false": False}.get(value.lower(), value)
 
 
@@ -41,7 +41,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was asked for."""
+    """The flags that are given, by their names in GenerationConfig."""
     return {name: value for name in _FLAGS if (value := getattr(arguments, name)) is not None}
 
 
