@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,36 +17,60 @@ from vlrnn.terminal import print_line
 from vlrnn.text.text_checks import count_unspaced, is_canned, is_wordless, warn_of_unspaced
 
 
-def publish(
-    out: Path,
-    splits: Mapping[str, Iterable[Example]],
-    image_root: Path,
-    dropped: SkipReport,
-    *,
-    check: bool = True,
-    **about: Any,
-) -> None:
-    """Clean a data set of captions or questions, write it, and print what was read and what was dropped and why.
-
-    Images stay where they are: `dataset.json` says where, relative to `out` when within it.
+@dataclass(frozen=True)
+class Target:
+    """The data set that is written.
 
     Args:
-        out: the folder of the prepared data set.
+        out: where the prepared data set goes.
+        unchecked: do not decode the images, only check that the files exist.
+    """
+
+    out: Path
+    unchecked: bool = False
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Settings of a data set from a table.
+
+    Args:
+        shares: of the images, for train, val and test.
+        seed: another seed, other splits.
+        name: of the data set; by default the folder's.
+        licence: written to dataset.json.
+    """
+
+    shares: str = "0.8,0.1,0.1"
+    seed: int = 0
+    name: str | None = None
+    licence: str = "unknown"
+
+
+def publish(
+    target: Target, splits: Mapping[str, Iterable[Example]], image_root: Path, dropped: SkipReport, **about: Any
+) -> None:
+    """Clean a data set of captions or questions, write it, and print counts of examples, and of dropped ones by reason.
+
+    Images stay where they are; `dataset.json` has the path of their folder, relative to `target.out` when within it.
+
+    Args:
+        target: of the prepared data set.
         splits: split -> examples, whose `image` is relative to `image_root`.
         image_root: where the images are.
-        dropped: what was left out in reading; what is left out here is added.
-        check: decode every image; else only check that the file exists.
-        about: `name`, `source` and `licence`, for `dataset.json`, and what else `write_dataset` takes.
+        dropped: entries left out in reading; those left out here are added.
+        about: `name`, `source` and `licence`, for `dataset.json`, and further arguments of `write_dataset`.
 
     Raises:
-        UserError: an image stands in two splits, nothing is left, or `out` cannot be written or has a
-            `dataset.json` of another kind (Karpathy's split files come by that name).
+        UserError: an image is in two splits, nothing is left, or the folder cannot be written or has another kind of
+            `dataset.json` (Karpathy's split files have that name).
     """
+    out = target.out
     if (out / "dataset.json").exists() and "counts" not in describe_dataset(out):
         raise UserError(f"{out}/dataset.json: of another kind, so it is not replaced; choose another --out")
     find = cache(ImageFolder(image_root).find)
     listed = {split: _clean([_located(each, find) for each in splits[split]], split, dropped) for split in splits}
-    faulty = _faulty_images(listed, image_root, check)
+    faulty = _faulty_images(listed, image_root, check=not target.unchecked)
     cleaned: Splits = {}
     for split, examples in listed.items():
         cleaned[split] = [example for example in examples if example.image not in faulty]
@@ -64,23 +88,23 @@ def publish(
         dropped=dropped.counts(),
         **about,
     )
-    for split, examples in cleaned.items():
+    _print_counts(cleaned, description["counts"], dropped)
+    print_line(f"written to {out}")
+
+
+def _print_counts(splits: Splits, counts: Mapping[str, Mapping[str, int]], dropped: SkipReport) -> None:
+    """Print the counts of each split, the dropped examples by reason, and a warning of texts without spaces."""
+    for split, examples in splits.items():
         if not examples:
             print_line(f"{split}: nothing is left, not written")
-    for split, counts in description["counts"].items():
-        print_line(
-            f"{split}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if what != "examples")
-        )
+    for split, each in counts.items():
+        print_line(f"{split}: " + ", ".join(f"{count:,} {what}" for what, count in each.items() if what != "examples"))
     for line in dropped.lines():
         print_line(line)
-    texts = (
-        text for examples in cleaned.values() for each in examples for text in (*each.captions, each.question or "")
-    )
-    if warning := warn_of_unspaced(
-        *count_unspaced(filter(None, texts)), "texts", "train with data.tokenizer characters"
-    ):
+    texts = (text for examples in splits.values() for each in examples for text in (*each.captions, each.question))
+    unspaced = count_unspaced(filter(None, texts))
+    if warning := warn_of_unspaced(*unspaced, "texts", "train with data.tokenizer characters"):
         print_line(f"warning: {warning}")
-    print_line(f"written to {out}")
 
 
 def _located(example: Example, find: Callable[[str], str]) -> Example:
@@ -89,8 +113,8 @@ def _located(example: Example, find: Callable[[str], str]) -> Example:
 
 
 def _clean(examples: Sequence[Example], split: str, dropped: SkipReport) -> list[Example]:
-    """The examples of which something is left, without what is empty. Only a test split may be without answers, and
-    then it has none at all."""
+    """The examples without empty captions, and without those that have no caption or question left. A question needs an
+    answer, but in a test split without any."""
     answered = split != "test" or any(map(_is_answered, examples))
     cleaned = (
         _clean_captions(each, dropped) if each.question is None else _clean_question(each, answered, dropped)
@@ -132,7 +156,7 @@ def _is_answered(example: Example) -> bool:
 def _faulty_images(
     splits: Mapping[str, Sequence[Example]], image_root: Path, check: bool
 ) -> dict[str, tuple[str, str]]:
-    """Image -> why it cannot be used, in general and in detail, of those that cannot."""
+    """Unusable image -> the reason and its detail."""
     images = sorted({example.image for examples in splits.values() for example in examples})
 
     def fault(image: str) -> tuple[str, str] | None:
@@ -157,57 +181,50 @@ def _recorded(image_root: Path, out: Path) -> str:
 
 
 def publish_table(
-    out: Path,
+    target: Target,
     images: Path,
     table: Path,
     read: Callable[[Path, ImageFolder, Sequence[float], int], Splits],
     kind: str,
-    *,
-    shares: str,
-    seed: int,
-    check: bool,
-    name: str | None,
-    licence: str,
+    options: TableOptions,
 ) -> None:
     """Publish a table about a folder of images.
 
     Args:
-        out: the folder of the prepared data set.
+        target: of the prepared data set.
         images: the folder of images.
         table: the file.
-        read: reads it: a function of its path, the folder of images, the shares of the splits and the seed.
-        kind: what it has for each image, in the singular.
-        shares: of train, val and test, for images whose split is not in the table: three numbers between commas.
-        seed: of the splits that are drawn.
-        check: decode every image.
-        name: of the data set; by default the folder's.
-        licence: for `dataset.json`.
+        read: a function of its path, the folder of images, the shares of the splits and the seed.
+        kind: of its texts, in the singular: caption or question.
+        options: the shares are three numbers, separated by commas, for images whose split is not in the table.
 
     Raises:
         UserError: as `publish`; there is no such folder, or the shares are no numbers.
     """
     try:
-        parts = [float(share) for share in shares.split(",")]
+        parts = [float(share) for share in options.shares.split(",")]
     except ValueError:
-        raise UserError(f"--shares {shares}: must be three numbers, of train, val and test: 0.8,0.1,0.1") from None
+        raise UserError(
+            f"--shares {options.shares}: must be three numbers, of train, val and test: 0.8,0.1,0.1"
+        ) from None
     if not images.is_dir():
         raise UserError(f"{images}: no such folder")
-    splits = read(table, ImageFolder(images), parts, seed)
+    splits = read(table, ImageFolder(images), parts, options.seed)
     listed = {example.image for examples in splits.values() for example in examples}
     dropped = SkipReport()
     for path in find_images(images):
         if (image := path.relative_to(images).as_posix()) not in listed:
             dropped.add(f"image without a {kind}", image)
     print_line(f"read {table}")
-    about = {"name": name or images.resolve().name, "source": str(table), "licence": licence, "seed": seed}
-    publish(out, splits, images, dropped, check=check, **about)
+    about = {"name": options.name or images.resolve().name, "source": str(table), "licence": options.licence}
+    publish(target, splits, images, dropped, **about, seed=options.seed)
 
 
 def find_first(places: Sequence[Path], what: str) -> Path:
     """The first of these files or folders that exists.
 
     Raises:
-        UserError: none does; says what was looked for, and where.
+        UserError: none does; lists the paths.
     """
     for place in places:
         if place.exists():

@@ -9,7 +9,7 @@ from vlrnn.data.formats.coco import name_by_files, read_coco
 from vlrnn.data.formats.flickr import read_flickr
 from vlrnn.data.formats.karpathy import read_karpathy
 from vlrnn.data.formats.table import read_captions
-from vlrnn.data.prepare.base import find_first, publish, publish_table
+from vlrnn.data.prepare.base import TableOptions, Target, find_first, publish, publish_table
 from vlrnn.errors import UserError
 from vlrnn.terminal import print_line
 
@@ -17,8 +17,7 @@ from vlrnn.terminal import print_line
 def coco(
     source: Path,
     /,
-    out: Path,
-    unchecked: bool = False,
+    target: Target,
     karpathy: Path | None = None,
     captions: Sequence[Path] | None = None,
     split: Literal["train", "val", "test"] | None = None,
@@ -27,8 +26,6 @@ def coco(
 
     Args:
         source: the folder with annotations/ and the images (train2017/, val2017/, ...).
-        out: where the prepared data set goes.
-        unchecked: do not decode the images, only check that the files exist.
         karpathy: dataset_coco.json: take captions and splits from there.
         captions: instead of all captions in SOURCE/annotations.
         split: of the captions, instead of the one in the file names.
@@ -43,7 +40,7 @@ def coco(
     else:
         name, splits = "coco", _official_coco(source, captions, split, dropped)
     publish(
-        out,
+        target,
         splits,
         source,
         dropped,
@@ -52,7 +49,6 @@ def coco(
         if name == "coco"
         else str(karpathy and karpathy.name),
         licence="annotations CC BY 4.0; photographs under the terms of Flickr" if name == "coco" else f"that of {name}",
-        check=not unchecked,
     )
 
 
@@ -74,21 +70,18 @@ def _official_coco(folder: Path, named: Sequence[Path] | None, only: str | None,
     return name_by_files(splits, folder)
 
 
-def flickr8k(source: Path, /, out: Path, unchecked: bool = False) -> None:
+def flickr8k(source: Path, /, target: Target) -> None:
     """Prepare Flickr8k from its official files: the token file, the split lists that exist, the images.
 
     Args:
         source: the folder with Flickr8k.token.txt, the split lists and the images.
-        out: where the prepared data set goes.
-        unchecked: do not decode the images, only check that the files exist.
 
     Raises:
         UserError: a file is missing or not of its format, or an image is in two splits.
     """
     _flickr(
         source,
-        out,
-        unchecked,
+        target,
         name="Flickr8k",
         source="Hodosh, Young and Hockenmaier, JAIR 2013",
         tokens=("Flickr8k.token.txt", "Flickr8k_text/Flickr8k.token.txt"),
@@ -100,21 +93,18 @@ def flickr8k(source: Path, /, out: Path, unchecked: bool = False) -> None:
     )
 
 
-def flickr30k(source: Path, /, out: Path, unchecked: bool = False) -> None:
+def flickr30k(source: Path, /, target: Target) -> None:
     """Prepare Flickr30k from its official files: the token file, the split lists that exist, the images.
 
     Args:
         source: the folder with results_20130124.token, train.txt, ..., and the images.
-        out: where the prepared data set goes.
-        unchecked: do not decode the images, only check that the files exist.
 
     Raises:
         UserError: a file is missing or not of its format, or an image is in two splits.
     """
     _flickr(
         source,
-        out,
-        unchecked,
+        target,
         name="Flickr30k",
         source="Young, Lai, Hodosh and Hockenmaier, TACL 2014",
         tokens=("results_20130124.token", "flickr30k/results_20130124.token"),
@@ -128,8 +118,7 @@ def flickr30k(source: Path, /, out: Path, unchecked: bool = False) -> None:
 
 def _flickr(
     folder: Path,
-    out: Path,
-    unchecked: bool,
+    target: Target,
     *,
     name: str,
     source: str,
@@ -137,9 +126,8 @@ def _flickr(
     images: Sequence[str],
     lists: Mapping[str, Sequence[str]],
 ) -> None:
-    """Prepare Flickr8k or Flickr30k. `tokens`, `images` and `lists` are the places in the folder where the token file,
-    the images and the list of each split may be: the first that exists is taken, and a split without a list is left
-    out."""
+    """Prepare Flickr8k or Flickr30k. `tokens`, `images` and `lists` are candidate paths, in the folder, of the token
+    file, the images and the list of each split: the first that exists is used; a split without a list is left out."""
     token_file = find_first([folder / place for place in tokens], "token file")
     image_root = find_first([folder / place for place in images], "folder of images")
     found = {
@@ -153,44 +141,23 @@ def _flickr(
     splits = read_flickr(token_file, split_lists, dropped)
     print_line(f"read {token_file} and the lists of {', '.join(split_lists)}")
     licence = "photographs and captions for research and education only"
-    publish(out, splits, image_root, dropped, name=name, source=source, licence=licence, check=not unchecked)
+    publish(target, splits, image_root, dropped, name=name, source=source, licence=licence)
 
 
 def folder(
     source: Path,
     /,
-    out: Path,
+    target: Target,
     captions: Path,
-    unchecked: bool = False,
-    shares: str = "0.8,0.1,0.1",
-    seed: int = 0,
-    name: str | None = None,
-    licence: str = "unknown",
+    options: TableOptions,
 ) -> None:
     """Prepare any folder of images with a CSV or JSON of captions; splits are those of the table, or are drawn.
 
     Args:
         source: the folder of images.
-        out: where the prepared data set goes.
         captions: CSV (image, caption, split), JSON or JSON lines.
-        unchecked: do not decode the images, only check that the files exist.
-        shares: of the images, for train, val and test.
-        seed: another seed, other splits.
-        name: of the data set; by default the folder's.
-        licence: written to dataset.json.
 
     Raises:
         UserError: there is no such folder, or the table is not of its format.
     """
-    publish_table(
-        out,
-        source,
-        captions,
-        read_captions,
-        "caption",
-        shares=shares,
-        seed=seed,
-        check=not unchecked,
-        name=name,
-        licence=licence,
-    )
+    publish_table(target, source, captions, read_captions, "caption", options)

@@ -1,12 +1,13 @@
-"""Data sets made of nothing, or of other data sets: synthetic scenes and texts, shifted priors, inverse questions,
+"""Synthetic data sets, and those derived from other data sets: scenes and texts, shifted priors, inverse questions,
 shards, polls of objects."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vlrnn.data.formats.base import SkipReport, Splits
-from vlrnn.data.prepare.base import publish
+from vlrnn.data.prepare.base import Target, publish
 from vlrnn.data.prior_shift import draw_order, shift
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.shards import write_shards
@@ -87,14 +88,12 @@ def prose(*, out: Path, paragraphs: int = 3000, seed: int = 0) -> None:
     print_line(f"written to {out}: {paragraphs:,} paragraphs, {len(text):,} characters")
 
 
-def inverses(source: Path, /, out: Path, unchecked: bool = False) -> None:
+def inverses(source: Path, /, target: Target) -> None:
     """Make the inverses of a synthetic data set's questions after relations, for `vlrnn probe consistency`. Of the test
     split, each such question comes with its opposite, and with the same one the other way round.
 
     Args:
         source: the folder of prepared questions about synthetic scenes.
-        out: where the prepared data set goes.
-        unchecked: do not decode the images, only check that the files exist.
 
     Raises:
         UserError: no question is after a relation.
@@ -102,14 +101,13 @@ def inverses(source: Path, /, out: Path, unchecked: bool = False) -> None:
     examples = with_inverses(open_split(source, "test"))
     if not examples:
         raise UserError(f"{source}/test.jsonl: asks for no relation, as questions about synthetic scenes do")
-    _publish(source, out, {"test": examples}, "inverses", unchecked)
+    _publish(source, target, {"test": examples}, "inverses")
 
 
 def shift_priors(
     source: Path,
     /,
-    out: Path,
-    unchecked: bool = False,
+    target: Target,
     strength: float = 0.9,
     dev: float = 0.1,
     seed: int = 0,
@@ -117,13 +115,11 @@ def shift_priors(
     """Shift the priors of the answers of any prepared data set of questions: train and val get one, test its reverse.
 
     A data set that has no test, or one without answers, is tested on its val; a val that lacks then is cut from train
-    by image. The results are `FOLDER/shifted`, and `FOLDER/same`, whose test has the priors of train: what a model wins
-    on the one is to be held against what it loses on the other.
+    by image. The results are `OUT/shifted`, and `OUT/same`, whose test has the priors of train: compare the gain of a
+    model on the one with its loss on the other.
 
     Args:
         source: the folder of a prepared data set of questions.
-        out: the FOLDER.
-        unchecked: do not decode the images, only check that the files exist.
         strength: how rare the rarest answer of a type becomes beside the most frequent, 0 to below 1.
         dev: images cut from train for a val or test that lacks; below 1 a share.
         seed: of the order of the answers.
@@ -136,12 +132,12 @@ def shift_priors(
     settings: dict[str, Any] = {"strength": strength, "seed": seed}
     same = {split: shift(examples, order, **settings) for split, examples in splits.items()}
     shifted = same | {"test": shift(splits["test"], order, **settings, reverse=True)}
-    _publish(source, out / "shifted", shifted, "shifted priors", unchecked, **settings)
-    _publish(source, out / "same", {"test": same["test"]}, "same priors", unchecked, **settings)
+    for name, each in {"shifted": shifted, "same": {"test": same["test"]}}.items():
+        _publish(source, replace(target, out=target.out / name), each, f"{name} priors", **settings)
 
 
 def _with_all_splits(source: Path, dev: float, seed: int) -> Splits:
-    """Train, val and test of a data set, all with answers; what lacks is cut from train by image."""
+    """Train, val and test of a data set, all with answers; a missing val or test is cut from train by image."""
     found = [split for split in SPLITS if (source / f"{split}.jsonl").is_file()]
     read = {split: list(open_split(source, split)) for split in found}
     splits = {split: each for split, each in read.items() if any(one.question and one.answers for one in each)}
@@ -160,20 +156,17 @@ def _with_all_splits(source: Path, dev: float, seed: int) -> Splits:
     return splits
 
 
-def _publish(
-    source: Path, out: Path, splits: Mapping[str, Sequence[Example]], change: str, unchecked: bool, **more: Any
-) -> None:
-    """Publish what was made of a prepared data set, under its name and the change."""
+def _publish(source: Path, target: Target, splits: Mapping[str, Sequence[Example]], change: str, **more: Any) -> None:
+    """Publish a data set that was derived from another, under the name of that and the change."""
     about = describe_dataset(source)
     publish(
-        out,
+        target,
         splits,
         source / about.get("image_root", "."),
         SkipReport(),
         name=f"{about.get('name', source.resolve().name)}, {change}",
         source=about.get("source", "unknown"),
         licence=about.get("licence", "unknown"),
-        check=not unchecked,
         **more,
     )
 

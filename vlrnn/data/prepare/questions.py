@@ -10,7 +10,7 @@ from vlrnn.data.formats.easy_vqa import read_easy_vqa
 from vlrnn.data.formats.table import read_questions
 from vlrnn.data.formats.vqa import COCO_PARTS, LICENCE, read_vqa
 from vlrnn.data.images import find_images
-from vlrnn.data.prepare.base import find_first, publish, publish_table
+from vlrnn.data.prepare.base import TableOptions, Target, find_first, publish, publish_table
 from vlrnn.data.records import Example
 from vlrnn.data.splits import checked_dev, cut_dev, cut_fold
 from vlrnn.errors import UserError
@@ -28,8 +28,7 @@ _DAQUAR_FILES = ("qa.{}.txt", "qa.894.raw.{}.txt", "qa.37.raw.{}.txt")
 def vqa_v2(
     source: Path,
     /,
-    out: Path,
-    unchecked: bool = False,
+    target: Target,
     version: Literal[1, 2] = 2,
     images: Path | None = None,
     test: Literal["test2015", "test-dev2015"] | None = None,
@@ -38,8 +37,6 @@ def vqa_v2(
 
     Args:
         source: the folder with the questions, the annotations and the photographs.
-        out: where the prepared data set goes.
-        unchecked: do not decode the images, only check that the files exist.
         version: of the questions.
         images: the folder with train2014/ and its like; SOURCE, if not given.
         test: the questions of test; by default the first of these that exist.
@@ -58,7 +55,7 @@ def vqa_v2(
         wanted = f"{_VQA_PREFIXES[version]}OpenEnded_mscoco_train2014_questions.json"
         raise UserError(f"{source}: no questions of VQA v{version} ({wanted} and its like)")
     about = {"name": f"VQA v{version}", "source": _VQA_SOURCES[version], "licence": LICENCE}
-    publish(out, splits, image_root, dropped, check=not unchecked, **about)
+    publish(target, splits, image_root, dropped, **about)
 
 
 def _read_vqa(source: Path, prefix: str, questions: Path, dropped: SkipReport) -> list[Example]:
@@ -75,8 +72,7 @@ def _read_vqa(source: Path, prefix: str, questions: Path, dropped: SkipReport) -
 def vqa_cp(
     source: Path,
     /,
-    out: Path,
-    unchecked: bool = False,
+    target: Target,
     version: Literal[1, 2] = 2,
     images: Path | None = None,
     dev: float = 0.1,
@@ -86,8 +82,6 @@ def vqa_cp(
 
     Args:
         source: the folder with the questions, the annotations and the photographs.
-        out: where the prepared data set goes.
-        unchecked: do not decode the images, only check that the files exist.
         version: of the questions.
         images: the folder with train2014/ and its like; SOURCE, if not given.
         dev: images cut from train for val; below 1 a share.
@@ -106,14 +100,13 @@ def vqa_cp(
         splits[split] = read_vqa(questions, annotations, dropped)
         print_line(f"read {questions} and {annotations.name}: {len(splits[split]):,} questions")
     publish(
-        out,
+        target,
         cut_dev(splits["train"], dev, seed) | {"test": splits["test"]},
         image_root,
         dropped,
         name=f"VQA-CP v{version}",
         source="Agrawal et al., CVPR 2018",
         licence=LICENCE,
-        check=not unchecked,
         test_shares_images=True,  # its splits are by the answers: questions about one image are in both
         dev=dev,
         seed=seed,
@@ -139,8 +132,7 @@ def _find_photographs(source: Path, images: Path | None) -> Path:
 def daquar(
     source: Path,
     /,
-    out: Path,
-    unchecked: bool = False,
+    target: Target,
     dev: float = 0.1,
     seed: int = 0,
     folds: int | None = None,
@@ -150,8 +142,6 @@ def daquar(
 
     Args:
         source: the folder with qa.train.txt, perhaps qa.test.txt, and images/.
-        out: where the prepared data set goes.
-        unchecked: do not decode the images, only check that the files exist.
         dev: images cut from train for val; below 1 a share.
         seed: another seed, another val split.
         folds: cut train by image into so many folds, for cross-validation.
@@ -175,14 +165,13 @@ def daquar(
     elif any((source / name.format("test")).is_file() for name in _DAQUAR_FILES):
         test["test"] = _read_daquar(source, "test", images, dropped)
     publish(
-        out,
+        target,
         cut_dev(train, dev, seed) | test,
         image_root,
         dropped,
         name="DAQUAR",
         source="Malinowski and Fritz, NIPS 2014, over NYU-Depth v2",
         licence="research only",
-        check=not unchecked,
         **about,
     )
 
@@ -196,13 +185,11 @@ def _read_daquar(folder: Path, split: str, images: Sequence[Path], dropped: Skip
     return examples
 
 
-def easy_vqa(source: Path, /, out: Path, unchecked: bool = False, dev: float = 0.1, seed: int = 0) -> None:
+def easy_vqa(source: Path, /, target: Target, dev: float = 0.1, seed: int = 0) -> None:
     """Prepare easy-VQA from its files: questions.json and the images of train and test, and answers.txt.
 
     Args:
         source: the folder with answers.txt, train/ and test/.
-        out: where the prepared data set goes.
-        unchecked: do not decode the images, only check that the files exist.
         dev: images cut from train for val; below 1 a share.
         seed: another seed, another val split.
 
@@ -215,44 +202,23 @@ def easy_vqa(source: Path, /, out: Path, unchecked: bool = False, dev: float = 0
     print_line(f"read {source}: {len(train):,} questions of train, {len(test):,} of test")
     splits = cut_dev(train, dev, seed) | {"test": test}
     about = {"name": "easy-VQA", "source": "V. Zhou, easy-VQA, 2019", "licence": "MIT"}
-    publish(out, splits, source, dropped, check=not unchecked, dev=dev, seed=seed, **about)
+    publish(target, splits, source, dropped, dev=dev, seed=seed, **about)
 
 
 def folder_vqa(
     source: Path,
     /,
-    out: Path,
+    target: Target,
     questions: Path,
-    unchecked: bool = False,
-    shares: str = "0.8,0.1,0.1",
-    seed: int = 0,
-    name: str | None = None,
-    licence: str = "unknown",
+    options: TableOptions,
 ) -> None:
     """Prepare any folder of images with a CSV or JSON of questions; splits are those of the table, or are drawn.
 
     Args:
         source: the folder of images.
-        out: where the prepared data set goes.
         questions: CSV (image, question, answer, split), JSON or JSON lines.
-        unchecked: do not decode the images, only check that the files exist.
-        shares: of the images, for train, val and test.
-        seed: another seed, other splits.
-        name: of the data set; by default the folder's.
-        licence: written to dataset.json.
 
     Raises:
         UserError: there is no such folder, or the table is not of its format.
     """
-    publish_table(
-        out,
-        source,
-        questions,
-        read_questions,
-        "question",
-        shares=shares,
-        seed=seed,
-        check=not unchecked,
-        name=name,
-        licence=licence,
-    )
+    publish_table(target, source, questions, read_questions, "question", options)
