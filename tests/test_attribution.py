@@ -23,7 +23,7 @@ from vlrnn.nn.attention import SoftAttention
 from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.recurrent.rnn import GRU
-from vlrnn.probes.model.attribution import ObjectMention, Support, _named, _spread, attribution, support
+from vlrnn.probes.model.attribution import ObjectMention, Support, _mentions, _spread, attribution, support
 from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.probes.object_mentions import PhraseTable, Span
 from vlrnn.report.attention_figure import shaded
@@ -72,7 +72,7 @@ def test_word_by_word(predictor: Predictor, data: Path) -> None:
     task = predictor.task
     assert isinstance(task, Captioner)
     with encoded(predictor, data, "test") as split:
-        named = list(_named(predictor, split, squares, batch_size=5))
+        named = list(_mentions(predictor, split, squares, batch_size=5))
     assert len(named) == 12
     blank = torch.full((3, task.encoder.image_size, task.encoder.image_size), 128, dtype=torch.uint8)
     for each in named[::5]:

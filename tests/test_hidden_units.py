@@ -207,7 +207,7 @@ def test_a_planted_unit_is_found(sign: int) -> None:
     assert line["units"][0]["unit"] == "h1.7"
     assert line["rank_correlation"] > 0.9
     assert line["above"] > 10
-    assert found.not_computed == {"inside_brackets": "holds nowhere in what was heard"}
+    assert found.not_computed == {"inside_brackets": "holds nowhere in the input"}
     printed = {case["detects"]: case["unit"] for case in found.cases}
     assert printed["inside_quotes" if sign > 0 else "not inside_quotes"] == "h1.5"
     assert "no gates" in " ".join(found.notes)
@@ -237,7 +237,7 @@ def test_what_a_picture_shows_is_what_was_recorded() -> None:
 def test_a_property_that_holds_everywhere() -> None:
     found = hidden_units(planted(), {"all": lambda text: np.ones(len(text), bool)}, resamples=5)
     assert found.scores == {}
-    assert found.not_computed == {"all": "holds everywhere in what was heard"}
+    assert found.not_computed == {"all": "holds everywhere in the input"}
     assert [row["unit"] for row in found.details["heat"]["rows"]] == []
 
 
@@ -308,7 +308,7 @@ def test_a_text_is_recorded_as_the_model_reads_it(text: Path) -> None:
     assert [heard.names[at] for at in (0, 8, 16, 31)] == ["h1.0", "h2.0", "c1.0", "c2.7"]
     assert list(heard.gates) == [(layer, gate) for layer in (1, 2) for gate in ("forget", "input", "output")]
     assert heard.notes[0].startswith("1 of 1,280 characters were never shown in training")
-    assert "were not heard" in heard.notes[1]
+    assert "were not read" in heard.notes[1]
 
 
 def test_saturated_gates_are_counted(text: Path) -> None:
@@ -425,7 +425,7 @@ def test_of_a_captioner(checkpoints: Checkpoints, captions: Path, tmp_path: Path
     assert main([*arguments, "--out", str(out), "--page", str(page), "--resamples", "20"]) == 0
     found = json.loads(out.read_text())
     assert {"noun_just_said", "line_position", "mentioned:red square"} <= found["scores"].keys()
-    assert found["not_computed"]["inside_quotes"] == "holds nowhere in what was heard"
+    assert found["not_computed"]["inside_quotes"] == "holds nowhere in the input"
     ids = {each.id for each in open_split(captions, "test")}
     assert {case["id"] for case in found["cases"]} <= ids
     assert len(found["details"]["heat"]["passages"]) == 6  # one caption of each image that is held out

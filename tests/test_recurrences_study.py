@@ -150,7 +150,7 @@ def test_a_report_has_it(of_one_cell: Path, tmp_path: Path) -> None:
 IMPOSSIBLE_PLANS = [
     ("gru,nonsense", [], "nonsense: no recurrence; there are Bidirectional, "),
     ("gru:num_heads=2", [], "gru:num_heads=2: 'num_heads' is no setting of GRU: hidden_size, num_layers"),
-    ("gru,bidirectional:recurrence=gru", [], "reads both ways, and cannot say anything word by word"),
+    ("gru,bidirectional:recurrence=gru", [], "is not causal, and"),
     ("rwkv:num_heads=3", [], "rwkv:num_heads=3: cannot be built: RWKV: num_heads (3) must divide hidden_size (8)"),
     ("", [], "--cells names no recurrence"),
     ("gru,GRU", [], "would be one"),

@@ -25,19 +25,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageOps, features
 
-# Images.
-
 
 class Limits(NamedTuple):
-    """How large an image may be. Its header tells, so that nothing of a larger one is decoded."""
+    """The largest size of an image, checked by its header before anything is decoded."""
 
     side: int
     pixels: int
 
 
 LIMITS = Limits(side=65_535, pixels=89_478_485)
-"""What an image may have unless others are given: the longest side of a JPEG; and a quarter of a gigabyte as RGB, which
-is where Pillow begins to warn of decompression bombs."""
+"""By default: the longest side of a JPEG; and a quarter of a gigabyte as RGB, where Pillow begins to warn of
+decompression bombs."""
 
 AVIF = "avif" in features.modules and features.check_module("avif")  # since Pillow 11.3, where it is built with it
 
@@ -76,7 +74,7 @@ def check_size(image: Image.Image, limits: Limits) -> None:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """An image as a person sees it: turned as its EXIF data say, alpha on white, deep greys scaled to 8 bits."""
+    """An image in RGB: rotated by its EXIF data, alpha on white, deep greys scaled to 8 bits."""
     image.load()
     with suppress(Exception):  # a picture with broken EXIF data is still a picture
         image = ImageOps.exif_transpose(image)
@@ -90,7 +88,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale integer greys by their 16 bits and floats by their unit range, or by what is there."""
+    """Scale integer greys by their 16 bits and floats by their unit range, or by their own range."""
     values = np.asarray(image)
     if image.mode != "F" and values.min() >= 0 and values.max() <= 65535:
         table = np.rint(np.arange(65536) * (255.0 / 65535))  # much quicker, and in less memory
@@ -110,12 +108,9 @@ def pixels(image: Image.Image, size: int) -> np.ndarray:
     return np.array(image.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
 
 
-# The search.
-
-
 class Found(NamedTuple):
-    """A sentence that has finished: its `tokens`, the `<eos>` counted where there is one; its `score`, the sum of log p
-    over the length to the penalty; and its `rank`, which orders as the score does, whatever the penalty."""
+    """A finished sentence: its `tokens`, with `<eos>` if there is one; its `score`, the sum of log p over the length to
+    the penalty; and its `rank`, which orders as the score does, at any penalty."""
 
     tokens: list[int]
     score: float
@@ -135,8 +130,8 @@ def beam_search(step: Step, state: list[np.ndarray], settings: Settings, special
     Args:
         step: scores the next word.
         state: leaves [1, ...], before the first word.
-        settings: how.
-        special: `bos` and `eos`, the tokens that open and close a sentence, and those that are never said.
+        settings: of generation.
+        special: `bos` and `eos`, the tokens that open and close a sentence, and those that are never generated.
     """
     width, longest, penalty = settings["num_beams"], settings["max_new_tokens"], settings["length_penalty"]
     tokens, sums, pool = np.full((1, 1), special["bos"]), np.zeros(1), list[Found]()
@@ -148,8 +143,8 @@ def beam_search(step: Step, state: list[np.ndarray], settings: Settings, special
         parents, words = np.divmod(best, scores.shape[1])
         ends = (words == special["eos"]) | (length == longest)
         for place in np.flatnonzero(ends[:width]):
-            said, total = [*tokens[parents[place], 1:].tolist(), int(words[place])], float(reached[best[place]])
-            pool.append(Found(said, total / length**penalty, _rank(total, length, penalty)))
+            sentence, total = [*tokens[parents[place], 1:].tolist(), int(words[place])], float(reached[best[place]])
+            pool.append(Found(sentence, total / length**penalty, _rank(total, length, penalty)))
         pool = sorted(pool, key=lambda each: -each.rank)[:width]
         live = np.flatnonzero(~ends)[:width]
         if not live.size or _is_done(reached[best[live[0]]], length, pool, settings):
@@ -161,19 +156,19 @@ def beam_search(step: Step, state: list[np.ndarray], settings: Settings, special
     return pool[: settings["num_return_sequences"]]
 
 
-def _allowed(scores: np.ndarray, said: np.ndarray, settings: Settings, special: Mapping[str, int]) -> np.ndarray:
-    """Log probabilities [K, V] of what may follow `said` [K, t]; minus infinity elsewhere."""
+def _allowed(scores: np.ndarray, prefix: np.ndarray, settings: Settings, special: Mapping[str, int]) -> np.ndarray:
+    """Log probabilities [K, V] of the allowed words after `prefix` [K, t]; minus infinity for the others."""
     scores, eos = scores.astype(np.float64), special["eos"]
     log_probs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
     ending, size = log_probs[:, eos].copy(), settings["no_repeat_ngram_size"]
     log_probs[:, [token for token in special.values() if token != eos]] = -np.inf
-    if said.shape[1] < settings["min_new_tokens"]:
+    if prefix.shape[1] < settings["min_new_tokens"]:
         log_probs[:, eos] = -np.inf
-    if 0 < size <= said.shape[1]:
-        ngrams, last = sliding_window_view(said, size, axis=1), said[:, None, said.shape[1] - size + 1 :]
+    if 0 < size <= prefix.shape[1]:
+        ngrams, last = sliding_window_view(prefix, size, axis=1), prefix[:, None, prefix.shape[1] - size + 1 :]
         rows, starts = np.nonzero((ngrams[..., :-1] == last).all(-1))
         log_probs[rows, ngrams[rows, starts, -1]] = -np.inf
-    stuck = np.isneginf(log_probs.max(1))  # nothing left to say: end
+    stuck = np.isneginf(log_probs.max(1))  # no word is allowed: end
     log_probs[stuck, eos] = ending[stuck]
     return log_probs
 
@@ -183,7 +178,7 @@ def _rank(total: float, length: int, penalty: float) -> float:
 
 
 def _is_done(best: float, length: int, pool: Sequence[Found], settings: Settings) -> bool:
-    """Whether the pool is full and need not be bettered by what lives, which comes to `best`."""
+    """Whether the pool is full and no live hypothesis, of which the largest sum is `best`, can enter it."""
     if len(pool) < settings["num_beams"]:
         return False
     if settings["num_beams"] == 1 or settings["early_stopping"] is True:
@@ -192,11 +187,8 @@ def _is_done(best: float, length: int, pool: Sequence[Found], settings: Settings
     return _rank(best, settings["max_new_tokens"] if far else length, settings["length_penalty"]) <= pool[-1].rank
 
 
-# The captioner.
-
-
 class Caption(NamedTuple):
-    """The words of a caption, and what the search ranked it by."""
+    """The words of a caption, and its score in the search."""
 
     tokens: tuple[str, ...]
     score: float
@@ -219,8 +211,7 @@ class OnnxCaptioner:
         return list(graph.run(None, {each.name: array for each, array in zip(graph.get_inputs(), inputs, strict=True)}))
 
     def settings(self, **changed: Any) -> dict[str, Any]:
-        """The model's own settings of decoding, changed where `changed` says. Nothing is drawn at random: where the
-        model does, the likeliest caption is searched for.
+        """The model's own settings of generation, updated by `changed`. A model that samples is searched instead.
 
         Raises:
             ValueError: one is out of its bounds.
@@ -264,7 +255,7 @@ class OnnxCaptioner:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line."""
+    """Prints an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message!a}\n")
@@ -298,10 +289,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{str(path)!a}: {str(fault)!a}", file=sys.stderr)
             code = 2
             continue
-        told = {"image": str(path), "caption": join(best.tokens), "score": best.score}
+        line = {"image": str(path), "caption": join(best.tokens), "score": best.score}
         if others:
-            told["alternatives"] = [{"caption": join(each.tokens), "score": each.score} for each in others]
-        print(json.dumps(told), flush=True)
+            line["alternatives"] = [{"caption": join(each.tokens), "score": each.score} for each in others]
+        print(json.dumps(line), flush=True)
     return code
 
 

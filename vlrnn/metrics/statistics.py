@@ -19,9 +19,9 @@ _CELLS = 4_000_000
 """Items that are drawn at a time, 32 MB."""
 
 
-def bootstrap_settings(resamples: int, seed: int) -> dict[str, Any]:
-    """The entry of the bootstrap in the settings of a result."""
-    return {"bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95}}
+def bootstrap_settings(resamples: int, seed: int, over: str | None = None) -> dict[str, Any]:
+    """The entry of the bootstrap in the settings of a result; `over` names what is resampled, by default images."""
+    return {"bootstrap": ({"over": over} if over else {}) | {"resamples": resamples, "seed": seed, "level": 0.95}}
 
 
 class Resampler:

@@ -19,7 +19,7 @@ from vlrnn.data.formats.answers import match_answers, read_answered
 from vlrnn.data.prior_shift import correct
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import Floats, Ratio, Resampler, distance_interval, ratios
+from vlrnn.metrics.statistics import Floats, Ratio, Resampler, bootstrap_settings, distance_interval, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.text.answer_vocabulary import AnswerPrior
@@ -171,7 +171,7 @@ def probe_priors(
         settings |= {"predictions": str(predictions), "protocol": protocol}
     return Finding(
         scores=scores,
-        settings={**settings, "n": len(questions), "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95}},
+        settings={**settings, "n": len(questions), **bootstrap_settings(resamples, seed)},
         baselines=baselines,
         cases=cases,
         not_computed=not_computed,

@@ -1,6 +1,6 @@
-"""What the hidden units of a model do as it hears a text, or captions: every layer's output and cell, and its gates.
+"""Activations of the hidden units of a model over a text, or over captions: each layer's output, cell and gates.
 
-Shapes: B rows, L layers, D width, N units heard in all, S passages, U hidden units.
+Shapes: B rows, L layers, D hidden size, N input units in all, S passages, U hidden units.
 """
 
 from collections.abc import Sequence
@@ -31,14 +31,14 @@ OPEN, CLOSED = 0.9, 0.1
 """A gate that is above, or below, is saturated (Karpathy, Johnson, Fei-Fei 2016, section 4.2)."""
 
 FEWEST = 4
-"""Passages, or images, that there must be: two to choose units on, two to hold them against."""
+"""Passages, or images, at least: two to choose units on, two to evaluate them."""
 
 _BATCH = 32  # images at a time
 
 
 class Passage(NamedTuple):
-    """What was heard in one piece: the `id` of the passage, or of the caption's example; the number of its `group`, its
-    image or itself; and its `units` as they are written: joined, they are the text."""
+    """A piece of input: the `id` of the passage, or of the caption's example; the number of its `group`, its image or
+    itself; and its `units`, whose concatenation is the text."""
 
     id: Id
     group: int
@@ -47,17 +47,17 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True)
 class Activations:
-    """What was heard, and what the model did.
+    """The input of a model, and its activations.
 
     Attributes:
-        passages: S of them; places are numbered through them.
-        activations: [N, U], after each unit heard.
-        names: U, of the hidden units: `h1.5` is number 5 (from 0) of what layer 1 says, `c1.5` of its cell.
-        gates: (layer, from 1, and name) -> how many of the gate's numbers were open at each place, and how many were
-            closed, as shares added up over each passage: [S, 2].
-        running: whether the passages are one text, cut.
-        source: what was read, for results.
-        notes: what a reader must know.
+        passages: S of them; their positions are numbered consecutively.
+        activations: [N, U], after each input unit.
+        names: U, of the hidden units: `h1.5` is number 5 (from 0) of the output of layer 1, `c1.5` of its cell.
+        gates: (layer, from 1, and name) -> the shares of the gate's values that are open and closed, summed over the
+            positions of each passage: [S, 2].
+        running: whether the passages are consecutive pieces of one text.
+        source: the settings of the input, for results.
+        notes: for the reader of a result.
     """
 
     passages: Sequence[Passage]
@@ -70,34 +70,30 @@ class Activations:
 
     @property
     def pieces(self) -> list[Sequence[str]]:
-        """The units of what was heard without a break: of each caption, or of the whole text."""
+        """The units of each continuous input: of each caption, or of the whole text."""
         each_of = [each.units for each in self.passages]
         return [[unit for units in each_of for unit in units]] if self.running else each_of
 
 
 class Step(NamedTuple):
-    """What a recurrence did at a step: `activations` [B, U], and of each gate the shares [B, L, 2] that were open and
-    closed."""
+    """A step of a recurrence: `activations` [B, U], and of each gate the shares [B, L, 2] of open and closed values."""
 
     activations: Tensor
     gates: dict[str, Tensor]
 
 
 class RecordingRecurrence(Recurrence):
-    """A recurrence whose steps are kept. It can stand in the place of that which it listens to.
+    """A recurrence that records the steps of another, and can replace it in a decoder.
 
     Args:
-        inner: it.
+        inner: the recurrence to record.
     """
 
     def __init__(self, inner: Recurrence) -> None:
         super().__init__()
         self.inner = inner
-        self.hidden_size, self.causal, self.accepts_initial_state = (
-            inner.hidden_size,
-            inner.causal,
-            inner.accepts_initial_state,
-        )
+        self.hidden_size, self.causal = inner.hidden_size, inner.causal
+        self.accepts_initial_state = inner.accepts_initial_state
         self.steps: list[Step] = []
 
     def initial_state(self, batch_size: int) -> Tree:
@@ -109,24 +105,23 @@ class RecordingRecurrence(Recurrence):
             for name, each in self.inner.gates(x, state).items()
         }
         y, state = self.inner.step(x, state)
-        outputs = [
-            each for each in (self.inner.layer_outputs(state), self.inner.layer_cells(state)) if each is not None
-        ]
-        self.steps.append(Step(torch.cat(outputs, 1).flatten(1), gates))
+        outputs, cells = self.inner.layer_outputs(state), self.inner.layer_cells(state)
+        layers = outputs if cells is None else torch.cat([outputs, cells], 1)
+        self.steps.append(Step(layers.flatten(1), gates))
         return y, state
 
     def names(self) -> list[str]:
-        """Of the hidden units, once a step was taken."""
+        """The names of the hidden units."""
         state = self.inner.initial_state(1)
         kinds = "h" if self.inner.layer_cells(state) is None else "hc"
         layers = range(1, self.inner.layer_outputs(state).shape[1] + 1)
         return [f"{kind}{layer}.{unit}" for kind in kinds for layer in layers for unit in range(self.hidden_size)]
 
     def taken(self) -> Step:
-        """The steps so far, T of them, as one of [B, T, ...], on the CPU; they are forgotten here.
+        """The T recorded steps as one of [B, T, ...] on the CPU; clears the record.
 
         Raises:
-            UserError: activations are no numbers.
+            UserError: activations are not finite.
         """
         steps, self.steps = self.steps, []
         activations = torch.stack([each.activations for each in steps], 1).float().cpu()
@@ -136,16 +131,16 @@ class RecordingRecurrence(Recurrence):
         return Step(activations, gates)
 
 
-class _Keeper:
-    """Gathers passages and what was done at their places."""
+class _Collector:
+    """Collects passages and the activations at their positions."""
 
     def __init__(self) -> None:
         self.passages: list[Passage] = []
         self.activations: list[np.ndarray] = []
         self.gates: dict[tuple[int, str], list[np.ndarray]] = {}
 
-    def keep(self, passage: Passage, step: Step, row: int, start: int) -> None:
-        """A passage whose units are the steps [B, T, ...] of a row from `start` on."""
+    def add(self, passage: Passage, step: Step, row: int, start: int) -> None:
+        """Add a passage whose units are the steps [B, T, ...] of a row from `start` on."""
         places = slice(start, start + len(passage.units))
         self.passages.append(passage)
         self.activations.append(step.activations[row, places].numpy())
@@ -155,7 +150,7 @@ class _Keeper:
 
     @property
     def count(self) -> int:
-        """Of places so far."""
+        """Positions so far."""
         return sum(map(len, self.activations))
 
     def build(
@@ -172,13 +167,13 @@ def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> 
     Args:
         predictor: the model.
         path: of the text.
-        limit: units that are read at most.
+        limit: units at most.
 
     Returns:
-        passages of 256 units each, as texts are scored in; what is left over at the end is not in one.
+        passages of 256 units each, as in scoring of texts; an incomplete last passage is left out.
 
     Raises:
-        UserError: no such text, it is too short, or the model does something else.
+        UserError: no such text, it is too short, or the model is no language model.
     """
     model = predictor.require({"text"}, "reads no --text, which is for language models")
     units = model.tokenizer.split(read_text(path))
@@ -189,8 +184,8 @@ def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> 
             f"and to hold them against the other: give a longer text, and a --limit of {FEWEST * PASSAGE:,} at least"
         )
     ids = model.vocabulary.encode(units[: count * PASSAGE])
-    recorder, keeper = RecordingRecurrence(model.decoder.recurrence), _Keeper()
-    # `<bos>` is heard before the text, and is no place of it.
+    recorder, collector = RecordingRecurrence(model.decoder.recurrence), _Collector()
+    # The step of `<bos>` is not recorded: it is no position of the text.
     embedded = model.decoder.embedding(torch.tensor([BOS, *ids], device=predictor.device))
     _, state = recorder.inner.step(embedded[:1], recorder.initial_state(1))
     for number in track(range(count), "passages"):
@@ -198,39 +193,39 @@ def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> 
         for x in embedded[1:][passage].split(1):
             _, state = recorder.step(x, state)
         name = f"{Path(path).stem}-{passage.start:09}"
-        keeper.keep(Passage(name, number, units[passage]), recorder.taken(), 0, 0)
-    notes = _strange(ids, model.tokenizer.name)
+        collector.add(Passage(name, number, units[passage]), recorder.taken(), 0, 0)
+    notes = _unknown_note(ids, model.tokenizer.name)
     if left := len(units) - count * PASSAGE:
-        message = f"the last {left:,} of {len(units):,} {model.tokenizer.name} were not heard"
+        message = f"the last {left:,} of {len(units):,} {model.tokenizer.name} were not read"
         notes.append(f"{message} (--limit; what is no whole passage of {PASSAGE})")
     source = {"text": str(path), "units": model.tokenizer.name, "passages": count}
-    return keeper.build(recorder.names(), True, source, notes)
+    return collector.build(recorder.names(), True, source, notes)
 
 
 @torch.inference_mode()
 def record_captions(
     predictor: Predictor, folder: str | Path, split: str = "test", limit: int = 20_000, cache: str | Path | None = None
 ) -> Activations:
-    """Run a captioner over the captions of a data set, each about its image, under teacher forcing.
+    """Run a captioner over the reference captions of a data set under teacher forcing.
 
     Args:
         predictor: the captioner.
         folder, split: images with their captions.
-        limit: words after which no more images are shown.
+        limit: words after which no more images are taken.
         cache: the folder for encoder outputs; see `vlrnn.probes.model.encoded_split`.
 
     Returns:
         a passage for each caption, a group for each image.
 
     Raises:
-        UserError: too few images, no such data, or the model does something else.
+        UserError: too few images, no such data, or the model is no captioner.
     """
     captioner = predictor.require({"image"}, "reads no --data, which are for captioners")
     recurrence = getattr(captioner.decoder, "recurrence", None)
     if not isinstance(recurrence, Recurrence):
         name = type(captioner.decoder).__name__
         raise UserError(f"{predictor.name}: {name} has no recurrence of its own to look into")
-    keeper, groups, ids = _Keeper(), dict[Id, int](), list[int]()
+    collector, groups, ids = _Collector(), dict[Id, int](), list[int]()
     tokenize, unit = predictor.tokenizer.tokenize, predictor.tokenizer.unit
     space = " " if predictor.tokenizer is WORDS else ""
     recorder = RecordingRecurrence(recurrence)
@@ -238,29 +233,29 @@ def record_captions(
         for items in shown.batches(_BATCH, "captions"):
             batch = collate(items).to(predictor.device)
             tokenized = [(example, tokenize(caption)) for example in batch.examples for caption in example.captions]
-            if tokenized and keeper.count < limit:
+            if tokenized and collector.count < limit:
                 step = _record_caption(captioner, batch, recorder)
                 for row, (example, words) in enumerate(tokenized):
                     if words:
                         group = groups.setdefault(example.image_id, len(groups))
                         units = [words[0], *(f"{space}{word}" for word in words[1:])]
-                        keeper.keep(Passage(example.id, group, units), step, row, 1)
+                        collector.add(Passage(example.id, group, units), step, row, 1)
                         ids += captioner.vocabulary.encode(words)
     if len(groups) < FEWEST:
         raise UserError(
             f"{folder}/{split}.jsonl: {len(groups)} images with captions are too few to choose hidden units on one "
             f"half and to hold them against the other; give {FEWEST} at least"
         )
-    notes = _strange(ids, unit)
+    notes = _unknown_note(ids, unit)
     if len(groups) < len(shown.image_index):
-        notes.append(f"the captions of {len(groups):,} of {len(shown.image_index):,} images were heard (--limit)")
-    source = {"data": str(folder), "split": split, "units": unit, "captions": len(keeper.passages)}
-    return keeper.build(recorder.names(), False, source, notes)
+        notes.append(f"the captions of {len(groups):,} of {len(shown.image_index):,} images were read (--limit)")
+    source = {"data": str(folder), "split": split, "units": unit, "captions": len(collector.passages)}
+    return collector.build(recorder.names(), False, source, notes)
 
 
 def _record_caption(captioner: Task, batch: Batch, recorder: RecordingRecurrence) -> Step:
-    """The steps [M, T, ...] of captions [M, 1 + T] about images: each word of theirs heard but for the last, `<eos>`.
-    Word by word, where decoders would rather scan: only so each step is there to be listened to."""
+    """The steps [M, T, ...] of captions [M, 1 + T]: every token is an input but the last, `<eos>`. One step at a time,
+    because a scan over the whole sequence records no steps."""
     decoder = captioner.decoder
     memory = index_rows(decoder.prepare(captioner.encode_images(batch)), batch.image_index)
     state = decoder.init_state(memory)
@@ -273,8 +268,8 @@ def _record_caption(captioner: Task, batch: Batch, recorder: RecordingRecurrence
     return recorder.taken()
 
 
-def _strange(ids: Sequence[int], units: str) -> list[str]:
-    """A note where there are units that training never showed."""
-    strange = sum(id == UNK for id in ids)
-    message = f"{strange:,} of {len(ids):,} {units} were never shown in training, and are one and the same to the model"
-    return [message] if strange else []
+def _unknown_note(ids: Sequence[int], units: str) -> list[str]:
+    """A note if there are units outside the vocabulary."""
+    unknown = sum(id == UNK for id in ids)
+    message = f"{unknown:,} of {len(ids):,} {units} were never shown in training, and are one and the same to the model"
+    return [message] if unknown else []

@@ -1,8 +1,8 @@
-"""Who makes an object up, the language model or the eye? The words of objects in captions, given the captioner's own
-image and given a blank one.
+"""Are hallucinated objects predicted from the image or the preceding words? Compares the probability of each object
+word given the image with that given a blank image.
 
 After the language consistency and the image consistency of Rohrbach et al., Object hallucination in image captioning,
-EMNLP 2018. They ask a language model and a classifier; here the captioner itself is asked, given the same words before.
+EMNLP 2018. They use a language model and a classifier; here the captioner itself gives both, after the same words.
 """
 
 import math
@@ -22,7 +22,7 @@ from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import predicted_tokens, shift_right
 from vlrnn.inference.predictor import ImageLike, Predictor
-from vlrnn.metrics.statistics import Floats, MeansByImage
+from vlrnn.metrics.statistics import Floats, MeansByImage, bootstrap_settings
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.model.encoded_split import EncodedSplit, encoded, open_predictor
 from vlrnn.probes.object_mentions import PhraseTable, Span, object_names, phrases
@@ -39,15 +39,15 @@ class ObjectMention:
 
     Attributes:
         id, image_id: of the example.
-        caption: what was said.
+        caption: the whole text.
         words: those that name the object.
-        object: what they name.
+        object: the name in the table of objects.
         present: whether it is in the image.
         image: the natural log probability of the words, given the image and the words before.
         blank: the same, given a blank image.
         rank: of the words given the blank image, 1 for the likeliest; of several words that of the least expected.
-        spread: the entropy of the attention as they are said, their mean, as a share of the largest, log N of N
-            regions; None where the decoder does not attend, or there is one region.
+        spread: the entropy of the attention at the words, their mean, as a share of the largest, log N of N regions;
+            None if the decoder has no attention, or there is one region.
     """
 
     id: Id
@@ -92,48 +92,41 @@ def attribution(
         resamples, seed: of the bootstrap over images.
 
     Returns:
-        `hallucinated`, the share of the objects named that are not there; and of these, as means, each in 0..1:
-        `image_probability` and `blank_probability` of their words, `reciprocal_rank` of them given the blank image,
-        `by_language`, the share that the image makes no likelier than a blank one does, and `attention_entropy`, as a
+        `hallucinated`, the share of the mentioned objects that are not in the image; and means over these, each in
+        0..1: `image_probability` and `blank_probability` of their words, `reciprocal_rank` of them given the blank
+        image, `by_language`, the share that the image makes no likelier than a blank one, and `attention_entropy`, as a
         share of the largest; and `raised`, by how many nats the image raises their log probability.
 
     Raises:
-        UserError: no captioner, or none of the examples says which objects are in its image.
+        UserError: no captioner, or no example has a list of the objects in its image.
     """
     find = find or PhraseTable(phrases(object_names(data), synonyms)).find
     predictor = open_predictor(checkpoint, device, trust)
     predictor.require({"image"}, "does not caption")
-    with encoded(predictor, data, split, cache) as shown:
-        annotated = {id: example for id, example in shown.examples.items() if example.objects is not None}
+    with encoded(predictor, data, split, cache) as encoded_split:
+        annotated = {id: example for id, example in encoded_split.examples.items() if example.objects is not None}
         if not annotated:
             raise UserError(f"{data}/{split}.jsonl: no example says what is in its image ('objects')")
-        named = [each for each in _named(predictor, shown, find, batch_size) if each.id in annotated]
+        named = [each for each in _mentions(predictor, encoded_split, find, batch_size) if each.id in annotated]
+    settings = {"checkpoint": predictor.name, "data": str(data), "split": split, "images": len(annotated)}
+    settings |= {"named": len(named), **bootstrap_settings(resamples, seed)}
     means = MeansByImage([each.image_id for each in named], resamples, seed)
     wrong, right = (np.array([each.present == present for each in named], bool) for present in (False, True))
-    share = means.of({"hallucinated": wrong})
     figures = _figures(named)
     return Finding(
-        scores=share | means.of(figures, members=wrong),
-        settings={
-            "checkpoint": predictor.name,
-            "data": str(data),
-            "split": split,
-            "images": len(annotated),
-            "named": len(named),
-            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
-            "decoding": predictor.task.generation.describe(),
-        },
+        scores=means.of({"hallucinated": wrong}) | means.of(figures, members=wrong),
+        settings=settings | {"decoding": predictor.task.generation.describe()},
         baselines={"named rightly": means.of(figures, members=right)},
         cases=_cases([each for each in named if not each.present]),
         details={"objects": _by_object(named)},
         not_computed=_not_computed(named, figures),
-        notes=_notes(shown.examples, annotated),
+        notes=_notes(encoded_split.examples, annotated),
     )
 
 
 @torch.inference_mode()
-def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: int) -> Iterator[ObjectMention]:
-    """The objects that the captions of a split name."""
+def _mentions(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: int) -> Iterator[ObjectMention]:
+    """The objects that the generated captions of a split mention."""
     captioner = predictor.task
     for items in split.batches(batch_size, "captions"):
         batch, blank = (
@@ -141,7 +134,7 @@ def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: 
         )
         captions = captioner.predict(batch)
         tokens = predicted_tokens(captioner.vocabulary, captions).to(predictor.device)
-        with_image, without_image = (_Reading.of(captioner, each.regions, tokens) for each in (batch, blank))
+        with_image, without_image = (_WordScores.of(captioner, each.regions, tokens) for each in (batch, blank))
         for row, (example, caption) in enumerate(zip(batch.examples, captions, strict=True)):
             for span in find(caption.tokens):
                 place = (row, slice(span.start, span.stop))
@@ -159,24 +152,24 @@ def _named(predictor: Predictor, split: EncodedSplit, find: Finder, batch_size: 
                 )
 
 
-class _Reading(NamedTuple):
-    """What captions [M, T] reveal as they are read again about images: the `log_probs` [M, T] of their words, their
-    `ranks` [M, T] among all that may be said, and the entropy of the attention, `spread` [M, T], as a share."""
+class _WordScores(NamedTuple):
+    """Captions [M, T] scored under teacher forcing: the `log_probs` [M, T] of their words, their `ranks` [M, T] in the
+    vocabulary without special tokens, and the entropy of the attention, `spread` [M, T], as a share of the largest."""
 
     log_probs: Tensor
     ranks: Tensor
     spread: Tensor | None
 
     @classmethod
-    def of(cls, captioner: Task, regions: Tensor | None, tokens: Tensor) -> "_Reading":
-        """Read captions, one about each of the images that have these regions [M, N, D]."""
+    def of(cls, captioner: Task, regions: Tensor | None, tokens: Tensor) -> "_WordScores":
+        """Score captions, one for each image, given the regions [M, N, D] of the images."""
         assert regions is not None
         memory = captioner.decoder.prepare(captioner.encoder.context(regions))
         rows = torch.arange(len(tokens), device=tokens.device)
         output = captioner.decoder(shift_right(tokens), memory, rows)
         possible = captioner.decoder.logits(output.hidden).float().log_softmax(-1)
         log_probs = possible.gather(2, tokens[..., None])
-        possible[..., [id for id in range(UNK + 1) if id != EOS]] = -torch.inf  # these are never said
+        possible[..., [id for id in range(UNK + 1) if id != EOS]] = -torch.inf  # never generated
         ranks = 1 + (possible > log_probs).sum(-1)
         return cls(log_probs[..., 0], ranks, None if output.attention is None else _spread(output.attention))
 
@@ -188,7 +181,7 @@ def _spread(attention: Tensor) -> Tensor | None:
 
 
 def _figures(named: Sequence[ObjectMention]) -> dict[str, Floats]:
-    """What is told of objects [named] as means; see `attribution`."""
+    """The columns [named] whose means are scores; see `attribution`."""
     image, blank, rank = (np.array([getattr(each, name) for each in named]) for name in ("image", "blank", "rank"))
     figures = {
         "image_probability": np.exp(image),
@@ -202,7 +195,7 @@ def _figures(named: Sequence[ObjectMention]) -> dict[str, Floats]:
 
 
 def _cases(invented: Sequence[ObjectMention]) -> list[dict[str, Any]]:
-    """Those that the image speaks for least; the language alone says them."""
+    """Those whose probability the image raises least, first."""
     return [
         {
             "id": each.id,
@@ -218,7 +211,7 @@ def _cases(invented: Sequence[ObjectMention]) -> list[dict[str, Any]]:
 
 
 def _by_object(named: Sequence[ObjectMention]) -> dict[str, dict[str, int]]:
-    """Object -> how often it is named, wrongly, and wrongly where the image makes it no likelier."""
+    """Object -> how often it is mentioned, hallucinated, and hallucinated where the image makes it no likelier."""
     found: dict[str, dict[str, int]] = {}
     for each in sorted(named, key=lambda each: each.object):
         row = found.setdefault(each.object, {"named": 0, "hallucinated": 0, "by_language": 0})
@@ -244,12 +237,12 @@ def _notes(examples: Mapping[Id, Example], annotated: Mapping[Id, Example]) -> l
 
 
 _GREY = Image.new("RGB", (64, 64), (128, 128, 128))
-_SURE = 0.5
+_LIKELY = 0.5
 
 
 class Support(NamedTuple):
-    """An object that a caption names: the probability of its words, given those before them and the picture, `image`,
-    or a grey one, `blank`."""
+    """An object that a caption names: the probability of its words, given the words before them and the picture,
+    `image`, or a grey picture, `blank`."""
 
     object: str
     image: float
@@ -257,8 +250,8 @@ class Support(NamedTuple):
 
     @property
     def doubtful(self) -> bool:
-        """Whether it may be made up: the picture makes it no likelier than none does, or it is less likely than not."""
-        return self.image <= self.blank or self.image < _SURE
+        """May be hallucinated: it is no likelier given the picture than given grey, or its probability is below 0.5."""
+        return self.image <= self.blank or self.image < _LIKELY
 
 
 def support(
@@ -270,7 +263,7 @@ def support(
         predictor: a captioner.
         image: what the caption is of.
         words: of the caption.
-        find: which objects are named.
+        find: from words to the objects that they name.
 
     Raises:
         UserError: the file is no image, or the model answers questions.

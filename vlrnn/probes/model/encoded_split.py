@@ -33,9 +33,9 @@ class EncodedSplit:
 
     Args:
         examples: of the split, by id, in its order.
-        items: its images; what is said about each of them is encoded as they are read.
-        cache: the regions of all.
-        blank: [N, D], the regions of an image that is grey all over.
+        items: its images; their captions or questions are encoded when an item is read.
+        cache: the regions of all images.
+        blank: [N, D], the regions of a uniformly grey image.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EncodedSplit:
 def open_predictor(
     checkpoint: str | Path | Predictor, device: str | None = None, trust: Sequence[str] = ()
 ) -> Predictor:
-    """The predictor of a checkpoint, as `Predictor.load` has it; one that is given stays as it is."""
+    """The predictor of a checkpoint, by `Predictor.load`; a `Predictor` is returned unchanged."""
     return checkpoint if isinstance(checkpoint, Predictor) else Predictor.load(checkpoint, device, trust=trust)
 
 
@@ -83,18 +83,18 @@ def encoded(
     *,
     captions: int | None = 0,
 ) -> Iterator[EncodedSplit]:
-    """A split as a model's encoder sees it, in float16, as training from a cache does.
+    """A split encoded by a model's encoder, in float16, as in training from a cache.
 
     Args:
         predictor: the model.
         folder: a prepared data set.
         split: one of its splits.
-        cache: the folder for encoder outputs, that of training, say; by default one that is gone in the end.
-        captions: how many of an image come with it; null: all.
+        cache: the folder for encoder outputs, for example that of training; by default a temporary folder.
+        captions: captions in the item of an image; None: all.
 
     Raises:
-        UserError: no such data or split, it is not what the model is for, two examples have one id, or an image cannot
-            be read.
+        UserError: no such data or split, the model needs other data, two examples have one id, or an image cannot be
+            read.
     """
     encoder = predictor.task.encoder.requires_grad_(False)
     with TemporaryDirectory() as temporary:
@@ -138,7 +138,7 @@ def _items(
 
 @torch.inference_mode()
 def _blank(predictor: Predictor) -> Tensor:
-    """The regions [N, D], float16, of an image that is grey all over."""
+    """The regions [N, D], float16, of a uniformly grey image."""
     encoder = predictor.task.encoder
     if isinstance(encoder, PrecomputedRegions):
         return encoder.blank()
@@ -150,9 +150,9 @@ def _blank(predictor: Predictor) -> Tensor:
 
 @dataclass(frozen=True)
 class ViewPredictions:
-    """What was said under a view, by the ids of examples: the `texts`; and how far in nats (see `divergence`) what
-    could be said is from what could be without the view, summed over the `words` of what was said without, its end
-    counted. An answer that is chosen counts as a word."""
+    """Predictions under a view, by the ids of examples: the `texts`; the `divergence` in nats of the unperturbed
+    distributions from those under the view, summed over the `words` of the unperturbed text, its end counted. An answer
+    of a classifier counts as one word."""
 
     texts: dict[Id, str] = field(default_factory=dict)
     divergence: dict[Id, float] = field(default_factory=dict)
@@ -163,13 +163,13 @@ class ViewPredictions:
 def predict_views(
     predictor: Predictor, split: EncodedSplit, views: Mapping[str, View], batch_size: int = 32
 ) -> tuple[dict[Id, Prediction], dict[str, ViewPredictions]]:
-    """Show a model the items of a split, as they are and under each view.
+    """Predict the items of a split, unperturbed and under each view.
 
     Args:
         predictor: the model.
-        split: its images are encoded already.
+        split: the examples and their regions.
         views: name -> view.
-        batch_size: images that are shown at a time.
+        batch_size: images.
 
     Returns:
         the unperturbed predictions, by id; and for each view its predictions.

@@ -1,8 +1,8 @@
-"""Does a model look at the picture, and does it hear the question? What it loses where either is taken away.
+"""Does the output of a model depend on the image, and on the question? Scores lost where either is removed or changed.
 
 The ladder of baselines (prior, per question type, question only, image only) is that of Antol et al., VQA, ICCV 2015;
-somebody else's image is from Elliott, Adversarial evaluation of multimodal machine translation, EMNLP 2018; questions
-cut short from Agrawal, Batra, Parikh, Analyzing the behavior of visual question answering models, EMNLP 2016.
+the image of another example is from Elliott, Adversarial evaluation of multimodal machine translation, EMNLP 2018;
+questions cut short from Agrawal, Batra, Parikh, Analyzing the behavior of visual question answering models, EMNLP 2016.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics import CaptionScorer
-from vlrnn.metrics.statistics import Floats, MeansByImage
+from vlrnn.metrics.statistics import Floats, MeansByImage, bootstrap_settings
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.model.encoded_split import EncodedSplit, ViewPredictions, encoded, open_predictor, predict_views
@@ -29,16 +29,15 @@ FULL = "full"
 OTHER = "other_image"
 IMAGE_VIEWS = ("blank_image", OTHER, "mean_feature")
 DRAWN = 3
-"""How often what is drawn at random, who gets whose image and the order of words, is drawn."""
-
+"""Draws of each random view: swapped images and shuffled words."""
 
 Scorer = Callable[[Mapping[Id, str]], dict[str, Floats]]
-"""From id -> text to the score [examples] of each, by its name; nothing where there is nothing to score against."""
+"""From id -> text to the scores [examples] by metric; empty without references."""
 
 
 class Effect(NamedTuple):
-    """What a view did to each example [examples], the mean of its draws: its `score`, by its name, where it can be
-    scored; the share of draws that `changed` what was said; and the `divergence`, summed over words."""
+    """The effect of a view on each example [examples], mean over its draws: the `score` by metric, if there are
+    references; the share of draws that `changed` the text; and the `divergence` in nats, summed over words."""
 
     score: dict[str, Floats]
     changed: Floats
@@ -73,48 +72,34 @@ def grounding(
 
     Returns:
         `full` and each view -> `accuracy` (percent) or `CIDEr` (0..10), and of a view also its `drop` from full,
-        the share of texts that `changed` (0..1), and `kl`: how far, KL(full || view) in nats, a view moves the
-        distribution over answers, or that over the next word along what is said in full, a word's mean.
+        the share of texts that `changed` (0..1), and `kl`: KL(full || view) in nats, of the distribution over answers,
+        or of the next word along the text predicted in full, mean over words.
 
     Raises:
         UserError: the data are not what the model is for, or a baseline was tested on others.
     """
     predictor = open_predictor(checkpoint, device, trust)
-    with encoded(predictor, data, split, cache) as shown:
-        examples = shown.examples
+    with encoded(predictor, data, split, cache) as encoded_split:
+        examples = encoded_split.examples
         score, not_computed = _scorer(examples, predictor.tokenizer)
         rows = {str(run): _predictions(run, split, examples) for run in baseline}
-        views = _views(shown, predictor.tokenizer, seed)
-        draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
-        predictions, found = predict_views(predictor, shown, draws, batch_size)
+        views = _views(encoded_split, predictor.tokenizer, seed)
+        predictions, words, effects = _predict_effects(predictor, encoded_split, views, score, batch_size)
     texts = {id: predictions[id].text for id in examples}
     full = score(texts)
-    effects = {
-        name: _effect(texts, [found[f"{name} {number}"] for number in range(len(drawn))], score)
-        for name, drawn in views.items()
-    }
-    words = np.array([found[f"{OTHER} 0"].words[id] for id in examples])
     means = MeansByImage([example.image_id for example in examples.values()], resamples, seed)
     by_type = _by_type(examples, effects, full, means)
-    ladder = _guesses(Path(data), examples) | rows if full else {}
+    ladder = _priors(Path(data), examples) | rows if full else {}
     if full and not rows:
         not_computed["blind"] = "needs runs of the same recipe without the image, or the question (--baseline)"
+    settings = {"checkpoint": predictor.name, "data": str(data), "split": split, "n": len(examples)}
+    settings |= {"images": means.count, "draws": {name: len(drawn) for name, drawn in views.items()}}
+    settings |= {"kl": "KL(full || view), nats a word", **bootstrap_settings(resamples, seed)}
     return Finding(
-        scores={FULL: means.of(full)}
-        | {name: _view_scores(effect, full, words, means) for name, effect in effects.items()},
-        settings={
-            "checkpoint": predictor.name,
-            "data": str(data),
-            "split": split,
-            "n": len(examples),
-            "images": means.count,
-            "draws": {name: len(drawn) for name, drawn in views.items()},
-            "kl": "KL(full || view), nats a word",
-            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95},
-            "decoding": next(iter(predictions.values())).settings,
-        },
+        scores={FULL: means.of(full)} | {name: _view_scores(effects[name], full, words, means) for name in effects},
+        settings=settings | {"decoding": next(iter(predictions.values())).settings},
         baselines={row: {FULL: means.of(score(each))} for row, each in ladder.items()},
-        cases=_unneeded(examples, texts, full, effects[OTHER]),
+        cases=_unchanged(examples, texts, full, effects[OTHER]),
         details={"drop_per_question_type": by_type},
         not_computed=not_computed,
         notes=_notes(effects, by_type),
@@ -122,7 +107,7 @@ def grounding(
 
 
 def _views(split: EncodedSplit, tokenizer: CaptionTokenizer, seed: int) -> dict[str, list[View]]:
-    """Name -> the view, as often as it is drawn."""
+    """Name -> the draws of the view."""
     seeds = range(seed, seed + DRAWN)
     others = [derangement(split.image_index, each) for each in seeds]
     views = {
@@ -139,7 +124,7 @@ def _views(split: EncodedSplit, tokenizer: CaptionTokenizer, seed: int) -> dict[
 
 
 def _scorer(examples: Mapping[Id, Example], tokenizer: CaptionTokenizer) -> tuple[Scorer, dict[str, str]]:
-    """How texts about examples are scored; or why they are not."""
+    """The metric of the examples; and the reason if there is none."""
     if any(example.captions for example in examples.values()):
         references = {id: example.captions for id, example in examples.items()}
         scorer = CaptionScorer(references, tokenizer=tokenizer)
@@ -149,8 +134,19 @@ def _scorer(examples: Mapping[Id, Example], tokenizer: CaptionTokenizer) -> tupl
     return lambda texts: {}, {FULL: "the split has neither captions nor answers to score against"}
 
 
+def _predict_effects(
+    predictor: Predictor, split: EncodedSplit, views: Mapping[str, Sequence[View]], score: Scorer, batch_size: int
+) -> tuple[dict[Id, Prediction], Floats, dict[str, Effect]]:
+    """The unperturbed predictions, the number of words [examples] of each, and the effect of each view."""
+    draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
+    predictions, found = predict_views(predictor, split, draws, batch_size)
+    texts = {id: predictions[id].text for id in split.examples}
+    effects = {name: _effect(texts, [found[f"{name} {n}"] for n in range(len(views[name]))], score) for name in views}
+    return predictions, np.array([found[f"{OTHER} 0"].words[id] for id in texts]), effects
+
+
 def _effect(texts: Mapping[Id, str], draws: Sequence[ViewPredictions], score: Scorer) -> Effect:
-    """The mean of draws of a view, against the texts without it; all in the order of these."""
+    """The mean over the draws of a view, compared with the unperturbed `texts`, in their order."""
     changed = [[each.texts[id] != text for id, text in texts.items()] for each in draws]
     divergence = [[each.divergence[id] for id in texts] for each in draws]
     scores = [score(each.texts) for each in draws]
@@ -171,7 +167,7 @@ def _view_scores(
 def _by_type(
     examples: Mapping[Id, Example], effects: Mapping[str, Effect], full: dict[str, Floats], means: MeansByImage
 ) -> dict[str, Any]:
-    """Question type -> view -> drop: which questions need what."""
+    """Question type -> view -> drop."""
     types = [example.question_type for example in examples.values()]
     drops = {view: full[name] - values for view, effect in effects.items() for name, values in effect.score.items()}
     named = sorted({each for each in types if each is not None}) if drops else []
@@ -191,8 +187,8 @@ def _predictions(run: str | Path, split: str, examples: Mapping[Id, Example]) ->
     return texts
 
 
-def _guesses(folder: Path, examples: Mapping[Id, Example]) -> dict[str, dict[Id, str]]:
-    """Row -> what is right, or said, most often in the training split, where there is one; also by question type."""
+def _priors(folder: Path, examples: Mapping[Id, Example]) -> dict[str, dict[Id, str]]:
+    """Row -> the most frequent caption, or answer (also by question type), of the training split, if there is one."""
     data = VisionLanguageData(str(folder))
     if "train" not in data.splits:
         return {}
@@ -208,10 +204,10 @@ def _commonest(counts: Mapping[str, int]) -> str:
     return min(counts, key=lambda text: (-counts[text], text))
 
 
-def _unneeded(
+def _unchanged(
     examples: Mapping[Id, Example], texts: Mapping[Id, str], full: Mapping[str, Floats], other: Effect
 ) -> list[dict[str, Any]]:
-    """What was right, and is said of anybody's image as well: there the image looks unneeded. The least moved first."""
+    """Predictions that score above 0 and are the same under every other image, the smallest divergence first."""
     found = []
     for name, score in full.items():
         same = np.flatnonzero((other.changed == 0) & (score > 0))

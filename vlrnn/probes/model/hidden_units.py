@@ -1,10 +1,10 @@
-"""What do single hidden units tell? Those that detect a property of what was heard, and how far gates open.
+"""Single hidden units that detect a property of the input, and how often gates are saturated.
 
 After Karpathy, Johnson and Fei-Fei, Visualizing and understanding recurrent networks, ICLR workshop 2016: units that
-know whether a quotation is open, and gates that are saturated. They found units by looking; here units are searched
-for, chosen on one half of what was heard and held against the other.
+detect an open quotation, and gates that are saturated. They found units by inspection; here all units are searched,
+chosen on one half of the input and evaluated on the other.
 
-Shapes: N places, S passages, U hidden units.
+Shapes: N positions, S passages, U hidden units.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
-from vlrnn.metrics.statistics import Ratio, Resampler, ratios, spearman
+from vlrnn.metrics.statistics import Ratio, Resampler, bootstrap_settings, ratios, spearman
 from vlrnn.probes.detection import ROLLS, Detection, Unit, detect
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.model.activations import CLOSED, OPEN, Activations, record_captions, record_text
@@ -32,7 +32,7 @@ from vlrnn.probes.object_mentions import PhraseTable, object_names, phrases
 from vlrnn.probes.text_properties import PROPERTIES, Property, check_names, noun_table, properties
 
 SHOWN_UNITS = 8
-"""Hidden units that pages and pictures are made of."""
+"""Hidden units in a page or picture."""
 
 _LISTED = 5  # of the best units for a property
 
@@ -53,8 +53,8 @@ def probe_units(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Do single hidden units detect quotes, lines, nouns or mentioned objects, and how often are gates saturated? See
-    `hidden_units`.
+    """Do single hidden units detect quotes, lines, nouns or mentioned objects, and how often are gates saturated?
+    Finds them by `hidden_units`.
 
     Args:
         checkpoint: of a language model or a captioner: a .ckpt file, or a folder that vlrnn export wrote.
@@ -106,22 +106,21 @@ def hidden_units(
 ) -> Finding:
     """Search for the units that detect properties; count saturated gates.
 
-    Units are chosen on the first half of a text, or on half of the images, drawn, by how far their AUC is from 0.5:
-    below it, their negative detects. A property that is a number holds where it is above its median in that half.
+    Units are chosen on the first half of a text, or on a random half of the images, by the distance of their AUC from
+    0.5; below 0.5 the negative of the unit is the detector. A numeric property holds above its median in that half.
 
     Args:
         recorded: the inputs and the activations of the model.
         detected: properties by their names.
-        units: those that pages and pictures show, by their names; `12` is number 12 of the last layer's output. None:
-            the best.
+        units: names of those to show; `12` is number 12 of the last layer's output. By default the best.
         settings: further settings of the result.
-        resamples, seed: of the bootstrap over passages, or images; of what else is drawn.
+        resamples, seed: of the bootstrap over passages, or images; the seed also of the random halves.
 
     Returns:
-        of each property the AUC of its best unit, `held_out`, and `chosen` in the half that it was chosen on; beside
-        it `chance`, 0.5, and `other passages`: the same search for the properties of other passages, on average. Of
-        each layer's gates the share of their numbers that is `open` (> 0.9) and `closed` (< 0.1). `details.detectors`
-        has the best units of each property, `details.heat` what pages and pictures are made of.
+        of each property the AUC of its best unit, `held_out`, and `chosen` in the half that it was chosen on; as
+        baselines `chance`, 0.5, and `other passages`: the mean of the same search for the properties of other
+        passages. Of each layer's gates the share of values that are `open` (> 0.9) and `closed` (< 0.1).
+        `details.detectors` has the best units of each property, `details.heat` the input of pages and pictures.
 
     Raises:
         UserError: there is no such unit.
@@ -129,9 +128,8 @@ def hidden_units(
     shown = [_numbered(name, recorded.names) for name in units]
     choose, held = split_passages(recorded, seed)
     labels, not_computed = label_properties(recorded, detected, choose, held)
-    found = detect(
-        choose.part, held.part, {name: each.flags for name, each in labels.items()}, resamples=resamples, seed=seed
-    )
+    flags = {name: each.flags for name, each in labels.items()}
+    found = detect(choose.part, held.part, flags, resamples=resamples, seed=seed)
     order = sorted(found, key=lambda name: -found[name].held_out["value"])
     rows = _rows(found, order, shown)
     scores: dict[str, Any] = {name: {"held_out": each.held_out, "chosen": each.chosen} for name, each in found.items()}
@@ -146,12 +144,7 @@ def hidden_units(
             "held_out": len(held.places),
             "other_passages": ROLLS,
             "saturated": {"open": OPEN, "closed": CLOSED},
-            "bootstrap": {
-                "over": "passages" if recorded.running else "images",
-                "resamples": resamples,
-                "seed": seed,
-                "level": 0.95,
-            },
+            **bootstrap_settings(resamples, seed, "passages" if recorded.running else "images"),
         },
         baselines=_baselines(found),
         cases=[_case(recorded, held, name, found[name].units[0]) for name in order[:TELLING]],
@@ -162,9 +155,6 @@ def hidden_units(
         not_computed=not_computed,
         notes=_notes(recorded, found, labels),
     )
-
-
-# Which units.
 
 
 def _numbered(name: str, names: Sequence[str]) -> int:
@@ -180,8 +170,8 @@ def _numbered(name: str, names: Sequence[str]) -> int:
 
 
 def _rows(found: Mapping[str, Detection], order: Sequence[str], shown: Sequence[int]) -> list[tuple[int, str]]:
-    """The units to show, each with the property that it is shown with, "" for none: those that are wanted with what
-    they detect best, or else the best, each once."""
+    """The units to show, each with a property, "" for none: the requested ones with the property that they detect best,
+    by default the best unit of each property, each unit once."""
     if not shown:
         best: dict[int, str] = {}
         for name in order:
@@ -192,9 +182,6 @@ def _rows(found: Mapping[str, Detection], order: Sequence[str], shown: Sequence[
         chosen = {name: unit_of(each, number).chosen for name, each in found.items()}
         rows.append((number, max(chosen, key=lambda name: chosen[name], default="")))
     return rows
-
-
-# What is told.
 
 
 def _baselines(found: Mapping[str, Detection]) -> dict[str, Any]:
@@ -210,7 +197,7 @@ def _baselines(found: Mapping[str, Detection]) -> dict[str, Any]:
 
 
 def _gates(recorded: Activations, resamples: int, seed: int) -> dict[str, Any]:
-    """Layer and gate -> the shares of its numbers that are open and closed."""
+    """Layer and gate -> the shares of its values that are open and closed."""
     count = max(each.group for each in recorded.passages) + 1
     of = np.array([each.group for each in recorded.passages])
     places = np.bincount(of, [len(each.units) for each in recorded.passages], count)
@@ -228,7 +215,7 @@ def _gates(recorded: Activations, resamples: int, seed: int) -> dict[str, Any]:
 def _detector(
     recorded: Activations, held: PassageSplit, detection: Detection, labels: PropertyLabels
 ) -> dict[str, Any]:
-    """The details of a property, beside its scores."""
+    """The entry of a property in `details.detectors`."""
     best = detection.units[0]
     summary: dict[str, Any] = {
         "held_out": detection.held_out,
@@ -247,7 +234,7 @@ def _detector(
 
 
 def _case(recorded: Activations, held: PassageSplit, name: str, unit: Unit) -> dict[str, Any]:
-    """Where the best unit for a property is most, and least, of its mind in the half that is held out."""
+    """The excerpts of the held-out half where the best unit for a property has its highest and lowest activation."""
     activations = unit.sign * held.part.activations[:, unit.number]
     high, low = int(activations.argmax()), int(activations.argmin())
     return {

@@ -1,6 +1,6 @@
-"""What was heard, in two halves: one that hidden units are chosen on, and one that they are held against.
+"""Recorded passages in two halves: hidden units are chosen on one and evaluated on the other.
 
-Shapes: N places, S passages.
+Shapes: N positions, S passages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from vlrnn.probes.model.activations import Activations, Passage
 from vlrnn.probes.text_properties import Property, Values, at_units
 
 SHOWN_PLACES = 2000
-"""Characters or words of a text that pages and pictures are made of."""
+"""Characters or words of a text in a page or picture."""
 
 LEVELS = "abcdefghijklmnopqrstu"
-"""How activations are written: `k` is the unit's median, `a` the furthest below it, `u` above."""
+"""Letters that encode activations: `k` is the unit's median, `a` the lowest level below it, `u` the highest above."""
 
 _EXCERPT = 30  # characters
 
 
 class PassageSplit(NamedTuple):
-    """One half of the recorded passages: its `passages`, the places [N] that they have in the whole, end to end, the
-    `part` that units are measured on, and whether one passage runs on into the next."""
+    """One half of the recorded passages: its `passages`, their positions in the whole, `places` [N], their activations,
+    `part`, and whether each passage continues the one before."""
 
     passages: list[Passage]
     places: np.ndarray
@@ -32,11 +32,11 @@ class PassageSplit(NamedTuple):
     running: bool
 
     def passage(self, place: int) -> Passage:
-        """That which a place is in."""
+        """The passage of a position."""
         return self.passages[self._number(place)]
 
     def until(self, place: int) -> str:
-        """The excerpt that ends at a place."""
+        """The excerpt that ends at a position."""
         number = self._number(place)
         before = self.passages[number - 1].units if number and self.running else ()
         count = place - int(self.part.starts[number]) + 1
@@ -49,8 +49,8 @@ class PassageSplit(NamedTuple):
 
 @dataclass(frozen=True)
 class PropertyLabels:
-    """A property in both halves: its `values`, and where it holds, `flags`; `threshold` is what a number must be above,
-    None of what is true or false."""
+    """A property in both halves: its `values`, and where it holds, `flags`; a numeric property holds above `threshold`,
+    which is None for a boolean one."""
 
     values: tuple[Values, Values]
     flags: tuple[Flags, Flags]
@@ -58,7 +58,7 @@ class PropertyLabels:
 
 
 def split_passages(recorded: Activations, seed: int) -> tuple[PassageSplit, PassageSplit]:
-    """The first half of a text's passages and the second; or two halves of the images, drawn."""
+    """The first and the second half of a text's passages; or two random halves of the images."""
     groups = np.unique([each.group for each in recorded.passages])
     if not recorded.running:
         groups = np.random.default_rng(seed).permutation(groups)
@@ -100,7 +100,7 @@ def label_properties(
 def _undetectable(choose: Flags, held: Flags) -> str:
     """Why a property cannot be detected; "" where it can."""
     for part_name, flags in (
-        ("what was heard", np.concatenate([choose, held])),
+        ("the input", np.concatenate([choose, held])),
         ("the half that units are chosen on", choose),
         ("the half that is held out", held),
     ):
@@ -121,8 +121,8 @@ def activation_levels(
     found: Mapping[str, Detection],
     labels: Mapping[str, PropertyLabels],
 ) -> dict[str, Any]:
-    """The first passages that are held out, one of an image, and what units did over them: their `levels`, a letter
-    of `LEVELS` for each place, and where the property `holds` that they are shown with."""
+    """The first held-out passages, one of each image, and the activations of units over them: `levels`, a letter of
+    `LEVELS` for each position, and where the property of the unit `holds`."""
     _, first = np.unique(held.part.groups, return_index=True)  # passages of the same image are much alike
     shown = first[: max(1, int((np.cumsum(held.part.lengths[first]) <= SHOWN_PLACES).sum()))].tolist()
     starts = held.part.starts.tolist()
@@ -154,5 +154,5 @@ def activation_levels(
 
 
 def _compact(units: Sequence[str]) -> str | list[str]:
-    """Units as a file has them: those of one character as the text that they are."""
+    """Units for a file: those of one character as one string."""
     return "".join(units) if all(len(unit) == 1 for unit in units) else list(units)

@@ -30,7 +30,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class ReplySource:
-    """Where replies come from: one of answers, predictions and checkpoint; and how captions are read.
+    """The source of replies: one of answers, predictions and checkpoint; and how captions are read.
 
     Args:
         answers: for each file of questions, or one for all: answer, and question_id or in order.
@@ -151,7 +151,7 @@ def _model_replies(
 
 
 def answer(predictor: "Predictor", pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, str]:
-    """Ask a head of VQA questions about images in a folder; each image is encoded once.
+    """The answers of a VQA model to questions about images in a folder; each image is encoded once.
 
     Raises:
         UserError: the model captions, or an image cannot be read.
@@ -164,7 +164,7 @@ def answer(predictor: "Predictor", pairs: Iterable[Pair], folder: str | Path) ->
 
 
 def caption(predictor: "Predictor", images: Iterable[str], folder: str | Path) -> dict[str, str]:
-    """Have a captioner caption images in a folder: file -> caption.
+    """The captions of images in a folder: file -> caption.
 
     Raises:
         UserError: the model answers questions, or an image cannot be read.
@@ -175,9 +175,9 @@ def caption(predictor: "Predictor", images: Iterable[str], folder: str | Path) -
 
 
 def likely(predictor: "Predictor", pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, bool | None]:
-    """Whether a captioner finds an object likely in an image of a folder: at one place of its caption or other it would
-    name it sooner than chance would, which draws one of all the objects that are asked about. None where a word of the
-    name is not in its vocabulary.
+    """Whether an object is likely in an image of a folder by a captioner: the probability of its name at some position
+    of the caption is above chance, 1 / the number of objects in the questions. None if a word of the name is not in the
+    vocabulary.
 
     Raises:
         UserError: the model answers questions, or an image cannot be read.
@@ -196,7 +196,7 @@ def likely(predictor: "Predictor", pairs: Iterable[Pair], folder: str | Path) ->
 
 
 def _best(predictor: "Predictor", path: Path, names: Sequence[Sequence[int]]) -> list[float]:
-    """The log probability of each name, as ids, about an image, at that place of the caption where it is largest."""
+    """The log probability of each name, as ids, at the position of the image's caption where it is largest."""
     import torch
 
     from vlrnn.generation.generate import score_sequences
@@ -219,7 +219,7 @@ def _best(predictor: "Predictor", path: Path, names: Sequence[Sequence[int]]) ->
 
 
 def _by_image(pairs: Iterable[Pair]) -> Iterator[tuple[str, list[str]]]:
-    """Each image with what is asked about it, each once, under a progress bar."""
+    """Each image with its questions or objects, without repetition, under a progress bar."""
     grouped: dict[str, dict[str, None]] = {}
     for image, text in pairs:
         grouped.setdefault(image, {})[text] = None
