@@ -29,12 +29,12 @@ class Attacker(nn.Module):
     lr: float
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Captions [M, T], filled up with `<pad>` -> the logit [M] that a woman is in the image."""
+        """Captions [M, T], padded with `<pad>` -> the logit [M] of a woman in the image."""
         raise NotImplementedError
 
 
 class LinearAttacker(Attacker):
-    """Logistic regression on how often each word stands in a caption."""
+    """Logistic regression on the word counts of a caption."""
 
     lr = 5e-2
 
@@ -49,7 +49,7 @@ class LinearAttacker(Attacker):
 
 
 class LSTMAttacker(Attacker):
-    """An LSTM over the caption; its last output is scored. Smaller than that of Hirota et al., which has two
+    """An LSTM over the caption and a linear layer on its last output. Smaller than that of Hirota et al., which has two
     layers and both directions."""
 
     lr = 2e-3
@@ -77,17 +77,17 @@ class Captions(NamedTuple):
 def attack(
     build: Callable[[Sequence[str]], Attacker], train: Captions, validation: Captions, test: Captions, *, seed: int = 0
 ) -> Floats:
-    """Train an attacker, and let it guess.
+    """Train an attacker, and predict the gender of test captions.
 
     Args:
         build: makes the attacker for words in the order of their ids.
-        train: what it learns from, and what its vocabulary is counted on.
-        validation: it is kept as it was in the epoch that made these likeliest, so that it is no surer than it may be.
-        test: what it guesses.
-        seed: of its parameters and of the order of captions; the state of the global generator stays as it was.
+        train: captions to train on; the vocabulary is counted on them.
+        validation: for early stopping: the weights of the epoch of the lowest loss on these are used.
+        test: captions to predict.
+        seed: of its parameters and of the order of captions; the state of the global generator is restored.
 
     Returns:
-        the probability [M] that it gives to what is true of each test caption.
+        the probability [M] of the true gender given each test caption.
     """
     vocabulary = Vocabulary.count(train.tokens)
 

@@ -1,5 +1,4 @@
-"""What the models of a dose-response study did on its test scenes: shares, with what resampling seeds and scenes makes
-of them."""
+"""Measures of the models of a dose-response study on its test scenes: shares, resampled over seeds and scenes."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,8 +17,8 @@ from vlrnn.runs import predictions_file
 
 CAUSE, EFFECT = BIASED_KINDS
 CONTROL = "triangle"
-"""The shape that the quickstart's captioner, which learns from scenes without bias, makes up as rarely as rings where a
-star is. A small CNN confuses others with stars (crosses) or with each other (circles, squares)."""
+"""The shape that the quickstart's captioner, trained on scenes without bias, hallucinates beside a star as rarely as
+rings. A small CNN confuses others with stars (crosses) or with each other (circles, squares)."""
 
 
 def scene_of(example: Example) -> Scene:
@@ -28,22 +27,23 @@ def scene_of(example: Example) -> Scene:
 
 
 def tempts(example: Example, shape: str) -> bool:
-    """Whether a scene has the cause, and not this shape; and no held-out pair, of which anything may be made up."""
+    """Whether a scene has the cause, and not this shape; and no held-out pair, for which any object may be
+    hallucinated."""
     scene = scene_of(example)
     shapes = {thing.shape for thing in scene.objects}
     return CAUSE in shapes and shape not in shapes and not scene.held_out
 
 
 def objects_in_caption(caption: str, scene: Scene) -> float:
-    """How far the objects that a caption names, by colour and shape, are those that are there: F1, in 0..1. A model
-    early in training is right about some of them long before all of a caption is."""
+    """F1, in 0..1, of the objects that a caption names, by colour and shape, against those of the scene. Early in
+    training some objects are right long before a whole caption is."""
     named = Counter(pair for pair in pairwise(caption.split()) if pair[0] in COLOURS and pair[1] in SHAPES)
     present = Counter(thing.pair for thing in scene.objects)
     return 2 * (named & present).total() / (named.total() + present.total())
 
 
 class Share(NamedTuple):
-    """A share, in 0..1, that of each resampled set of seeds and scenes [resamples], and of how many it is."""
+    """A share, in 0..1, the share of each resampled set of seeds and scenes [resamples], and the number of chances."""
 
     value: float
     samples: Floats
@@ -54,13 +54,13 @@ class Share(NamedTuple):
 
 
 class DoseMeasures(NamedTuple):
-    """What S seeds did on I scenes: `hits` [S, I], whole ones or parts of them, of `chances` [I]."""
+    """Results of S seeds on I scenes: `hits` [S, I], whole or fractional, of `chances` [I]."""
 
     hits: Floats
     chances: Floats
 
     def share(self, resampler: Resampler, seeds: Sequence[int]) -> Share:
-        """The share of hits; `seeds` are of the drawing of models, the resampler draws scenes."""
+        """The share of hits; `seeds` are of the resampling of models, the resampler draws scenes."""
         sums = resampler.sums(np.stack([*self.hits, self.chances], -1))  # [resamples, S + 1]
         drawn = np.random.default_rng(seeds).integers(0, len(self.hits), (len(sums), len(self.hits)))
         hits = np.take_along_axis(sums, drawn, 1).mean(1)
@@ -70,8 +70,8 @@ class DoseMeasures(NamedTuple):
 
 
 def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[str, DoseMeasures]:
-    """Captions of runs that differ in their seed: which kinds were made up, which captions are `right`, how far
-    `objects` are (see `objects_told`), and how far they are in captions of somebody else's picture (`strangers`)."""
+    """Captions of runs that differ in their seed: hallucinated shapes, captions that are `right`, F1 of the `objects`
+    (by `objects_in_caption`), and the same with the picture of another scene (`strangers`)."""
 
     def over_scenes(part: str, chances: Sequence[bool], hits: Callable[[str, Example], float]) -> DoseMeasures:
         predicted = [_texts(run / part) for run in runs]
@@ -79,7 +79,7 @@ def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[st
         found = [[chance and hits(texts[scene.id], scene) for chance, scene in pairs] for texts in predicted]
         return DoseMeasures(np.array(found, float), np.array(chances, float))
 
-    def made_up(shape: str) -> DoseMeasures:
+    def hallucinated(shape: str) -> DoseMeasures:
         chances = [tempts(scene, shape) for scene in scenes]
         return over_scenes("", chances, lambda text, _: shape in text.split())
 
@@ -91,7 +91,7 @@ def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[st
 
     every = [True] * len(scenes)
     return {
-        **{shape: made_up(shape) for shape in (EFFECT, CONTROL)},
+        **{shape: hallucinated(shape) for shape in (EFFECT, CONTROL)},
         "right": over_scenes("", every, right),
         "objects": over_scenes("", every, objects),
         "strangers": over_scenes("strangers", every, objects),
@@ -99,11 +99,11 @@ def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[st
 
 
 def measure_answers(runs: Sequence[Path], scenes: Sequence[Example], tests: Path) -> dict[str, DoseMeasures]:
-    """As `measure_captions`, of answers; the poll in `tests` asks how many of a kind there are where there is none."""
+    """As `measure_captions`, of answers; the poll in `tests` has questions after the number of an absent shape."""
     places = {scene.id: place for place, scene in enumerate(scenes)}
 
     def over_scenes(part: str, examples: Sequence[Example], hits: Callable[[str, str], bool]) -> DoseMeasures:
-        """Of the answers to questions, how many are hits, by the answer and the right one."""
+        """Counts of answers that are hits, a function of the answer and the right one."""
         of = [places[example.image_id] for example in examples]
         predicted = [_texts(run / part) for run in runs]
         found = [[hits(texts[each.id], each.answers[0]) for each in examples] for texts in predicted]

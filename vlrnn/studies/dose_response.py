@@ -1,11 +1,10 @@
-"""Dose and response: how much models make up, and how much they still use the image, the more surely rings come with
-stars in the training data.
+"""Dose and response: hallucination and use of the image as functions of a co-occurrence bias in the training data, of
+rings with stars.
 
-A causal measurement, since the bias is set and not found: the same scenes, but for the dial of
-`vlrnn.data.synthetic.dataset`, train the quickstart's captioner and classifier over one frozen CNN, which was
-pretrained without any bias. All are tested on the same balanced scenes, on the same scenes with somebody else's
-pictures, and by a poll: how many rings are where a star is and none of them? The control is another shape, which the
-dial does not touch.
+A causal measurement, since the bias is set: scenes that differ only in the bias of `vlrnn.data.synthetic.dataset` train
+the quickstart's captioner and classifier over one frozen CNN, pretrained without bias. All are tested on the same
+balanced scenes, on these with the pictures of other scenes, and by polls: the number of rings where there is a star and
+no ring. The control is another shape, which the bias does not affect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +42,7 @@ RECIPES = ("captioning", "classifier_vqa")
 
 @dataclass(frozen=True)
 class DoseResponsePlan:
-    """What is trained: every task at every bias with every seed.
+    """The models: every task at every bias with every seed.
 
     Args:
         biases: shares of scenes with a star that have a ring for it; 0 the first, at most 1.
@@ -75,20 +74,20 @@ class DoseResponsePlan:
 def dose_response(
     out: str | Path, plan: DoseResponsePlan, *, resamples: int = 1000, overwrite: bool = False
 ) -> Finding:
-    """How much do models hallucinate, the more surely rings come with stars in the training data? What is in the folder
-    of an earlier call with the same plan is not made again.
+    """How much do models hallucinate, the more surely rings come with stars in the training data? Results in the folder
+    of an earlier call with the same plan are not computed again.
 
     Args:
         out: the folder; gets `cnn.safetensors`, `bias-B/scenes`, `test/`, and `runs/` with a run folder for each model.
-        plan: what is trained.
+        plan: the models.
         resamples: of the bootstrap over seeds and scenes.
-        overwrite: move what is in the folder aside first.
+        overwrite: first move the folder's content aside.
 
     Returns:
-        for each task and bias the shares, in 0..1: `ring`, of scenes with a star and no ring in which one is made up;
-        `triangle`, the control; `excess`, the difference; `right`; of captions `objects`, how far those named are those
-        there; `grounding`, how much less is right, of captions about objects, about somebody else's picture. `rise` is
-        what the largest bias has more than none.
+        for each task and bias the shares, in 0..1: `ring`, of scenes with a star and no ring in which one is
+        hallucinated; `triangle`, the control; `excess`, the difference; `right`; of captions `objects`, the F1 of the
+        named objects; `grounding`, the loss of `right`, of captions of `objects`, with the picture of another scene.
+        `rise` is the difference of the largest bias and none.
 
     Raises:
         UserError: the folder holds another plan.
@@ -111,7 +110,7 @@ def dose_response(
 
 
 def _prepare(out: Path, plan: DoseResponsePlan, folders: Mapping[float, Path], cnn: Path) -> None:
-    """Make the scenes and the CNN, as far as they are not there."""
+    """Make the scenes and the CNN, unless they exist."""
     _make_scenes(folders[0.0], plan, 0.0)
     with two_processes() as pool:
         # The CNN first: it takes longest.
@@ -133,27 +132,27 @@ def _make_scenes(folder: Path, plan: DoseResponsePlan, bias: float) -> None:
 
 
 def make_tests(folder: Path, plan: DoseResponsePlan) -> None:
-    """Balanced scenes; the same with somebody else's pictures; and the polls, which are made last."""
+    """Make balanced scenes, the same with the pictures of other scenes, and the polls, which are written last."""
     if (folder / "polls" / "dataset.json").exists():
         return
     make_scenes(folder, train=0, val=0, test=plan.test, seed=plan.seed, image_size=IMAGE_SIZE, workers=1)
     about: dict[str, Any] = {"source": "vlrnn.studies.dose_response", "licence": "CC0-1.0"}
     for kind in ("captions", "vqa"):
-        swapped = _strangers(list(open_split(folder / kind, "test")), plan.seed)
+        swapped = _swap_pictures(list(open_split(folder / kind, "test")), plan.seed)
         write_dataset(folder / f"{kind}-strangers", {"test": swapped}, name=f"{kind}, somebody else's picture", **about)
     polls = [poll for scene in open_split(folder / "captions", "test") for poll in _polls(scene)]
     write_dataset(folder / "polls", {"test": polls}, name="how many, where there is none", **about)
 
 
-def _strangers(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The examples, each with somebody else's picture."""
+def _swap_pictures(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The examples, each with the picture of another scene."""
     pictures = {example.image_id: example.image for example in examples}
     others = derangement(pictures, seed)
     return [replace(example, image=pictures[others[example.image_id]]) for example in examples]
 
 
 def _polls(scene: Example) -> list[Example]:
-    """The questions that must be answered by none."""
+    """Questions after the number of an absent shape; the right answer is none."""
     questions = {shape: how_many(shape, scene_of(scene)) for shape in (EFFECT, CONTROL) if tempts(scene, shape)}
     return [
         Example(
@@ -170,7 +169,7 @@ def _polls(scene: Example) -> list[Example]:
 
 
 def _recipe(task: str, folder: Path, cnn: Path, plan: DoseResponsePlan, seed: int) -> Recipe:
-    """That of the quickstart, the captioner's with the epochs of the plan."""
+    """The recipe of the quickstart; the captioner's with the epochs of the plan."""
     recipe = scene_recipe(task, folder, cnn, plan.seed + seed)
     if task == "captioning":
         share = {"limit_train_batches": plan.epochs} if plan.epochs < 1 else {}
@@ -183,7 +182,7 @@ def _run(out: Path, task: str, bias: float, seed: int) -> Path:
 
 
 def _tests(run: Path, out: Path) -> dict[Path, Path]:
-    """Run folder -> data set, of the tests that a run is put to."""
+    """Run folder -> data set, of the tests of a run."""
     kind = "captions" if run.name.startswith("captioning") else "vqa"
     tests = {run: out / "test" / kind, run / "strangers": out / "test" / f"{kind}-strangers"}
     return tests if kind == "captions" else tests | {run / "polls": out / "test" / "polls"}
@@ -197,7 +196,7 @@ def _measure_all(out: Path, plan: DoseResponsePlan, resamples: int) -> Finding:
     scenes = list(open_split(out / "test" / "captions", "test"))
     resampler = Resampler(len(scenes), resamples, plan.seed)
     scores: dict[str, Any] = {}
-    lured = {task: np.zeros(len(scenes)) for task in RECIPES}
+    hallucinated = {task: np.zeros(len(scenes)) for task in RECIPES}
     for task in RECIPES:
         doses = {}
         for place, bias in enumerate(plan.biases):
@@ -210,7 +209,7 @@ def _measure_all(out: Path, plan: DoseResponsePlan, resamples: int) -> Finding:
             shares["excess"] = shares[EFFECT].less(shares[CONTROL])
             shares["grounding"] = shares.get("objects", shares["right"]).less(shares.pop("strangers"))
             doses[f"bias {bias:g}"] = shares
-            lured[task] = measured[EFFECT].hits.mean(0)  # in the end those of the largest bias
+            hallucinated[task] = measured[EFFECT].hits.mean(0)  # in the end those of the largest bias
         first, *_, last = doses.values()
         doses["rise"] = {name: last[name].less(first[name]) for name in first}
         scores[task] = {
@@ -219,19 +218,19 @@ def _measure_all(out: Path, plan: DoseResponsePlan, resamples: int) -> Finding:
     return Finding(
         scores,
         settings=asdict(plan) | {"cause": CAUSE, "effect": EFFECT, "control": CONTROL},
-        cases=_most_lured(scenes, lured),
+        cases=_most_hallucinated(scenes, hallucinated),
     )
 
 
-def _most_lured(scenes: Sequence[Example], lured: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    """The scenes in which most models of the largest bias made the effect up, and what share of each task's did."""
-    total = np.sum(list(lured.values()), 0)
+def _most_hallucinated(scenes: Sequence[Example], hallucinated: Mapping[str, Floats]) -> list[dict[str, Any]]:
+    """The scenes in which most models of the largest bias hallucinate the effect, with the share of each task's."""
+    total = np.sum(list(hallucinated.values()), 0)
     order = [place for place in np.argsort(-total, kind="stable") if total[place] > 0]
     return [
         {
             "id": scenes[place].id,
             "there": list(scenes[place].objects or ()),
-            f"{EFFECT} made up by": {task: f"{share[place]:.0%}" for task, share in lured.items()},
+            f"{EFFECT} made up by": {task: f"{share[place]:.0%}" for task, share in hallucinated.items()},
         }
         for place in order[:TELLING]
     ]

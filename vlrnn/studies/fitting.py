@@ -24,11 +24,11 @@ def fit_small(
     """Take a step of an optimizer for each batch.
 
     Args:
-        batches: drawn one at a time, each before its step.
+        batches: taken one at a time, each before its step.
         loss: of a batch, a scalar.
         optimizer: of the parameters.
         schedule: of the learning rate, a step for each batch.
-        clip: the largest norm of the gradient of all parameters; by default any.
+        clip: the largest norm of the gradient of all parameters; by default no limit.
     """
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     for batch in batches:
@@ -54,8 +54,8 @@ def require_least(plan: object, **least: int) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute in one thread within. Over small matrices several wait for each other most of the time; where others
-    compute beside them, many times as long as the work takes."""
+    """Compute in one thread. On small matrices several threads mostly wait for each other, and much longer where other
+    processes use the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

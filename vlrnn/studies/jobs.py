@@ -28,8 +28,7 @@ IMAGE_SIZE = 64
 
 
 def scene_recipe(name: str, folder: Path, cnn: Path, seed: int) -> Recipe:
-    """The recipe `quickstart/NAME` for the `scenes/` of a folder, which gets a `cache/` beside them, and for a CNN, a
-    file of weights."""
+    """The recipe `quickstart/NAME` for the `scenes/` and the `cache/` of a folder, and a CNN's file of weights."""
     recipe = merged([f"quickstart/{name}"])
     scenes = folder / "scenes" / Path(recipe["data"]["root"]).name
     given = {"seed_everything": seed, "data": {"root": str(scenes), "cache": str(folder / "cache")}}
@@ -37,7 +36,7 @@ def scene_recipe(name: str, folder: Path, cnn: Path, seed: int) -> Recipe:
 
 
 def without_image(recipe: Recipe) -> Recipe:
-    """The same recipe blind: its scores are those of the language alone."""
+    """The same recipe with a `BlindEncoder`, for scores without the image."""
     arguments = {**recipe["model"]["init_args"], "encoder": {"class_path": "vlrnn.nn.BlindEncoder"}}
     return {**recipe, "model": {**recipe["model"], "init_args": arguments}}
 
@@ -58,7 +57,7 @@ def run_all(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], title
 
 
 def two_processes() -> AbstractContextManager[ProcessPoolExecutor]:
-    """Networks as small as these gain little from a second thread: two train side by side, with one each."""
+    """Two processes of one thread each: small networks gain little from a second thread."""
     return workers(2, _on_one_thread)
 
 
@@ -70,7 +69,7 @@ def pretrain_cnn(scenes: Path, out: Path, seed: int, epochs: int = 3) -> tuple[f
     """Pretrain the CNN of the recipes on the captioned scenes of a folder, and write a file of weights.
 
     Returns:
-        the share of objects that it names right, in 0..1, and the seconds it took.
+        the share of objects that it classifies right, in 0..1, and the seconds it took.
     """
     began = time.monotonic()
     pl.seed_everything(seed, verbose=False)
@@ -81,8 +80,8 @@ def pretrain_cnn(scenes: Path, out: Path, seed: int, epochs: int = 3) -> tuple[f
 
 
 def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None = None) -> float:
-    """Train by a recipe, and score the best checkpoint; the run folder has all of it, and in `output.txt` what was
-    printed. What is there by the same recipe is not done again, and training that was interrupted goes on.
+    """Train by a recipe, and score the best checkpoint, in a run folder, with the output in `output.txt`. A finished
+    run of the same recipe is not repeated, and an interrupted one goes on.
 
     Args:
         run: the run folder.
@@ -119,7 +118,7 @@ def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None 
 
 
 def _without_places(tree: Any) -> Any:
-    """A recipe without where files lie, for the folder of a study may have another name by now."""
+    """A recipe without paths, because the folder of a study may have been renamed."""
     if isinstance(tree, dict):
         return {key: _without_places(value) for key, value in tree.items()}
     return None if isinstance(tree, str) and "/" in tree else tree
@@ -131,10 +130,10 @@ def keep_plan(out: Path, plan: Mapping[str, Any], *, overwrite: bool = False) ->
     Args:
         out: the folder.
         plan: as JSON has it.
-        overwrite: move what is there aside first, whatever its plan.
+        overwrite: first move the folder's content aside, whatever its plan.
 
     Raises:
-        UserError: it is another, and names what differs; or the folder holds results and no plan.
+        UserError: the plans differ, with the differing names; or the folder holds results and no plan.
     """
     path = out / "plan.json"
     if path.exists() or contents(out):

@@ -1,4 +1,4 @@
-"""How well an attacker guesses who is in an image, a woman or a man, from captions whose gender words are masked:
+"""How well an attacker predicts whether an image is of a woman or a man from captions whose gender words are masked:
 does a model's caption leak more than a human one?
 
 Source: Hirota, Nakashima, Garcia, Quantifying societal bias amplification in image captioning, CVPR 2022, section 4.
@@ -27,10 +27,10 @@ from vlrnn.studies.masked_captions import MASK, Masked, read_masked
 TEST, VALIDATION = 0.25, 0.15
 """The shares of the images that an attacker is tested on, and that stop its training."""
 ROUNDS = 5
-"""Human captions are attacked so many times, each time with another one of an image, so that an attacker has as many to
-learn from as of the model's."""
+"""Attacks on human captions, each with another caption of an image, so that an attacker trains on as many captions as
+of the model's."""
 CHANCE = {"LIC": 0.0, "accuracy_difference": 0.0, "LIC_M": 25.0, "LIC_D": 25.0, "accuracy_M": 50.0, "accuracy_D": 50.0}
-"""In percent, of an attacker that learns nothing: it gives either gender a half, and half of the images are of each."""
+"""In percent, of an attacker that gives either gender a half; half of the images are of each."""
 
 
 class Split(NamedTuple):
@@ -42,7 +42,7 @@ class Split(NamedTuple):
 
 
 def split(images: Sequence[Masked], seed: int) -> Split:
-    """Divide as many images of women as of men, drawn at random."""
+    """Split the images, as many of women as of men, drawn at random."""
     random = np.random.default_rng(seed)
     genders = np.array([image.gender for image in images])
     groups = [random.permutation(np.flatnonzero(genders == gender)) for gender in GENDERS]
@@ -59,12 +59,11 @@ def attack_once(images: Sequence[Masked], seed: int) -> dict[str, Any]:
     """Train all attackers on one split.
 
     Returns:
-        `images`, the ids of those tested, and of each attacker the probability that it gave to what is true of each:
-        `said` [M], by the model's caption, and `human` [rounds, M].
+        `images`, the ids of those tested, and of each attacker the probability of the true gender of each: from the
+        model's caption [M], key `said`, and from human captions, `human` [rounds, M].
     """
     parts = split(images, seed)
     rounds = min(ROUNDS, max(len(image.human) for image in images))
-
     women = [image.gender == "woman" for image in images]
 
     def probabilities(name: str, tokens: Sequence[Sequence[str]]) -> list[float]:
@@ -101,8 +100,8 @@ def study_leakage(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Finding:
-    """How well can the gender of people in an image be predicted from captions whose gender words are masked? See
-    `leakage`.
+    """How well can the gender of people in an image be predicted from captions whose gender words are masked?
+    Attacks by `leakage`.
 
     Args:
         out: the folder.
@@ -148,10 +147,10 @@ def leakage(
         overwrite: move what is in the folder aside first.
 
     Returns:
-        of each attacker, in percent: `LIC_M` and `LIC_D`, the mean confidence in guesses that are right (0 where
-        wrong), by the model's captions and by human ones, and `LIC`, the difference; `accuracy_M`, `accuracy_D` and
-        `accuracy_difference`, the same without confidence. The cases are images that the model's captions give away
-        most surely.
+        of each attacker, in percent: `LIC_M` and `LIC_D`, the mean confidence in correct predictions (0 where wrong),
+        from the model's captions and from human ones, and `LIC`, the difference; `accuracy_M`, `accuracy_D` and
+        `accuracy_difference`, the same without confidence. The cases are the images whose gender the model's captions
+        give away with the highest confidence.
 
     Raises:
         UserError: the folder has results of other captions.
@@ -168,7 +167,7 @@ def leakage(
             raise UserError(f"{path}: made from other captions; remove it")
     scores, spread = {}, {}
     for name in ATTACKERS:
-        found = _guessed(list(runs.values()), images, name)
+        found = _attack_results(list(runs.values()), images, name)
         scores[name] = found.scores(Resampler(len(images), resamples, seed))
         spread[name] = {measure: values.tolist() for measure, values in found.by_seed().items()}
     return Finding(
@@ -176,13 +175,13 @@ def leakage(
         settings={**(settings or {}), "seeds": list(runs), "resamples": resamples, "n": len(images)},
         baselines={"chance": {name: {of: {"value": value} for of, value in CHANCE.items()} for name in ATTACKERS}},
         cases=_cases(list(runs.values()), images),
-        details={"by_seed": spread, "words": _telling_words(images)},
+        details={"by_seed": spread, "words": _gendered_words(images)},
         notes=notes,
     )
 
 
-class Guessed(NamedTuple):
-    """What came of S seeds and I images: `hits` of each measure [S, I] where they were `tested` [S, I], else 0."""
+class AttackResults(NamedTuple):
+    """Results of S seeds over I images: `hits` of each measure [S, I] where they were `tested` [S, I], else 0."""
 
     hits: dict[str, Floats]
     tested: Floats
@@ -205,7 +204,7 @@ class Guessed(NamedTuple):
         }
 
 
-def _guessed(runs: Sequence[Mapping[str, Any]], images: Sequence[Masked], attacker: str) -> Guessed:
+def _attack_results(runs: Sequence[Mapping[str, Any]], images: Sequence[Masked], attacker: str) -> AttackResults:
     places = {image.id: place for place, image in enumerate(images)}
     tested = np.zeros((len(runs), len(images)))
     hits = {f"{measure}_{of}": np.zeros_like(tested) for measure in ("LIC", "accuracy") for of in "MD"}
@@ -214,45 +213,40 @@ def _guessed(runs: Sequence[Mapping[str, Any]], images: Sequence[Masked], attack
         tested[row, of] = 1
         for name, key in (("M", "said"), ("D", "human")):
             p = np.atleast_2d(run["attackers"][attacker][key])
-            right = (np.sign(p - 0.5) + 1) / 2  # who cannot tell is half right
+            right = (np.sign(p - 0.5) + 1) / 2  # 0.5 counts as half right
             hits[f"LIC_{name}"][row, of] = (right * p).mean(0)
             hits[f"accuracy_{name}"][row, of] = right.mean(0)
-    return Guessed(
-        {
-            "LIC": hits["LIC_M"] - hits["LIC_D"],
-            "accuracy_difference": hits["accuracy_M"] - hits["accuracy_D"],
-            **hits,
-        },
-        tested,
-    )
+    differences = {"LIC": hits["LIC_M"] - hits["LIC_D"]}
+    differences["accuracy_difference"] = hits["accuracy_M"] - hits["accuracy_D"]
+    return AttackResults(differences | hits, tested)
 
 
 def _cases(runs: Sequence[Mapping[str, Any]], images: Sequence[Masked]) -> list[dict[str, Any]]:
-    """The images that were guessed most surely by the model's caption, in the mean of seeds and attackers; one for each
-    caption."""
-    sure: dict[Any, list[float]] = {}
+    """The images of the highest probability of their gender given the model's caption, mean over seeds and attackers;
+    one for each caption."""
+    confidence: dict[Any, list[float]] = {}
     for run in runs:
         mean = np.mean([attacker["said"] for attacker in run["attackers"].values()], 0)
         for id, p in zip(run["images"], mean, strict=True):
-            sure.setdefault(id, []).append(float(p))
+            confidence.setdefault(id, []).append(float(p))
     by_id = {image.id: image for image in images}
     first: dict[tuple[str, ...], Any] = {}
-    for id in sorted(sure, key=lambda id: -np.mean(sure[id])):
+    for id in sorted(confidence, key=lambda id: -np.mean(confidence[id])):
         first.setdefault(by_id[id].caption, id)
     return [
         {
             "id": id,
             "shows": f"a {by_id[id].gender}",
             "caption": " ".join(by_id[id].caption),
-            "guessed": f"{100 * np.mean(sure[id]):.0f} %",
+            "guessed": f"{100 * np.mean(confidence[id]):.0f} %",
         }
         for id in list(first.values())[:TELLING]
     ]
 
 
-def _telling_words(images: Sequence[Masked], most: int = 20) -> list[dict[str, Any]]:
-    """The words of the model's captions that differ most between women and men: in what share of theirs they stand, and
-    in what share of human ones."""
+def _gendered_words(images: Sequence[Masked], most: int = 20) -> list[dict[str, Any]]:
+    """The words whose share of the model's captions differs most between women and men; with their shares of the human
+    captions."""
 
     def shares(captions: list[tuple[str, ...]]) -> dict[str, float]:
         counts = Counter(word for caption in captions for word in set(caption))

@@ -1,4 +1,4 @@
-"""Captions of images of women and men, whose words that give the gender away are masked."""
+"""Captions of images of women and men, with their gender words masked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ FEWEST = 20
 
 @dataclass(frozen=True)
 class Masked:
-    """The captions of an image, tokenized and masked: the model's, and human ones in the model's words."""
+    """The captions of an image, tokenized and masked: the model's, and human ones in the model's vocabulary."""
 
     id: Id
     gender: Gender
@@ -26,8 +26,8 @@ class Masked:
 
 
 def mask(caption: str, masked: frozenset[str], vocabulary: frozenset[str] | None = None) -> tuple[str, ...]:
-    """The tokens of a caption, `<gender>` for words that give a gender away, and `<unk>` for those that are not in a
-    vocabulary, where one is given."""
+    """The tokens of a caption, with `<gender>` for the masked words, and `<unk>` for those outside the vocabulary, if
+    given."""
     tokens = (MASK if token in masked else token for token in tokenize(caption))
     unknown = SPECIAL[UNK]
     return tuple(each if each == MASK or vocabulary is None or each in vocabulary else unknown for each in tokens)

@@ -1,9 +1,8 @@
-"""Pretraining a small CNN on synthetic scenes, so that the quickstart has a pretrained one: which objects are there?
+"""Pretraining of a small CNN on synthetic scenes, for the quickstart.
 
-Every region of the CNN's grid predicts the colour, the shape and the size of the object that has its centre there, and
-where it lies; the mean over regions predicts the ground. So that a shape is recognised in any colour, half of the
-pictures have false colours. The weights are saved as any pretrained CNN is: as a file of weights, by
-torchvision's names.
+Every region of the CNN's grid predicts the colour, shape, size and offset of the object whose centre is in it; the mean
+over regions predicts the ground. Half of the pictures have false colours, so that a shape is recognised in any colour.
+The weights are saved under torchvision's names.
 """
 
 import math
@@ -26,13 +25,13 @@ from vlrnn.studies.fitting import fit_small
 _KINDS = (COLOURS, SHAPES, tuple(SIZES))
 _BATCH = 32
 _REACH = 0.65  # of a region's side: an object on the border of two regions lies in both
-_UNASKED = -100  # what cross_entropy leaves out
+_IGNORED = -100  # the `ignore_index` of cross_entropy
 
 
-class Answers(NamedTuple):
-    """What is in S scenes, region by region: `kinds` [S, N, 3] are the numbers of colour, shape and size, from 1, 0
-    meaning nothing, `_UNASKED` that it does not matter; `places` [S, N, 2] where the object's centre lies from the
-    region's, in sides of a region; `ground` [S]."""
+class SceneTargets(NamedTuple):
+    """Targets of S scenes with N regions: `kinds` [S, N, 3] are the numbers of colour, shape and size, from 1, 0 for no
+    object, `_IGNORED` for no target; `places` [S, N, 2] the offset of the object's centre from the region's, in sides
+    of a region; `ground` [S]."""
 
     kinds: Tensor
     places: Tensor
@@ -47,8 +46,8 @@ class SceneOutput(NamedTuple):
     ground: Tensor
 
 
-class Questions(nn.Module):
-    """Linear answers from regions [B, N, D]."""
+class SceneHead(nn.Module):
+    """Linear predictions from regions [B, N, D]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -71,7 +70,7 @@ def pretrain(
     epochs: int,
     lr: float = 3e-3,
 ) -> float:
-    """Train a torchvision classifier from nothing, and write its weights to a safetensors file.
+    """Train a torchvision classifier from scratch, and write its weights to a safetensors file.
 
     Args:
         scenes: a prepared data set of scenes.
@@ -85,7 +84,7 @@ def pretrain(
         the share of the objects of the validation scenes whose colour, shape and size are all predicted right.
     """
     encoder = TorchvisionEncoder(name, image_size=image_size, out_layer=out_layer, finetune_from=first)
-    questions = Questions(encoder.feature_dim)
+    questions = SceneHead(encoder.feature_dim)
     images, answers = load_scenes(scenes, "train", encoder)
     parameters = [*encoder.parameters(), *questions.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2)
@@ -93,7 +92,7 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
 
     def loss(rows: Tensor) -> Tensor:
-        varied, true = vary(images[rows], Answers(*(each[rows] for each in answers)))
+        varied, true = vary(images[rows], SceneTargets(*(each[rows] for each in answers)))
         return _loss(questions(encoder.regions(varied)), true)
 
     fit_small(_batches(len(images), epochs), loss, optimizer, schedule)
@@ -104,18 +103,18 @@ def pretrain(
     return _accuracy(encoder.eval(), questions, *load_scenes(scenes, "val", encoder))
 
 
-def load_scenes(folder: Path, split: str, encoder: TorchvisionEncoder) -> tuple[Tensor, Answers]:
-    """Pixels [S, 3, H, W] of a split's scenes, and the right answers."""
+def load_scenes(folder: Path, split: str, encoder: TorchvisionEncoder) -> tuple[Tensor, SceneTargets]:
+    """Pixels [S, 3, H, W] of a split's scenes, and their targets."""
     images, answers = [], []
     for example in open_split(folder, split):
         images.append(torch.from_numpy(pixels(open_image(folder / example.image), encoder.image_size)))
-        answers.append(_answers(Scene.from_dict((example.attributes or {})["scene"]), math.isqrt(encoder.num_regions)))
-    return torch.stack(images), Answers(*map(torch.stack, zip(*answers, strict=True)))
+        answers.append(_targets(Scene.from_dict((example.attributes or {})["scene"]), math.isqrt(encoder.num_regions)))
+    return torch.stack(images), SceneTargets(*map(torch.stack, zip(*answers, strict=True)))
 
 
-def _answers(scene: Scene, side: int) -> Answers:
-    """What the regions of a side x side grid hold: the object whose centre is nearest, if it reaches the region's
-    middle, or as good as."""
+def _targets(scene: Scene, side: int) -> SceneTargets:
+    """Targets of the regions of a side x side grid: the object with the nearest centre, if it covers the region's
+    centre, or nearly."""
     middle = (torch.arange(side) + 0.5) / side
     y, x = torch.meshgrid(middle, middle, indexing="ij")
     middles = torch.stack([x, y], -1).view(-1, 2)  # [N, 2]
@@ -131,7 +130,7 @@ def _answers(scene: Scene, side: int) -> Answers:
         numbers = [names.index(word) + 1 for names, word in zip(_KINDS, words, strict=True)]
         kinds[here] = torch.tensor(numbers)
         places[here] = offset[here]
-    return Answers(kinds, places, torch.tensor(GROUNDS.index(scene.ground)))
+    return SceneTargets(kinds, places, torch.tensor(GROUNDS.index(scene.ground)))
 
 
 def _batches(count: int, epochs: int) -> Iterator[Tensor]:
@@ -139,11 +138,11 @@ def _batches(count: int, epochs: int) -> Iterator[Tensor]:
         yield from torch.randperm(count).split(_BATCH)
 
 
-def vary(images: Tensor, answers: Answers) -> tuple[Tensor, Answers]:
+def vary(images: Tensor, answers: SceneTargets) -> tuple[Tensor, SceneTargets]:
     """Mirror half of the batches; and of each batch permute red, green and blue of the first half at random.
 
-    Those have no targets of colour. Without false colours, a CNN takes a shape that was never red in training for one
-    that was.
+    Those have no targets of colour. Without false colours, a CNN confuses a shape that was never red in training with
+    one that was.
     """
     kinds, places = answers.kinds.clone(), answers.places
     if torch.rand(()) < 0.5:
@@ -152,17 +151,17 @@ def vary(images: Tensor, answers: Answers) -> tuple[Tensor, Answers]:
     false = len(images) // 2
     orders = torch.rand(false, 3, 1, 1).argsort(1).expand_as(images[:false])
     colours = kinds[:false, :, 0]
-    colours[colours > 0] = _UNASKED
-    return torch.cat([images[:false].gather(1, orders), images[false:]]), Answers(kinds, places, answers.ground)
+    colours[colours > 0] = _IGNORED
+    return torch.cat([images[:false].gather(1, orders), images[false:]]), SceneTargets(kinds, places, answers.ground)
 
 
 def _mirrored(grid: Tensor) -> Tensor:
-    """Rows [B, N, ...] of a square grid, each the other way round."""
+    """Regions [B, N, ...] of a square grid, each row of the grid reversed."""
     side = math.isqrt(grid.shape[1])
     return grid.unflatten(1, (side, side)).flip(2).flatten(1, 2)
 
 
-def _loss(predicted: SceneOutput, answers: Answers) -> Tensor:
+def _loss(predicted: SceneOutput, answers: SceneTargets) -> Tensor:
     present = answers.kinds[..., 1] > 0  # [B, N]
     loss = F.cross_entropy(predicted.ground, answers.ground)
     loss = loss + F.smooth_l1_loss(predicted.places[present], answers.places[present])
@@ -172,7 +171,7 @@ def _loss(predicted: SceneOutput, answers: Answers) -> Tensor:
 
 
 @torch.no_grad()
-def _accuracy(encoder: TorchvisionEncoder, questions: Questions, images: Tensor, answers: Answers) -> float:
+def _accuracy(encoder: TorchvisionEncoder, questions: SceneHead, images: Tensor, answers: SceneTargets) -> float:
     right = []
     for batch in torch.arange(len(images)).split(_BATCH):
         kinds = answers.kinds[batch]

@@ -1,9 +1,8 @@
-"""The quickstart: from nothing to a captioner and two models that answer questions, scored, by the same recipes and
-commands as real data.
+"""The quickstart: trains and scores a captioner and two VQA models by the same recipes and commands as for real data.
 
-Scenes are made; a small CNN is pretrained on them, and from then on is a file of weights like any other; a captioner
-and both heads of VQA are trained over it, and beside each the same recipe without the image; all are scored, captions
-against the scenes themselves too; the three are probed, and all of it stands in a report.
+It generates scenes; pretrains a small CNN on them, whose weights are a file like any other; trains a captioner and both
+heads of VQA over it, and each also without the image; scores all, captions also against the scenes themselves; probes
+the three, and writes a report.
 """
 
 import time
@@ -38,23 +37,23 @@ from vlrnn.studies.jobs import (
 )
 
 RECIPES = ("captioning", "generative_vqa", "classifier_vqa")
-"""What is trained, in the order of its length: the longest first, that no core is idle at the end."""
+"""The recipes, the longest training first, so that no core is idle at the end."""
 
 
 def quickstart(
     out: str | Path, *, train: int = 8000, val: int = 200, test: int = 1000, seed: int = 0, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Run it all into a folder. What is there of an earlier call with the same settings is not made again.
+    """Run all into a folder. Results of an earlier call with the same settings are not computed again.
 
     Args:
         out: the folder; gets `scenes/`, `cnn.safetensors`, the run folders `captioning/`, `generative_vqa/` and
             `classifier_vqa/`, each with its `-blind/`, `metrics.json` and `report.html`.
         train, val, test: how many scenes.
         seed: of everything.
-        overwrite: move what is in the folder aside first.
+        overwrite: first move the folder's content aside.
 
     Returns:
-        what is in `metrics.json`.
+        the content of `metrics.json`.
 
     Raises:
         UserError: the folder holds something else.
@@ -71,19 +70,19 @@ def quickstart(
     blind = {f"{name}-blind": without_image(recipe) for name, recipe in recipes.items()}
     with two_processes() as pool:
         pretraining = None if cnn.is_file() else pool.submit(pretrain_cnn, out / "scenes", cnn, seed)
-        # The blind ones need no CNN. The longest first, that no core is idle at the end.
+        # The blind ones need no CNN.
         longest = next(iter(blind))
         runs = {pool.submit(_train_and_test, out / longest, blind.pop(longest)): longest}
         if pretraining:
             accuracy, seconds = pretraining.result()
             print_progress(
-                f"    cnn: {accuracy:.1%} of the objects of scenes that it has not seen told right; {seconds:.0f} s"
+                f"    cnn: {accuracy:.1%} of the objects of validation scenes classified right; {seconds:.0f} s"
             )
         runs |= {pool.submit(_train_and_test, out / name, recipe): name for name, recipe in (recipes | blind).items()}
         for run in track(as_completed(runs), "training", total=len(runs), unit="models"):
             print_progress(f"    {runs[run]}: trained and scored in {run.result()[1]:.0f} s")
         found = {name: run.result() for run, name in runs.items()}
-        print_progress("3/4 probes: whether they look, what they make up, what they know of themselves")
+        print_progress("3/4 probes: use of the image, hallucination, calibration")
         probes = [
             pool.submit(run_probe, out, run, name, seed)
             for run, names in PROBES.items()
@@ -122,11 +121,11 @@ PROBES = {
     **dict.fromkeys(_OTHER_HEAD, ("grounding", "calibration", "consistency", "priors")),
     "captioning": ("grounding", "attribution", "chair"),
 }
-"""Run -> what it is probed for, the longest first."""
+"""Run -> its probes, the longest first."""
 
 
 def run_probe(out: Path, run: str, name: str, seed: int) -> None:
-    """Probe a run of the quickstart's folder, and write what was found into the run's own."""
+    """Probe a run of the quickstart's folder, and write the finding into the run folder."""
     data = out / "scenes" / ("captions" if run == "captioning" else "vqa")
     predictions, train, test = predictions_file(out / run, "test"), data / "train.jsonl", data / "test.jsonl"
     other = predictions_file(out / _OTHER_HEAD.get(run, run), "test")

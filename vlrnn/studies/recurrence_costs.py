@@ -1,4 +1,4 @@
-"""What a recurrence costs: parameters, the size of its state, and words per second, in training and in decoding.
+"""Costs of a recurrence: parameters, the size of its state, and words per second in training and in decoding.
 
 Takes trained models; independent of their recurrences.
 """
@@ -36,21 +36,20 @@ def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, dict[str, Sco
         repeats: how often each is timed.
 
     Returns:
-        name -> `parameters`, of its recurrences; `state`, numbers that they carry from word to word, of a row;
-        `trained_words`, words of captions or questions per second in training; `decoded_words`, words per
-        second of captions, by the decoding of its recipe; of answers, words of the questions that they
-        answer. Times are medians, between the fastest and the slowest.
+        name -> `parameters` of its recurrences; `state`, the size of their state for a row; `trained_words`, words of
+        captions or questions per second in training; `decoded_words`, words per second in decoding by its recipe, of
+        captions, or of the answered questions. Times are medians, with the fastest and the slowest.
     """
-    with ExitStack() as opened:
-        timed = {name: _Timed(run, opened) for name, run in runs.items()}
+    with ExitStack() as stack:
+        timed = {name: _Timed(run, stack) for name, run in runs.items()}
         for each in timed.values():  # the first time includes what is loaded once
-            each.learn()
+            each.train()
             each.decode()
         trained: dict[str, list[float]] = {name: [] for name in timed}
         decoded: dict[str, list[float]] = {name: [] for name in timed}
         for _ in range(repeats):
             for name, each in timed.items():
-                trained[name].append(each.learn())
+                trained[name].append(each.train())
                 decoded[name].append(each.decode())
     return {
         name: {
@@ -64,22 +63,22 @@ def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, dict[str, Sco
 
 
 class _Timed:
-    """A model, and a batch of what it was scored on."""
+    """A model, and a batch of the data that it was scored on."""
 
-    def __init__(self, run: Path, opened: ExitStack) -> None:
+    def __init__(self, run: Path, stack: ExitStack) -> None:
         predictor = Predictor.load(run / "checkpoints" / "best.ckpt")
         self.task, self.device = predictor.task, predictor.device
         data, split = load_run(run).scored_on or ("", "")
         cache = read_yaml(run / "config.yaml")["data"]["cache"]
-        cache = cache or run.parent.parent / "cache"  # which all share, as they see alike
-        shown = opened.enter_context(encoded(predictor, data, split, cache, captions=None))
-        self.batch = collate(next(iter(islice(shown.batches(_IMAGES, "a batch"), 1)))).to(self.device)
+        cache = cache or run.parent.parent / "cache"  # shared by all: their encoders are the same
+        examples = stack.enter_context(encoded(predictor, data, split, cache, captions=None))
+        self.batch = collate(next(iter(islice(examples.batches(_IMAGES, "a batch"), 1)))).to(self.device)
         self.optimizer = self.task.optimization.optimizer(self.task, self.task.encoder)
         parts = _recurrences(self.task)
         self.parameters = sum(each.numel() for part in parts for each in part.parameters())
         self.state = sum(leaf[0].numel() for part in parts for leaf in leaves(part.initial_state(1)))
 
-    def learn(self) -> float:
+    def train(self) -> float:
         """Words per second of a step of training."""
         self.task.train()
         return _words(self.batch) / self._seconds(self._step)
@@ -120,7 +119,7 @@ def _words(batch: Batch) -> int:
 
 
 def _recurrences(model: torch.nn.Module) -> list[Recurrence]:
-    """The recurrences of a model, of those that are made of others the whole."""
+    """The recurrences of a model, without those within others."""
     if isinstance(model, Recurrence):
         return [model]
     return [found for child in model.children() for found in _recurrences(child)]

@@ -1,7 +1,7 @@
 """Comparison of recurrences: one recipe trained with each, by the same budget and seeds; all scored on the same split
 and timed side by side.
 
-Independent of the recurrences; of a recipe only the places of recurrences matter.
+Independent of the recurrences, and of the rest of a recipe.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,12 +29,12 @@ from vlrnn.training.recipes import Place, merged, over, overlay
 from vlrnn.yaml_text import read_yaml
 
 REFERENCE = "causal-self-attention"
-"""What the recurrences are compared with, whichever they are."""
+"""Added to any recurrences as a reference."""
 
 
 @dataclass(frozen=True)
 class RecurrencesPlan:
-    """What is trained.
+    """The recipe, the cells and the seeds.
 
     Args:
         config: the recipe of a captioner or a VQA model; overlays behind it.
@@ -61,26 +61,26 @@ class RecurrencesPlan:
 
     @property
     def all_cells(self) -> list[str]:
-        """The cells, and what they are compared with."""
+        """The cells and the reference."""
         return list(dict.fromkeys([*self.cells, REFERENCE]))
 
 
 def recurrences(
     out: str | Path, plan: RecurrencesPlan, *, resamples: int = 1000, repeats: int = 5, overwrite: bool = False
 ) -> Finding:
-    """Which recurrence scores best in the same recipe, and at what cost? Models that are in the folder are not trained
-    again, and one that was interrupted goes on.
+    """Which recurrence scores best in the same recipe, and at what cost? Finished models in the folder are not trained
+    again, and an interrupted one goes on.
 
     Args:
-        out: the folder; gets `runs/CELL-seed-N`, run folders all.
-        plan: what is trained.
+        out: the folder; gets the run folders `runs/CELL-seed-N`.
+        plan: the recipe, the cells and the seeds.
         resamples: of the bootstrap over images.
         repeats: how often each is timed.
-        overwrite: move what is in the folder aside first.
+        overwrite: first move the folder's content aside.
 
     Returns:
-        of each cell the score, CIDEr or accuracy, the mean over its seeds; `difference`, what it is above that of the
-        first; and its costs, see `vlrnn.studies.recurrence_costs`. `details.seeds` has the score of each seed.
+        of each cell the score, CIDEr or accuracy, mean over its seeds; `difference` from the score of the first cell;
+        and its costs, see `vlrnn.studies.recurrence_costs`. `details.seeds` has the score of each seed.
 
     Raises:
         UserError: the recipe has no recurrence, a cell cannot stand in its place, or the folder holds another plan.
@@ -107,9 +107,6 @@ def _seeds(plan: RecurrencesPlan) -> range:
     return range(plan.seed, plan.seed + plan.seeds)
 
 
-# The recipe, and where recurrences stand in it.
-
-
 def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """The place and the config of every recurrence of a recipe."""
     if isinstance(tree, dict):
@@ -121,23 +118,20 @@ def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[
 
 
 def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> dict[str, Any]:
-    """A recipe over another, with a cell in all places, as wide as what it replaces."""
+    """An overlay of the recipe that has a cell in all places, of the hidden size of the cell that it replaces."""
     found: dict[str, Any] = {}
     for place, config in places:
         width = (config.get("init_args") or {}).get("hidden_size")
         given = {} if width is None else {"hidden_size": width}
         if not named_cell(cell, 1, **given).causal and "question_encoder" not in place:
-            raise UserError(f"{cell}: reads both ways, and cannot say anything word by word, as {'.'.join(place)} does")
+            raise UserError(f"{cell}: is not causal, and {'.'.join(place)} generates word by word; name a causal one")
         found = over(found, overlay(place, cell_part(cell, **given)))
     return found
 
 
-# Training.
-
-
 def train(run: Path, plan: RecurrencesPlan, overlay: Mapping[str, Any], seed: int) -> None:
-    """Train a cell, from its last checkpoint where it was interrupted, and score the best: on test, or on val, where
-    the data set has no test."""
+    """Train a cell, from its last checkpoint if there is one, and score the best checkpoint on test, or on val if the
+    data set has no test."""
     run.mkdir(parents=True, exist_ok=True)
     path = run / "cell.yaml"
     with replacing(path) as file:
@@ -150,9 +144,6 @@ def train(run: Path, plan: RecurrencesPlan, overlay: Mapping[str, Any], seed: in
         root = Path(read_yaml(config)["data"]["root"])
         command = "test" if (root / "test.jsonl").is_file() else "validate"
         run_recipe(command, ["--config", str(config), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")])
-
-
-# What came of it.
 
 
 def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Mapping[str, Any]], resamples: int) -> Finding:

@@ -25,16 +25,16 @@ from vlrnn.training.cli import run_recipe
 from vlrnn.training.recipes import Place, over, overlay
 
 Plain = int | float | bool | str | None
-"""A value that a key is given; a class stands for itself by its name."""
+"""A value of a key; a class is given by its name."""
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"(log:)?({_NUMBER})\.\.({_NUMBER})")
 _WHOLE = re.compile(r"[+-]?\d+")
-_DIGITS = 4  # of drawn numbers, that tables can be read and settings typed
+_DIGITS = 4  # significant ones of drawn numbers, for readable tables
 
 
 class Range(NamedTuple):
-    """Numbers from `low` to `high`, both among them."""
+    """Numbers from `low` to `high`, both included."""
 
     low: float
     high: float
@@ -45,14 +45,14 @@ class Range(NamedTuple):
     def size(self) -> float:
         return self.high - self.low + 1 if self.whole else math.inf
 
-    def settled(self, value: float) -> float:
-        """A number that was drawn, to the digits that are kept."""
-        rounded = int(value) if self.whole else float(f"{value:.{_DIGITS}g}")
-        return min(max(rounded, self.low), self.high)
+    def rounded(self, value: float) -> float:
+        """A drawn number, rounded within the bounds."""
+        number = int(value) if self.whole else float(f"{value:.{_DIGITS}g}")
+        return min(max(number, self.low), self.high)
 
 
 class Choice(NamedTuple):
-    """One of some values. `parts` has what a recipe holds for those that are classes."""
+    """One of some values. `parts` has the config of each value that is a class."""
 
     values: Sequence[Plain]
     parts: Mapping[Plain, Mapping[str, Any]]
@@ -63,7 +63,7 @@ class Choice(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A key of a recipe, as it was given, where it stands, and what it may be."""
+    """A key of a recipe: its name on the command line, its place, and its values."""
 
     name: str
     place: Place
@@ -74,14 +74,14 @@ Space = Sequence[Key]
 
 
 def read_space(specs: Sequence[str], recipe: Mapping[str, Any]) -> Space:
-    """What the keys of a command line may be.
+    """The search space of the keys of a command line.
 
     Args:
-        specs: `KEY=VALUES`, see above. `class_path` and `init_args` may be left out of a key, as in flags.
-        recipe: all keys that there are, see `whole_recipe`.
+        specs: `KEY=VALUES` as above; a key may omit `class_path` and `init_args`, as in flags.
+        recipe: with all its keys, see `whole_recipe`.
 
     Raises:
-        UserError: the recipe has no such key, it stands there twice, or its values cannot be read.
+        UserError: the recipe has no such key, a key is given twice, or its values cannot be read.
     """
     space = [_read_key(each, recipe) for each in specs]
     for number, key in enumerate(space):
@@ -99,7 +99,7 @@ def _read_key(spec: str, recipe: Mapping[str, Any]) -> Key:
 
 
 def _find(name: str, recipe: Mapping[str, Any]) -> tuple[Place, Any]:
-    """Where a key stands in a recipe, and what it holds."""
+    """The place of a key in a recipe, and its value."""
     place: Place = ()
     held: Any = recipe
     for key in name.split("."):
@@ -128,7 +128,7 @@ def _read_values(name: str, values: str) -> Range | Choice:
 
 
 def _read_part(name: str, values: str, held: Mapping[str, Any]) -> Choice:
-    """Classes in the place of one: recurrences by their names, as wide as it; others by their paths."""
+    """Classes in place of another: recurrences by their names, of the same hidden size; others by their paths."""
     if "class_path" not in held:
         raise UserError(f"--key {name}: holds keys of its own, {', '.join(held)}; name one of them")
     module, _, class_name = held["class_path"].rpartition(".")
@@ -137,9 +137,8 @@ def _read_part(name: str, values: str, held: Mapping[str, Any]) -> Choice:
         return _choice(name, classes, {each: {"class_path": each} for each in classes})
     cells = split_cells(values)
     width = held.get("init_args", {}).get("hidden_size")
-    return _choice(
-        name, cells, {cell: cell_part(cell, **({} if width is None else {"hidden_size": width})) for cell in cells}
-    )
+    size = {} if width is None else {"hidden_size": width}
+    return _choice(name, cells, {cell: cell_part(cell, **size) for cell in cells})
 
 
 def _choice(name: str, values: Sequence[Plain], parts: Mapping[Plain, Mapping[str, Any]] | None = None) -> Choice:
@@ -158,16 +157,13 @@ def _value(text: str) -> Plain:
     return text if isinstance(value, (dict, list)) else value
 
 
-# What was drawn of it.
-
-
 def combinations(space: Space) -> float:
-    """How many combinations of values there are."""
+    """The number of combinations of values."""
     return math.prod(key.values.size for key in space)
 
 
 def recipe_of(space: Space, settings: Mapping[str, Plain]) -> dict[str, Any]:
-    """The overlay that gives each key its setting; what lies within a part over the part itself."""
+    """The overlay with the setting of each key; keys within a part are applied after the part itself."""
     found: dict[str, Any] = {}
     for key in sorted(space, key=lambda key: len(key.place)):
         value = settings[key.name]
@@ -188,7 +184,7 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 Sampler = Literal["tpe", "random"]
-_TRIES = 10  # of TPE, until what it proposes was not tried; random numbers are drawn for as long as it takes
+_TRIES = 10  # of TPE until it proposes a new setting; after these, random drawing
 
 
 class Tried(NamedTuple):
@@ -211,17 +207,17 @@ def need_optuna() -> None:
 def propose(
     space: Space, tried: Sequence[Tried], best: Literal["max", "min"], sampler: Sampler, seeds: Sequence[int]
 ) -> dict[str, Plain]:
-    """Settings that were not tried, of which there must be some.
+    """Settings that were not tried before; there must be some left.
 
-    TPE (Bergstra et al., NeurIPS 2011) draws at random in the first ten trials. One that failed counts as worse than
-    all others, and one that is under way as bad, that another be tried.
+    TPE (Bergstra et al., NeurIPS 2011) draws at random in the first ten trials. A failed trial counts as worse than all
+    others, and a running one as bad, so that other settings are proposed.
 
     Args:
-        space: what is swept.
-        tried: all trials before.
-        best: whether the highest or the lowest score is.
-        sampler: who proposes.
-        seeds: of what is drawn.
+        space: the search space.
+        tried: all earlier trials.
+        best: whether the highest or the lowest score is the best.
+        sampler: of the proposals.
+        seeds: of the drawing.
     """
     import optuna
 
@@ -237,7 +233,7 @@ def propose(
             study.add_trials([_trial(each, distributions) for each in tried])
         drawn = study.ask(distributions).params
         ranges = {key.name: key.values for key in space if isinstance(key.values, Range)}
-        settings = {name: ranges[name].settled(each) if name in ranges else each for name, each in drawn.items()}
+        settings = {name: ranges[name].rounded(each) if name in ranges else each for name, each in drawn.items()}
         if settings not in tried_settings:
             return settings
     raise AssertionError
@@ -263,13 +259,13 @@ def _trial(tried: Tried, distributions: Mapping[str, Any]) -> Any:
 
 
 def whole_recipe(arguments: Sequence[str]) -> dict[str, Any]:
-    """All keys of the recipe that `vlrnn fit` would run with these arguments, what it leaves to the defaults with them;
-    every part by its `class_path` and `init_args`.
+    """The recipe that `vlrnn fit` would run with these arguments, with all defaults; every part by its `class_path` and
+    `init_args`.
 
     Raises:
         UserError: an unknown key, or a value that does not fit.
     """
     printed = io.StringIO()
-    with redirect_stdout(printed), suppress(SystemExit):  # which is how printing a recipe ends
+    with redirect_stdout(printed), suppress(SystemExit):  # printing a recipe ends with an exit
         run_recipe("fit", [*arguments, "--print_config"])
     return yaml.safe_load(printed.getvalue())

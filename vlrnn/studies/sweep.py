@@ -1,7 +1,7 @@
-"""A sweep over a recipe: trials, each the recipe with other settings of some of its keys, and of them the best by the
-task's own score on val. Test is never used.
+"""A sweep over a recipe: trials of other settings of some of its keys, and the best of them by the task's own score on
+val. Test is never used.
 
-Independent of keys, tasks and samplers. A trial is stored in its run folder: what is there is not tried again.
+Independent of keys, tasks and samplers. A trial is stored in its run folder, and is not run again.
 """
 
 import json
@@ -40,20 +40,20 @@ from vlrnn.training.cli import run_recipe
 from vlrnn.training.recipes import find_task, merged
 
 _TOGETHER = 2
-"""So many trials are proposed and tried at a time. The next come when all of them are done, however long each takes:
-what is proposed must not hang on how fast a machine is."""
+"""Trials that are proposed and run at a time. The next are proposed when all of them are done, so that proposals do not
+depend on the speed of a machine."""
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What is tried.
+    """The recipe and its search space.
 
     Args:
         config: the recipe; overlays behind it.
         key: a key of the recipe, and its values: a range of numbers, 0.0..0.5, of integers, 16..64, or of orders of
             magnitude, log:1e-4..1e-2; or a choice, A,B,C, in which recurrences are named by name, other classes by
             path. May be given again.
-        trials: how many settings are tried.
+        trials: number of settings.
         flags: of the recipe, as vlrnn fit takes them.
         sampler: TPE, which learns from the trials before, or random.
         seed: of all trials, and of the sampler.
@@ -73,8 +73,8 @@ class SweepPlan:
 
 
 class Trial(NamedTuple):
-    """A trial that is over: its number; the settings of the keys; its score, `{"value", "low", "high", "n"}`, and for
-    how many seconds it trained; or why it failed."""
+    """A finished trial: its number; the settings of the keys; its score, `{"value", "low", "high", "n"}`, and its
+    seconds of training; or why it failed."""
 
     trial: int
     settings: Mapping[str, Plain]
@@ -84,7 +84,7 @@ class Trial(NamedTuple):
 
 
 class _Sweep(NamedTuple):
-    """What all trials have in common: where and what is tried, and how the best is found."""
+    """The common part of all trials: the folder, the search space, and the score that selects the best."""
 
     out: Path
     plan: SweepPlan
@@ -102,17 +102,17 @@ class _Sweep(NamedTuple):
 
 
 def sweep(out: str | Path, plan: SweepPlan, *, overwrite: bool = False) -> Finding:
-    """Which settings of a recipe score best on the validation split? Trials that are in the folder are not run again,
-    one that was interrupted goes on, and a later call for more trials gives those that one call would have given.
+    """Which settings of a recipe score best on the validation split? Finished trials in the folder are not run again,
+    an interrupted one goes on, and a later call for more trials runs those that one call would have run.
 
     Args:
-        out: the folder; gets `runs/trial-NNN`, run folders all, and `best.yaml`, the best settings as an overlay.
-        plan: what is tried.
-        overwrite: move what is in the folder aside first.
+        out: the folder; gets the run folders `runs/trial-NNN`, and `best.yaml`, the best settings as an overlay.
+        plan: the recipe and its search space.
+        overwrite: first move the folder's content aside.
 
     Returns:
-        of each trial its score on val, the best first, and that of the `best` by itself. `details.trials` has the
-        settings of all, and why some failed.
+        the score of each trial on val, the best first, and that of the `best` by itself. `details.trials` has the
+        settings of all, and the reasons of failures.
 
     Raises:
         UserError: Optuna is not installed, the recipe has no such key, the folder holds another plan, or all failed.
@@ -129,9 +129,6 @@ def sweep(out: str | Path, plan: SweepPlan, *, overwrite: bool = False) -> Findi
 
 def _configs(plan: SweepPlan) -> list[str]:
     return [word for each in plan.config for word in ("--config", each)]
-
-
-# Trials.
 
 
 def _run_all(the: _Sweep) -> Iterator[Trial]:
@@ -153,7 +150,7 @@ def _run_all(the: _Sweep) -> Iterator[Trial]:
 
 
 def _begin(the: _Sweep, done: Sequence[Trial], together: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Propose the next trials, as far as they were not before: number -> overlay, of those that are still to be run."""
+    """Propose the next trials that have no proposal yet: number -> overlay, of those that are still to be run."""
     tried = [Tried(each.settings, each.score["value"] if each.score else math.nan) for each in done]
     waiting = {}
     for number in together:
@@ -169,8 +166,8 @@ def _begin(the: _Sweep, done: Sequence[Trial], together: Sequence[int]) -> dict[
 
 
 def attempt(run: Path, plan: SweepPlan, score: str, overlay: Mapping[str, Any]) -> None:
-    """Run a trial, from its last checkpoint where it was interrupted, and note in its `trial.json` what became of it:
-    it is done, and `metrics.json` has the score of its best checkpoint on val, or it failed."""
+    """Run a trial, from its last checkpoint if there is one, and write its state to `trial.json`: done, and
+    `metrics.json` has the score of its best checkpoint on val, or failed."""
     path = run / "trial.yaml"
     with replacing(path) as file:
         yaml.safe_dump(dict(overlay), file, sort_keys=False)
@@ -193,16 +190,13 @@ def _read(the: _Sweep, number: int) -> Trial:
     record = read_json(the.run(number) / "trial.json")
     if record["state"] == "failed":
         return Trial(number, record["settings"], None, None, record["reason"])
-    run = load_run(the.run(number), "val")  # which test may have been scored after
+    run = load_run(the.run(number), "val")  # test may have been scored later
     seconds = sum(each for _, each in run.log.get("train/seconds", ()))
     return Trial(number, record["settings"], run.scores[the.score], round(seconds, 1), None)
 
 
-# What came of it.
-
-
 def _name(the: _Sweep, trial: Trial) -> str:
-    """What a table calls a trial: its number and its settings."""
+    """The name of a trial in tables: its number and its settings."""
     settings = ", ".join(f"{label}={_text(trial.settings[key])}" for key, label in _labels(the).items())
     return f"trial {trial.trial}: {settings}"
 
@@ -225,7 +219,7 @@ def _found(the: _Sweep, trials: Sequence[Trial]) -> Finding:
     failed = [each for each in trials if not each.score]
     if not scored:
         raise UserError(
-            f"all {len(trials)} trials failed, the first because: {failed[0].reason}; when that is mended, remove "
+            f"all {len(trials)} trials failed, the first because: {failed[0].reason}; when that is fixed, remove "
             f"{the.out / 'runs'} to try them again"
         )
     order = [each for _, each in sorted(scored, key=lambda pair: pair[0], reverse=the.best == "max")]

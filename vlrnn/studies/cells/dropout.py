@@ -1,8 +1,8 @@
-"""What dropout does to activations, by both of its conventions, and to what a recurrence carries: how far training is
-from evaluation.
+"""The difference of training and evaluation under dropout: in activations, by both conventions, and in the state of a
+recurrence.
 
 Sources: Srivastava et al., Dropout, JMLR 2014; Wang and Manning, Fast dropout training, ICML 2013 (sums of many dropped
-numbers are next to normal); Gal and Ghahramani, A theoretically grounded application of dropout in recurrent neural
+numbers are nearly normal); Gal and Ghahramani, A theoretically grounded application of dropout in recurrent neural
 networks, NeurIPS 2016 (one mask for a sequence).
 
 Shapes: M masks, B rows, D width, K steps, L layers.
@@ -18,7 +18,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.metrics.statistics import MeansByImage, bootstrap_settings
 from vlrnn.nn.recurrent.base import require_causal
 from vlrnn.nn.recurrent.spec import named_cell
 from vlrnn.probes.finding import Finding
@@ -30,8 +30,7 @@ _NODES = 32  # of an integral
 
 
 class Convention(NamedTuple):
-    """What becomes of values of which a share p is dropped: in `training` by a mask, 1 or 0, and in
-    `evaluation`."""
+    """Dropout of a share p of values: in `training` by a mask, 1 or 0, and in `evaluation`."""
 
     training: Callable[[Tensor, Tensor, float], Tensor]
     evaluation: Callable[[Tensor, float], Tensor]
@@ -48,7 +47,7 @@ NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "ta
 
 @dataclass(frozen=True)
 class DropoutPlan:
-    """What is measured.
+    """The settings of the measurement.
 
     Args:
         rates: shares p that are dropped.
@@ -75,8 +74,8 @@ _GROUPS = {"cosine": "alike", "mean": "mean state"}
 
 
 class Carried(NamedTuple):
-    """A state under dropout beside the same without it, after 0..K steps [1 + K], means over rows: the square of their
-    `cosine`, and the size of what points the same way, as a share, `mean`."""
+    """A state with dropout compared with the same without, after 0..K steps [1 + K], means over rows: the square of
+    their `cosine`, and the projection of the one on the other as a share, `mean`."""
 
     cosine: np.ndarray
     mean: np.ndarray
@@ -86,14 +85,14 @@ class Carried(NamedTuple):
 def dropout(plan: DropoutPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
     """How does dropout change activations, by both of its conventions, and the state of a recurrence step by step?
 
-    Values are the positive parts of normal numbers. Behind a nonlinearity there are as many units, whose weights are
-    normal, with the mean square 2 / D.
+    Values are the positive parts of normal numbers. A nonlinearity follows a layer of as many units, with normal
+    weights of the mean square 2 / D.
 
     Returns:
         of each convention the `mean` of values, and their `mean square`, by rate, in training and in evaluation, as
-        shares of what they were; and how large the mean over masks is `behind relu` and `behind tanh` in training, as a
-        share of evaluation. By rate, how far states are `alike` after all steps, and their `mean state` (`cosine` and
-        `mean` of `Carried`). The row `theory` has what is expected, if any. `details` have all of the steps.
+        shares of those without dropout; and the mean over masks `behind relu` and `behind tanh` in training, as a share
+        of evaluation. By rate, how far states are `alike` after all steps, and their `mean state` (`cosine` and `mean`
+        of `Carried`). The baseline `theory` has the expected values, if any. `details` have all steps.
 
     Raises:
         UserError: there is no such cell, or it is not causal.
@@ -124,25 +123,18 @@ def dropout(plan: DropoutPlan, *, resamples: int = 1000, seed: int = 0) -> Findi
                 curves[group][way]["theory"] = each.tolist()
     return Finding(
         scores=scores,
-        settings={
-            **vars(plan),
-            "rows": _ROWS,
-            "masks": _MASKS,
-            "bootstrap": {"over": "draws", "resamples": resamples, "seed": seed, "level": 0.95},
-        },
+        settings={**vars(plan), "rows": _ROWS, "masks": _MASKS, **bootstrap_settings(resamples, seed, "draws")},
         baselines={"theory": theory},
         details={"dropout": {"rates": list(plan.rates), "activations": lines, "states": curves}},
     )
 
-
-# Activations.
 
 SurvivalShares = dict[str, dict[str, float]]
 """Group -> row -> a share."""
 
 
 def _shares(rate: float, width: int, seed: int) -> tuple[SurvivalShares, SurvivalShares]:
-    """Of one draw of values, weights and masks, what is measured, and what is expected."""
+    """The measured and the expected shares of one draw of values, weights and masks."""
     torch.manual_seed(seed)
     values = torch.randn(_ROWS, width, dtype=torch.float64).relu()
     weight = torch.randn(width, width, dtype=torch.float64) * (2 / width) ** 0.5
@@ -178,13 +170,12 @@ def mean_behind(function: Callable[[Tensor], Tensor], mean: Tensor, deviation: T
 
 def _size(mean: Tensor, evaluated: Tensor) -> float:
     """The size of the mean output as a share of the output in evaluation, both [B, D], summed over all. Numbers of the
-    other sign count against it."""
+    opposite sign are subtracted."""
     return float((mean * torch.where(evaluated < 0, -1.0, 1.0)).sum() / evaluated.abs().sum())
 
 
 def _lines(scores: dict[str, Any], theory: dict[str, Any]) -> dict[str, Any]:
-    """For a picture: of each group, in training and in evaluation where both are, a score by rate and the value in
-    theory."""
+    """For a picture: of each group, and mode if there are two, the scores by rate and the values of theory."""
     lines: dict[str, Any] = {}
     for group, rows in scores.items():
         for row, score in rows.items():
@@ -195,11 +186,8 @@ def _lines(scores: dict[str, Any], theory: dict[str, Any]) -> dict[str, Any]:
     return lines
 
 
-# States.
-
-
 def _states(plan: DropoutPlan, rate: float, seed: int) -> dict[str, list[Carried]]:
-    """All draws, by what becomes of a state."""
+    """All draws, by the transformation of the state."""
     found: dict[str, list[Carried]] = {}
     for draw in range(plan.draws):
         torch.manual_seed(seed + draw)
@@ -219,10 +207,9 @@ def drop_state(start: Tensor, matrix: Tensor | None, rate: float, anew: bool, st
 
     Args:
         start: [B, D].
-        matrix: that a step multiplies it by, [D, D]; None: it stays as it is, as in the cell of an LSTM whose forget
-            gates are open.
+        matrix: of a step, [D, D]; None: the identity, as in the cell of an LSTM whose forget gates are open.
         rate: p.
-        anew: every step drops others; or all drop the same.
+        anew: a new mask at each step; or the same at all.
         steps: K.
     """
     clean, dropped = [start], [start]
@@ -235,8 +222,8 @@ def drop_state(start: Tensor, matrix: Tensor | None, rate: float, anew: bool, st
 
 
 def between_layers(cell: str, rate: float, steps: int, width: int) -> list[Carried]:
-    """Outputs of each of two layers of a cell in training beside evaluation, by the same weights and the same inputs,
-    normal numbers; dropout is the cell's own."""
+    """Outputs of each of two layers of a cell in training compared with evaluation, by the same weights and the same
+    inputs, normal numbers; dropout is the cell's own."""
     recurrence = named_cell(cell, width, hidden_size=width, num_layers=2, dropout=rate).double()
     inputs = torch.randn(steps, _ROWS, width, dtype=torch.float64)
     by_mode = []
@@ -257,7 +244,7 @@ def between_layers(cell: str, rate: float, steps: int, width: int) -> list[Carri
 
 
 def compare_theory(dropped: Tensor, clean: Tensor) -> Carried:
-    """States [K, B, D], with dropout and without."""
+    """Compare states [K, B, D], with dropout and without."""
     inner, size = (dropped * clean).sum(-1), clean.square().sum(-1)
     sizes = dropped.square().sum(-1) * size
     cosine = torch.where(sizes > 0, inner.square() / sizes.clamp(min=torch.finfo(sizes.dtype).tiny), 0.0)
@@ -265,15 +252,15 @@ def compare_theory(dropped: Tensor, clean: Tensor) -> Carried:
 
 
 class _Theory(NamedTuple):
-    """Expected values of `Carried`, by what becomes of a state [1 + K]."""
+    """Expected values of `Carried` [1 + K], by the transformation of the state."""
 
     cosine: dict[str, np.ndarray]
     mean: dict[str, np.ndarray]
 
 
 def _expected(plan: DropoutPlan, rate: float) -> _Theory:
-    """Of what is carried as it is, numbers are left that no step has dropped, and they grow at each step. What is mixed
-    loses the same share at every step, be the mask a new one or not, until it is as far off as chance is, 1 / D."""
+    """Carried unchanged, the numbers that no step has dropped remain, and grow at each step. Mixed, a state loses the
+    same share at every step, with a new mask or the same, down to chance, 1 / D."""
     steps = np.arange(plan.steps + 1.0)
     left, same = (1 - rate) ** steps, np.ones(plan.steps + 1)
     once = np.where(steps > 0, 1 - rate, 1.0)

@@ -1,5 +1,5 @@
-"""How far the gradient of a loss flows back through a recurrence: its norm at the state k steps back, and how much one
-step can stretch it. Takes steps and states; independent of cells, images and words.
+"""The gradient of a loss on its way back through a recurrence: its norm at the state k steps back, and the largest gain
+of one step. Takes steps and states; independent of cells, images and words.
 
 Source: Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural
 networks, ICML 2013, section 2.
@@ -42,7 +42,7 @@ def flow(
     parameters: Sequence[Tensor] = (),
     layers: int = 1,
 ) -> Flow:
-    """Run over T inputs from a state, and follow the gradient back.
+    """Run over T inputs from a state, and measure the gradient at all states.
 
     Args:
         step: of the recurrence, or of a decoder that has one.
@@ -50,24 +50,24 @@ def flow(
         state: before the first.
         loss: of the output of the last step.
         parameters: whose gradient is measured.
-        layers: how many the state has.
+        layers: of the state.
     """
-    states = [map_tree(_followed, state)]
+    states = [map_tree(_requiring_gradient, state)]
     for each in inputs:
         output, state = step(each, states[-1])
         states.append(state)
-    followed = [[leaf for leaf in leaves(each) if leaf.requires_grad] for each in states[:-1]]
-    wanted = [output, *(leaf for each in followed for leaf in each), *parameters]
+    tracked = [[leaf for leaf in leaves(each) if leaf.requires_grad] for each in states[:-1]]
+    wanted = [output, *(leaf for each in tracked for leaf in each), *parameters]
     found = iter(torch.autograd.grad(loss(output), wanted, allow_unused=True))
     last = _size([next(found)])
-    by_state = [[next(found) for _ in each] for each in followed][::-1]
+    by_state = [[next(found) for _ in each] for each in tracked][::-1]
     norms = torch.stack([last, *map(_size, by_state)])
     return Flow(norms, _by_layer(last, by_state, layers), float(_size(list(found))))
 
 
 def jacobian(step: Step, x: Tensor, state: Tree) -> Tensor:
-    """The Jacobian [S, S] of one step at one row: by how much each number of the next state moves with each of this.
-    Complex numbers count as two.
+    """The Jacobian [S, S] of one step at one row: the derivative of each number of the next state with respect to each
+    of this. Complex numbers count as two.
 
     Args:
         step: of the recurrence.
@@ -75,22 +75,22 @@ def jacobian(step: Step, x: Tensor, state: Tree) -> Tensor:
         state: of one row, before it.
     """
     size = _flat(state).shape[1]
-    # Rows are independent: each of S copies of the row is asked about another number of the next state.
-    copies = map_tree(lambda leaf: _followed(leaf.expand(size, *leaf.shape[1:])), state)
+    # Rows are independent: each of S copies of the row gives the gradient of another number of the next state.
+    copies = map_tree(lambda leaf: _requiring_gradient(leaf.expand(size, *leaf.shape[1:])), state)
     _, after = step(x.expand(size, *x.shape[1:]), copies)
-    followed = [leaf for leaf in leaves(copies) if leaf.requires_grad]
-    found = torch.autograd.grad(_flat(after).diagonal().sum(), followed, allow_unused=True)
-    filled = [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(followed, found, strict=True)]
+    tracked = [leaf for leaf in leaves(copies) if leaf.requires_grad]
+    found = torch.autograd.grad(_flat(after).diagonal().sum(), tracked, allow_unused=True)
+    filled = [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(tracked, found, strict=True)]
     return _flat(tuple(filled))
 
 
 def largest_singular_value(matrix: Tensor) -> float:
-    """By how much a matrix [S, S] stretches what it stretches most."""
+    """The spectral norm of a matrix [S, S]."""
     return float(torch.linalg.matrix_norm(matrix.cpu().double(), 2))
 
 
-def _followed(leaf: Tensor) -> Tensor:
-    """A leaf whose gradient can be asked for, where it is of numbers that have one."""
+def _requiring_gradient(leaf: Tensor) -> Tensor:
+    """A leaf that requires a gradient, if its numbers can have one."""
     differentiable = leaf.is_floating_point() or leaf.is_complex()
     return leaf.detach().clone().requires_grad_() if differentiable else leaf
 
@@ -102,13 +102,13 @@ def _flat(tree: Tree) -> Tensor:
 
 
 def _size(gradients: Sequence[Tensor | None]) -> Tensor:
-    """The norm of gradients together; those that are not there are zero."""
+    """The norm of all gradients together; absent ones count as zero."""
     norms = [torch.linalg.vector_norm(each.detach().flatten()).cpu().double() for each in gradients if each is not None]
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
 
 
 def _by_layer(last: Tensor, by_state: Sequence[Sequence[Tensor | None]], layers: int) -> Tensor | None:
-    """The norms [1 + T, L] of each layer's part; of the last output, the top layer's."""
+    """The norms [1 + T, L] of each layer's part; the last output is part of the top layer."""
     if not all(each is None or (each.dim() > 2 and each.shape[1] == layers) for row in by_state for each in row):
         return None
     rows = [torch.stack([*[last.new_zeros(())] * (layers - 1), last])]

@@ -1,4 +1,4 @@
-"""Do gradients vanish or explode on their way back through time? Of untrained cells, over random inputs, beside
+"""Do gradients vanish or explode on their way back through time? In untrained cells, over random inputs, compared with
 theory.
 
 Sources: Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks, ICML 2013 (a radius, and
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.metrics.statistics import MeansByImage, bootstrap_settings
 from vlrnn.nn.batching import map_tree
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.spec import named_cell
@@ -27,20 +27,20 @@ from vlrnn.studies.fitting import require_least
 
 RADII = (0.9, 1.0, 1.5)
 LEARNING_RATE, CLIP = 0.1, 1.0
-"""Of the one step of gradient descent that is made with and without clipping."""
+"""Of one step of gradient descent, with and without clipping."""
 
 _ROWS = 16
 
 
 @dataclass(frozen=True)
 class GradientsPlan:
-    """What is measured.
+    """The cells, and the settings of the measurement.
 
     Args:
         cells: untrained recurrences by their names, see `vlrnn.nn.recurrent.spec`.
         radii: spectral radii of the matrix of an rnn.
         layers: numbers of layers.
-        steps: how far back.
+        steps: from the loss back.
         width: of the cells.
         scale: inputs are uniform in -scale..scale; embeddings of words start with 0.1.
         draws: of weights and inputs.
@@ -66,9 +66,9 @@ class GradientsPlan:
 
 class Drawn(NamedTuple):
     """One draw of a cell: its gradient's `flow`; the largest singular value of the Jacobian of the last step,
-    `stretch`; what the cell would carry back if its forget gates, or its matrix, were all there is, `theory` [1 + T],
-    or None; and the loss behind a step of gradient descent, as a share of that before it, `stepped`, and `clipped`,
-    with the gradient's norm held to `CLIP`."""
+    `stretch`; the expected share of the gradient by the forget gates, or the matrix, alone, `theory` [1 + T], or None;
+    and the loss after a step of gradient descent, as a share of that before it, `stepped`, and `clipped`, with the
+    gradient's norm limited to `CLIP`."""
 
     flow: Flow
     stretch: float
@@ -85,8 +85,8 @@ def gradients(plan: GradientsPlan, *, resamples: int = 1000, seed: int = 0) -> F
 
     Returns:
         of each cell and number of layers `after_K` for several K and `per_step`, the factor of a step in the second
-        half of the way; `stretch`, `parameters`, the norm over all parameters; `stepped` and `clipped` (see `Drawn`).
-        The row `theory` has `after_K` where there is one. `details.curves` has all of the way.
+        half of the steps; `stretch`, `parameters`, the norm over all parameters; `stepped` and `clipped` (see `Drawn`).
+        The baseline `theory` has `after_K`, if any. `details.curves` has all steps.
 
     Raises:
         UserError: there is no such cell.
@@ -112,7 +112,7 @@ def gradients(plan: GradientsPlan, *, resamples: int = 1000, seed: int = 0) -> F
             "rows": _ROWS,
             "learning_rate": LEARNING_RATE,
             "clip": CLIP,
-            "bootstrap": {"over": "draws", "resamples": resamples, "seed": seed, "level": 0.95},
+            **bootstrap_settings(resamples, seed, "draws"),
         },
         baselines={"theory": theory} if theory else {},
         details={"curves": curves},
@@ -154,7 +154,7 @@ def _draw(plan: GradientsPlan, cell: str, radius: float | None, layers: int, see
 
 
 def recurrent_matrices(recurrence: Recurrence) -> list[Tensor]:
-    """The matrices [D, D] from the state of a vanilla recurrence to its next; of one with gates none."""
+    """The matrices [D, D] from the state of a vanilla recurrence to the next; none of a gated one."""
     named = (each for name, each in recurrence.named_parameters() if "weight_hh" in name)
     return [each for each in named if each.shape[0] == each.shape[1]]
 
@@ -166,9 +166,9 @@ def set_radius(recurrence: Recurrence, radius: float) -> None:
 
 
 def carried_by_gates(recurrence: Recurrence, input_width: int, steps: int) -> Tensor | None:
-    """How much of a cell's state would be there after 0..T steps, if its forget gates stayed as they are before
-    any input, and were all there is: the root mean square over its units of gate^k [1 + T]. With a bias b it
-    is sigmoid(b)^k. None of a cell without such gates."""
+    """The share of a cell's state after 0..T steps by constant forget gates alone, as they are before any input: the
+    root mean square over its units of gate^k [1 + T]. With a bias b it is sigmoid(b)^k. None of a cell without such
+    gates."""
     state = recurrence.initial_state(1)
     with torch.no_grad():
         gates = recurrence.gates(torch.zeros(1, input_width, dtype=torch.float64), state)
@@ -179,7 +179,7 @@ def carried_by_gates(recurrence: Recurrence, input_width: int, steps: int) -> Te
 
 
 def _descend(recurrence: Recurrence, inputs: Tensor, loss: Any) -> tuple[float, float]:
-    """The loss behind a step of gradient descent as a share of that before it; and the same of a clipped step."""
+    """The loss after a step of gradient descent as a share of that before it; and the same of a clipped step."""
     parameters = list(recurrence.parameters())
 
     def measured() -> Tensor:
@@ -202,9 +202,6 @@ def _descend(recurrence: Recurrence, inputs: Tensor, loss: Any) -> tuple[float, 
     return shares[0], shares[1]
 
 
-# Scores and curves.
-
-
 def _figures(drawn: Sequence[Drawn]) -> dict[str, np.ndarray]:
     shares = np.stack([_shares(each.flow) for each in drawn])
     steps = shares.shape[1] - 1
@@ -222,7 +219,7 @@ def _figures(drawn: Sequence[Drawn]) -> dict[str, np.ndarray]:
 
 
 def _after(shares: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns [draws] at a tenth of the way, at half of it and at its end."""
+    """The columns [draws] at a tenth of the steps, at half of them and at the last."""
     steps = shares.shape[1] - 1
     return {f"after_{at}": shares[:, at] for at in sorted({max(1, steps // 10), max(1, steps // 2), steps})}
 
@@ -232,7 +229,7 @@ def _shares(found: Flow) -> np.ndarray:
 
 
 def _curves(drawn: Sequence[Drawn]) -> dict[str, Any]:
-    """The shares [1 + T] at each step, geometric means over draws as a picture wants them, and of each layer."""
+    """The shares [1 + T] at each step, and of each layer, as geometric means over draws, for pictures."""
     curves: dict[str, Any] = {"shares": _typical(np.stack([_shares(each.flow) for each in drawn]))}
     layers = [each.flow.layers / each.flow.norms[0] for each in drawn if each.flow.layers is not None]
     if len(layers) == len(drawn) and layers[0].shape[1] > 1:

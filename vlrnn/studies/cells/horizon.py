@@ -24,20 +24,20 @@ from vlrnn.studies.jobs import keep_plan, run_all
 
 
 class MemoryBatch(NamedTuple):
-    """Rows of a task: `inputs` [B, T, I], and what is wanted of the last steps, `targets` [B, ...]."""
+    """Rows of a task: `inputs` [B, T, I], and the `targets` of the last steps [B, ...]."""
 
     inputs: Tensor
     targets: Tensor
 
 
 class MemoryTask:
-    """The interface. A row of length N holds back for N steps, or has what counts among N.
+    """The interface. In a row of length N the relevant input is N steps, or within N steps, before the output.
 
     Attributes:
         inputs, outputs: I and O.
-        measure: what `error` is.
-        chance: the error of an answer that is independent of the inputs.
-        solved: the error below which it is remembered.
+        measure: the name of `error`.
+        chance: the error of a prediction that is independent of the inputs.
+        solved: the error below which the task is solved.
     """
 
     inputs: int
@@ -60,12 +60,12 @@ class MemoryTask:
 
 
 class Copying(MemoryTask):
-    """Some symbols; N steps of nothing; a sign; and the symbols again (Hochreiter and Schmidhuber 1997, section 5; in
-    this form Arjovsky, Shah, Bengio 2016, section 5.1).
+    """Some symbols; N blanks; a delimiter; then the target is the symbols again (Hochreiter and Schmidhuber 1997,
+    section 5; in this form Arjovsky, Shah, Bengio 2016, section 5.1).
 
     Args:
-        symbols: how many there are.
-        items: how many are to be kept.
+        symbols: number of different symbols.
+        items: number of symbols to remember.
     """
 
     measure = "share of symbols wrong"
@@ -73,7 +73,7 @@ class Copying(MemoryTask):
 
     def __init__(self, symbols: int = 4, items: int = 4) -> None:
         self.symbols, self.items = symbols, items
-        self.inputs, self.outputs = symbols + 2, symbols  # nothing, and the sign
+        self.inputs, self.outputs = symbols + 2, symbols  # a blank, and the delimiter
         self.chance = 1 - 1 / symbols
 
     def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
@@ -91,12 +91,12 @@ class Copying(MemoryTask):
 
 
 class Adding(MemoryTask):
-    """N numbers between 0 and 1, of which two are marked, one in each half; their sum is wanted (Hochreiter and
+    """N numbers between 0 and 1, of which two are marked, one in each half; the target is their sum (Hochreiter and
     Schmidhuber 1997, section 5.4)."""
 
     inputs, outputs = 2, 1
     measure = "mean squared error"
-    chance = 1 / 6  # of saying 1, the variance of the sum
+    chance = 1 / 6  # the variance of the sum, around its mean, 1
     solved = 0.01
 
     def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
@@ -123,16 +123,16 @@ _WARMUP = 0.05
 
 @dataclass(frozen=True)
 class HorizonPlan:
-    """What is trained: each cell on each task at each length, by AdamW.
+    """The trainings: each cell on each task at each length, by AdamW.
 
     Args:
         tasks: copy, add.
         lengths: in steps.
-        seeds: how many times each is trained.
+        seeds: trainings of each.
         steps: of training.
         rows: of a batch.
         width: of the cells.
-        lr: the highest learning rate; it rises to it and falls to nothing.
+        lr: the highest learning rate; it rises to it and falls to 0.
         seed: the first.
     """
 
@@ -164,19 +164,19 @@ def horizon(
     resamples: int = 1000,
     overwrite: bool = False,
 ) -> Finding:
-    """For how many steps do recurrences learn to remember, in the copy and the adding task? What is in the folder of an
-    earlier call with the same plan is not trained again.
+    """For how many steps do recurrences learn to remember, in the copy and the adding task? Results in the folder of an
+    earlier call with the same plan are not computed again.
 
     Args:
         out: the folder; gets `learnt/TASK-CELL-SEED.json`.
-        plan: what is trained.
+        plan: the trainings.
         cells: recurrences by their names, see `vlrnn.nn.recurrent.spec`.
         resamples: of the bootstrap over seeds.
-        overwrite: move what is in the folder aside first.
+        overwrite: first move the folder's content aside.
 
     Returns:
         task -> cell -> `horizon`, in steps, 0 where no length was solved, and `at_N`, the error at each length. The row
-        `chance` has the error of whoever remembers nothing.
+        `chance` has the error without any memory.
 
     Raises:
         UserError: there is no such cell, it is not causal, or the folder holds another plan.
@@ -211,7 +211,7 @@ def horizon(
 
 
 def _reached(solved: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
-    """The longest of the lengths up to which all are solved [seeds], of what is solved [seeds, lengths]."""
+    """The longest length up to which all are solved [seeds], from `solved` [seeds, lengths]."""
     count = np.logical_and.accumulate(solved, 1).sum(1)
     reached: np.ndarray = np.array([0, *lengths])[count]
     return reached
@@ -228,7 +228,7 @@ def _result_file(out: Path, task: str, cell: str, seed: int) -> Path:
 
 
 def learn(out: Path, plan: HorizonPlan, task: str, cell: str, seed: int) -> None:
-    """Learn a task at all lengths, and keep the errors."""
+    """Train a cell on a task at all lengths, and write the errors to a file."""
     errors = [_error(TASKS[task], cell, length, plan, seed) for length in plan.lengths]
     write_json(_result_file(out, task, cell, seed), {"errors": errors})
 

@@ -1,5 +1,5 @@
-"""What an initialisation does to signals on their way through layers, or through the steps of a recurrence, and to
-gradients on their way back; with and without layer normalisation, and beside the theory of wide layers.
+"""The scale of signals through layers, or the steps of a recurrence, and of gradients back, by initialisation; with and
+without layer normalisation, compared with the theory of wide layers.
 
 Sources: Glorot and Bengio, AISTATS 2010, eq. 16 (Xavier); He et al., ICCV 2015, eq. 10 (Kaiming); Saxe, McClelland and
 Ganguli, ICLR 2014 (orthogonal); Poole et al., NeurIPS 2016, and Schoenholz et al., ICLR 2017 (wide layers); Ba, Kiros
@@ -20,7 +20,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.metrics.statistics import MeansByImage, bootstrap_settings
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import track
 from vlrnn.studies.cells.gradient_flow import flow
@@ -40,8 +40,8 @@ INITIALISATIONS: dict[str, Callable[[Tensor, float], object]] = {
     "kaiming": lambda weight, _: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
     "orthogonal": lambda weight, _: nn.init.orthogonal_(weight),
 }
-"""Each fills a weight [out, in]; the number is the standard deviation of `gaussian`. They are as their papers have
-them, whatever the nonlinearity; `constant` gives every unit the mean of what comes in. Biases are zero."""
+"""Each fills a weight [out, in]; the number is the standard deviation of `gaussian`. They are as in their papers, for
+any nonlinearity; with `constant` every unit gets the mean of its inputs. Biases are zero."""
 
 
 class Nonlinearity(NamedTuple):
@@ -60,7 +60,7 @@ NONLINEARITIES = {
 
 @dataclass(frozen=True)
 class InitialisationPlan:
-    """What is measured.
+    """The initialisations, and the settings of the measurement.
 
     Args:
         initialisations: of weights: zero, constant, gaussian, xavier, kaiming, orthogonal.
@@ -91,8 +91,8 @@ class InitialisationPlan:
 
 
 class Scales(NamedTuple):
-    """Root mean squares: of the activations after 0..K layers, `signal` [1 + K], as shares of what went in; and of the
-    gradient 0..K layers back from the last, `gradient` [1 + K], as shares of that at the last."""
+    """Root mean squares: of the activations after 0..K layers, `signal` [1 + K], as shares of that of the input; and of
+    the gradient 0..K layers back from the last, `gradient` [1 + K], as shares of that at the last."""
 
     signal: np.ndarray
     gradient: np.ndarray
@@ -103,16 +103,16 @@ def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int
     """How large are signals and gradients after many layers or steps, by initialisation and normalisation, and what do
     small networks learn?
 
-    What goes in are independent normal numbers, and so is the gradient that comes in from behind; all is in float64. By
-    depth each layer has weights of its own, h' = f(W h). By time a recurrence has no more input, so that each step is
-    a layer of the same weights. Where it is normalised, it is h' = f(norm(W h)), without a gain.
+    Inputs are independent normal numbers, and so is the gradient at the output; all is in float64. By depth each layer
+    has weights of its own, h' = f(W h). By time a recurrence has no further input, so that each step is a layer of the
+    same weights. With normalisation it is h' = f(norm(W h)), without a gain.
 
     Returns:
         groups as `signal by depth, tanh`: of each initialisation, and of it `normalised`, the root of the mean square
-        over draws, behind all layers; the row `theory` has the limit of wide layers, where there is one.
-        `learning brightness` and the like: the error, by what is normalised; `learning contrast`, `distinct units` of
-        the hidden layer and those `learnt`, by initialisation; the row `chance` is of a prediction of the
-        mean. `details` have all of the way.
+        over draws, after all layers; the baseline `theory` has the limit of wide layers, if any. Groups as `learning
+        brightness`: the error, by normalised values; `learning contrast`, `distinct units` of the hidden layer and
+        those `learnt`, by initialisation; the baseline `chance` is of a prediction of the mean. `details` have all
+        layers.
     """
     groups = [(what, way, name) for way in WAYS for name in plan.nonlinearities for what in Scales._fields]
     scores: dict[str, Any] = {_group(*each): {} for each in groups}
@@ -141,11 +141,7 @@ def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int
     errors, units = _learning(plan, means, seed)
     return Finding(
         scores=scores | _of_tasks(errors, "error") | units,
-        settings={
-            **vars(plan),
-            "rows": _ROWS,
-            "bootstrap": {"over": "draws", "resamples": resamples, "seed": seed, "level": 0.95},
-        },
+        settings={**vars(plan), "rows": _ROWS, **bootstrap_settings(resamples, seed, "draws")},
         baselines={"theory": theory, "chance": _of_tasks(errors, "chance")},
         details={"scales": curves, "learnt": errors},
         not_computed=absent,
@@ -161,15 +157,12 @@ def _of_tasks(errors: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def _root(score: dict[str, Any]) -> dict[str, Any]:
-    """The root of a mean square, whose interval is that of the roots."""
+    """The root of a mean square, and of its interval."""
     return score | {end: score[end] ** 0.5 for end in ("value", "low", "high")}
 
 
-# What is measured.
-
-
 def _drawn(plan: InitialisationPlan, name: str, way: str, seed: int) -> dict[tuple[str, bool], list[Scales]]:
-    """Each nonlinearity, with and without normalisation, over the same draws."""
+    """The scales of each nonlinearity, with and without normalisation, over the same draws."""
     found: dict[tuple[str, bool], list[Scales]] = {(f, norm): [] for norm in (False, True) for f in plan.nonlinearities}
     for draw in range(plan.draws):
         torch.manual_seed(seed + draw)
@@ -202,8 +195,8 @@ def chain_scales(
         weights: of K layers, [D, D] each.
         nonlinearity: f.
         normalised: whether every layer's sums are.
-        sent: what goes in [B, D].
-        back: the gradient with respect to what comes out [B, D].
+        sent: the input [B, D].
+        back: the gradient with respect to the output [B, D].
     """
 
     def layer(weight: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,20 +213,17 @@ def chain_scales(
     return Scales((torch.stack(sizes) / sizes[0]).numpy(), (norms / norms[0]).numpy())
 
 
-# Theory.
-
-
 def _variance(name: str, plan: InitialisationPlan) -> float | None:
-    """D times the mean square of a weight; None where weights are no independent, or orthogonal, numbers around 0."""
+    """D times the mean square of a weight; None where weights are neither independent nor orthogonal with mean 0."""
     gaussian = plan.width * plan.std**2
     return {"zero": 0.0, "gaussian": gaussian, "xavier": 1.0, "kaiming": 2.0, "orthogonal": 1.0}.get(name)
 
 
 def in_theory(variance: float, nonlinearity: str, normalised: bool, depth: int) -> Scales:
-    """The limit of wide layers, in which sums are normal numbers and gradients independent of them: with q the mean
-    square of what comes in, that of the sums is s = variance q; what comes out has E f(z)^2, z being normal with the
-    variance s; and the mean square of a gradient is multiplied by variance E f'(z)^2. Normalised sums have the variance
-    1, and the gradient is divided by s.
+    """The limit of wide layers, in which sums are normal and gradients independent of them: with q the mean square of
+    the input, that of the sums is s = variance q, and of the output E f(z)^2, z being normal with the variance s; the
+    mean square of a gradient is multiplied by variance E f'(z)^2. Normalised sums have the variance 1, and the gradient
+    is divided by s.
 
     Args:
         variance: D times the mean square of a weight.
@@ -255,15 +245,13 @@ def in_theory(variance: float, nonlinearity: str, normalised: bool, depth: int) 
         return Scales(np.sqrt(squares), np.sqrt(np.cumprod([1.0, *reversed(factors)])))
 
 
-# What is learnt.
-
 SCALED, APART = ("brightness", "ones", "objects"), "contrast"
-"""Tasks whose target depends on the scale of the inputs; and one that takes units which differ."""
+"""Tasks whose target depends on the scale of the inputs; and one that needs hidden units which differ."""
 
 
 def _learning(plan: InitialisationPlan, means: MeansByImage, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What networks learn side by side, one for each draw: task -> row -> `error` and `chance`; and how many hidden
-    units differ, before learning and behind it, as groups of scores."""
+    """Results of small networks, one for each draw: task -> row -> `error` and `chance`; and the numbers of distinct
+    hidden units, before and after training, as groups of scores."""
     errors: dict[str, Any] = {}
     units: dict[str, Any] = {"distinct units": {}, "distinct units, learnt": {}}
     rows = [(task, where, "xavier") for task in SCALED for where in WHERE]

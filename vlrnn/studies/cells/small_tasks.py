@@ -1,7 +1,7 @@
-"""What a network of one hidden layer learns of small made-up inputs: how bright they are, how many ones or objects they
-hold, how far their halves are apart.
+"""Small synthetic regression tasks for networks of one hidden layer: the brightness of an input, its number of ones or
+objects, the distance of its halves.
 
-Networks of many draws learn side by side. Shapes: S networks, B rows, I numbers of an input, H hidden units.
+Networks of many draws are trained in parallel. Shapes: S networks, B rows, I numbers of an input, H hidden units.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from vlrnn.studies.fitting import fit_small
 
 INPUTS, HIDDEN = 64, 32
 WHERE = ("nothing", "input", "hidden layer")
-"""What may be normalised, row by row."""
+"""The values that are normalised, row by row."""
 
 EPSILON = 1e-12
-"""Under the root of a normalisation: so small that nothing of a scale comes through beside it."""
+"""Under the root of a normalisation: small, so that the output does not depend on the scale of the input."""
 
 _KINDS, _MOST = 8, 8  # of objects, and how many at most
 _ROWS, _TESTED = 64, 1000
@@ -35,17 +35,13 @@ class SmallTaskBatch(NamedTuple):
 
 
 class SmallTaskResult(NamedTuple):
-    """Of each network [S]: the root mean square `error` over new rows, and that of a prediction of the mean,
-    `chance`; and how many of its hidden units differ from all others, `distinct` before learning and `distinct_after`
-    behind it."""
+    """Of each network [S]: the root mean square `error` over new rows, and that of a prediction of the mean, `chance`;
+    and the number of hidden units that differ from all others, `distinct` before training and `distinct_after` it."""
 
     error: np.ndarray
     chance: np.ndarray
     distinct: np.ndarray
     distinct_after: np.ndarray
-
-
-# The tasks. Each draws rows.
 
 
 def brightness(rows: int, drawing: Generator) -> SmallTaskBatch:
@@ -62,15 +58,15 @@ def ones(rows: int, drawing: Generator) -> SmallTaskBatch:
 
 
 def objects(rows: int, drawing: Generator) -> SmallTaskBatch:
-    """Objects of one kind, each of which adds the same, as in a sum over regions; the target is their number
-    as a share of the largest."""
+    """Objects of one kind, each of which adds the same, as in a sum over regions; the target is their number as a share
+    of the largest number."""
     kind = F.one_hot(torch.randint(_KINDS, (rows,), generator=drawing), _KINDS)
     share = torch.randint(1, _MOST + 1, (rows,), generator=drawing) / _MOST
     return SmallTaskBatch(kind.repeat_interleave(INPUTS // _KINDS, 1) * share[:, None].double(), share)
 
 
 def contrast(rows: int, drawing: Generator) -> SmallTaskBatch:
-    """Noise around the means of two halves, whose distance is the target: it takes two hidden units."""
+    """Noise around the means of two halves, whose distance is the target: it needs two hidden units."""
     means = 0.2 + 0.6 * _uniform(rows, 2, drawing)
     noise = 0.1 * (2 * _uniform(rows, INPUTS, drawing) - 1)
     return SmallTaskBatch(means.repeat_interleave(INPUTS // 2, 1) + noise, (means[:, 0] - means[:, 1]).abs())
@@ -83,9 +79,6 @@ TASKS: dict[str, Callable[[int, Generator], SmallTaskBatch]] = {
 
 def _uniform(rows: int, columns: int, drawing: Generator) -> Tensor:
     return torch.rand(rows, columns, generator=drawing, dtype=torch.float64)
-
-
-# Learning.
 
 
 class _Networks:
@@ -118,15 +111,15 @@ class _Networks:
 def learn(
     task: str, normalised: str, fill: Callable[[Tensor], object], networks: int, steps: int, seed: int = 0
 ) -> SmallTaskResult:
-    """Let networks learn a task by Adam, whose rate falls to nothing.
+    """Train networks on a task by Adam, with a learning rate that falls to 0.
 
     Args:
         task: one of `TASKS`.
         normalised: one of `WHERE`.
         fill: draws a weight matrix [out, in] into one. Biases are zero.
         networks: S; each has rows of its own.
-        steps: of learning.
-        seed: of all that is drawn.
+        steps: of training.
+        seed: of weights and rows.
     """
     torch.manual_seed(seed)
     drawing = Generator().manual_seed(seed)
@@ -144,9 +137,8 @@ def learn(
 
 
 def distinct_units(outputs: Tensor) -> int:
-    """How many units differ from all others, by their outputs for some rows [B, H]. Less than a
-    thousandth of the largest number is no difference: rounding is not the same for all units, and grows while they
-    learn."""
+    """The number of units that differ from all others, by their outputs for some rows [B, H]. Less than a thousandth of
+    the largest number is no difference: rounding is not the same for all units, and grows in training."""
     largest = outputs.abs().max().clamp(min=torch.finfo(outputs.dtype).tiny)
     return torch.unique((1000 * outputs / largest).round(), dim=1).shape[1]
 
