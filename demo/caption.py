@@ -1,4 +1,4 @@
-"""Caption an image from Python: load a model once, ask it, look at where it looked.
+"""Caption an image from Python: load a model once, generate captions, draw the attention.
 
 python demo/caption.py photo.jpg --checkpoint runs/quickstart/captioning/checkpoints/best.ckpt --picture looked.png
 """
@@ -23,7 +23,7 @@ def main() -> int:
     predictor = Predictor.load(arguments.checkpoint)  # a .ckpt file, or a folder of vlrnn export
 
     best = predictor.caption(arguments.image, num_beams=5, num_return_sequences=3)
-    print_line(best.text)  # which a stranger's checkpoint may have made up to act on the terminal
+    print_line(best.text)  # escapes control sequences of an untrusted checkpoint
     for word, log_prob in zip(best.tokens, best.log_probs, strict=False):
         print_line(f"  {percent(math.exp(log_prob)):>8}  {word}")
     for other in best.alternatives:

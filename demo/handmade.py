@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.nn.recurrent.rnn import RNN
+from vlrnn.studies.fitting import fit_small
 
 
 class Detector(nn.Module):
@@ -121,13 +122,9 @@ def learn(rule: Rule, width: int = 8, steps: int = 600, seed: int = 0) -> Detect
     """Train a detector from random weights with Adam, on random strings of length `LONGEST`."""
     torch.manual_seed(seed)
     detector = Detector(width)
+    strings = (torch.randint(0, 2, (64, LONGEST)) for _ in range(steps))
     optimizer = torch.optim.Adam(detector.parameters(), 1e-2)
-    for _ in range(steps):
-        symbols = torch.randint(0, 2, (64, LONGEST))
-        loss = F.mse_loss(detector.score(symbols), targets(rule, symbols))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    fit_small(strings, lambda each: F.mse_loss(detector.score(each), targets(rule, each)), optimizer)
     return detector
 
 

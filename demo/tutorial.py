@@ -1,4 +1,4 @@
-"""A tour of the Python interface, from nothing to a model that is scored, probed and looked into: a minute or two.
+"""A tour of the Python interface: data, training, captions, attention, scores and a probe, in a minute or two.
 
 python demo/tutorial.py            (--quick makes everything small: to see that it runs, not that it learns)
 """
@@ -37,7 +37,7 @@ from vlrnn.training.optimization import Optimization
 def main() -> None:
     parser = argparse.ArgumentParser(description="A tour of the Python interface.")
     parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
-    parser.add_argument("--out", type=Path, help="the folder for what is made; by default one that is gone in the end")
+    parser.add_argument("--out", type=Path, help="the folder of all files; by default a temporary one")
     options = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -47,11 +47,11 @@ def main() -> None:
 
 
 def tour(out: Path, quick: bool) -> None:
-    """One thing after the other; each step takes what the one before made."""
+    """The steps of the tour, in order; each uses the results of the one before."""
     train, test = (64, 16) if quick else (4000, 300)
 
-    # 1. Data. Synthetic scenes come with captions, questions, and what is in them. A prepared data set is a folder of
-    # JSON lines; those of real photographs, made by `vlrnn prepare`, look the same.
+    # 1. Data. Synthetic scenes come with captions, questions, and their objects. A prepared data set is a folder of
+    # JSON lines; those of real photographs, made by `vlrnn prepare`, have the same form.
     make_scenes(out / "scenes", train=train, val=test, test=test, image_size=64)
     folder = out / "scenes" / "captions"
     examples = list(open_split(folder, "test"))
@@ -61,14 +61,14 @@ def tour(out: Path, quick: bool) -> None:
     # 2. An encoder: any torchvision classifier, cut where its grid of regions is wanted. Photographs take pretrained
     # weights by their official name; for scenes a small network learns its own here, in seconds.
     network: dict[str, Any] = {"name": "shufflenet_v2_x1_0", "image_size": 64, "out_layer": "stage2"}
-    told = pretrain(folder, out / "cnn.safetensors", first="conv1", epochs=1 if quick else 5, lr=8e-3, **network)
+    accuracy = pretrain(folder, out / "cnn.safetensors", first="conv1", epochs=1 if quick else 5, lr=8e-3, **network)
     encoder = TorchvisionEncoder(**network, weights=str(out / "cnn.safetensors"))
     print(
-        f"2. the CNN tells {told:.0%} of the objects right; it sees {encoder.num_regions} regions, "
-        f"each {encoder.feature_dim} wide"
+        f"2. the CNN classifies {accuracy:.0%} of the objects right; it has {encoder.num_regions} regions of "
+        f"{encoder.feature_dim} features"
     )
 
-    # 3. A model is built of parts: what sees, what remembers, what looks, and how it searches for words. Another
+    # 3. A model is built of parts: an encoder, a recurrence, attention, and the settings of generation. Another
     # recurrence is another class: GRU(128), or RNN(128).
     data = VisionLanguageData(str(folder), batch_size=32, captions_per_image=2, min_count=1, cache=str(out / "cache"))
     decoder = ShowAttendTell(
@@ -103,26 +103,26 @@ def tour(out: Path, quick: bool) -> None:
     trainer.fit(model, data)
     print(f"4. trained for {trainer.current_epoch} epochs; val/CIDEr is {trainer.callback_metrics['val/CIDEr']:.2f}")
 
-    # 5. A trained model is a folder with its weights, its words and its settings. Whoever loads it needs no recipe, no
-    # training data and no CNN, and runs nobody's code.
+    # 5. A saved model is a folder with its weights, its vocabulary and its settings. Loading needs no recipe, training
+    # data or CNN, and runs no code of the folder.
     save_pretrained(model, out / "model")
     predictor = Predictor.load(out / "model")
     picture = out / "scenes" / "images" / Path(examples[0].image).name
-    said = predictor.caption(picture, num_beams=5, num_return_sequences=3)
-    print(f"5. beam search says: {said.text}")
-    for other in said.alternatives:
+    best = predictor.caption(picture, num_beams=5, num_return_sequences=3)
+    print(f"5. beam search: {best.text}")
+    for other in best.alternatives:
         print(f"    or: {other['text']}")
 
-    # 6. Where did it look? Attention weights [words + 1, regions], and a picture of them.
-    again = predictor.score_caption(picture, said.tokens)
-    assert again.attention is not None
+    # 6. Attention weights [words + 1, regions] of the caption, and a picture of them.
+    scored = predictor.score_caption(picture, best.tokens)
+    assert scored.attention is not None
     with Image.open(picture) as image:
-        save_attention(out / "looked.png", image.convert("RGB"), [*said.tokens, "(end)"], again.attention)
-    surest = max(zip(again.log_probs, said.tokens, strict=False))
-    print(f"6. it was surest of {surest[1]!r}; {out / 'looked.png'} shows where it looked")
+        save_attention(out / "looked.png", image.convert("RGB"), [*best.tokens, "(end)"], scored.attention)
+    _, likeliest = max(zip(scored.log_probs, best.tokens, strict=False))
+    print(f"6. the likeliest word is {likeliest!r}; {out / 'looked.png'} shows the attention of all")
 
-    # 7. Scores are functions of strings: the same captions score the same, whoever said them. Two systems are compared
-    # on the same images, with an interval and a p value.
+    # 7. Scores are functions of strings, of any model. Two systems are compared on the same images, with an interval
+    # and a p value.
     images = [out / "scenes" / "images" / Path(example.image).name for example in examples]
     greedy, beam = (
         {
@@ -137,13 +137,12 @@ def tour(out: Path, quick: bool) -> None:
     difference = compare(scorer.score(beam), scorer.score(greedy))["CIDEr"]
     print(f"    beam less greedy search: {difference['value']:+.2f}, p {difference['p']:.3f}")
 
-    # 8. What scores do not tell: which objects does it make up? Probes read files, of any model, and tell their figures
-    # beside those of chance.
+    # 8. Which objects does it hallucinate? Probes read files, of any model, and compare their figures with chance.
     write_records(out / "predictions.jsonl", [Prediction(each.id, each.image_id, beam[each.id]) for each in examples])
     found = probe_chair(out / "predictions.jsonl", folder / "test.jsonl", references=folder / "test.jsonl")
     if rate := found.scores.get("CHAIRi"):
         chance = found.baselines["shuffled"]["CHAIRi"]["value"]
-        print(f"8. of the objects that it names {rate['value']:.1f} % are not there; by chance it were {chance:.1f} %")
+        print(f"8. of the objects that it names {rate['value']:.1f} % are not there; by chance {chance:.1f} %")
     print("What to do next: vlrnn quickstart, and open its report; or README.md.")
 
 

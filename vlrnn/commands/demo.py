@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--captioner", metavar="CKPT")
     add("--generative", metavar="CKPT", help="VQA, generative head")
     add("--classifier", metavar="CKPT", help="VQA, classifier head")
-    add("--objects", metavar="TABLE", help="what captions can name: a data set, or a table as of CHAIR")
+    add("--objects", metavar="TABLE", help="of objects in captions: a data set, or a table as of CHAIR")
     add("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     add_trust(parser)
     add(
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the body as an exception does, so that what was uploaded is removed."""
+    """SIGTERM ends the body by an exception, so that uploads are removed."""
 
     def end(*_: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

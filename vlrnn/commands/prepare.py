@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    gc.disable()  # there are millions of records and no cycles: looking for some takes a third of the time
+    gc.disable()  # of millions of records without cycles, collection takes a third of the time
     try:
         arguments.function.call(arguments)
     finally:

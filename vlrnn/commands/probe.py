@@ -17,7 +17,7 @@ from vlrnn.terminal import print_line, printable
 
 
 class Output(NamedTuple):
-    """A picture, page or table that is made of a finding.
+    """A picture, page or table of a finding.
 
     Attributes:
         name: of a probe the flag that takes its file; of a study the file.
@@ -82,9 +82,9 @@ PROBES: dict[str, tuple[str, *tuple[Output, ...]]] = {
         Output("picture", f"{_UNITS}.save_heat", ("details.heat",)),
     ),
 }
-"""Name -> the function, and what is made of its finding."""
+"""Name -> the function, and the outputs of its finding."""
 
-_HEADER = 14  # how wide the header of a column is, before it goes on in the next line
+_HEADER = 14  # characters of a line in the header of a column
 _COMMON = ("out", "overwrite", "resamples", "seed")
 _NOT_FLAGS = ("find", "batch_size", "repeats", "flags")
 """Parameters for calls from Python, and `flags`, which is an argument of its own."""
@@ -103,8 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_flags(parser: argparse.ArgumentParser, function: Signature, seed: str) -> None:
-    """Add the parameters of a probe or study, `--split` where its predictions may be a run folder's, and the flags that
-    all have; `seed` is the help of `--seed`."""
+    """Add the parameters of a probe or study, `--split` if its predictions may be a run folder's, and the common flags;
+    `seed` is the help of `--seed`."""
     from vlrnn.text.vqa_normalization import PROTOCOLS  # which reads a file
 
     function.add_flags(
@@ -127,7 +127,7 @@ def add_flags(parser: argparse.ArgumentParser, function: Signature, seed: str) -
 
 
 def split_cells(text: str) -> list[str]:
-    """The recurrences in a list with commas, see `vlrnn.nn.recurrent.spec`."""
+    """The recurrences in a comma-separated list, see `vlrnn.nn.recurrent.spec`."""
     from vlrnn.nn.recurrent.spec import split_cells
 
     return split_cells(text)
@@ -170,7 +170,7 @@ def show(name: str, finding: Finding) -> None:
     from rich.measure import Measurement
     from rich.table import Table
 
-    console = Console(highlight=False, emoji=False)  # what stands between two colons is a name
+    console = Console(highlight=False, emoji=False)  # a name between two colons is no emoji
     for note in finding.notes:
         console.print(f"note: {escape(printable(note))}", soft_wrap=True)
     table = Table(
@@ -196,7 +196,7 @@ def show(name: str, finding: Finding) -> None:
         cells = (_value(scores.get(place)) for scores in baselines)
         numbers = (f"{score[each]:.4g}" for each in ("value", "low", "high"))
         table.add_row("  " * len(groups) + escape(one_line(last, 100)), *numbers, f"{score['n']:,}", *cells)
-    # Names and numbers that are cut say nothing: where the terminal is too narrow, its lines wrap.
+    # Nothing is cut: where the terminal is too narrow, its lines wrap.
     width = Measurement.get(console, console.options.update(width=1000), table).maximum
     Console(highlight=False, width=max(console.width, width)).print(table)
     for score_name, reason in finding.not_computed.items():

@@ -1,4 +1,4 @@
-"""quickstart: everything once, on synthetic scenes, in minutes."""
+"""quickstart: data, training, scores, probes and a report, on synthetic scenes, in minutes."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ SHOWN = {
     "generative_vqa": ("overall", "arithmetic_mean_per_question_type"),
     "classifier_vqa": ("overall", "arithmetic_mean_per_question_type"),
 }
-"""The scores that are printed; `metrics.json` and the report have all."""
+"""Printed scores; `metrics.json` and the report have all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

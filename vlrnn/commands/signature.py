@@ -37,14 +37,14 @@ _REQUIRED = object()
 
 @dataclass(frozen=True)
 class ParameterType:
-    """What the values of a parameter are.
+    """The type of a parameter.
 
     Args:
-        convert: makes a value of text; None of a type that no flag can have.
-        many: whether there is more than one.
-        choices: the values that are allowed; by default all.
-        is_path: whether it names a file or folder.
-        fields: the dataclass that it is; a flag for each of its fields.
+        convert: from text to a value; None of a type that no flag can have.
+        many: whether it is a sequence.
+        choices: the allowed values; by default all.
+        is_path: whether it is a path of a file or folder.
+        fields: of a dataclass; a flag for each.
     """
 
     convert: Callable[[str], Any] | None = str
@@ -65,7 +65,7 @@ class Parameter:
     positional: bool
 
     def add(self, parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> None:
-        """Add it to a parser, with `options` in place of the arguments of `add_argument` that its type gives."""
+        """Add it to a parser; `options` replace the arguments of `add_argument` that are due to its type."""
         assert self.type.convert or "type" in options, f"{self.name}: its type cannot become a flag"
         optional = self.default is not _REQUIRED
         many = self.type.many and "type" not in options and options.get("action") != "append"
@@ -127,9 +127,9 @@ class Signature:
         """Add the parameters to a parser.
 
         Args:
-            parser: gets them.
+            parser: to add to.
             skip: parameters that the caller adds by itself, or leaves to their defaults.
-            options: parameter -> arguments of `add_argument` in place of those that its type gives:
+            options: parameter -> arguments of `add_argument` that replace those of its type:
                 `config={"action": "append"}`.
         """
         for parameter in self.parameters:
@@ -182,9 +182,6 @@ def _args_section(docstring: str) -> dict[str, str]:
     return texts
 
 
-# The source text.
-
-
 @cache
 def _tree(module: str) -> ast.Module:
     file = Path(vlrnn.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
@@ -192,7 +189,7 @@ def _tree(module: str) -> ast.Module:
 
 
 def _find(module: str, name: str) -> tuple[str, ast.AST]:
-    """What a name of a module stands for, a definition or an expression, and the module in which that is written."""
+    """The definition or the expression of a name of a module, and the module in which it is written."""
     for node in _tree(module).body:
         match node:
             case ast.FunctionDef(name=found) | ast.ClassDef(name=found) if found == name:

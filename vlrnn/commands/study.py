@@ -1,5 +1,4 @@
-"""study: what is learnt by training several models. A study is a function; its parameters are the flags of the
-command."""
+"""study: experiments that train several models. A study is a function; its parameters are the flags of the command."""
 
 import argparse
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ STUDIES: dict[str, tuple[str, *tuple[Output, ...]]] = {
         Output("sweep.csv", f"{_PLOTS}.write_trials", ("details", "settings")),
     ),
 }
-"""Name -> the function, and what is made of its finding, in the folder."""
+"""Name -> the function, and the outputs of its finding, files in the folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Study, write what was found into `metrics.json` of the folder, and show it."""
+    """Run the study, write its finding to `metrics.json` of the folder, and print it."""
     check_numbers(arguments)
     with own_folder(arguments.out):
         finding = call(arguments)
@@ -70,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """The flag of what has a folder of its own."""
+    """Add `--overwrite`, for commands with a folder of their own."""
     parser.add_argument(
         "--overwrite", action="store_true", help="begin anew; what is in the folder is moved to NAME.old-N first"
     )
@@ -78,10 +77,10 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def own_folder(out: Path) -> Iterator[None]:
-    """Lock the folder for this process; remove it in the end where it is empty.
+    """Lock the folder for this process; remove it at the end if it is empty.
 
     Raises:
-        UserError: another one works in it.
+        UserError: another process uses it.
     """
 
     def refuse() -> None:

@@ -22,19 +22,19 @@ Handler = Callable[..., Any]
 """A function of a request's name, of the picture that was sent, and of its arguments; it raises `gr.Error`."""
 
 MAX_SECONDS = 30.0
-"""What a request may take."""
+"""Of a request at most."""
 
 MAX_WAITING = 16
 """Requests that wait for the models; more are refused."""
 
 MAX_HISTORY = 50
-"""Questions that are shown."""
+"""Questions in the history."""
 
 STYLE = "footer {display: none !important} .caption textarea {font-size: 1.2rem; font-weight: 600}"
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "models", "concurrency_limit": 1}
 
 _SCORES = {"generative": "sequence probability", "classifier": "sigmoid or softmax of each answer"}
-"""What the scores of a head's answers are; the history names it for each answer."""
+"""The kind of score of a head's answers; the history names it for each answer."""
 
 _INVENTED = """The probability of the words of each object given this picture, and given a grey one. An object that is
 as probable given the grey picture, or whose probability is below one half, *may be invented*; so may be one that a VQA
@@ -51,7 +51,7 @@ gr.Image.preprocess = _path  # type: ignore[assignment, method-assign]
 
 
 def asking(worker: Callable[..., Any], uploads: UploadFolder) -> Handler:
-    """A handler that passes requests to the models; a mistake of the user's becomes a line in the page."""
+    """A handler that passes requests to the models; a `UserError` becomes a line in the page."""
 
     def handle(request: str, picture: object, *arguments: Any) -> Any:
         path: object = None
@@ -117,8 +117,8 @@ def page(handle: Handler, models: Sequence[str], examples: Sequence[Path]) -> gr
     """Build the page.
 
     Args:
-        handle: answers its requests.
-        models: those that exist, `captioner` or keys of `HEADS`.
+        handle: for its requests.
+        models: available ones, `captioner` or keys of `HEADS`.
         examples: pictures.
     """
     heads = [name for name in HEADS if name in models]
@@ -139,7 +139,7 @@ def page(handle: Handler, models: Sequence[str], examples: Sequence[Path]) -> gr
 
 
 def _table(headers: list[str], widths: Sequence[str], **more: Any) -> gr.Dataframe:
-    """A table as wide as its place in the page: a long text wraps, and hides no other column."""
+    """A table as wide as its place in the page; long text wraps."""
     return gr.Dataframe(
         headers=headers, column_widths=list(widths), datatype="str", interactive=False, wrap=True, **more
     )
@@ -207,10 +207,5 @@ def _question_part(handle: Handler, heads: Sequence[str], picture: gr.Image) -> 
     given, shown = [picture, question, state], [*labels, history, state]
     button.click(answers, given, shown, api_name="ask", **_ONE_AT_A_TIME)
     question.submit(answers, given, shown, api_visibility="private", **_ONE_AT_A_TIME)
-    picture.change(
-        lambda: [*({} for _ in labels), [], []],
-        None,
-        [*labels, history, state],
-        concurrency_limit=None,
-        api_visibility="private",
-    )
+    empty = [*({} for _ in labels), [], []]
+    picture.change(lambda: empty, None, shown, concurrency_limit=None, api_visibility="private")

@@ -55,7 +55,7 @@ class UploadFolder:
     """The only folder whose files the server opens: uploads are removed in time, examples stay.
 
     Args:
-        folder: exists; may only be read by who runs the server.
+        folder: an existing one that only the user of the server may read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +63,7 @@ class UploadFolder:
         self._permanent: frozenset[Path] = frozenset()
 
     def keep(self) -> None:
-        """The files that are there now, the examples, are never removed."""
+        """Never remove the present files, the examples."""
         self._permanent = frozenset(path for path, _ in self._files())
 
     def resolve(self, path: object) -> Path:
@@ -137,12 +137,11 @@ class Refusal(NamedTuple):
 class HostNames:
     """The names by which a server may be addressed.
 
-    Another page can have a browser believe that the page's own name is the address of this server, and so read and send
-    what only this page may (DNS rebinding); but the browser then sends that page's name.
+    Another site can make its own name resolve to the address of this server (DNS rebinding), so that its scripts may
+    send requests and read the replies; but the browser then sends that site's name in the `Host` header.
 
     Args:
-        bound: what the server is bound to. Bound to every address, it may be addressed by any address, and by this
-            machine's name.
+        bound: the address of the server. Bound to every address, it accepts any address, and this machine's name.
         allowed: further names, such as that of a proxy.
     """
 
@@ -220,7 +219,7 @@ _NOT_FOUND = Refusal(404, "not found")
 
 
 def _size_refusal(headers: Headers, most: int) -> Refusal | None:
-    """The server holds a body to the length that is announced, so that it must be."""
+    """Requires a length: the server limits a body to the announced one."""
     length = headers.get("content-length", "")
     if not re.fullmatch("[0-9]{1,15}", length) or "transfer-encoding" in headers:
         return Refusal(411, "the length of the request must be announced")
@@ -228,8 +227,8 @@ def _size_refusal(headers: Headers, most: int) -> Refusal | None:
 
 
 async def _bare_pictures(receive: Receive) -> tuple[Receive, Refusal | None]:
-    """A request's body in JSON, of whose pictures nothing is left but the path: gradio then neither copies nor fetches
-    anything, and where the path leads is checked as the file is to be opened."""
+    """A JSON request whose pictures have only their path: gradio then neither copies nor fetches anything, and the path
+    is checked when the file is opened."""
     body, more = b"", True
     while more:
         message = await receive()

@@ -1,7 +1,6 @@
 """Requests of the page to models, each within limits that hold for every client. Independent of page and network.
 
-The page's process imports this, too, and has no models: what is slow to import, torch above all, is imported where the
-models are.
+The page's process imports this, too, and has no models: slow imports, torch above all, are made where the models are.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ NOTHING = "(nothing)"
 
 
 class Models(NamedTuple):
-    """A captioner, heads of VQA by their names, and what finds objects in captions; there may be none of each."""
+    """A captioner, heads of VQA by their names, and the finder of objects in captions; each may be absent."""
 
     captioner: Predictor | None
     heads: dict[str, Predictor]
@@ -115,7 +114,7 @@ def reply(models: Models, request: str, picture: Path, *arguments: Any) -> Any:
     return REQUESTS[request](models, open_image(picture, LIMITS, MIN_SIDE), *arguments)
 
 
-# The requests. What a page offers says nothing of what is sent: each checks its arguments.
+# Each request checks its arguments: a client can send others than the page offers.
 
 
 def caption(models: Models, picture: Image.Image, *settings: Any) -> tuple[str, list[list[Any]], list[str]]:
@@ -162,7 +161,7 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
 
 
 def objects(models: Models, picture: Image.Image, text: Any) -> list[list[str]]:
-    """A row for each object that a caption names: its probabilities, what the heads answer, and what follows.
+    """A row for each object that a caption names: its probabilities, the answers of the heads, and a verdict.
 
     Raises:
         UserError: the caption is too long, or there is no table of objects.
@@ -184,7 +183,7 @@ def objects(models: Models, picture: Image.Image, text: Any) -> list[list[str]]:
 
 
 def answers(models: Models, picture: Image.Image, question: Any) -> tuple[list[dict[str, float]], list[str]]:
-    """Of each head its answers with their scores; and the row of the history, which names what these are.
+    """The answers of each head with their scores; and the row of the history, which names the kind of score.
 
     Raises:
         UserError: the question is too long, or has no words.

@@ -1,4 +1,4 @@
-"""A process that answers one request at a time, and is ended when one takes too long, as no thread can be.
+"""A process that serves one request at a time, and is killed when one takes too long, as a thread cannot be.
 
 Independent of the requests."""
 
@@ -18,8 +18,8 @@ class Worker:
 
     Args:
         prepare: makes the function; runs in the process, so that it and `options` must pickle.
-        options: what `prepare` is given.
-        seconds: that a call may take. After that its process is ended, and the next call has a new one.
+        options: the argument of `prepare`.
+        seconds: of a call at most. After that its process is killed, and the next call has a new one.
 
     Raises:
         UserError: `prepare` raised it.
@@ -37,7 +37,7 @@ class Worker:
             raise
 
     def __call__(self, *arguments: Any) -> Any:
-        """What the function returns.
+        """The result of the function.
 
         Raises:
             UserError: the function raised it, took too long, failed, or its process ended.
@@ -71,7 +71,7 @@ class Worker:
         self._ready = True
 
     def _receive(self, arguments: tuple[Any, ...] | None = None) -> Any:
-        """The result of a call, or without `arguments` of preparing, which may take as long as it takes."""
+        """The result of a call; without `arguments` that of preparing, which has no limit of time."""
         try:
             if arguments is not None:
                 self._pipe.send(arguments)

@@ -12,7 +12,7 @@ from vlrnn.errors import UserError
 from vlrnn.files import replacing
 
 _COLUMNS = 5
-_WIDE, _TITLE = 2.2, 0.2  # inches of each picture, and of the line above it
+_WIDE, _TITLE = 2.2, 0.2  # inches: width of each picture, height of the line above it
 _SIDE = 384  # pixels of the longer side of each
 
 
@@ -26,7 +26,7 @@ def shaded(image: Image.Image, weights: np.ndarray) -> Image.Image:
 
 
 def within(image: Image.Image, side: int) -> Image.Image:
-    """The image, its longer side so many pixels; the shorter one has one at least, however narrow it is."""
+    """The image, resized to a longer side of `side` pixels; the shorter side has at least one."""
     scale = side / max(image.size)
     return image.resize((max(1, round(scale * image.width)), max(1, round(scale * image.height))))
 

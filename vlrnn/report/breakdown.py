@@ -1,4 +1,4 @@
-"""Scores by what the items are like: how long the references are, which objects are there, what is asked."""
+"""Scores by properties of the items: length of the references, objects in the image, type of the question."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ _PARTS = 5  # of a breakdown by length
 
 
 class Property(NamedTuple):
-    """What of an example its `kinds` are; `order` has all there can be, or is empty where the most frequent of them
-    come first."""
+    """A property of examples: the `kinds` of an example; `order` has all possible kinds, or is empty for an order by
+    frequency."""
 
     title: str
     kinds: Callable[[Example], Sequence[str]]
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """The mean scores by one property of the items. `left_out` kinds of items are not among the rows."""
+    """The mean scores by one property of the items. `left_out` is the number of kinds without a row."""
 
     title: str
     rows: Sequence[Row]
@@ -46,12 +46,12 @@ class Breakdown:
 
     @property
     def reach(self) -> tuple[float, float]:
-        """The ends of a scale that has room for all of them."""
+        """The ends of a scale for all scores."""
         return 0.0, max(float(score["high"]) for row in self.rows for score in row.scores if score)
 
 
 def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Breakdown]:
-    """All breakdowns of a group that have two rows at least; intervals are of the bootstrap over images."""
+    """The breakdowns of a group with at least two rows; intervals are of the bootstrap over images."""
     if not group.ids:
         return []
     examples = [group.examples[id] for id in group.ids]
@@ -90,7 +90,7 @@ def _properties(has_questions: bool, examples: Sequence[Example]) -> list[Proper
 
 
 def _by_length(title: str, examples: Sequence[Example], lengths: NDArray[np.int64]) -> Property:
-    """Parts of about as many examples each, named by their lengths: `up to 8`, `9 to 10`, `11 or more`."""
+    """Parts of about equal size, named by their lengths: `up to 8`, `9 to 10`, `11 or more`."""
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _PARTS + 1)[1:-1], method="inverted_cdf")).tolist()
     edges = [edge for edge in edges if edge < lengths.max()]
     if not edges:

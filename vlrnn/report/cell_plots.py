@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from vlrnn.report.drawing import COLOURS, add_legend, panels, plain, save_figure, saved, with_errors
 
-_PANELS = {  # what the names of lines begin with -> title, what is on the axis
+_PANELS = {  # prefix of the names of lines -> title, label of the axis
     "mean,": ("the mean of activations", "share of what it is without dropout"),
     "mean square,": ("their mean square", "share of what it is without dropout"),
     "behind": ("the mean behind a nonlinearity", "training as a share of evaluation"),
@@ -17,8 +17,8 @@ _PANELS = {  # what the names of lines begin with -> title, what is on the axis
 
 
 def draw_dropout(details: Mapping[str, Any]) -> Figure:
-    """Activations over the share that is dropped, in training and in evaluation; and how far a state is still what it
-    would be, step by step, at the middle one of the rates. Theory is dotted.
+    """Activations over the dropped share, in training and in evaluation; and the similarity of a state to that without
+    dropout, step by step, at the middle one of the rates. Theory is dotted.
 
     Args:
         details: of the probe, `dropout`: `rates`; `activations`, line -> `measured`, scores by rate, and `theory`,
@@ -51,14 +51,14 @@ def draw_dropout(details: Mapping[str, Any]) -> Figure:
 save_dropout = saved(draw_dropout)
 
 _LEAST, _SMALLEST, _LARGEST = 1e-12, 1e-6, 1e12
-"""Limits of axes: of shares, and of activations, what is below has vanished; what is above has exploded."""
+"""Limits of axes, of shares and of activations: values below have vanished, values above have exploded."""
 
 _STYLES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
 
 def draw_flow(axis: Axes, curves: Mapping[str, Mapping[str, Any]]) -> None:
-    """The share of the gradient that arrives, over the steps that it has come, on a logarithmic scale: a colour for
-    each cell, a line for each number of its layers; theory is thin and dotted.
+    """The share of the gradient over the steps back from the loss, on a logarithmic scale: a colour for each cell, a
+    line for each number of layers; theory is thin and dotted.
 
     Args:
         axis: to draw into.
@@ -77,7 +77,7 @@ def draw_flow(axis: Axes, curves: Mapping[str, Mapping[str, Any]]) -> None:
     shares = [share for curve in curves.values() for share in curve["shares"] if share > 0]
     axis.set_yscale("log")
     axis.set_ylim(max(_LEAST, min(shares, default=1) / 3), min(_LARGEST, 3 * max(shares, default=1)))
-    axis.set_xlabel("steps back from the loss (dotted: what theory says)")
+    axis.set_xlabel("steps back from the loss (dotted: theory)")
     axis.set_ylabel("share of the gradient")
     axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
@@ -137,7 +137,7 @@ def _scales(axis: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]], colou
 
 
 def _clamped(curve: Sequence[float]) -> list[float]:
-    """The curve, values that vanished raised to the lower edge, where they are visible."""
+    """The curve, with vanished values raised to the lower limit of the axis, where they are visible."""
     return [max(each, _SMALLEST) for each in curve]
 
 
@@ -154,7 +154,7 @@ save_scales = saved(draw_scales)
 
 
 def draw_horizon(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> Figure:
-    """A panel for each task: the error over lengths, a line for each cell; dotted, where it counts as solved."""
+    """A panel for each task: the error over lengths, a line for each cell; the bound of a solved task is dotted."""
     figure, axes = panels(len(scores), 3.6, 5.2)
     for axis, (task, cells) in zip(axes, scores.items(), strict=True):
         for place, (cell, found) in enumerate(cells.items()):

@@ -25,12 +25,9 @@ def _colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
-# Training.
-
-
 @drawn
 def curves(runs: Sequence[RunSummary]) -> Figure | None:
-    """The losses, and the score of captions or answers, over steps; nothing when nothing was logged."""
+    """The losses, and the score of captions or answers, over steps; None without a log."""
     wanted = {"loss, nats": ("train/loss", "val/loss"), "CIDEr": ("val/CIDEr",), "accuracy, %": ("val/overall",)}
     wanted["bits per character"] = ("val/bits_per_character",)
     logged = {label: names for label, names in wanted.items() if any(name in run.log for name in names for run in runs)}
@@ -52,12 +49,9 @@ def curves(runs: Sequence[RunSummary]) -> Figure | None:
     return figure
 
 
-# Many runs.
-
-
 @drawn
 def parallel_coordinates(section: Section) -> Figure | None:
-    """A line for each run, over the settings in which runs differ and their scores; nothing of few runs."""
+    """A line for each run, over the settings in which runs differ and their scores; None for few runs."""
     runs = section.runs
     if len(runs) <= MANY:
         return None
@@ -80,12 +74,9 @@ def _columns(section: Section) -> dict[str, list[Any]]:
     return dict(list(differing.items())[:left]) | scores
 
 
-# Probes.
-
-
 @drawn
 def probe_picture(probe: ProbeSection) -> Figure | None:
-    """What a probe's details show, a curve or bars; its scores, where no details have a picture."""
+    """The picture of a probe's details, a curve or bars; that of its scores if the details have none."""
     try:
         return _own_picture(probe) or intervals(probe)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError):  # written by hand, or by another version
@@ -166,7 +157,7 @@ def _bars(axis: Axes, names: Sequence[str], values: Sequence[float], behind: Seq
 
 
 _FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {"scales": draw_scales, "dropout": draw_dropout}
-"""Key of the details -> what draws a whole figure of them."""
+"""Key of the details -> the function that draws a whole figure of them."""
 
 _PANELS: dict[str, Callable[[Axes, Any], None]] = {
     "curves": draw_flow,
@@ -181,12 +172,12 @@ _PANELS: dict[str, Callable[[Axes, Any], None]] = {
 
 _INTERVAL_PANELS = 3
 _ROWS = 15  # of a panel
-_HUGE = 1e12  # no score; nor is what is no number
+_HUGE = 1e12  # not drawn as a score
 
 
 def intervals(probe: ProbeSection) -> Figure | None:
-    """A panel for each of the first scores that several groups have, with a row for each group; where there is none,
-    one panel of all that is a share. None where no score has an interval."""
+    """A panel for each of the first scores that several groups have, with a row for each group; without these, one
+    panel of all shares. None if no score has an interval."""
     shown = _rows_of_panels([row for row in probe.rows if _reach(row.score)])
     if not shown:
         return None
@@ -229,7 +220,7 @@ def _draw(axis: Axes, rows: Mapping[str, ProbeRow], names: Sequence[str]) -> Non
 
 
 def _reach(score: Any) -> tuple[float, float] | None:
-    """The ends of a score's interval."""
+    """The interval of a score."""
     if _drawable(score) is None or not isinstance(score, Mapping):
         return None
     low, high = _drawable(score.get("low")), _drawable(score.get("high"))

@@ -19,8 +19,8 @@ from vlrnn.runs import baselines
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run: what was run, in words, and all of its settings and its recipe; what the scores that it gave its own
-    predictions are; and, by split, why what it shows, or test, is `not_scored`."""
+    """A run: its facts in words, its settings and its recipe; the name of the scores of its own predictions; and by
+    split, the one of the report and test, the reason if it is `not_scored`."""
 
     name: str
     folder: str
@@ -50,7 +50,7 @@ class Section:
 
     @property
     def is_text(self) -> bool:
-        """Whether a running text was scored, which the items are then passages of."""
+        """Whether the items are passages of a text."""
         return "units" in self.runs[0].settings
 
     @property
@@ -67,8 +67,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All of a report but its pictures, which are numbered. Studies have each a part of their own, ahead of runs;
-    `not_found` has a line for each thing that the report lacks because a file was not found."""
+    """A report without its pictures, which are numbered. Each study has a section of its own, before the runs;
+    `not_found` has a line for each part that is missing because a file was not found."""
 
     title: str
     version: str
@@ -133,13 +133,13 @@ def _load(folders: Sequence[str | Path], baseline_folders: Sequence[str | Path],
         others += [load_run(path, on[1] if on else None, baseline=True) for path in found]
         included.update(found)
     runs += others
-    if len({run.name for run in runs}) < len(runs):  # gru/captioning and lstm/captioning, say
+    if len({run.name for run in runs}) < len(runs):  # for example gru/captioning and lstm/captioning
         runs = [replace(run, name=str(run.folder)) for run in runs]
     return runs
 
 
 def _not_scored(run: Run) -> dict[str, str]:
-    """Split -> reason, of the split that is shown and of test, where these have no scores."""
+    """Split -> reason, of the split of the report and of test, if these have no scores."""
     shown = run.settings.get("split") or "its split"
     return {split: reason for split, reason in run.not_scored.items() if split in (shown, "test") and not run.baseline}
 

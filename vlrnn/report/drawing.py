@@ -1,5 +1,4 @@
-"""Pictures of numbers as SVG that takes its ink from the page, so that it is readable in light and in dark.
-Independent of runs."""
+"""Charts as SVG in the text colour of the page, so that they are readable in light and in dark. Independent of runs."""
 
 import io
 import math
@@ -47,7 +46,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def templates() -> Environment:
-    """The templates of this package; all that they show is escaped, but in Markdown."""
+    """The templates of this package, with escaping but in Markdown."""
     return Environment(
         loader=PackageLoader("vlrnn.report", "."),
         autoescape=lambda name: name is None or not name.endswith(".md"),
@@ -58,7 +57,7 @@ def templates() -> Environment:
 
 
 def drawn(draw: Callable[Arguments, Figure | None]) -> Callable[Arguments, Markup]:
-    """Make a function that draws a figure return it as SVG; of no figure, nothing."""
+    """Decorator: the function's figure as SVG; empty for None."""
 
     @wraps(draw)
     def as_svg(*arguments: Arguments.args, **named: Arguments.kwargs) -> Markup:
@@ -73,17 +72,17 @@ def drawn(draw: Callable[Arguments, Figure | None]) -> Callable[Arguments, Marku
                 figure.savefig(held, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
         text = held.getvalue()
         text = text[text.index("<svg") :].replace(_INK, "currentColor")
-        # A narrow page scrolls rather than make the text smaller than can be read.
+        # A narrow page scrolls, so that the text stays readable.
         return Markup(text.replace("<svg", f'<svg style="min-width:{_LEAST * figure.get_figwidth():.1f}in"', 1))
 
     return as_svg
 
 
 def picture_file(path: Path) -> Path:
-    """The path, of a picture that can be written.
+    """The path of a picture.
 
     Raises:
-        UserError: its suffix is that of no kind of picture.
+        UserError: its suffix is not .png, .svg or .pdf.
     """
     if path.suffix.lower() not in _KINDS:
         raise UserError(f"{path}: pictures are written as one of {', '.join(_KINDS)}")
@@ -91,13 +90,13 @@ def picture_file(path: Path) -> Path:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as the kind of picture that the file's suffix names."""
+    """Write a figure in the format of the file's suffix."""
     with replacing(path, binary=True) as file:
         figure.savefig(file, format=picture_file(path).suffix.lower().removeprefix("."), dpi=150)
 
 
 def saved(draw: Callable[Arguments, Figure]) -> Callable[Concatenate[Path, Arguments], None]:
-    """Make a function that draws a figure write it into a file, PNG, SVG or PDF, whose path is its first argument."""
+    """Decorator: write the function's figure to a PNG, SVG or PDF file; its path is the first argument."""
 
     @wraps(draw)
     def save(path: Path, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> None:
@@ -119,15 +118,15 @@ def add_legend(figure: Figure, **style: Any) -> None:
 
 
 def with_errors(scores: Iterable[Mapping[str, float]], unit: float = 1.0) -> tuple[list[float], list[list[float]]]:
-    """The values of scores, and how far their intervals reach below and above, [2, scores]; as shares of `unit`."""
+    """The values of scores, and the lengths of their intervals below and above, [2, scores]; as shares of `unit`."""
     found = [{end: each[end] / unit for end in ("value", "low", "high")} for each in scores]
     reach = [[abs(each[end] - each["value"]) for each in found] for end in ("low", "high")]
     return [each["value"] for each in found], reach
 
 
 def plain(name: str) -> str:
-    """A name from the data, as a label: what stands between two dollars would be taken for a formula, legends leave out
-    what begins with an underscore, and a long one, which is cut amid, takes the place of what is drawn."""
+    """A name from the data as a label: without formulas, which matplotlib reads between two dollars; not hidden, as
+    legends hide names with a leading underscore; and a long one shortened in the middle."""
     if len(name) > _LONG:
         name = f"{name[: _LONG // 3]}…{name[-_LONG // 2 :]}"
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
@@ -155,7 +154,7 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
 
 
 class Axis(NamedTuple):
-    """Where each thing stands, in 0..1, nan where it has no value; and text -> height of what is written beside."""
+    """An axis: the height of each line, in 0..1, nan without a value; and tick text -> height."""
 
     name: str
     heights: Sequence[float]
@@ -163,7 +162,7 @@ class Axis(NamedTuple):
 
 
 def axis_of(name: str, values: Sequence[Any], log: bool = False) -> Axis:
-    """An axis of values: numbers by their size, or, above 0, by their order of magnitude; all else in its order."""
+    """An axis of values: numbers on a linear or, above 0, a logarithmic scale; other values in alphabetical order."""
     numbers = [number(value) for value in values]
     if any(each is None for each in numbers):
         order = {text: float(place) for place, text in enumerate(sorted(set(map(_tick, values))))}
@@ -177,7 +176,7 @@ def axis_of(name: str, values: Sequence[Any], log: bool = False) -> Axis:
 
 
 def _ticks(values: Sequence[Any], heights: Sequence[float]) -> dict[str, float]:
-    """Text -> height of values, the ends first; of those that would be written over each other the first."""
+    """Text -> height of values, the ends first; without those that would overlap an earlier one."""
     placed = [pair for pair in zip(values, heights, strict=True) if not math.isnan(pair[1])]
     ticks: dict[str, float] = {}
     for value, height in sorted(placed, key=lambda pair: -abs(pair[1] - 0.5)):
@@ -193,7 +192,7 @@ def _tick(value: Any) -> str:
 
 
 def draw_coordinates(axes: Sequence[Axis], styles: Sequence[Mapping[str, Any]]) -> Figure:
-    """A line for each of the styles, keywords of `plot`; those with a label stand in the legend."""
+    """A line for each of the styles, keywords of `plot`; those with a label are in the legend."""
     figure = Figure(figsize=(1.5 * max(4, len(axes)), 4), layout="constrained")
     axis = figure.subplots()
     for place, style in enumerate(styles):

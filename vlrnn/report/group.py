@@ -1,4 +1,4 @@
-"""Runs that were scored on the same examples, side by side, item by item. Reads the scores that the runs stored;
+"""Runs that were scored on the same examples, compared item by item. Reads the scores that the runs stored, and
 computes none. Independent of pages."""
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from vlrnn.metrics.vqa import AnswerScores
 from vlrnn.report.run import Run
 
 LOWER_IS_BETTER = ("bits_per_character",)
-"""Scores of items of which the lowest are the best."""
+"""Scores of items whose lowest values are the best."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Group:
 
     @cached_property
     def examples(self) -> dict[Id, ScoredExample]:
-        """All examples, those of the first run as it stored them."""
+        """All examples; of the first run where several have one."""
         return {id: item for items in reversed(self.items) for id, item in items.items()}
 
     @cached_property
@@ -58,8 +58,9 @@ class Group:
         return np.array([items[id].scores[self.unit] for id in self.ids]) if items else None
 
     def differences(self, resamples: int = 1000, seed: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
-        """The first run's scores less those of each other, where both have scores of captions or of answers, by the
-        paired bootstrap over images: the other's name, and name -> `{"value", "low", "high", "n", "p"}`."""
+        """The differences of the first run's scores and those of each other run, if both have scores of captions or of
+        answers, by the paired bootstrap over images: the other's name, and name -> `{"value", "low", "high", "n",
+        "p"}`."""
         first, *others = [self._scores(run) for run in range(len(self.runs))]
         found: list[tuple[str, Mapping[str, Any]]] = []
         for run, other in zip(self.runs[1:], others, strict=True):
@@ -78,7 +79,7 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Bring together the runs that were scored on the same split, or, where they name none, that have scores in
+    """Group the runs that were scored on the same split, or, without a split in their settings, that have scores in
     common; in their order, baselines last."""
     grouped: list[list[Run]] = []
     for run in sorted(runs, key=lambda run: run.baseline):

@@ -14,7 +14,7 @@ from vlrnn.probes.object_mentions import Mentions, mentions
 from vlrnn.report.group import LOWER_IS_BETTER, Group
 
 GALLERY = 8
-"""How many of the best, the worst and of those drawn at random are shown first."""
+"""Number of the best, the worst and the random items at the top."""
 
 _OTHERS = 5  # other hypotheses that are shown
 
@@ -38,7 +38,7 @@ class ItemOutput:
 class ReportItem:
     """An example, and the output of each run, in their order. `picture` is its number among the report's pictures;
     `references` are captions or answers of annotators; `hallucinated` are objects that the first run mentions and the
-    example does not have, None where its objects are not known."""
+    example does not have, None of an example without a list of objects."""
 
     id: Id
     image: str
@@ -53,8 +53,8 @@ class ReportItem:
 
 @dataclass(frozen=True)
 class ShownItems:
-    """The items that are shown, the worst first where there are scores; of them `best`, `worst` and `random` are places
-    in `items`. `total` is how many there are, shown or not."""
+    """The items of a report, the worst first where there are scores; `best`, `worst` and `random` are places in
+    `items`. `total` counts all items of the group."""
 
     items: Sequence[ReportItem]
     best: Sequence[int]
@@ -74,13 +74,13 @@ class Pictures:
 
 
 def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownItems:
-    """Choose and build the items that are shown.
+    """Choose and build the items of a report.
 
     Args:
         group: the runs; items are those that the first has predictions of.
-        most: this many at most: of them a tenth the best, two tenths the worst, and the rest drawn at random.
-        pictures: takes the files of the items.
-        seed: of what is drawn.
+        most: items at most: of them a tenth the best, two tenths the worst, and the rest drawn at random.
+        pictures: gets the image files of the items.
+        seed: of the random items.
     """
     values = [group.values(run) for run in range(len(group.runs))]
     scores = [{} if each is None else dict(zip(group.ids, each.tolist(), strict=True)) for each in values]
@@ -104,7 +104,7 @@ def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownIt
 
 
 def _confidence(prediction: Prediction, score: float) -> float:
-    """Orders items of equal score: by confidence where right, by its negative where wrong."""
+    """Key of items of equal score: the confidence if right, its negative if wrong."""
     confidence = prediction.score if prediction.score is not None else 0.0
     return confidence if score > 0 else -confidence
 
@@ -136,7 +136,7 @@ class ItemBuilder:
         )
 
     def _output(self, run: int, prediction: Prediction | None) -> ItemOutput | None:
-        """All of the first run's output; of the others what is compared with it."""
+        """The whole output of the first run; of the others the parts that are compared."""
         if prediction is None:
             return None
         score = self.scores[run].get(prediction.id)
@@ -155,7 +155,11 @@ class ItemBuilder:
 
 
 def _checked(attention: AttentionMaps) -> AttentionMaps:
-    """Maps of which each word has as many weights, and a gate or none has."""
+    """The maps, checked: each word has the same number of weights, and all have a gate or none.
+
+    Raises:
+        UserError: they do not.
+    """
     words = len(attention.peaks)
     try:
         weights = len(b64decode(attention.maps, validate=True))
@@ -169,7 +173,7 @@ def _checked(attention: AttentionMaps) -> AttentionMaps:
 
 
 def _references(example: Example) -> list[str]:
-    """The captions; or the answers, with how many gave each."""
+    """The captions; or the answers, with their counts."""
     answers = Counter(example.answers).most_common()
     counted = [answer if count == 1 else f"{answer} ({count})" for answer, count in answers]
     return [*dict.fromkeys(example.captions), *counted]

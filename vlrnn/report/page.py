@@ -36,16 +36,17 @@ def write_report(
     seed: int = 0,
     split: str | None = None,
 ) -> list[Path]:
-    """Write the report of one or several runs. What it lacks because files were not found stands in it, and on stderr.
+    """Write the report of one or several runs. Parts that are missing because files were not found are listed in it,
+    and on stderr.
 
     Args:
         folders: run folders, and those of studies; of runs scored on the same examples, the first is compared with
             each other.
         out: the HTML file; `.md` and `.json` of the same name are written beside it.
-        baselines: run folders of baselines; `RUN-*` that were scored on the same examples are baselines anyway.
-        examples: show this many items of each group of runs at most.
+        baselines: run folders of baselines, besides the folders `RUN-*` that were scored on the same examples.
+        examples: items of each group of runs at most.
         thumbnail: the longer side of the pictures, in pixels.
-        seed: of the bootstrap, and of what is drawn.
+        seed: of the bootstrap, and of the random items.
         split: of the runs; by default test where it has scores, then val, see `vlrnn.report.content.build`.
 
     Returns:
@@ -92,7 +93,7 @@ def _items(section: Section) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: dataclasses as objects, numbers with six digits, null for those that are none."""
+    """A value for JSON: dataclasses as objects, numbers with six digits, null for those that are not finite."""
     if is_dataclass(value):
         return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
@@ -105,12 +106,12 @@ def plain(value: Any) -> Any:
 
 
 def whisker(score: Any, others: Sequence[Any] = (), reach: tuple[float, float] | None = None) -> dict[str, Any] | None:
-    """Where a score, its interval and the scores beside it stand on a scale, in percent of its width.
+    """The positions of a score, its interval and other scores on a scale, in percent of its width.
 
     Args:
         score: a number, or `{"value", "low", "high"}`.
         others: scores to compare with, None where there is none.
-        reach: the ends of the scale; by default what there is, and zero.
+        reach: the ends of the scale; by default those of all values and zero.
     """
     value = number(score)
     if value is None or not math.isfinite(value):
@@ -127,12 +128,12 @@ def whisker(score: Any, others: Sequence[Any] = (), reach: tuple[float, float] |
 
 
 def cell(text: Any) -> str:
-    """Text as Markdown shows it, in a cell of a table too: nothing of it is markup."""
+    """Text escaped for Markdown, also in a cell of a table."""
     return re.sub(r"([\\`|\[\]*~])", r"\\\1", escape(" ".join(str(text).split()), quote=False))
 
 
 def thumbnails(paths: Sequence[Path], side: int) -> Iterator[str]:
-    """The data address of each picture, its longer side `side` pixels at most; empty where there is no picture."""
+    """The data URL of each picture, its longer side `side` pixels at most; empty without a picture."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside of Python's lock
         made = pool.map(partial(thumbnail, side=side), paths)
         yield from track(made, "pictures", total=len(paths), unit="images")

@@ -1,5 +1,5 @@
-"""A run folder as a report needs it: scores, items, predictions, probes, the training log, and the facts of how it was
-made. Independent of pages."""
+"""The content of a run folder for a report: scores, items, predictions, probes, the training log, and the facts of the
+run. Independent of pages."""
 
 import csv
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,13 +17,13 @@ from vlrnn.yaml_text import read_yaml
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds, of one of its splits.
+    """The content of a run folder for one of its splits.
 
-    `name` is what tables call it, the folder's own name. `scores` (those of types as `per_question_type: color`),
+    `name` is the folder's own name, for tables. `scores` (those of types as `per_question_type: color`),
     `settings` and `provenance` are those of `metrics.json`; `config` is the recipe; `probes` has each
     `probes/NAME.json` by its name; `log` a list of (step, value) for each column of `log.csv`. `not_scored` has, by
-    split, why val, test, or newer predictions, have no scores; `scored` names the other splits that have. `baseline`:
-    others are compared with it.
+    split, why val, test, or newer predictions, have no scores; `scored` names the other splits with scores.
+    `baseline`: other runs are compared with it.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Run:
 
     @property
     def scored_on(self) -> tuple[str, str] | None:
-        """The data set's folder and split, where the run names them."""
+        """The data set's folder and split, if they are in the run's settings."""
         data, split = self.settings.get("data"), self.settings.get("split")
         return (data, split) if data and split else None
 
@@ -60,8 +60,8 @@ def load_run(
     Args:
         folder: with a `metrics.json` at least.
         split: the split to read, see `vlrnn.runs.choose_split`; by default test where it has scores, then val.
-        baseline: others are compared with it.
-        preferred: (data set, split) of these, one of which is read where no split is named and it has scores.
+        baseline: other runs are compared with it.
+        preferred: pairs of data set and split; without `split`, one of these is read if it has scores.
 
     Raises:
         UserError: it has no `metrics.json`, or none of the split, or one of its files is malformed: file and line.
@@ -122,16 +122,13 @@ def _read_log(path: Path) -> dict[str, list[tuple[int, float]]]:
     return {"train/loss": means, **columns} if means else columns
 
 
-# What was run, in words.
-
-
 def facts(run: Run) -> dict[str, str]:
-    """Label -> text, of what the run folder records: data, model, decoding, training, seed, versions, time."""
+    """Label -> text of the run folder's records: data, model, decoding, training, seed, versions, time."""
     return {label: text for label, text in _facts(run) if text}
 
 
 def flatten(tree: Any, place: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The leaves of a config, by their dotted places; the keys of classes and their arguments are left out of these."""
+    """The leaves of a config, by their dotted places without `class_path` and `init_args`."""
     if not isinstance(tree, Mapping):
         return {".".join(place): tree}
     found: dict[str, Any] = {}
@@ -178,7 +175,7 @@ def _other_splits(run: Run) -> str:
 
 
 def _part(value: Any) -> str:
-    """A part as it is written in Python, without what is off or absent: `LSTM(width=512)`."""
+    """A part in Python's notation, without arguments that are off or absent: `LSTM(hidden_size=512)`."""
     if isinstance(value, Mapping) and "class_path" in value:
         arguments = {name: _part(each) for name, each in _mapping(value.get("init_args")).items() if _matters(each)}
         return f"{_name(value)}({', '.join(f'{name}={each}' for name, each in arguments.items())})"

@@ -23,7 +23,7 @@ from vlrnn.runs import read_result
 
 @dataclass(frozen=True)
 class ProbeRow:
-    """A score, by the names of its groups and its own, and what the baselines have there, None where they have none."""
+    """A score, labelled by its groups and its name, and those of the baselines, None where absent."""
 
     label: str
     score: Any
@@ -32,7 +32,7 @@ class ProbeRow:
 
 @dataclass(frozen=True)
 class Case:
-    """A case: its example's id, the number of its picture, if there is one, and what the probe found of it."""
+    """A case: its example's id, the number of its picture, if there is one, and its fields."""
 
     id: Id
     picture: int | None
@@ -41,7 +41,7 @@ class Case:
 
 @dataclass(frozen=True)
 class ProbeSection:
-    """One probe of one run. `details` are what pictures are drawn from."""
+    """One probe of one run. `details` are the input of pictures."""
 
     name: str
     run: str
@@ -54,7 +54,7 @@ class ProbeSection:
 
 
 def probe_section(group: Group, pictures: Pictures) -> list[ProbeSection]:
-    """The probes of a group's runs, those of one name behind each other."""
+    """The probes of a group's runs, sorted by name."""
     of_image = {example.image_id: example for example in group.examples.values()}
     places = {id: example.image for id, example in (of_image | dict(group.examples)).items()}
     names = sorted({name for run in group.runs for name in run.probes})
@@ -86,8 +86,8 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class StudySection:
-    """A study: its name, its folder, and rows of a group's name and its score in each of the columns, None where it has
-    none. `found` is all of its `metrics.json`, which a picture is drawn from."""
+    """A study: its name, its folder, and rows of a group's name and its score in each of the columns, None where
+    absent. `found` is the content of `metrics.json`, the input of its picture."""
 
     name: str
     folder: str
@@ -99,7 +99,7 @@ class StudySection:
 
 
 def load_study(folder: str | Path) -> StudySection | None:
-    """Read the folder of a study; None where it is that of something else.
+    """Read the folder of a study; None if it is no study.
 
     Raises:
         UserError: its `metrics.json` is broken.
@@ -119,7 +119,7 @@ def load_study(folder: str | Path) -> StudySection | None:
 
 
 def study_picture(study: StudySection) -> Markup:
-    """What the study's own picture shows; nothing of a study that has none, or whose scores it cannot be drawn from."""
+    """The picture of a study; empty if it has none, or its scores do not fit."""
     draw = _PICTURES.get(study.name)
     try:
         return drawn(draw)(study.found) if draw else Markup()

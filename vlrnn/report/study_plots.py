@@ -49,14 +49,14 @@ COSTS = {
     "trained_words": "words per second, training",
     "decoded_words": "words per second, decoding",
 }
-"""What stands beside the score, and what it is called."""
+"""Costs, and their titles."""
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Cell -> name -> value with its interval, as the study finds them."""
+"""Cell -> name -> value with its interval."""
 
 
 def draw_recurrences(scores: Scores, settings: Mapping[str, Any]) -> Figure:
-    """A row for each cell, a panel for the score and for each cost; what recurrences are compared with is paler."""
+    """A row for each cell, a panel for the score and for each cost; the reference is paler."""
     panels = {settings["unit"]: "score, " + settings["unit"], **COSTS}
     figure = Figure(figsize=(14, 1.2 + 0.32 * len(scores)), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True)
@@ -85,7 +85,7 @@ save_recurrences = saved(draw_recurrences)
 
 
 def write_table(path: Path, scores: Scores, seeds: Mapping[str, list[float]]) -> None:
-    """Write a CSV file: a row for each cell, each score and cost with its ends, and the score of each seed."""
+    """Write a CSV file: a row for each cell, with each score and cost, their intervals, and the score of each seed."""
     names = list(next(iter(scores.values())))
     header = ["cell", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))]
     count = len(next(iter(seeds.values())))
@@ -101,11 +101,11 @@ _FAINT, _CLEAR = 0.15, 0.7  # the worst trial, and the second best
 
 
 def draw_sweep(details: Mapping[str, Any], settings: Mapping[str, Any]) -> Figure:
-    """A line for each trial over what was swept, and its score behind; the better, the clearer, the best in another
-    colour. Those that failed are dotted, and have no score.
+    """A line for each trial over the swept keys and the score; the better, the more opaque, the best in another colour.
+    Failed trials are dotted, and have no score.
 
     Args:
-        details, settings: as the study finds them.
+        details, settings: of the study's finding.
     """
     trials = details["trials"]
     log = {name for name, _, values in (each.partition("=") for each in settings["keys"]) if values.startswith("log:")}
@@ -135,7 +135,7 @@ save_sweep = saved(draw_sweep)
 
 
 def write_trials(path: Path, details: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Write a CSV file: a row for each trial, what each key was, its score with its ends, and how long it trained."""
+    """Write a CSV file: a row for each trial, with its settings, its score with its interval, and its seconds."""
     keys = list(details["labels"])
     score = settings["score"]
     with replacing(path) as file:

@@ -1,9 +1,9 @@
 """Hidden units over a text, as a page and as pictures: each character or word coloured by the unit's activation.
 Reads the details of `vlrnn probe units`; independent of models.
 
-Heat is `{"passages": [{"id", "units"}], "running", "rows": [...]}`; a row has `unit`, the `property` that it is shown
-with, `sign` and `held_out` of that, and for each passage a string of `levels`, a letter for each of its units from `a`
-(least) over `k` (the unit's median) to `u` (most), and one of `holds`, 1 where the property does.
+Heat is `{"passages": [{"id", "units"}], "running", "rows": [...]}`; a row has `unit`, its `property`, `sign` and
+`held_out` of that, and for each passage a string of `levels`, a letter for each of its units from `a` (lowest) over `k`
+(the unit's median) to `u` (highest), and one of `holds`, 1 where the property holds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ from vlrnn.errors import UserError
 from vlrnn.files import replacing
 from vlrnn.report.drawing import COLOURS, plain, save_figure, templates, with_errors
 
-_ZERO = ord("k")  # the level of the median; ten stand on each side of it
-_STRONGEST = 0.75  # opacity of the strongest colour: text must be read through it
+_ZERO = ord("k")  # the level of the median, with ten levels on each side
+_STRONGEST = 0.75  # opacity of the strongest colour: text stays readable under it
 _MORE, _LESS = to_rgb(COLOURS[0]), to_rgb(COLOURS[1])
 
 _COLUMNS, _LINES, _ROWS = 100, 5, 6  # of a picture: characters of a line, lines of a unit, units
@@ -47,21 +47,18 @@ def cells(heat: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[list[Cell
 
 
 def described(row: Mapping[str, Any]) -> str:
-    """What a unit is shown for."""
+    """The property of a unit, and its AUC."""
     if not row["property"]:
         return ""
     detects = row["property"] if row["sign"] > 0 else f"not {row['property']}"
     return f"{detects}, AUC {row['held_out']:.3f} where held out"
 
 
-# A page.
-
-
 def page_file(path: Path) -> Path:
-    """The path, of a page that can be written.
+    """The path of a page.
 
     Raises:
-        UserError: its name is that of none.
+        UserError: its suffix is not .html.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--page {path}: end the name in .html")
@@ -69,7 +66,7 @@ def page_file(path: Path) -> Path:
 
 
 def save_page(path: Path, heat: Mapping[str, Any], title: str) -> None:
-    """Write a page that needs nothing else: of each unit the text, coloured."""
+    """Write a self-contained page: the text, coloured by each unit."""
     shown = [
         {
             "unit": row["unit"],
@@ -102,9 +99,6 @@ def _runs(passage: Sequence[Cell]) -> list[dict[str, Any]]:
     return runs
 
 
-# Pictures.
-
-
 def save_heat(path: Path, heat: Mapping[str, Any]) -> None:
     """Draw the beginning of the text under the first units into a PNG, SVG or PDF file."""
     rows = heat["rows"][:_ROWS]
@@ -119,7 +113,7 @@ def save_heat(path: Path, heat: Mapping[str, Any]) -> None:
 
 
 def _grid(heat: Mapping[str, Any], row: Mapping[str, Any]) -> list[list[Cell]]:
-    """Lines of cells of one character each, broken where the text is and where they are full."""
+    """Lines of cells of one character each, broken at line ends of the text and when full."""
     lines: list[list[Cell]] = [[]]
     for passage in cells(heat, row):
         if not heat["running"] and lines[-1]:
@@ -138,7 +132,7 @@ def _grid(heat: Mapping[str, Any], row: Mapping[str, Any]) -> list[list[Cell]]:
 def _draw_lines(axis: Axes, grid: Sequence[Sequence[Cell]], lines: int) -> None:
     colours = np.zeros((lines, _COLUMNS, 4))
     style: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "fontsize": 9, "parse_math": False}
-    style["in_layout"] = False  # a layout that looks at thousands of letters takes seconds
+    style["in_layout"] = False  # a layout of thousands of letters takes seconds
     for number, line in enumerate(grid):
         for column, cell in enumerate(line):
             colours[number, column] = _colour(cell.level)
@@ -153,11 +147,8 @@ def _colour(level: int) -> tuple[float, float, float, float]:
     return (*(_MORE if level > 0 else _LESS), _STRONGEST * abs(level) / 10)
 
 
-# Pictures of a report.
-
-
 def draw_heat(axis: Axes, heat: Mapping[str, Any]) -> None:
-    """The first places of the text, and what each unit did there."""
+    """The first positions of the text, coloured by each unit."""
     rows = heat.get("rows", ())
     shown = [[cell for passage in cells(heat, row) for cell in passage][:_PLACES] for row in rows]
     if not shown or not shown[0]:
@@ -175,8 +166,7 @@ def draw_heat(axis: Axes, heat: Mapping[str, Any]) -> None:
 
 
 def draw_detectors(axis: Axes, detectors: Mapping[str, Mapping[str, Any]]) -> None:
-    """The AUC of the best unit of each property, on what is held out; small what the best gets by chance where it is
-    chosen."""
+    """The AUC of the best unit of each property, on the held-out half; as ticks the AUC by chance on the other half."""
     names = list(detectors)
     scores = [detectors[name]["held_out"] for name in names]
     places = np.arange(len(names))
