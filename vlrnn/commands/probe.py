@@ -4,7 +4,6 @@ flags of the command."""
 import argparse
 import importlib
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from vlrnn.commands.run_predictions import add_split, resolve_runs, with_split
 from vlrnn.commands.signature import Signature
 from vlrnn.errors import UserError, one_line
-from vlrnn.probes.finding import Finding
+from vlrnn.probes.finding import Finding, named_scores
 from vlrnn.terminal import print_line, printable
 
 
@@ -185,15 +184,15 @@ def show(name: str, finding: Finding) -> None:
         table.add_column(header, justify="right", no_wrap=True)
     for row in finding.baselines:
         table.add_column(escape(fill(one_line(row, 100), _HEADER)), justify="right", no_wrap=True)
-    baselines = [dict(_flat(scores)) for scores in finding.baselines.values()]
+    baselines = [dict(named_scores(scores)) for scores in finding.baselines.values()]
     titles: tuple[str, ...] = ()
-    for place, score in _flat(finding.scores):
+    for place, score in named_scores(finding.scores):
         *groups, last = place
         for depth, group in enumerate(groups):
             if place[: depth + 1] != titles[: depth + 1]:
                 table.add_row("  " * depth + f"[bold]{escape(one_line(group, 100))}[/bold]")
         titles = tuple(groups)
-        cells = (_value(scores.get(place)) for scores in baselines)
+        cells = (f"{scores[place]['value']:.4g}" if place in scores else "-" for scores in baselines)
         numbers = (f"{score[each]:.4g}" for each in ("value", "low", "high"))
         table.add_row("  " * len(groups) + escape(one_line(last, 100)), *numbers, f"{score['n']:,}", *cells)
     # Nothing is cut: where the terminal is too narrow, its lines wrap.
@@ -204,18 +203,3 @@ def show(name: str, finding: Finding) -> None:
     for case in finding.cases:
         line = "; ".join(f"{key} {value}" for key, value in case.items() if key != "id")
         console.print(printable(f"{case['id']}: {line}"), soft_wrap=True, markup=False)
-
-
-def _flat(
-    scores: Mapping[str, Any], groups: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Scores in one row, each by the names of its groups and its own."""
-    for name, score in scores.items():
-        if "value" in score:
-            yield (*groups, name), score
-        else:
-            yield from _flat(score, (*groups, name))
-
-
-def _value(score: Mapping[str, Any] | None) -> str:
-    return "-" if score is None else f"{score['value']:.4g}"

@@ -1,6 +1,6 @@
 """The common form of results of probes, for tables, files and reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,3 +41,23 @@ class Finding:
 def path_settings(**paths: str | Path | None) -> dict[str, str | None]:
     """Paths as text for `Finding.settings`; None where there is no file."""
     return {name: None if path is None else str(path) for name, path in paths.items()}
+
+
+def constant_score(value: float, n: int = 1) -> dict[str, float | int]:
+    """A score without uncertainty."""
+    return {"value": value, "low": value, "high": value, "n": n}
+
+
+def named_scores(tree: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The scores of nested groups, each with the names of its groups and its own."""
+    if number(tree) is not None:
+        yield place or ("",), tree
+    elif isinstance(tree, Mapping):
+        for name, each in tree.items():
+            yield from named_scores(each, (*place, str(name)))
+
+
+def number(score: Any) -> float | None:
+    """The value of a score, which may be a plain number or one with an interval; None of anything else."""
+    value = score.get("value") if isinstance(score, Mapping) else score
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -6,9 +6,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vlrnn.probes.finding import number
 from vlrnn.report.cell_plots import draw_dropout, draw_flow, draw_scales
 from vlrnn.report.content import RunSummary, Section
-from vlrnn.report.drawing import COLOURS, add_legend, axis_of, draw_coordinates, drawn, number, panels, plain
+from vlrnn.report.drawing import COLOURS, add_legend, axis_of, draw_coordinates, drawn, panels, plain
 from vlrnn.report.run import flatten
 from vlrnn.report.sections import ProbeRow, ProbeSection
 from vlrnn.report.unit_pages import draw_detectors, draw_heat

@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
+from vlrnn.probes.finding import number
 
 COLOURS = ("#3b82c4", "#e07b39", "#2f9e78", "#b565c9", "#c4453b", "#8f7f2a", "#5f6bd0", "#7a7a7a")
 """Of runs, in their order; each contrasts with the page in light and in dark."""
@@ -130,21 +131,6 @@ def plain(name: str) -> str:
     if len(name) > _LONG:
         name = f"{name[: _LONG // 3]}…{name[-_LONG // 2 :]}"
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
-
-
-def named_scores(tree: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The scores of nested groups, each with the names of its groups and its own."""
-    if number(tree) is not None:
-        yield place or ("",), tree
-    elif isinstance(tree, Mapping):
-        for name, each in tree.items():
-            yield from named_scores(each, (*place, str(name)))
-
-
-def number(score: Any) -> float | None:
-    """The value of a score, which may be a plain number or one with an interval; None of anything else."""
-    value = score.get("value") if isinstance(score, Mapping) else score
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 # Parallel coordinates: a line for each run or trial, over axes side by side.

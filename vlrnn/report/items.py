@@ -22,8 +22,8 @@ _OTHERS = 5  # other hypotheses that are shown
 @dataclass(frozen=True)
 class ItemOutput:
     """Output of a run for an item: its score; its confidence, the `score` of its prediction; its words, with the log
-    probability of each and, last, of the end; other hypotheses, each a text with its score; and its attention, see
-    `AttentionMaps`. Empty where absent."""
+    probability of each and, last, of the end; other hypotheses, each a text with its score; and its attention maps.
+    Empty where absent."""
 
     text: str
     score: float | None = None

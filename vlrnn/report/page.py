@@ -18,10 +18,11 @@ from PIL import Image
 from vlrnn.data.images import open_image
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
+from vlrnn.probes.finding import number
 from vlrnn.progress import note, track
 from vlrnn.report.charts import curves, parallel_coordinates, probe_picture
 from vlrnn.report.content import Section, build
-from vlrnn.report.drawing import number, templates
+from vlrnn.report.drawing import templates
 from vlrnn.report.sections import study_picture
 from vlrnn.runs import format_score
 

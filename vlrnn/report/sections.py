@@ -12,8 +12,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from vlrnn.data.record_ids import Id, as_id
+from vlrnn.probes.finding import named_scores
 from vlrnn.report.cell_plots import draw_horizon
-from vlrnn.report.drawing import drawn, named_scores
+from vlrnn.report.drawing import drawn
 from vlrnn.report.group import Group
 from vlrnn.report.items import Pictures
 from vlrnn.report.run import Run

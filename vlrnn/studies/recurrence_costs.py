@@ -16,6 +16,7 @@ from vlrnn.data.batches import Batch, collate
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.batching import leaves
 from vlrnn.nn.recurrent.base import Recurrence
+from vlrnn.probes.finding import constant_score
 from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.report.run import load_run
 from vlrnn.studies.fitting import one_thread
@@ -53,8 +54,8 @@ def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, dict[str, Sco
                 decoded[name].append(each.decode())
     return {
         name: {
-            "parameters": _exact(each.parameters),
-            "state": _exact(each.state),
+            "parameters": constant_score(each.parameters),
+            "state": constant_score(each.state),
             "trained_words": _median(trained[name]),
             "decoded_words": _median(decoded[name]),
         }
@@ -123,10 +124,6 @@ def _recurrences(model: torch.nn.Module) -> list[Recurrence]:
     if isinstance(model, Recurrence):
         return [model]
     return [found for child in model.children() for found in _recurrences(child)]
-
-
-def _exact(number: int) -> Score:
-    return {"value": number, "low": number, "high": number, "n": 1}
 
 
 def _median(measured: list[float]) -> Score:

@@ -123,45 +123,45 @@ def sweep(out: str | Path, plan: SweepPlan, *, overwrite: bool = False) -> Findi
     given = {"keys": list(plan.key), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
     keep_plan(Path(out), {"recipe": merged(plan.config), **given}, overwrite=overwrite)
     task = find_task(recipe["model"]["class_path"])
-    the = _Sweep(Path(out), plan, space, task.monitor, task.mode)
-    return _found(the, list(track(_run_all(the), "sweep", total=the.last, unit="trials")))
+    context = _Sweep(Path(out), plan, space, task.monitor, task.mode)
+    return _found(context, list(track(_run_all(context), "sweep", total=context.last, unit="trials")))
 
 
 def _configs(plan: SweepPlan) -> list[str]:
     return [word for each in plan.config for word in ("--config", each)]
 
 
-def _run_all(the: _Sweep) -> Iterator[Trial]:
+def _run_all(context: _Sweep) -> Iterator[Trial]:
     done: list[Trial] = []
     with two_processes() as pool:
-        for first in range(1, the.last + 1, _TOGETHER):
-            together = range(first, min(first + _TOGETHER, the.last + 1))
-            overlays = _begin(the, done, together)
+        for first in range(1, context.last + 1, _TOGETHER):
+            together = range(first, min(first + _TOGETHER, context.last + 1))
+            overlays = _begin(context, done, together)
             runs = {
-                pool.submit(attempt, the.run(number), the.plan, the.score, overlay): number
+                pool.submit(attempt, context.run(number), context.plan, context.score, overlay): number
                 for number, overlay in overlays.items()
             }
             for run in as_completed(runs):
                 run.result()
-                print_progress(_summary(the, _read(the, runs[run])))
+                print_progress(_summary(context, _read(context, runs[run])))
             for number in together:
-                done.append(_read(the, number))
+                done.append(_read(context, number))
                 yield done[-1]
 
 
-def _begin(the: _Sweep, done: Sequence[Trial], together: Sequence[int]) -> dict[int, dict[str, Any]]:
+def _begin(context: _Sweep, done: Sequence[Trial], together: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Propose the next trials that have no proposal yet: number -> overlay, of those that are still to be run."""
     tried = [Tried(each.settings, each.score["value"] if each.score else math.nan) for each in done]
     waiting = {}
     for number in together:
-        path = the.run(number) / "trial.json"
+        path = context.run(number) / "trial.json"
         if not path.is_file():
-            settings = propose(the.space, tried, the.best, the.plan.sampler, (the.plan.seed, number))
+            settings = propose(context.space, tried, context.best, context.plan.sampler, (context.plan.seed, number))
             write_json(path, {"state": "begun", "settings": settings})
         record = read_json(path)
         tried.append(Tried(record["settings"], None))
         if record["state"] == "begun":
-            waiting[number] = recipe_of(the.space, record["settings"])
+            waiting[number] = recipe_of(context.space, record["settings"])
     return waiting
 
 
@@ -186,76 +186,76 @@ def attempt(run: Path, plan: SweepPlan, score: str, overlay: Mapping[str, Any]) 
     write_json(run / "trial.json", record)
 
 
-def _read(the: _Sweep, number: int) -> Trial:
-    record = read_json(the.run(number) / "trial.json")
+def _read(context: _Sweep, number: int) -> Trial:
+    record = read_json(context.run(number) / "trial.json")
     if record["state"] == "failed":
         return Trial(number, record["settings"], None, None, record["reason"])
-    run = load_run(the.run(number), "val")  # test may have been scored later
+    run = load_run(context.run(number), "val")  # test may have been scored later
     seconds = sum(each for _, each in run.log.get("train/seconds", ()))
-    return Trial(number, record["settings"], run.scores[the.score], round(seconds, 1), None)
+    return Trial(number, record["settings"], run.scores[context.score], round(seconds, 1), None)
 
 
-def _name(the: _Sweep, trial: Trial) -> str:
+def _name(context: _Sweep, trial: Trial) -> str:
     """The name of a trial in tables: its number and its settings."""
-    settings = ", ".join(f"{label}={_text(trial.settings[key])}" for key, label in _labels(the).items())
+    settings = ", ".join(f"{label}={_text(trial.settings[key])}" for key, label in _labels(context).items())
     return f"trial {trial.trial}: {settings}"
 
 
-def _labels(the: _Sweep) -> dict[str, str]:
-    return short_names([key.name for key in the.space])
+def _labels(context: _Sweep) -> dict[str, str]:
+    return short_names([key.name for key in context.space])
 
 
 def _text(value: Plain) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _summary(the: _Sweep, trial: Trial) -> str:
-    came = f"{the.score} {trial.score['value']:.4g}" if trial.score else f"failed: {trial.reason}"
-    return f"{_name(the, trial)}: {came}"
+def _summary(context: _Sweep, trial: Trial) -> str:
+    came = f"{context.score} {trial.score['value']:.4g}" if trial.score else f"failed: {trial.reason}"
+    return f"{_name(context, trial)}: {came}"
 
 
-def _found(the: _Sweep, trials: Sequence[Trial]) -> Finding:
+def _found(context: _Sweep, trials: Sequence[Trial]) -> Finding:
     scored = [(each.score["value"], each) for each in trials if each.score]
     failed = [each for each in trials if not each.score]
     if not scored:
         raise UserError(
             f"all {len(trials)} trials failed, the first because: {failed[0].reason}; when that is fixed, remove "
-            f"{the.out / 'runs'} to try them again"
+            f"{context.out / 'runs'} to try them again"
         )
-    order = [each for _, each in sorted(scored, key=lambda pair: pair[0], reverse=the.best == "max")]
+    order = [each for _, each in sorted(scored, key=lambda pair: pair[0], reverse=context.best == "max")]
     best = order[0]
-    _write_overlay(the, best, len(trials))
-    settings = load_run(the.run(best.trial), "val").settings
-    given = {"configs": list(the.plan.config), "flags": list(the.plan.flags), "keys": list(the.plan.key)}
+    _write_overlay(context, best, len(trials))
+    settings = load_run(context.run(best.trial), "val").settings
+    given = {"configs": list(context.plan.config), "flags": list(context.plan.flags), "keys": list(context.plan.key)}
     return Finding(
-        {"best": {the.score: best.score}, **{_name(the, each): {the.score: each.score} for each in order}},
+        {"best": {context.score: best.score}, **{_name(context, each): {context.score: each.score} for each in order}},
         settings=given
-        | {"trials": len(trials), "sampler": the.plan.sampler, "seed": the.plan.seed}
-        | {"score": the.score, "best": the.best}
+        | {"trials": len(trials), "sampler": context.plan.sampler, "seed": context.plan.seed}
+        | {"score": context.score, "best": context.best}
         | {"scored_on": settings.get("data", ""), "scored_split": settings.get("split", "")},
-        details={"labels": _labels(the), "best": best.trial, "trials": [each._asdict() for each in trials]},
-        not_computed={_name(the, each): str(each.reason) for each in failed},
-        notes=_notes(the, len(trials), failed),
+        details={"labels": _labels(context), "best": best.trial, "trials": [each._asdict() for each in trials]},
+        not_computed={_name(context, each): str(each.reason) for each in failed},
+        notes=_notes(context, len(trials), failed),
     )
 
 
-def _write_overlay(the: _Sweep, best: Trial, trials: int) -> None:
-    with replacing(the.out / "best.yaml") as file:
+def _write_overlay(context: _Sweep, best: Trial, trials: int) -> None:
+    with replacing(context.out / "best.yaml") as file:
         file.write(
             f"# Overlay: the settings of the best of {trials} trials of vlrnn study sweep, trial {best.trial}. Give it "
             "behind the recipe.\n"
         )
-        yaml.safe_dump(recipe_of(the.space, best.settings), file, sort_keys=False)
+        yaml.safe_dump(recipe_of(context.space, best.settings), file, sort_keys=False)
 
 
-def _notes(the: _Sweep, trials: int, failed: Sequence[Trial]) -> list[str]:
+def _notes(context: _Sweep, trials: int, failed: Sequence[Trial]) -> list[str]:
     notes = [
         f"the best of {trials} trials was chosen by these scores, on val: its own is optimistic, and its interval does "
         "not tell of that; report what the model of best.yaml scores on test"
     ]
-    if trials < the.plan.trials:
+    if trials < context.plan.trials:
         notes.append(f"{trials} trials are all combinations of the values that there are")
     if failed:
-        first = f"{_name(the, failed[0])}, because: {failed[0].reason}"
+        first = f"{_name(context, failed[0])}, because: {failed[0].reason}"
         notes.append(f"{len(failed)} of {trials} trials failed, the first, {first}")
     return notes

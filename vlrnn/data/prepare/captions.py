@@ -39,17 +39,11 @@ def coco(
         print_line(f"read {karpathy}: {sum(map(len, splits.values())):,} images of {name}")
     else:
         name, splits = "coco", _official_coco(source, captions, split, dropped)
-    publish(
-        target,
-        splits,
-        source,
-        dropped,
-        name=name + (", Karpathy's splits" if karpathy else ""),
-        source="Lin et al., ECCV 2014; Chen et al., arXiv 1504.00325"
-        if name == "coco"
-        else str(karpathy and karpathy.name),
-        licence="annotations CC BY 4.0; photographs under the terms of Flickr" if name == "coco" else f"that of {name}",
-    )
+    about = {"source": str(karpathy and karpathy.name), "licence": f"that of {name}"}
+    if name == "coco":
+        about["source"] = "Lin et al., ECCV 2014; Chen et al., arXiv 1504.00325"
+        about["licence"] = "annotations CC BY 4.0; photographs under the terms of Flickr"
+    publish(target, splits, source, dropped, name=name + (", Karpathy's splits" if karpathy else ""), **about)
 
 
 def _official_coco(folder: Path, named: Sequence[Path] | None, only: str | None, dropped: SkipReport) -> Splits:

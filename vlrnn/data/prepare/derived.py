@@ -159,16 +159,9 @@ def _with_all_splits(source: Path, dev: float, seed: int) -> Splits:
 def _publish(source: Path, target: Target, splits: Mapping[str, Sequence[Example]], change: str, **more: Any) -> None:
     """Publish a data set that was derived from another, under the name of that and the change."""
     about = describe_dataset(source)
-    publish(
-        target,
-        splits,
-        source / about.get("image_root", "."),
-        SkipReport(),
-        name=f"{about.get('name', source.resolve().name)}, {change}",
-        source=about.get("source", "unknown"),
-        licence=about.get("licence", "unknown"),
-        **more,
-    )
+    more |= {"name": f"{about.get('name', source.resolve().name)}, {change}"}
+    more |= {name: about.get(name, "unknown") for name in ("source", "licence")}
+    publish(target, splits, source / about.get("image_root", "."), SkipReport(), **more)
 
 
 def shards(source: Path, /, out: Path, size: float = 1024) -> None:

@@ -99,18 +99,10 @@ def vqa_cp(
             raise UserError(f"{source}: VQA-CP v{version} needs {' and '.join(names)}")
         splits[split] = read_vqa(questions, annotations, dropped)
         print_line(f"read {questions} and {annotations.name}: {len(splits[split]):,} questions")
-    publish(
-        target,
-        cut_dev(splits["train"], dev, seed) | {"test": splits["test"]},
-        image_root,
-        dropped,
-        name=f"VQA-CP v{version}",
-        source="Agrawal et al., CVPR 2018",
-        licence=LICENCE,
-        test_shares_images=True,  # its splits are by the answers: questions about one image are in both
-        dev=dev,
-        seed=seed,
-    )
+    splits = cut_dev(splits["train"], dev, seed) | {"test": splits["test"]}
+    about = {"name": f"VQA-CP v{version}", "source": "Agrawal et al., CVPR 2018", "licence": LICENCE}
+    # Its splits are by the answers: questions about one image are in both.
+    publish(target, splits, image_root, dropped, **about, test_shares_images=True, dev=dev, seed=seed)
 
 
 def _find_vqa_file(source: Path, name: str) -> Path | None:
@@ -155,25 +147,18 @@ def daquar(
         raise UserError("--folds and --fold go together: how many, and which of them is test")
     image_root = find_first([source / "images", source / "nyu_depth_images"], "folder of images")
     images, dropped = find_images(image_root), SkipReport()
-    about = {"dev": dev, "seed": seed}
+    settings = {"dev": dev, "seed": seed}
     train = _read_daquar(source, "train", images, dropped)
     test: Splits = {}
     if folds is not None and fold is not None:
         train, test["test"] = cut_fold(train, folds, fold, seed)
-        about |= {"folds": folds, "fold": fold}
+        settings |= {"folds": folds, "fold": fold}
         print_line(f"test is fold {fold} of {folds}, of the images of the official train split")
     elif any((source / name.format("test")).is_file() for name in _DAQUAR_FILES):
         test["test"] = _read_daquar(source, "test", images, dropped)
-    publish(
-        target,
-        cut_dev(train, dev, seed) | test,
-        image_root,
-        dropped,
-        name="DAQUAR",
-        source="Malinowski and Fritz, NIPS 2014, over NYU-Depth v2",
-        licence="research only",
-        **about,
-    )
+    source_paper = "Malinowski and Fritz, NIPS 2014, over NYU-Depth v2"
+    about = {"name": "DAQUAR", "source": source_paper, "licence": "research only"}
+    publish(target, cut_dev(train, dev, seed) | test, image_root, dropped, **about, **settings)
 
 
 def _read_daquar(folder: Path, split: str, images: Sequence[Path], dropped: SkipReport) -> list[Example]:

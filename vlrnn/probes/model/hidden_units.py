@@ -17,7 +17,7 @@ from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.statistics import Ratio, Resampler, bootstrap_settings, ratios, spearman
 from vlrnn.probes.detection import ROLLS, Detection, Unit, detect
-from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.finding import TELLING, Finding, constant_score
 from vlrnn.probes.model.activations import CLOSED, OPEN, Activations, record_captions, record_text
 from vlrnn.probes.model.encoded_split import open_predictor
 from vlrnn.probes.model.passage_splits import (
@@ -187,12 +187,8 @@ def _rows(found: Mapping[str, Detection], order: Sequence[str], shown: Sequence[
 def _baselines(found: Mapping[str, Detection]) -> dict[str, Any]:
     if not found:
         return {}
-    chance = {
-        name: {
-            key: {"value": 0.5, "low": 0.5, "high": 0.5, "n": getattr(each, key)["n"]} for key in ("held_out", "chosen")
-        }
-        for name, each in found.items()
-    }
+    ends = {name: {"held_out": each.held_out, "chosen": each.chosen} for name, each in found.items()}
+    chance = {name: {key: constant_score(0.5, end["n"]) for key, end in each.items()} for name, each in ends.items()}
     return {"chance": chance, "other passages": {name: each.rolled for name, each in found.items() if each.rolled}}
 
 

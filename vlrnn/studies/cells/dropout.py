@@ -21,7 +21,7 @@ from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import MeansByImage, bootstrap_settings
 from vlrnn.nn.recurrent.base import require_causal
 from vlrnn.nn.recurrent.spec import named_cell
-from vlrnn.probes.finding import Finding
+from vlrnn.probes.finding import Finding, constant_score
 from vlrnn.progress import track
 from vlrnn.studies.fitting import one_thread, require_least
 
@@ -112,12 +112,11 @@ def dropout(plan: DropoutPlan, *, resamples: int = 1000, seed: int = 0) -> Findi
     lines = _lines(scores, theory)
     for rate in track(plan.rates, "rates"):
         states = _states(plan, rate, seed)
-        for what, expected in _expected(plan, rate)._asdict().items():
+        for what, expected in _expected(plan, rate).items():
             group = f"{_GROUPS[what]}, p = {rate:g}"
             along = {way: np.stack([getattr(each, what) for each in drawn]) for way, drawn in states.items()}
             scores[group] = means.of({way: each[:, -1] for way, each in along.items()})
-            ends = {way: float(each[-1]) for way, each in expected.items()}
-            theory[group] = {way: {"value": each, "low": each, "high": each, "n": 1} for way, each in ends.items()}
+            theory[group] = {way: constant_score(float(each[-1])) for way, each in expected.items()}
             curves[group] = {way: {"measured": each.mean(0).tolist()} for way, each in along.items()}
             for way, each in expected.items():
                 curves[group][way]["theory"] = each.tolist()
@@ -251,15 +250,10 @@ def compare_theory(dropped: Tensor, clean: Tensor) -> Carried:
     return Carried(cosine.mean(1).numpy(), (inner / size).mean(1).numpy())
 
 
-class _Theory(NamedTuple):
-    """Expected values of `Carried` [1 + K], by the transformation of the state."""
+def _expected(plan: DropoutPlan, rate: float) -> dict[str, dict[str, np.ndarray]]:
+    """Expected values of `cosine` and `mean` of `Carried` [1 + K], by the transformation of the state.
 
-    cosine: dict[str, np.ndarray]
-    mean: dict[str, np.ndarray]
-
-
-def _expected(plan: DropoutPlan, rate: float) -> _Theory:
-    """Carried unchanged, the numbers that no step has dropped remain, and grow at each step. Mixed, a state loses the
+    Carried unchanged, the numbers that no step has dropped remain, and grow at each step. Mixed, a state loses the
     same share at every step, with a new mask or the same, down to chance, 1 / D."""
     steps = np.arange(plan.steps + 1.0)
     left, same = (1 - rate) ** steps, np.ones(plan.steps + 1)
@@ -269,4 +263,4 @@ def _expected(plan: DropoutPlan, rate: float) -> _Theory:
     cosine |= {"mixed, a mask a step": mixed, "mixed, one mask": mixed, f"{plan.cell}, layer 1": same}
     mean = {"carried, a mask a step": same, "carried, one mask": once / left}
     mean |= {"mixed, a mask a step": same, f"{plan.cell}, layer 1": same}
-    return _Theory(cosine, mean)
+    return {"cosine": cosine, "mean": mean}

@@ -18,7 +18,7 @@ from vlrnn.metrics.statistics import MeansByImage
 from vlrnn.nn.recurrent.base import require_causal
 from vlrnn.nn.recurrent.spec import file_name, named_cell
 from vlrnn.nn.sequence_classifier import SequenceClassifier
-from vlrnn.probes.finding import Finding
+from vlrnn.probes.finding import Finding, constant_score
 from vlrnn.studies.fitting import fit_small, require_least
 from vlrnn.studies.jobs import keep_plan, run_all
 
@@ -218,9 +218,7 @@ def _reached(solved: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
 
 
 def _chance(task: str, plan: HorizonPlan) -> dict[str, Any]:
-    error = TASKS[task].chance
-    same = {"value": error, "low": error, "high": error, "n": 1}
-    return {f"at_{length}": same for length in plan.lengths}
+    return {f"at_{length}": constant_score(TASKS[task].chance) for length in plan.lengths}
 
 
 def _result_file(out: Path, task: str, cell: str, seed: int) -> Path:

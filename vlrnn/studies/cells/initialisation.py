@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import MeansByImage, bootstrap_settings
-from vlrnn.probes.finding import Finding
+from vlrnn.probes.finding import Finding, constant_score
 from vlrnn.progress import track
 from vlrnn.studies.cells.gradient_flow import flow
 from vlrnn.studies.cells.small_tasks import EPSILON, WHERE, learn
@@ -136,7 +136,7 @@ def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int
                 curves[group][row] = {"measured": np.sqrt(squares.mean(0)).tolist()}
                 if expected is not None:
                     along = getattr(expected, what).tolist()
-                    theory[group][row] = {"value": along[-1], "low": along[-1], "high": along[-1], "n": 1}
+                    theory[group][row] = constant_score(along[-1])
                     curves[group][row]["theory"] = along
     errors, units = _learning(plan, means, seed)
     return Finding(
