@@ -16,14 +16,14 @@ ROOT = Path(__file__).parent.parent
 LIMITS = {
     "median of function lines": 10,
     "90th percentile of function lines": 22,
-    "longest function": 74,  # shall be 60
+    "longest function": 60,
     "longest file": 309,  # shall be 300
     "files under 40 lines": 2,  # shall be 15
     "files": 241,  # shall be 220
-    "lines of vlrnn": 35_086,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 35_589,
-    "names with a forbidden word": 13,  # shall be 0
-    "metaphors in docstrings": 81,  # shall be 40
+    "lines of vlrnn": 34_847,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 35_346,
+    "names with a forbidden word": 10,  # shall be 0
+    "metaphors in docstrings": 31,  # shall be 40
     "metaphors in docstrings of networks and training": 24,  # shall be 0
     "public class names used twice": 0,  # shall be 0
     "tests with a forbidden word": 0,
