@@ -207,5 +207,5 @@ def _question_part(handle: Handler, heads: Sequence[str], picture: gr.Image) -> 
     given, shown = [picture, question, state], [*labels, history, state]
     button.click(answers, given, shown, api_name="ask", **_ONE_AT_A_TIME)
     question.submit(answers, given, shown, api_visibility="private", **_ONE_AT_A_TIME)
-    empty = [*({} for _ in labels), [], []]
-    picture.change(lambda: empty, None, shown, concurrency_limit=None, api_visibility="private")
+    private: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
+    picture.change(lambda: [*({} for _ in labels), [], []], None, shown, **private)

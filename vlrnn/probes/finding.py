@@ -43,7 +43,7 @@ def path_settings(**paths: str | Path | None) -> dict[str, str | None]:
     return {name: None if path is None else str(path) for name, path in paths.items()}
 
 
-def constant_score(value: float, n: int = 1) -> dict[str, float | int]:
+def constant_score(value: float, n: float = 1) -> dict[str, float | int]:
     """A score without uncertainty."""
     return {"value": value, "low": value, "high": value, "n": n}
 
