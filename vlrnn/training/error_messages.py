@@ -1,5 +1,5 @@
-"""Which faults of a run are to be told to its user in one line, and how: a recipe or a checkpoint that says what nobody
-can do, and processes that are lost."""
+"""Faults of a run that are errors of the user's, and their messages of one line: values of a recipe or a checkpoint that
+cannot be used, and processes that were lost."""
 
 import re
 import sys
@@ -22,19 +22,19 @@ _READERS = {
     "yaml",
     *sys.stdlib_module_names,
 }
-"""Who is told here what a recipe says, and what a checkpoint holds."""
+"""Packages that read the values of a recipe or of a checkpoint."""
 
 _RESTORERS = {f"vlrnn.training.{name}" for name in ("optimization", "resuming", "run_start")}
-"""Modules of ours that are told, too, what a checkpoint holds beside weights."""
+"""Modules of vlrnn that read what a checkpoint holds besides weights."""
 
 
 def to_user_error(fault: Exception, caller: str) -> Exception:
-    """What to tell: our own word, where one lies within; else that of those who are told what a recipe says, and cannot
-    do with it, in one line. A fault that passed through other code of ours than the module `caller`, or of the user's,
-    stays what it is."""
+    """The error to print in place of `fault`: a `UserError` that caused it, if there is one; else, in one line, the
+    message of a package that could not use a value of the recipe. A fault that passed through other code of vlrnn than
+    the module `caller`, or through code of the user's, is returned as it is."""
     if _lost_another(fault):
         return UserError(
-            f"another process of this training has ended, and so this one does; what the other said tells why; {_GO_ON}"
+            f"another process of this training has ended, and so this one ends; its output has the reason; {_GO_ON}"
         )
     if _lost_worker(fault):
         return UserError(
@@ -61,12 +61,12 @@ def to_user_error(fault: Exception, caller: str) -> Exception:
 
 
 def _lost_another(fault: Exception) -> bool:
-    """Whether a process could no longer reach another that it trains with."""
+    """Whether the process lost the connection to another one of the same training."""
     lost = isinstance(fault, dist.DistError) or (isinstance(fault, RuntimeError) and "gloo" in str(fault))
     return lost and dist.is_initialized()
 
 
 def _lost_worker(fault: Exception) -> bool:
-    """Whether a process that loads examples was ended from outside. torch raises that from a signal, within whatever is
-    at work then, which may wrap it."""
+    """Whether a worker of a loader was ended from outside. torch raises that from a signal handler, within any code,
+    which may wrap it."""
     return re.search(r"DataLoader worker \(pid.{1,60}(killed by signal|exited unexpectedly)", str(fault)) is not None

@@ -1,5 +1,4 @@
-"""Which of Lightning's options a recipe cannot have, and what it has instead. All others do what Lightning says that
-they do."""
+"""Options of Lightning's Trainer that recipes refuse, and what replaces them. All others work as Lightning documents."""
 
 import importlib
 import logging
@@ -34,8 +33,8 @@ _REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "barebones": (bool, "leaves neither a log nor a checkpoint; --trainer.fast_dev_run true tries a recipe out"),
     "overfit_batches": (bool, "--overfit N learns N examples by heart, and is scored on them"),
-    "reload_dataloaders_every_n_epochs": (bool, "data never change in a run, and going on needs to know their order"),
-    "limit_predict_batches": (lambda value: value is not None, "vlrnn has no predict; test writes the predictions"),
+    "reload_dataloaders_every_n_epochs": (bool, "data never change in a run, and resuming needs their order"),
+    "limit_predict_batches": (lambda value: value is not None, "vlrnn predict writes those of the whole split"),
     "model_registry": (lambda value: value is not None, "vlrnn export writes a model for the hub"),
     "use_distributed_sampler": (lambda value: value is False, "each process has a share of its own in any case"),
     "limit_train_batches": (lambda value: value == 0, _NOTHING),
@@ -57,19 +56,19 @@ _CALLBACKS: dict[type, str] = {
     callbacks.GradientAccumulationScheduler: (
         "the schedule of the learning rate needs one number for the whole run: --trainer.accumulate_grad_batches"
     ),
-    callbacks.BaseFinetuning: "--model.init_args.encoder.init_args.finetune_from says which blocks of a CNN learn",
+    callbacks.BaseFinetuning: "--model.init_args.encoder.init_args.finetune_from selects what a CNN trains",
     callbacks.ModelPruning: "no checkpoint holds pruned weights such that they can be loaded",
     callbacks.OnExceptionCheckpoint: "a run that ends by a fault leaves last.ckpt; --ckpt_path last goes on from it",
-    callbacks.BasePredictionWriter: "vlrnn has no predict; test writes the predictions",
+    callbacks.BasePredictionWriter: "vlrnn predict writes those of the whole split",
 }
 """Callback -> why it is refused."""
 
 
 def refuse_options(trainer: Mapping[str, Any]) -> None:
-    """See whether all options of the Trainer do something here.
+    """Refuse options of the Trainer that would have no effect here.
 
     Raises:
-        UserError: one would not; says what there is instead.
+        UserError: one is given; the message names its replacement.
     """
     for name, (refused, reason) in _REFUSED.items():
         if name in trainer and refused(trainer[name]):
@@ -84,8 +83,8 @@ def refuse_options(trainer: Mapping[str, Any]) -> None:
 
 
 def watch_score(callback: str, settings: MutableMapping[str, Any], own: str, best: str) -> None:
-    """Set the score that a callback watches to the task's own, where no other is named, and which is the better: the
-    lower of losses.
+    """Set the score that a callback watches to the task's own, if no other is named, and its mode: the lower loss is the
+    better.
 
     Args:
         callback: its name, for errors.
@@ -94,7 +93,7 @@ def watch_score(callback: str, settings: MutableMapping[str, Any], own: str, bes
         best: `max` or `min`, its better.
 
     Raises:
-        UserError: `mode` says that a loss, or the task's own score, is the better the worse it is.
+        UserError: `mode` contradicts the direction of a loss, or of the task's own score.
     """
     settings["monitor"] = settings["monitor"] or own
     watched = settings["monitor"]
