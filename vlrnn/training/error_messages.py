@@ -1,4 +1,4 @@
-"""Faults of a run that are errors of the user's, and their messages of one line: values of a recipe or a checkpoint that
+"""Faults of a run that the user can mend, and their messages of one line: values of a recipe or a checkpoint that
 cannot be used, and processes that were lost."""
 
 import re

@@ -1,4 +1,4 @@
-"""Options of Lightning's Trainer that recipes refuse, and what replaces them. All others work as Lightning documents."""
+"""Options of Lightning's Trainer that recipes refuse, and what replaces them. Others work as Lightning documents."""
 
 import importlib
 import logging
@@ -83,7 +83,7 @@ def refuse_options(trainer: Mapping[str, Any]) -> None:
 
 
 def watch_score(callback: str, settings: MutableMapping[str, Any], own: str, best: str) -> None:
-    """Set the score that a callback watches to the task's own, if no other is named, and its mode: the lower loss is the
+    """Set the score that a callback watches to the task's own, if no other is named, and its mode: a lower loss is
     better.
 
     Args:
