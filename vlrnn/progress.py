@@ -49,14 +49,8 @@ def _is_first() -> bool:
 
 
 def print_progress(line: str) -> None:
-    """A line of its own on how the work goes on."""
+    """Print a line about the work or its results on stderr, unless it is to be quiet, or another process prints it."""
     if is_shown():
-        print_line(line, file=sys.stderr)
-
-
-def note(line: str) -> None:
-    """A line of its own on what a result lacks; it stands in quiet work, too."""
-    if _is_first():
         print_line(line, file=sys.stderr)
 
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from vlrnn.errors import UserError
-from vlrnn.progress import note
+from vlrnn.progress import print_progress
 
 
 def add_trust(parser: argparse.ArgumentParser, default: Any = None) -> None:
@@ -141,5 +141,7 @@ def _published_by(package: str) -> tuple[str, ...]:
             part = entry.load()
             found.append(part.__name__ if isinstance(part, ModuleType) else f"{part.__module__}.{part.__qualname__}")
         except (Exception, SystemExit) as fault:
-            note(f"the plugin {entry.name} ({entry.value}) fails at import, and is left out: {_reason(fault)}")
+            print_progress(
+                f"the plugin {entry.name} ({entry.value}) fails at import, and is left out: {_reason(fault)}"
+            )
     return tuple(found)

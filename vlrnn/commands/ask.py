@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vlrnn.commands.generation_flags import add_out, open_out
 from vlrnn.errors import UserError
 from vlrnn.files import read_json_lines, read_text
-from vlrnn.progress import note, progress
+from vlrnn.progress import print_progress, progress
 from vlrnn.terminal import percent, print_json, print_line
 from vlrnn.trust import add_trust
 
@@ -146,7 +146,7 @@ def _show(answer: "Prediction", predictor: "Predictor", arguments: argparse.Name
         print_json({**asdict(answer), "settings": settings, "question": question, "unknown_words": unknown})
         return
     if unknown:
-        note(f"vlrnn ask: {question}: words that are not in the vocabulary: {', '.join(unknown)}")
+        print_progress(f"vlrnn ask: {question}: words that are not in the vocabulary: {', '.join(unknown)}")
     apart = ", of each answer by itself: they need not add up to 100 %" if answer.score_name == "sigmoid" else ""
     image = f"{answer.image_id}: " if arguments.file else ""
     print_line(f"{image}{question}: {answer.text}")

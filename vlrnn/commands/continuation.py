@@ -1,7 +1,6 @@
 """continue: let a language model go on with a text."""
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from vlrnn.commands.generation_flags import add_decoding, chosen
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
+from vlrnn.progress import print_progress
 from vlrnn.terminal import print_json, print_line
 from vlrnn.trust import add_trust
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     if strange := predictor.unknown_units(arguments.text):
         line = ", ".join(map(repr, strange))
         line = f"what training never showed, and is all alike to the model: {line}"
-        print_line(f"vlrnn continue: {line}", file=sys.stderr)
+        print_progress(f"vlrnn continue: {line}")
     prediction = predictor.continue_text(arguments.text, seed=arguments.seed, **chosen(arguments))
     texts = [arguments.text + text for text in (prediction.text, *(each["text"] for each in prediction.alternatives))]
     if out:

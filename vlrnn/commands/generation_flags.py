@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlrnn.errors import UserError
-from vlrnn.progress import note
+from vlrnn.progress import print_progress
 
 if TYPE_CHECKING:
     from vlrnn.commands.prediction_file import PredictionFile
@@ -67,5 +67,5 @@ def open_out(arguments: argparse.Namespace) -> "AbstractContextManager[Predictio
 
     file = PredictionFile(Path(arguments.out), resume=arguments.resume, overwrite=arguments.overwrite)
     if file.is_finished:
-        note(f"{file.path}: was finished before, and nothing is done; --overwrite makes it anew")
+        print_progress(f"{file.path}: was finished before, and nothing is done; --overwrite makes it anew")
     return file

@@ -15,7 +15,7 @@ from vlrnn.data.records import Prediction, parse_record, to_line, write_records
 from vlrnn.errors import UserError
 from vlrnn.files import clear_unfinished, parse_json, read_text, replacing, spreadsheet_cell, write_json
 from vlrnn.processes import lock
-from vlrnn.progress import note
+from vlrnn.progress import print_progress
 
 Key = tuple[str, int]
 """The name of an image or question, and its number among those of this name: one may be given twice."""
@@ -114,7 +114,9 @@ class PredictionFile:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind in (KeyboardInterrupt, BrokenPipeError) and self.found:
-            note(f"interrupted; {self.partial} has {len(self.found):,} results: the same command with --resume goes on")
+            print_progress(
+                f"interrupted; {self.partial} has {len(self.found):,} results: the same command with --resume goes on"
+            )
         if self._handle is not None:
             nothing = not self.found if self._begun else not os.fstat(self._handle).st_size
             os.close(self._handle)

@@ -29,7 +29,7 @@ from vlrnn.inference.onnx_captioner import (
     opened,
     pixels,
 )
-from vlrnn.progress import note
+from vlrnn.progress import print_progress
 
 __all__ = [
     "FORMATS",
@@ -150,7 +150,7 @@ def find_images(folder: str | Path) -> list[Path]:
         searched = f"looked for {', '.join(sorted(SUFFIXES))}"
         raise UserError(f"{folder}: no images in this folder ({searched}){message and '; '}{message}")
     if message:
-        note(f"{folder}: {message}")
+        print_progress(f"{folder}: {message}")
     return sorted(found)
 
 

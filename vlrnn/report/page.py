@@ -19,7 +19,7 @@ from vlrnn.data.images import open_image
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
 from vlrnn.probes.finding import number
-from vlrnn.progress import note, track
+from vlrnn.progress import print_progress, track
 from vlrnn.report.charts import curves, parallel_coordinates, probe_picture
 from vlrnn.report.content import Section, build
 from vlrnn.report.drawing import templates
@@ -63,7 +63,7 @@ def write_report(
         raise UserError(f"--thumbnail must be 16 pixels at least, not {thumbnail}")
     report, pictures = build(folders, baselines, examples, seed, split)
     for line in report.not_found:
-        note(line)
+        print_progress(line)
     pages = templates()
     pages.filters |= {
         "score": format_score,

@@ -112,7 +112,7 @@ class RunConfig(SaveConfigCallback):
             with replacing(path) as file:
                 yaml.safe_dump(recipe, file, sort_keys=False, allow_unicode=True)
             if left_out:
-                print_line(f"{path}: without {', '.join(left_out)}, which no file can hold", file=sys.stderr)
+                print_progress(f"{path}: without {', '.join(left_out)}, which no file can hold")
 
 
 def cluster(plugins: Iterable[Any]) -> list[ClusterEnvironment]:

@@ -39,7 +39,7 @@ from vlrnn.config import (
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
 from vlrnn.nn.weights import check_archive, check_weights, digest, outlines
-from vlrnn.progress import note
+from vlrnn.progress import print_progress
 from vlrnn.training.compatibility import refuse_other_task
 from vlrnn.training.objectives.base import split_weights
 from vlrnn.trust import checked_trust, is_foreign, needed_trust
@@ -194,7 +194,7 @@ def note_trust(task: pl.LightningModule) -> None:
             from_config(description, type(task), "a checkpoint of this model", foreign)  # type: ignore[type-var]
     if needed := needed_trust(foreign):
         flags = " ".join(f"--trust {package}" for package in needed)
-        note(f"the model has classes outside vlrnn: commands that load its checkpoints need {flags}")
+        print_progress(f"the model has classes outside vlrnn: commands that load its checkpoints need {flags}")
 
 
 def load_parts(

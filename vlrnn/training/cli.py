@@ -22,8 +22,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from vlrnn.config import to_config
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
-from vlrnn.progress import is_shown
-from vlrnn.terminal import print_line
+from vlrnn.progress import is_shown, print_progress
 from vlrnn.training.callbacks import (
     GracefulInterrupt,
     ProgressLine,
@@ -291,7 +290,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> RecipeCLI | None:
             cli = _run(RecipeCLI, command, arguments, task, named, held)
     except NothingToDo as reason:
         if line := str(reason):  # of the first process
-            print_line(line, file=sys.stderr)
+            print_progress(line)
         return None
     except SystemExit as leaving:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning leaves as if it were a fault

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vlrnn.errors import UserError
 from vlrnn.nn.weights import outlines
-from vlrnn.progress import note
+from vlrnn.progress import print_progress
 from vlrnn.training.objectives.base import split_weights
 
 _PARTS = ("vocabulary", "tokenizer", "answers", "encoder", "question_encoder", "image_pooling", "fusion", "decoder")
@@ -85,7 +85,7 @@ def check_checkpoint(
             )
         checkpoint["state_dict"] = {**found_model, **own}
     elif resumes and other:
-        note(f"training goes on with another objective ({other})")
+        print_progress(f"training goes on with another objective ({other})")
 
 
 def _difference(theirs: Any, ours: Any, place: str = "") -> str:

@@ -101,7 +101,8 @@ def mistyped(reason: str, parser: LightningArgumentParser, arguments: Sequence[s
         line = f"{path} has no argument {found[1]}{near}"
     elif paths and not find_class(paths[-1]):
         near = did_you_mean(paths[-1], public_classes().values()) or did_you_mean(paths[-1], public_classes())
-        line = f"there is no class {paths[-1]}{near}"
+        missing = re.search(r"No module named '[^']+'", reason)
+        line = f"there is no class {paths[-1]}{near or (f' ({missing[0]})' if missing else '')}"
     else:
         return ""
     word = (found[1] if found else paths[-1]).rpartition(".")[2]

@@ -15,7 +15,7 @@ from torch import Tensor
 from vlrnn.config import Configurable, classes_of, from_config, to_config
 from vlrnn.errors import UserError
 from vlrnn.files import regular_file
-from vlrnn.progress import note
+from vlrnn.progress import print_progress
 from vlrnn.text.answer_vocabulary import AnswerVocabulary
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.checkpoint import read_checkpoint
@@ -101,7 +101,7 @@ def init_from(task: Task, path: str | Path, trust: Sequence[str] = ()) -> None:
     if len(new) == len(own):
         raise UserError(f"--init_from {path}: none of its weights has the name and shape of one of this model")
     for line in _summary(path, len(own), new, {_LISTS[part][1]: each for part, each in shared.items()}):
-        note(line)
+        print_progress(line)
 
 
 def _shared(own: Sequence[str], other: Sequence[str]) -> _Shared:

@@ -18,7 +18,7 @@ from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
 from vlrnn.errors import UserError
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.weights import digest
-from vlrnn.progress import note
+from vlrnn.progress import print_progress
 from vlrnn.runs import scored, write_predictions, write_scores
 from vlrnn.terminal import print_line
 from vlrnn.training.compatibility import check_checkpoint
@@ -79,7 +79,7 @@ class Task(TaskInterface):
     def on_train_start(self) -> None:
         norms = [each for each in self.modules() if isinstance(each, _BatchNorm) and each.training]
         if self.trainer.world_size > 1 and not all(isinstance(each, nn.SyncBatchNorm) for each in norms):
-            note(
+            print_progress(
                 "batch norm learns from the images of each process alone, which is not what one process learns; on "
                 "GPUs --trainer.sync_batchnorm true has it learn from all"
             )
@@ -210,7 +210,7 @@ class Task(TaskInterface):
             result = {**result, **origin, "settings": {**origin["settings"], **result["settings"]}}
             write_scores(run, split, result, scored(list(examples.values()), items))
             for line in result.get("notes", ()):
-                note(line)
+                print_progress(line)
             if result["scores"]:
                 print_with_baselines(run, result)
             else:

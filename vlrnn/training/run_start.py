@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, Timer
 from vlrnn.errors import UserError
 from vlrnn.files import aside, clear_unfinished, move_aside, regular_file
 from vlrnn.processes import alone
-from vlrnn.terminal import print_line
+from vlrnn.progress import print_progress
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.yaml_text import read_yaml
 
@@ -226,7 +225,7 @@ class RunStart(Callback):
                     f"{self._run}: cannot be moved aside, for {name} ({path}) lies in it; move that out first, or "
                     "choose another --trainer.default_root_dir"
                 )
-            print_line(f"{self._run}: the run that was there is in {move_aside(self._run)} now", file=sys.stderr)
+            print_progress(f"{self._run}: the run that was there is in {move_aside(self._run)} now")
             self._lock()
         clear_unfinished([self._run, self._run / "checkpoints", self._run / "probes", *self._run.glob("splits/*")])
         if self._begins:
@@ -243,4 +242,4 @@ class RunStart(Callback):
         if trainer.is_global_zero and config.is_file():
             changes = list(_changes(read_yaml(config), self._recipe))
             if changes:
-                print_line(f"going on from {path} by another recipe: {', '.join(changes)}", file=sys.stderr)
+                print_progress(f"going on from {path} by another recipe: {', '.join(changes)}")
