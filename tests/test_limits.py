@@ -17,11 +17,11 @@ LIMITS = {
     "median of function lines": 10,
     "90th percentile of function lines": 22,
     "longest function": 60,
-    "longest file": 309,  # shall be 300
+    "longest file": 304,  # shall be 300
     "files under 40 lines": 2,  # shall be 15
     "files": 241,  # shall be 220
-    "lines of vlrnn": 34_847,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 35_346,
+    "lines of vlrnn": 34_950,  # shall be this at most, but for what moves in
+    "lines of vlrnn, data_prep and demo": 35_450,
     "names with a forbidden word": 10,  # shall be 0
     "metaphors in docstrings": 31,  # shall be 40
     "metaphors in docstrings of networks and training": 24,  # shall be 0
@@ -160,11 +160,11 @@ MEASURES: dict[str, Callable[[], float]] = {
     "median of function lines": lambda: median(lines_of_functions()),
     "90th percentile of function lines": lambda: lines_of_functions()[len(lines_of_functions()) * 9 // 10],
     "longest function": lambda: lines_of_functions()[-1],
-    "longest file": lambda: max(lines_of_files().values()),
+    "longest file": 304lambda: max(lines_of_files().values()),
     "files under 40 lines": short_files,
     "files": lambda: len(lines_of_files()),
-    "lines of vlrnn": lambda: sum(lines_of_files().values()),
-    "lines of vlrnn, data_prep and demo": lambda: sum(
+    "lines of vlrnn": 34_950lambda: sum(lines_of_files().values()),
+    "lines of vlrnn, data_prep and demo": 35_450lambda: sum(
         count for folder in ("vlrnn", "data_prep", "demo") for count in lines_of_files(folder).values()
     ),
     "names with a forbidden word": lambda: sum(words.total() for words in forbidden_names().values()),

@@ -456,6 +456,20 @@ def test_the_nearest_name_is_suggested(
     assert line.endswith(f"did you mean {nearest}?")
 
 
+def test_a_class_of_another_base_is_refused_in_a_line(small_recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", str(small_recipe), "--model.init_args.decoder", "vlrnn.nn.LSTM"]) == 2
+    assert capsys.readouterr().err == "vlrnn fit: vlrnn.nn.LSTM is not a Decoder, which decoder must be\n"
+
+
+def test_a_recipe_cannot_name_a_class_of_data(
+    small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump({"data": {"class_path": "my.Data"}}))
+    assert main(["fit", "--config", str(small_recipe), "--config", str(recipe)]) == 2
+    assert "there is no key data.class_path: the class of the data is the task's" in capsys.readouterr().err
+
+
 def test_null_reaches_the_argument_of_a_part_of_a_part(small_recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     encoder = ["--model.init_args.encoder", "vlrnn.nn.TorchvisionEncoder", "--model.init_args.encoder.init_args"]
     flags = [encoder[0], encoder[1], f"{encoder[2]}.weights", "x", f"{encoder[2]}.weights=null"]

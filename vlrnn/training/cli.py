@@ -1,4 +1,4 @@
-"""Recipes: a YAML file, and flags over it, that say which task to train on which data and how; Lightning's command line
+"""Recipes: a YAML file, and flags over it, that define task, data and training; Lightning's command line
 runs them.
 
 The YAML recipe and the flags are one: every option of the Trainer, the task and the data is a key of the recipe and
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from vlrnn.training.callbacks import (
 from vlrnn.training.checkpoint import load_parts, note_trust, read_checkpoint
 from vlrnn.training.compatibility import check_checkpoint
 from vlrnn.training.error_messages import to_user_error
-from vlrnn.training.help import mistyped
+from vlrnn.training.help import mistyped, set_purposes
 from vlrnn.training.initial_weights import add_init_from, checked_init_from, init_from
 from vlrnn.training.module import Task
 from vlrnn.training.recipes import import_named, locate_recipes, plain_recipe, read_recipes, task_class
@@ -44,26 +45,6 @@ from vlrnn.training.run_folder import leave_weights_out, scored_checkpoint
 from vlrnn.training.run_start import NothingToDo, RunStart, starting_point
 from vlrnn.training.trainer_options import refuse_options, silence_lightning, watch_score
 from vlrnn.trust import add_trust, checked_trust
-
-_SCORED = "the checkpoint to score: a file, or best or last of the run folder; by default best"
-_PURPOSES = {
-    "--config": "a recipe: a YAML file, or the name of one; may be given again",
-    "--print_config": "print the recipe as it is after all flags",
-    "--seed_everything": "where random numbers begin; true: anywhere",
-    "--early_stopping.monitor": "the score to watch; left out, the task's own",
-    "--early_stopping.mode": "max or min, the better; left out, as of --checkpoint.mode",
-    "--early_stopping.patience": "end after so many validations without a better score",
-    "--early_stopping.strict": "an error where there is no such score",
-    "fit --ckpt_path": "go on with a run, from a checkpoint: a file, or last or best of the run folder",
-    "validate --ckpt_path": _SCORED,
-    "test --ckpt_path": _SCORED,
-}
-"""Help in place of Lightning's and jsonargparse's, of a flag or of a command's flag."""
-
-
-def _set_purposes(parser: LightningArgumentParser, command: str = "") -> None:
-    for flag, action in parser._option_string_actions.items():
-        action.help = _PURPOSES.get(f"{command} {flag}".lstrip(), action.help)
 
 
 class RecipeCLI(LightningCLI):
@@ -97,19 +78,20 @@ class RecipeCLI(LightningCLI):
                 help="replace the run in the folder, which is moved to NAME.old-N first",
             )
             add_init_from(parser)
-        _set_purposes(parser, subcommand)
+        set_purposes(parser, subcommand)
         return parser
 
     def _add_arguments(self, parser: LightningArgumentParser) -> None:
         super()._add_arguments(parser)
-        _set_purposes(parser)
+        set_purposes(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument(
-            "--overfit", type=int | None, help="learn so many examples of train by heart, and validate with the same"
-        )
+        if "overfit" in signature(self._task.data_class).parameters:
+            parser.add_argument(
+                "--overfit", type=int | None, help="train on so many examples of train, and validate with the same"
+            )
+            parser.link_arguments("overfit", "data.overfit")
         add_trust(parser, argparse.SUPPRESS)
-        parser.link_arguments("overfit", "data.overfit")
         for name in self._task.data_arguments:
             parser.link_arguments("data", f"model.init_args.{name}", partial(self._from_data, name), "instantiate")
         parser.add_lightning_class_args(RecipeCheckpoint, "checkpoint")
@@ -153,7 +135,7 @@ class RecipeCLI(LightningCLI):
             kwargs["enable_progress_bar"] = False
         if not is_shown():
             kwargs["enable_model_summary"] = False
-        if self.subcommand != "fit":  # the log tells of training
+        if self.subcommand != "fit":  # the log is that of training
             kwargs["logger"] = False
         elif settings["logger"] is not False:
             kwargs["logger"] = loggers(settings["default_root_dir"], settings["logger"])
@@ -166,7 +148,7 @@ class RecipeCLI(LightningCLI):
         """None: Lightning's write the whole recipe out for `save_hyperparameters`, which no task of ours calls."""
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning looks here for options in the checkpoint, where ours keep none."""
+        """Nothing: Lightning searches the checkpoint for options, and those of vlrnn have none."""
 
     def before_fit(self) -> None:
         for callback in self.trainer.checkpoint_callbacks:

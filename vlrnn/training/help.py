@@ -1,5 +1,5 @@
-"""The classes and keys that recipes name: their arguments for `vlrnn fit --help TOPIC`, and for a name that does not
-exist the nearest that does."""
+"""Help on recipes: the purposes of flags, the arguments of classes for `vlrnn fit --help TOPIC`, and the nearest name for
+one that does not exist."""
 
 import argparse
 import importlib
@@ -20,6 +20,27 @@ from vlrnn.trust import import_class, is_foreign
 
 _PACKAGES = ("vlrnn.tasks", "vlrnn.nn", "vlrnn.generation", "vlrnn.training", "vlrnn.text", "vlrnn.data")
 _GROUPS: dict[str, type] = {"trainer": pl.Trainer, "checkpoint": RecipeCheckpoint, "early_stopping": EarlyStopping}
+
+_SCORED = "the checkpoint to score: a file, or best or last of the run folder; by default best"
+_PURPOSES = {
+    "--config": "a recipe: a YAML file, or the name of one; may be given again",
+    "--print_config": "print the recipe as it is after all flags",
+    "--seed_everything": "where random numbers begin; true: anywhere",
+    "--early_stopping.monitor": "the score to watch; left out, the task's own",
+    "--early_stopping.mode": "max or min, the better; left out, as of --checkpoint.mode",
+    "--early_stopping.patience": "end after so many validations without a better score",
+    "--early_stopping.strict": "an error where there is no such score",
+    "fit --ckpt_path": "go on with a run, from a checkpoint: a file, or last or best of the run folder",
+    "validate --ckpt_path": _SCORED,
+    "test --ckpt_path": _SCORED,
+}
+"""Help in place of Lightning's and jsonargparse's, of a flag or of a command's flag."""
+
+
+def set_purposes(parser: LightningArgumentParser, command: str = "") -> None:
+    """Put our help in the place of Lightning's and jsonargparse's."""
+    for flag, action in parser._option_string_actions.items():
+        action.help = _PURPOSES.get(f"{command} {flag}".lstrip(), action.help)
 
 
 def public_classes() -> dict[str, str]:
@@ -92,6 +113,8 @@ def mistyped(reason: str, parser: LightningArgumentParser, arguments: Sequence[s
     options, paths = list(parser._option_string_actions), _CLASS_PATH.findall(reason)
     if found := re.search(r"unrecognized arguments: (--[^\s=]+)", reason):
         line = f"unrecognized arguments: {found[1]}{did_you_mean(found[1], options)}"
+    elif found := re.search(r"does not accept option '(data\.(?:class_path|init_args)[^']*)'", reason):
+        line = f"there is no key {found[1]}: the class of the data is the task's; its arguments stand under data"
     elif found := re.search(r"does not accept option '([^']+)'", reason):
         line = f"there is no key {found[1]}{did_you_mean(found[1], [each.lstrip('-') for each in options])}"
     elif found := re.search(r"Option '([^']+)' is not accepted", reason):
@@ -99,6 +122,8 @@ def mistyped(reason: str, parser: LightningArgumentParser, arguments: Sequence[s
         names = list(inspect.signature(find_class(path) or object).parameters)
         near = did_you_mean(found[1], names) or f"; it has {', '.join(names)}"
         line = f"{path} has no argument {found[1]}{near}"
+    elif found := re.search(r'"([^"]+)":[^"]*Import path (\S+) does not correspond to a subclass of (\w+)', reason):
+        line = f"{found[2]} is not a {found[3]}, which {found[1]} must be"
     elif paths and not find_class(paths[-1]):
         near = did_you_mean(paths[-1], public_classes().values()) or did_you_mean(paths[-1], public_classes())
         missing = re.search(r"No module named '[^']+'", reason)
