@@ -1,5 +1,5 @@
-"""Help on recipes: the purposes of flags, the arguments of classes for `vlrnn fit --help TOPIC`, and the nearest name for
-one that does not exist."""
+"""Help on recipes: the purposes of flags, the arguments of classes for `vlrnn fit --help TOPIC`, and the nearest name
+for one that does not exist."""
 
 import argparse
 import importlib

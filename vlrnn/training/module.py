@@ -135,7 +135,7 @@ class Task(TaskInterface):
         optimizer = self.optimization.optimizer(self, self.encoder)
         try:
             steps = self.trainer.estimated_stepping_batches
-        except ValueError as fault:  # of how often is validated: Lightning looks at that only now
+        except ValueError as fault:  # of how often is validated: Lightning checks that only now
             raise UserError(f"trainer: {' '.join(str(fault).split())}") from None
         if not math.isfinite(steps):
             raise UserError("trainer.max_epochs or max_steps must be set: the learning rate falls to zero at the end")

@@ -146,8 +146,8 @@ def find_task(path: str) -> type[Task]:
 
 
 def task_class(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> type[Task]:
-    """The task that is named. Its options, and those of its data, are flags and keys, which must be known ahead of
-    parsing; `Task` where none is found, and the parser says why."""
+    """The task that is named, or `Task` if it is not found, which the parser then reports. Options of the task and of
+    its data are flags and keys, which the parser needs before it parses."""
     models = [recipe.get("model") for recipe in recipes]
     named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
     named += [value for name, value in flags(arguments) if name in ("--model", "--model.class_path")]
@@ -163,7 +163,7 @@ _UNWRITTEN = "Unable to serialize instance"  # what jsonargparse puts in the pla
 
 def plain_recipe(parser: LightningArgumentParser, config: Namespace) -> tuple[dict[str, Any], list[str]]:
     """The recipe of a run as plain data, which a file holds, and the keys that are left out of it, for their values are
-    none: a callback's function, say. Whoever uses the file has their defaults."""
+    none, as those of a callback's function. Whoever uses the file has their defaults."""
     left_out: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is left out; and jsonargparse calls it otherwise from 4.49 on
@@ -197,7 +197,7 @@ def merged(configs: Sequence[str]) -> dict[str, Any]:
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe over another: what it says, and the rest of the one below."""
+    """A recipe over another: its own keys, and the other's for those that it lacks."""
     both = {
         key: over(below[key], above[key])
         for key in below.keys() & above.keys()
@@ -207,7 +207,7 @@ def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def overlay(place: Place, value: Any) -> dict[str, Any]:
-    """A recipe that says nothing but what stands at a place, which must not be empty."""
+    """A recipe of one value, at a place, which must not be empty."""
     for key in reversed(place):
         value = {key: value}
     return value
