@@ -15,7 +15,7 @@ from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.base import Loss, Objective
+from vlrnn.training.objectives.base import Loss
 from vlrnn.training.objectives.cross_entropy import CrossEntropy
 from vlrnn.training.optimization import Optimization
 
@@ -108,15 +108,6 @@ def place(example: Example) -> str:
     return example.captions[0].split()[-1].strip(".")
 
 
-class PlaceEntropy(Objective):
-    """Cross entropy of the place."""
-
-    def loss(self, task: Any, batch: Any) -> Loss:
-        targets = torch.tensor(task.vocabulary.encode(map(place, batch.examples)))
-        total = F.cross_entropy(task.logits(batch), targets, reduction="sum")
-        return Loss(total, torch.tensor(float(len(targets))))
-
-
 class PlaceNaming(Task):
     """The last word of a caption, from an image: a recurrence over its regions, and a linear layer.
 
@@ -130,8 +121,7 @@ class PlaceNaming(Task):
     monitor = "right"
 
     def __init__(self, vocabulary: Vocabulary, encoder: Encoder, recurrence: Recurrence) -> None:
-        super().__init__(encoder, Optimization(lr=0.2))
-        self.set_objective(PlaceEntropy())
+        super().__init__(encoder, Optimization(lr=0.02))
         self.vocabulary = vocabulary
         self.recurrence = recurrence.build(encoder.feature_dim)
         self.classify = nn.Linear(recurrence.hidden_size, len(vocabulary))
@@ -141,6 +131,10 @@ class PlaceNaming(Task):
         regions = self.encode_images(batch).regions
         outputs, _ = self.recurrence(regions, self.recurrence.initial_state(len(regions)))
         return self.classify(outputs.mean(1))
+
+    def loss(self, batch: Batch) -> Loss:
+        targets = torch.tensor(self.vocabulary.encode(map(place, batch.examples)))
+        return Loss(F.cross_entropy(self.logits(batch), targets, reduction="sum"), torch.tensor(float(len(targets))))
 
     def predict(self, batch: Batch) -> list[Prediction]:
         best = self.logits(batch).softmax(-1).max(-1)

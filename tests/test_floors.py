@@ -136,7 +136,7 @@ def test_search_imports_no_network() -> None:
     for name in ("search", "hypotheses", "logits_processors"):
         needed = {each for each, _ in own_imports(ROOT / "generation" / f"{name}.py")}
         below = {"generation.logits_processors", "generation.hypotheses"}
-        assert needed <= {*below, "errors", "config", "nn.batching"}
+        assert needed <= {*below, "errors", "config", "nn.batching", "terminal"}
 
 
 def test_torch_is_not_loaded() -> None:

@@ -22,7 +22,7 @@ LIMITS = {
     "files": 241,  # shall be 220
     "lines of vlrnn": 34_950,  # shall be this at most, but for what moves in
     "lines of vlrnn, data_prep and demo": 35_450,
-    "names with a forbidden word": 10,  # shall be 0
+    "names with a forbidden word": 1,  # shall be 0
     "metaphors in docstrings": 31,  # shall be 40
     "metaphors in docstrings of networks and training": 24,  # shall be 0
     "public class names used twice": 0,  # shall be 0

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_vqa_tasks import classifier
 
 from vlrnn.data.images import open_image
 from vlrnn.data.records import Prediction
@@ -213,6 +214,25 @@ def test_a_decoder_without_attention_has_none_to_show(checkpoints: Any, photos: 
     plain = Predictor.load(checkpoints.plain, "cpu")
     prediction = plain.caption(photos / "a.png")
     assert plain.attention(photos / "a.png", prediction.tokens) is None
+
+
+def test_features_are_the_regions_of_the_encoder(predictor: Predictor, photos: Path) -> None:
+    paths = sorted(photos.iterdir())
+    features = predictor.features(paths)
+    assert features.shape == (3, predictor.task.encoder.num_regions, predictor.task.encoder.feature_dim)
+    torch.testing.assert_close(predictor.features(paths[1:2])[0], features[1], atol=1e-4, rtol=1e-4)
+    with pytest.raises(UserError, match="at least one image"):
+        predictor.features([])
+
+
+def test_a_call_takes_what_the_task_accepts(predictor: Predictor, photos: Path) -> None:
+    assert predictor(photos / "a.png", num_beams=2) == predictor.caption(photos / "a.png", num_beams=2)
+    with pytest.raises(UserError, match="takes image, 1 in all, not 2"):
+        predictor(photos / "a.png", "what is it")
+    answering = Predictor(classifier(), "cpu")
+    assert answering(photos / "a.png", "what is it") == answering.answer(photos / "a.png", "what is it")
+    with pytest.raises(UserError, match="takes image and question, 2 in all, not 1"):
+        answering(photos / "a.png")
 
 
 # Settings.

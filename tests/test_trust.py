@@ -1,6 +1,7 @@
 """Classes outside vlrnn, from the command line: a recipe trains them, and a checkpoint builds them where they are
 trusted, and nothing else."""
 
+import csv
 import json
 import os
 import shutil
@@ -276,13 +277,20 @@ def test_trust_from_python(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_a_task_is_trained_used_and_reported(workshop: Workshop, image: Path, tmp_path: Path, cached: bool) -> None:
+def test_a_task_is_trained_used_and_reported(
+    workshop: Workshop, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
     cell = {"class_path": "vlrnn.nn.GRU", "init_args": {"hidden_size": 16}}
     model = {"encoder": "my_parts.CellColours", "recurrence": cell}
     recipe = {
         "model": {"class_path": "my_parts.PlaceNaming", "init_args": model},
-        "data": {**SMALL_RECIPE["data"], "root": str(workshop.dataset), "cache": str(tmp_path) if cached else None},
-        "trainer": {**SMALL_RECIPE["trainer"], "max_epochs": 6},
+        "data": {
+            **SMALL_RECIPE["data"],
+            "root": str(workshop.dataset),
+            "cache": str(tmp_path) if cached else None,
+            "overfit": 8,
+        },
+        "trainer": {**SMALL_RECIPE["trainer"], "max_epochs": 40},
     }
     (workshop.folder / "task.yaml").write_text(yaml.safe_dump(recipe))
     run = tmp_path / "run"
@@ -302,6 +310,13 @@ def test_a_task_is_trained_used_and_reported(workshop: Workshop, image: Path, tm
     assert "has no settings" in workshop.refused("caption", image, *checkpoint, *beams)
     workshop.good("report", run, "--out", tmp_path / "report.html")
     assert "right" in (tmp_path / "report.html").read_text()
+    with (run / "log.csv").open() as log:
+        scores = [float(row["val/right"]) for row in csv.DictReader(log) if row["val/right"]]
+    assert max(scores) > scores[0]
+    monkeypatch.chdir(workshop.folder)
+    predictor = Predictor.load(run / "checkpoints/best.ckpt", "cpu", trust=["my_parts"])
+    del sys.modules["my_parts"]
+    assert predictor(image).text in ("left", "right", "top")
 
 
 # Installed plugins.

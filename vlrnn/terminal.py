@@ -1,13 +1,15 @@
-"""Text from outside on its way to a terminal: captions, answers, names of files, what checkpoints and data hold. It
-cannot move the cursor, break a line, turn the direction of writing, or be lost because the terminal lacks a character.
+"""Text from outside on its way to a terminal or a notebook: captions, answers, names of files, what checkpoints and
+data hold. It cannot move the cursor, break a line, turn the direction of writing, or be lost because the terminal lacks
+a character.
 """
 
 import io
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from html import escape
 from typing import Any, TextIO
 
 # Controls; marks and overrides of direction; separators of lines; halves of characters, as of file names that are no
@@ -58,6 +60,12 @@ def escaping_streams() -> Iterator[None]:
 def _reconfigure(stream: io.TextIOWrapper, errors: str | None) -> None:
     with suppress(OSError, ValueError):  # it is closed, nobody reads any more, or a pipe has taken the place of a file
         stream.reconfigure(errors=errors)
+
+
+def html_table(rows: Iterable[Iterable[Any]]) -> str:
+    """Names and values, a row of each, as a notebook displays them (`_repr_html_`)."""
+    cells = ("".join(f"<td>{escape(printable(str(each)))}</td>" for each in row) for row in rows)
+    return f"<table><tr>{'</tr><tr>'.join(cells)}</tr></table>"
 
 
 _DIGIT = 0.001  # the smallest step that is shown, 0.1 %

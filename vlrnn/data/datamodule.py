@@ -279,7 +279,7 @@ class VisionLanguageData(SplitDataModule):
             sampler = UnpaddedSampler(data, processes, rank)
         return (ResumableLoader if split == "train" else DataLoader)(
             data,  # type: ignore[arg-type]
-            self.batch_size,
+            batch_size=self.batch_size,
             shuffle=split == "train" and sampler is None,
             sampler=sampler,
             collate_fn=collate,

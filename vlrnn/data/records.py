@@ -16,6 +16,7 @@ from vlrnn.data.record_ids import Id, check_each_once, check_images
 from vlrnn.errors import UserError
 from vlrnn.files import parse_json, read_json, replacing, write_json
 from vlrnn.sidecar_cache import cached_arrays
+from vlrnn.terminal import html_table
 
 SPLITS = ("train", "val", "test")
 
@@ -78,6 +79,10 @@ class Prediction:
         searched = "score" if penalty is None else "log probability" + (f" / length^{penalty}" if penalty else "")
         return str(self.settings.get("score", searched))
 
+    def _repr_html_(self) -> str:
+        others = ((each["text"], each["score"]) for each in self.alternatives)
+        return html_table([(self.image_id, self.score_name), (self.text, self.score), *others])
+
 
 @dataclass(frozen=True)
 class AttentionMaps:
@@ -97,27 +102,22 @@ class AttentionMaps:
 Record = TypeVar("Record", Example, ScoredExample, Prediction, AttentionMaps)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _list_of(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and set(map(type, value)).issubset(kinds)
 
 
 _ID = (lambda value: isinstance(value, (int, str)) and not isinstance(value, bool), "a whole number or text")
+_NUMBER = (lambda value: isinstance(value, (int, float)) and not isinstance(value, bool), "a number")
 _TEXT = (lambda value: isinstance(value, str), "a text")
-_TEXTS = (_list_of(str), "a list of texts")
 _OBJECT = (lambda value: isinstance(value, dict), "an object")
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("id", "image_id"), _ID),
-    **dict.fromkeys(("image", "text", "question", "question_type", "answer_type"), _TEXT),
-    **dict.fromkeys(("captions", "answers", "objects", "tokens"), _TEXTS),
+    **dict.fromkeys(("image", "text", "question", "question_type", "answer_type", "maps"), _TEXT),
+    **dict.fromkeys(("captions", "answers", "objects", "tokens"), (_list_of(str), "a list of texts")),
     **dict.fromkeys(("attributes", "settings"), _OBJECT),
-    "maps": _TEXT,
     **dict.fromkeys(("log_probs", "peaks", "gates"), (_list_of(int, float), "a list of numbers")),
-    "score": (_number, "a number"),
-    "scores": (lambda value: isinstance(value, dict) and all(map(_number, value.values())), "an object of numbers"),
+    "score": _NUMBER,
+    "scores": (lambda value: isinstance(value, dict) and all(map(_NUMBER[0], value.values())), "an object of numbers"),
     "bleu_statistics": (lambda value: _list_of(int)(value) and len(value) == 10, "a list of 10 whole numbers"),
     "alternatives": (_list_of(dict), "a list of objects"),
 }

@@ -23,6 +23,7 @@ from vlrnn.errors import UserError
 from vlrnn.generation.hypotheses import Candidates, Live, Pool, ranks
 from vlrnn.generation.logits_processors import LogitsProcessor, min_new_tokens, no_repeat_ngram, suppress_tokens
 from vlrnn.nn.batching import Tree, index_rows, leaves, map_tree
+from vlrnn.terminal import html_table
 
 Step = Callable[[Tensor, Tree, Tree], tuple[Tensor, Tree]]
 
@@ -98,6 +99,9 @@ class GenerationConfig(Configurable):
             raise UserError(
                 f"{name} ({width:,}) times max_new_tokens ({self.max_new_tokens:,}) must not exceed {_MAX_TOKENS:,}"
             )
+
+    def _repr_html_(self) -> str:
+        return html_table(asdict(self).items())
 
     def _check(self, name: str, value: Any, hint: Any) -> None:
         if name == "early_stopping":

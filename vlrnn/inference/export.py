@@ -35,7 +35,7 @@ from vlrnn.training.module import Task
 _B, _K = Dim("B", min=1, max=4096), Dim("K", min=1, max=256)
 
 
-class _See(nn.Module):
+class _Encode(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
@@ -67,9 +67,9 @@ class _Step(nn.Module):
 
     def forward(self, tokens: Tensor, memory: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, ...]:
         held, rows = iter(memory), iter(state)
-        known = map_tree(lambda _: next(held), self.memory)
+        of_images = map_tree(lambda _: next(held), self.memory)
         before = map_tree(lambda _: next(rows).flatten(0, 1), self.state)
-        output, after = self.decoder.step(tokens, before, known)
+        output, after = self.decoder.step(tokens, before, of_images)
         scores = self.decoder.logits(output.hidden)
         return (scores, *(leaf.unflatten(0, (tokens.shape[0], tokens.shape[1])) for leaf in leaves(after)))
 
@@ -100,7 +100,7 @@ def export_captioner(task: Task, folder: str | Path, *, onnx: bool = True) -> li
     tokens = torch.full((2, 3), BOS)
     batch, rows = {0: _B}, {0: _B, 1: _K}
     graphs: dict[str, tuple[nn.Module, tuple[Any, ...], Any, list[str], list[str]]] = {
-        "encoder": (_See(encoder), (images,), (batch,), ["images"], ["regions"]),
+        "encoder": (_Encode(encoder), (images,), (batch,), ["images"], ["regions"]),
         "begin": (begin, (regions,), (batch,), ["regions"], [*inner[0], *inner[1]]),
         "step": (
             _Step(task.decoder, map_tree(lambda leaf: leaf[:1], memory), map_tree(lambda leaf: leaf[:1], state)),
@@ -114,12 +114,12 @@ def export_captioner(task: Task, folder: str | Path, *, onnx: bool = True) -> li
     for name, (module, example, shapes, into, out) in graphs.items():
         _write(folder / f"{name}.{suffix}", module, example, shapes, into, out)
     write_json(folder / "captioner.json", _description(task, encoder, len(held), len(started)))
-    beside = ["captioner.json"]
+    others = ["captioner.json"]
     if onnx:
-        beside.append("caption_onnx.py")
-        with replacing(folder / beside[-1]) as file:
+        others.append("caption_onnx.py")
+        with replacing(folder / others[-1]) as file:
             file.write(read_text(onnx_captioner.__file__))
-    return [*(f"{name}.{suffix}" for name in graphs), *beside]
+    return [*(f"{name}.{suffix}" for name in graphs), *others]
 
 
 def _description(task: Task, encoder: Encoder, memories: int, states: int) -> dict[str, Any]:

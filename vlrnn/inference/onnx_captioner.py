@@ -95,10 +95,8 @@ def _grey_to_8_bits(image: Image.Image) -> Image.Image:
         return Image.fromarray(table.astype(np.uint8)[values])
     values = np.nan_to_num(values.astype(np.float64))
     low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 65535:
-        black, white = low, high
-    else:
-        black, white = 0.0, 1.0 if high <= 1 else 255.0 if high <= 255 else high
+    unit = 1.0 if high <= 1 else 255.0 if high <= 255 else high
+    black, white = (low, high) if low < 0 or high > 65535 else (0.0, unit)
     scaled = (values - black) * (255.0 / max(white - black, 1e-12))
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 

@@ -20,6 +20,7 @@ from vlrnn.generation.search import GenerationConfig
 from vlrnn.inference.token_scores import TokenScores, score_tokens
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.weights import digest
+from vlrnn.terminal import html_table
 from vlrnn.text.tokenizers import CaptionTokenizer
 from vlrnn.training.checkpoint import load_task
 from vlrnn.training.module import Task
@@ -77,6 +78,10 @@ class Predictor:
         millions = sum(each.numel() for each in self.task.parameters()) / 1e6
         return f"Predictor({self.name!r}: {type(self.task).__name__}, {millions:.1f} M parameters, on {self.device})"
 
+    def _repr_html_(self) -> str:
+        parts = ((name, type(part).__name__) for name, part in self.task.named_children())
+        return html_table([("model", self), *parts])
+
     def __call__(self, *inputs: Any, **settings: Any) -> Prediction:
         """The prediction for one input, of what the task accepts: an image, an image and a question, or a text.
 
@@ -90,12 +95,9 @@ class Predictor:
         kinds = [kind for kind in ("image", "question", "text") if kind in self.task.accepts]
         if len(inputs) != len(kinds):
             raise UserError(f"{self.name}: takes {' and '.join(kinds)}, {len(kinds)} in all, not {len(inputs)}")
-        methods: dict[tuple[str, ...], Callable[..., Prediction]] = {
-            ("image",): self.caption,
-            ("image", "question"): self.answer,
-            ("text",): self.continue_text,
-        }
-        return methods[tuple(kinds)](*inputs, **settings)
+        methods: dict[str, Callable[..., Prediction]]
+        methods = {"image": self.caption, "question": self.answer, "text": self.continue_text}
+        return methods[kinds[-1]](*inputs, **settings)
 
     def fingerprint(self) -> str:
         """A digest of the model: of its description and its weights."""
@@ -104,11 +106,8 @@ class Predictor:
     def decoding(self, **settings: Any) -> GenerationConfig:
         """The model's own generation settings, changed where `settings` has others (`num_beams=5`, ...); the defaults
         of a task without settings."""
-        found: GenerationConfig = (
-            self.require({"image"}, "does not caption")
-            .generation_arguments(settings)
-            .get("generation", GenerationConfig())
-        )
+        task = self.require({"image"}, "does not caption")
+        found: GenerationConfig = task.generation_arguments(settings).get("generation", GenerationConfig())
         return found
 
     def caption(self, image: ImageLike, *, seed: int = 0, **settings: Any) -> Prediction:

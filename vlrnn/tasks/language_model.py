@@ -110,9 +110,6 @@ class LanguageModel(Task):
         log_probs = [each for prediction in self._collect(batch) for each in prediction.log_probs]  # type: ignore[arg-type]
         self._validation += self._validation.new_tensor([-sum(log_probs), len(log_probs)])
 
-    def test_step(self, batch: TextBatch, batch_index: int) -> None:  # type: ignore[override]
-        self._collect(batch)  # type: ignore[arg-type]
-
     def predict(self, batch: TextBatch) -> list[Prediction]:  # type: ignore[override]
         """The passage of each row: its tokens and their log probabilities, and for the first passages the model's own
         text from the same start, the `alternatives`."""

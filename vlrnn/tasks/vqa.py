@@ -20,7 +20,6 @@ from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_sco
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.text.vqa_normalization import canonical_answer
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.base import Objective
 from vlrnn.training.optimization import Optimization
 
 Parts = TypeVar("Parts")
@@ -179,7 +178,6 @@ class PriorVQA(AnswerSelection):
         self, vocabulary: Vocabulary, answers: AnswerVocabulary, prior: AnswerPrior, per_type: bool = False
     ) -> None:
         super().__init__(vocabulary, answers, BlindEncoder(), Optimization())
-        self.set_objective(Objective())
         self.shares = PriorTable(prior, answers)
         self.per_type = per_type
 

@@ -41,20 +41,20 @@ class GracefulInterrupt(Callback):
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._is_ending = False
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():  # no other may
-            ask = partial(self._ask, trainer)
-            self._before = {each: signal.signal(each, ask) for each in _ENDING}
+            request = partial(self._request_stop, trainer)
+            self._before = {each: signal.signal(each, request) for each in _ENDING}
 
-    def _ask(self, trainer: pl.Trainer, number: int, _: Any) -> None:
-        if self._asked:
+    def _request_stop(self, trainer: pl.Trainer, number: int, _: Any) -> None:
+        if self._is_ending:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             return  # clusters repeat themselves
-        self._asked = True
+        self._is_ending = True
         for each in trainer.checkpoint_callbacks:
             if isinstance(each, RecipeCheckpoint):
                 each.request_stop()

@@ -129,8 +129,8 @@ def load_task(path: str | Path, expected: type[AnyTask], trust: Sequence[str] = 
         trust: packages outside vlrnn whose classes it may name; see `vlrnn.trust`.
 
     Raises:
-        UserError: no checkpoint, one that is damaged or holds pickled objects, or one that describes anything but a
-            task of this kind, or one that its weights are not of, or one that names classes that are not trusted.
+        UserError: as of `read_checkpoint`; or it describes another task, its weights do not fit the description, or it
+            names classes that are not trusted.
     """
     checkpoint = read_checkpoint(path)
     description, (weights, _) = checkpoint["vlrnn"]["task"], split_weights(checkpoint["state_dict"])
@@ -153,10 +153,10 @@ def _refuse_other_sizes(
     wanted, found = outlines(outline.state_dict()), outlines(weights)
     for name in {**wanted, **found}:
         if wanted.get(name) != found.get(name):
-            there, here = (_outline(each.get(name)) for each in (found, wanted))
+            in_file, in_model = (_outline(each.get(name)) for each in (found, wanted))
             raise UserError(
-                f"{path}: the weights do not fit the model that it describes: {name} is {there}, where the model has "
-                f"{here}"
+                f"{path}: the weights do not fit the model that it describes: {name} is {in_file}, where the model has "
+                f"{in_model}"
             )
 
 
@@ -173,12 +173,8 @@ def _at_most(limit: int) -> Iterator[None]:
         if next(numbers) > limit:
             raise UserError("it would have many more parts than the file has weights")
 
-    hooks = [register_module_module_registration_hook(refuse), register_module_parameter_registration_hook(refuse)]
-    try:
+    with register_module_module_registration_hook(refuse), register_module_parameter_registration_hook(refuse):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def note_trust(task: pl.LightningModule) -> None:
@@ -297,8 +293,6 @@ def _read_folder(folder: Path) -> dict[str, Any]:
             saved = (file.metadata() or {}).get("digest")
     except SafetensorError as fault:
         raise UserError(f"{path}: not a safetensors file, or a damaged or incomplete one: {fault}") from None
-    return {
-        "vlrnn": {**description, "digest": saved} if isinstance(description, dict) else description,
-        "state_dict": weights,
-        "pytorch-lightning_version": pl.__version__,  # which Lightning asks every checkpoint for
-    }
+    described = {**description, "digest": saved} if isinstance(description, dict) else description
+    # Lightning requires its version of every checkpoint.
+    return {"vlrnn": described, "state_dict": weights, "pytorch-lightning_version": pl.__version__}

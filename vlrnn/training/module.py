@@ -3,6 +3,7 @@ all processes to scores and files. Knows nothing of what is predicted."""
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ from vlrnn.training.optimization import Optimization
 from vlrnn.training.task_interface import TaskInterface
 
 
+class Predictions(list[Prediction]):
+    """Predictions of a batch, in the form that `Trainer.predict` accepts: Lightning calls `to` to move them to the CPU,
+    and cannot change the fields of frozen records itself."""
+
+    def to(self, device: torch.device, **_: Any) -> "Predictions":
+        return self
+
+
 class Task(TaskInterface):
     """The base of tasks, with the steps that all share: train on summed losses; predict; score what all processes
     predicted. See `TaskInterface` for what a task implements.
@@ -42,6 +51,7 @@ class Task(TaskInterface):
         super().__init__()
         self.encoder = encoder
         self.optimization = optimization
+        self.set_objective(Objective())
         self._since_step = torch.zeros(2)  # the loss's total and its words
         self._epoch_loss = [0.0, 0.0]  # the same, of the steps of the epoch but the latest
         self._latest: list[Tensor] = []  # of these steps: a GPU is not waited for at each
@@ -60,6 +70,7 @@ class Task(TaskInterface):
         if not isinstance(self, objective.task_type):
             names = type(objective).__name__, objective.task_type.__name__, type(self).__name__
             raise UserError("objective: {} is for tasks of the type {}, which {} is not".format(*names))
+        self._modules.pop("objective", None)  # its weights come last, after those of the model
         self.objective = objective
         self.arguments = {name: each for name, each in self.arguments.items() if name != "objective"}
 
@@ -73,8 +84,12 @@ class Task(TaskInterface):
         # Lightning would go through all that batches hold, which it cannot do with records, to convert what the encoder
         # converts itself.
         self.trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         if stage == "fit":
-            self.objective.setup(self, self.trainer.datamodule)  # type: ignore[attr-defined]
+            self.objective.setup(self, data)
+        elif data is not None:  # texts are encoded by the words of the model, not by those of the data
+            for name in filter(partial(hasattr, self), self.data_arguments):
+                setattr(data, name, getattr(self, name))
 
     def on_train_start(self) -> None:
         norms = [each for each in self.modules() if isinstance(each, _BatchNorm) and each.training]
@@ -169,8 +184,8 @@ class Task(TaskInterface):
     def test_step(self, batch: Batch, batch_index: int) -> None:
         self._collect(self.with_features(batch))
 
-    def predict_step(self, batch: Batch, batch_index: int) -> list[Prediction]:
-        return self.predict(self.with_features(batch))
+    def predict_step(self, batch: Batch, batch_index: int) -> Predictions:
+        return Predictions(self.predict(self.with_features(batch)))
 
     def on_validation_epoch_end(self) -> None:
         total, words = self._over_processes(self._validation.float().to(self.device))

@@ -173,14 +173,14 @@ def plain_recipe(parser: LightningArgumentParser, config: Namespace) -> tuple[di
 
 def _plain(tree: Any, place: str, left_out: list[str]) -> Any:
     children = enumerate(tree) if isinstance(tree, list) else tree.items() if isinstance(tree, dict) else ()
-    kept = {}
+    plain = {}
     for key, value in children:
         name = f"{place}.{key}" if place else str(key)
         if isinstance(value, str) and value.startswith(_UNWRITTEN):
             left_out.append(name)
         else:
-            kept[key] = _plain(value, name, left_out)
-    return list(kept.values()) if isinstance(tree, list) else kept if isinstance(tree, dict) else tree
+            plain[key] = _plain(value, name, left_out)
+    return list(plain.values()) if isinstance(tree, list) else plain if isinstance(tree, dict) else tree
 
 
 Place = tuple[str, ...]

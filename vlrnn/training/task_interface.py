@@ -121,7 +121,7 @@ class TaskInterface(Configurable, pl.LightningModule):
 
     def with_features(self, batch: Batch) -> Batch:
         """The batch with regions in place of images, so that they are encoded once."""
-        if batch.images is None:
+        if "image" not in self.accepts or batch.images is None:
             return batch
         return batch._replace(images=None, regions=self.encoder.regions(batch.images))
 
