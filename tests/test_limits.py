@@ -17,15 +17,15 @@ LIMITS = {
     "median of function lines": 10,
     "90th percentile of function lines": 22,
     "longest function": 60,
-    "longest file": 304,  # shall be 300
-    "files under 40 lines": 2,  # shall be 15
+    "longest file": 300,
+    "files under 40 lines": 2,
     "files": 241,  # shall be 220
-    "lines of vlrnn": 34_950,  # shall be this at most, but for what moves in
-    "lines of vlrnn, data_prep and demo": 35_450,
-    "names with a forbidden word": 1,  # shall be 0
-    "metaphors in docstrings": 31,  # shall be 40
-    "metaphors in docstrings of networks and training": 24,  # shall be 0
-    "public class names used twice": 0,  # shall be 0
+    "lines of vlrnn": 34_862,  # 31,812 when the rebuilding began
+    "lines of vlrnn, data_prep and demo": 35_361,
+    "names with a forbidden word": 0,
+    "metaphors in docstrings": 3,  # two keys and a quotation
+    "metaphors in docstrings of networks and training": 0,
+    "public class names used twice": 0,
     "tests with a forbidden word": 0,
     "names in tests with a forbidden word": 402,
 }
@@ -42,7 +42,7 @@ FORBIDDEN_WORDS, FORBIDDEN_NAMES = set(_WORDS.split()), set(_NAMES.split())
 """The words of names, in lower case; and whole names."""
 FORBIDDEN_SIZES = {"width", "layers", "embedding"}
 """As integer arguments of networks."""
-ALLOWED_NAMES = {"ShowAndTell", "ShowAttendTell", "num_glimpses"}
+ALLOWED_NAMES = {"ShowAndTell", "ShowAttendTell", "num_glimpses", "parse_known_args"}  # the last is of argparse
 STRICT_PARTS = ("nn", "generation", "training", "tasks")
 """Where docstrings shall have no metaphor at all."""
 

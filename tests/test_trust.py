@@ -205,7 +205,7 @@ def test_a_recipe_names_a_wrong_class(subtests: pytest.Subtests, workshop: Works
     for path, reason in [
         ("my_parts.NoSuchUnit", "my_parts.NoSuchUnit: the module my_parts has no class NoSuchUnit"),
         ("no_such_package.LeakyUnit", "there is no class no_such_package.LeakyUnit"),
-        ("my_parts.ShiftedShowAndTell", "not correspond to a subclass of Recurrence"),
+        ("my_parts.ShiftedShowAndTell", "is not a Recurrence, which recurrence must be"),
         ("broken_at_once.LeakyUnit", "broken_at_once: fails at import: NameError"),
     ]:
         with subtests.test(path=path, reason=reason):

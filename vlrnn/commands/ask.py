@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer all questions; where one cannot be answered, or an image not be read, a line tells it and the others go
+    """Answer all questions; where one cannot be answered, or an image not be read, a line reports it and the others go
     on. Words outside the vocabulary are printed to stderr.
 
     Returns:

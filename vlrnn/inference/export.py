@@ -1,4 +1,4 @@
-"""Captioners for programs that have no torch: as ONNX, or as programs of torch.export. Knows no training.
+"""Captioners for programs that have no torch: as ONNX, or as programs of torch.export.
 
 Three graphs, with the batch B and the hypotheses K left open:
 
@@ -156,7 +156,7 @@ def _write(
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Silence exporters, which tell of themselves at length."""
+    """Silence the long output of exporters."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -114,8 +114,7 @@ class Predictor:
         """Caption one image.
 
         Args:
-            image: a file, its bytes, an image of Pillow, or an array of uint8 [height, width, 3]; see
-                `vlrnn.data.images.read_image`.
+            image: as of `vlrnn.data.images.read_image`: a file, bytes, an image of Pillow, or uint8 [height, width, 3].
             seed: of random drawing, when a temperature is given.
             settings: fields of `GenerationConfig` to change.
 

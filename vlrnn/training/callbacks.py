@@ -34,7 +34,7 @@ _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if
 
 
 class GracefulInterrupt(Callback):
-    """Ends a run that is interrupted between two steps, keeps what it has learnt, and says how to go on.
+    """Ends a run that is interrupted between two steps, keeps what it has learnt, and prints how to resume it.
 
     Left to itself, Ctrl-C would strike anywhere: in the middle of a step, of writing a file, of a validation that
     could not be taken up again, or where Python swallows it. Pressed twice it does, and the checkpoint before is left.

@@ -100,7 +100,7 @@ def from_pretrained(
         trust: packages outside vlrnn whose classes it may name.
 
     Raises:
-        UserError: there is none, the hub can not be reached, or as `load_task` says.
+        UserError: there is none, the hub can not be reached, or as of `load_task`.
     """
     if Path(name).exists():
         return load_task(name, expected, trust)
@@ -201,7 +201,7 @@ def load_parts(
     Args:
         path: of the checkpoint.
         task: the class that its task must have.
-        names: arguments of the task. Those that are no part, but a number, say, are left out.
+        names: arguments of the task. Those that are no parts, as numbers, are left out.
         trust: as for `load_task`.
 
     Returns:

@@ -63,7 +63,7 @@ def print_topic(command: str, topic: str, arguments: Sequence[str]) -> None:
     """Print the arguments of a class as flags.
 
     Args:
-        command: `fit`, say.
+        command: for example `fit`.
         topic: `model`, `data`, `trainer`, `checkpoint`, `early_stopping`; or a class, by its name or path.
         arguments: of the command, whose recipes name the classes of `model` and `data`.
 

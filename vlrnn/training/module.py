@@ -1,5 +1,5 @@
 """What all tasks share of Lightning's steps: the division of summed losses, the optimizer, and from the predictions of
-all processes to scores and files. Knows nothing of what is predicted."""
+all processes to scores and files. The module is independent of what is predicted."""
 
 import math
 import time
