@@ -63,7 +63,7 @@ def test_absent_objects_are_reported_with_present_ones(predictor: Predictor, dat
     assert len(found.cases) == 3
     assert all(case["object"] == "red square" for case in found.cases)
     assert found.details["objects"]["red square"] == {"named": 3, "hallucinated": 3, "by_language": 0}
-    assert found.notes == ["3 of 12 images are left out: nothing says what is in them"]
+    assert found.notes == ["3 of 12 images are left out: their objects are not annotated"]
     assert not found.not_computed
 
 

@@ -149,3 +149,11 @@ def test_a_closed_pipe_is_no_error(arguments: list[str], buffered: bool) -> None
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_shells_complete_commands_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+    assert all(name in script for name in (*COMMANDS, "--num_beams", "--trainer.max_epochs"))

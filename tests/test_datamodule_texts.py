@@ -113,7 +113,7 @@ def test_no_end_is_a_target_after_a_cut(
             assert ids[0] == BOS
             assert ids[1:] == data.vocabulary.encode("abcd"[:words]) + [EOS] * ends
             line = (
-                "1 of 2 captions are longer than 4 words and are cut there, where no end is taught: "
+                "1 of 2 captions are longer than 4 words and are cut there, without an end token: "
                 "raise data.max_length to learn them whole"
             )
             assert printed == ([] if ends else [line])
@@ -152,7 +152,7 @@ def test_long_answers_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture
         (2, "2 of 3 answers are longer than 2 "),
         (3, ""),
     ):
-        line = f"{message}words, and a decoder learns no more of them: raise data.max_answer_length to learn them whole"
+        line = f"{message}words, and are cut there: raise data.max_answer_length to learn them whole"
         data = VisionLanguageData(str(tmp_path), max_answer_length=longest)
         assert lines(data, capsys)[1:] == ([line] if message else [])
 
@@ -163,7 +163,7 @@ def test_nothing_is_learned_of_a_caption_of_no_word(
     for nothing in ["...", "nan", "", " ", "\N{GRINNING FACE}"]:
         with subtests.test(nothing=nothing):
             data = VisionLanguageData(str(written(["a dog", nothing])))
-            assert lines(data, capsys)[1:] == ["1 of 2 captions have no word: nothing is learnt of them"]
+            assert lines(data, capsys)[1:] == ["1 of 2 captions have no word, and are not trained on"]
             assert data.encode_caption(nothing) == [BOS, PAD]
             assert "nan" not in data.vocabulary
 

@@ -2,9 +2,11 @@
 Python. What needs GPUs, or other machines, is read by the command line as far as it goes without them."""
 
 import importlib.util
+import json
 import re
 import runpy
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import test_decoders
 import test_recurrence
 import timm
 import torch
+import yaml
 from data_scripts import make_images, write
 from demo_server import command_line
 from docs_workshop import ROOT, blocks, commands, furnish
@@ -23,6 +26,7 @@ from test_self_critical import tiny
 from vlrnn.cli import COMMANDS, main
 from vlrnn.data.records import Prediction, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.inference.predictor import Predictor
 from vlrnn.training.objectives.cross_entropy import CrossEntropy
 from vlrnn.training.recipes import find_recipe
 
@@ -301,6 +305,21 @@ def test_the_objective_is_cross_entropy_without_its_exponent(contributed: dict[s
     found, plain = focal(0.0).loss(task, batch), CrossEntropy().loss(task, batch)
     torch.testing.assert_close((found.total, found.count), (plain.total, plain.count))
     assert focal(2.0).loss(task, batch).total < found.total
+
+
+def test_the_task_is_trained_and_used(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_parts.py").write_text("\n".join(blocks("CONTRIBUTING.md", "python")))
+    monkeypatch.chdir(tmp_path)
+    cell = {"class_path": "my_parts.MinimalGatedUnit", "init_args": {"hidden_size": 8}}
+    model = {"encoder": {"class_path": "my_parts.SmallCNN", "init_args": {"image_size": 32}}, "recurrence": cell}
+    recipe = {"model": {"class_path": "my_parts.LastWord", "init_args": model}, "data": {"root": str(dataset)}}
+    trainer = {"default_root_dir": "run", "max_epochs": 1, "accelerator": "cpu"}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "trainer": trainer}))
+    for command in (["fit", "--config", "recipe.yaml"], ["test", "run"], ["report", "run"]):
+        assert main(command) == 0
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["scores"].keys() == {"right"}
+    assert Predictor.load("run", "cpu", trust=["my_parts"]).task.monitor == "right"  # the best of the run folder
+    sys.modules.pop("my_parts", None)
 
 
 def test_the_probe_finds_stutters(contributed: dict[str, Any], tmp_path: Path) -> None:

@@ -288,14 +288,13 @@ def test_a_task_is_trained_used_and_reported(
             **SMALL_RECIPE["data"],
             "root": str(workshop.dataset),
             "cache": str(tmp_path) if cached else None,
-            "overfit": 8,
         },
         "trainer": {**SMALL_RECIPE["trainer"], "max_epochs": 40},
     }
     (workshop.folder / "task.yaml").write_text(yaml.safe_dump(recipe))
     run = tmp_path / "run"
     named = ("--config", "task.yaml", "--trainer.default_root_dir", run)
-    done = workshop.good("fit", *named)
+    done = workshop.good("fit", *named, "--overfit", "8", "--early_stopping.patience", "40")
     assert "--trust my_parts" in done.stderr
     workshop.good("test", *named)
     assert json.loads((run / "metrics.json").read_text())["scores"].keys() == {"right"}
@@ -312,7 +311,7 @@ def test_a_task_is_trained_used_and_reported(
     assert "right" in (tmp_path / "report.html").read_text()
     with (run / "log.csv").open() as log:
         scores = [float(row["val/right"]) for row in csv.DictReader(log) if row["val/right"]]
-    assert max(scores) > scores[0]
+    assert max(scores) > 70 > scores[0]  # of the same eight examples; by chance a third of them
     monkeypatch.chdir(workshop.folder)
     predictor = Predictor.load(run / "checkpoints/best.ckpt", "cpu", trust=["my_parts"])
     del sys.modules["my_parts"]

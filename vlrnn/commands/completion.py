@@ -4,6 +4,7 @@ import argparse
 
 from vlrnn.commands import COMMANDS, RECIPE_COMMANDS, module_of
 from vlrnn.errors import Parser, UserError
+from vlrnn.terminal import print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def run(arguments: argparse.Namespace) -> None:
         import shtab
     except ImportError:
         raise UserError("completion needs shtab: pip install 'vlrnn[completion]'") from None
-    print(shtab.complete(_parser(), arguments.shell))
+    print_line(shtab.complete(_parser(), arguments.shell), keep="\n\t")
 
 
 def _parser() -> argparse.ArgumentParser:

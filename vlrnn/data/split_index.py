@@ -184,8 +184,8 @@ def summarise_texts(
     captions = sum(counts["lengths"]["caption"].values()) + texts["wordless"]
     if cut := _longer(counts["lengths"]["caption"], longest["caption"]):
         lines.append(
-            f"{cut:,} of {captions:,} captions are longer than {longest['caption']} {unit} and are cut there, where no "
-            "end is taught: raise data.max_length to learn them whole"
+            f"{cut:,} of {captions:,} captions are longer than {longest['caption']} {unit} and are cut there, without "
+            "an end token: raise data.max_length to learn them whole"
         )
     if cut := _longer(counts["lengths"]["question"], longest["question"]):
         lines.append(
@@ -195,10 +195,10 @@ def summarise_texts(
     if cut := _longer(counts["lengths"]["answer"], longest["answer"]):
         lines.append(
             f"{cut:,} of {sum(counts['lengths']['answer'].values()):,} answers are longer than {longest['answer']} "
-            f"{unit}, and a decoder learns no more of them: raise data.max_answer_length to learn them whole"
+            f"{unit}, and are cut there: raise data.max_answer_length to learn them whole"
         )
     if texts["wordless"]:
-        lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word: nothing is learnt of them")
+        lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word, and are not trained on")
     if vocabulary.tokenizer is WORDS:
         hint = "set data.tokenizer to characters"
         if warning := warn_of_unspaced(texts["unspaced"], texts["all"], "captions or questions", hint):

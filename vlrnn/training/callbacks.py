@@ -65,7 +65,7 @@ class GracefulInterrupt(Callback):
             ours = (each for each in trainer.checkpoint_callbacks if isinstance(each, RecipeCheckpoint))
             if path := getattr(next(ours, None), "last_model_path", ""):
                 config = Path(trainer.default_root_dir) / "config.yaml"
-                print_line(f"interrupted; what was learnt is in {path}", file=sys.stderr)
+                print_line(f"interrupted; the state of training is in {path}", file=sys.stderr)
                 print_line(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -94,7 +94,7 @@ def from_pretrained(
     """Load a task from a folder of `save_pretrained`, or from such a one on the Hugging Face hub.
 
     Args:
-        name: of a folder or `.ckpt` file, or `user/name` of the hub, where no folder is called so.
+        name: of a folder, a `.ckpt` file, a run folder (its best checkpoint), or `user/name` of the hub.
         expected: its class; by default any task.
         revision: the branch, tag or commit, of the hub.
         trust: packages outside vlrnn whose classes it may name.
@@ -239,6 +239,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def _read(path: str | Path) -> dict[str, Any]:
     """A checkpoint whose description is one; its weights may be anything."""
+    if (best := Path(path) / "checkpoints/best.ckpt").is_file():
+        path = best
     checkpoint = _read_folder(Path(path)) if Path(path).is_dir() else _read_file(path)
     if not isinstance(checkpoint, dict) or not {"vlrnn", "state_dict"} <= checkpoint.keys():
         raise UserError(f"{path}: not a checkpoint of vlrnn: it has no description of a model")

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.cli import LightningArgumentParser
 
 from vlrnn.errors import UserError, did_you_mean
+from vlrnn.terminal import print_line
 from vlrnn.training.module import Task
 from vlrnn.training.recipes import find_task, flags, locate_recipes, read_recipes, task_class
 from vlrnn.training.resuming import RecipeCheckpoint
@@ -25,7 +26,7 @@ _SCORED = "the checkpoint to score: a file, or best or last of the run folder; b
 _PURPOSES = {
     "--config": "a recipe: a YAML file, or the name of one; may be given again",
     "--print_config": "print the recipe as it is after all flags",
-    "--seed_everything": "where random numbers begin; true: anywhere",
+    "--seed_everything": "the seed of random numbers; true: a random one",
     "--early_stopping.monitor": "the score to watch; left out, the task's own",
     "--early_stopping.mode": "max or min, the better; left out, as of --checkpoint.mode",
     "--early_stopping.patience": "end after so many validations without a better score",
@@ -78,8 +79,8 @@ def print_topic(command: str, topic: str, arguments: Sequence[str]) -> None:
         find_class(path)  # jsonargparse lists the subclasses that are imported
     if topic == "model" and task is Task:
         tasks = [path for path in classes.values() if path.startswith("vlrnn.tasks.")]
-        print(f"--model takes the class of a task: {', '.join(tasks)}; or one of yours.")
-        print(f"vlrnn {command} --help CLASS lists the arguments of one, and of any class that a recipe names.")
+        print_line(f"--model takes the class of a task: {', '.join(tasks)}; or one of yours.")
+        print_line(f"vlrnn {command} --help CLASS lists the arguments of one, and of any class that a recipe names.")
         return
     if topic in _GROUPS:
         parser.add_class_arguments(_GROUPS[topic], topic)

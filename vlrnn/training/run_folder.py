@@ -89,6 +89,12 @@ def print_outcome(trainer: pl.Trainer) -> None:
     run, score = Path(trainer.default_root_dir), float(best.best_model_score)
     epoch = torch.load(best.best_model_path, map_location="cpu", weights_only=True, mmap=True)["epoch"] + 1
     print_line(f"best {best.monitor}: {score:.4g} (epoch {epoch}); the run is in {run}")
+    for each in trainer.early_stopping_callbacks:
+        if each.stopped_epoch:
+            print_line(
+                f"stopped after epoch {each.stopped_epoch + 1}, as {each.monitor} was not better in {each.patience} "
+                "validations (--early_stopping.patience)"
+            )
     print_line(f"next: vlrnn test {run}")
     name = str(trainer.lightning_module.command)
     if name in _USE:

@@ -93,7 +93,7 @@ class Scene:
             raise UserError(f"not a synthetic scene: {fault}") from None
         words = [word for thing in scene.objects for word in (*thing.pair, thing.size)]
         if not placed or not all(isinstance(word, str) for word in (*words, scene.ground)):
-            raise UserError("not a synthetic scene: its objects are not told in words and shares of the image's side")
+            raise UserError("not a synthetic scene: its objects are not given as words and shares of the image's side")
         return scene
 
 

@@ -233,7 +233,7 @@ def _not_computed(named: Sequence[ObjectMention], figures: Mapping[str, Floats])
 
 def _notes(examples: Mapping[Id, Example], annotated: Mapping[Id, Example]) -> list[str]:
     left = len(examples) - len(annotated)
-    return [f"{left} of {len(examples)} images are left out: nothing says what is in them"] if left else []
+    return [f"{left} of {len(examples)} images are left out: their objects are not annotated"] if left else []
 
 
 _GREY = Image.new("RGB", (64, 64), (128, 128, 128))
