@@ -141,7 +141,7 @@ def _vlrnn(name: str, rest: list[str]) -> None:
     rest += PROBES.get(probe, [])
     if probe == "consistency" and "--other" not in rest:
         rest += ["--groups", "FILE"]  # these questions do not say themselves which belong together
-    for place, flag in enumerate(rest[:-1]):
+    for place, flag in enumerate(rest[:-1] if name != "prepare" else []):
         rest[place + 1] = FILES.get((probe, flag), FILES.get(("", flag), rest[place + 1]))
     assert main([name, *rest]) == 0
 

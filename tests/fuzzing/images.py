@@ -68,7 +68,7 @@ def _in_a_folder(random: Random, world: World, folder: Path, path: Path) -> Case
     path.replace(images / name)
     if random.random() < 0.8:
         table = str(world.files / "captions.csv")
-        return Case([str(images), "--captions", table, "--out", str(folder / "out"), "--quiet"], "folder")
+        return Case(["prepare", "folder", str(images), "--captions", table, "--out", str(folder / "out"), "--quiet"])
     shutil.copytree(world.folder / "captions", folder / "captions")
     flags = ["--data.root", str(folder / "captions"), "--data.cache", str(folder / "cache")]
     return Case(["cache", "--config", str(world.recipe("captioner")), *flags, "--quiet"])

@@ -102,10 +102,11 @@ def _fault(case: Case, told: _Told, place: Path) -> str:
         return f"a traceback was printed: {told.err[-3000:]}"
     if told.code == 2:
         lines = told.err.splitlines()
-        if len(lines) != 1 or len(lines[0]) > 3000:
+        most = len(case.arguments) if case.arguments[0] == "ask" else 1  # a line for each question
+        if not 1 <= len(lines) <= most or max(map(len, lines)) > 3000:
             return f"not one line, but {len(lines)}, of {len(told.err)} characters: {told.err[:1000]!a}"
         name = f"vlrnn {case.arguments[0]}"
-        return "" if f"{name}" in lines[0].partition(": ")[0] else f"not from {name}: {lines[0]}"
+        return next((f"not from {name}: {each}" for each in lines if name not in each.partition(": ")[0]), "")
     if told.code != 0:
         return f"exit code {told.code}: {told.err[:3000]}"
     if case.arguments[0] in ("score", "probe") and re.search(r"(?<![\w.])[-+]?(nan|inf)(?![\w.])", told.out):
