@@ -12,7 +12,7 @@ from side_by_side import arguments_of, begin, in_turns, keep, told
 from torch import Tensor
 
 from vlrnn.nn.encoders.base import Context
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import CrossEntropy
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from side_by_side import arguments_of, begin, in_turns, keep
 from vlrnn.data.records import Id
 from vlrnn.metrics import CaptionScorer
 from vlrnn.nn.encoders.base import Context
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import CrossEntropy
 
 
 def curve(name: str, ways: Mapping[int, Callable[[], Any]], repeats: int) -> dict[str, Any]:

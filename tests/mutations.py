@@ -20,8 +20,8 @@ FAULTS = [  # file, its text, the fault, the tests
     ("generation/hypotheses.py", "length_penalty * math.log", "math.log", "search"),
     ("metrics/bleu.py", "np.minimum(0, 1 - 1 / ratio)", "np.minimum(0, 1 - ratio)", "caption_metrics"),
     ("metrics/references.py", "in_documents[_first_of_runs(in_documents)]", "in_documents", "caption_metrics_literal"),
-    ("text/answer_vocabulary.py", "max(0, count - 1) / 3", "count / 3", "answer_vocabulary"),
-    ("training/objectives/cross_entropy.py", "=self.label_smoothing)", "=self.label_smoothing / 2)", "objectives"),
+    ("text/vocabulary.py", "max(0, count - 1) / 3", "count / 3", "answer_vocabulary"),
+    ("training/objectives/base.py", "=self.label_smoothing)", "=self.label_smoothing / 2)", "objectives"),
     ("tasks/language_model.py", "if batch.is_start or carried is None:", "if carried is None:", "language_model"),
 ]
 

@@ -15,8 +15,7 @@ from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.base import Loss
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import CrossEntropy, Loss
 from vlrnn.training.optimization import Optimization
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.errors import UserError
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, majority, soft_score
+from vlrnn.text.vocabulary import AnswerPrior, AnswerVocabulary, majority, soft_score
 
 
 @given(count=st.integers(0, 10), annotators=st.integers(2, 10))

@@ -38,7 +38,7 @@ from vlrnn.text.ptb_tokenizer import tokenize
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
 from vlrnn.training.checkpoint import load_task, save_pretrained
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import CrossEntropy
 from vlrnn.training.optimization import Optimization
 
 CLASSIFIER = "mobilenet_v3_small"

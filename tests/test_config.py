@@ -22,12 +22,11 @@ from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.fusion import MLB
-from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
+from vlrnn.nn.question_encoder import RecurrentQuestionEncoder, SequenceClassifier
 from vlrnn.nn.question_image import MeanPool
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.nn.recurrent.wrappers import Bidirectional, HighwayStack
-from vlrnn.nn.sequence_classifier import SequenceClassifier
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.objectives.answers import SoftScores

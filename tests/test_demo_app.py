@@ -22,8 +22,7 @@ from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
 from vlrnn.nn.question_image import MeanPool
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.text.answer_vocabulary import AnswerVocabulary
-from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.text.vocabulary import AnswerVocabulary, Vocabulary
 from vlrnn.training.checkpoint import save_pretrained
 
 pytest.importorskip("gradio", reason="needs gradio, of the extra demo")

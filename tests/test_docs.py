@@ -27,7 +27,7 @@ from vlrnn.cli import COMMANDS, main
 from vlrnn.data.records import Prediction, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.inference.predictor import Predictor
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import CrossEntropy
 from vlrnn.training.recipes import find_recipe
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]

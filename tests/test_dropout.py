@@ -22,11 +22,10 @@ from vlrnn.nn.decoders.show_attend_tell import ShowAttendTell
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.fusion import MLB, Concatenation, Fusion, Mutan, ProductFusion, SumFusion
-from vlrnn.nn.question_encoder import MeanOverTime, RecurrentQuestionEncoder
+from vlrnn.nn.question_encoder import MeanOverTime, RecurrentQuestionEncoder, SequenceClassifier
 from vlrnn.nn.recurrent.base import LayeredRecurrence, Recurrence
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.nn.recurrent.wrappers import ResidualStack
-from vlrnn.nn.sequence_classifier import SequenceClassifier
 from vlrnn.report.charts import probe_picture
 from vlrnn.report.sections import ProbeSection
 from vlrnn.studies.cells.dropout import (

@@ -10,7 +10,7 @@ import vlrnn
 
 ROOT = Path(vlrnn.__file__).parent
 NO_TORCH = [
-    "errors lazy_names terminal",
+    "errors terminal",
     "files processes progress provenance sidecar_cache yaml_text",
     "trust",
     "config",
@@ -18,7 +18,7 @@ NO_TORCH = [
     "data.records data.record_ids data.images data.shards inference.onnx_captioner",
     "data.formats.base",
     "data.splits",
-    "data.formats data.matching data.prior_shift data.synthetic",
+    "data.formats data.matching data.synthetic",
     "metrics",
     "runs",
     "probes",

@@ -17,7 +17,7 @@ from vlrnn.data.feature_cache import open_cache
 from vlrnn.errors import UserError, translating_file_errors
 from vlrnn.files import replacing
 from vlrnn.nn.encoders.base import BlindEncoder
-from vlrnn.training.run_log import RunLog
+from vlrnn.training.resuming import RunLog
 
 SCORE = (
     "score captions --no-java --resamples 10 --references {captions/test.jsonl} --predictions {files/captions.jsonl}"

@@ -33,12 +33,11 @@ from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.generative_vqa import GenerativeVQA
 from vlrnn.tasks.language_model import LanguageModel
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
 from vlrnn.text.tokenizers import CharTokenizer
-from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.text.vocabulary import AnswerPrior, AnswerVocabulary, Vocabulary
 from vlrnn.training.module import Task
 from vlrnn.training.objectives.answers import MajorityCrossEntropy, SoftScores
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import CrossEntropy
 from vlrnn.training.objectives.debiasing import BiasProduct, LearnedMixin, Reweighting, RUBi
 
 WORDS = Vocabulary(list("abcdefgh"))

@@ -21,8 +21,7 @@ from vlrnn.nn.encoders.torchvision_cnn import TorchvisionEncoder
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.text.answer_vocabulary import AnswerVocabulary
-from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.text.vocabulary import AnswerVocabulary, Vocabulary
 from vlrnn.training.checkpoint import load_task, save_pretrained
 from vlrnn.training.initial_weights import init_from
 from vlrnn.training.objectives.debiasing import RUBi

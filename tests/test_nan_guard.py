@@ -8,7 +8,7 @@ from test_training_cli import Workshop, one_line
 from torch import nn
 
 from vlrnn.errors import UserError
-from vlrnn.training.nan_guard import LossGuard
+from vlrnn.training.optimization import LossGuard
 
 
 def test_the_first_bad_step_is_named_with_its_examples() -> None:

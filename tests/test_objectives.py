@@ -13,7 +13,7 @@ from vlrnn.cli import main
 from vlrnn.data.records import Prediction, RecordFile
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.text.vocabulary import PAD
-from vlrnn.training.objectives.cross_entropy import CrossEntropy
+from vlrnn.training.objectives.base import CrossEntropy
 
 __all__ = ["questions"]  # a fixture
 

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrnn.data.batches import Item
-from vlrnn.data.perturbations import constant_image, derangement, first_words, shuffled_words, swapped_images
+from vlrnn.data.batches import Item, constant_image, derangement, first_words, shuffled_words, swapped_images
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 

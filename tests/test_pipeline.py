@@ -20,8 +20,8 @@ from vlrnn.data.split_index import SplitImages
 from vlrnn.errors import UserError
 from vlrnn.inference.pipeline import VisualQuestionAnswering
 from vlrnn.tasks.vqa import PriorVQA
-from vlrnn.text.answer_vocabulary import AnswerPrior
 from vlrnn.text.tokenizers import CharTokenizer
+from vlrnn.text.vocabulary import AnswerPrior
 from vlrnn.training.module import Task
 
 QUESTION = "what color is it"

@@ -23,8 +23,7 @@ from vlrnn.probes.model import pope as model
 from vlrnn.probes.model.pope import answer, caption, likely
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
-from vlrnn.text.answer_vocabulary import AnswerVocabulary
-from vlrnn.text.vocabulary import BOS, Vocabulary
+from vlrnn.text.vocabulary import BOS, AnswerVocabulary, Vocabulary
 from vlrnn.training.checkpoint import save_pretrained
 
 IMAGES = [f"{colour}_{place}.png" for colour in COLOURS for place in PLACES]

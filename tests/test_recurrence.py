@@ -12,10 +12,10 @@ from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree, index_rows, leaves, map_tree
 from vlrnn.nn.decoders.language_model import RecurrentLanguageModel
 from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.question_encoder import SequenceClassifier
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.nn.recurrent.wrappers import Bidirectional, ResidualStack
-from vlrnn.nn.sequence_classifier import SequenceClassifier
 
 B, T, I, D = 5, 7, 3, 6  # noqa: E741
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from vlrnn.errors import UserError
 from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.causal_attention import CausalSelfAttention
-from vlrnn.nn.recurrent.linear import LRU, RGLRU, MinGRU, MinLSTM
-from vlrnn.nn.recurrent.linear_scan import linear_scan
+from vlrnn.nn.recurrent.linear import LRU, RGLRU, MinGRU, MinLSTM, linear_scan
 from vlrnn.nn.recurrent.lstm_variants import CoupledLSTM, LayerNormLSTM, PeepholeLSTM
 from vlrnn.nn.recurrent.mamba import Mamba
 from vlrnn.nn.recurrent.rnn import GRU, LSTM
@@ -253,7 +252,7 @@ def test_the_scan_is_the_loop(subtests: pytest.Subtests) -> None:
     side by side, and one by one as where a step is large."""
     for dtype, large, time in product([torch.double, torch.cdouble], [False, True], [1, 2, 3, 16, 17, 100]):
         with subtests.test(dtype=dtype, large=large, time=time), pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("vlrnn.nn.recurrent.linear_scan._LARGE", 0 if large else 100)
+            monkeypatch.setattr("vlrnn.nn.recurrent.linear._LARGE", 0 if large else 100)
             a, b = torch.randn(2, time, 3, dtype=dtype), torch.randn(2, time, 3, dtype=dtype)
             a[0, time // 2], a[1, 0] = 0, 3
             first = torch.randn(2, 3, dtype=dtype)

@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlrnn.config import from_config, to_config
-from vlrnn.nn.question_encoder import LastStep, MaxOverTime, MeanOverTime, TemporalPooling
+from vlrnn.nn.question_encoder import LastStep, MaxOverTime, MeanOverTime, SequenceClassifier, TemporalPooling
 from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.rnn import GRU, LSTM, RNN
-from vlrnn.nn.sequence_classifier import SequenceClassifier
 
 B, T, I, D, A = 5, 7, 3, 6, 4  # noqa: E741
 LENGTHS = torch.tensor([7, 2, 0, 4, 1])

@@ -41,9 +41,8 @@ from vlrnn.nn.recurrent.rnn import GRU, LSTM
 from vlrnn.tasks.classifier_vqa import ClassifierVQA
 from vlrnn.tasks.generative_vqa import GenerativeVQA
 from vlrnn.tasks.vqa import VQATask
-from vlrnn.text.answer_vocabulary import AnswerVocabulary, majority
 from vlrnn.text.ptb_tokenizer import tokenize
-from vlrnn.text.vocabulary import EOS, Vocabulary
+from vlrnn.text.vocabulary import EOS, AnswerVocabulary, Vocabulary, majority
 from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer
 from vlrnn.training.checkpoint import load_task, save_pretrained
 from vlrnn.training.objectives.answers import (

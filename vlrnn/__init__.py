@@ -1,8 +1,30 @@
 """Image captioning and visual question answering with recurrent networks."""
 
-from vlrnn.lazy_names import lazy_names
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 __version__ = "0.2.0"
+
+
+def lazy_names(
+    package: str, modules: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """The module attributes `__getattr__`, `__dir__` and `__all__` of a package (PEP 562), whose public names are
+    imported at first use: torch is slow to import and not needed for scoring.
+
+    Args:
+        package: its name.
+        modules: public name -> the module that defines it, relative to the package.
+    """
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+    return get, lambda: sorted(modules), sorted(modules)
+
 
 _MODULES = {
     "BlindEncoder": "nn.encoders.base",
@@ -17,7 +39,7 @@ _MODULES = {
     "Predictor": "inference.predictor",
     "RNN": "nn.recurrent.rnn",
     "RecurrentLanguageModel": "nn.decoders.language_model",
-    "SequenceClassifier": "nn.sequence_classifier",
+    "SequenceClassifier": "nn.question_encoder",
     "ShowAndTell": "nn.decoders.show_tell",
     "ShowAttendTell": "nn.decoders.show_attend_tell",
     "SoftAttention": "nn.attention",

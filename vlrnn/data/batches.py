@@ -1,7 +1,8 @@
-"""Data sets of captioned images and of images with questions, and their batches. An image is in a batch once, with all
-its captions or questions as rows."""
+"""Data sets of captioned images and of images with questions, and their batches; perturbed views: blank or swapped
+images, truncated or shuffled questions. An image is in a batch once, with all its captions or questions as rows."""
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +13,9 @@ from torch.utils.data import Dataset
 
 from vlrnn.data.feature_cache import FeatureCache
 from vlrnn.data.images import open_image, pixels
-from vlrnn.data.records import Example
+from vlrnn.data.records import Example, Id
 from vlrnn.data.region_files import RegionFiles
+from vlrnn.errors import UserError
 from vlrnn.text.vocabulary import PAD
 
 
@@ -149,3 +151,52 @@ def collate(items: Sequence[Item]) -> Batch:
         torch.tensor(image_index, dtype=torch.long),
         tuple(example for item in items for example in item.examples),
     )
+
+
+View = Callable[[Item], Item]
+"""Maps an item (an image with its questions) to an item. Ids and references are unchanged, so that predictions for a
+view are scored as those for the original."""
+
+
+def constant_image(regions: Tensor) -> View:
+    """Every image has the same `regions` [N, D], for example of a blank image, or the mean of all images."""
+    return lambda item: item._replace(pixels=None, regions=regions)
+
+
+def swapped_images(others: Mapping[Id, Id], regions_of: Callable[[Id], Tensor]) -> View:
+    """Every image is replaced by another one.
+
+    Args:
+        others: image id -> id of the image that replaces it; see `derangement`.
+        regions_of: image id -> regions [N, D].
+    """
+    return lambda item: item._replace(pixels=None, regions=regions_of(others[item.examples[0].image_id]))
+
+
+def first_words(count: int) -> View:
+    """Questions are truncated to their first words."""
+    return lambda item: item._replace(rows=[row[:count] for row in item.rows])
+
+
+def shuffled_words(seed: int = 0) -> View:
+    """The words of each question are shuffled; the order depends on the id of the question and the seed only."""
+
+    def shuffle(row: list[int], id: Id) -> list[int]:
+        return random.Random(f"{seed} {id}").sample(row, len(row))
+
+    return lambda item: item._replace(
+        rows=[shuffle(row, example.id) for row, example in zip(item.rows, item.examples, strict=True)]
+    )
+
+
+def derangement(ids: Iterable[Id], seed: int = 0) -> dict[Id, Id]:
+    """A random permutation of ids without fixed points, one cycle through all; independent of the order of `ids`.
+
+    Raises:
+        UserError: there are fewer than two.
+    """
+    order = sorted(set(ids), key=str)
+    if len(order) < 2:
+        raise UserError(f"to see somebody else's image takes two images at least; there are {len(order)}")
+    random.Random(seed).shuffle(order)
+    return dict(zip(order, [*order[1:], order[0]], strict=True))

@@ -20,10 +20,9 @@ from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import print_progress
 from vlrnn.sidecar_cache import cached_json
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary
 from vlrnn.text.text_checks import is_wordless
 from vlrnn.text.tokenizers import caption_tokenizer
-from vlrnn.text.vocabulary import BOS, EOS, PAD, Vocabulary
+from vlrnn.text.vocabulary import BOS, EOS, PAD, AnswerPrior, AnswerVocabulary, Vocabulary
 
 _MIN_COUNT, _TEXTS = 5, 2000
 """Largest default of `min_count`, and the number of captions or questions by which the default rises by one."""

@@ -14,8 +14,7 @@ from vlrnn.generation.search import GenerationConfig
 from vlrnn.nn.batching import index_rows
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.encoders.base import Context
-from vlrnn.text.answer_vocabulary import AnswerVocabulary
-from vlrnn.text.vocabulary import EOS, PAD, UNK, Vocabulary
+from vlrnn.text.vocabulary import EOS, PAD, UNK, AnswerVocabulary, Vocabulary
 from vlrnn.text.vqa_normalization import answer_to_tokens, tokens_to_answer
 
 _SHORT = GenerationConfig(num_beams=3, max_new_tokens=20, length_penalty=0.0, num_return_sequences=3)

@@ -17,7 +17,7 @@ from vlrnn.data.records import Example, Id, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, difference, interval
 from vlrnn.metrics.wups import WordNet
-from vlrnn.text.answer_vocabulary import majority, soft_score
+from vlrnn.text.vocabulary import majority, soft_score
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, items
 
 TYPES = ("answer_type", "question_type")

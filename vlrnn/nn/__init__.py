@@ -3,7 +3,7 @@
 Recipes and checkpoints name a class by this package: `vlrnn.nn.LSTM`.
 """
 
-from vlrnn.lazy_names import lazy_names
+from vlrnn import lazy_names
 
 _MODULES = {
     "Attention": "attention",
@@ -48,7 +48,7 @@ _MODULES = {
     "RecurrentLanguageModel": "decoders.language_model",
     "RecurrentQuestionEncoder": "question_encoder",
     "ResidualStack": "recurrent.wrappers",
-    "SequenceClassifier": "sequence_classifier",
+    "SequenceClassifier": "question_encoder",
     "ShowAndTell": "decoders.show_tell",
     "ShowAttendTell": "decoders.show_attend_tell",
     "SoftAttention": "attention",

@@ -15,7 +15,7 @@ from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, bootstrap_settings, distance_interval, interval
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding, path_settings
-from vlrnn.text.answer_vocabulary import majority
+from vlrnn.text.vocabulary import majority
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL
 
 BINS = 15

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlrnn.data.formats.answers import match_answers, read_answered
-from vlrnn.data.prior_shift import correct
 from vlrnn.data.records import Example, Id
+from vlrnn.data.splits import correct
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Ratio, Resampler, bootstrap_settings, distance_interval, ratios
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.text.answer_vocabulary import AnswerPrior
+from vlrnn.text.vocabulary import AnswerPrior
 from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical_answer
 
 Counts = Mapping[str, Counter[str]]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vlrnn.data.perturbations import derangement
+from vlrnn.data.batches import derangement
 from vlrnn.data.records import Example, open_split, write_dataset
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.data.synthetic.questions import ANNOTATORS, how_many

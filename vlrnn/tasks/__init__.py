@@ -3,7 +3,7 @@
 Recipes and checkpoints name a class by this package: `vlrnn.tasks.Captioner`.
 """
 
-from vlrnn.lazy_names import lazy_names
+from vlrnn import lazy_names
 
 _MODULES = {
     "AnswerSelection": "vqa",

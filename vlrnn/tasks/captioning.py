@@ -27,8 +27,7 @@ from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.base import Objective
-from vlrnn.training.objectives.cross_entropy import CrossEntropy, TeacherForced
+from vlrnn.training.objectives.base import CrossEntropy, Objective, TeacherForced
 from vlrnn.training.optimization import Optimization
 
 

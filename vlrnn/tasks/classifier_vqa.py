@@ -15,8 +15,7 @@ from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.question_encoder import QuestionEncoder
 from vlrnn.nn.question_image import QuestionImageEncoder, VisualPooling
 from vlrnn.tasks.vqa import AnswerSelection, PriorTable, copies
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_score
-from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.text.vocabulary import AnswerPrior, AnswerVocabulary, Vocabulary, soft_score
 from vlrnn.text.vqa_normalization import canonical_answer
 from vlrnn.training.objectives.answers import (
     LINKS,

@@ -23,11 +23,9 @@ from vlrnn.nn.fusion import Fusion
 from vlrnn.nn.question_encoder import QuestionEncoder
 from vlrnn.nn.question_image import QuestionImageEncoder, VisualPooling
 from vlrnn.tasks.vqa import VQATask, copies
-from vlrnn.text.answer_vocabulary import AnswerVocabulary, majority
-from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
+from vlrnn.text.vocabulary import BOS, PAD, AnswerVocabulary, Vocabulary, majority
 from vlrnn.text.vqa_normalization import canonical_answer
-from vlrnn.training.objectives.base import Objective
-from vlrnn.training.objectives.cross_entropy import CrossEntropy, TeacherForced
+from vlrnn.training.objectives.base import CrossEntropy, Objective, TeacherForced
 from vlrnn.training.optimization import Optimization
 
 

@@ -23,8 +23,7 @@ from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from vlrnn.training.module import Task
-from vlrnn.training.objectives.base import Objective
-from vlrnn.training.objectives.cross_entropy import TokenCrossEntropy
+from vlrnn.training.objectives.base import Objective, TokenCrossEntropy
 from vlrnn.training.optimization import Optimization
 
 

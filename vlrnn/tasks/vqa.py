@@ -16,8 +16,7 @@ from vlrnn.metrics.vqa import compare_answers
 from vlrnn.metrics.vqa_evaluation import answer_results
 from vlrnn.nn.encoders.base import BlindEncoder, Encoder
 from vlrnn.progress import print_progress
-from vlrnn.text.answer_vocabulary import AnswerPrior, AnswerVocabulary, soft_score
-from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.text.vocabulary import AnswerPrior, AnswerVocabulary, Vocabulary, soft_score
 from vlrnn.text.vqa_normalization import canonical_answer
 from vlrnn.training.module import Task
 from vlrnn.training.optimization import Optimization

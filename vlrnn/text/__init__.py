@@ -3,11 +3,11 @@
 Recipes and checkpoints name a class by this package: `vlrnn.text.Vocabulary`.
 """
 
-from vlrnn.lazy_names import lazy_names
+from vlrnn import lazy_names
 
 _MODULES = {
-    "AnswerPrior": "answer_vocabulary",
-    "AnswerVocabulary": "answer_vocabulary",
+    "AnswerPrior": "vocabulary",
+    "AnswerVocabulary": "vocabulary",
     "CharTokenizer": "tokenizers",
     "LMTokenizer": "tokenizers",
     "Vocabulary": "vocabulary",

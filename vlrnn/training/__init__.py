@@ -3,12 +3,12 @@
 Recipes and checkpoints name a class by this package: `vlrnn.training.Optimization`.
 """
 
-from vlrnn.lazy_names import lazy_names
+from vlrnn import lazy_names
 
 _MODULES = {
     "AnswerObjective": "objectives.answers",
     "BiasProduct": "objectives.debiasing",
-    "CrossEntropy": "objectives.cross_entropy",
+    "CrossEntropy": "objectives.base",
     "Debiased": "objectives.debiasing",
     "LearnedMixin": "objectives.debiasing",
     "LogitObjective": "objectives.answers",
@@ -22,7 +22,7 @@ _MODULES = {
     "SelfCritical": "objectives.self_critical",
     "SoftScores": "objectives.answers",
     "Task": "module",
-    "TokenCrossEntropy": "objectives.cross_entropy",
+    "TokenCrossEntropy": "objectives.base",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

@@ -26,8 +26,7 @@ from vlrnn.progress import Lines, print_progress, rate, terminal_bar
 from vlrnn.terminal import print_line
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.training.recipes import plain_recipe
-from vlrnn.training.resuming import RecipeCheckpoint
-from vlrnn.training.run_log import RunLog
+from vlrnn.training.resuming import RecipeCheckpoint, RunLog
 
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 """Ctrl-C, and what clusters send that want a machine back."""

@@ -16,8 +16,7 @@ from vlrnn.config import Configurable, classes_of, from_config, to_config
 from vlrnn.errors import UserError
 from vlrnn.files import regular_file
 from vlrnn.progress import print_progress
-from vlrnn.text.answer_vocabulary import AnswerVocabulary
-from vlrnn.text.vocabulary import Vocabulary
+from vlrnn.text.vocabulary import AnswerVocabulary, Vocabulary
 from vlrnn.training.checkpoint import read_checkpoint
 from vlrnn.training.module import Task
 from vlrnn.training.objectives.base import split_weights

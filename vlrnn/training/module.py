@@ -24,9 +24,8 @@ from vlrnn.runs import scored, write_predictions, write_scores
 from vlrnn.terminal import print_line
 from vlrnn.training.compatibility import check_checkpoint
 from vlrnn.training.evaluation import origin_of, print_with_baselines
-from vlrnn.training.nan_guard import LossGuard
 from vlrnn.training.objectives.base import Loss, Objective
-from vlrnn.training.optimization import Optimization
+from vlrnn.training.optimization import LossGuard, Optimization
 from vlrnn.training.task_interface import TaskInterface
 
 

@@ -6,8 +6,7 @@ from typing import Literal
 
 from vlrnn.data.formats.base import SPLIT_NAMES, SkipReport, Splits
 from vlrnn.data.formats.coco import name_by_files, read_coco
-from vlrnn.data.formats.flickr import read_flickr
-from vlrnn.data.formats.karpathy import read_karpathy
+from vlrnn.data.formats.flickr import read_flickr, read_karpathy
 from vlrnn.data.formats.table import read_captions
 from vlrnn.data.prepare.base import TableOptions, Target, find_first, publish, publish_table
 from vlrnn.errors import UserError

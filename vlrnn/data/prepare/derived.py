@@ -8,10 +8,9 @@ from typing import Any
 
 from vlrnn.data.formats.base import SkipReport, Splits
 from vlrnn.data.prepare.base import Target, publish
-from vlrnn.data.prior_shift import draw_order, shift
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.shards import write_shards
-from vlrnn.data.splits import checked_dev, cut_dev
+from vlrnn.data.splits import checked_dev, cut_dev, draw_order, shift
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.data.synthetic.dataset import paragraphs as make_paragraphs
 from vlrnn.data.synthetic.questions import with_inverses

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree
 from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
-from vlrnn.nn.recurrent.linear_scan import last
+from vlrnn.nn.recurrent.linear import last
 
 
 class _AttentionLayer(RecurrentLayer):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree
 from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
-from vlrnn.nn.recurrent.linear_scan import last, scan_within
+from vlrnn.nn.recurrent.linear import last, scan_within
 
 _SHORTEST, _LONGEST = 1e-3, 1e-1  # step sizes at initialisation
 _CHUNK = 32  # steps computed at once; their memory, N numbers for each channel, fits the cache

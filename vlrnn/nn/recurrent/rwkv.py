@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import Tree
 from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
-from vlrnn.nn.recurrent.linear_scan import last
+from vlrnn.nn.recurrent.linear import last
 
 _CHUNK = 16  # steps computed at once; training memory grows with it
 _PARTS = 5  # receptance, key, value, gate, decay

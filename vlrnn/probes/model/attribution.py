@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlrnn.data.batches import collate
-from vlrnn.data.perturbations import constant_image
+from vlrnn.data.batches import collate, constant_image
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.generation.generate import predicted_tokens, shift_right

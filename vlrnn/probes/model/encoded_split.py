@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlrnn.data.batches import CaptionedImages, Images, Item, QuestionedImages, collate
+from vlrnn.data.batches import CaptionedImages, Images, Item, QuestionedImages, View, collate
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.feature_cache import FeatureCache
-from vlrnn.data.perturbations import View
 from vlrnn.data.records import Example, Id, Prediction, open_split
 from vlrnn.data.region_files import RegionFiles
 from vlrnn.data.split_index import SplitImages

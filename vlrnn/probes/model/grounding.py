@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vlrnn.data.batches import View, constant_image, derangement, first_words, shuffled_words, swapped_images
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.perturbations import View, constant_image, derangement, first_words, shuffled_words, swapped_images
 from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor

@@ -15,9 +15,9 @@ from torch import Tensor
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.nn.question_encoder import SequenceClassifier
 from vlrnn.nn.recurrent.base import require_causal
 from vlrnn.nn.recurrent.spec import file_name, named_cell
-from vlrnn.nn.sequence_classifier import SequenceClassifier
 from vlrnn.probes.finding import Finding, constant_score
 from vlrnn.studies.fitting import fit_small, require_least
 from vlrnn.studies.jobs import keep_plan, run_all

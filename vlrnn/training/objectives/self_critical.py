@@ -15,8 +15,7 @@ from vlrnn.generation.generate import GeneratedSequence
 from vlrnn.generation.search import GenerationConfig
 from vlrnn.metrics.reward import CiderReward
 from vlrnn.nn.encoders.base import Encoder
-from vlrnn.training.objectives.base import Loss, Objective
-from vlrnn.training.objectives.cross_entropy import CrossEntropy, TeacherForcingTask
+from vlrnn.training.objectives.base import CrossEntropy, Loss, Objective, TeacherForcingTask
 
 
 @runtime_checkable
