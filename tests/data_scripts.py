@@ -15,7 +15,7 @@ SCRIPTS = Path(__file__).parent.parent / "data_prep"
 
 
 class Script:
-    """Runs `vlrnn prepare` in this process: `run` gives the exit code, `told` and `error` are what it printed."""
+    """Runs `vlrnn prepare` in this process: `run` gives the exit code, `printed` and `error` are what it printed."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], out: Path) -> None:
         self.capsys = capsys
@@ -23,7 +23,7 @@ class Script:
 
     def run(self, name: str, *arguments: Any) -> int:
         code = main(["prepare", name, *map(str, arguments), "--out", str(self.out)])
-        self.told, self.error = self.capsys.readouterr()
+        self.printed, self.error = self.capsys.readouterr()
         return code
 
     def refuses(self, name: str, *arguments: Any) -> str:
@@ -42,7 +42,7 @@ class Script:
 
     def dropped(self, *parts: str) -> bool:
         """Whether a line tells of something dropped, with all these in it."""
-        lines = [line for line in self.told.splitlines() if line.startswith("dropped")]
+        lines = [line for line in self.printed.splitlines() if line.startswith("dropped")]
         return any(all(part in line for part in parts) for line in lines)
 
 

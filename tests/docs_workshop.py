@@ -12,7 +12,7 @@ import numpy as np
 from data_scripts import make_images, write
 from PIL import Image
 from test_prepare import coco_files, karpathy
-from test_prepare_vqa import TEN, answered, asked, photographs, vqa_files
+from test_prepare_vqa import TEN, answered, photographs, vqa_files, vqa_question
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)^```", re.MULTILINE)
@@ -117,19 +117,21 @@ def _vqa(folder: Path) -> None:
     for prefix in ("v2_", ""):
         for part, images in (("train2014", range(1, 9)), ("val2014", range(11, 15))):
             photographs(source, part, *images)
-            questions = [asked(10 * image + k, image) for image in images for k in range(2)]
+            questions = [vqa_question(10 * image + k, image) for image in images for k in range(2)]
             replies = [answered(10 * image + k, image, *TEN) for image in images for k in range(2)]
             vqa_files(source, part, questions, replies, prefix)
         photographs(source, "test2015", 21)
         for part in ("test2015", "test-dev2015"):
-            vqa_files(source, part, [asked(210, 21)], None, prefix)
+            vqa_files(source, part, [vqa_question(210, 21)], None, prefix)
     write(folder / "v2_mscoco_val2014_annotations.json", (source / "v2_mscoco_val2014_annotations.json").read_text())
     write(
         folder / "vqa_results.json",
         [{"question_id": 10 * n + k, "answer": "dog"} for n in range(11, 15) for k in (0, 1)],
     )
     for split, parts in (("train", dict.fromkeys(range(1, 9), "train2014")), ("test", {11: "val2014"})):
-        printed = [(asked(10 * n, n), answered(10 * n, n, *TEN), {"coco_split": part}) for n, part in parts.items()]
+        printed = [
+            (vqa_question(10 * n, n), answered(10 * n, n, *TEN), {"coco_split": part}) for n, part in parts.items()
+        ]
         write(folder / f"vqa_cp/vqacp_v2_{split}_questions.json", [question | part for question, _, part in printed])
         write(folder / f"vqa_cp/vqacp_v2_{split}_annotations.json", [reply | part for _, reply, part in printed])
 
@@ -141,8 +143,8 @@ def _own(folder: Path) -> None:
     make_images(folder, ["photo.jpg"])
     rows = [f'{name},"{WORDS[number % 4]}"' for number, name in enumerate(names)]
     write(folder / "captions.csv", "\n".join(["image,caption", *rows]))
-    asked_of = [f"{name},what is it?,{('dog', 'cat')[number % 2]}" for number, name in enumerate(names)]
-    write(folder / "questions.csv", "\n".join(["image,question,answer", *asked_of]))
+    question_lines = [f"{name},what is it?,{('dog', 'cat')[number % 2]}" for number, name in enumerate(names)]
+    write(folder / "questions.csv", "\n".join(["image,question,answer", *question_lines]))
     for name in ("daquar", "daquar_folder"):
         images = [f"image{number}" for number in range(1, 21)]
         make_images(folder / name / "images", [f"{each}.png" for each in images])
@@ -162,8 +164,8 @@ def _for_probes(folder: Path) -> None:
     write(folder / "objects.json", {str(n): [("dog", "cat", "bus", "horse")[n % 4]] for n in IDS})
     row = {"attributes": ["woman"], "tasks": ["skis"]}
     other = {"attributes": ["man"], "tasks": ["snow"]}
-    said = [{"predicted_" + key: value for key, value in each.items()} for each in (row, other)]
-    lines = [{"id": n, **(row, other)[n % 2], **said[n // 2 % 2]} for n in IDS]
+    predicted = [{"predicted_" + key: value for key, value in each.items()} for each in (row, other)]
+    lines = [{"id": n, **(row, other)[n % 2], **predicted[n // 2 % 2]} for n in IDS]
     for name in ("images", "training"):
         write(folder / f"{name}.jsonl", "\n".join(map(json.dumps, lines)))
     write(folder / "synonyms.txt", "dog, puppy\ncat, kitten\nbus\nhorse")

@@ -150,7 +150,7 @@ def _work(
     out: Connection,
     err: Connection,
     own_session: bool,
-    told: str,
+    stdin: str,
 ) -> None:
     """In the child: become the command."""
     if own_session:
@@ -159,7 +159,7 @@ def _work(
     os.dup2(err.fileno(), 2)
     out.close()
     err.close()
-    sys.stdin = io.StringIO(told)
+    sys.stdin = io.StringIO(stdin)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

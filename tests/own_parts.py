@@ -47,7 +47,7 @@ class LeakyUnit(Recurrence):
         return torch.stack(outputs, 1), state
 
 
-class ShiftedShowAndTell(ShowAndTell):
+class ShiftedDecoder(ShowAndTell):
     """Show and Tell whose image vector is shifted by learnt numbers."""
 
     def __init__(self, recurrence: Recurrence, embedding_dim: int = 8, dropout: float = 0.0) -> None:
@@ -59,7 +59,7 @@ class ShiftedShowAndTell(ShowAndTell):
         return self
 
 
-class UnhintedShowAndTell(ShowAndTell):
+class UnhintedDecoder(ShowAndTell):
     """Show and Tell whose constructor does not name the base of its part: no checkpoint can build it."""
 
     def __init__(self, recurrence: Any) -> None:

@@ -32,34 +32,34 @@ class Table:
         return (items, (None, items * 10))
 
     def step(self, tokens: Tensor, state: Tree, memory: Tree) -> tuple[Tensor, Tree]:
-        said, other = state
+        code, other = state
         item, (_, ten) = memory
         assert torch.equal(ten, item * 10), "memory leaves were moved apart"
-        assert said.shape[0] == tokens.numel()
+        assert code.shape[0] == tokens.numel()
         assert len(item) == len(tokens)
         self.rows.append(len(item))
-        said = (said * 31 + tokens.reshape(-1, 1) + 1) % TABLE
-        return self.scores[item[:, None], said.view(tokens.shape)], (said, other + 1)
+        code = (code * 31 + tokens.reshape(-1, 1) + 1) % TABLE
+        return self.scores[item[:, None], code.view(tokens.shape)], (code, other + 1)
 
     def search(self, settings: GenerationConfig, items: Tensor | None = None, **more: Any) -> Hypotheses:
         items = torch.arange(len(self.scores)) if items is None else items
         return search(self.step, self.start(items), self.only(items), settings, bos=BOS, eos=EOS, **more)
 
-    def log_probs(self, item: int, said: tuple[int, ...]) -> Tensor:
+    def log_probs(self, item: int, prefix: tuple[int, ...]) -> Tensor:
         """Of the next token, by a literal walk over what was said."""
         code = 0
-        for token in (BOS, *said):
+        for token in (BOS, *prefix):
             code = (code * 31 + token + 1) % TABLE
         return self.scores[item, code].log_softmax(-1)
 
 
-def allowed(said: tuple[int, ...], settings: GenerationConfig, forbidden: tuple[int, ...]) -> list[int]:
+def allowed(prefix: tuple[int, ...], settings: GenerationConfig, forbidden: tuple[int, ...]) -> list[int]:
     """What may follow, by the letter."""
     able = []
     for token in range(V):
-        after, size = (*said, token), settings.no_repeat_ngram_size
+        after, size = (*prefix, token), settings.no_repeat_ngram_size
         grams = [after[i : i + size] for i in range(len(after) - size + 1)] if size else []
-        early = token == EOS and len(said) < settings.min_new_tokens
+        early = token == EOS and len(prefix) < settings.min_new_tokens
         if token not in forbidden and not early and len(set(grams)) == len(grams):
             able.append(token)
     return able or [EOS]  # nothing left to say
@@ -71,13 +71,13 @@ def brute_force(
     """All sentences with their scores, best first."""
     found = []
 
-    def grow(said: tuple[int, ...], total: float) -> None:
-        if said and (said[-1] == EOS or len(said) == settings.max_new_tokens):
-            found.append((total / len(said) ** settings.length_penalty, said))
+    def grow(prefix: tuple[int, ...], total: float) -> None:
+        if prefix and (prefix[-1] == EOS or len(prefix) == settings.max_new_tokens):
+            found.append((total / len(prefix) ** settings.length_penalty, prefix))
             return
-        log_probs = table.log_probs(item, said)
-        for token in allowed(said, settings, forbidden):
-            grow((*said, token), total + float(log_probs[token]))
+        log_probs = table.log_probs(item, prefix)
+        for token in allowed(prefix, settings, forbidden):
+            grow((*prefix, token), total + float(log_probs[token]))
 
     grow((), 0.0)
     return sorted(found, reverse=True)

@@ -25,8 +25,8 @@ def labels(attributes: Any, tasks: Any) -> Labels:
     return Labels(a, t, a[:, :, None] * t[:, None, :])
 
 
-def measured(true: Labels, said: Labels, training: Labels | None = None) -> dict[str, float]:
-    pairs = amplify(count(true, said).sum(0), bias_of(training or true), training is not None)
+def measured(true: Labels, predicted: Labels, training: Labels | None = None) -> dict[str, float]:
+    pairs = amplify(count(true, predicted).sum(0), bias_of(training or true), training is not None)
     return {name: float(value) for name, value in total(pairs).items()}
 
 
@@ -40,7 +40,7 @@ def test_the_published_toy(real_data: Path) -> None:
     assert [measured(true, true)[name] for name in ("A_to_T", "T_to_A")] == [toy["identity"]] * 2
 
 
-def literal(true: Labels, said: Labels) -> tuple[float, float, float]:
+def literal(true: Labels, predicted: Labels) -> tuple[float, float, float]:
     """The definitions, word for word."""
     rows = range(len(true.tasks))
     some = [i for i in rows if true.attributes[i].any() or true.tasks[i].any()]
@@ -54,19 +54,19 @@ def literal(true: Labels, said: Labels) -> tuple[float, float, float]:
         more = []
         for a in range(true.attributes.shape[1]):
             has, does = (lambda i, a=a: true.attributes[i, a]), (lambda i, t=t: true.tasks[i, t])
-            looks, acts = (lambda i, a=a: said.attributes[i, a]), (lambda i, t=t: said.tasks[i, t])
+            shown, acts = (lambda i, a=a: predicted.attributes[i, a]), (lambda i, t=t: predicted.tasks[i, t])
             counts = [sum(map(each, some)) for each in (has, does)]
             y = np.sign(len(some) * sum(has(i) * does(i) for i in some) - counts[0] * counts[1])
             forth.append(y * (p(acts, has) - p(does, has)))
-            back.append(y * (p(looks, does) - p(has, does)))
-            ours = sum(has(i) * does(i) for i in rows), sum(looks(i) * acts(i) for i in rows)
+            back.append(y * (p(shown, does) - p(has, does)))
+            ours = sum(has(i) * does(i) for i in rows), sum(shown(i) * acts(i) for i in rows)
             more.append(ours)
         sums = np.sum(more, 0)
         if all(sums):
-            shares = [(here / sums[0], there / sums[1]) for here, there in more]
-            zhao.append(sum(there - here for here, there in shares if here > 1 / len(shares)))
-    known = [[each for each in values if not np.isnan(each)] for values in (forth, back, zhao)]
-    return tuple(float(np.mean(values)) if values else np.nan for values in known)
+            shares = [(here / sums[0], predicted_count / sums[1]) for here, predicted_count in more]
+            zhao.append(sum(predicted_count - here for here, predicted_count in shares if here > 1 / len(shares)))
+    defined = [[each for each in values if not np.isnan(each)] for values in (forth, back, zhao)]
+    return tuple(float(np.mean(values)) if values else np.nan for values in defined)
 
 
 def tables(columns: int) -> st.SearchStrategy[Floats]:
@@ -74,9 +74,9 @@ def tables(columns: int) -> st.SearchStrategy[Floats]:
 
 
 @given(tables(2), tables(3), tables(2), tables(3))
-def test_equals_the_definition(a: Floats, t: Floats, said_a: Floats, said_t: Floats) -> None:
-    true, said = labels(a, t), labels(said_a, said_t)
-    assert tuple(measured(true, said).values()) == pytest.approx(literal(true, said), nan_ok=True)
+def test_equals_the_definition(a: Floats, t: Floats, predicted_a: Floats, predicted_t: Floats) -> None:
+    true, predicted = labels(a, t), labels(predicted_a, predicted_t)
+    assert tuple(measured(true, predicted).values()) == pytest.approx(literal(true, predicted), nan_ok=True)
 
 
 @given(tables(2), tables(3))
@@ -186,8 +186,8 @@ def test_captions_name_attributes_and_tasks(tmp_path: Path) -> None:
 
 def test_objects_are_found_by_their_names() -> None:
     things = PhraseTable({name: name for name in ("hot dog", "teddy bear", "bear", "ted")})
-    said = named_in("A woman's hotdog; the TEDDY BEARS, a hot-dog.", GenderWords.load(), things)
-    assert said == LabelSets(frozenset(), frozenset(["teddy bear"]))
+    predicted = named_in("A woman's hotdog; the TEDDY BEARS, a hot-dog.", GenderWords.load(), things)
+    assert predicted == LabelSets(frozenset(), frozenset(["teddy bear"]))
 
 
 def test_what_is_nowhere_is_reported() -> None:
@@ -204,12 +204,14 @@ def test_shuffled_predictions_are_expected_ones() -> None:
         LabelSets(frozenset("ab"[i] for i in np.flatnonzero(x[:2])), frozenset("st"[i] for i in np.flatnonzero(x[2:])))
         for x in rng.random((40, 4)) < [0.5, 0.5, 0.3, 0.6]
     ]
-    said = names[20:]
-    row = amplification([LabelledImage(i, *e) for i, e in enumerate(zip(names[:20], said, strict=True))], resamples=1)
+    predicted = names[20:]
+    row = amplification(
+        [LabelledImage(i, *e) for i, e in enumerate(zip(names[:20], predicted, strict=True))], resamples=1
+    )
     values = []
     for _ in range(200):
-        rng.shuffle(said)  # type: ignore[arg-type]
-        images = [LabelledImage(i, *each) for i, each in enumerate(zip(names[:20], said, strict=True))]
+        rng.shuffle(predicted)  # type: ignore[arg-type]
+        images = [LabelledImage(i, *each) for i, each in enumerate(zip(names[:20], predicted, strict=True))]
         scores = amplification(images, resamples=1).scores
         values.append([scores[name]["value"] for name in ("A_to_T", "T_to_A")])
     expected = [row.baselines["shuffled"][name]["value"] for name in ("A_to_T", "T_to_A")]

@@ -23,24 +23,24 @@ def test_pooled_features_are_a_mean_of_the_regions_within_the_mask(make: type[At
     attention = make(A).build(Q, D)
     regions, query, mask = torch.randn(B, N, D), torch.randn(B, K, Q), torch.ones(B, N, dtype=torch.bool)
     mask[1, 2:] = False
-    seen, weights = attention(query, attention.prepare(regions), regions, mask)
+    pooled, weights = attention(query, attention.prepare(regions), regions, mask)
     assert weights.shape == (B, K, N)
     assert torch.allclose(weights.sum(-1), torch.ones(B, K))
     assert (weights[1, :, 2:] == 0).all()
     assert (weights[0] > 0).all()
-    assert torch.allclose(seen, torch.einsum("bkn,bnd->bkd", weights, regions), atol=1e-6)
+    assert torch.allclose(pooled, torch.einsum("bkn,bnd->bkd", weights, regions), atol=1e-6)
 
 
 @EVERY
 def test_queries_and_regions_matter_and_their_order_does_not(make: type[Attention]) -> None:
     attention = make(A).build(Q, D)
     regions, query, mask = torch.randn(1, N, D), torch.randn(1, K, Q), torch.ones(1, N, dtype=torch.bool)
-    seen, weights = attention(query, attention.prepare(regions), regions, mask)
+    pooled, weights = attention(query, attention.prepare(regions), regions, mask)
     assert not torch.allclose(weights[0, 0], weights[0, 1], atol=1e-4)
     order = torch.randperm(N)
     other, turned = attention(query, attention.prepare(regions[:, order]), regions[:, order], mask)
     assert torch.allclose(turned, weights[..., order], atol=1e-6)
-    assert torch.allclose(other, seen, atol=1e-6)
+    assert torch.allclose(other, pooled, atol=1e-6)
 
 
 def test_dot_attention_is_the_paper() -> None:
@@ -48,8 +48,8 @@ def test_dot_attention_is_the_paper() -> None:
     attention = DotAttention(A).build(Q, D)
     regions, query = torch.randn(1, N, D), torch.randn(1, 1, Q)
     _, weights = attention(query, attention.prepare(regions), regions, torch.ones(1, N, dtype=torch.bool))
-    asked = attention.from_query.weight @ query[0, 0] + attention.from_query.bias
-    scores = [(attention.from_region.weight @ region) @ asked / A**0.5 for region in regions[0]]
+    projected = attention.from_query.weight @ query[0, 0] + attention.from_query.bias
+    scores = [(attention.from_region.weight @ region) @ projected / A**0.5 for region in regions[0]]
     assert torch.allclose(weights[0, 0], torch.stack(scores).softmax(0), atol=1e-6)
 
 

@@ -166,9 +166,9 @@ def test_the_probabilities_are_those_of_the_search(checkpoints: Any, dataset: Pa
     """A caption that is said again has the probabilities that it had when it was found."""
     predictor = Predictor.load(checkpoints.file, "cpu")
     for example in open_split(dataset, "test"):
-        said = predictor.caption(dataset / example.image)
-        again = predictor.score_caption(dataset / example.image, said.tokens)
-        np.testing.assert_allclose(again.log_probs[: len(said.log_probs)], said.log_probs, atol=1e-4)
+        prediction = predictor.caption(dataset / example.image)
+        again = predictor.score_caption(dataset / example.image, prediction.tokens)
+        np.testing.assert_allclose(again.log_probs[: len(prediction.log_probs)], prediction.log_probs, atol=1e-4)
         assert again.attention is not None
         np.testing.assert_allclose(again.attention.sum(-1), 1, atol=1e-5)
         assert again.gates is not None
@@ -203,7 +203,7 @@ def test_a_model_without_attention_has_none(checkpoints: Any, dataset: Path) -> 
 def test_a_veil_is_thin_where_the_weight_is(dataset: Path) -> None:
     (example, *_) = open_split(dataset, "test")
     image = open_image(dataset / example.image).resize((40, 40))
-    seen = np.asarray(shaded(image, np.array([0.0, 0, 0, 1])), int)
+    pixels = np.asarray(shaded(image, np.array([0.0, 0, 0, 1])), int)
     plain = np.asarray(image, int)
-    assert np.abs(seen[-1, -1] - plain[-1, -1]).max() <= 1
-    assert (seen[0, 0] <= plain[0, 0] * 0.3 + 1).all()
+    assert np.abs(pixels[-1, -1] - plain[-1, -1]).max() <= 1
+    assert (pixels[0, 0] <= plain[0, 0] * 0.3 + 1).all()

@@ -138,7 +138,7 @@ LAWS: tuple[Callable[[str], None], ...] = (
     laws.test_gradients_reach_every_parameter,
     laws.test_gates_are_shares_of_every_layer,
     laws.test_laws_hold_to_many_digits,
-    lambda cell: laws.test_a_forget_gate_is_the_share_that_remains(cell) if cell in laws.KEPT else None,
+    lambda cell: laws.test_a_forget_gate_is_the_share_that_remains(cell) if cell in laws.FORGET_LEAVES else None,
 )
 
 

@@ -34,8 +34,8 @@ def literal(sure: Floats, right: Floats) -> dict[str, float]:
     found["Brier"] = sum((sure[i] - right[i]) ** 2 for i in range(n)) / n
 
     def risk(least: float) -> tuple[float, float]:
-        kept = [i for i in range(n) if sure[i] >= least]
-        return sum(1 - right[i] for i in kept) / len(kept), len(kept) / n
+        answered = [i for i in range(n) if sure[i] >= least]
+        return sum(1 - right[i] for i in answered) / len(answered), len(answered) / n
 
     found["AURC"] = sum(risk(sure[i])[0] for i in range(n)) / n
     best = sorted(right, reverse=True)
@@ -101,9 +101,9 @@ def test_the_temperature_is_found(temperature: float) -> None:
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
     examples = [Example(n, n // 2, "a.png", question="what", answers=("cat",) * 10) for n in range(8)]
-    said = [Prediction(n, n // 2, "cat" if n < 6 else "dog", score=0.9 if n != 7 else 0.95) for n in range(8)]
+    predictions = [Prediction(n, n // 2, "cat" if n < 6 else "dog", score=0.9 if n != 7 else 0.95) for n in range(8)]
     write_records(tmp_path / "test.jsonl", examples)
-    write_records(tmp_path / "said.jsonl", said)
+    write_records(tmp_path / "said.jsonl", predictions)
     return ["--predictions", str(tmp_path / "said.jsonl"), "--references", str(tmp_path / "test.jsonl")]
 
 
@@ -134,13 +134,13 @@ def test_on_the_command_line(files: list[str], tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("said", "told"), [("cat", "right"), ("dog", "wrong")])
-def test_a_val_of_one_kind_fits_no_temperature(files: list[str], tmp_path: Path, said: str, told: str) -> None:
-    write_records(tmp_path / "val.jsonl", [Prediction(n, n // 2, said, score=0.5) for n in range(8)])
+@pytest.mark.parametrize(("answer", "verdict"), [("cat", "right"), ("dog", "wrong")])
+def test_a_val_of_one_kind_fits_no_temperature(files: list[str], tmp_path: Path, answer: str, verdict: str) -> None:
+    write_records(tmp_path / "val.jsonl", [Prediction(n, n // 2, answer, score=0.5) for n in range(8)])
     more = ["--val", str(tmp_path / "val.jsonl"), "--val_references", files[3], "--out", str(tmp_path / "out.json")]
     assert main(["probe", "calibration", *files, *more]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
-    assert found["not_computed"] == {"tempered": f"all 8 answers of val are {told}"}
+    assert found["not_computed"] == {"tempered": f"all 8 answers of val are {verdict}"}
     assert "tempered" not in found["scores"]
     assert found["settings"]["temperature"] is None
 

@@ -24,7 +24,7 @@ from vlrnn.cli import main
 from vlrnn.data.records import Prediction, RecordFile
 
 
-class Told(NamedTuple):
+class Printed(NamedTuple):
     """How a command ended, and the lines that it wrote."""
 
     code: int
@@ -32,18 +32,18 @@ class Told(NamedTuple):
     err: list[str]
 
 
-Caption = Callable[..., Told]
+Caption = Callable[..., Printed]
 
 
 @pytest.fixture
 def caption(checkpoints: Any, capsys: pytest.CaptureFixture[str]) -> Caption:
     """The command, run in this process; with the trained checkpoint when no other is given."""
 
-    def run(*arguments: Any, checkpoint: Path = checkpoints.file) -> Told:
+    def run(*arguments: Any, checkpoint: Path = checkpoints.file) -> Printed:
         capsys.readouterr()
         code = main(["caption", *map(str, arguments), "--checkpoint", str(checkpoint)])
         printed = capsys.readouterr()
-        return Told(code, printed.out.splitlines(), printed.err.splitlines())
+        return Printed(code, printed.out.splitlines(), printed.err.splitlines())
 
     return run
 
@@ -60,9 +60,9 @@ def cut(path: Path, whole: Path) -> Path:
     return path
 
 
-def records(told: Told) -> list[dict[str, Any]]:
-    assert told.code == 0, told.err
-    return [json.loads(line) for line in told.out]
+def records(printed: Printed) -> list[dict[str, Any]]:
+    assert printed.code == 0, printed.err
+    return [json.loads(line) for line in printed.out]
 
 
 # What is captioned.
@@ -131,12 +131,12 @@ def test_a_good_image_named_with_a_folder_with_a_bad_one(caption: Caption, photo
 def test_nothing_but_bad_images(caption: Caption, photos: Path, tmp_path: Path) -> None:
     for path in photos.iterdir():
         path.write_bytes(b"no image")
-    kept = tmp_path / "kept.json"
-    kept.write_text("earlier")
-    printed = caption(photos, "--out", kept, "--overwrite")
+    existing = tmp_path / "kept.json"
+    existing.write_text("earlier")
+    printed = caption(photos, "--out", existing, "--overwrite")
     assert (printed.code, printed.out, len(printed.err)) == (2, [], 3)
-    assert kept.read_text() == "earlier"
-    assert list(tmp_path.glob("kept*")) == [kept]
+    assert existing.read_text() == "earlier"
+    assert list(tmp_path.glob("kept*")) == [existing]
 
 
 def test_an_empty_folder(caption: Caption, photos: Path, tmp_path: Path) -> None:
@@ -253,8 +253,8 @@ def test_words_and_names_from_outside_are_shown_escaped(
         shown = "".join([*printed.out, *printed.err])
         assert not set(HOSTILE[:1] + HOSTILE[4:5] + HOSTILE[-2:]) & set(shown)
         assert "square\\x1b[2J" in shown or "square\\u001b[2J" in shown
-    (told_of,) = caption(photos, checkpoint=tmp_path / f"none{HOSTILE}").err
-    assert told_of.startswith(f"vlrnn caption: {tmp_path}/none\\x1b[2J\\x9b31m\\n\\u202e: ")
+    (line,) = caption(photos, checkpoint=tmp_path / f"none{HOSTILE}").err
+    assert line.startswith(f"vlrnn caption: {tmp_path}/none\\x1b[2J\\x9b31m\\n\\u202e: ")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
@@ -294,9 +294,9 @@ def test_decoding_flags_reach_the_search(caption: Caption, photos: Path) -> None
     assert likeliest["text"] == found("--temperature", 3.0, "--top_p", 1e-6)["text"] == found()["text"]
 
 
-@pytest.mark.parametrize(("told", "meant"), [("true", True), ("False", False), ("never", "never")])
-def test_when_a_search_stops(told: str, meant: bool | str, caption: Caption, photos: Path) -> None:
-    (record,) = records(caption(photos / "a.png", "--json", "--num_beams", 3, "--early_stopping", told))
+@pytest.mark.parametrize(("flag", "meant"), [("true", True), ("False", False), ("never", "never")])
+def test_when_a_search_stops(flag: str, meant: bool | str, caption: Caption, photos: Path) -> None:
+    (record,) = records(caption(photos / "a.png", "--json", "--num_beams", 3, "--early_stopping", flag))
     assert record["settings"]["early_stopping"] == meant
 
 
@@ -341,7 +341,7 @@ def test_settings_that_contradict_each_other(
     assert word in printed.err[0]
 
 
-# Where the model looked.
+# Where the model attention.
 
 
 def test_explain_writes_a_picture(caption: Caption, photos: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def test_batches_add_up() -> None:
     metric.reset()
     metric.update({})
     metric.update({1: "a man", "b": "a dog"})
-    seen = {id: REFERENCES[id] for id in (1, "b")}
-    assert metric.scores().corpus == score_captions({1: "a man", "b": "a dog"}, seen).corpus
+    scored = {id: REFERENCES[id] for id in (1, "b")}
+    assert metric.scores().corpus == score_captions({1: "a man", "b": "a dog"}, scored).corpus
 
 
 def test_an_unknown_image_is_refused() -> None:

@@ -77,8 +77,8 @@ def cider_d(predictions: Sequence[Words], references: Sequence[Sequence[Words]])
 
 @given(corpora)
 def test_rouge_l_and_cider_d_are_the_literal_ones(corpus: Corpus) -> None:
-    said = {place: prediction for place, (prediction, _) in enumerate(corpus)}
-    scores = score_captions(said, {place: references for place, (_, references) in enumerate(corpus)})
+    by_place = {place: prediction for place, (prediction, _) in enumerate(corpus)}
+    scores = score_captions(by_place, {place: references for place, (_, references) in enumerate(corpus)})
     predictions = [prediction.split() for prediction, _ in corpus]
     references = [[text.split() for text in group] for _, group in corpus]
     rouge = [rouge_l(words, group) for words, group in zip(predictions, references, strict=True)]

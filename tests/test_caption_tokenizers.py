@@ -76,7 +76,7 @@ def test_scores_of_characters() -> None:
 def sayings(tmp_path: Path) -> Callable[..., Path]:
     """Writes a data set of four pictures with captions, or questions, in Chinese."""
 
-    def make(asks: bool = False) -> Path:
+    def make(has_questions: bool = False) -> Path:
         folder = tmp_path / "sayings"
         examples = []
         for colour, place in (("red", "left"), ("green", "right")):
@@ -86,8 +86,8 @@ def sayings(tmp_path: Path) -> Callable[..., Path]:
                 picture(colour, place).save(folder / name)
                 captions = SAYINGS[:2] if colour == "red" else SAYINGS[2:]
                 answer = "红色" if colour == "red" else "绿色"
-                asked: dict[str, Any] = {"question": "这个方块是什么颜色的？", "answers": (answer,)}
-                examples.append(Example(name, name, name, **(asked if asks else {"captions": captions})))
+                fields: dict[str, Any] = {"question": "这个方块是什么颜色的？", "answers": (answer,)}
+                examples.append(Example(name, name, name, **(fields if has_questions else {"captions": captions})))
         splits = {
             split: [
                 Example(**{**vars(each), **dict.fromkeys(("id", "image_id", "image"), each.image)}) for each in part
@@ -136,7 +136,7 @@ def test_captions_of_characters(
     data = sayings()
     path = recipe(tmp_path, data, captioner(), tokenizer="characters")
     assert main(["fit", "--config", str(path)]) == 0
-    letters = sorted({letter for saying in SAYINGS for letter in saying})
+    letters = sorted({letter for caption in SAYINGS for letter in caption})
     printed = capsys.readouterr().err
     assert f"vocabulary: {len(letters)} characters, 100.0 % of running characters\n" in printed
     assert "without spaces" not in printed
@@ -147,9 +147,9 @@ def test_captions_of_characters(
 
     predictor = Predictor.load(run / "checkpoints/best.ckpt", "cpu")
     assert predictor.tokenizer is CHARACTERS
-    said = predictor.caption(data / "images/red0.png")
-    assert set(map(len, said.tokens)) == {1}
-    assert said.text == "".join(said.tokens)
+    prediction = predictor.caption(data / "images/red0.png")
+    assert set(map(len, prediction.tokens)) == {1}
+    assert prediction.text == "".join(prediction.tokens)
 
     files = ["--references", str(data / "val.jsonl"), "--predictions", str(run / "predictions.jsonl")]
     scores = ["score", "captions", *files, "--out", str(tmp_path / "scores.json"), "--no-java", "--resamples", "1000"]
@@ -177,7 +177,7 @@ def test_words_of_such_captions_are_warned_of(
 def test_questions_of_characters(
     head: str, sayings: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = sayings(asks=True)
+    data = sayings(has_questions=True)
     recurrence = {"class_path": "vlrnn.nn.GRU", "init_args": {"hidden_size": 8}}
     parts: dict[str, Any] = {
         "encoder": {"class_path": "vlrnn.nn.BlindEncoder"},
@@ -198,8 +198,8 @@ def test_questions_of_characters(
     assert main(["fit", "--config", str(path)]) == 0
     capsys.readouterr()
     predictor = Predictor.load(tmp_path / "run/checkpoints/best.ckpt", "cpu")
-    said = predictor.answer(data / "images/red0.png", "这个方块是什么颜色的？")
-    assert said.text in ("红色", "绿色")
+    prediction = predictor.answer(data / "images/red0.png", "这个方块是什么颜色的？")
+    assert prediction.text in ("红色", "绿色")
     assert predictor.unknown_words("这只狗？") == ["只", "狗"]
     if head == "generative":
-        assert said.tokens == tuple(said.text)
+        assert prediction.tokens == tuple(prediction.text)

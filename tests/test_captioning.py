@@ -165,9 +165,9 @@ def test_accumulated_parts_are_the_batch(
 
     start = parameters(make(vocabulary, classifier_file, objective=loss, finetune_from=finetune_from))
     whole = run(1)
-    learnt = [name for name in whole if not torch.equal(whole[name], start[name])]
-    assert any("decoder" in name for name in learnt)
-    assert any("encoder" in name for name in learnt) == (finetune_from is not None)
+    changed = [name for name in whole if not torch.equal(whole[name], start[name])]
+    assert any("decoder" in name for name in changed)
+    assert any("encoder" in name for name in changed) == (finetune_from is not None)
     for batches in (2, 4):
         for name, parameter in run(batches).items():
             torch.testing.assert_close(parameter, whole[name], rtol=1e-4, atol=1e-5, msg=name)
@@ -217,7 +217,7 @@ def test_two_processes_are_one(dataset: Path, classifier_file: Path, tmp_path: P
     """The same parameters after some steps, and the same scores, though one rank has an example more than the other."""
     _, vocabulary = examples_of(dataset)
     items = uneven(dataset, vocabulary)
-    seen = items_of(dataset, [*open_split(dataset, "val"), *open_split(dataset, "test")][:3], vocabulary)
+    tested = items_of(dataset, [*open_split(dataset, "val"), *open_split(dataset, "test")][:3], vocabulary)
     outcomes = []
     for devices in (1, 2):
         torch.manual_seed(0)
@@ -234,18 +234,18 @@ def test_two_processes_are_one(dataset: Path, classifier_file: Path, tmp_path: P
         assert trainer.global_step == 4 or devices > 1  # whose steps other processes took
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trainer.test(task, DataLoader(seen, batch_size=1, collate_fn=collate), verbose=False)
+            trainer.test(task, DataLoader(tested, batch_size=1, collate_fn=collate), verbose=False)
         outcomes.append((parameters(task), folder))
     (one, alone), (two, together) = outcomes
     for name, parameter in one.items():
         torch.testing.assert_close(two[name], parameter, rtol=1e-4, atol=1e-5, msg=name)
     scores = [json.loads((folder / "metrics.json").read_text()) for folder in (alone, together)]
     assert all(scores[0][part] == scores[1][part] for part in ("scores", "settings"))
-    said = [list(RecordFile(folder / "predictions.jsonl", Prediction)) for folder in (alone, together)]
-    assert len(said[0]) == 3
-    assert [(each.id, each.text) for each in said[0]] == [(each.id, each.text) for each in said[1]]
-    looked = [list(RecordFile(folder / "attention.jsonl", AttentionMaps)) for folder in (alone, together)]
-    assert [each.id for each in looked[0]] == [each.id for each in looked[1]] == [each.id for each in said[0]]
+    predictions = [list(RecordFile(folder / "predictions.jsonl", Prediction)) for folder in (alone, together)]
+    assert len(predictions[0]) == 3
+    assert [(each.id, each.text) for each in predictions[0]] == [(each.id, each.text) for each in predictions[1]]
+    maps = [list(RecordFile(folder / "attention.jsonl", AttentionMaps)) for folder in (alone, together)]
+    assert [each.id for each in maps[0]] == [each.id for each in maps[1]] == [each.id for each in predictions[0]]
 
 
 # Saved and loaded.
@@ -454,9 +454,9 @@ def test_generation_does_not_depend_on_the_batch(dataset: Path, classifier_file:
     settings = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=8)
     together = task.decode(task.encode_images(batch), settings)
     assert all(len(each) == 3 for each in together)
-    known = task.encode_images(batch)
+    context = task.encode_images(batch)
     for index in range(len(examples)):
-        alone = task.decode(Context(*(each[[index]] if each is not None else None for each in known)), settings)[0]
+        alone = task.decode(Context(*(each[[index]] if each is not None else None for each in context)), settings)[0]
         for one, other in zip(alone, together[index], strict=True):
             assert one.score == pytest.approx(other.score, abs=1e-4)
             if len({round(each.score, 4) for each in alone}) == 3:

@@ -27,12 +27,12 @@ def run_of(checkpoint: Path, data: Path, run: Path) -> Path:
 
 def test_the_maps_are_those_of_the_model(checkpoints: Any, dataset: Path, tmp_path: Path) -> None:
     run = run_of(checkpoints.file, dataset, tmp_path / "run")
-    said = list(RecordFile(run / "predictions.jsonl", Prediction))
-    looked = list(RecordFile(run / "attention.jsonl", AttentionMaps))
-    assert [each.id for each in looked] == [each.id for each in said]
+    predictions = list(RecordFile(run / "predictions.jsonl", Prediction))
+    attended = list(RecordFile(run / "attention.jsonl", AttentionMaps))
+    assert [each.id for each in attended] == [each.id for each in predictions]
     predictor = Predictor.load(checkpoints.file, "cpu")
     images = {example.id: dataset / example.image for example in open_split(dataset, "test")}
-    for prediction, maps in zip(said, looked, strict=True):
+    for prediction, maps in zip(predictions, attended, strict=True):
         weights = predictor.attention(images[prediction.id], prediction.tokens)
         assert weights is not None
         assert len(maps.peaks) == len(maps.gates) == len(prediction.log_probs)

@@ -20,8 +20,8 @@ from vlrnn.probes.object_annotations import read_object_sets
 from vlrnn.probes.object_mentions import mentions, nltk_tokens
 
 TABLE = "dog, puppy\ncat, kitten\nbus, minibus\ntoilet\nchair, seat\n"
-SAID = {1: "A dog and a puppy.", 2: "Two cats on a bus", 3: "Nothing here", 4: "kitten"}
-THERE = {"1": ["dog"], "2": ["cat"], "3": ["bus"], "4": []}
+CAPTIONS = {1: "A dog and a puppy.", 2: "Two cats on a bus", 3: "Nothing here", 4: "kitten"}
+PRESENT = {"1": ["dog"], "2": ["cat"], "3": ["bus"], "4": []}
 
 
 def write(path: Path, value: Any) -> Path:
@@ -31,9 +31,9 @@ def write(path: Path, value: Any) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    said = write(tmp_path / "said.json", [{"image_id": id, "caption": text} for id, text in SAID.items()])
-    there, table = write(tmp_path / "there.json", THERE), write(tmp_path / "table.txt", TABLE)
-    return ["--predictions", str(said), "--objects", str(there), "--synonyms", str(table)]
+    predictions = write(tmp_path / "said.json", [{"image_id": id, "caption": text} for id, text in CAPTIONS.items()])
+    objects, table = write(tmp_path / "there.json", PRESENT), write(tmp_path / "table.txt", TABLE)
+    return ["--predictions", str(predictions), "--objects", str(objects), "--synonyms", str(table)]
 
 
 def probe(out: Path, *arguments: str) -> dict[str, Any]:
@@ -116,13 +116,13 @@ OBJECTS = st.frozensets(st.sampled_from(["dog", "cat", "bus"]))
 @given(st.lists(st.tuples(st.lists(st.sampled_from(["dog", "cat", "bus", "and"])), OBJECTS), min_size=1, max_size=6))
 def test_it_is_what_counting_one_by_one_gives(images: list[tuple[list[str], frozenset[str]]]) -> None:
     captions = {id: [" ".join(words)] for id, (words, _) in enumerate(images)}
-    there = {id: objects for id, (_, objects) in enumerate(images)}
-    scores, _ = chair(captions, there, mentions("fixed", ["dog", "cat", "bus"]), Resampler(len(images), 20))
-    said = [(word, objects) for words, objects in images for word in words if word != "and"]
-    wrong = [word for word, objects in said if word not in objects]
-    assert ("CHAIRi" in scores) == bool(said)
-    if said:
-        assert scores["CHAIRi"]["value"] == pytest.approx(100 * len(wrong) / len(said))
+    present = {id: objects for id, (_, objects) in enumerate(images)}
+    scores, _ = chair(captions, present, mentions("fixed", ["dog", "cat", "bus"]), Resampler(len(images), 20))
+    mentioned = [(word, objects) for words, objects in images for word in words if word != "and"]
+    wrong = [word for word, objects in mentioned if word not in objects]
+    assert ("CHAIRi" in scores) == bool(mentioned)
+    if mentioned:
+        assert scores["CHAIRi"]["value"] == pytest.approx(100 * len(wrong) / len(mentioned))
     some = sum(any(word not in objects for word in words if word != "and") for words, objects in images)
     assert scores["CHAIRs"]["value"] == pytest.approx(100 * some / len(images))
 
@@ -138,7 +138,7 @@ def test_floor_and_ceiling(files: list[str], tmp_path: Path) -> None:
 
 def test_references_add_to_outlines_alone(files: list[str], tmp_path: Path) -> None:
     instances = {
-        "images": [{"id": id} for id in SAID],
+        "images": [{"id": id} for id in CAPTIONS],
         "categories": [{"id": id, "name": name} for id, name in enumerate(["dog", "cat", "nothing"], 1)],
         "annotations": [{"image_id": 1, "category_id": 1}, {"image_id": 2, "category_id": 2}],
     }
@@ -161,8 +161,13 @@ def test_references_add_to_outlines_alone(files: list[str], tmp_path: Path) -> N
 def test_a_prepared_data_set_names_its_own_objects(tmp_path: Path) -> None:
     examples = [Example(n, n, "a.png", captions=("a",), objects=("red circle", "red star")) for n in ("a", "b")]
     write_records(tmp_path / "test.jsonl", examples)
-    said = [{"image_id": "a", "caption": "a red circle"}, {"image_id": "b", "caption": "two red circles"}]
-    arguments = ["--objects", str(tmp_path / "test.jsonl"), "--predictions", str(write(tmp_path / "p.json", said))]
+    predictions = [{"image_id": "a", "caption": "a red circle"}, {"image_id": "b", "caption": "two red circles"}]
+    arguments = [
+        "--objects",
+        str(tmp_path / "test.jsonl"),
+        "--predictions",
+        str(write(tmp_path / "p.json", predictions)),
+    ]
     found = probe(tmp_path / "out.json", *arguments)
     assert found["scores"]["recall"]["value"] == 50
     assert found["baselines"]["references"]["recall"]["value"] == 0  # the examples have captions of their own
@@ -175,8 +180,8 @@ def test_examples_of_one_image_together_state_what_is_in_it(tmp_path: Path) -> N
 
 
 def test_objects_that_captions_or_tables_lack_are_named(files: list[str], tmp_path: Path) -> None:
-    there = write(tmp_path / "o.json", {"1": ["dog", "bus"], "2": ["puppy", "unicorn"]})
-    arguments = [*files, "--objects", str(there)]
+    objects = write(tmp_path / "o.json", {"1": ["dog", "bus"], "2": ["puppy", "unicorn"]})
+    arguments = [*files, "--objects", str(objects)]
     (note,) = probe(tmp_path / "out.json", *arguments)["notes"][:1]
     assert "2 objects are no class of" in note
     assert note.endswith("'puppy', 'unicorn'")
@@ -186,10 +191,17 @@ def test_objects_that_captions_or_tables_lack_are_named(files: list[str], tmp_pa
 
 def test_an_image_without_captions_is_left_out(tmp_path: Path) -> None:
     """It differs from an image in which there is nothing."""
-    known = {"01": ("dog",), "2": None, "3": ()}
-    write_records(tmp_path / "test.jsonl", [Example(id, id, f"{id}.png", objects=names) for id, names in known.items()])
-    said = [{"image_id": n, "caption": "a dog"} for n in (1, 2, 3)]
-    arguments = ["--objects", str(tmp_path / "test.jsonl"), "--predictions", str(write(tmp_path / "p.json", said))]
+    objects = {"01": ("dog",), "2": None, "3": ()}
+    write_records(
+        tmp_path / "test.jsonl", [Example(id, id, f"{id}.png", objects=names) for id, names in objects.items()]
+    )
+    predictions = [{"image_id": n, "caption": "a dog"} for n in (1, 2, 3)]
+    arguments = [
+        "--objects",
+        str(tmp_path / "test.jsonl"),
+        "--predictions",
+        str(write(tmp_path / "p.json", predictions)),
+    ]
     written = {"annotations": [{"image_id": 1, "caption": "dogs"}]}
     found = probe(tmp_path / "out.json", *arguments, "--references", str(write(tmp_path / "r.json", written)))
     assert found["scores"]["CHAIRs"]["value"] == 50
@@ -199,12 +211,12 @@ def test_an_image_without_captions_is_left_out(tmp_path: Path) -> None:
 
 def test_rates_are_held_against_training(files: list[str], tmp_path: Path) -> None:
     names = ["dog", "cat", "bus"]
-    said = [{"image_id": 1, "caption": " ".join(["dog"] * 5 + ["cat"] * 5 + ["bus"] * 5)}]
-    said += [{"image_id": 2, "caption": " ".join(["cat"] * 5 + ["bus"] * 10)}]
-    there = {"1": ["dog"], "2": ["cat"]}  # made up: never, half of the time, always
+    predictions = [{"image_id": 1, "caption": " ".join(["dog"] * 5 + ["cat"] * 5 + ["bus"] * 5)}]
+    predictions += [{"image_id": 2, "caption": " ".join(["cat"] * 5 + ["bus"] * 10)}]
+    objects = {"1": ["dog"], "2": ["cat"]}  # made up: never, half of the time, always
     training = {str(n): names[: 1 + n % 3] for n in range(9)}  # dogs 9, cats 6, buses 3
-    arguments = ["--predictions", str(write(tmp_path / "p.json", said))]
-    arguments += ["--objects", str(write(tmp_path / "o.json", there | {"3": ["bus"]}))]
+    arguments = ["--predictions", str(write(tmp_path / "p.json", predictions))]
+    arguments += ["--objects", str(write(tmp_path / "o.json", objects | {"3": ["bus"]}))]
     found = probe(tmp_path / "out.json", *arguments, "--training", str(write(tmp_path / "t.json", training)))
     assert found["scores"]["frequency_correlation"]["value"] == pytest.approx(-1)
     assert found["scores"]["frequency_correlation"]["n"] == 3
@@ -231,8 +243,10 @@ def test_spearman() -> None:
 
 
 def test_nothing_mentioned_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = write(tmp_path / "p.json", [{"image_id": 1, "caption": "nothing"}, {"image_id": 99, "caption": "a dog"}])
-    arguments = ["--predictions", str(said), "--objects", str(write(tmp_path / "o.json", {"1": []}))]
+    predictions = write(
+        tmp_path / "p.json", [{"image_id": 1, "caption": "nothing"}, {"image_id": 99, "caption": "a dog"}]
+    )
+    arguments = ["--predictions", str(predictions), "--objects", str(write(tmp_path / "o.json", {"1": []}))]
     found = probe(tmp_path / "out.json", *arguments)
     correlations = {"frequency_correlation", "cooccurrence_correlation"}
     assert found["not_computed"].keys() == {"CHAIRi", "recall", "shuffled", "references", *correlations}

@@ -51,9 +51,9 @@ DIFFERENT: dict[str, tuple[str, Configurable, Configurable, str]] = {
 def test_what_is_different_is_named(subtests: pytest.Subtests) -> None:
     for what in DIFFERENT:
         with subtests.test(what=what):
-            part, there, here, printed = DIFFERENT[what]
+            part, stored, here, printed = DIFFERENT[what]
             with pytest.raises(UserError) as refusal:
-                refuse_other_parts({part: to_config(here)}, {part: to_config(there)})
+                refuse_other_parts({part: to_config(here)}, {part: to_config(stored)})
             assert f"made with another {part} than the recipe's" in str(refusal.value)
             assert printed in str(refusal.value)
             refuse_other_parts({part: to_config(here)}, {part: to_config(here)})

@@ -27,9 +27,9 @@ def question(id: str, answer: str, **attributes: str) -> Example:
     )
 
 
-def write(folder: Path, examples: list[Example], *said: str) -> list[str]:
+def write(folder: Path, examples: list[Example], *texts: str) -> list[str]:
     """The references, and the predictions `said.jsonl`."""
-    predictions = [Prediction(each.id, each.image_id, text) for each, text in zip(examples, said, strict=True)]
+    predictions = [Prediction(each.id, each.image_id, text) for each, text in zip(examples, texts, strict=True)]
     write_records(folder / "test.jsonl", examples)
     write_records(folder / "said.jsonl", predictions)
     return ["--references", str(folder / "test.jsonl"), "--predictions", str(folder / "said.jsonl")]

@@ -31,7 +31,7 @@ NOT_OURS = re.compile(
 # Flags.
 
 
-class _HelpAskedError(Exception):
+class _HelpRequestedError(Exception):
     """Raised in place of printing help."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ class _HelpAskedError(Exception):
 @pytest.fixture
 def help_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def caught(parser: argparse.ArgumentParser, *_: object) -> None:
-        raise _HelpAskedError(parser)
+        raise _HelpRequestedError(parser)
 
     monkeypatch.setattr(argparse.ArgumentParser, "print_help", caught)
 
@@ -77,7 +77,7 @@ def test_flags_of_commands() -> None:
             lines = flags(f"vlrnn {command}", recipe_parser(command.replace("predict", "test")))
             found += (line for line in lines if not NOT_OURS.search(line))
             continue
-        with pytest.raises(_HelpAskedError) as caught:
+        with pytest.raises(_HelpRequestedError) as caught:
             main([command, "--help"])
         found += flags(f"vlrnn {command}", caught.value.parser)
     check_snapshot("flags_of_commands", found)
@@ -103,7 +103,7 @@ def test_flags_of_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[str] = []
     for script in SCRIPTS:
         monkeypatch.setattr("sys.argv", [script.name, "--help"])
-        with pytest.raises(_HelpAskedError) as caught:
+        with pytest.raises(_HelpRequestedError) as caught:
             runpy.run_path(str(script), run_name="__main__")
         found += flags(f"{script.parent.name}/{script.name}", caught.value.parser)
     check_snapshot("flags_of_scripts", found)

@@ -57,11 +57,11 @@ def test_whatever_divides_the_columns(subtests: pytest.Subtests, tmp_path_factor
         with subtests.test(quoting=quoting, delimiter=delimiter, reader=reader):
             tmp_path = tmp_path_factory.mktemp("case")
             read, columns = READERS[reader]
-            kept = [
+            texts = [
                 text for text in TEXTS if ";" not in text or reader != "labels"
             ]  # there it divides what is in a cell
-            found = read(written(tmp_path / "table.csv", rows_of(columns, kept), delimiter, quoting))
-            assert [" ".join(text.split()) for text in found] == [" ".join(text.split()) for text in kept]
+            found = read(written(tmp_path / "table.csv", rows_of(columns, texts), delimiter, quoting))
+            assert [" ".join(text.split()) for text in found] == [" ".join(text.split()) for text in texts]
 
 
 def test_a_quote_in_a_tsv_is_a_quote(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:

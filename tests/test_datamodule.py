@@ -45,11 +45,11 @@ def encoder(classifier_file: Path) -> TorchvisionEncoder:
 
 def test_vocabulary_is_counted_on_train_alone(dataset: Path) -> None:
     data = VisionLanguageData(str(dataset), min_count=1)
-    said = [tokenize(caption) for example in open_split(dataset, "train") for caption in example.captions]
-    assert set(data.vocabulary.words[4:]) == {word for caption in said for word in caption}
+    captions = [tokenize(caption) for example in open_split(dataset, "train") for caption in example.captions]
+    assert set(data.vocabulary.words[4:]) == {word for caption in captions for word in caption}
     assert "white" not in data.vocabulary  # which val and test hold
     rare = VisionLanguageData(str(dataset), min_count=7)
-    counts = {word: sum(caption.count(word) for caption in said) for caption in said for word in caption}
+    counts = {word: sum(caption.count(word) for caption in captions) for caption in captions for word in caption}
     assert set(rare.vocabulary.words[4:]) == {word for word, count in counts.items() if count >= 7}
 
 
@@ -61,8 +61,8 @@ def test_batches(dataset: Path, encoder: TorchvisionEncoder, tmp_path: Path, cac
     attached(data, encoder)
     batches = list(data.train_dataloader())
     assert [len(batch.examples) for batch in batches] == [3, 3, 2]
-    seen = [example for batch in batches for example in batch.examples]
-    assert sorted(example.id for example in seen) == sorted(each.id for each in open_split(dataset, "train"))
+    drawn = [example for batch in batches for example in batch.examples]
+    assert sorted(example.id for example in drawn) == sorted(each.id for each in open_split(dataset, "train"))
     for batch in batches:
         items = len(batch.examples)
         if cached:

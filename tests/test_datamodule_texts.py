@@ -84,21 +84,21 @@ def test_min_count_rises_with_the_data(subtests: pytest.Subtests, written: Calla
         with subtests.test(captions=captions, least=least):
             texts = [" ".join(f"w{count}" for count in range(1, 7) if count > number) for number in range(6)]
             data = VisionLanguageData(str(written(texts + [COMMON] * (captions - 6))))
-            known = {count for count in range(1, 7) if f"w{count}" in data.vocabulary}
-            assert known == set(range(least, 7))
+            frequent = {count for count in range(1, 7) if f"w{count}" in data.vocabulary}
+            assert frequent == set(range(least, 7))
 
 
 @pytest.mark.parametrize(
-    ("captions", "settings", "told"),
+    ("captions", "settings", "message"),
     [
         ([COMMON], {"min_count": 3}, "no words to learn: none occurs 3 times; lower data.min_count"),
         (["...", "nan"], {}, "no words to learn: it holds no text with a word"),
     ],
 )
 def test_no_word_is_refused(
-    captions: list[str], settings: dict[str, int], told: str, written: Callable[..., Path]
+    captions: list[str], settings: dict[str, int], message: str, written: Callable[..., Path]
 ) -> None:
-    with pytest.raises(UserError, match=rf"train\.jsonl: {told}"):
+    with pytest.raises(UserError, match=rf"train\.jsonl: {message}"):
         _ = VisionLanguageData(str(written(captions)), **settings).vocabulary
 
 
@@ -125,8 +125,8 @@ def test_long_questions_are_read_no_further_in_training(tmp_path: Path, capsys: 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     record = {"image": "a.png", "image_id": "a", "answers": ["yes"]}
     for split in ("train", "val"):
-        asked = [{"id": split + text, "question": text, **record} for text in ("a b c d", "a b c d e f g h i")]
-        (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in asked))
+        questions = [{"id": split + text, "question": text, **record} for text in ("a b c d", "a b c d e f g h i")]
+        (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in questions))
     data = VisionLanguageData(str(tmp_path), max_question_length=4)
     printed = lines(data, capsys)[1:]
     assert printed == [

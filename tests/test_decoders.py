@@ -111,13 +111,13 @@ def scores(
 @every_decoder
 def test_teacher_forcing_is_step_by_step(decoder: str) -> None:
     for built in of_each_kind(decoder):
-        known = context()
+        encoded = context()
         image_index = torch.tensor([2, 0, 2, 3, 0, 2])  # unsorted, uneven, and image 1 has no row
         tokens = torch.randint(1, V, (len(image_index), T))
-        logits = scores(built, tokens, built.prepare(known), image_index)
+        logits = scores(built, tokens, built.prepare(encoded), image_index)
         assert logits.shape == (len(image_index), T, V)
         for row, image in enumerate(image_index.tolist()):
-            memory = built.prepare(index_rows(known, torch.tensor([image])))
+            memory = built.prepare(index_rows(encoded, torch.tensor([image])))
             state = built.init_state(memory)
             for time in range(T):
                 output, state = built.step(tokens[row, time].view(1, 1), state, memory)
@@ -128,10 +128,10 @@ def test_teacher_forcing_is_step_by_step(decoder: str) -> None:
 def test_conditions_are_of_rows_and_the_memory_of_images(decoder: str) -> None:
     """Teacher forcing of rows with conditions is step by step, each row alone."""
     for built in of_each_kind(decoder, 2 * C):
-        known = context()
+        encoded = context()
         image_index, condition = torch.tensor([2, 0, 2, 3, 0, 2]), torch.randn(6, 2 * C)
         tokens = torch.randint(1, V, (len(image_index), T))
-        memory = built.prepare(known)
+        memory = built.prepare(encoded)
         logits = scores(built, tokens, memory, image_index, condition)
         for row, image in enumerate(image_index.tolist()):
             own = index_rows(memory, torch.tensor([image]))
@@ -198,11 +198,11 @@ def test_a_beam_as_wide_as_the_space_is_brute_force(decoder: str) -> None:
 @pytest.mark.parametrize("decoder", list(DECODERS))
 def test_the_graph_of_what_is_drawn_is_retained_on_request(decoder: str) -> None:
     """The gradient of the log probabilities of drawn sentences is that of teacher forcing on them."""
-    built, known = make(decoder, "gru"), context()
+    built, encoded = make(decoder, "gru"), context()
     settings = GenerationConfig(temperature=1.0, num_return_sequences=K, max_new_tokens=T)
 
     def draw(keep_graph: bool) -> tuple[Tensor, Tensor, Tensor]:
-        memory = built.prepare(known)
+        memory = built.prepare(encoded)
         found = search(
             search_step(built), built.init_state(memory), memory, settings, bos=BOS, eos=EOS, forbidden=FORBIDDEN,
             generator=torch.Generator().manual_seed(0), keep_graph=keep_graph,
@@ -218,7 +218,7 @@ def test_the_graph_of_what_is_drawn_is_retained_on_request(decoder: str) -> None
     log_probs, tokens, lengths = draw(keep_graph=True)
     drawn = gradients(log_probs.sum())
     tokens = tokens.masked_fill(torch.arange(tokens.shape[2]) >= lengths[..., None], 0).flatten(0, 1)
-    again = score_sequences(built, built.prepare(known), tokens, torch.arange(B).repeat_interleave(K))
+    again = score_sequences(built, built.prepare(encoded), tokens, torch.arange(B).repeat_interleave(K))
     close(log_probs.flatten(0, 1), again.masked_fill(tokens == 0, 0.0))
     for one, other in zip(drawn, gradients(again[tokens != 0].sum()), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -228,19 +228,19 @@ def test_the_graph_of_what_is_drawn_is_retained_on_request(decoder: str) -> None
 def test_rows_of_any_length(decoder: str) -> None:
     """Images about which no more is said leave on the way; what was said before stays as it is."""
     for built in of_each_kind(decoder):
-        known = context()
+        encoded = context()
         image_index, lengths = torch.tensor([2, 0, 2, 3, 0, 2, 3]), torch.tensor([1, 3, 4, T, 2, 4, 1])
         full = torch.randint(1, V, (len(image_index), T))
-        there = torch.arange(T) < lengths[:, None]
-        memory = built.prepare(known)
-        output = built(torch.where(there, full, 0), memory, image_index)
+        within = torch.arange(T) < lengths[:, None]
+        memory = built.prepare(encoded)
+        output = built(torch.where(within, full, 0), memory, image_index)
         whole = built(full, memory, image_index)
-        close(output.hidden[there], whole.hidden[there])
+        close(output.hidden[within], whole.hidden[within])
         if whole.attention is not None:
-            close(output.attention[there], whole.attention[there])
+            close(output.attention[within], whole.attention[within])
         if whole.gate is not None:
-            close(output.gate[there], whole.gate[there])
-            assert ((output.gate[there] > 0) & (output.gate[there] < 1)).all()
+            close(output.gate[within], whole.gate[within])
+            assert ((output.gate[within] > 0) & (output.gate[within] < 1)).all()
         for rows in (torch.tensor([3]), torch.tensor([0, 6])):  # fewer rows, and images without any
             close(built(full[rows], memory, image_index[rows]).hidden, built(full, memory, image_index).hidden[rows])
 
@@ -256,11 +256,11 @@ def test_no_rows_at_all(decoder: str) -> None:
 @every_decoder
 def test_order_of_rows_does_not_matter(decoder: str) -> None:
     for built in of_each_kind(decoder):
-        known = context()
+        encoded = context()
         image_index = torch.tensor([0, 0, 1, 2, 2, 2, 3])
         tokens = torch.randint(1, V, (len(image_index), T))
         order = torch.randperm(len(image_index))
-        memory = built.prepare(known)
+        memory = built.prepare(encoded)
         close(built(tokens, memory, image_index).hidden[order], built(tokens[order], memory, image_index[order]).hidden)
 
 
@@ -293,21 +293,21 @@ def test_finished_images_can_leave(decoder: str) -> None:
         tokens = torch.randint(1, V, (B, 1))
         _, state = built.step(tokens, built.init_state(memory), memory)
         rows = torch.tensor([3, 1])
-        kept, _ = built.step(tokens[rows], index_rows(state, rows), index_rows(memory, rows))
-        close(kept.hidden, built.step(tokens, state, memory)[0].hidden[rows])
+        remaining, _ = built.step(tokens[rows], index_rows(state, rows), index_rows(memory, rows))
+        close(remaining.hidden, built.step(tokens, state, memory)[0].hidden[rows])
 
 
 @pytest.mark.parametrize("decoder", ATTENDING)
 def test_masked_regions_do_not_matter(decoder: str) -> None:
     for built in of_each_kind(decoder):
-        known, mask = context(), torch.rand(B, N) > 0.4
+        encoded, mask = context(), torch.rand(B, N) > 0.4
         mask[:, 0] = True
         tokens, image_index = torch.randint(1, V, (B, T)), torch.arange(B)
         outcomes = []
         for filling in (0.0, 1e3):
-            filled = torch.where(mask[..., None], known.regions, filling)
-            pooled = (known.regions * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-            memory = built.prepare(Context(filled, mask, pooled, known.boxes))
+            filled = torch.where(mask[..., None], encoded.regions, filling)
+            pooled = (encoded.regions * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            memory = built.prepare(Context(filled, mask, pooled, encoded.boxes))
             outcomes.append(built(tokens, memory, image_index))
         close(built.logits(outcomes[0].hidden), built.logits(outcomes[1].hidden))
         attention = outcomes[0].attention
@@ -347,11 +347,11 @@ def test_the_image_matters_to_every_word(decoder: str) -> None:
 @every_decoder
 def test_dropout_only_in_training(decoder: str) -> None:
     for built in of_each_kind(decoder):
-        known = context()
+        encoded = context()
         tokens, image_index = torch.randint(1, V, (B, T)), torch.arange(B)
-        assert torch.equal(*(scores(built, tokens, built.prepare(known), image_index) for _ in range(2)))
+        assert torch.equal(*(scores(built, tokens, built.prepare(encoded), image_index) for _ in range(2)))
         built.train()
-        assert not torch.equal(*(scores(built, tokens, built.prepare(known), image_index) for _ in range(2)))
+        assert not torch.equal(*(scores(built, tokens, built.prepare(encoded), image_index) for _ in range(2)))
 
 
 def test_the_equations_of_xu_et_al() -> None:
@@ -404,10 +404,10 @@ def test_the_equations_of_xu_et_al() -> None:
 
 def test_the_equations_of_vinyals_et_al() -> None:
     """Vinyals et al. (2015), eq. 10 to 12: the image once, before the first word."""
-    built, known = make("show-and-tell", "gru"), context(1)
+    built, encoded = make("show-and-tell", "gru"), context(1)
     tokens = torch.randint(1, V, (1, T))
-    logits = scores(built, tokens, built.prepare(known), torch.zeros(1, dtype=torch.long))
-    inputs = torch.cat([built.image(known.pooled)[:, None], built.embedding(tokens)], 1)
+    logits = scores(built, tokens, built.prepare(encoded), torch.zeros(1, dtype=torch.long))
+    inputs = torch.cat([built.image(encoded.pooled)[:, None], built.embedding(tokens)], 1)
     outputs, _ = built.recurrence(inputs, built.recurrence.initial_state(1))
     close(logits, built.score(outputs[:, 1:]))
 
@@ -415,13 +415,13 @@ def test_the_equations_of_vinyals_et_al() -> None:
 def test_an_ensemble_averages_probabilities_and_each_hears_its_own_question() -> None:
     alone = [ShowAndTell(GRU(hidden_size=H), embedding_dim=E).build(V, D, 3).eval() for _ in range(2)]
     together = Ensemble(alone).eval()
-    known, questions = context(), torch.randn(B, 6)
+    encoded, questions = context(), torch.randn(B, 6)
     tokens, image_index = torch.randint(1, V, (B, T)), torch.arange(B)
     shares = [
-        scores(each, tokens, each.prepare(known), image_index, own).softmax(-1)
+        scores(each, tokens, each.prepare(encoded), image_index, own).softmax(-1)
         for each, own in zip(alone, (questions[:, :3], questions[:, 3:]), strict=True)
     ]
-    log_probs = scores(together, tokens, together.prepare(known), image_index, questions)
+    log_probs = scores(together, tokens, together.prepare(encoded), image_index, questions)
     close(log_probs.exp(), torch.stack(shares).mean(0))
 
 
@@ -429,9 +429,9 @@ def test_an_ensemble_averages_the_attention_of_its_members() -> None:
     alone = [
         ShowAttendTell(LSTM(hidden_size=H), SoftAttention(A), embedding_dim=E).build(V, D).eval() for _ in range(2)
     ]
-    tokens, image_index, known = torch.randint(1, V, (B, T)), torch.arange(B), context()
-    looked = [each(tokens, each.prepare(known), image_index).attention for each in (*alone, Ensemble(alone).eval())]
-    close(looked[2], (looked[0] + looked[1]) / 2)
+    tokens, image_index, encoded = torch.randint(1, V, (B, T)), torch.arange(B), context()
+    maps = [each(tokens, each.prepare(encoded), image_index).attention for each in (*alone, Ensemble(alone).eval())]
+    close(maps[2], (maps[0] + maps[1]) / 2)
 
 
 # The last layer of decoders is `nn.Linear`, however few rows there are.

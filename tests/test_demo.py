@@ -56,18 +56,18 @@ def test_caption_tells_mistakes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    looked = tmp_path / "looked.png"
+    picture = tmp_path / "looked.png"
     for arguments, word in (
         ([photos / "absent.png", "--checkpoint", checkpoints.file], "absent.png"),
         ([photos / "a.png", "--checkpoint", photos / "a.png"], "a.png"),
-        ([photos / "a.png", "--checkpoint", checkpoints.plain, "--picture", looked], "does not attend"),
+        ([photos / "a.png", "--checkpoint", checkpoints.plain, "--picture", picture], "does not attend"),
     ):
         assert run(monkeypatch, *arguments) == 2
         printed = capsys.readouterr().err.splitlines()
         assert len(printed) == 1
         assert printed[0].startswith("caption: ")
         assert word in printed[0]
-    assert not looked.exists()
+    assert not picture.exists()
 
 
 class _Hostile:

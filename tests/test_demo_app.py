@@ -87,7 +87,7 @@ def cell(page: Any, text: str) -> Any:
     return page.locator(".cell-wrap:visible", has_text=text).first
 
 
-def is_in_sight(page: Any, header: str) -> bool:
+def is_visible(page: Any, header: str) -> bool:
     """Whether the column of a table stands within the page, not behind the table's edge."""
     box = page.locator("th:visible", has_text=header).first.bounding_box()
     return bool(box["x"] + box["width"] <= page.viewport_size["width"])
@@ -104,16 +104,16 @@ def test_a_picture_is_captioned_and_questioned(page: Any, picture: Path) -> None
     uploaded(page).wait_for()
     press(page, "caption")
     page.wait_for_function("document.querySelector('.caption textarea').value.length > 0")
-    said = page.locator(".caption textarea").input_value()
+    caption = page.locator(".caption textarea").input_value()
     words = page.locator("input[type=radio]")
     words.first.wait_for()
-    assert words.count() == len(said.split())
+    assert words.count() == len(caption.split())
     words.last.check()
     page.wait_for_function("[...document.querySelectorAll('input, textarea')].some((e) => /probability/.test(e.value))")
     press(page, "which objects may be invented?")
     cell(page, "square").wait_for()
-    assert is_in_sight(page, "log probability / length^penalty")
-    assert is_in_sight(page, "reading")
+    assert is_visible(page, "log probability / length^penalty")
+    assert is_visible(page, "reading")
     question = page.get_by_label("question", exact=True)
     question.fill("is there a square?")
     press(page, "ask")
@@ -167,10 +167,10 @@ def test_it_is_used_from_a_script(address: str, picture: Path) -> None:
 
     client = Client(address, verbose=False)
     given = handle_file(picture)
-    said, rows, *_ = client.predict(given, beams=3, count=2, api_name="/caption")
-    assert said
+    caption, rows, *_ = client.predict(given, beams=3, count=2, api_name="/caption")
+    assert caption
     assert len(rows["data"]) == 2
-    assert rows["data"][0][0] == said
+    assert rows["data"][0][0] == caption
     drawn, *_ = client.predict(given, temperature=1.0, count=1, api_name="/caption")
     assert drawn
     answer, history = client.predict(given, question="is there a square?", api_name="/ask")

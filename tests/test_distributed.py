@@ -39,7 +39,7 @@ def odd(make_dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def see_anew(shop: Workshop) -> None:
+def clear_memory(shop: Workshop) -> None:
     """Let the recipe's encoder learn, one whose batches do not matter: it has no batch norm."""
     path = shop.folder / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text())
@@ -51,16 +51,16 @@ def see_anew(shop: Workshop) -> None:
 
 def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, tmp_path: Path) -> None:
     """Where they do not divide the images evenly, and where the encoder learns; and one goes on where two have been."""
-    logs, scores, said, items = [], [], [], []
+    logs, scores, texts, items = [], [], [], []
     for folder, many in ((tmp_path / "one", False), (tmp_path / "two", True)):
         folder.mkdir()
         shop = Workshop(folder, classifier_file, odd)
-        see_anew(shop)
+        clear_memory(shop)
         for command in ("fit", "validate"):
             printed = train_two(shop, command, *LOSS, "--data.batch_size", "2") if many else train(shop, command, *LOSS)
             assert "batch norm" not in printed
         scores.append(read_json(shop.run_folder / "metrics.json"))
-        said.append({each.id: each.text for each in RecordFile(shop.run_folder / "predictions.jsonl", Prediction)})
+        texts.append({each.id: each.text for each in RecordFile(shop.run_folder / "predictions.jsonl", Prediction)})
         items.append((shop.run_folder / "items.jsonl").read_text())
         train(shop, "fit", *LOSS, "--trainer.max_epochs", "4", "--ckpt_path", "last")
         logs.append(shop.log())
@@ -68,7 +68,7 @@ def test_two_processes_learn_and_score_as_one(classifier_file: Path, odd: Path, 
         one, two = ([float(row[name]) for row in log if row.get(name)] for log in logs)
         assert len(one) == len(two) == count
         assert two == pytest.approx(one, rel=1e-4, abs=1e-5), name
-    assert said[0] == said[1]
+    assert texts[0] == texts[1]
     assert items[0] == items[1] != ""
     assert scores[0]["scores"] == scores[1]["scores"]
 

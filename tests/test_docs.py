@@ -98,7 +98,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, classifier_file: Path) ->
 
 
 @pytest.fixture
-def there(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def in_workshop(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(workshop)
     in_one_process(monkeypatch)
     for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
@@ -205,7 +205,7 @@ def _load_demo(rest: list[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", [each for each in DOCUMENTS if each != RECORDED and commands(each)])
-def test_every_command_runs(document: str, there: Path) -> None:
+def test_every_command_runs(document: str, in_workshop: Path) -> None:
     for command in commands(document):
         print("$", *command)  # shown where one fails
         run(command)
@@ -216,10 +216,10 @@ def test_every_document_has_commands_that_are_found() -> None:
     counts = {document: len(commands(document)) for document in DOCUMENTS if document != RECORDED}
     assert counts["README.md"] >= 20
     assert counts["docs/probes.md"] >= 20
-    known = {"sh", "python", "python no-run", "json", "text", "csv"}
+    languages_run = {"sh", "python", "python no-run", "json", "text", "csv"}
     for document in DOCUMENTS:
         languages = re.findall(r"^```(.+)\n(?:.*\n)*?^```$", (ROOT / document).read_text(), re.MULTILINE)
-        assert set(languages) <= known, document
+        assert set(languages) <= languages_run, document
 
 
 def test_commands_within_the_text_exist() -> None:
@@ -248,7 +248,7 @@ def test_what_was_measured_can_be_run_again() -> None:
 
 
 @pytest.mark.slow
-def test_python_of_the_readme(there: Path) -> None:
+def test_python_of_the_readme(in_workshop: Path) -> None:
     for block in blocks("README.md", "python"):
         exec(block, {})
 

@@ -61,15 +61,15 @@ def scene(id: str, *shapes: str) -> Example:
 
 
 def test_mentions_are_counted_by_colour_and_shape() -> None:
-    there = scene_of(scene("a", "star", "ring", "cross"))
-    assert objects_in_caption("a cyan star and a cyan ring and a red cross", there) == pytest.approx(2 / 3)
-    assert objects_in_caption("a cyan star and a cyan star", there) == pytest.approx(2 / 5)  # there is one
-    assert objects_in_caption("star cyan", there) == 0
-    assert objects_in_caption("", there) == 0
-    assert objects_in_caption("a small cyan ring , a cyan star and a cyan cross", there) == 1
+    described = scene_of(scene("a", "star", "ring", "cross"))
+    assert objects_in_caption("a cyan star and a cyan ring and a red cross", described) == pytest.approx(2 / 3)
+    assert objects_in_caption("a cyan star and a cyan star", described) == pytest.approx(2 / 5)  # there is one
+    assert objects_in_caption("star cyan", described) == 0
+    assert objects_in_caption("", described) == 0
+    assert objects_in_caption("a small cyan ring , a cyan star and a cyan cross", described) == 1
 
 
-def said(run: Path, texts: dict[str, str]) -> Path:
+def write_run(run: Path, texts: dict[str, str]) -> Path:
     write_records(run / "predictions.jsonl", [Prediction(id, id, text) for id, text in texts.items()])
     return run
 
@@ -78,8 +78,8 @@ def test_captions_are_measured_where_a_kind_tempts(tmp_path: Path) -> None:
     scenes = [scene("a", "star"), scene("b", "star", "ring"), scene("c", "circle")]
     assert [tempts(each, "ring") for each in scenes] == [True, False, False]
     texts = {"a": "a cyan star and a cyan ring right of it", "b": "a cyan ring", "c": "a cyan circle"}
-    run = said(tmp_path / "run", texts)
-    said(run / "strangers", dict.fromkeys("abc", "a cyan circle"))
+    run = write_run(tmp_path / "run", texts)
+    write_run(run / "strangers", dict.fromkeys("abc", "a cyan circle"))
     measured = measure_captions([run], scenes)
     assert measured["ring"].hits.tolist() == [[1, 0, 0]]
     assert measured["ring"].chances.tolist() == [1, 0, 0]
@@ -92,13 +92,13 @@ def test_captions_are_measured_where_a_kind_tempts(tmp_path: Path) -> None:
 
 def test_answers_are_measured_by_scene(tests_of_study: Path, tmp_path: Path) -> None:
     scenes = list(open_split(tests_of_study / "captions", "test"))
-    asked, polls = (list(open_split(tests_of_study / name, "test")) for name in ("vqa", "polls"))
-    run = said(tmp_path / "run", {str(each.id): each.answers[0] for each in asked})
-    said(run / "strangers", {str(each.id): "nothing" for each in asked})
-    said(run / "polls", {str(each.id): "1" if each.question_type == "ring" else "0" for each in polls})
+    questions, polls = (list(open_split(tests_of_study / name, "test")) for name in ("vqa", "polls"))
+    run = write_run(tmp_path / "run", {str(each.id): each.answers[0] for each in questions})
+    write_run(run / "strangers", {str(each.id): "nothing" for each in questions})
+    write_run(run / "polls", {str(each.id): "1" if each.question_type == "ring" else "0" for each in polls})
     measured = measure_answers([run, run], scenes, tests_of_study)
     assert measured["right"].hits.shape == (2, 40)
-    assert measured["right"].hits.sum() == 2 * len(asked)
+    assert measured["right"].hits.sum() == 2 * len(questions)
     assert measured["strangers"].hits.sum() == 0
     resampler = Resampler(40, 50)
     assert measured["ring"].share(resampler, (0, 0)).value == 1
@@ -154,12 +154,12 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     assert {run.name for run in runs.iterdir()} == {
         f"{task}-bias-{bias}-seed-0" for task in ("captioning", "classifier_vqa") for bias in (0, 1)
     }
-    kept = runs / "captioning-bias-0-seed-0" / "metrics.json"
+    metrics = runs / "captioning-bias-0-seed-0" / "metrics.json"
     stopped = runs / "classifier_vqa-bias-1-seed-0" / "polls"
-    before = kept.stat().st_mtime_ns
+    before = metrics.stat().st_mtime_ns
     shutil.rmtree(stopped)
     again = dose_response(tmp_path, plan)
-    assert kept.stat().st_mtime_ns == before
+    assert metrics.stat().st_mtime_ns == before
     assert (stopped / "metrics.json").exists()
     assert again.scores == first.scores
     assert again.cases == first.cases

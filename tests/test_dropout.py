@@ -65,8 +65,8 @@ def test_torchs_is_the_inverted_one() -> None:
     values = torch.randn(1000)
     torch.manual_seed(0)
     dropped = F.dropout(values, P)
-    kept = (dropped != 0).float()
-    torch.testing.assert_close(dropped, CONVENTIONS["inverted"].training(values, kept, P))
+    mask = (dropped != 0).float()
+    torch.testing.assert_close(dropped, CONVENTIONS["inverted"].training(values, mask, P))
     torch.testing.assert_close(F.dropout(values, P, training=False), CONVENTIONS["inverted"].evaluation(values, P))
 
 
@@ -157,12 +157,12 @@ def test_theory_is_reported_with_measurements() -> None:
 M = 4000  # masks
 
 
-def same_on_average(module: nn.Module, say: Callable[[int], Tensor]) -> None:
+def same_on_average(module: nn.Module, run: Callable[[int], Tensor]) -> None:
     """What a module says of M copies of its input is in training, on average, what it says in evaluation, number by
     number, to five standard errors; and no two copies are the same."""
     torch.manual_seed(0)
     with torch.no_grad():
-        trained, evaluated = module.train() and say(M), module.eval() and say(1)
+        trained, evaluated = module.train() and run(M), module.eval() and run(1)
     assert not torch.equal(trained[0], trained[1])
     error = trained.std(0) / M**0.5
     assert ((trained.mean(0) - evaluated[0]).abs() <= 5 * error + 1e-6 * evaluated.abs().max()).all()
@@ -175,17 +175,17 @@ def through(recurrence: Recurrence, by_steps: bool) -> Callable[[int], Tensor]:
     """What a recurrence says of copies of a sequence [M, T, D], by its scan or step by step."""
     xs = torch.randn(1, T, D)
 
-    def say(copies: int) -> Tensor:
+    def run(copies: int) -> Tensor:
         many, state = xs.expand(copies, -1, -1), recurrence.initial_state(copies)
         if not by_steps:
             return recurrence(many, state)[0]
-        said = []
+        outputs = []
         for x in many.unbind(1):
             each, state = recurrence.step(x, state)
-            said.append(each)
-        return torch.stack(said, 1)
+            outputs.append(each)
+        return torch.stack(outputs, 1)
 
-    return say
+    return run
 
 
 def test_fused_cells_drop_between_layers_what_they_make_up_for(subtests: pytest.Subtests) -> None:
@@ -267,9 +267,9 @@ def test_readers_drop_words_and_outputs_that_they_make_up_for() -> None:
     classifier = SequenceClassifier(Echo(), 3, MeanOverTime(), dropout=P).build(D)
     same_on_average(classifier, lambda copies: classifier(xs.expand(copies, -1, -1)))
     regions = RegionProjection(D, 5, dropout=P)
-    there = torch.ones(M, T, dtype=torch.bool)
+    mask = torch.ones(M, T, dtype=torch.bool)
     same_on_average(
-        regions, lambda copies: regions(Context(xs.expand(copies, -1, -1), there[:copies], xs.mean(1), None))
+        regions, lambda copies: regions(Context(xs.expand(copies, -1, -1), mask[:copies], xs.mean(1), None))
     )
 
 
@@ -291,8 +291,8 @@ def test_a_stack_drops_its_copies_alone() -> None:
     torch.manual_seed(0)
     stack = ResidualStack(Echo(), dropout=0.99).build(D).train()
     x = torch.randn(50, D)
-    said, _ = stack.step(x, stack.initial_state(50))
-    assert torch.isclose(said, x).float().mean() > 0.9
+    output, _ = stack.step(x, stack.initial_state(50))
+    assert torch.isclose(output, x).float().mean() > 0.9
 
 
 # The command.

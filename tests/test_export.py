@@ -140,8 +140,8 @@ def test_programs_are_loaded_by_torch(checkpoints: Any, tmp_path: Path) -> None:
     task = load_task(checkpoints.file, Captioner)
     assert export_captioner(task, tmp_path, onnx=False)[0] == "encoder.pt2"
     images = torch.randint(0, 256, (3, 3, task.encoder.image_size, task.encoder.image_size), dtype=torch.uint8)
-    seen = torch.export.load(tmp_path / "encoder.pt2").module()(images)
-    torch.testing.assert_close(seen, task.encoder.regions(images), rtol=1e-4, atol=1e-4)
+    regions = torch.export.load(tmp_path / "encoder.pt2").module()(images)
+    torch.testing.assert_close(regions, task.encoder.regions(images), rtol=1e-4, atol=1e-4)
 
 
 class Exported(NamedTuple):
@@ -311,16 +311,16 @@ def test_pretrained_from_the_hub(checkpoints: Any, tmp_path: Path, monkeypatch: 
     """Only the two files are asked for; a stand-in for the hub gives them."""
     hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub, of the extra hub")
     save_pretrained(load_task(checkpoints.file, Captioner), tmp_path)
-    asked = {}
+    requested = {}
 
     def download(repo_id: str, **more: Any) -> str:
-        asked.update(more, repo_id=repo_id)
+        requested.update(more, repo_id=repo_id)
         return str(tmp_path)
 
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert isinstance(from_pretrained("somebody/captioner", Captioner, revision="v1"), Captioner)
     expected = {"repo_id": "somebody/captioner", "revision": "v1"}
-    assert asked == {**expected, "allow_patterns": ["model.safetensors", "config.json"]}
+    assert requested == {**expected, "allow_patterns": ["model.safetensors", "config.json"]}
 
 
 def test_a_folder_is_never_searched_on_the_hub(tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ def images(make_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Path]
 class Counting(TorchvisionEncoder):
     """Counts the images that it sees, and may be interrupted."""
 
-    def watch(self, seen: list[int], until: int = sys.maxsize) -> "Counting":
+    def watch(self, batch_sizes: list[int], until: int = sys.maxsize) -> "Counting":
         def regions(batch: torch.Tensor) -> torch.Tensor:
-            if sum(seen) >= until:
+            if sum(batch_sizes) >= until:
                 raise KeyboardInterrupt
-            seen.append(len(batch))
+            batch_sizes.append(len(batch))
             return TorchvisionEncoder.regions(self, batch)
 
         self.regions = regions  # type: ignore[method-assign]
@@ -51,8 +51,8 @@ class Counting(TorchvisionEncoder):
         return self
 
 
-def counting(classifier_file: Path, seen: list[int], until: int = sys.maxsize) -> Counting:
-    return Counting(CLASSIFIER, str(classifier_file)).watch(seen, until)
+def counting(classifier_file: Path, batch_sizes: list[int], until: int = sys.maxsize) -> Counting:
+    return Counting(CLASSIFIER, str(classifier_file)).watch(batch_sizes, until)
 
 
 def test_cached_is_computed(encoder: TorchvisionEncoder, images: dict[str, Path], tmp_path: Path) -> None:
@@ -64,26 +64,28 @@ def test_cached_is_computed(encoder: TorchvisionEncoder, images: dict[str, Path]
         assert cache[name].dtype == np.float16
         assert cache[name].shape == (encoder.num_regions, encoder.feature_dim)
         torch.testing.assert_close(torch.tensor(cache[name]).float(), computed, rtol=1e-2, atol=1e-3)
-        known: Context = encoder.context(torch.from_numpy(cache[name].copy())[None])
-        assert known.regions.dtype == torch.float32
-        torch.testing.assert_close(known.pooled, encoder(image).pooled, rtol=1e-2, atol=1e-3)
+        context: Context = encoder.context(torch.from_numpy(cache[name].copy())[None])
+        assert context.regions.dtype == torch.float32
+        torch.testing.assert_close(context.pooled, encoder(image).pooled, rtol=1e-2, atol=1e-3)
 
 
 def test_a_finished_cache_is_not_made_again(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
-    seen: list[int] = []
+    batch_sizes: list[int] = []
     for _ in range(2):
-        open_cache(tmp_path, "train", counting(classifier_file, seen), images)
-    assert sum(seen) == 12
+        open_cache(tmp_path, "train", counting(classifier_file, batch_sizes), images)
+    assert sum(batch_sizes) == 12
     again = dict(reversed(images.items()))  # rows are found by name
-    first, second = (open_cache(tmp_path, "train", counting(classifier_file, seen), each) for each in (images, again))
+    first, second = (
+        open_cache(tmp_path, "train", counting(classifier_file, batch_sizes), each) for each in (images, again)
+    )
     for name in images:
         np.testing.assert_array_equal(first[name], second[name])
 
 
 def test_two_at_a_time_make_one(classifier_file: Path, images: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     """The second comes while the first encodes, and waits, as processes do."""
-    seen: list[int] = []
-    first, second = (counting(classifier_file, seen) for _ in range(2))
+    batch_sizes: list[int] = []
+    first, second = (counting(classifier_file, batch_sizes) for _ in range(2))
     encode, began = first.regions, threading.Event()
 
     def slowly(batch: torch.Tensor) -> torch.Tensor:
@@ -96,7 +98,7 @@ def test_two_at_a_time_make_one(classifier_file: Path, images: dict[str, Path], 
         one = pool.submit(open_cache, tmp_path, "train", first, images)
         assert began.wait(30)
         other = pool.submit(open_cache, tmp_path, "train", second, images)
-    assert sum(seen) == 12
+    assert sum(batch_sizes) == 12
     assert "another process makes them; waiting for it" in capsys.readouterr().err
     for name in images:
         np.testing.assert_array_equal(one.result()[name], other.result()[name])
@@ -153,13 +155,13 @@ def test_interrupted_making_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(features, "_BATCH", 2)
-    seen: list[int] = []
+    batch_sizes: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        open_cache(tmp_path / "cache", "train", counting(classifier_file, seen, until=6), images)
-    assert sum(seen) == 6
+        open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes, until=6), images)
+    assert sum(batch_sizes) == 6
     assert "6 images are kept" in capsys.readouterr().err
-    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
-    assert sum(seen) == 12  # none twice
+    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
+    assert sum(batch_sizes) == 12  # none twice
     whole = open_cache(tmp_path / "whole", "train", counting(classifier_file, []), images)
     for name in images:
         np.testing.assert_array_equal(cache[name], whole[name])
@@ -169,9 +171,9 @@ def test_interrupted_making_goes_on(
 def test_interrupted_before_the_first_image(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         open_cache(tmp_path, "train", counting(classifier_file, [], until=0), images)
-    seen: list[int] = []
-    open_cache(tmp_path, "train", counting(classifier_file, seen), images)
-    assert sum(seen) == 12
+    batch_sizes: list[int] = []
+    open_cache(tmp_path, "train", counting(classifier_file, batch_sizes), images)
+    assert sum(batch_sizes) == 12
 
 
 def test_a_learning_encoder_is_refused(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
@@ -287,23 +289,23 @@ def test_a_damaged_cache_is_made_anew(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(features, "_BLOCK", 4)
-    seen: list[int] = []
-    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    batch_sizes: list[int] = []
+    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
     whole = {name: cache[name].copy() for name in images}
     if damage in MAPS:
         MAPS[damage](cache.folder / "regions.npy")
     else:
         INDICES[damage](cache.folder / "index.json")
     capsys.readouterr()
-    again = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
-    assert sum(seen) == 24
+    again = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
+    assert sum(batch_sizes) == 24
     printed = capsys.readouterr().err.splitlines()
     assert printed[0] == f"features of train: {cache.folder} is damaged; they are computed anew"
     for name, regions in whole.items():
         np.testing.assert_array_equal(again[name], regions)
     assert settled(cache.folder)
-    open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
-    assert sum(seen) == 24
+    open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
+    assert sum(batch_sizes) == 24
 
 
 def test_of_a_block_that_has_changed_the_rows_are_made_anew(
@@ -314,13 +316,13 @@ def test_of_a_block_that_has_changed_the_rows_are_made_anew(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(features, "_BLOCK", 5)  # 5 + 5 + 2 rows
-    seen: list[int] = []
-    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
+    batch_sizes: list[int] = []
+    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
     whole = {name: cache[name].copy() for name in images}
     flipped(cache.folder / "regions.npy")
     capsys.readouterr()
-    again = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
-    assert seen == [12, 2]
+    again = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
+    assert batch_sizes == [12, 2]
     assert f"{cache.folder} is damaged; 2 of 12 images are computed anew" in capsys.readouterr().err
     for name, regions in whole.items():
         np.testing.assert_array_equal(again[name], regions)
@@ -345,13 +347,13 @@ def test_what_is_half_made_and_damaged_is_made_from_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(features, "_BATCH", 2)
-    seen: list[int] = []
+    batch_sizes: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        open_cache(tmp_path / "cache", "train", counting(classifier_file, seen, until=6), images)
+        open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes, until=6), images)
     (folder,) = (tmp_path / "cache").iterdir()
     MAPS[damage](folder / name)
-    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, seen), images)
-    assert sum(seen) == 6 + 12
+    cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
+    assert sum(batch_sizes) == 6 + 12
     assert settled(folder)
     whole = open_cache(tmp_path / "whole", "train", counting(classifier_file, []), images)
     for image in images:

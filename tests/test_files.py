@@ -102,16 +102,18 @@ def test_the_old_file_stays_until_the_end(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
     """And nothing else: no file that is being written, and none that is somebody's own."""
-    kept = [tmp_path / name for name in (".hidden", ".env.template", ".last.ckpt.old", "last.ckpt", "a.unfinished")]
-    for path in kept:
+    remaining = [
+        tmp_path / name for name in (".hidden", ".env.template", ".last.ckpt.old", "last.ckpt", "a.unfinished")
+    ]
+    for path in remaining:
         path.write_text("")
     program = "import os, sys; from vlrnn.files import replacing\nwith replacing(sys.argv[1]): os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", program, tmp_path / "last.ckpt"], timeout=60)
-    assert len(list(tmp_path.iterdir())) == len(kept) + 1
+    assert len(list(tmp_path.iterdir())) == len(remaining) + 1
     with replacing(tmp_path / "best.ckpt") as file:
         clear_unfinished([tmp_path, tmp_path / "absent"])
         file.write("whole")
-    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "best.ckpt"])
+    assert sorted(tmp_path.iterdir()) == sorted([*remaining, tmp_path / "best.ckpt"])
     assert (tmp_path / "best.ckpt").read_text() == "whole"
 
 

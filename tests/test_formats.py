@@ -21,14 +21,14 @@ from vlrnn.errors import UserError
 FILES = {7: "val2014/COCO_val2014_000000000007.jpg", 12: "val2014/COCO_val2014_000000000012.jpg"}
 
 
-def said(*ids: Id) -> list[Prediction]:
+def predictions_of(*ids: Id) -> list[Prediction]:
     return [Prediction(id=id, image_id=id, text=f"text of {id}") for id in ids]
 
 
 def pairs(ids: list[Id], references: dict[Id, str] | list[Id], **more: Any) -> dict[Id, Id]:
     """Reference -> the prediction that it got."""
     files = references if isinstance(references, dict) else {}
-    found = match(said(*ids), dict.fromkeys(references, ""), "error", "p.json", files=files, **more)
+    found = match(predictions_of(*ids), dict.fromkeys(references, ""), "error", "p.json", files=files, **more)
     return {id: each.image_id for id, each in found.predictions.items()}
 
 
@@ -61,7 +61,7 @@ def test_a_prediction_finds_its_reference(subtests: pytest.Subtests) -> None:
             ids, references, note = MATCHES[what]
             assert pairs(ids, references) == dict(zip(references, ids, strict=True))
             files = references if isinstance(references, dict) else {}
-            found = match(said(*ids), dict.fromkeys(references, ""), place="p.json", files=files)
+            found = match(predictions_of(*ids), dict.fromkeys(references, ""), place="p.json", files=files)
             assert note in " ".join(found.notes)
             assert bool(found.notes) == bool(note)
             assert sum(found.rules.values()) == 2
@@ -116,20 +116,20 @@ def test_what_matches_twice_is_refused_whatever_may_be_missing(subtests: pytest.
             ids, files, printed = TWICE[what]
             for missing in ("error", "skip", "empty"):
                 with pytest.raises(UserError) as refusal:
-                    match(said(*ids), files, missing, "p.json", files=files)  # type: ignore[arg-type]
+                    match(predictions_of(*ids), files, missing, "p.json", files=files)  # type: ignore[arg-type]
                 assert printed in str(refusal.value)
 
 
 def test_questions_are_no_files() -> None:
     """An id of a question that looks like a path is no name of a file; its number counts."""
     with pytest.raises(UserError, match="question ids"):
-        match(said("x/q1.jpg"), {"q1.jpg": ""}, by="id")
-    assert [*match(said("000012"), {12: ""}, by="id").predictions] == [12]
+        match(predictions_of("x/q1.jpg"), {"q1.jpg": ""}, by="id")
+    assert [*match(predictions_of("000012"), {12: ""}, by="id").predictions] == [12]
 
 
 def test_many_files_of_one_name_are_matched_in_linear_time() -> None:
     files: dict[Id, str] = {number: f"folders/{number}/image.jpg" for number in range(30_000)}
-    found = match(said(*(f"elsewhere/{number}/image.jpg" for number in files)), files, files=files)
+    found = match(predictions_of(*(f"elsewhere/{number}/image.jpg" for number in files)), files, files=files)
     assert all(each.image_id == f"elsewhere/{id}/image.jpg" for id, each in found.predictions.items())
 
 
@@ -340,11 +340,11 @@ def test_references_and_results_of_other_data_sets(
             references, results = VQA[name]
             if suffix == ".jsonl" and isinstance(results, dict):
                 results = [{"question_id": id, "answer": answer} for id, answer in results.items()]
-            asked, answered = dump(tmp_path / "asked.json", references), dump(tmp_path / f"said{suffix}", results)
+            questions, answered = dump(tmp_path / "asked.json", references), dump(tmp_path / f"said{suffix}", results)
             out = tmp_path / "scores.json"
             options = [
                 "--references",
-                str(asked),
+                str(questions),
                 "--predictions",
                 str(answered),
                 "--out",
@@ -354,7 +354,7 @@ def test_references_and_results_of_other_data_sets(
             ]
             assert cli.main(["score", "vqa", *options]) == 0
             assert json.loads(out.read_text())["scores"]["overall"]["value"] == 100
-            (example,) = read_questions(asked).values()
+            (example,) = read_questions(questions).values()
             assert example.question == "Is it?"
             assert example.answers == (("yes",) if name == "GQA" else ("yes",) * 7 + ("no",) * 3)
             assert example.question_type == ("verify" if name == "GQA" else None)

@@ -51,10 +51,10 @@ def run(world: Any, command: str, out: Path) -> int:
     return main([*words, "--quiet"])
 
 
-def one_line(told: str, *words: str) -> None:
-    assert told.count("\n") == 1, told
+def one_line(printed: str, *words: str) -> None:
+    assert printed.count("\n") == 1, printed
     for word in words:
-        assert word in told
+        assert word in printed
 
 
 @contextmanager

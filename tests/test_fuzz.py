@@ -84,7 +84,7 @@ def judged(work: Callable[[], Any], folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def told(line: str, code: int) -> int:
+    def print_and_return(line: str, code: int) -> int:
         import sys
 
         print(line, file=sys.stderr)
@@ -97,9 +97,9 @@ def test_a_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     ways: dict[str, tuple[Callable[[], Any], str]] = {
         "fault": (lambda: 1 / 0, "ZeroDivisionError"),
         "hung": (lambda: time.sleep(5), "more than 0.02 seconds"),
-        "two lines": (lambda: told("vlrnn report: a\nb", 2), "not one line, but 2"),
-        "not ours": (lambda: told("a", 2), "not from vlrnn report"),
-        "code": (lambda: told("a", 1), "exit code 1"),
+        "two lines": (lambda: print_and_return("vlrnn report: a\nb", 2), "not one line, but 2"),
+        "not ours": (lambda: print_and_return("a", 2), "not from vlrnn report"),
+        "code": (lambda: print_and_return("a", 1), "exit code 1"),
         "not a number": (not_a_number, "a.json has NaN"),
         "pickle": (lambda: pickle.loads(pickle.dumps(checkpoints.Canary(0))), "a pickle has run"),
     }
@@ -108,7 +108,9 @@ def test_a_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         outcome = judged(work, tmp_path / name, monkeypatch)
         assert fault in outcome.fault
         assert "vlrnn report run --out out/page.html" in outcome.fault
-    assert judged(lambda: told("vlrnn report: a", 2), tmp_path / "good", monkeypatch) == Outcome("report 1", 2, "")
+    assert judged(lambda: print_and_return("vlrnn report: a", 2), tmp_path / "good", monkeypatch) == Outcome(
+        "report 1", 2, ""
+    )
     assert not list((tmp_path / "good").iterdir())
 
 

@@ -31,8 +31,8 @@ class Files:
         return str(self.folder / name)
 
     def probe(self, captions: Mapping[Any, str], women: str, men: str, *more: str) -> int:
-        said = [{"image_id": id, "caption": caption} for id, caption in captions.items()]
-        paths = [self.write("p.json", said), self.write("w.txt", women), self.write("m.txt", men)]
+        predictions = [{"image_id": id, "caption": caption} for id, caption in captions.items()]
+        paths = [self.write("p.json", predictions), self.write("w.txt", women), self.write("m.txt", men)]
         named = zip(
             ("--predictions", "--women", "--men", "--out"), [*paths, str(self.folder / "out.json")], strict=True
         )
@@ -104,20 +104,20 @@ def test_a_case_by_hand(files: Files) -> None:
     assert "captions of 2 of the 6 images" in printed
 
 
-SAID = st.lists(st.tuples(st.sampled_from([WOMAN, MAN, NEITHER]), st.booleans()), min_size=1, max_size=30)
+MENTIONS = st.lists(st.tuples(st.sampled_from([WOMAN, MAN, NEITHER]), st.booleans()), min_size=1, max_size=30)
 
 
-def measured(said: list[tuple[str, bool]]) -> dict[str, float]:
-    women = np.array([each for _, each in said])
-    tallies = tally(np.array([named_genders([text], WORDS) for text, _ in said]), women)
+def measured(mentions: list[tuple[str, bool]]) -> dict[str, float]:
+    women = np.array([each for _, each in mentions])
+    tallies = tally(np.array([named_genders([text], WORDS) for text, _ in mentions]), women)
     return {name: float(value) for name, value in measure(tallies.sum(0)).items()}
 
 
-@given(SAID)
-def test_laws(said: list[tuple[str, bool]]) -> None:
-    found = measured(said)
+@given(MENTIONS)
+def test_laws(mentions: list[tuple[str, bool]]) -> None:
+    found = measured(mentions)
     turned = {WOMAN: MAN, MAN: WOMAN, NEITHER: NEITHER}
-    mirrored = measured([(turned[text], not woman) for text, woman in said])
+    mirrored = measured([(turned[text], not woman) for text, woman in mentions])
     for name in ("error", "error_where_named", "neutral", "divergence"):
         assert mirrored[name] == pytest.approx(found[name], nan_ok=True)  # nothing tells women from men
     for outcome in ("correct", "wrong", "neutral"):
@@ -126,7 +126,7 @@ def test_laws(said: list[tuple[str, bool]]) -> None:
         share = sum(found[f"{group}: {outcome}"] for outcome in ("correct", "wrong", "neutral"))
         assert np.isnan(share) or share == pytest.approx(100)
     assert np.isnan(found["divergence"]) or -1e-12 < found["divergence"] < 1 + 1e-12
-    right = [(WOMAN if woman else MAN, woman) for _, woman in said]
+    right = [(WOMAN if woman else MAN, woman) for _, woman in mentions]
     assert measured(right)["error"] == 0
 
 

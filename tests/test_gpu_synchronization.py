@@ -96,8 +96,8 @@ def questions(cell: Any = None) -> dict[str, Any]:
     reader = RecurrentQuestionEncoder(
         cell or Bidirectional(MinGRU(6, num_layers=2)), embedding_dim=6, pooling=None if cell else MaxOverTime()
     )
-    look = QuestionGuidedAttention(SoftAttention(4), num_glimpses=2, region_dim=7, add_mean_pool=True)
-    return {"question_encoder": reader, "image_pooling": look, "fusion": Concatenation(8)}
+    pooling = QuestionGuidedAttention(SoftAttention(4), num_glimpses=2, region_dim=7, add_mean_pool=True)
+    return {"question_encoder": reader, "image_pooling": pooling, "fusion": Concatenation(8)}
 
 
 def classifier(loss: Any) -> ClassifierVQA:
@@ -121,10 +121,10 @@ TASKS: dict[str, Any] = {
 
 
 def batch() -> Any:
-    asked = ("a b", "a", ""), (("a", "b"), ("c",), ("no answer of the set",))
+    texts = ("a b", "a", ""), (("a", "b"), ("c",), ("no answer of the set",))
     examples = tuple(
         Example(str(number), "1", "1.png", question=question, answers=answers, question_type="what")
-        for number, (question, answers) in enumerate(zip(*asked, strict=True))
+        for number, (question, answers) in enumerate(zip(*texts, strict=True))
     )
     tokens = torch.tensor([[1, 4, 5, 2], [1, 6, 2, 0], [1, 2, 0, 0]])
     return Batch(None, torch.zeros(2, 1, 1), tokens, torch.tensor([0, 1, 1]), examples)
@@ -165,13 +165,13 @@ def test_a_step_waits_for_no_gpu(what: str, gpu: MadeUpGPU, monkeypatch: pytest.
 
 
 def test_who_waits_is_found(gpu: MadeUpGPU) -> None:
-    there = torch.zeros(3).to(GPU, non_blocking=True)
+    on_gpu = torch.zeros(3).to(GPU, non_blocking=True)
     texts, lengths = torch.zeros(2, 3, 4).to(GPU, non_blocking=True), torch.tensor([1, 3])
     ways = [
-        lambda: there.sum().item(),
-        lambda: there[there > 0],
-        lambda: there.cpu(),
-        lambda: there + torch.ones(3),
+        lambda: on_gpu.sum().item(),
+        lambda: on_gpu[on_gpu > 0],
+        lambda: on_gpu.cpu(),
+        lambda: on_gpu + torch.ones(3),
         lambda: torch.ones(3).to(GPU),
         lambda: nn.utils.rnn.pack_padded_sequence(texts, lengths, batch_first=True, enforce_sorted=False),
     ]

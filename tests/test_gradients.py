@@ -22,8 +22,8 @@ from vlrnn.studies.cells.gradients import GradientsPlan, gradients, recurrent_ma
 B, T, I, D = 3, 6, 4, 6  # noqa: E741
 
 
-def loss(said: Tensor) -> Tensor:
-    return said.square().sum()
+def loss(output: Tensor) -> Tensor:
+    return output.square().sum()
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -43,12 +43,12 @@ def test_the_flow_is_what_each_state_does_to_the_loss(cell: str) -> None:
         state = map_tree(lambda leaf: leaf.detach().requires_grad_(leaf.is_floating_point()), state)
         begun = state
         for x in inputs[T - back :]:
-            said, state = recurrence.step(x, state)
-        asked = [leaf for leaf in leaves(begun) if leaf.requires_grad]
-        slopes = torch.autograd.grad(loss(said), asked, allow_unused=True)
+            output, state = recurrence.step(x, state)
+        differentiated = [leaf for leaf in leaves(begun) if leaf.requires_grad]
+        slopes = torch.autograd.grad(loss(output), differentiated, allow_unused=True)
         norm = math.sqrt(sum(float(slope.square().sum()) for slope in slopes if slope is not None))
         assert found.norms[back].item() == pytest.approx(norm, rel=1e-9)
-    assert found.norms[0].item() == pytest.approx(2 * said.norm().item(), rel=1e-9)
+    assert found.norms[0].item() == pytest.approx(2 * output.norm().item(), rel=1e-9)
     ys, _ = recurrence(torch.stack(inputs, 1), start)
     whole = torch.autograd.grad(loss(ys[:, -1]), parameters, allow_unused=True)
     norm = math.sqrt(sum(float(slope.square().sum()) for slope in whole if slope is not None))

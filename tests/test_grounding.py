@@ -59,12 +59,12 @@ def make(scenes: Path, classifier_file: Path, tmp_path_factory: pytest.TempPathF
             return ClassifierVQA(*parts)
         return GenerativeVQA(*parts, ShowAndTell(GRU(8), embedding_dim=8), RankedAnswers())
 
-    def make(kind: str, sees: bool = True, reads: bool = True) -> Path:
-        path = saved / f"{kind}{sees}{reads}"
+    def make(kind: str, has_encoder: bool = True, has_question: bool = True) -> Path:
+        path = saved / f"{kind}{has_encoder}{has_question}"
         if not path.exists():
             torch.manual_seed(2)
-            encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file)) if sees else BlindEncoder()
-            reader = RecurrentQuestionEncoder(GRU(8), embedding_dim=8) if reads else NoQuestion()
+            encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file)) if has_encoder else BlindEncoder()
+            reader = RecurrentQuestionEncoder(GRU(8), embedding_dim=8) if has_question else NoQuestion()
             task = build(kind, encoder, reader)
             for parameter in [each for each in task.parameters() if each.requires_grad and each.dim() > 1]:
                 parameter.data *= 3  # of small weights nothing that is said would ever change
@@ -89,7 +89,7 @@ def test_a_blind_model_loses_nothing_without_its_image(
     kind: str, make: Callable[..., Path], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = scenes / ("captions" if kind == "captioner" else "vqa")
-    scores = probe(make(kind, sees=False), data, tmp_path)["scores"]
+    scores = probe(make(kind, has_encoder=False), data, tmp_path)["scores"]
     for view in IMAGE_VIEWS:
         for name in ("drop", "changed", "kl"):
             assert scores[view][name] == {"value": 0, "low": 0, "high": 0, "n": len(open_split(data, "test"))}
@@ -104,7 +104,7 @@ def test_a_model_with_an_encoder_is_moved(
 ) -> None:
     """And one that reads nothing is not, by any view of the question."""
     data, score = (scenes / "captions", "CIDEr") if kind == "captioner" else (scenes / "vqa", "accuracy")
-    found = probe(make(kind, reads=False), data, tmp_path)
+    found = probe(make(kind, has_question=False), data, tmp_path)
     assert all(found["scores"][view]["kl"]["low"] > 0 for view in IMAGE_VIEWS)
     full = found["scores"]["full"][score]["value"]
     by_type = found["details"]["drop_per_question_type"].values()
@@ -134,21 +134,21 @@ def test_the_view_that_changes_nothing(kind: str, make: Callable[..., Path], sce
     """Is told so; and what is said without a view is what the model says of the files."""
     predictor, data = Predictor.load(make(kind), "cpu"), scenes / ("captions" if kind == "captioner" else "vqa")
     with encoded(predictor, data, "test") as split:
-        said, found = predict_views(predictor, split, {"same": lambda item: item}, batch_size=2)
-    assert found["same"].texts == {id: each.text for id, each in said.items()}
+        plain, found = predict_views(predictor, split, {"same": lambda item: item}, batch_size=2)
+    assert found["same"].texts == {id: each.text for id, each in plain.items()}
     assert not any(found["same"].divergence.values())
     for example in list(open_split(data, "test"))[:4]:
         image = data / example.image
         alone = predictor.answer(image, example.question) if example.question else predictor.caption(image)
-        assert alone.text == said[example.id].text
+        assert alone.text == plain[example.id].text
         assert found["same"].words[example.id] == max(1, len(alone.log_probs))
 
 
 def test_divergence_by_hand() -> None:
     ours = torch.tensor([[[0.5, 0.5], [0.9, 0.1]], [[0.5, 0.5], [0.5, 0.5]]]).log()
     theirs = torch.tensor([[[0.25, 0.75], [0.9, 0.1]], [[0.2, 0.8], [0.1, 0.9]]]).log()
-    there = torch.tensor([[True, True], [True, False]])
-    found = divergence(TokenDistributions(ours, there), TokenDistributions(theirs, there))
+    mask = torch.tensor([[True, True], [True, False]])
+    found = divergence(TokenDistributions(ours, mask), TokenDistributions(theirs, mask))
     expected = [0.5 * math.log(2) + 0.5 * math.log(2 / 3), 0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.8)]
     assert found.tolist() == pytest.approx(expected)
 
@@ -171,16 +171,16 @@ def test_baselines_and_priors(make: Callable[..., Path], scenes: Path, tmp_path:
     """Rows are scored as they would be alone; the prior is what PriorVQA says."""
     data, run = scenes / "vqa", tmp_path / "run"
     examples = {each.id: each for each in open_split(data, "test")}
-    said = [Prediction(each.id, each.image_id, "yes") for each in examples.values()]
-    write_records(run / "predictions.jsonl", reversed(said))
-    found = probe(make("classifier", sees=False), data, tmp_path, "--baseline", str(run))
+    predictions = [Prediction(each.id, each.image_id, "yes") for each in examples.values()]
+    write_records(run / "predictions.jsonl", reversed(predictions))
+    found = probe(make("classifier", has_encoder=False), data, tmp_path, "--baseline", str(run))
     right = [example.answers[0] == "yes" for example in examples.values()]
     rows = found["baselines"]
     assert found["not_computed"] == {}
     assert rows[str(run)]["full"]["accuracy"]["value"] == pytest.approx(100 * sum(right) / len(right))
-    known = VisionLanguageData(str(data))
+    dataset = VisionLanguageData(str(data))
     for row, per_type in (("prior", False), ("prior-per-type", True)):
-        save_pretrained(PriorVQA(known.vocabulary, known.answers, known.prior, per_type), tmp_path / row)
+        save_pretrained(PriorVQA(dataset.vocabulary, dataset.answers, dataset.prior, per_type), tmp_path / row)
         alone = probe(tmp_path / row, data, tmp_path)
         assert "--baseline" in alone["not_computed"]["blind"]
         assert rows[row]["full"]["accuracy"]["value"] == alone["scores"]["full"]["accuracy"]["value"]
@@ -194,7 +194,7 @@ def test_a_split_without_answers_or_training(make: Callable[..., Path], scenes: 
         replace(each, answers=(), image=str(scenes / "vqa" / each.image)) for each in open_split(scenes / "vqa", "test")
     ]
     write_dataset(tmp_path / "secret", {"test": secret}, name="a challenge", source="", licence="")
-    found = probe(make("classifier", sees=False), tmp_path / "secret", tmp_path)
+    found = probe(make("classifier", has_encoder=False), tmp_path / "secret", tmp_path)
     assert found["scores"].keys() >= set(IMAGE_VIEWS)
     assert found["scores"]["blank_image"].keys() == {"changed", "kl"}
     assert "neither captions nor answers" in found["not_computed"]["full"]
@@ -204,7 +204,11 @@ def test_a_split_without_answers_or_training(make: Callable[..., Path], scenes: 
 def test_mistakes_are_errors_of_one_line(
     make: Callable[..., Path], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    questions, captions, model = str(scenes / "vqa"), str(scenes / "captions"), str(make("classifier", sees=False))
+    questions, captions, model = (
+        str(scenes / "vqa"),
+        str(scenes / "captions"),
+        str(make("classifier", has_encoder=False)),
+    )
     single = [*open_split(scenes / "vqa", "test")][:1]
     single = [replace(each, image=str(scenes / "vqa" / each.image)) for each in single]
     for name, examples in (("single", single), ("twice", [*single, *single]), ("empty", [])):
@@ -216,7 +220,7 @@ def test_mistakes_are_errors_of_one_line(
         (["--checkpoint", model, "--data", str(tmp_path)], "not a prepared data set"),
         (["--checkpoint", model, "--data", questions, "--split", "val"], "has no split 'val'"),
         (["--checkpoint", model, "--data", captions], "holds captions, where"),
-        (["--checkpoint", str(make("captioner", sees=False)), "--data", questions], "holds questions, where"),
+        (["--checkpoint", str(make("captioner", has_encoder=False)), "--data", questions], "holds questions, where"),
         (["--checkpoint", model, "--data", str(tmp_path / "single")], "takes two images at least"),
         (["--checkpoint", model, "--data", str(tmp_path / "twice")], "two examples have one id"),
         (["--checkpoint", model, "--data", str(tmp_path / "empty")], "holds no examples"),

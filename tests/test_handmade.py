@@ -22,13 +22,13 @@ def literal(name: str, string: str) -> list[float]:
 @every_rule
 def test_exact_on_every_string_up_to_twelve(name: str) -> None:
     make, rule = RULES[name]
-    detector, seen = make(), 0
+    detector, checked = make(), 0
     for symbols in DEMO["all_strings"](12):
-        said, expected = detector(symbols).tolist(), DEMO["targets"](rule, symbols).tolist()
+        outputs, expected = detector(symbols).tolist(), DEMO["targets"](rule, symbols).tolist()
         for row, string in enumerate("".join(map(str, bits)) for bits in symbols.tolist()):
-            assert said[row] == expected[row] == literal(name, string), string
-            seen += 1
-    assert seen == 2**13 - 2
+            assert outputs[row] == expected[row] == literal(name, string), string
+            checked += 1
+    assert checked == 2**13 - 2
 
 
 def test_the_state_is_that_of_the_docstrings() -> None:

@@ -107,9 +107,9 @@ def test_a_unit_has_what_holds_at_its_end() -> None:
 
 
 def test_common_nouns_are_found() -> None:
-    said = properties(noun_table(), noun_table(), (), ["noun_just_said"])["noun_just_said"]
+    values = properties(noun_table(), noun_table(), (), ["noun_just_said"])["noun_just_said"]
     words = ["two", " dogs", " see", " a", " red", " ring"]
-    assert [word for word, noun in zip(words, at_units(said, words), strict=True) if noun] == [" dogs", " ring"]
+    assert [word for word, noun in zip(words, at_units(values, words), strict=True) if noun] == [" dogs", " ring"]
 
 
 # AUC.
@@ -154,9 +154,9 @@ def test_resampling_is_of_whole_groups() -> None:
 
 def test_properties_move_by_whole_passages_place_by_place() -> None:
     lengths = [3, 1, 2]
-    here, there = part(np.zeros((6, 1)), lengths).rolled(1)
+    here, moved = part(np.zeros((6, 1)), lengths).rolled(1)
     assert here.tolist() == [0, 3, 4, 5]  # as far as both go
-    assert there.tolist() == [3, 4, 0, 1]
+    assert moved.tolist() == [3, 4, 0, 1]
     rolls = part(np.zeros((8, 1)), [1] * 8, [0, 0, 1, 1, 1, 2, 3, 3]).rolls(20, np.random.default_rng(0))
     assert sorted(rolls) == [3, 4, 5]  # further than any group is large, from both sides
     assert not part(np.zeros((3, 1)), [1] * 3, [0, 0, 1]).rolls(20, np.random.default_rng(0))
@@ -219,15 +219,15 @@ def inverse(flags: str) -> str:
 
 
 def test_what_a_picture_shows_is_what_was_recorded() -> None:
-    heard = planted()
-    found = hidden_units(heard, all_properties(), units=["5", "h1.3"], resamples=5)
+    recorded = planted()
+    found = hidden_units(recorded, all_properties(), units=["5", "h1.3"], resamples=5)
     heat = found.details["heat"]
     assert [row["unit"] for row in heat["rows"]] == ["h1.5", "h1.3"]
     row = heat["rows"][0]
     assert row["property"] == "inside_quotes"
-    middle = len(heard.passages) // 2
+    middle = len(recorded.passages) // 2
     for number, (passage, levels, holds) in enumerate(zip(heat["passages"], row["levels"], row["holds"], strict=True)):
-        assert passage == {"id": f"p{middle + number}", "units": heard.passages[middle + number].units}
+        assert passage == {"id": f"p{middle + number}", "units": recorded.passages[middle + number].units}
         assert len(levels) == len(holds) == len(passage["units"])
         assert "".join(str(int(level != "k")) for level in levels) in (holds, inverse(holds))  # the median is one side
     sizes = [len(each["units"]) for each in heat["passages"]]
@@ -270,12 +270,12 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_cell_is_recorded_step_by_step(cell: str) -> None:
     torch.manual_seed(0)
     recurrence = CELLS[cell](6).build(4).eval()
-    listening = RecordingRecurrence(recurrence)
+    recording = RecordingRecurrence(recurrence)
     xs = torch.randn(5, 2, 4)
     state = start = recurrence.initial_state(2)
     for x in xs:
-        _, state = listening.step(x, state)
-    taken, names = listening.taken(), listening.names()
+        _, state = recording.step(x, state)
+    taken, names = recording.taken(), recording.names()
     assert taken.activations.shape == (2, 5, len(names))
     assert len(set(names)) == len(names)
     assert any(name.startswith("c") for name in names) == (cell in (*LONG_MEMORY, "residual-lstm"))
@@ -295,20 +295,20 @@ def test_every_cell_is_recorded_step_by_step(cell: str) -> None:
 def test_a_text_is_recorded_as_the_model_reads_it(text: Path) -> None:
     """Its state carried from passage to passage, `<bos>` first; what training never showed is one symbol."""
     model = language_model(LSTM(8, num_layers=2))
-    heard = record_text(Predictor(model, "cpu"), text, limit=1400)
-    assert len(heard.passages) == 5
-    assert "".join("".join(each.units) for each in heard.passages) == text.read_text()[:1280]
+    recorded = record_text(Predictor(model, "cpu"), text, limit=1400)
+    assert len(recorded.passages) == 5
+    assert "".join("".join(each.units) for each in recorded.passages) == text.read_text()[:1280]
     ids = model.vocabulary.encode(text.read_text()[:1280])
     with torch.no_grad():
         ys, state = model.decoder.recurrence(
             model.decoder.embedding(torch.tensor([[BOS, *ids]])), model.decoder.recurrence.initial_state(1)
         )
-    assert np.allclose(heard.activations[:, 8:16], ys[0, 1:].numpy(), atol=1e-5)
-    assert np.allclose(heard.activations[-1, 24:32], model.decoder.recurrence.cell_state(state)[0], atol=1e-5)
-    assert [heard.names[at] for at in (0, 8, 16, 31)] == ["h1.0", "h2.0", "c1.0", "c2.7"]
-    assert list(heard.gates) == [(layer, gate) for layer in (1, 2) for gate in ("forget", "input", "output")]
-    assert heard.notes[0].startswith("1 of 1,280 characters were never shown in training")
-    assert "were not read" in heard.notes[1]
+    assert np.allclose(recorded.activations[:, 8:16], ys[0, 1:].numpy(), atol=1e-5)
+    assert np.allclose(recorded.activations[-1, 24:32], model.decoder.recurrence.cell_state(state)[0], atol=1e-5)
+    assert [recorded.names[at] for at in (0, 8, 16, 31)] == ["h1.0", "h2.0", "c1.0", "c2.7"]
+    assert list(recorded.gates) == [(layer, gate) for layer in (1, 2) for gate in ("forget", "input", "output")]
+    assert recorded.notes[0].startswith("1 of 1,280 characters were never shown in training")
+    assert "were not read" in recorded.notes[1]
 
 
 def test_saturated_gates_are_counted(text: Path) -> None:
@@ -330,9 +330,9 @@ def test_saturated_gates_are_counted(text: Path) -> None:
 
 def test_words_are_recorded_too(text: Path) -> None:
     model = language_model(GRU(4), WordTokenizer())
-    heard = record_text(Predictor(model, "cpu"), text, 1100)
-    assert [len(each.units) for each in heard.passages] == [256] * 4
-    found = hidden_units(heard, all_properties(), resamples=5)
+    recorded = record_text(Predictor(model, "cpu"), text, 1100)
+    assert [len(each.units) for each in recorded.passages] == [256] * 4
+    found = hidden_units(recorded, all_properties(), resamples=5)
     assert found.settings["units"] == "words"
     assert {"inside_quotes", "noun_just_said"} <= found.scores.keys()
 
@@ -344,14 +344,14 @@ def test_captions_are_recorded_as_they_are_generated(
     """Against the decoder's own steps, on pixels; of each image all captions."""
     monkeypatch.setattr("vlrnn.probes.model.activations._BATCH", batch)
     predictor = Predictor.load(checkpoints.file, "cpu")
-    heard = record_captions(predictor, captions, "test")
+    recorded = record_captions(predictor, captions, "test")
     task: Any = predictor.task
-    assert len(heard.passages) == 24
-    assert {each.group for each in heard.passages} == set(range(12))
+    assert len(recorded.passages) == 24
+    assert {each.group for each in recorded.passages} == set(range(12))
     examples = {each.id: each for each in open_split(captions, "test")}
-    starts = np.cumsum([0, *(len(each.units) for each in heard.passages)])
+    starts = np.cumsum([0, *(len(each.units) for each in recorded.passages)])
     for number in (0, 1, 23):
-        passage = heard.passages[number]
+        passage = recorded.passages[number]
         image = torch.from_numpy(pixels(open_image(captions / examples[passage.id].image), task.encoder.image_size))
         words = tokenize("".join(passage.units))
         assert "".join(passage.units) == " ".join(words)
@@ -363,7 +363,7 @@ def test_captions_are_recorded_as_they_are_generated(
                 if place:
                     _, (h, c) = state
                     expected = torch.cat([h[0, 0], c[0, 0]]).numpy()
-                    assert np.allclose(heard.activations[starts[number] + place - 1], expected, atol=0.02)
+                    assert np.allclose(recorded.activations[starts[number] + place - 1], expected, atol=0.02)
     assert type(task.decoder.recurrence) is LSTM  # as it was
 
 
@@ -381,7 +381,7 @@ def captions(make_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPat
 # The command.
 
 
-class Shown(HTMLParser):
+class Page(HTMLParser):
     """The text of a page, and its elements."""
 
     def __init__(self, page: str) -> None:
@@ -406,7 +406,7 @@ def test_of_a_language_model(speaker: Path, text: Path, tmp_path: Path, capsys: 
     assert found["scores"]["inside_quotes"]["held_out"]["n"] == 1024
     assert found["baselines"]["other passages"]["inside_quotes"]["chosen"]["n"] == 3  # of four passages
     assert len(found["cases"]) == len(found["scores"]) - 1
-    shown = Shown(files["html"].read_text())
+    shown = Page(files["html"].read_text())
     assert text.read_text()[1024:1300] in shown.text
     assert "script" not in shown.tags
     assert "http" not in files["html"].read_text()
@@ -429,7 +429,7 @@ def test_of_a_captioner(checkpoints: Checkpoints, captions: Path, tmp_path: Path
     ids = {each.id for each in open_split(captions, "test")}
     assert {case["id"] for case in found["cases"]} <= ids
     assert len(found["details"]["heat"]["passages"]) == 6  # one caption of each image that is held out
-    assert "a red square on the left" in Shown(page.read_text()).text
+    assert "a red square on the left" in Page(page.read_text()).text
     assert main([*arguments, "--out", str(out), "--limit", "5", "--resamples", "5"]) == 0
     assert json.loads(out.read_text())["scores"]
 
@@ -451,7 +451,7 @@ def test_text_is_text_on_a_page(tmp_path: Path) -> None:
     heat = {"passages": [{"id": "<i>1", "units": caption}], "rows": [row], "running": False}
     save_page(tmp_path / "p.html", heat, "<u>")
     page = (tmp_path / "p.html").read_text()
-    shown = Shown(page)
+    shown = Page(page)
     assert not {"script", "b", "i", "u"} & shown.tags
     assert "<script> alert(1)</script> &amp; $a$" in shown.text
     assert '<span class="n10">&lt;script&gt;</span><span> alert(1)</span><span class="p10 h">' in page

@@ -82,14 +82,14 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
     """A pipe into which nobody writes would stop everything."""
-    pipe, listening = tmp_path / "pipe.png", tmp_path / "socket.png"
+    pipe, unix_socket = tmp_path / "pipe.png", tmp_path / "socket.png"
     os.mkfifo(pipe)
     (tmp_path / "linked.png").symlink_to(pipe)
     assert "a named pipe, and no regular file" in refused(pipe)
     assert "a named pipe, and no regular file" in refused(tmp_path / "linked.png")
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(listening))
-        assert "a socket, and no regular file" in refused(listening)
+        server.bind(str(unix_socket))
+        assert "a socket, and no regular file" in refused(unix_socket)
     assert "a device, and no regular file" in refused(Path("/dev/zero"))
     assert "a folder, and no regular file" in refused(tmp_path)
     with pytest.raises(UserError, match="no images"):

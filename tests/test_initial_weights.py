@@ -74,12 +74,12 @@ def test_other_words(run: Path, fit: Fit, dataset: Path, tmp_path: Path, capsys:
     """Rows of embeddings and of the output layer are copied by word."""
     examples = {split: list(open_split(dataset, split)) for split in ("train", "val", "test")}
 
-    def spoken(caption: str) -> str:
+    def renamed(caption: str) -> str:
         return caption.replace("square", "box").replace("red", "red red crimson").replace("There is", "Is")
 
     for split, each in examples.items():
         examples[split] = [
-            replace(one, image=str(dataset / one.image), captions=tuple(map(spoken, one.captions))) for one in each
+            replace(one, image=str(dataset / one.image), captions=tuple(map(renamed, one.captions))) for one in each
         ]
     write_dataset(tmp_path / "data", examples, name="boxes", source="tests", licence="CC0")
     flags = ("--data.root", str(tmp_path / "data"), "--init_from", str(best(run)), *STILL)

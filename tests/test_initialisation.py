@@ -161,12 +161,12 @@ def test_what_exploded_is_reported() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_targets_are_what_the_inputs_show(task: str) -> None:
     inputs, targets = TASKS[task](50, torch.Generator().manual_seed(0))
-    halves = inputs.unflatten(1, (2, -1)).mean(-1)
+    half_means = inputs.unflatten(1, (2, -1)).mean(-1)
     shown = {
         "brightness": inputs.mean(1),
         "ones": inputs.mean(1),
         "objects": inputs.amax(1),
-        "contrast": (halves[:, 0] - halves[:, 1]).abs(),
+        "contrast": (half_means[:, 0] - half_means[:, 1]).abs(),
     }[task]
     torch.testing.assert_close(targets.double(), shown, rtol=0, atol=1e-9 if task in ("ones", "objects") else 0.1)
     assert targets.min() >= 0
@@ -181,35 +181,35 @@ def test_what_normalisation_takes_away() -> None:
     norm = partial(F.layer_norm, normalized_shape=(INPUTS,))
     torch.testing.assert_close(norm(inputs), norm(inputs + 0.3))
     objects, shares = TASKS["objects"](200, torch.Generator().manual_seed(0))
-    alike = objects[(objects[:, 0] > 0)]
+    single = objects[(objects[:, 0] > 0)]
     assert len(shares[objects[:, 0] > 0].unique()) > 1
-    torch.testing.assert_close(norm(alike, eps=1e-12), norm(alike[:1], eps=1e-12).expand(len(alike), -1))
+    torch.testing.assert_close(norm(single, eps=1e-12), norm(single[:1], eps=1e-12).expand(len(single), -1))
     ones, shares = TASKS["ones"](50, torch.Generator().manual_seed(0))
     torch.testing.assert_close(norm(ones, eps=1e-12).amax(1), ((1 - shares) / shares).sqrt().double())
 
 
 @cache
-def learnt(task: str, normalised: str, name: str = "xavier", steps: int = 300) -> SmallTaskResult:
+def trained(task: str, normalised: str, name: str = "xavier", steps: int = 300) -> SmallTaskResult:
     return learn(task, normalised, lambda weight: INITIALISATIONS[name](weight, 0.01), 2, steps)
 
 
 @pytest.mark.parametrize("task", ["brightness", "objects"])
 def test_what_is_normalised_away_cannot_be_learned(task: str) -> None:
-    assert (learnt(task, "nothing").error < 0.5 * learnt(task, "nothing").chance).all()
-    assert (learnt(task, "input").error > 0.95 * learnt(task, "input").chance).all()
-    assert (learnt(task, "hidden layer").error < 0.95 * learnt(task, "hidden layer").chance).all()
+    assert (trained(task, "nothing").error < 0.5 * trained(task, "nothing").chance).all()
+    assert (trained(task, "input").error > 0.95 * trained(task, "input").chance).all()
+    assert (trained(task, "hidden layer").error < 0.95 * trained(task, "hidden layer").chance).all()
 
 
 def test_a_count_of_ones_can_be_learned_all_the_same() -> None:
-    assert (learnt("ones", "input", steps=500).error < 0.7 * learnt("ones", "input", steps=500).chance).all()
+    assert (trained("ones", "input", steps=500).error < 0.7 * trained("ones", "input", steps=500).chance).all()
 
 
 @pytest.mark.parametrize("name", ["zero", "constant"])
 def test_units_that_begin_equal_stay_equal(name: str) -> None:
-    alike, different = learnt("contrast", "nothing", name), learnt("contrast", "nothing", "gaussian", 500)
-    assert (alike.distinct == 1).all()
-    assert (alike.distinct_after == 1).all()
-    assert (alike.error > 0.95 * alike.chance).all()
+    equal, different = trained("contrast", "nothing", name), trained("contrast", "nothing", "gaussian", 500)
+    assert (equal.distinct == 1).all()
+    assert (equal.distinct_after == 1).all()
+    assert (equal.error > 0.95 * equal.chance).all()
     assert (different.distinct_after == HIDDEN).all()
     assert (different.error < 0.6 * different.chance).all()
 
@@ -226,7 +226,7 @@ def test_networks_side_by_side_learn_as_one_by_itself(normalised: str) -> None:
         nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(layer.bias)
 
-    def said(inputs: Tensor) -> Tensor:
+    def output(inputs: Tensor) -> Tensor:
         inputs = F.layer_norm(inputs, (INPUTS,), eps=1e-12) if normalised == "input" else inputs
         sums = inner(inputs)
         sums = F.layer_norm(sums, (HIDDEN,), eps=1e-12) if normalised == "hidden layer" else sums
@@ -238,18 +238,18 @@ def test_networks_side_by_side_learn_as_one_by_itself(normalised: str) -> None:
         optimizer.param_groups[0]["lr"] = 0.02 * (1 - step / steps)
         inputs, targets = TASKS["brightness"](64, drawing)
         optimizer.zero_grad()
-        F.mse_loss(said(inputs), targets).backward()
+        F.mse_loss(output(inputs), targets).backward()
         optimizer.step()
-    error = F.mse_loss(said(tested.inputs), tested.targets).sqrt().item()
+    error = F.mse_loss(output(tested.inputs), tested.targets).sqrt().item()
     assert found.error[0] == pytest.approx(error, rel=1e-9)
     assert found.chance[0] == pytest.approx(tested.targets.numpy().std())
 
 
 def test_units_are_distinguished() -> None:
-    said = torch.tensor([[1.0, 2.0, 1.0, 0.0], [3.0, 2.0, 3.0, 0.0]])
-    assert distinct_units(said) == 3
-    assert distinct_units(said * 1e-30) == 3
-    assert distinct_units(said.new_zeros(2, 4)) == 1
+    outputs = torch.tensor([[1.0, 2.0, 1.0, 0.0], [3.0, 2.0, 3.0, 0.0]])
+    assert distinct_units(outputs) == 3
+    assert distinct_units(outputs * 1e-30) == 3
+    assert distinct_units(outputs.new_zeros(2, 4)) == 1
     with pytest.raises(UserError, match="it is one of nothing, input, hidden layer"):
         learn("ones", "everything", nn.init.zeros_, 1, 1)
 

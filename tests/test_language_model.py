@@ -233,16 +233,16 @@ def test_greedy_is_the_literal_loop(best: str) -> None:
     task = predictor.task
     assert isinstance(task, LanguageModel)
     prompt = 'Mia looks at a picture. "A'
-    said = prompt
+    text = prompt
     with torch.no_grad():
         for _ in range(40):
-            tokens = torch.tensor([[BOS, *task.vocabulary.encode(said)]])
+            tokens = torch.tensor([[BOS, *task.vocabulary.encode(text)]])
             output = task.decoder(tokens, task.decoder.empty_memory(1), torch.zeros(1, dtype=torch.long))
             scores = task.decoder.logits(output.hidden)
             scores[..., [PAD, BOS, EOS, UNK]] = -torch.inf
-            said += task.vocabulary.words[int(scores[0, -1].argmax())]
+            text += task.vocabulary.words[int(scores[0, -1].argmax())]
     found = predictor.continue_text(prompt, max_new_tokens=40)
-    assert prompt + found.text == said
+    assert prompt + found.text == text
     assert len(found.log_probs) == len(found.tokens) == 40
     assert found.score == pytest.approx(sum(found.log_probs) / 40, abs=1e-4)
 
@@ -279,10 +279,10 @@ def test_a_folder_gives_the_same(best: str, tmp_path: Path) -> None:
 def test_continue(best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["continue", "Mia looks at", "--checkpoint", best, "--device", "cpu"]
     assert main([*command, "--max_new_tokens", "20", "--out", str(tmp_path / "said.txt")]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("Mia looks at")
-    assert len(said) == len("Mia looks at") + 20 + 1
-    assert (tmp_path / "said.txt").read_text() == said
+    continued = capsys.readouterr().out
+    assert continued.startswith("Mia looks at")
+    assert len(continued) == len("Mia looks at") + 20 + 1
+    assert (tmp_path / "said.txt").read_text() == continued
     assert main([*command, "--json", "--num_beams", "3", "--num_return_sequences", "2"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert len(printed["alternatives"]) == 1
@@ -306,7 +306,7 @@ def test_symbols_that_training_never_showed_are_reported(best: str, capsys: pyte
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--out", "said.csv"], "end the name in .txt, .json or .jsonl"),
         (["--num_beams", "0"], "num_beams must be a whole number from 1 to 1,000, not 0"),
@@ -315,11 +315,13 @@ def test_symbols_that_training_never_showed_are_reported(best: str, capsys: pyte
         (["--device", "nowhere"], "device nowhere: cannot be used"),
     ],
 )
-def test_mistakes_of_continue(best: str, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_of_continue(
+    best: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["continue", "Mia", "--checkpoint", best, *arguments]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert told in error
+    assert message in error
 
 
 def test_models_are_used_for_their_task(
@@ -368,7 +370,7 @@ def test_mistakes_are_errors_of_one_line(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (["--model.init_args.decoder.init_args.recurrence.init_args.hidden_size", "16"], "another decoder"),
         (["--model.init_args.decoder.init_args.recurrence", "vlrnn.nn.GRU"], "another decoder"),
@@ -376,11 +378,16 @@ def test_mistakes_are_errors_of_one_line(
     ],
 )
 def test_another_model_is_not_gone_on_with(
-    workshop: TextWorkshop, best: str, change: list[str], told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    workshop: TextWorkshop,
+    best: str,
+    change: list[str],
+    message: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     arguments = ["--config", str(workshop.folder / "recipe.yaml"), "--ckpt_path", best, *change]
     assert main(["fit", *arguments, "--trainer.default_root_dir", str(tmp_path), "--trainer.max_epochs", "4"]) == 2
-    one_line(capfd.readouterr().err, told)
+    one_line(capfd.readouterr().err, message)
 
 
 def test_diverging_training_keeps_its_last_good_checkpoint(workshop: TextWorkshop, tmp_path: Path) -> None:
@@ -444,10 +451,10 @@ def test_prose_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert list(paragraphs(5)) == list(paragraphs(9))[:5]
     assert list(paragraphs(5)) != list(paragraphs(5, seed=1))
     for each in paragraphs(50):
-        teller = each.split()[0]
-        assert teller in NAMES
+        first_name = each.split()[0]
+        assert first_name in NAMES
         assert each.count('"') % 2 == 0
-        assert each.endswith(f"says {teller}.")
+        assert each.endswith(f"says {first_name}.")
 
 
 @pytest.mark.slow

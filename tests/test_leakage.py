@@ -29,14 +29,14 @@ def sentence(rng: random.Random, *more: str) -> tuple[str, ...]:
     return (*rng.choices(WORDS, k=4), *more)
 
 
-def made(count: int, *, said: float, human: float = 0.0) -> list[Masked]:
+def made(count: int, *, predicted: float, human: float = 0.0) -> list[Masked]:
     """Images, half of women; a share of the captions has a word that tells."""
     rng = random.Random(0)
     images = []
     for id in range(count):
         gender = "woman" if id % 2 else "man"
         tells = {"woman": "umbrella", "man": "skateboard"}[gender]
-        captions = [sentence(rng, *([tells] if rng.random() < share else [])) for share in (said, human)]
+        captions = [sentence(rng, *([tells] if rng.random() < share else [])) for share in (predicted, human)]
         images.append(Masked(id, gender, captions[0], (captions[1],)))
     return images
 
@@ -69,7 +69,7 @@ def test_splits_are_balanced_and_apart(women: int, men: int, seed: int) -> None:
 @pytest.mark.parametrize("name", ATTACKERS)
 def test_attackers_find_leakage(name: str) -> None:
     def parts(share: float) -> list[Captions]:
-        images = made(240, said=share)
+        images = made(240, predicted=share)
         women = np.array([image.gender == "woman" for image in images])
         bounds = [(0, 120), (120, 160), (160, 240)]
         return [Captions([image.caption for image in images[a:b]], women[a:b]) for a, b in bounds]
@@ -103,7 +103,7 @@ def test_empty_captions_are_guessed_by_nothing() -> None:
 
 
 def test_planted_leakage_is_found(tmp_path: Path) -> None:
-    found = leakage(tmp_path, made(120, said=0.9), seeds=2)
+    found = leakage(tmp_path, made(120, predicted=0.9), seeds=2)
     for name in ATTACKERS:
         scores = found.scores[name]
         assert scores["LIC"]["low"] > 0
@@ -118,7 +118,7 @@ def test_planted_leakage_is_found(tmp_path: Path) -> None:
 
 
 def test_no_leakage_is_found_where_none_is(tmp_path: Path) -> None:
-    found = leakage(tmp_path, made(120, said=0.5, human=0.5), seeds=2)
+    found = leakage(tmp_path, made(120, predicted=0.5, human=0.5), seeds=2)
     for name in ATTACKERS:
         for measure in ("LIC", "accuracy_difference"):
             assert found.scores[name][measure]["low"] < 0 < found.scores[name][measure]["high"]
@@ -126,24 +126,24 @@ def test_no_leakage_is_found_where_none_is(tmp_path: Path) -> None:
 
 def test_what_exists_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def guesses(images: list[Masked], seed: int) -> dict[str, Any]:
-        asked.append(seed)
+        seeds_run.append(seed)
         sure = {"said": [0.9] * 10, "human": [[0.6] * 10, [0.4] * 10]}
         return {"images": list(range(10)), "attackers": dict.fromkeys(ATTACKERS, sure)}
 
-    asked: list[int] = []
+    seeds_run: list[int] = []
     monkeypatch.setattr(study, "attack_once", guesses)
-    images = made(40, said=0.5)
+    images = made(40, predicted=0.5)
     first = leakage(tmp_path, images, seeds=2)
     assert leakage(tmp_path, images, seeds=2) == first
     assert leakage(tmp_path, images, seeds=3).settings["seeds"] == [0, 1, 2]
-    assert asked == [0, 1, 2]
+    assert seeds_run == [0, 1, 2]
     scores = {name: each["value"] for name, each in first.scores["lstm"].items()}
     assert scores == pytest.approx(
         {"LIC": 60, "accuracy_difference": 50, "LIC_M": 90, "LIC_D": 30, "accuracy_M": 100, "accuracy_D": 50}
     )
     assert first.scores["lstm"]["LIC"]["n"] == 10
     with pytest.raises(UserError, match=r"holds another plan \(captions\)"):
-        leakage(tmp_path, made(40, said=0.6), seeds=1)
+        leakage(tmp_path, made(40, predicted=0.6), seeds=1)
     (tmp_path / "seed-0.json").write_text("[]")
     with pytest.raises(UserError, match="made from other captions"):
         leakage(tmp_path, images, seeds=1)
@@ -164,9 +164,9 @@ def write(tmp_path: Path) -> Write:
 def files(write: Write, women: int, men: int) -> tuple[str, str]:
     """Predictions and references of images, of whom the references tell."""
     people = ["woman"] * women + ["man"] * men
-    said = [{"image_id": id, "caption": f"a {who} by a dog"} for id, who in enumerate(people)]
+    predictions = [{"image_id": id, "caption": f"a {who} by a dog"} for id, who in enumerate(people)]
     human = [{"image_id": id, "caption": f"A {who} near a dog."} for id, who in enumerate(people)]
-    return write("p.json", said), write(
+    return write("p.json", predictions), write(
         "r.json", {"annotations": [*human, {"image_id": 999, "caption": "a boy, a girl"}]}
     )
 

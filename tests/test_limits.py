@@ -28,7 +28,7 @@ LIMITS = {
     "metaphors in docstrings of networks and training": 0,
     "public class names used twice": 0,
     "tests with a forbidden word": 0,
-    "names in tests with a forbidden word": 402,
+    "names in tests with a forbidden word": 0,
 }
 """The highest numbers that pass. Lines of functions count their docstrings; faces, `__init__` and `__main__`, are no
 short files."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from vlrnn.generation.logits_processors import allowed_sequences, min_new_tokens, no_repeat_ngram, suppress_tokens
 
 V = 5
-said = st.integers(1, 4).flatmap(
+prefixes = st.integers(1, 4).flatmap(
     lambda rows: st.integers(0, 9).flatmap(
         lambda length: st.lists(
             st.lists(st.integers(0, V - 1), min_size=length, max_size=length), min_size=rows, max_size=rows
@@ -26,17 +26,17 @@ def forbidden(constraint: object, rows: list[list[int]]) -> list[set[int]]:
     return [set(row.isneginf().nonzero().flatten().tolist()) for row in after]
 
 
-@given(rows=said, tokens=st.lists(st.integers(0, V - 1), min_size=1))
+@given(rows=prefixes, tokens=st.lists(st.integers(0, V - 1), min_size=1))
 def test_never(rows: list[list[int]], tokens: list[int]) -> None:
     assert forbidden(suppress_tokens(tokens), rows) == [set(tokens)] * len(rows)
 
 
-@given(rows=said, token=st.integers(0, V - 1), length=st.integers(0, 10))
+@given(rows=prefixes, token=st.integers(0, V - 1), length=st.integers(0, 10))
 def test_not_before(rows: list[list[int]], token: int, length: int) -> None:
     assert forbidden(min_new_tokens(token, length), rows) == [{token} if len(rows[0]) < length else set()] * len(rows)
 
 
-@given(rows=said, size=st.integers(1, 5))
+@given(rows=prefixes, size=st.integers(1, 5))
 def test_no_repeat_ngram(rows: list[list[int]], size: int) -> None:
     """No n-gram may stand twice, whether or not the two touch or overlap."""
     expected = []

@@ -70,5 +70,5 @@ def test_without_the_extra_a_reason_is_given(monkeypatch: pytest.MonkeyPatch) ->
 
 @needs_java
 def test_a_java_program_that_fails_gives_a_reason() -> None:
-    with pytest.raises(NotComputedError, match="failed"), java._java(["-jar", "no-such.jar"]) as ask:
-        ask(["x"] * 100_000, 1)
+    with pytest.raises(NotComputedError, match="failed"), java._java(["-jar", "no-such.jar"]) as request:
+        request(["x"] * 100_000, 1)

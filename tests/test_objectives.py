@@ -48,17 +48,19 @@ def cross_entropy(logits: Tensor, target: int, smoothing: float) -> Tensor:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weight", [0.0, 0.7])
 def test_formula(smoothing: float, weight: float) -> None:
-    decoder, said, targets = case()
-    loss = CrossEntropy(smoothing, weight)(decoder, said, targets)
+    decoder, output, targets = case()
+    loss = CrossEntropy(smoothing, weight)(decoder, output, targets)
     total, count = torch.zeros(()), 0
     for row in range(M):
-        looked = [0.0] * N
+        attended = [0.0] * N
         for time in range(T):
             if targets[row, time] != PAD:
-                total = total + cross_entropy(decoder.score(said.hidden[row, time]), int(targets[row, time]), smoothing)
-                looked = [old + float(new) for old, new in zip(looked, said.attention[row, time], strict=True)]
+                total = total + cross_entropy(
+                    decoder.score(output.hidden[row, time]), int(targets[row, time]), smoothing
+                )
+                attended = [old + float(new) for old, new in zip(attended, output.attention[row, time], strict=True)]
                 count += 1
-        total = total + weight * sum((1 - each) ** 2 for each in looked)
+        total = total + weight * sum((1 - each) ** 2 for each in attended)
     assert int(loss.count) == count == 9
     assert loss.total.dim() == 0
     torch.testing.assert_close(loss.total, total)
@@ -66,46 +68,46 @@ def test_formula(smoothing: float, weight: float) -> None:
 
 def test_sums_add_up() -> None:
     """The loss of a batch is the sum of the losses of its rows, whatever they are filled up to."""
-    decoder, said, targets = case()
+    decoder, output, targets = case()
     objective = CrossEntropy(0.1, 1.0)
-    whole = objective(decoder, said, targets)
+    whole = objective(decoder, output, targets)
     parts = []
     for row in range(M):
         length = int((targets[row] != PAD).sum())
-        part = DecoderOutput(said.hidden[row : row + 1, :length], said.attention[row : row + 1, :length])
+        part = DecoderOutput(output.hidden[row : row + 1, :length], output.attention[row : row + 1, :length])
         parts.append(objective(decoder, part, targets[row : row + 1, :length]))
     torch.testing.assert_close(whole.total, sum(part.total for part in parts))
     assert whole.count == sum(part.count for part in parts)
 
 
 def test_what_is_filled_up_learns_nothing() -> None:
-    decoder, said, targets = case()
-    CrossEntropy(0.1, 1.0)(decoder, said, targets).total.backward()
-    assert (said.hidden.grad[targets == PAD] == 0).all()
-    assert (said.hidden.grad[targets != PAD].abs().sum(-1) > 0).all()
+    decoder, output, targets = case()
+    CrossEntropy(0.1, 1.0)(decoder, output, targets).total.backward()
+    assert (output.hidden.grad[targets == PAD] == 0).all()
+    assert (output.hidden.grad[targets != PAD].abs().sum(-1) > 0).all()
 
 
 def test_decoders_that_do_not_attend_have_no_penalty() -> None:
-    decoder, said, targets = case()
-    blind = DecoderOutput(said.hidden, None)
+    decoder, output, targets = case()
+    blind = DecoderOutput(output.hidden, None)
     assert torch.equal(
-        CrossEntropy(0.0, 5.0)(decoder, blind, targets).total, CrossEntropy()(decoder, said, targets).total
+        CrossEntropy(0.0, 5.0)(decoder, blind, targets).total, CrossEntropy()(decoder, output, targets).total
     )
 
 
 def test_half_precision_is_summed_in_full() -> None:
-    decoder, said, targets = case()
-    half = DecoderOutput(said.hidden.bfloat16(), said.attention.bfloat16())
+    decoder, output, targets = case()
+    half = DecoderOutput(output.hidden.bfloat16(), output.attention.bfloat16())
     loss = CrossEntropy(0.1, 1.0)(decoder.bfloat16(), half, targets)
     assert loss.total.dtype == torch.float32
     torch.testing.assert_close(
-        loss.total, CrossEntropy(0.1, 1.0)(decoder.float(), said, targets).total, rtol=0.02, atol=0.1
+        loss.total, CrossEntropy(0.1, 1.0)(decoder.float(), output, targets).total, rtol=0.02, atol=0.1
     )
 
 
 def test_no_rows() -> None:
-    decoder, said, targets = case()
-    loss = CrossEntropy(0.1, 1.0)(decoder, DecoderOutput(said.hidden[:0], said.attention[:0]), targets[:0])
+    decoder, output, targets = case()
+    loss = CrossEntropy(0.1, 1.0)(decoder, DecoderOutput(output.hidden[:0], output.attention[:0]), targets[:0])
     assert loss.total == 0
     assert loss.count == 0
 

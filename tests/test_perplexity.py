@@ -15,8 +15,8 @@ def passage(text: str, *log_probs: float) -> Prediction:
 
 
 def test_the_definitions() -> None:
-    halves = [passage("a b", -math.log(2), -math.log(2)), passage("abcdefgh i", -math.log(8), -math.log(2))]
-    scores = score_text(halves)
+    passages = [passage("a b", -math.log(2), -math.log(2)), passage("abcdefgh i", -math.log(8), -math.log(2))]
+    scores = score_text(passages)
     assert scores["bits_per_character"]["value"] == pytest.approx((1 + 1 + 3 + 1) / (3 + 10))
     assert scores["bits_per_character"]["n"] == 13
     assert scores["perplexity"]["value"] == pytest.approx(2 ** (6 / 4))

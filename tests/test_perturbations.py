@@ -38,32 +38,32 @@ def test_derangements_of_several_seeds_differ() -> None:
 def test_images_are_replaced_and_nothing_else() -> None:
     it = item([[4, 5], [6]])
     blank = torch.zeros(2, 3)
-    seen = constant_image(blank)(it)
-    assert seen.regions is blank
-    assert (seen.examples, seen.rows, seen.pixels) == (it.examples, it.rows, None)
+    changed = constant_image(blank)(it)
+    assert changed.regions is blank
+    assert (changed.examples, changed.rows, changed.pixels) == (it.examples, it.rows, None)
     regions = {"a": torch.ones(2, 3), "b": torch.full((2, 3), 2.0)}
-    seen = swapped_images({"a": "b", "b": "a"}, regions.__getitem__)(it)
-    assert seen.regions is regions["b"]
-    assert (seen.examples, seen.rows) == (it.examples, it.rows)
+    changed = swapped_images({"a": "b", "b": "a"}, regions.__getitem__)(it)
+    assert changed.regions is regions["b"]
+    assert (changed.examples, changed.rows) == (it.examples, it.rows)
 
 
 @given(ROWS, st.integers(0, 9))
 def test_questions_are_cut(rows: list[list[int]], count: int) -> None:
     it = item(rows)
-    seen = first_words(count)(it)
-    assert all(len(cut) == min(count, len(row)) for cut, row in zip(seen.rows, rows, strict=True))
-    assert all(row[: len(cut)] == cut for cut, row in zip(seen.rows, rows, strict=True))
-    assert seen.regions is it.regions
+    changed = first_words(count)(it)
+    assert all(len(cut) == min(count, len(row)) for cut, row in zip(changed.rows, rows, strict=True))
+    assert all(row[: len(cut)] == cut for cut, row in zip(changed.rows, rows, strict=True))
+    assert changed.regions is it.regions
 
 
 @given(ROWS, st.integers(0, 9))
 def test_words_are_shuffled_by_question_and_seed_alone(rows: list[list[int]], seed: int) -> None:
     it = item(rows)
-    seen = shuffled_words(seed)(it)
-    assert list(map(Counter, seen.rows)) == list(map(Counter, rows))
-    assert shuffled_words(seed)(it).rows == seen.rows
+    changed = shuffled_words(seed)(it)
+    assert list(map(Counter, changed.rows)) == list(map(Counter, rows))
+    assert shuffled_words(seed)(it).rows == changed.rows
     last = it._replace(examples=it.examples[-1:], rows=rows[-1:])
-    assert shuffled_words(seed)(last).rows == seen.rows[-1:]
+    assert shuffled_words(seed)(last).rows == changed.rows[-1:]
 
 
 def test_shuffling_shuffles() -> None:

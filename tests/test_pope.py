@@ -13,7 +13,7 @@ from vlrnn.probes.object_annotations import ObjectSets
 from vlrnn.probes.pope import frequent, parse_reply
 from vlrnn.probes.pope_questions import make_polls, read_poll
 
-THERE = {1: {"dog", "cat"}, 2: {"dog"}, 3: {"bus"}, 4: set()}
+OBJECTS = {1: {"dog", "cat"}, 2: {"dog"}, 3: {"bus"}, 4: set()}
 
 
 def write(path: Path, value: Any) -> Path:
@@ -43,8 +43,8 @@ def values(scores: dict[str, Any]) -> dict[str, float]:
 
 
 def test_by_hand(poll: Path, tmp_path: Path) -> None:
-    said = [{"question_id": str(n), "answer": text} for n, text in enumerate(["Yes.", "yes", "No", "maybe"], 1)]
-    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+    replies = [{"question_id": str(n), "answer": text} for n, text in enumerate(["Yes.", "yes", "No", "maybe"], 1)]
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", replies))
     assert values(found["scores"]["poll"]) == {
         "accuracy": 0.25,
         "precision": pytest.approx(1 / 3),
@@ -66,8 +66,8 @@ def test_a_no_that_the_published_script_does_not_find_is_reported_with_both_read
     for no in ["No!", '"No"', "NO", "'no'", "Not.", "NO, there is none", "no?"]:
         with subtests.test(no=no):
             tmp_path = tmp_path_factory.mktemp("case")
-            said = [{"question_id": n, "answer": text} for n, text in enumerate(["yes", no, "Yes", no], 1)]
-            found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+            replies = [{"question_id": n, "answer": text} for n, text in enumerate(["yes", no, "Yes", no], 1)]
+            found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", replies))
             assert values(found["scores"]["poll"])["accuracy"] == 0.5
             assert values(found["baselines"]["case and marks aside"]["poll"])["accuracy"] == 1
             (note,) = found["notes"]
@@ -76,8 +76,8 @@ def test_a_no_that_the_published_script_does_not_find_is_reported_with_both_read
 
 
 def test_where_both_readings_agree_nothing_is_reported(poll: Path, tmp_path: Path) -> None:
-    said = [{"question_id": n, "answer": text} for n, text in enumerate(["Yes!", "No", "no.", "No, not one"], 1)]
-    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+    replies = [{"question_id": n, "answer": text} for n, text in enumerate(["Yes!", "No", "no.", "No, not one"], 1)]
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", replies))
     assert "case and marks aside" not in found["baselines"]
     assert found["notes"] == []
 
@@ -115,17 +115,21 @@ def test_answers_without_ids_stand_in_the_order_of_the_questions(
 ) -> None:
     """So the published script takes them."""
     names = ["dog", "bus", "dog", "cat"]
-    said = [
+    entries = [
         {"question": f"is there a {name} in the image?", "answer": "no" if name == "bus" else "yes"} for name in names
     ]
-    answers = write(tmp_path / "a.jsonl", "".join(json.dumps(each) + "\n" for each in said))
+    answers = write(tmp_path / "a.jsonl", "".join(json.dumps(each) + "\n" for each in entries))
     found = probe(tmp_path / "out.json", "--questions", poll, "--answers", answers)
     assert values(found["scores"]["poll"])["accuracy"] == 0.75
     other = write(tmp_path / "other.json", json.dumps(line(1, 1, "cat", "no")))  # an id that both polls have
-    write(tmp_path / "all.json", [*said, {"answer": "no"}])
+    write(tmp_path / "all.json", [*entries, {"answer": "no"}])
     found = probe(tmp_path / "out.json", "--questions", poll, other, "--answers", tmp_path / "all.json")
     assert values(found["scores"]["other"])["accuracy"] == 1
-    wrong = {"short": said[:3], "crossed": said[::-1], "mixed": [*said[:3], {"question_id": 4, "answer": "no"}]}
+    wrong = {
+        "short": entries[:3],
+        "crossed": entries[::-1],
+        "mixed": [*entries[:3], {"question_id": 4, "answer": "no"}],
+    }
     complaints = [
         "3 answers to 4 questions",
         "entry 0: answers 'is there a cat in",
@@ -152,18 +156,18 @@ def test_a_blind_row_is_always_present(poll: Path, tmp_path: Path) -> None:
 
 
 def test_the_blind_row_learns_from_training(poll: Path, tmp_path: Path) -> None:
-    said = write(tmp_path / "p.json", [{"image_id": n, "caption": "a dog"} for n in (2, 1, 7)])
+    predictions = write(tmp_path / "p.json", [{"image_id": n, "caption": "a dog"} for n in (2, 1, 7)])
     training = write(tmp_path / "t.json", {"8": ["cat"], "9": ["bus"]})
-    found = probe(tmp_path / "out.json", "--questions", poll, "--predictions", said, "--training", training)
+    found = probe(tmp_path / "out.json", "--questions", poll, "--predictions", predictions, "--training", training)
     assert found["baselines"].keys() == {"always yes", "frequent"}
     assert found["baselines"]["frequent"]["poll"]["accuracy"]["value"] == 0
-    assert found["notes"] == [f"{said}: 1 ids unknown: 7"]
+    assert found["notes"] == [f"{predictions}: 1 ids unknown: 7"]
 
 
 def test_captions_are_listened_to(poll: Path, tmp_path: Path) -> None:
-    said = [{"image_id": 1, "caption": "two dogs"}, {"image_id": 2, "caption": "a cat"}]
-    objects = write(tmp_path / "o.json", {id: sorted(names) for id, names in THERE.items()})
-    arguments = ["--questions", poll, "--predictions", write(tmp_path / "p.json", said), "--objects", objects]
+    predictions = [{"image_id": 1, "caption": "two dogs"}, {"image_id": 2, "caption": "a cat"}]
+    objects = write(tmp_path / "o.json", {id: sorted(names) for id, names in OBJECTS.items()})
+    arguments = ["--questions", poll, "--predictions", write(tmp_path / "p.json", predictions), "--objects", objects]
     found = probe(tmp_path / "out.json", *arguments)
     assert values(found["scores"]["poll"])["accuracy"] == 0.5
     assert values(found["scores"]["poll"])["unknown_ratio"] == 0
@@ -172,8 +176,8 @@ def test_captions_are_listened_to(poll: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_never_generated_has_no_precision(poll: Path, tmp_path: Path) -> None:
-    said = [{"question_id": n, "text": "no"} for n in range(1, 5)]
-    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", said))
+    replies = [{"question_id": n, "text": "no"} for n in range(1, 5)]
+    found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", replies))
     assert "precision" not in found["scores"]["poll"]
     assert found["not_computed"] == {"poll: precision": "never says yes"}
     assert found["scores"]["poll"]["f1"]["value"] == 0
@@ -210,33 +214,33 @@ def test_how_answers_are_read(subtests: pytest.Subtests) -> None:
 
 def test_polls_are_balanced_and_seeded() -> None:
     sets = {n: frozenset(names) for n, names in enumerate([["a", "b"], ["a", "b", "c"], ["a", "d"], ["e"], []])}
-    known = ObjectSets(sets, {0: "zero.png"})
-    polls = make_polls(known, per_image=4, seed=1)
-    assert polls == make_polls(known, per_image=4, seed=1)
-    assert polls != make_polls(known, per_image=4, seed=2)
+    object_sets = ObjectSets(sets, {0: "zero.png"})
+    polls = make_polls(object_sets, per_image=4, seed=1)
+    assert polls == make_polls(object_sets, per_image=4, seed=1)
+    assert polls != make_polls(object_sets, per_image=4, seed=2)
     for lines in polls.values():
         assert Counter(each["label"] for each in lines) == {"yes": 7, "no": 7}
         for each in lines:
             name = each["text"].split()[3]
             assert (name in sets[each["image_id"]]) == (each["label"] == "yes")
-    asked = [[each["text"] for each in lines if each["label"] == "yes"] for lines in polls.values()]
-    assert asked[0] == asked[1] == asked[2]
+    positive = [[each["text"] for each in lines if each["label"] == "yes"] for lines in polls.values()]
+    assert positive[0] == positive[1] == positive[2]
     of_zero = {kind: [e["text"][11:12] for e in lines if e["image_id"] == 0][1::2] for kind, lines in polls.items()}
     assert set(of_zero["adversarial"]) == {"c", "d"}  # c comes with a and b, d with a alone
     assert of_zero["adversarial"][0] == "c"
     assert of_zero["popular"] == ["c", "d"]
-    assert "Is there an a in the image?" in asked[0]
+    assert "Is there an a in the image?" in positive[0]
     assert polls["random"][0]["image"] == "zero.png"
     assert polls["random"][-1]["image"] == f"{3:012}.jpg"
 
 
 def test_made_polls_are_read_back(script: Script, tmp_path: Path) -> None:
-    objects = write(tmp_path / "o.json", {id: sorted(names) for id, names in THERE.items()})
+    objects = write(tmp_path / "o.json", {id: sorted(names) for id, names in OBJECTS.items()})
     assert script.run("pope", objects) == 0
     for kind in ("random", "popular", "adversarial"):
         questions = read_poll(script.out / f"{kind}.json")
         assert {question.image_id for question in questions} == {1, 2, 3}
-        assert all((each.object in THERE[int(each.image_id)]) == each.label for each in questions)
+        assert all((each.object in OBJECTS[int(each.image_id)]) == each.label for each in questions)
     assert script.run("pope", objects, "--images", 1) == 0
     assert len({each.image_id for each in read_poll(script.out / "random.json")}) == 1
     assert "--per_image must be at least 2" in refused(script, "pope", objects, "--per_image", 1)
@@ -289,8 +293,8 @@ def test_bad_files(
 
 
 def test_images_without_a_caption_are_named(poll: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = write(tmp_path / "p.json", [{"image_id": 1, "caption": "two dogs"}])
-    assert main(["probe", "pope", "--questions", str(poll), "--predictions", str(said)]) == 2
+    predictions = write(tmp_path / "p.json", [{"image_id": 1, "caption": "two dogs"}])
+    assert main(["probe", "pope", "--questions", str(poll), "--predictions", str(predictions)]) == 2
     assert "1 images of the polls have no caption: 2" in capsys.readouterr().err
 
 
@@ -319,7 +323,7 @@ def test_published_figures(real_data: Path, tmp_path: Path) -> None:
     objects = json.loads((folder / "coco_objects.json").read_text())
     ids = {image["id"] for image in json.loads((folder / "captions_val2017.json").read_text())["images"]}
     val = write(tmp_path / "val.json", {id: names for id, names in objects.items() if int(id) in ids})
-    heard = probe(
+    from_captions = probe(
         *(tmp_path / "out.json", "--questions", *polls.values(), "--mode", "chair-2018", "--resamples", 10, *tables),
         *("--predictions", folder / "baseline_ft_pope_results.json"),
         *("--objects", folder / "coco_objects.json", "--training", val),
@@ -329,22 +333,22 @@ def test_published_figures(real_data: Path, tmp_path: Path) -> None:
     often = expected["blind_freq_gt_5pct_of_coco"]["yes_objects"]
     answers = []
     for kind, path in polls.items():
-        said = [(each.id, "yes" if each.object in often else "no") for each in read_poll(path)]
-        lines = [{"question_id": id, "answer": text} for id, text in said]
+        replies = [(each.id, "yes" if each.object in often else "no") for each in read_poll(path)]
+        lines = [{"question_id": id, "answer": text} for id, text in replies]
         answers.append(write(tmp_path / f"{kind}.json", lines))
     listed = probe(tmp_path / "out.json", "--questions", *polls.values(), "--answers", *answers, "--resamples", 10)
     for kind in polls:
         rows = {
-            "im2txt_baseline_ft_caption_as_answer": heard["scores"],
+            "im2txt_baseline_ft_caption_as_answer": from_captions["scores"],
             "blind_freq_gt_5pct_of_coco": listed["scores"],
-            "blind_freq_gt_5pct_of_val2017": heard["baselines"]["frequent"],
+            "blind_freq_gt_5pct_of_val2017": from_captions["baselines"]["frequent"],
         }
         for row, scores in rows.items():
             for name, value in expected[row][kind].items():
                 assert round(scores[f"coco_pope_{kind}"][names[name]]["value"], 4) == value, (row, kind, name)
         for name, value in expected["always_yes"].items():
-            always = heard["baselines"]["always yes"][f"coco_pope_{kind}"]
+            always = from_captions["baselines"]["always yes"][f"coco_pope_{kind}"]
             assert round(always[names[name]]["value"], 4) == value
-        oracle = heard["baselines"]["oracle"][f"coco_pope_{kind}"]
+        oracle = from_captions["baselines"]["oracle"][f"coco_pope_{kind}"]
         assert oracle["accuracy"]["value"] == expected["gt_oracle_acc"][kind]
-    assert heard["settings"]["questions"] == dict.fromkeys((f"coco_pope_{kind}" for kind in polls), 3000)
+    assert from_captions["settings"]["questions"] == dict.fromkeys((f"coco_pope_{kind}" for kind in polls), 3000)

@@ -44,18 +44,18 @@ def head() -> Predictor:
 
 
 def test_a_head_gets_each_question_once(head: Predictor, folder: Path) -> None:
-    asked = [(image, f"is there a {colour}") for image in IMAGES[:3] for colour in ("red", "blue", "red")]
-    found = answer(head, asked, folder)
-    assert found.keys() == set(asked)
-    for image, question in asked:
+    questions = [(image, f"is there a {colour}") for image in IMAGES[:3] for colour in ("red", "blue", "red")]
+    found = answer(head, questions, folder)
+    assert found.keys() == set(questions)
+    for image, question in questions:
         assert found[image, question] == head.answer(folder / image, question).text
 
 
 def test_a_captioner_is_listened_to(checkpoints: Checkpoints, folder: Path) -> None:
     predictor = Predictor.load(checkpoints.file, "cpu")
-    said = caption(predictor, [*IMAGES, *IMAGES], folder)
-    assert list(said) == IMAGES
-    assert all(image.partition("_")[0] in text for image, text in said.items())
+    captions = caption(predictor, [*IMAGES, *IMAGES], folder)
+    assert list(captions) == IMAGES
+    assert all(image.partition("_")[0] in text for image, text in captions.items())
 
 
 def test_what_it_might_have_named_is_listed(checkpoints: Checkpoints, folder: Path) -> None:
@@ -95,7 +95,7 @@ def test_likelihood_word_by_word(checkpoints: Checkpoints, folder: Path) -> None
         assert yes == (best(shown, words, wanted) > math.log(1 / 6))
 
 
-def ask(folder: Path, *arguments: str) -> dict[str, Any]:
+def poll_answers(folder: Path, *arguments: str) -> dict[str, Any]:
     """Poll whether each square is of its own colour, and whether it is of another."""
     lines = []
     for image in IMAGES:
@@ -113,7 +113,7 @@ def ask(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def test_a_captioner_is_polled_from_the_command_line(checkpoints: Checkpoints, folder: Path) -> None:
     for by in ("mention", "likelihood"):
-        found = ask(folder, "--checkpoint", str(checkpoints.file), "--by", by, "--device", "cpu")
+        found = poll_answers(folder, "--checkpoint", str(checkpoints.file), "--by", by, "--device", "cpu")
         assert found["scores"]["poll"]["accuracy"]["value"] == 1
         assert found["settings"]["by"] == by
     assert found["cases"] == []
@@ -132,7 +132,7 @@ def test_a_head_is_polled_from_the_command_line(
     monkeypatch.setattr(model, "answer", answered)
     for short, ending in (((), " in the image?"), (("--short",), "")):
         printed.clear()
-        found = ask(folder, "--checkpoint", str(tmp_path / "head"), "--device", "cpu", *short)
+        found = poll_answers(folder, "--checkpoint", str(tmp_path / "head"), "--device", "cpu", *short)
         assert printed == {f"Is there a {colour} square{ending}" for colour in COLOURS}
         assert found["settings"]["short"] is bool(short)
         assert found["scores"]["poll"]["accuracy"]["n"] == 2 * len(IMAGES)

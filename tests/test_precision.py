@@ -22,13 +22,13 @@ from vlrnn.data.text_datamodule import TextBatch
 from vlrnn.training.checkpoint import load_task
 from vlrnn.training.module import Task
 
-KNOWN = sorted({value for kind in get_args(_PRECISION_INPUT) for value in get_args(kind) if "-" in str(value)})
+PRECISIONS = sorted({value for kind in get_args(_PRECISION_INPUT) for value in get_args(kind) if "-" in str(value)})
 REFUSED = {"transformer-engine": "transformer", "transformer-engine-float16": "transformer"}
 MODELS = {"bf16-true": "speaker", "64-true": "classifier"}  # of others the captioner, as below
 
 
 def test_all_are_tried() -> None:
-    assert {"16-true", "bf16-true", "64-true", "16-mixed", "bf16-mixed", "32-true"} < set(KNOWN)
+    assert {"16-true", "bf16-true", "64-true", "16-mixed", "bf16-mixed", "32-true"} < set(PRECISIONS)
 
 
 def run(command: str, model: str, precision: str, world: Any, run: Path, *more: str) -> int:
@@ -36,7 +36,7 @@ def run(command: str, model: str, precision: str, world: Any, run: Path, *more: 
     return main([command, "--config", str(world.recipe(model)), *flags, "--quiet"])
 
 
-@pytest.mark.parametrize("precision", quick(KNOWN, *MODELS, *REFUSED, "32-true"))
+@pytest.mark.parametrize("precision", quick(PRECISIONS, *MODELS, *REFUSED, "32-true"))
 @pytest.mark.filterwarnings("ignore")
 def test_it_works_or_is_refused(precision: str, world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = MODELS.get(precision, "captioner")
@@ -86,13 +86,13 @@ GPU = torch.device("meta")  # which every build of torch knows
 DOUBLE = (torch.float64, torch.complex128)
 
 
-class There(Tensor):
+class OnGPU(Tensor):
     """A tensor that says that it is elsewhere; `here` has its numbers."""
 
     here: Tensor
 
     @staticmethod
-    def __new__(cls, here: Tensor) -> "There":
+    def __new__(cls, here: Tensor) -> "OnGPU":
         shape = {"strides": here.stride(), "storage_offset": here.storage_offset()}
         made = Tensor._make_wrapper_subclass(cls, here.shape, **shape, dtype=here.dtype, device=GPU)
         made.here = here
@@ -111,28 +111,28 @@ class Pretended(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, There)]
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, OnGPU)]
         device = kwargs.get("device")
-        there = bool(given) if device is None else torch.device(device).type == GPU.type
+        on_gpu = bool(given) if device is None else torch.device(device).type == GPU.type
         if device is not None:
             kwargs["device"] = torch.device("cpu")
-        args, kwargs = tree_map_only(There, lambda each: each.here, (args, kwargs))
+        args, kwargs = tree_map_only(OnGPU, lambda each: each.here, (args, kwargs))
         found = function(*args, **kwargs)
-        if not there:
+        if not on_gpu:
             return found
-        known = {id(each.here): each for each in given}  # what was changed in place stays what it was
+        wrapped = {id(each.here): each for each in given}  # what was changed in place stays what it was
         where_packed = function is ATEN._pack_padded_sequence.default  # how long rows are stays here
 
-        def there_now(each: Tensor) -> Tensor:
-            if id(each) in known:
-                return known[id(each)]
-            return each if where_packed and each is found[1] else self._there(each, function)
+        def wrap_result(each: Tensor) -> Tensor:
+            if id(each) in wrapped:
+                return wrapped[id(each)]
+            return each if where_packed and each is found[1] else self._on_gpu(each, function)
 
-        return tree_map_only(Tensor, there_now, found)
+        return tree_map_only(Tensor, wrap_result, found)
 
-    def _there(self, each: Tensor, function: Any) -> There:
+    def _on_gpu(self, each: Tensor, function: Any) -> OnGPU:
         assert each.dtype not in DOUBLE, f"{function} makes {each.dtype} on a device"
-        return There(each)
+        return OnGPU(each)
 
 
 @pytest.fixture
@@ -195,15 +195,15 @@ def test_a_step_of_training(task: Any) -> None:
 
 
 def test_numbers_of_64_bits_on_a_device_are_found(gpu: None) -> None:
-    there = torch.ones(3).to(GPU)
-    assert there.sum().item() == 3
-    assert there.cpu().double().dtype == torch.float64
+    on_gpu = torch.ones(3).to(GPU)
+    assert on_gpu.sum().item() == 3
+    assert on_gpu.cpu().double().dtype == torch.float64
     ways = [
-        lambda: there.double(),
+        lambda: on_gpu.double(),
         lambda: torch.zeros(2, dtype=torch.float64, device=GPU),
         lambda: torch.zeros(2, dtype=torch.float64).to(GPU),
-        lambda: there.sum(dtype=torch.float64),
-        lambda: there.new_zeros(2, dtype=torch.float64),
+        lambda: on_gpu.sum(dtype=torch.float64),
+        lambda: on_gpu.new_zeros(2, dtype=torch.float64),
     ]
     for make in ways:
         with pytest.raises(AssertionError, match="float64 on a device"):

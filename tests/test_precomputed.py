@@ -451,9 +451,9 @@ def test_a_captioner_is_trained(
         each.rename(each.with_stem(each.stem.replace("-", "_")))  # as the image files are called
     image = str(dataset / "images/red_left.png")
     capsys.readouterr()
-    looked = tmp_path / "looked.png"
-    assert main(["caption", image, "--checkpoint", checkpoint, "--explain", str(looked)]) == 0
-    assert looked.is_file()
+    picture = tmp_path / "looked.png"
+    assert main(["caption", image, "--checkpoint", checkpoint, "--explain", str(picture)]) == 0
+    assert picture.is_file()
     assert "red_left.png: " in capsys.readouterr().out
     (tmp_path / "other.png").write_bytes(Path(image).read_bytes())
     assert main(["caption", str(tmp_path / "other.png"), "--checkpoint", checkpoint]) == 2

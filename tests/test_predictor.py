@@ -26,12 +26,12 @@ def predictor(checkpoints: Any) -> Predictor:
     return Predictor.load(checkpoints.folder, "cpu")
 
 
-def said(prediction: Prediction | UserError) -> Prediction:
+def checked(prediction: Prediction | UserError) -> Prediction:
     assert isinstance(prediction, Prediction)
     return prediction
 
 
-def alike(one: Prediction, other: Prediction) -> None:
+def assert_same(one: Prediction, other: Prediction) -> None:
     """The same words, as likely as can be computed."""
     assert (one.text, one.tokens) == (other.text, other.tokens)
     assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
@@ -52,10 +52,10 @@ def test_an_image_alone_is_captioned_as_among_others(
     paths = sorted(photos.iterdir())
     alone = [predictor.caption(path, **settings) for path in paths]
     for size in (2, 3):
-        together = [said(each) for each in predictor.captions(paths, batch_size=size, **settings)]
+        together = [checked(each) for each in predictor.captions(paths, batch_size=size, **settings)]
         assert [each.id for each in together] == [str(path) for path in paths]
         for one, other in zip(alone, together, strict=True):
-            alike(one, other)
+            assert_same(one, other)
 
 
 def test_both_forms_of_a_checkpoint_give_the_same(predictor: Predictor, checkpoints: Any, photos: Path) -> None:
@@ -69,14 +69,14 @@ def odd_images(folder: Path) -> dict[str, Path]:
     folder.mkdir()
     plain = Image.new("RGB", (32, 24), (10, 20, 30))
     plain.paste((220, 30, 30), (2, 4, 14, 16))
-    seen_through = plain.convert("RGBA")
-    seen_through.putalpha(Image.linear_gradient("L").resize(plain.size))
+    transparent = plain.convert("RGBA")
+    transparent.putalpha(Image.linear_gradient("L").resize(plain.size))
     deep = Image.fromarray(np.linspace(0, 65535, 32 * 24).astype(np.uint16).reshape(24, 32))
     turned = Image.Exif()
     turned[0x0112] = 6
     images: dict[str, tuple[Image.Image, dict[str, Any]]] = {
         "plain.png": (plain, {}),
-        "alpha.png": (seen_through, {}),
+        "alpha.png": (transparent, {}),
         "palette.gif": (plain.quantize(8), {"transparency": 1}),
         "print.jpg": (plain.convert("CMYK"), {}),
         "deep.png": (deep, {}),
@@ -112,7 +112,7 @@ def test_predictions_name_their_image(predictor: Predictor, photos: Path) -> Non
     strange = photos / os.fsdecode(b"caf\xe9.png")
     os.link(photos / "a.png", strange)
     images = [photos / "a.png", str(photos / "b.png"), Image.new("RGB", (9, 9)), Image.open(photos / "c.png"), strange]
-    names = [said(each).image_id for each in predictor.captions(images, batch_size=2)]
+    names = [checked(each).image_id for each in predictor.captions(images, batch_size=2)]
     expected = [photos / "a.png", photos / "b.png", "image 3", photos / "c.png", photos / "caf\ufffd.png"]
     assert names == [str(each) for each in expected]
 
@@ -128,7 +128,7 @@ def test_an_image_is_taken_in_any_form(predictor: Predictor, photos: Path) -> No
             assert given == replace(expected, id=name, image_id=name)
     weights = predictor.attention(array, expected.tokens)
     assert weights is not None
-    names = [said(each).id for each in predictor.captions([array, content, path], batch_size=2)]
+    names = [checked(each).id for each in predictor.captions([array, content, path], batch_size=2)]
     assert names == ["image 1", "image 2", str(path)]
     assert len(list(predictor.captions(np.stack([array, array])))) == 2
 
@@ -241,7 +241,7 @@ def test_a_call_takes_what_the_task_accepts(predictor: Predictor, photos: Path) 
 def test_drawing_is_repeated_by_its_seed(predictor: Predictor, photos: Path) -> None:
     def draw(seed: int) -> list[str]:
         drawn = predictor.captions(sorted(photos.iterdir()), seed=seed, temperature=5.0)
-        return [said(each).text for each in drawn]
+        return [checked(each).text for each in drawn]
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
@@ -300,7 +300,7 @@ def test_batches_draw_by_themselves(predictor: Predictor, photos: Path) -> None:
 
     def draw(first: int, count: int) -> list[str]:
         drawn = predictor.captions(paths[first : first + count], batch_size=2, first=first, seed=1, temperature=5.0)
-        return [said(each).text for each in drawn]
+        return [checked(each).text for each in drawn]
 
     whole = draw(0, 6)
     assert [*draw(0, 2), *draw(2, 4)] == [*draw(0, 4), *draw(4, 2)] == whole

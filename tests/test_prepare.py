@@ -51,7 +51,7 @@ def test_flickr8k(flickr8k: Path, script: Script) -> None:
         ("caption of no word", "a.jpg"),
         ("no split list", "unlisted.jpg"),
     ):
-        assert script.dropped(" 1: ", reason, name), script.told
+        assert script.dropped(" 1: ", reason, name), script.printed
     assert script.dropped("broken.jpg: cannot be decoded: ")
 
 
@@ -98,7 +98,7 @@ def test_flickr8k_states_what_is_absent(gone: str, flickr8k: Path, script: Scrip
 def test_a_split_of_which_nothing_is_left_is_reported(flickr8k: Path, script: Script) -> None:
     write(flickr8k / "Flickr_8k.testImages.txt", "not_here.jpg\n")
     assert script.run("flickr8k", flickr8k) == 0
-    assert "test: nothing is left" in script.told
+    assert "test: nothing is left" in script.printed
     assert not (script.out / "test.jsonl").exists()
 
 
@@ -145,10 +145,10 @@ def coco_files(folder: Path, part: str, ids: Sequence[int]) -> None:
     captions = [
         {"id": 10 * id + k, "image_id": id, "caption": f" Caption {k} of {id}.\n"} for id in ids[1:] for k in (0, 1)
     ]
-    seen = [(ids[1], 18), (ids[1], 1), (ids[1], 18)]
+    annotated = [(ids[1], 18), (ids[1], 1), (ids[1], 18)]
     objects = [
         {"id": k, "image_id": image, "category_id": kind, "bbox": [0, 0, 4, 4], "area": 16, "iscrowd": 0}
-        for k, (image, kind) in enumerate(seen)
+        for k, (image, kind) in enumerate(annotated)
     ]
     categories = [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]
     write(folder / f"annotations/captions_{part}.json", {"images": images, "annotations": captions})
@@ -179,7 +179,7 @@ def test_coco(coco: Path, script: Script) -> None:
     assert open_image(root / train[2].image).size == (16, 12)
     assert script.dropped(" 2: ", "without a caption", "000000000001.jpg", "000000000007.jpg")
     assert script.dropped("unreadable image", "000000000009.jpg")
-    assert "index created" not in script.told
+    assert "index created" not in script.printed
 
 
 def test_coco_without_instances(coco: Path, script: Script) -> None:

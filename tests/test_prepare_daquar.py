@@ -31,7 +31,7 @@ def daquar(tmp_path: Path) -> Path:
 def test_daquar(daquar: Path, script: Script) -> None:
     assert script.run("daquar", daquar) == 0
     train, val = script.split("train"), script.split("val")
-    assert "image without a question (image77)" in script.told
+    assert "image without a question (image77)" in script.printed
     assert len(script.images("val")) == 2
     assert len(script.images("train")) == 18
     assert not script.images("train") & script.images("val")
@@ -58,7 +58,7 @@ def test_daquar_drops_what_is_broken(daquar: Path, script: Script) -> None:
         ("question of no word", "train-42"),
         ("question without an answer", "train-43"),
     ):
-        assert script.dropped(" 1: ", reason, name), script.told
+        assert script.dropped(" 1: ", reason, name), script.printed
 
 
 def test_daquar_with_its_test(daquar: Path, script: Script) -> None:
@@ -113,16 +113,16 @@ def test_daquar_refuses_splits_that_cannot_be(subtests: pytest.Subtests, daquar:
 
 
 @pytest.mark.parametrize(
-    ("contents", "told"),
+    ("contents", "message"),
     [
         ("what is it in the image1 ?\nlamp\nwhat is that ?\ndesk\n", "qa.train.txt:3: "),
         ("what is it in the image1 ?\nwhat is that in the image1 ?\ndesk\n", "qa.train.txt:2: "),
         ("what is it in the image1 ?\nlamp\nwhat is that in the image1 ?\n", "qa.train.txt:3: "),
     ],
 )
-def test_daquar_names_the_malformed_line(contents: str, told: str, daquar: Path, script: Script) -> None:
+def test_daquar_names_the_malformed_line(contents: str, message: str, daquar: Path, script: Script) -> None:
     write(daquar / "qa.train.txt", contents)
-    assert told in script.refuses("daquar", daquar)
+    assert message in script.refuses("daquar", daquar)
 
 
 QUESTIONS = [

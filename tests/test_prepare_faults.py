@@ -157,7 +157,9 @@ def test_ids_that_begin_anew_in_each_split(tmp_path: Path, script: Script) -> No
     for number, name in enumerate(("train2017/a.jpg", "train2017/b.jpg", "val2017/a.jpg", "val2017/b.jpg")):
         paint(tmp_path / "data" / name, ["red", "green", "blue", "black"][number])
     assert script.run("coco", tmp_path / "data") == 0
-    assert "image ids begin anew in each split (1 is train2017/a.jpg in train and val2017/a.jpg in val)" in script.told
+    assert (
+        "image ids begin anew in each split (1 is train2017/a.jpg in train and val2017/a.jpg in val)" in script.printed
+    )
     assert list(script.split("train")) == ["train2017/a.jpg", "train2017/b.jpg"]
     assert script.images("val") == {"val2017/a.jpg", "val2017/b.jpg"}
     assert script.split("val")["val2017/b.jpg"].captions == ("A b.jpg",)
@@ -241,8 +243,8 @@ def test_texts_without_spaces_are_warned_of(
             script.out = tmp_path / "prepared"
             captions = write(tmp_path / "c.json", dict(zip(("a.png", "b.png"), texts, strict=True)))
             assert script.run("folder", pictures, "--captions", captions) == 0
-            assert ("2 of 2 texts are written without spaces" in script.told) == warned
-            assert ("data.tokenizer characters" in script.told) == warned
+            assert ("2 of 2 texts are written without spaces" in script.printed) == warned
+            assert ("data.tokenizer characters" in script.printed) == warned
 
 
 # Names of images, and tables.
@@ -395,5 +397,5 @@ def test_hidden_images_are_no_images_without_a_caption(pictures: Path, tmp_path:
     captions = write(tmp_path / "c.json", {"a.png": "A dog"})
     assert script.run("folder", pictures, "--captions", captions) == 0
     assert script.dropped(" 3: ", "image without a caption", "b.png", "c.png")
-    assert "checkpoint" not in script.told
-    assert ".thumbnails" not in script.told
+    assert "checkpoint" not in script.printed
+    assert ".thumbnails" not in script.printed

@@ -14,8 +14,8 @@ def easy_vqa(tmp_path: Path) -> Path:
     source = tmp_path / "easy"
     for split, count in (("train", 10), ("test", 3)):
         make_images(source / split / "images", [f"{number}.png" for number in range(count)])
-        asked = [["is there a circle?", "yes", n] for n in range(count)] + [["what shape?", "circle", 0]]
-        write(source / split / "questions.json", asked)
+        entries = [["is there a circle?", "yes", n] for n in range(count)] + [["what shape?", "circle", 0]]
+        write(source / split / "questions.json", entries)
     write(source / "answers.txt", "circle\nyes\nno")
     return source
 
@@ -89,8 +89,8 @@ def test_an_answered_test_split_drops_what_has_no_answer(pictures: Path, tmp_pat
 @pytest.mark.parametrize("by_image", [False, True])
 def test_folder_with_json_is_split_by_image(by_image: bool, pictures: Path, tmp_path: Path, script: Script) -> None:
     names = sorted(path.name for path in pictures.iterdir())
-    asked = [{"question": "What?", "answers": ["dog", "cat"]}, {"question": "Is it?", "answer": "yes"}]
-    contents: Any = dict.fromkeys(names, asked)
+    entries = [{"question": "What?", "answers": ["dog", "cat"]}, {"question": "Is it?", "answer": "yes"}]
+    contents: Any = dict.fromkeys(names, entries)
     if not by_image:
         contents = [{"image": name, **each} for name, questions in contents.items() for each in questions]
     table = write(tmp_path / "q.json", contents)

@@ -11,7 +11,7 @@ from vlrnn.data.images import open_image
 from vlrnn.data.records import Example, describe_dataset, write_dataset
 
 
-def asked(id: int, image: int, question: str = "What is it?") -> dict[str, Any]:
+def vqa_question(id: int, image: int, question: str = "What is it?") -> dict[str, Any]:
     return {"question_id": id, "image_id": image, "question": question}
 
 
@@ -53,18 +53,18 @@ def vqa(tmp_path: Path) -> Path:
     photographs(source, "val2014", 3)
     photographs(source, "test2015", 4)
     questions = [
-        asked(10, 1, " What is\nit? "),
-        asked(20, 2),
-        asked(21, 2, " ? "),
-        asked(22, 2, "Unanswered?"),
-        asked(50, 5),
-        asked(90, 9),
+        vqa_question(10, 1, " What is\nit? "),
+        vqa_question(20, 2),
+        vqa_question(21, 2, " ? "),
+        vqa_question(22, 2, "Unanswered?"),
+        vqa_question(50, 5),
+        vqa_question(90, 9),
     ]
     annotations = [answered(id, id // 10, *TEN) for id in (90, 50, 21, 20, 10)] + [answered(77, 1, *TEN)]
     vqa_files(source, "train2014", questions, annotations)
-    vqa_files(source, "val2014", [asked(30, 3)], [answered(30, 3, *TEN)])
-    vqa_files(source, "test2015", [asked(40, 4), asked(41, 4)], None)
-    vqa_files(source, "test-dev2015", [asked(41, 4)], None)
+    vqa_files(source, "val2014", [vqa_question(30, 3)], [answered(30, 3, *TEN)])
+    vqa_files(source, "test2015", [vqa_question(40, 4), vqa_question(41, 4)], None)
+    vqa_files(source, "test-dev2015", [vqa_question(41, 4)], None)
     write(source / "v2_mscoco_train2014_complementary_pairs.json", [[10, 20], [10, 90], [50, 1000]])
     return source
 
@@ -96,10 +96,10 @@ def test_vqa_v2(vqa: Path, script: Script) -> None:
         ("missing image", "COCO_train2014_000000000009.jpg"),
         ("unreadable image", "COCO_train2014_000000000005.jpg"),
     ):
-        assert script.dropped(" 1: ", reason, name), script.told
+        assert script.dropped(" 1: ", reason, name), script.printed
     assert script.dropped(" 2: ", "question without its image", "50, 90")
-    assert "second complementary pair" in script.told
-    assert "train: 2 images, 2 questions, 20 answers" in script.told
+    assert "second complementary pair" in script.printed
+    assert "train: 2 images, 2 questions, 20 answers" in script.printed
     description = describe_dataset(script.out)
     assert description["counts"]["test"] == {"examples": 2, "images": 1, "questions": 2, "answers": 0}
     assert open_image(script.out / description["image_root"] / train[20].image).size == (16, 12)
@@ -113,7 +113,7 @@ def test_vqa_v2_with_test_dev(vqa: Path, script: Script) -> None:
 
 def test_vqa_v1_in_the_folders_of_its_tools(tmp_path: Path, script: Script) -> None:
     photographs(tmp_path / "vqa/Images/mscoco", "val2014", 3)
-    vqa_files(tmp_path / "vqa/Questions", "val2014", [asked(30, 3)], [answered(30, 3, *TEN)], prefix="")
+    vqa_files(tmp_path / "vqa/Questions", "val2014", [vqa_question(30, 3)], [answered(30, 3, *TEN)], prefix="")
     (tmp_path / "vqa/Annotations").mkdir()
     name = "mscoco_val2014_annotations.json"
     (tmp_path / "vqa/Questions" / name).rename(tmp_path / "vqa/Annotations" / name)
@@ -141,33 +141,37 @@ QUESTIONS, ANNOTATIONS = "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoc
 
 
 @pytest.mark.parametrize(
-    ("file", "contents", "told"),
+    ("file", "contents", "message"),
     [
         (QUESTIONS, '{"data_subtype": "val2014",\n "questions": [}', f"{QUESTIONS}:2"),
         (QUESTIONS, {"data_subtype": "val2014"}, "no list of questions"),
-        (QUESTIONS, {"questions": [asked(30, 3)]}, "questions[0]"),
-        (QUESTIONS, {"data_subtype": "../up", "questions": [asked(30, 3)]}, "../up"),
+        (QUESTIONS, {"questions": [vqa_question(30, 3)]}, "questions[0]"),
+        (QUESTIONS, {"data_subtype": "../up", "questions": [vqa_question(30, 3)]}, "../up"),
         (QUESTIONS, {"data_subtype": "val2014", "questions": ["?"]}, "questions[0]"),
         (QUESTIONS, {"data_subtype": "val2014", "questions": [{"question_id": 30, "image_id": 3}]}, "question 30"),
         (QUESTIONS, {"data_subtype": "val2014", "questions": [{"question_id": 30, "question": "?"}]}, "image_id"),
-        (QUESTIONS, {"data_subtype": "val2014", "questions": [asked(30, 3)] * 2}, "question 30 stands there twice"),
-        (QUESTIONS, {"data_subtype": "val2014", "questions": [asked(30, 4)]}, "image 4, but 3 in"),
-        (QUESTIONS, {"data_subtype": "val2014", "questions": [asked(31, 3)]}, "other questions"),
+        (
+            QUESTIONS,
+            {"data_subtype": "val2014", "questions": [vqa_question(30, 3)] * 2},
+            "question 30 stands there twice",
+        ),
+        (QUESTIONS, {"data_subtype": "val2014", "questions": [vqa_question(30, 4)]}, "image 4, but 3 in"),
+        (QUESTIONS, {"data_subtype": "val2014", "questions": [vqa_question(31, 3)]}, "other questions"),
         (ANNOTATIONS, {"data_subtype": "val2014", "annotations": [answered(30, 3, *TEN)] * 2}, "question 30 stands"),
-        (ANNOTATIONS, {"data_subtype": "val2014", "annotations": [asked(30, 3)]}, "'answers'"),
+        (ANNOTATIONS, {"data_subtype": "val2014", "annotations": [vqa_question(30, 3)]}, "'answers'"),
         ("v2_mscoco_val2014_complementary_pairs.json", [[1, 2, 3]], "entry 0"),
     ],
 )
-def test_vqa_names_what_is_malformed(file: str, contents: Any, told: str, vqa: Path, script: Script) -> None:
+def test_vqa_names_what_is_malformed(file: str, contents: Any, message: str, vqa: Path, script: Script) -> None:
     path = write(vqa / file, contents)
     error = script.refuses("vqa_v2", vqa)
-    assert told in error
+    assert message in error
     assert path.stem.removeprefix("v2_").split("_")[0] in error
 
 
 def test_vqa_refuses_an_image_in_two_splits(vqa: Path, script: Script) -> None:
     photographs(vqa, "val2014", 1)
-    vqa_files(vqa, "val2014", [asked(31, 1)], [answered(31, 1, *TEN)])
+    vqa_files(vqa, "val2014", [vqa_question(31, 1)], [answered(31, 1, *TEN)])
     assert "two splits" in script.refuses("vqa_v2", vqa)
 
 
@@ -183,7 +187,7 @@ def vqa_cp(tmp_path: Path) -> Path:
     train = [(10 * image + k, image, "train2014") for image in range(1, 21) for k in range(2)]
     test = [(19, 1, "train2014"), (300, 30, "val2014")]
     for split, ids in (("train", train), ("test", test)):
-        questions = [asked(id, image) | {"coco_split": part} for id, image, part in ids]
+        questions = [vqa_question(id, image) | {"coco_split": part} for id, image, part in ids]
         annotations = [answered(id, image, *TEN) | {"coco_split": part} for id, image, part in ids]
         write(source / f"vqacp_v2_{split}_questions.json", questions)
         write(source / f"vqacp_v2_{split}_annotations.json", annotations)
@@ -204,7 +208,7 @@ def test_vqa_cp_without_val(vqa_cp: Path, script: Script) -> None:
     assert script.run("vqa_cp", vqa_cp, "--dev", 0) == 0
     assert len(script.split("train")) == 40
     assert not (script.out / "val.jsonl").exists()
-    assert "val:" not in script.told
+    assert "val:" not in script.printed
 
 
 def test_vqa_cp_names_which_files_it_needs(vqa_cp: Path, script: Script) -> None:

@@ -46,8 +46,8 @@ def test_priors_are_shifted(script: Script, tmp_path: Path) -> None:
     for kind in ("dogs", "cats"):
         frequent = train[kind] > 0.5
         # of one in six and five in six, or thereabouts
-        for share, alike in ((train[kind], True), (val[kind], True), (same[kind], True), (shifted[kind], False)):
-            assert share == pytest.approx(5 / 6 if frequent == alike else 1 / 6, abs=0.1)
+        for share, same_prior in ((train[kind], True), (val[kind], True), (same[kind], True), (shifted[kind], False)):
+            assert share == pytest.approx(5 / 6 if frequent == same_prior else 1 / 6, abs=0.1)
     assert describe_dataset(script.out / "shifted")["strength"] == 0.8
     again = Script(script.capsys, tmp_path / "again")
     assert again.run("shift_priors", tmp_path / "pets", "--strength", "0.8") == 0
@@ -71,14 +71,14 @@ def test_what_lacks_is_cut_from_train_by_image(script: Script, tmp_path: Path) -
     secret = [replace(each, answers=()) for each in open_split(tmp_path / "pets", "test")]
     write_records(tmp_path / "pets" / "test.jsonl", secret)
     assert script.run("shift_priors", tmp_path / "pets", "--dev", "1") == 0
-    assert "test: val stands in its place" in script.told
-    assert "val: 1 images, cut from train" in script.told
+    assert "test: val stands in its place" in script.printed
+    assert "val: 1 images, cut from train" in script.printed
     assert images("test") == {f"val-{number}" for number in range(4)}
     assert images("train") | images("val") == {f"train-{number}" for number in range(4)}
     assert not images("train") & images("val")
     (tmp_path / "pets" / "val.jsonl").unlink()
     assert script.run("shift_priors", tmp_path / "pets", "--dev", "1") == 0
-    assert "test: 1 images, cut from train" in script.told
+    assert "test: 1 images, cut from train" in script.printed
     parts = [images(split) for split in ("train", "val", "test")]
     assert [len(part) for part in parts] == [2, 1, 1]
     assert len(set.union(*parts)) == 4

@@ -14,7 +14,7 @@ from vlrnn.data.records import Example, Prediction, write_records
 from vlrnn.probes.priors import Shift, count_answers
 
 
-def asked(answers: str, kind: str = "what") -> list[Example]:
+def questions_of(answers: str, kind: str = "what") -> list[Example]:
     """A question about an image of its own for each letter."""
     return [
         Example(f"{kind}-{n}", f"{kind}-{n}", "a.png", question="what?", answers=(each,) * 10, question_type=kind)
@@ -27,7 +27,7 @@ def shift(test: list[Example], train: list[Example]) -> dict[str, Any]:
 
 
 def test_by_hand() -> None:
-    found = shift(asked("xxxy"), asked("xyyz"))  # 3/4, 1/4 against 1/4, 1/2, 1/4
+    found = shift(questions_of("xxxy"), questions_of("xyyz"))  # 3/4, 1/4 against 1/4, 1/2, 1/4
     assert found["total_variation"]["value"] == pytest.approx((0.5 + 0.25 + 0.25) / 2)
     p, q = np.array([0.75, 0.25, 0]), np.array([0.25, 0.5, 0.25])
     m = (p + q) / 2
@@ -37,24 +37,24 @@ def test_by_hand() -> None:
 
 
 def test_the_ends() -> None:
-    assert shift(asked("xy"), asked("xyxy"))["divergence"]["value"] == pytest.approx(0)
-    assert shift(asked("xx"), asked("yz"))["total_variation"]["value"] == 1
-    assert shift(asked("xx"), asked("yz"))["divergence"]["value"] == pytest.approx(1)
-    assert shift(asked("x", "new"), asked("x"))["total_variation"]["value"] == 1  # no prior at all
+    assert shift(questions_of("xy"), questions_of("xyxy"))["divergence"]["value"] == pytest.approx(0)
+    assert shift(questions_of("xx"), questions_of("yz"))["total_variation"]["value"] == 1
+    assert shift(questions_of("xx"), questions_of("yz"))["divergence"]["value"] == pytest.approx(1)
+    assert shift(questions_of("x", "new"), questions_of("x"))["total_variation"]["value"] == 1  # no prior at all
 
 
 def test_the_mean_is_over_questions() -> None:
-    found = shift(asked("xxx") + asked("x", "who"), asked("x") + asked("y", "who"))
+    found = shift(questions_of("xxx") + questions_of("x", "who"), questions_of("x") + questions_of("y", "who"))
     assert found["total_variation"]["value"] == pytest.approx(1 / 4)
 
 
 @given(st.text("xyz", min_size=1, max_size=12), st.text("xyz", min_size=1, max_size=12))
 def test_it_is_a_distance_in_0_to_1(test: str, train: str) -> None:
-    there, back = shift(asked(test), asked(train)), shift(asked(train), asked(test))
+    forward, back = shift(questions_of(test), questions_of(train)), shift(questions_of(train), questions_of(test))
     for name in ("total_variation", "divergence"):
-        assert 0 <= there[name]["value"] <= 1
-        assert there[name]["value"] == pytest.approx(back[name]["value"])
-    assert there["divergence"]["value"] <= there["total_variation"]["value"] + 1e-9
+        assert 0 <= forward[name]["value"] <= 1
+        assert forward[name]["value"] == pytest.approx(back[name]["value"])
+    assert forward["divergence"]["value"] <= forward["total_variation"]["value"] + 1e-9
 
 
 def probe(tmp_path: Path, *arguments: Any) -> dict[str, Any]:
@@ -66,10 +66,10 @@ def probe(tmp_path: Path, *arguments: Any) -> dict[str, Any]:
 
 
 def test_head_and_tail(tmp_path: Path) -> None:
-    write_records(tmp_path / "train.jsonl", asked("xxxxyyz"))  # the mean is 7/3: y is of the tail up to 2.8
-    write_records(tmp_path / "test.jsonl", asked("xxyzw"))
-    said = [Prediction(each.id, each.image_id, "x") for each in asked("xxyzw")]
-    write_records(tmp_path / "said.jsonl", said)
+    write_records(tmp_path / "train.jsonl", questions_of("xxxxyyz"))  # the mean is 7/3: y is of the tail up to 2.8
+    write_records(tmp_path / "test.jsonl", questions_of("xxyzw"))
+    predictions = [Prediction(each.id, each.image_id, "x") for each in questions_of("xxyzw")]
+    write_records(tmp_path / "said.jsonl", predictions)
     found = probe(tmp_path, "--predictions", tmp_path / "said.jsonl")
     value = {name: score["value"] for name, score in found["scores"]["accuracy"].items()}
     assert value == {"all": 40, "head": 100, "tail": 0}
@@ -83,9 +83,11 @@ def test_head_and_tail(tmp_path: Path) -> None:
 
 def test_a_type_that_train_never_has(tmp_path: Path) -> None:
     """All its answers are of the tail, and the prior guesses what is most frequent of all."""
-    write_records(tmp_path / "train.jsonl", asked("xxy"))
-    write_records(tmp_path / "test.jsonl", asked("xy", "who"))
-    write_records(tmp_path / "said.jsonl", [Prediction(each.id, each.image_id, "y") for each in asked("xy", "who")])
+    write_records(tmp_path / "train.jsonl", questions_of("xxy"))
+    write_records(tmp_path / "test.jsonl", questions_of("xy", "who"))
+    write_records(
+        tmp_path / "said.jsonl", [Prediction(each.id, each.image_id, "y") for each in questions_of("xy", "who")]
+    )
     found = probe(tmp_path, "--predictions", tmp_path / "said.jsonl")
     assert found["scores"]["total_variation"]["value"] == 1
     assert found["scores"]["accuracy"]["tail"]["n"] == 2
@@ -94,8 +96,8 @@ def test_a_type_that_train_never_has(tmp_path: Path) -> None:
 
 
 def test_a_part_of_train_differs_less(tmp_path: Path) -> None:
-    write_records(tmp_path / "train.jsonl", asked("xy" * 100))
-    write_records(tmp_path / "test.jsonl", asked("x" * 40))
+    write_records(tmp_path / "train.jsonl", questions_of("xy" * 100))
+    write_records(tmp_path / "test.jsonl", questions_of("x" * 40))
     found = probe(tmp_path)
     part = found["baselines"]["part of train"]["total_variation"]
     assert part["value"] < found["scores"]["total_variation"]["low"]
@@ -105,14 +107,14 @@ def test_a_part_of_train_differs_less(tmp_path: Path) -> None:
         {"id": "what: x", "train": "50.0%", "test": "100.0%"},
         {"id": "what: y", "train": "50.0%", "test": "0.0%"},
     ]
-    write_records(tmp_path / "test.jsonl", asked("xy" * 200))
+    write_records(tmp_path / "test.jsonl", questions_of("xy" * 200))
     found = probe(tmp_path)
     assert found["baselines"]["part of train"]["total_variation"]["n"] == 100  # half of it at most
     assert found["cases"] == []
 
 
 def test_mistakes_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one, bare = asked("x"), [Example(1, 1, "a.png", question="what?")]
+    one, bare = questions_of("x"), [Example(1, 1, "a.png", question="what?")]
     write_records(tmp_path / "one.jsonl", one)
     write_records(tmp_path / "bare.jsonl", bare)
     for train, test, more, complaint in (

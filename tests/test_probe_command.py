@@ -18,8 +18,10 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
     make_scenes(folder, train=0, val=0, test=12, image_size=32)
     examples = list(open_split(folder / "captions", "test"))
-    said = [Prediction(each.id, each.image_id, each.captions[0]) for each in examples]
-    write_records(folder / "said.jsonl", [Prediction(said[0].id, said[0].image_id, "two dogs"), *said[1:]])
+    predictions = [Prediction(each.id, each.image_id, each.captions[0]) for each in examples]
+    write_records(
+        folder / "said.jsonl", [Prediction(predictions[0].id, predictions[0].image_id, "two dogs"), *predictions[1:]]
+    )
     return folder
 
 

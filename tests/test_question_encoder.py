@@ -43,14 +43,15 @@ def test_a_question_is_the_output_at_its_last_word(subtests: pytest.Subtests) ->
             for question, expected in zip(questions, printed, strict=True):
                 state = encoder.recurrence.initial_state(1)
                 for word in question:
-                    said, state = encoder.recurrence.step(encoder.embedding(torch.tensor([word])), state)
+                    output, state = encoder.recurrence.step(encoder.embedding(torch.tensor([word])), state)
                 if all_layers:
-                    said = encoder.recurrence.layer_outputs(state).sum(1)
-                assert torch.allclose(said[0], expected, atol=1e-6)
+                    output = encoder.recurrence.layer_outputs(state).sum(1)
+                assert torch.allclose(output[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("pooling", "over"), [(MeanOverTime(), lambda said: said.mean(0)), (MaxOverTime(), lambda said: said.amax(0))]
+    ("pooling", "over"),
+    [(MeanOverTime(), lambda outputs: outputs.mean(0)), (MaxOverTime(), lambda outputs: outputs.amax(0))],
 )
 def test_a_question_may_be_pooled_over_its_words(
     pooling: TemporalPooling, over: Callable[[torch.Tensor], torch.Tensor]
@@ -59,8 +60,8 @@ def test_a_question_may_be_pooled_over_its_words(
     tokens = torch.tensor([[4, 5, 6, 0], [3, 0, 0, 0]])
     for row, length in enumerate((3, 1)):
         words = encoder.embedding(tokens[row : row + 1, :length])
-        said, _ = encoder.recurrence(words, encoder.recurrence.initial_state(1))
-        assert torch.allclose(encoder(tokens)[row], over(said[0]), atol=1e-6)
+        outputs, _ = encoder.recurrence(words, encoder.recurrence.initial_state(1))
+        assert torch.allclose(encoder(tokens)[row], over(outputs[0]), atol=1e-6)
     assert type(from_config(to_config(encoder), RecurrentQuestionEncoder, "here").pooling) is type(pooling)
     with pytest.raises(UserError, match="sum_layers sums"):
         RecurrentQuestionEncoder(GRU(Q), sum_layers=True, pooling=pooling)
@@ -121,32 +122,32 @@ FUSIONS: dict[str, Callable[[], Fusion]] = {
 def test_the_scale_of_the_encoder_does_not_matter(name: str) -> None:
     torch.manual_seed(0)
     fusion = FUSIONS[name]().build(Q, D).eval()
-    question, seen = torch.randn(M, Q), torch.randn(M, D)
-    fused = fusion(question, seen)
+    question, image = torch.randn(M, Q), torch.randn(M, D)
+    fused = fusion(question, image)
     assert fused.shape == (M, fusion.output_dim)
-    assert torch.allclose(fused, fusion(question, 100 * seen), atol=1e-4)
-    assert not torch.allclose(fused, fusion(question, seen.flip(0)))
-    assert not torch.allclose(fused, fusion(question.flip(0), seen))
+    assert torch.allclose(fused, fusion(question, 100 * image), atol=1e-4)
+    assert not torch.allclose(fused, fusion(question, image.flip(0)))
+    assert not torch.allclose(fused, fusion(question.flip(0), image))
     fused.sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in fusion.parameters())
 
 
 def test_fusions_are_their_formulas() -> None:
     torch.manual_seed(0)
-    question, seen = torch.randn(Q), torch.randn(D)
-    unit = seen / seen.norm()
+    question, image = torch.randn(Q), torch.randn(D)
+    unit = image / image.norm()
     product = ProductFusion(8).build(Q, D)
     expected = torch.tanh(product.from_question(question)) * torch.tanh(product.from_image(unit))
-    assert torch.allclose(product(question, seen), expected, atol=1e-6)
+    assert torch.allclose(product(question, image), expected, atol=1e-6)
     both = Concatenation(8).build(Q, D)
-    assert torch.allclose(both(question, seen), F.relu(both.both(torch.cat([question, unit]))), atol=1e-6)
+    assert torch.allclose(both(question, image), F.relu(both.both(torch.cat([question, unit]))), atol=1e-6)
     added = SumFusion(8).build(Q, D)
     expected = torch.tanh(added.from_question(question)) + torch.tanh(
-        added.from_image[1](F.layer_norm(seen, seen.shape))
+        added.from_image[1](F.layer_norm(image, image.shape))
     )
-    assert torch.allclose(added(question, seen), expected, atol=1e-6)
+    assert torch.allclose(added(question, image), expected, atol=1e-6)
     low = MLB(8, rank=10).build(Q, D)
-    assert torch.allclose(low(question, seen), low.out(low.product(question, seen)), atol=1e-6)
+    assert torch.allclose(low(question, image), low.out(low.product(question, image)), atol=1e-6)
     mutan = Mutan(8, hidden_size=5, rank=3).build(Q, D)
     inner_q, inner_v = torch.tanh(mutan.from_question(question)), torch.tanh(mutan.from_image(unit))
     expected = torch.zeros(8)
@@ -154,7 +155,7 @@ def test_fusions_are_their_formulas() -> None:
         rows = slice(8 * r, 8 * (r + 1))
         one = mutan.core_question.weight[rows] @ inner_q + mutan.core_question.bias[rows]
         expected = expected + one * (mutan.core_image.weight[rows] @ inner_v + mutan.core_image.bias[rows])
-    assert torch.allclose(mutan(question, seen), expected, atol=1e-5)
+    assert torch.allclose(mutan(question, image), expected, atol=1e-5)
 
 
 def context(seed: int = 0) -> Context:
@@ -164,7 +165,7 @@ def context(seed: int = 0) -> Context:
     return Context(regions, torch.ones(B, N, dtype=torch.bool), regions.mean(1), boxes)
 
 
-LOOKS: dict[str, Callable[[], VisualPooling]] = {
+POOLINGS: dict[str, Callable[[], VisualPooling]] = {
     "whole": MeanPool,
     "one": lambda: QuestionGuidedAttention(SoftAttention(5)),
     "two": lambda: QuestionGuidedAttention(
@@ -173,24 +174,24 @@ LOOKS: dict[str, Callable[[], VisualPooling]] = {
 }
 
 
-@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.parametrize("name", POOLINGS)
 def test_a_question_uses_its_own_image(name: str) -> None:
     """Alone as in a batch; and it does not matter what else is asked."""
     torch.manual_seed(0)
-    look = LOOKS[name]().build(Q, D).eval()
+    pooling = POOLINGS[name]().build(Q, D).eval()
     question, image_index = torch.randn(M, Q), torch.tensor([0, 0, 2, 1, 2])
-    seen = look(question, context(), image_index)
-    assert seen.features.shape == (M, look.output_dim)
+    pooled = pooling(question, context(), image_index)
+    assert pooled.features.shape == (M, pooling.output_dim)
     for row, image in enumerate(image_index.tolist()):
         alone = Context(*(leaf[image : image + 1] for leaf in context()[:4] if leaf is not None))
-        again = look(question[row : row + 1], alone, torch.tensor([0]))
-        assert torch.allclose(again.features[0], seen.features[row], atol=1e-6)
+        again = pooling(question[row : row + 1], alone, torch.tensor([0]))
+        assert torch.allclose(again.features[0], pooled.features[row], atol=1e-6)
 
 
 def test_attention_maps_differ_and_sum_to_one() -> None:
     torch.manual_seed(0)
-    look = LOOKS["two"]().build(Q, D).eval()
-    attention = look(torch.randn(M, Q), context(), torch.tensor([0, 0, 2, 1, 2])).attention
+    pooling = POOLINGS["two"]().build(Q, D).eval()
+    attention = pooling(torch.randn(M, Q), context(), torch.tensor([0, 0, 2, 1, 2])).attention
     assert attention is not None
     assert attention.shape == (M, 2, N)
     assert torch.allclose(attention.sum(-1), torch.ones(M, 2))

@@ -62,18 +62,18 @@ def test_a_mirrored_scene_has_mirrored_answers(tmp_path: Path) -> None:
     ways = set()
     for seed in range(8):
         torch.manual_seed(seed)
-        seen, asked = vary(images, answers)
-        flipped = torch.equal(seen[6:], images[6:].flip(3))
+        varied, varied_answers = vary(images, answers)
+        flipped = torch.equal(varied[6:], images[6:].flip(3))
         ways.add(flipped)
         true, plain = (mirrored, images.flip(3)) if flipped else (answers, images)
-        assert torch.equal(seen[6:], plain[6:])
-        assert torch.equal(seen.sort(1).values, plain.sort(1).values)
-        assert not torch.equal(seen[:6], plain[:6])
-        assert torch.allclose(asked.places, true.places, atol=1e-4)
-        assert torch.equal(asked.kinds[6:], true.kinds[6:])
-        assert torch.equal(asked.kinds[:6, :, 1:], true.kinds[:6, :, 1:])
-        assert torch.equal(asked.kinds[:6, :, 0] == 0, true.kinds[:6, :, 0] == 0)
-        assert asked.kinds[:6, :, 0].max() == 0
+        assert torch.equal(varied[6:], plain[6:])
+        assert torch.equal(varied.sort(1).values, plain.sort(1).values)
+        assert not torch.equal(varied[:6], plain[:6])
+        assert torch.allclose(varied_answers.places, true.places, atol=1e-4)
+        assert torch.equal(varied_answers.kinds[6:], true.kinds[6:])
+        assert torch.equal(varied_answers.kinds[:6, :, 1:], true.kinds[:6, :, 1:])
+        assert torch.equal(varied_answers.kinds[:6, :, 0] == 0, true.kinds[:6, :, 0] == 0)
+        assert varied_answers.kinds[:6, :, 0].max() == 0
     assert ways == {True, False}
 
 

@@ -49,10 +49,10 @@ def test_no_recipe_allows_an_empty_caption(capsys: pytest.CaptureFixture[str]) -
     assert [each["min_new_tokens"] for each in found] == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(("told", "meant"), [("true", True), ("false", False), ("never", "never")])
-def test_when_searches_stop_and_when_training_does(told: str, meant: Any, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("flag", "meant"), [("true", True), ("false", False), ("never", "never")])
+def test_when_searches_stop_and_when_training_does(flag: str, meant: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Two settings of one name: the search's stands in its block."""
-    flags = ["--model.init_args.generation.early_stopping", told, "--early_stopping.patience", "7", "--print_config"]
+    flags = ["--model.init_args.generation.early_stopping", flag, "--early_stopping.patience", "7", "--print_config"]
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(RECIPES[0]), *flags])
     read = yaml.safe_load(capsys.readouterr().out)
@@ -63,8 +63,8 @@ def test_when_searches_stop_and_when_training_does(told: str, meant: Any, capsys
 @pytest.mark.parametrize("overlay", quick(OVERLAYS, *OVERLAYS[::4]), ids=lambda path: path.stem)
 def test_overlays(overlay: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What an overlay says holds, and what the class that it replaces was told is gone."""
-    asks = CONFIGS / "vqa" in overlay.parents
-    read = merged(capsys, CONFIGS / ("vqa/synthetic-classifier.yaml" if asks else "flickr8k.yaml"), overlay)
+    is_vqa = CONFIGS / "vqa" in overlay.parents
+    read = merged(capsys, CONFIGS / ("vqa/synthetic-classifier.yaml" if is_vqa else "flickr8k.yaml"), overlay)
     holds(yaml.safe_load(overlay.read_text()), read)
 
 
@@ -134,8 +134,8 @@ def test_recipes_train(recipe: Path, scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("overlay", MODELS, ids=lambda path: path.stem)
 def test_overlays_train(overlay: Path, scenes: Path, tmp_path: Path) -> None:
-    asks = CONFIGS / "vqa" in overlay.parents
-    step(scenes, tmp_path, CONFIGS / ("vqa/synthetic-classifier.yaml" if asks else "flickr8k.yaml"), overlay)
+    is_vqa = CONFIGS / "vqa" in overlay.parents
+    step(scenes, tmp_path, CONFIGS / ("vqa/synthetic-classifier.yaml" if is_vqa else "flickr8k.yaml"), overlay)
 
 
 @pytest.mark.parametrize(

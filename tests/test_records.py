@@ -184,10 +184,10 @@ def test_record_file_holds_only_offsets(tmp_path: Path) -> None:
     file = RecordFile(path, Example)
     for index in range(0, count, 100):
         assert file[index].id == index
-    kept, peak = tracemalloc.get_traced_memory()
+    remaining, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert path.stat().st_size > 4_000_000
-    assert kept < 100_000
+    assert remaining < 100_000
     assert peak < 300_000
 
 

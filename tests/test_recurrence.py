@@ -103,8 +103,8 @@ def test_any_lengths(lengths: list[int]) -> None:
     xs = torch.randn(len(lengths), T, I)
     ys, _ = recurrence(xs, recurrence.initial_state(len(lengths)), torch.tensor(lengths))
     full, _ = recurrence(xs, recurrence.initial_state(len(lengths)))
-    there = torch.arange(T) < torch.tensor(lengths)[:, None]
-    torch.testing.assert_close(ys, full * there[..., None], rtol=1e-5, atol=1e-5)
+    mask = torch.arange(T) < torch.tensor(lengths)[:, None]
+    torch.testing.assert_close(ys, full * mask[..., None], rtol=1e-5, atol=1e-5)
 
 
 @every_cell
@@ -166,11 +166,11 @@ def test_what_each_layer_outputs(cell: str) -> None:
         recurrence = make(cell, layers=layers)
         xs, lengths = torch.randn(B, T, I), LENGTHS
         ys, after = recurrence(xs, recurrence.initial_state(B), lengths)
-        said = recurrence.layer_outputs(after)
-        assert said.shape == (B, layers + (cell in STACKS), D)
+        outputs = recurrence.layer_outputs(after)
+        assert outputs.shape == (B, layers + (cell in STACKS), D)
         for row, length in enumerate(lengths.tolist()):
             if length:
-                torch.testing.assert_close(said[row, -1], ys[row, length - 1], rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(outputs[row, -1], ys[row, length - 1], rtol=1e-5, atol=1e-5)
 
 
 def test_initialisation() -> None:
@@ -213,8 +213,8 @@ def test_dropout_keeps_the_first_layer_whole(cell: str) -> None:
     sober = [leaf[:, 0] for leaf in leaves(stack.step(x, start)[1])]
     stack.train()
     for after in (stack.step(x, start)[1], stack(x[:, None], start)[1]):
-        for kept, expected in zip(leaves(after), sober, strict=True):
-            torch.testing.assert_close(kept[:, 0], expected, rtol=1e-5, atol=1e-5)
+        for undropped, expected in zip(leaves(after), sober, strict=True):
+            torch.testing.assert_close(undropped[:, 0], expected, rtol=1e-5, atol=1e-5)
 
 
 @every_cell
@@ -248,15 +248,15 @@ def test_laws_hold_to_many_digits(cell: str) -> None:
     recurrence = make(cell, layers=2).double()
     xs = torch.randn(2, 83, I, dtype=torch.double)
     ys, after = recurrence(xs, recurrence.initial_state(2))
-    state, said = recurrence.initial_state(2), []
+    state, outputs = recurrence.initial_state(2), []
     for start, end in ((0, 1), (1, 40), (40, 83)):
         more, state = recurrence(xs[:, start:end], state)
-        said.append(more)
+        outputs.append(more)
     step, stepped = recurrence.initial_state(2), []
     for x in xs.unbind(1):
         y, step = recurrence.step(x, step)
         stepped.append(y)
-    for other, end in ((torch.cat(said, 1), state), (torch.stack(stepped, 1), step)):
+    for other, end in ((torch.cat(outputs, 1), state), (torch.stack(stepped, 1), step)):
         torch.testing.assert_close(other, ys, rtol=1e-9, atol=1e-9)
         for one, another in zip(leaves(end), leaves(after), strict=True):
             torch.testing.assert_close(one, another, rtol=1e-9, atol=1e-9)
@@ -283,11 +283,11 @@ def test_the_initial_forget_bias() -> None:
         lstm = LSTM(50, num_layers=2, forget_bias=bias).build(I)
         for layer in range(2):
             assert (lstm.kernel.get_parameter(f"bias_ih_l{layer}")[50:100] == bias).all()
-    taken, kept, *_ = LSTM(1000, chrono=100).build(I).kernel.get_parameter("bias_ih_l0").chunk(4)
-    assert torch.equal(taken, -kept)
-    assert kept.exp().min() >= 1
-    assert 90 < kept.exp().max() <= 99 + 1e-3
-    assert kept.exp().mean().item() == pytest.approx(50, abs=3)
+    taken, forget, *_ = LSTM(1000, chrono=100).build(I).kernel.get_parameter("bias_ih_l0").chunk(4)
+    assert torch.equal(taken, -forget)
+    assert forget.exp().min() >= 1
+    assert 90 < forget.exp().max() <= 99 + 1e-3
+    assert forget.exp().mean().item() == pytest.approx(50, abs=3)
     with pytest.raises(UserError, match="chrono is a time of 3 steps at least"):
         LSTM(5, chrono=2)
 
@@ -305,11 +305,11 @@ def test_both_ways_is_each_way() -> None:
         assert (ys[row, length:] == 0).all()
         if not length:
             continue
-        there, _ = both.forwards(words, both.forwards.initial_state(1))
+        forth, _ = both.forwards(words, both.forwards.initial_state(1))
         back, _ = both.backwards(words.flip(1), both.backwards.initial_state(1))
-        torch.testing.assert_close(ys[row, :length], torch.cat([there, back.flip(1)], -1)[0], rtol=1e-5, atol=1e-5)
-        said = torch.cat([there[0, -1], back[0, -1]])
-        torch.testing.assert_close(both.layer_outputs(after)[row, 0], said, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ys[row, :length], torch.cat([forth, back.flip(1)], -1)[0], rtol=1e-5, atol=1e-5)
+        ends = torch.cat([forth[0, -1], back[0, -1]])
+        torch.testing.assert_close(both.layer_outputs(after)[row, 0], ends, rtol=1e-5, atol=1e-5)
     everything, _ = both(xs, both.initial_state(B))
     torch.testing.assert_close(everything[0], ys[0], rtol=1e-5, atol=1e-5)
 
@@ -330,7 +330,15 @@ def test_bidirectional_recurrences_cannot_generate(cell: Recurrence) -> None:
 
 # Gates.
 
-KEPT = {"lstm": 1, "lstm-layer-norm": 1, "lstm-coupled": 1, "min-gru": 0, "min-lstm": 0, "rg-lru": 0, "mamba": 2}
+FORGET_LEAVES = {
+    "lstm": 1,
+    "lstm-layer-norm": 1,
+    "lstm-coupled": 1,
+    "min-gru": 0,
+    "min-lstm": 0,
+    "rg-lru": 0,
+    "mamba": 2,
+}
 """Which leaf of the state a forget gate is of, where what is kept of it hangs on nothing else in that leaf."""
 
 
@@ -346,18 +354,18 @@ def test_gates_are_shares_of_every_layer(cell: str) -> None:
             assert ((gate >= 0) & (gate <= 1)).all()
 
 
-@pytest.mark.parametrize("cell", KEPT)
+@pytest.mark.parametrize("cell", FORGET_LEAVES)
 def test_a_forget_gate_is_the_share_that_remains(cell: str) -> None:
     """Of two memories that differ, what they differ by is that share of it a step later."""
     recurrence = make(cell).double()
-    x, place = torch.randn(B, I).double(), KEPT[cell]
+    x, place = torch.randn(B, I).double(), FORGET_LEAVES[cell]
     state = recurrence(torch.randn(B, T, I).double(), recurrence.initial_state(B))[1]
     one = list(leaves(state))
     more = torch.randn_like(one[place])
     other = [leaf + more if number == place else leaf for number, leaf in enumerate(one)]
     after = [leaves(recurrence.step(x, tuple(each) if len(one) > 1 else each[0])[1])[place] for each in (one, other)]
-    kept = recurrence.gates(x, state)["forget"].view_as(more)
-    torch.testing.assert_close(after[1] - after[0], kept * more)
+    forget = recurrence.gates(x, state)["forget"].view_as(more)
+    torch.testing.assert_close(after[1] - after[0], forget * more)
 
 
 def test_gates_are_those_of_the_equations() -> None:
@@ -366,13 +374,13 @@ def test_gates_are_those_of_the_equations() -> None:
     gates = gru.gates(x, h)
     weights = dict(gru.kernel.named_parameters())  # type: ignore[operator,union-attr]
     new = x @ weights["weight_ih_l0"][2 * D :].T + weights["bias_ih_l0"][2 * D :]
-    heard = h[:, 0] @ weights["weight_hh_l0"][2 * D :].T + weights["bias_hh_l0"][2 * D :]
-    new = torch.tanh(new + gates["reset"][:, 0] * heard)
-    kept = gates["forget"][:, 0]
-    torch.testing.assert_close(gru.step(x, h)[0], kept * h[:, 0] + (1 - kept) * new)
+    recurrent = h[:, 0] @ weights["weight_hh_l0"][2 * D :].T + weights["bias_hh_l0"][2 * D :]
+    new = torch.tanh(new + gates["reset"][:, 0] * recurrent)
+    forget = gates["forget"][:, 0]
+    torch.testing.assert_close(gru.step(x, h)[0], forget * h[:, 0] + (1 - forget) * new)
     lstm = make("lstm").double()
     state = h, torch.randn(B, 1, D).double()
     gates = lstm.gates(x, state)
-    said, (_, cell) = lstm.step(x, state)
-    torch.testing.assert_close(said, gates["output"][:, 0] * torch.tanh(cell[:, 0]))
+    output, (_, cell) = lstm.step(x, state)
+    torch.testing.assert_close(output, gates["output"][:, 0] * torch.tanh(cell[:, 0]))
     assert ((cell - gates["forget"] * state[1]).abs() <= gates["input"] + 1e-12).all()

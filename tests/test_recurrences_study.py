@@ -53,10 +53,10 @@ def recipe(scenes: Path) -> Path:
 
 
 def run_study(config: Path, out: Path, cells: str, *more: str) -> int:
-    asked = ["study", "recurrences", "--config", str(config), "--cells", cells, "--out", str(out)]
+    command = ["study", "recurrences", "--config", str(config), "--cells", cells, "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
         in_one_process(patch)
-        return main([*asked, "--resamples", "50", *more])
+        return main([*command, "--resamples", "50", *more])
 
 
 @pytest.fixture

@@ -42,15 +42,15 @@ def norm(x: Tensor, gain: Tensor, bias: Tensor | float = 0.0) -> Tensor:
 def layer_norm_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     h = c = torch.zeros(D).double()
-    said = []
+    outputs = []
     for x in xs:
         gates = norm(p["from_output.weight"] @ h, p["even_output.weight"])
         gates = gates + norm(p["from_input.weight"] @ x, p["even_input.weight"], p["even_input.bias"])
         i, f, g, o = gates[:D], gates[D : 2 * D], gates[2 * D : 3 * D], gates[3 * D :]
         c = s(f) * c + s(i) * torch.tanh(g)
         h = s(o) * torch.tanh(norm(c, p["even_cell.weight"], p["even_cell.bias"]))
-        said.append(h)
-    return said
+        outputs.append(h)
+    return outputs
 
 
 def peephole_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
@@ -60,14 +60,14 @@ def peephole_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     ui, uf, ug, uo = p["from_output.weight"].split(D)
     pi, pf, po = p["peepholes"]
     h = c = torch.zeros(D).double()
-    said = []
+    outputs = []
     for x in xs:
         i = s(wi @ x + ui @ h + pi * c + bi)
         f = s(wf @ x + uf @ h + pf * c + bf)
         c = f * c + i * torch.tanh(wg @ x + ug @ h + bg)
         h = s(wo @ x + uo @ h + po * c + bo) * torch.tanh(c)
-        said.append(h)
-    return said
+        outputs.append(h)
+    return outputs
 
 
 def coupled_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
@@ -76,49 +76,49 @@ def coupled_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     bi, bg, bo = p["from_input.bias"].split(D)
     ui, ug, uo = p["from_output.weight"].split(D)
     h = c = torch.zeros(D).double()
-    said = []
+    outputs = []
     for x in xs:
         i = s(wi @ x + ui @ h + bi)
         c = (1 - i) * c + i * torch.tanh(wg @ x + ug @ h + bg)
         h = s(wo @ x + uo @ h + bo) * torch.tanh(c)
-        said.append(h)
-    return said
+        outputs.append(h)
+    return outputs
 
 
 def min_gru(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     (vz, wh), (bz, bh) = (each.split(D) for _, each in layer.named_parameters())
     h = torch.zeros(D).double()
-    said = []
+    outputs = []
     for x in xs:
         z = s(vz @ x + bz)
         h = (1 - z) * h + z * (wh @ x + bh)
-        said.append(h)
-    return said
+        outputs.append(h)
+    return outputs
 
 
 def min_lstm(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     (wf, wi, wh), (bf, bi, bh) = (each.split(D) for _, each in layer.named_parameters())
     h = torch.zeros(D).double()
-    said = []
+    outputs = []
     for x in xs:
         f, i = s(wf @ x + bf), s(wi @ x + bi)
         h = f / (f + i) * h + i / (f + i) * (wh @ x + bh)
-        said.append(h)
-    return said
+        outputs.append(h)
+    return outputs
 
 
 def rg_lru(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     (wr, wi), (br, bi) = p["gate_maps.weight"].split(D), p["gate_maps.bias"].split(D)
     h = torch.zeros(D).double()
-    said = []
+    outputs = []
     for raw in xs:
         x = p["from_input.weight"] @ raw + p["from_input.bias"]
         r, i = s(wr @ x + br), s(wi @ x + bi)
         a = s(p["slowness"]) ** (8 * r)
         h = a * h + torch.sqrt(1 - a**2) * (i * x)
-        said.append(h)
-    return said
+        outputs.append(h)
+    return outputs
 
 
 def lru(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
@@ -127,41 +127,41 @@ def lru(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     into = torch.complex(p["from_input.weight"][0::2], p["from_input.weight"][1::2])
     out = torch.complex(p["from_state.weight"][:, 0::2], -p["from_state.weight"][:, 1::2])
     h = torch.zeros(D, dtype=torch.cdouble)
-    said = []
+    outputs = []
     for x in xs:
         h = eigenvalues * h + torch.exp(p["log_scale"]) * (into @ x.to(torch.cdouble))
         y = (out @ h).real + p["past.weight"] @ x + p["past.bias"]
         y = y * 0.5 * (1 + torch.erf(y / math.sqrt(2)))
         y = p["output.weight"] @ y + p["output.bias"]
-        said.append(y[:D] * s(y[D:]))
-    return said
+        outputs.append(y[:D] * s(y[D:]))
+    return outputs
 
 
 def mamba(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     inner, memory, rank, window = 2 * D, 4, 1, 4
-    heard = [torch.zeros(inner).double()] * (window - 1)
+    window_inputs = [torch.zeros(inner).double()] * (window - 1)
     h = torch.zeros(inner, memory).double()
-    said = []
+    outputs = []
     for x in xs:
         u, z = (p["from_input.weight"] @ x).split(inner)
-        heard = [*heard[-(window - 1) :], u]
+        window_inputs = [*window_inputs[-(window - 1) :], u]
         kernel = p["convolution.weight"][:, 0]
-        v = silu(p["convolution.bias"] + sum(kernel[:, k] * heard[k] for k in range(window)))
+        v = silu(p["convolution.bias"] + sum(kernel[:, k] * window_inputs[k] for k in range(window)))
         chosen = p["choose.weight"] @ v
         d = softplus(p["step_size.weight"] @ chosen[:rank] + p["step_size.bias"])
         b, c = chosen[rank : rank + memory], chosen[rank + memory :]
         a = -torch.exp(p["log_decay"])
         h = torch.stack([torch.exp(d[e] * a[e]) * h[e] + d[e] * b * v[e] for e in range(inner)])
-        said.append(p["output.weight"] @ ((h @ c + p["past"] * v) * silu(z)))
-    return said
+        outputs.append(p["output.weight"] @ ((h @ c + p["past"] * v) * silu(z)))
+    return outputs
 
 
 def rwkv(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p, heads = dict(layer.named_parameters()), 2
     head = D // heads
     before, memory = torch.zeros(D).double(), torch.zeros(heads, head, head).double()
-    said = []
+    outputs = []
     for raw in xs:
         x = p["from_input.weight"] @ raw + p["from_input.bias"]
         first = x + (before - x) * p["mix_first"]
@@ -175,20 +175,20 @@ def rwkv(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
         for at in range(heads):
             here = slice(at * head, (at + 1) * head)
             now = torch.outer(k[here], v[here])
-            heard = r[here] @ (memory[at] + torch.diag(p["now"][at]) @ now)
+            received = r[here] @ (memory[at] + torch.diag(p["now"][at]) @ now)
             after.append(torch.diag(w[here]) @ memory[at] + now)
-            y.append(heard)
+            y.append(received)
         normed = F.group_norm(torch.cat(y)[None], heads, p["even_out.weight"], p["even_out.bias"], eps=64e-5)[0]
-        said.append(p["output.weight"] @ (normed * silu(g)))
+        outputs.append(p["output.weight"] @ (normed * silu(g)))
         before, memory = x, torch.stack(after)
-    return said
+    return outputs
 
 
 def self_attention(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
     p = dict(layer.named_parameters())
     keys: list[Tensor] = []
     values: list[Tensor] = []
-    said = []
+    outputs = []
     for x in xs:
         x = p["from_input.weight"] @ x + p["from_input.bias"]
         maps = p["maps.weight"] @ norm(x, p["norm.weight"], p["norm.bias"]) + p["maps.bias"]
@@ -197,20 +197,20 @@ def self_attention(layer: RecurrentLayer, xs: Tensor) -> list[Tensor]:
         values.append(value)
         parts = []
         for head, here in enumerate(torch.arange(D).chunk(2)):
-            heard = list(range(max(0, len(keys) - 5), len(keys)))  # the last five
+            attended = list(range(max(0, len(keys) - 5), len(keys)))  # the last five
             scores = torch.stack(
                 [
                     query[here] @ keys[place][here] / math.sqrt(D / 2) + p["distance"][head, len(keys) - 1 - place]
-                    for place in heard
+                    for place in attended
                 ]
             )
             shares = torch.exp(scores) / torch.exp(scores).sum()
-            parts.append(sum(share * values[place][here] for share, place in zip(shares, heard, strict=True)))
+            parts.append(sum(share * values[place][here] for share, place in zip(shares, attended, strict=True)))
         x = x + p["joined.weight"] @ torch.cat(parts) + p["joined.bias"]
         inner = p["inner.0.weight"] @ norm(x, p["inner_norm.weight"], p["inner_norm.bias"]) + p["inner.0.bias"]
         inner = inner * (1 + torch.erf(inner / math.sqrt(2))) / 2
-        said.append(x + p["inner.2.weight"] @ inner + p["inner.2.bias"])
-    return said
+        outputs.append(x + p["inner.2.weight"] @ inner + p["inner.2.bias"])
+    return outputs
 
 
 LITERAL: dict[str, tuple[Callable[[], LayeredRecurrence], Callable[[RecurrentLayer, Tensor], list[Tensor]]]] = {
@@ -237,8 +237,8 @@ def test_it_is_what_the_paper_defines(cell: str) -> None:
     xs = torch.randn(2, T, I).double()
     ys, _ = recurrence(xs, recurrence.initial_state(2))
     for row in range(2):
-        said = torch.stack(literal(recurrence.stack[0], xs[row]))  # type: ignore[arg-type]
-        torch.testing.assert_close(ys[row], said, rtol=0, atol=1e-9)
+        expected = torch.stack(literal(recurrence.stack[0], xs[row]))  # type: ignore[arg-type]
+        torch.testing.assert_close(ys[row], expected, rtol=0, atol=1e-9)
     weights = torch.randn_like(ys)
     ours = torch.autograd.grad((ys * weights).sum(), list(recurrence.parameters()))
     again = torch.stack([torch.stack(literal(recurrence.stack[0], each)) for each in xs])  # type: ignore[arg-type]

@@ -169,16 +169,16 @@ def test_greedy_search_is_the_literal_loop(subtests: pytest.Subtests) -> None:
     for cell in every.KINDS:
         with subtests.test(cell=cell):
             decoder = make(cell).eval()
-            memory, step, said = decoder.empty_memory(1), search_step(decoder), []
+            memory, step, generated = decoder.empty_memory(1), search_step(decoder), []
             state, token = decoder.init_state(memory), torch.tensor([[1]])
             for _ in range(20):
                 logits, state = step(token, state, memory)
                 logits[..., :4] = -torch.inf
                 token = logits.argmax(-1)
-                said.append(int(token))
+                generated.append(int(token))
             start = decoder.init_state(memory)
             found = search(step, start, memory, GenerationConfig(max_new_tokens=20), bos=1, eos=2, forbidden=range(4))
-            assert found.tokens[0, 0].tolist() == said
+            assert found.tokens[0, 0].tolist() == generated
 
 
 # States that do not fit.

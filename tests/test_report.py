@@ -153,9 +153,9 @@ def test_the_page_shows_the_run(report: Callable[..., Page], dataset: Path, tmp_
     assert page.row("right") == ["0.875"]
     for fact in ("7", "Captioner", "ShowAndTell(embedding=64)", "num_beams 3", "commit abc123, torch 9.9", "cpu"):
         assert fact in page.facts
-    (said,) = page.items[0]["outputs"]
+    (output,) = page.items[0]["outputs"]
     assert {item["outputs"][0]["text"] for item in page.items} == {"a white square", "a black circle"}
-    assert said["score"] is not None
+    assert output["score"] is not None
     written = {caption for item in page.items for caption in item["references"]}
     assert written == {caption for example in open_split(dataset, "test") for caption in example.captions}
     assert [picture.size for picture in page.pictures] == [(32, 32), (32, 32)]
@@ -227,11 +227,11 @@ def test_the_same_is_reported_in_markdown_and_json(report: Callable[..., Page], 
 
 def test_hypotheses_are_reported_in_markdown(report: Callable[..., Page], dataset: Path, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", dataset)
-    said = [
+    predictions = [
         replace(each, tokens=("a",), log_probs=(-0.5, -0.25), alternatives=({"text": "", "score": -2}, {"text": "b|"}))
         for each in RecordFile(folder / "predictions.jsonl", Prediction)
     ]
-    write_records(folder / "predictions.jsonl", said)
+    write_records(folder / "predictions.jsonl", predictions)
     report(folder, make_run(tmp_path / "other", dataset, texts=["", "x"]))
     written = (tmp_path / "pages" / "report.md").read_text()
     assert written.count(", log probability -0.750\n    - or: **(empty)** (-2.000)\n    - or: **b\\|**\n") == 6

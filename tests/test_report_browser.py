@@ -55,13 +55,15 @@ def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
 def run(dataset: Path, tmp_path: Path) -> Path:
     """Of which the first word of the first caption was said with an eye on the last region."""
     folder = make_run(tmp_path / "run", dataset, texts=["white square", "black circle"])
-    said = [
+    predictions = [
         Prediction(each.id, each.image_id, each.text, tuple(each.text.split()), (-0.1, -0.7, -0.01))
         for each in RecordFile(folder / "predictions.jsonl", Prediction)
     ]
-    write_records(folder / "predictions.jsonl", said)
+    write_records(folder / "predictions.jsonl", predictions)
     maps = base64.b64encode(bytes([0, 0, 0, 255] + 8 * [255])).decode()
-    write_records(folder / "attention.jsonl", [AttentionMaps(said[0].id, (0.9, 0.25, 0.25), maps, (0.5, 0.25, 0.125))])
+    write_records(
+        folder / "attention.jsonl", [AttentionMaps(predictions[0].id, (0.9, 0.25, 0.25), maps, (0.5, 0.25, 0.125))]
+    )
     return folder
 
 
@@ -90,8 +92,8 @@ def test_it_prints_dark_on_light_with_its_bars(
     )
     assert style == ["rgb(255, 255, 255)", "exact"] != dark
     sizes = "['.output', '.other'].map((each) => parseFloat(getComputedStyle(document.querySelector(each)).fontSize))"
-    said, other = page.evaluate(sizes)
-    assert said > other
+    larger, other = page.evaluate(sizes)
+    assert larger > other
 
 
 def test_pictures_that_are_not_decoded_yet_have_their_place(show: Callable[..., Opened], run: Path) -> None:
@@ -146,15 +148,17 @@ def test_failures_are_found(show: Callable[..., Opened], run: Path, dataset: Pat
 
 def test_long_names_do_not_reach_beyond_a_phone(show: Callable[..., Opened], tmp_path: Path) -> None:
     data, long = tmp_path / "data", 20 * "longer"
-    asked = [Example(each, 1, "1.png", question="?", answers=("a",), question_type=long + each) for each in 12 * "ab"]
-    asked = [replace(each, id=f"{place}{long}") for place, each in enumerate(asked)]
-    write_dataset(data, {"test": asked}, name=long, source="made by the tests", licence="CC0")
+    questions = [
+        Example(each, 1, "1.png", question="?", answers=("a",), question_type=long + each) for each in 12 * "ab"
+    ]
+    questions = [replace(each, id=f"{place}{long}") for place, each in enumerate(questions)]
+    write_dataset(data, {"test": questions}, name=long, source="made by the tests", licence="CC0")
     folder = tmp_path / "run"
     write_json(
         folder / "metrics.json", {"scores": {"overall": 1}, "settings": {"data": str(data), "split": "test", long: 1}}
     )
-    write_records(folder / "predictions.jsonl", [Prediction(each.id, 1, long) for each in asked])
-    write_items(folder, asked, {each.id: long for each in asked})
+    write_records(folder / "predictions.jsonl", [Prediction(each.id, 1, long) for each in questions])
+    write_items(folder, questions, {each.id: long for each in questions})
     page = show(folder, width=390).page
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert page.locator(".browser select").count() == 2

@@ -17,9 +17,9 @@ def score(value: float, low: float, high: float) -> dict[str, float]:
     return {"value": value, "low": low, "high": high}
 
 
-def probe(rows: dict[str, Any], details: Any = None, **beside: dict[str, Any]) -> ProbeSection:
-    printed = [ProbeRow(label, each, [of.get(label) for of in beside.values()]) for label, each in rows.items()]
-    return ProbeSection("it", "run", list(beside), printed, (), details or {}, (), {})
+def probe(rows: dict[str, Any], details: Any = None, **columns: dict[str, Any]) -> ProbeSection:
+    printed = [ProbeRow(label, each, [of.get(label) for of in columns.values()]) for label, each in rows.items()]
+    return ProbeSection("it", "run", list(columns), printed, (), details or {}, (), {})
 
 
 def labels(figure: Figure | None) -> dict[str, list[str]]:

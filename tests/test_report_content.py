@@ -41,7 +41,7 @@ def captioned() -> list[Example]:
     ]
 
 
-def asked() -> list[Example]:
+def vqa_examples() -> list[Example]:
     random = Random(1)
     return [
         Example(
@@ -61,8 +61,8 @@ def run_of(folder: Path, examples: Sequence[Example], texts: Mapping[Any, str], 
     if not data.is_dir():
         write_dataset(data, {"test": examples}, name=data.name, source="made by the tests", licence="CC0")
     write_json(folder / "metrics.json", {"scores": {}, "settings": {"data": str(data), "split": "test"}})
-    said = [Prediction(id, id, text, **more) for id, text in texts.items()]
-    write_records(folder / "predictions.jsonl", said)
+    predictions = [Prediction(id, id, text, **more) for id, text in texts.items()]
+    write_records(folder / "predictions.jsonl", predictions)
     write_items(folder, examples, texts)
     return folder
 
@@ -84,7 +84,7 @@ def test_the_scores_of_answers_are_named(subtests: pytest.Subtests, tmp_path_fac
         with subtests.test(name=name):
             tmp_path = tmp_path_factory.mktemp("case")
             settings = {} if name == "score" else {"score": name}
-            run = run_of(tmp_path / "run", asked(), texts_for(asked(), 3), score=0.75, settings=settings)
+            run = run_of(tmp_path / "run", vqa_examples(), texts_for(vqa_examples(), 3), score=0.75, settings=settings)
             page, text, data = write_report([run], tmp_path / "page.html")
             assert f", {name} 0.750" in text.read_text()
             assert f'"score_name": "{name}"' in page.read_text()
@@ -93,11 +93,11 @@ def test_the_scores_of_answers_are_named(subtests: pytest.Subtests, tmp_path_fac
 
 def test_breakdowns_are_means_of_equal_groups(tmp_path: Path) -> None:
     examples = captioned()
-    said = [texts_for(examples, seed) for seed in (1, 2)]
-    found = section(*(run_of(tmp_path / str(place), examples, texts) for place, texts in enumerate(said)))
+    all_texts = [texts_for(examples, seed) for seed in (1, 2)]
+    found = section(*(run_of(tmp_path / str(place), examples, texts) for place, texts in enumerate(all_texts)))
     by_title = {each.title: each for each in found.breakdowns}
     scorer = CaptionScorer({each.id: each.captions for each in examples})
-    values = [dict(zip(scorer.ids, scorer.score(texts).per_image["CIDEr"], strict=True)) for texts in said]
+    values = [dict(zip(scorer.ids, scorer.score(texts).per_image["CIDEr"], strict=True)) for texts in all_texts]
     objects = {row.label: row for row in by_title["object"].rows}
     assert list(objects) == sorted(NAMES, key=lambda name: (-objects[name].n, name))
     for name, row in objects.items():
@@ -113,7 +113,7 @@ def test_breakdowns_are_means_of_equal_groups(tmp_path: Path) -> None:
 
 
 def test_questions_are_broken_down_by_type_and_length(tmp_path: Path) -> None:
-    examples = asked()
+    examples = vqa_examples()
     texts = texts_for(examples, 3)
     found = section(run_of(tmp_path / "run", examples, texts))
     by_title = {each.title: each for each in found.breakdowns}
@@ -143,7 +143,7 @@ def test_runs_are_compared_on_what_all_have(tmp_path: Path) -> None:
 
 
 def test_answers_are_compared_in_pairs(tmp_path: Path) -> None:
-    examples = asked()
+    examples = vqa_examples()
     one, two = (texts_for(examples, seed) for seed in (1, 2))
     found = section(run_of(tmp_path / "one", examples, one), run_of(tmp_path / "two", examples, two))
     scores = [compare_answers(texts, {each.id: each for each in examples}) for texts in (one, two)]
@@ -199,8 +199,8 @@ def test_words_have_their_maps(tmp_path: Path) -> None:
     folder = run_of(tmp_path / "run", examples, {"c0": "a", "c1": "b"}, tokens=("x",), log_probs=(-1.0, -2.0))
     maps = AttentionMaps("c1", (0.5, 0.25), base64.b64encode(bytes(8)).decode(), (0.75, 0.5))
     write_records(folder / "attention.jsonl", [maps])
-    said = {item.id: item.outputs[0] for item in section(folder).shown.items}
-    assert {id: each.attention for id, each in said.items() if each} == {"c0": None, "c1": maps}
+    outputs = {item.id: item.outputs[0] for item in section(folder).shown.items}
+    assert {id: each.attention for id, each in outputs.items() if each} == {"c0": None, "c1": maps}
 
 
 def test_maps_that_are_none_are_reported(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -237,7 +237,7 @@ def test_probes_are_reported_with_their_baselines_and_pictures(tmp_path: Path) -
 
 def test_an_image_is_held_once(tmp_path: Path) -> None:
     """Whatever is asked about it, and however the path to it is written."""
-    examples = asked()
+    examples = vqa_examples()
     report, pictures = build([run_of(tmp_path / "run", examples, texts_for(examples, 1))], [], 1000)
     assert len(pictures) == SIZE / 2
     assert isinstance(report, Report)
@@ -254,9 +254,9 @@ SCALES = [
 
 
 def test_scales(subtests: pytest.Subtests) -> None:
-    for score, beside, expected in SCALES:
-        with subtests.test(score=score, beside=beside, expected=expected):
-            assert whisker(score, beside) == expected
+    for score, others, expected in SCALES:
+        with subtests.test(score=score, others=others, expected=expected):
+            assert whisker(score, others) == expected
 
 
 def test_markdown_shows_text_as_it_is() -> None:

@@ -53,7 +53,7 @@ def states(path: Path, kind: str) -> dict[str, Any]:
     return found
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> str:
+def printed_line(capsys: pytest.CaptureFixture[str]) -> str:
     """What was printed on stderr, but for what every training says of its data."""
     lines = capsys.readouterr().err.strip().splitlines()
     return "\n".join(line for line in lines if not line.startswith("vocabulary: "))
@@ -83,22 +83,22 @@ def test_what_would_be_destroyed_is_found(subtests: pytest.Subtests, tmp_path_fa
 
 
 @pytest.mark.parametrize("root", ["run", "./run", "link", "../{}/run"])
-@pytest.mark.parametrize("kept", ["everything", "best.ckpt", "last.ckpt", "results"])
+@pytest.mark.parametrize("existing", ["everything", "best.ckpt", "last.ckpt", "results"])
 def test_what_exists_is_not_trained_over(
-    root: str, kept: str, run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]
+    root: str, existing: str, run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("link").symlink_to(run)
-    if kept == "results":
+    if existing == "results":
         shutil.rmtree(run / "checkpoints")
         (run / "metrics.json").write_text("{}")
-    elif kept != "everything":
-        (run / "checkpoints" / {"best.ckpt": "last.ckpt", "last.ckpt": "best.ckpt"}[kept]).unlink()
+    elif existing != "everything":
+        (run / "checkpoints" / {"best.ckpt": "last.ckpt", "last.ckpt": "best.ckpt"}[existing]).unlink()
     before = snapshot(run)
     assert fit(root.format(Path.cwd().name)) == 2
-    line = told(capsys)
+    line = printed_line(capsys)
     assert line.count("\n") == 0
-    assert ("results" if kept == "results" else "a trained model") in line
-    assert ("--ckpt_path last" in line) == (kept in ("everything", "last.ckpt"))
+    assert ("results" if existing == "results" else "a trained model") in line
+    assert ("--ckpt_path last" in line) == (existing in ("everything", "last.ckpt"))
     assert "--overwrite" in line
     assert "run.old-1" in line
     assert snapshot(run) == before
@@ -110,7 +110,7 @@ def test_another_checkpoint_is_not_trained_over_it_either(
     shutil.copy(run / "checkpoints" / "last.ckpt", "other.ckpt")
     before = snapshot(run)
     assert fit(run, "--ckpt_path", "other.ckpt", "--trainer.max_epochs", "3") == 2
-    assert "holds a trained model" in told(capsys)
+    assert "holds a trained model" in printed_line(capsys)
     assert snapshot(run) == before
 
 
@@ -119,7 +119,7 @@ def test_overwrite_moves_the_old_run_aside(run: Path, fit: Fit, capsys: pytest.C
     before = snapshot(run)
     for number in (1, 2):
         assert fit(run, "--overwrite") == 0
-        assert f"run.old-{number}" in told(capsys)
+        assert f"run.old-{number}" in printed_line(capsys)
         assert not (run / "metrics.json").exists()
         assert "overwrite" not in yaml.safe_load((run / "config.yaml").read_text())
     assert snapshot(Path("run.old-1")) == before
@@ -132,7 +132,7 @@ def test_overwriting_and_going_on_exclude_each_other(
 ) -> None:
     before = snapshot(run)
     assert fit(run, "--overwrite", "--ckpt_path", checkpoint) == 2
-    assert "leave one of them out" in told(capsys)
+    assert "leave one of them out" in printed_line(capsys)
     assert snapshot(run) == before
     assert not Path("run.old-1").exists()
 
@@ -142,9 +142,9 @@ def test_a_run_is_not_moved_from_within(
 ) -> None:
     monkeypatch.chdir(run)
     assert fit(".") == 2
-    assert "run.old-1 first" in told(capsys)
+    assert "run.old-1 first" in printed_line(capsys)
     assert fit(".", "--overwrite") == 2
-    assert "from within it" in told(capsys)
+    assert "from within it" in printed_line(capsys)
     assert (run / "checkpoints" / "best.ckpt").is_file()
 
 
@@ -155,10 +155,12 @@ def test_what_training_reads_is_not_moved_aside(
     """And what it writes there is."""
     shutil.copytree(dataset, run / "data")
     own = (f"{OWN}ModelCheckpoint", "--trainer.callbacks.filename", "own") if "callbacks" in key else ()
-    reads = key.startswith("data")
-    assert fit(run, "--overwrite", *own, f"--{key}", str(run / "data" if reads else run / "own")) == (2 if reads else 0)
-    assert (f"run: cannot be moved aside, for {key} ({run}/data) lies in it" in told(capsys)) == reads
-    assert Path("run.old-1").exists() != reads
+    is_data = key.startswith("data")
+    assert fit(run, "--overwrite", *own, f"--{key}", str(run / "data" if is_data else run / "own")) == (
+        2 if is_data else 0
+    )
+    assert (f"run: cannot be moved aside, for {key} ({run}/data) lies in it" in printed_line(capsys)) == is_data
+    assert Path("run.old-1").exists() != is_data
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_two_do_not_train_in_one_folder(run: Path, fit: Fit, capsys: pytest.Capt
     with alone(run, pytest.fail):
         for flags in (("--overwrite",), ("--ckpt_path", "last", "--trainer.max_epochs", "3")):
             assert fit(run, *flags) == 2
-            line = told(capsys)
+            line = printed_line(capsys)
             assert line.count("\n") == 0
             assert "another vlrnn fit trains in it" in line
     assert snapshot(run) == before
@@ -242,7 +244,7 @@ def test_what_another_trained_meanwhile_is_not_trained_over(
 
     monkeypatch.setattr(RunStart, "hold", late)
     assert fit(tmp_path / "run") == 2
-    assert "holds a trained model" in told(capsys)
+    assert "holds a trained model" in printed_line(capsys)
     assert snapshot(tmp_path / "run") == snapshot(trained)
 
 
@@ -256,24 +258,24 @@ def test_what_a_kill_left_is_cleared(run: Path, fit: Fit) -> None:
     assert (run / ".env.template").read_text() == "own"
 
 
-KEPT_FROM_US = {
+UNSCORABLE = {
     "none of val": ((0, 1), "'blue-top' has no captions, nor have 1 more; fit chooses the best model"),
     "one of val": ((1,), "'white-left' has no captions; fit chooses the best model"),
 }
 
 
-@pytest.mark.parametrize("kept", list(KEPT_FROM_US))
+@pytest.mark.parametrize("missing", list(UNSCORABLE))
 def test_what_cannot_choose_a_model_is_reported_ahead_of_training(
-    kept: str, dataset: Path, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    missing: str, dataset: Path, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bare, words = KEPT_FROM_US[kept]
+    bare, words = UNSCORABLE[missing]
     splits = {split: list(open_split(dataset, split)) for split in ("train", "val")}
     for place in bare:
         splits["val"][place] = replace(splits["val"][place], captions=())
     shutil.copytree(dataset / "images", tmp_path / "data" / "images")
     write_dataset(tmp_path / "data", splits, name="a challenge", source="", licence="")
     assert fit(tmp_path / "run", "--data.root", str(tmp_path / "data")) == 2
-    line = told(capsys)
+    line = printed_line(capsys)
     assert line.count("\n") == 0
     assert f"{tmp_path}/data/val.jsonl: {words}" in line
     assert not (tmp_path / "run" / "log.csv").exists()
@@ -343,7 +345,7 @@ def test_the_recipe_counts(run: Path, fit: Fit, capsys: pytest.CaptureFixture[st
     flags = [word for name, (_, now) in changed.items() for word in (f"--{name}", now)]
     more = ("--checkpoint.last_every_n_steps", "1")
     assert fit(run, "--ckpt_path", "last", *flags, *more) == 0
-    line = told(capsys)
+    line = printed_line(capsys)
     assert line.count("\n") == 0
     for name, (then, now) in changed.items():
         assert f"{name.rpartition('.')[2]} {then} -> {now}" in line
@@ -385,7 +387,7 @@ def test_nothing_is_reported_where_nothing_changed(run: Path, fit: Fit, capsys: 
     checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"] |= {"processed": 1, "completed": 1}
     torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
     assert fit(run, "--ckpt_path", "last") == 0
-    assert "going on" not in told(capsys)
+    assert "going on" not in printed_line(capsys)
 
 
 OWN_PATIENCE = (f"{OWN}EarlyStopping", "--trainer.callbacks.monitor", "val/loss", "--trainer.callbacks.patience")
@@ -420,10 +422,10 @@ def test_callbacks_of_ones_own_end_a_run_by_the_recipe_of_today(
     if "Timer" in checkpoint["callbacks"]:
         checkpoint["callbacks"]["Timer"]["time_elapsed"]["train"] = 90.0
         torch.save(checkpoint, last)
-    told(capsys)
+    printed_line(capsys)
     go_on = ("--ckpt_path", "last", "--trainer.max_epochs", "4")
     assert fit(tmp_path, *flags, ended, *go_on) == 0
-    assert re.search(reason, told(capsys))
+    assert re.search(reason, printed_line(capsys))
     assert fit(tmp_path, *flags, more, *go_on) == 0
     assert torch.load(last, weights_only=True)["epoch"] == 4
 
@@ -448,13 +450,13 @@ def test_a_finished_run_prints_its_line(why: str, run: Path, fit: Fit, capsys: p
         if key.startswith("EarlyStopping"):
             state |= {"wait_count": 3, "best_score": torch.tensor(0.5), "patience": 3}
     torch.save(checkpoint, last)
-    flags, reason, mend = OVER[why]
+    flags, reason, advice = OVER[why]
     before = snapshot(run)
     assert fit(run, "--ckpt_path", "last", *flags) == 0
-    line = told(capsys)
+    line = printed_line(capsys)
     assert line.count("\n") == 0
     assert reason in line
-    assert mend in line
+    assert advice in line
     assert snapshot(run) == before
     more = ("--trainer.max_epochs", "3", "--early_stopping.patience", "9")
     assert fit(run, "--ckpt_path", "last", *more) == 0
@@ -466,7 +468,7 @@ def test_a_checkpoint_that_is_refused_changes_nothing(run: Path, fit: Fit, capsy
     before = snapshot(run)
     width = "--model.init_args.decoder.init_args.recurrence.init_args.hidden_size"
     assert fit(run, "--ckpt_path", "last", "--trainer.max_epochs", "3", width, "16") == 2
-    line = told(capsys)
+    line = printed_line(capsys)
     assert line.count("\n") == 0
     assert "another decoder than the recipe's" in line
     assert snapshot(run) == before

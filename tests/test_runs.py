@@ -44,14 +44,14 @@ def evaluate(run: Path, split: str, name: str, scored: bool = True, attends: boo
 
 def model_of(folder: Path) -> str:
     """Whose results a folder holds, by all of its files."""
-    (said,) = RecordFile(folder / "predictions.jsonl", Prediction)
-    assert json.loads((folder / "metrics.json").read_text())["settings"]["data"] == said.text
+    (prediction,) = RecordFile(folder / "predictions.jsonl", Prediction)
+    assert json.loads((folder / "metrics.json").read_text())["settings"]["data"] == prediction.text
     if (folder / "attention.jsonl").is_file():
-        (looked,) = RecordFile(folder / "attention.jsonl", AttentionMaps)
-        assert looked.maps == said.text
+        (attention,) = RecordFile(folder / "attention.jsonl", AttentionMaps)
+        assert attention.maps == prediction.text
     if (folder / "items.jsonl").is_file():
-        assert all(each.image == said.text for each in RecordFile(folder / "items.jsonl", ScoredExample))
-    return said.text
+        assert all(each.image == prediction.text for each in RecordFile(folder / "items.jsonl", ScoredExample))
+    return prediction.text
 
 
 def test_no_scores_are_lost(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -76,10 +76,10 @@ def test_no_scores_are_lost(subtests: pytest.Subtests, tmp_path_factory: pytest.
                 if scored and not crashes:
                     last[split] = on_top = name
                 found = read_splits(tmp_path)
-                for known, model in last.items():
-                    assert model_of(found[known].folder) == model
-                    assert not found[known].not_scored
-                    assert bool(found[known].newer) == newer[known]
+                for split_name, model in last.items():
+                    assert model_of(found[split_name].folder) == model
+                    assert not found[split_name].not_scored
+                    assert bool(found[split_name].newer) == newer[split_name]
                 for unknown in found.keys() - last.keys():
                     assert found[unknown].not_scored in ("the split has no captions", "scoring did not come to its end")
                 if on_top:

@@ -60,13 +60,15 @@ def test_top_k_and_top_p_never_draw_outside(seed: int, top_k: int, top_p: float)
     probs = (table.log_probs(0, ()) / 1.3).softmax(-1)
     ranked = probs.argsort(descending=True).tolist()
     probs = probs / probs[ranked[: top_k or V]].sum()
-    kept, reached = set(), 0.0
+    top_tokens, reached = set(), 0.0
     for rank, token in enumerate(ranked):
         if (reached >= top_p - 1e-6 and reached > 0) or rank >= top_k > 0:
             break
-        kept.add(token)
+        top_tokens.add(token)
         reached += float(probs[token])
-    assert drawn <= kept | ({ranked[len(kept)]} if len(kept) < V and abs(reached - top_p) < 1e-5 else set())
+    assert drawn <= top_tokens | (
+        {ranked[len(top_tokens)]} if len(top_tokens) < V and abs(reached - top_p) < 1e-5 else set()
+    )
 
 
 def test_what_is_drawn_is_scored_by_the_model() -> None:

@@ -35,13 +35,13 @@ def test_every_caption_is_right_of_its_scene(scene: Scene, seed: int) -> None:
 
 def replaced(caption: str, rng: Random, words: tuple[str, ...]) -> str | None:
     """One of the caption's words of this sort exchanged for another; None when it has none."""
-    said = caption.split()
-    places = [place for place, word in enumerate(said) if word in words]
+    tokens = caption.split()
+    places = [place for place, word in enumerate(tokens) if word in words]
     if not places:
         return None
     place = rng.choice(places)
-    said[place] = rng.choice([word for word in words if word != said[place]])
-    return " ".join(said)
+    tokens[place] = rng.choice([word for word in words if word != tokens[place]])
+    return " ".join(tokens)
 
 
 @given(SCENES, st.integers(), st.sampled_from((COLOURS, SHAPES, tuple(SIZES))))

@@ -103,9 +103,9 @@ def test_every_form_gives_the_same_scores(
 
 
 def test_the_result_file_states_how_it_came_about(write: Write, tmp_path: Path) -> None:
-    said = [{"text": "a man", "score": -1.0}]
+    alternatives = [{"text": "a man", "score": -1.0}]
     records = [
-        {"id": id, "image_id": id, "text": text, "alternatives": said, "settings": {"num_beams": 3}}
+        {"id": id, "image_id": id, "text": text, "alternatives": alternatives, "settings": {"num_beams": 3}}
         for id, text in PREDICTIONS.items()
     ]
     references, training = write("captions.json", coco(REFERENCES)), write("dataset.json", karpathy())

@@ -179,8 +179,8 @@ def test_the_questions_are_checked_and_reported(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     references, predictions = write("a.json", {"annotations": annotations()}), write("r.json", results(ANSWERS))
-    asked, single = write("q.json", {"questions": questions()}), tmp_path / "single.jsonl"
-    assert score(references, predictions, "--questions", str(asked), "--per_question", str(single)) == 0
+    questions_file, single = write("q.json", {"questions": questions()}), tmp_path / "single.jsonl"
+    assert score(references, predictions, "--questions", str(questions_file), "--per_question", str(single)) == 0
     assert json.loads(single.read_text().splitlines()[0])["question"] == "Is it red?"
     for wrong, message in (
         (questions(question_id=99), "a.json: for 1 of its questions there is none in"),
@@ -256,12 +256,12 @@ def test_ids_as_text_are_matched_and_written_as_the_references_have_them(write: 
 def test_a_split_without_answers_gives_a_result_file_and_no_scores(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked, out = write("questions.json", {"questions": questions()}), tmp_path / "official.json"
+    questions_file, out = write("questions.json", {"questions": questions()}), tmp_path / "official.json"
     records = [{"id": id, "image_id": QUESTIONS[id][0], "text": text} for id, text in ANSWERS.items()]
     predictions = write("predictions.jsonl", records)
-    assert score(asked, predictions) == 2
+    assert score(questions_file, predictions) == 2
     assert "3 of 3 questions have no answers, the first is 10 (--official" in complaint(capsys)
-    assert score(asked, predictions, "--official", str(out), "--out", str(tmp_path / "scores.json")) == 0
+    assert score(questions_file, predictions, "--official", str(out), "--out", str(tmp_path / "scores.json")) == 0
     assert json.loads(out.read_text()) == results(ANSWERS)
     assert json.loads((tmp_path / "scores.json").read_text())["scores"] == {}
     assert [each.text for each in read_answers(out)] == list(ANSWERS.values())
@@ -352,8 +352,8 @@ def test_types_of_any_length_stand_in_the_table(write: Write, capsys: pytest.Cap
 
 
 def test_question_words_come_with_the_annotations(write: Write) -> None:
-    asked = write("q.json", questions())
-    found = read_questions(write("a.json", annotations()), asked)
+    questions_file = write("q.json", questions())
+    found = read_questions(write("a.json", annotations()), questions_file)
     assert [each.question for each in found.values()] == [each[1] for each in QUESTIONS.values()]
     assert found[10].answers == tuple(QUESTIONS[10][4])
 

@@ -59,13 +59,13 @@ def test_one_beam_is_greedy(seed: int, size: int, fewest: int, forbid: bool, ear
     forbidden = (0, BOS) if forbid else ()
     found = table.search(settings, forbidden=forbidden)
     for item in range(4):
-        said: tuple[int, ...] = ()
+        prefix: tuple[int, ...] = ()
         total = 0.0
-        while len(said) < 8 and said[-1:] != (EOS,):
-            log_probs = table.log_probs(item, said)
-            token = max(allowed(said, settings, forbidden), key=lambda each: float(log_probs[each]))
-            said, total = (*said, token), total + float(log_probs[token])
-        same(sentences(found, item), [(total / len(said) ** 0.7, said)])
+        while len(prefix) < 8 and prefix[-1:] != (EOS,):
+            log_probs = table.log_probs(item, prefix)
+            token = max(allowed(prefix, settings, forbidden), key=lambda each: float(log_probs[each]))
+            prefix, total = (*prefix, token), total + float(log_probs[token])
+        same(sentences(found, item), [(total / len(prefix) ** 0.7, prefix)])
 
 
 @given(
@@ -96,10 +96,10 @@ def test_scores_are_sums_over_powers_of_lengths(seed: int, width: int, penalty: 
     settings = GenerationConfig(num_beams=width, num_return_sequences=width, max_new_tokens=6, length_penalty=penalty)
     found = table.search(settings, forbidden=(0,))
     for item in range(3):
-        said = sentences(found, item)
-        assert len({words for _, words in said}) == len(said) > 0
-        assert [score for score, _ in said] == sorted((score for score, _ in said), reverse=True)
-        for score, words in said:
+        found_sentences = sentences(found, item)
+        assert len({words for _, words in found_sentences}) == len(found_sentences) > 0
+        assert [score for score, _ in found_sentences] == sorted((score for score, _ in found_sentences), reverse=True)
+        for score, words in found_sentences:
             total = sum(float(table.log_probs(item, words[:at])[word]) for at, word in enumerate(words))
             assert score == pytest.approx(total / len(words) ** penalty, abs=1e-5)
             assert EOS not in words[:-1]
@@ -178,11 +178,15 @@ def by_hand(table: Table, item: int, settings: GenerationConfig) -> ByHand:
     finished: list[tuple[float, tuple[int, ...]]] = []
     for length in range(1, longest + 1):
         found = []
-        for total, said in live:
-            log_probs = table.log_probs(item, said).double()
-            found += [(total + float(log_probs[token]), (*said, token)) for token in allowed(said, settings, ())]
+        for total, prefix in live:
+            log_probs = table.log_probs(item, prefix).double()
+            found += [(total + float(log_probs[token]), (*prefix, token)) for token in allowed(prefix, settings, ())]
         found = sorted(found, reverse=True)[: 2 * width]
-        new = [(total / length**penalty, said) for total, said in found[:width] if said[-1] == EOS or length == longest]
+        new = [
+            (total / length**penalty, prefix)
+            for total, prefix in found[:width]
+            if prefix[-1] == EOS or length == longest
+        ]
         finished += new
         pool = sorted([*pool, *new], reverse=True)[:width]
         live = [each for each in found if each[1][-1] != EOS][:width]

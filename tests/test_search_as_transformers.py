@@ -84,14 +84,14 @@ def agree(ours: Hypotheses, theirs: tuple[list[list[int]], list[float]]) -> None
 @pytest.mark.parametrize("length_penalty", [0.0, 0.5, 1.0, 2.0, -1.0])
 def test_texts_and_scores_are_those_of_generate(length_penalty: float, early_stopping: Any) -> None:
     """Five hundred cases each: short ones and long ones, few beams and many, with what else can be asked for."""
-    asked = [
+    settings_of_cases = [
         {"num_beams": 2},
         {"num_beams": 5, "num_return_sequences": 5},
         {"num_beams": 4, "num_return_sequences": 3, "min_new_tokens": 4},
         {"num_beams": 3, "num_return_sequences": 2, "no_repeat_ngram_size": 2},
         {"num_beams": 3, "num_return_sequences": 3, "min_new_tokens": 3, "no_repeat_ngram_size": 1},
     ]
-    for seed, more in enumerate(asked):
+    for seed, more in enumerate(settings_of_cases):
         language = Language(seed)
         settings = GenerationConfig(
             max_new_tokens=LONGEST, length_penalty=length_penalty, early_stopping=early_stopping, **more
@@ -110,8 +110,8 @@ def test_within_a_closed_set(early_stopping: Any) -> None:
         for at, token in enumerate(each):
             following[tuple(each[:at])].append(token)
 
-    def follow(_: int, said: Tensor) -> list[int]:
-        return following.get(tuple(said[1:].tolist()), [EOS])
+    def follow(_: int, prefix: Tensor) -> list[int]:
+        return following.get(tuple(prefix[1:].tolist()), [EOS])
 
     language = Language(seed=9)
     settings = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=4, early_stopping=early_stopping)

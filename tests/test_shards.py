@@ -151,7 +151,7 @@ def test_every_example_comes_once_in_an_epoch_whatever_the_processes(
 def test_the_script(script: Script, dataset: Path) -> None:
     pytest.importorskip("webdataset", reason="needs webdataset, of the extra shards")
     assert script.run("shards", dataset, "--size", "0.01") == 0
-    assert script.told.splitlines()[0].startswith("train: 8 images in ")
+    assert script.printed.splitlines()[0].startswith("train: 8 images in ")
     assert len(script.split("train")) == 8
     for split in ("train", "val"):
         assert script.images(split) == {each.image_id for each in open_split(dataset, split)}
@@ -172,7 +172,7 @@ def test_a_test_that_shares_images_with_train_has_them_once(script: Script, tmp_
     about |= {"images_shared_with_test": 24, "image_root": str(images.resolve())}
     (source / "dataset.json").write_text(json.dumps(about))
     assert script.run("shards", source) == 0
-    assert "test: 0 images in" in script.told
+    assert "test: 0 images in" in script.printed
     assert {each.image for each in script.split("test").values()} == {
         each.image for each in script.split("train").values()
     }
@@ -281,8 +281,8 @@ def test_a_folder_may_be_called_like_a_tar_file(dataset: Path, tmp_path: Path) -
 
 def test_a_tar_file_is_gone_through_once(tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone: list[Path] = []
-    look = tars._scan
-    monkeypatch.setattr(tars, "_scan", lambda path: gone.append(path) or look(path))
+    scan = tars._scan
+    monkeypatch.setattr(tars, "_scan", lambda path: gone.append(path) or scan(path))
     for _ in range(2):
         tars._members.cache_clear()  # as in a new process
         open_image(tar / "red_left.png")
@@ -346,14 +346,14 @@ def test_what_is_cached_and_damaged_is_made_anew(
         return [*found, tars.read_within(tar, "red_left.png")]
 
     whole = read()
-    kept_files = sorted(tmp_path.rglob(".index/*"))
-    assert len(kept_files) == 4
-    for each in kept_files:
+    cached_files = sorted(tmp_path.rglob(".index/*"))
+    assert len(cached_files) == 4
+    for each in cached_files:
         DAMAGE[damage](each)
     capsys.readouterr()
     assert read() == whole
     printed = capsys.readouterr().err.splitlines()
-    assert sorted(printed) == [f"{each}: damaged; it is made anew" for each in kept_files]
+    assert sorted(printed) == [f"{each}: damaged; it is made anew" for each in cached_files]
     assert read() == whole
     assert not capsys.readouterr().err
 
@@ -377,12 +377,12 @@ def test_a_split_is_gone_through_once(
     shutil.copytree(scenes, tmp_path / "scenes", ignore=shutil.ignore_patterns(".index"))
     root = tmp_path / "scenes/vqa"
 
-    def known() -> list[Any]:
+    def summary() -> list[Any]:
         data = VisionLanguageData(str(root), min_count=1)
         images = SplitImages(open_split(root, "train"))
         return [data.vocabulary.words, data.answers.answers, dict(data.prior.counts), list(images), *images.of_example]
 
-    first = known()
+    first = summary()
     examples = list(open_split(root, "train"))
     assert first[3] == list(dict.fromkeys(each.image for each in examples))
     assert [first[3][number] for number in first[4:]] == [each.image for each in examples]
@@ -391,4 +391,4 @@ def test_a_split_is_gone_through_once(
         raise AssertionError("the split is gone through again")
 
     monkeypatch.setattr("vlrnn.data.records.RecordFile.__iter__", read)
-    assert known() == first
+    assert summary() == first

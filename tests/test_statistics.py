@@ -44,10 +44,10 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
 
 def test_resampled_scores_are_the_scores_of_the_resampled_images() -> None:
     """BLEU from summed statistics is BLEU of the drawn corpus, counted anew."""
-    truth, said = references(6), random_captions(6, seed=2)
-    scores = score_captions(said, truth)
+    truth, predictions = references(6), random_captions(6, seed=2)
+    scores = score_captions(predictions, truth)
     drawn = np.random.default_rng(0).integers(0, 6, (1, 6))[0]
-    anew = score_captions({n: said[i] for n, i in enumerate(drawn)}, {n: truth[i] for n, i in enumerate(drawn)})
+    anew = score_captions({n: predictions[i] for n, i in enumerate(drawn)}, {n: truth[i] for n, i in enumerate(drawn)})
     found = scores.resampled(Resampler(6, 1, seed=0))
     for name in ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L"):
         assert found[name][0] == pytest.approx(anew.corpus[name])
@@ -103,8 +103,8 @@ def test_a_ratio_of_nothing_is_absent_and_sets_without_are_passed_over() -> None
 
 def test_what_no_set_has_is_its_own_interval() -> None:
     """One of forty items says all, and the single set that is drawn lacks it."""
-    there = np.arange(40) == 0
-    seeds = (seed for seed in range(99) if Resampler(40, 1, seed).sums(there).sum() == 0)
-    found = ratios({"rare": Ratio(there, there)}, Resampler(40, 1, next(seeds)))["rare"]
+    rare = np.arange(40) == 0
+    seeds = (seed for seed in range(99) if Resampler(40, 1, seed).sums(rare).sum() == 0)
+    found = ratios({"rare": Ratio(rare, rare)}, Resampler(40, 1, next(seeds)))["rare"]
     assert found == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 1}
     assert distance_interval(0.25, np.array([]), 3) == {"value": 0.25, "low": 0.25, "high": 0.25, "n": 3}

@@ -15,9 +15,9 @@ def test_a_study_shows_and_writes_what_it_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     people = ["woman", "man"] * 20
-    said = [{"image_id": id, "caption": f"a {who} and a dog"} for id, who in enumerate(people)]
-    (tmp_path / "p.json").write_text(json.dumps(said))
-    (tmp_path / "r.json").write_text(json.dumps({"annotations": said}))
+    predictions = [{"image_id": id, "caption": f"a {who} and a dog"} for id, who in enumerate(people)]
+    (tmp_path / "p.json").write_text(json.dumps(predictions))
+    (tmp_path / "r.json").write_text(json.dumps({"annotations": predictions}))
 
     def guesses(images: Any, seed: int) -> dict[str, Any]:
         sure = {"said": [0.8, 0.6], "human": [[0.7, 0.2]]}

@@ -51,8 +51,8 @@ WHOLE = {
 }
 
 
-def space(*told: str) -> Space:
-    return read_space(told, WHOLE)
+def space(*texts: str) -> Space:
+    return read_space(texts, WHOLE)
 
 
 VALUES = [
@@ -134,25 +134,25 @@ def test_a_key_is_swept_once() -> None:
 
 def tried(swept: Space, count: int, judge: Callable[[dict[str, Any]], float], sampler: Any = "tpe") -> list[Tried]:
     """So many trials, one after the other."""
-    known: list[Tried] = []
+    results: list[Tried] = []
     for number in range(count):
-        settings = propose(swept, known, "max", sampler, (0, number))
-        known.append(Tried(settings, judge(settings)))
-    return known
+        settings = propose(swept, results, "max", sampler, (0, number))
+        results.append(Tried(settings, judge(settings)))
+    return results
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_proposals_are_within_bounds_and_new(sampler: str) -> None:
     lr, width, cell = "model.optimization.lr", "model.decoder.recurrence.hidden_size", "model.decoder.recurrence"
     swept = space(f"{lr}=log:1e-4..1e-2", f"{width}=log:8..64", f"{cell}=gru,rnn", "trainer.accelerator=null,true,cpu")
-    known = [each.settings for each in tried(swept, 30, lambda settings: float(settings[width]), sampler)]
-    rates: list[Any] = [each[lr] for each in known]
+    proposals = [each.settings for each in tried(swept, 30, lambda settings: float(settings[width]), sampler)]
+    rates: list[Any] = [each[lr] for each in proposals]
     assert all(1e-4 <= rate <= 1e-2 and rate == float(f"{rate:.4g}") for rate in rates)
     assert sum(rate < 1e-3 for rate in rates) > 8  # as many of each order of magnitude
-    assert {type(each[width]) for each in known} == {int}
-    assert {each[cell] for each in known} == {"gru", "rnn"}
-    assert {each["trainer.accelerator"] for each in known} == {None, True, "cpu"}
-    assert len({json.dumps(each) for each in known}) == len(known)
+    assert {type(each[width]) for each in proposals} == {int}
+    assert {each[cell] for each in proposals} == {"gru", "rnn"}
+    assert {each["trainer.accelerator"] for each in proposals} == {None, True, "cpu"}
+    assert len({json.dumps(each) for each in proposals}) == len(proposals)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -172,10 +172,10 @@ def test_trials_guide_the_search() -> None:
         rate = settings["model.decoder.dropout"]
         return math.nan if rate > 0.5 else -abs(rate - 0.3)
 
-    learnt = [each.score or 0.0 for each in tried(swept, 30, judge)[10:]]
+    guided = [each.score or 0.0 for each in tried(swept, 30, judge)[10:]]
     drawn = [each.score or 0.0 for each in tried(swept, 30, judge, "random")[10:]]
-    assert sum(map(math.isnan, learnt)) < sum(map(math.isnan, drawn)) / 2
-    near = [sum(score > -0.1 for score in scores) for scores in (learnt, drawn)]
+    assert sum(map(math.isnan, guided)) < sum(map(math.isnan, drawn)) / 2
+    near = [sum(score > -0.1 for score in scores) for scores in (guided, drawn)]
     assert near[0] > 2 * near[1]
 
 

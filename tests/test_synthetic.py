@@ -195,19 +195,19 @@ def answer(scene: Scene, question: str) -> str | None:
 
 
 def test_questions_have_right_answers_in_balance() -> None:
-    asked = [
+    generated = [
         (scene, question) for n, scene in enumerate(many(600)) for question in generate_questions(scene, Random(n), 8)
     ]
-    kinds = Counter(question.kind for _, question in asked)
+    kinds = Counter(question.kind for _, question in generated)
     assert kinds.keys() == {"color", "shape", "count", "exists", "relation", "side", "size", "ground"}
-    assert {question.answer_type for _, question in asked} == {"yes/no", "number", "other"}
-    for scene, question in asked:
+    assert {question.answer_type for _, question in generated} == {"yes/no", "number", "other"}
+    for scene, question in generated:
         assert answer(scene, question.text) in (None, question.answer), question
     for kind in ("exists", "relation"):
-        answers = Counter(question.answer for _, question in asked if question.kind == kind)
+        answers = Counter(question.answer for _, question in generated if question.kind == kind)
         assert 0.44 < answers["yes"] / answers.total() < 0.56
     novel = {f"is there a {' '.join(pair)}" for pair in HELD_OUT}
-    assert not novel & {question.text for _, question in asked}
+    assert not novel & {question.text for _, question in generated}
     assert novel <= {
         q.text for n, scene in enumerate(many(600)) for q in generate_questions(scene, Random(n), 8, novel_kinds=True)
     }
@@ -252,10 +252,10 @@ def test_made_scenes_are_prepared_data_sets(small: Path) -> None:
             scene = Scene.from_dict(example.attributes["scene"])
             assert example.objects == tuple(thing.name for thing in scene.objects)
             assert example.attributes["held_out"] == scene.held_out
-        asked: RecordFile = open_split(small / "vqa", split)
-        assert {example.image_id for example in asked} == {example.image_id for example in printed}
-        assert all(len(example.answers) == 10 and len(set(example.answers)) == 1 for example in asked)
-        assert {example.answer_type for example in asked} == {"yes/no", "number", "other"}
+        examples: RecordFile = open_split(small / "vqa", split)
+        assert {example.image_id for example in examples} == {example.image_id for example in printed}
+        assert all(len(example.answers) == 10 and len(set(example.answers)) == 1 for example in examples)
+        assert {example.answer_type for example in examples} == {"yes/no", "number", "other"}
     held_out = sum(example.attributes["held_out"] for example in open_split(small / "captions", "test"))
     assert 6 <= held_out <= 25
 

@@ -66,7 +66,7 @@ def test_a_row_alone_is_scored_as_among_others(pooling: TemporalPooling | None) 
         torch.testing.assert_close(alone, logits[row] if pooling else logits[row, :length], rtol=1e-5, atol=1e-5)
 
 
-def learnt(classifier: SequenceClassifier, xs: Tensor, targets: Tensor, steps: int = 150) -> float:
+def trained_accuracy(classifier: SequenceClassifier, xs: Tensor, targets: Tensor, steps: int = 150) -> float:
     """The share that is right after learning, of streams like those that were learnt from."""
     half = len(xs) // 2
     optimizer = torch.optim.Adam(classifier.parameters(), 1e-2)
@@ -86,11 +86,11 @@ def test_a_class_for_a_stream_is_learned(pooling: TemporalPooling, cell: type[Re
     targets = torch.randint(0, 2, (600,))
     kinds[torch.arange(600), torch.randint(0, 10, (600,))] *= 1 - targets
     xs = F.one_hot(kinds, 8).float()
-    assert learnt(SequenceClassifier(cell(24), 2, pooling).build(8), xs, targets) > 0.9
+    assert trained_accuracy(SequenceClassifier(cell(24), 2, pooling).build(8), xs, targets) > 0.9
 
 
 def test_a_class_for_each_step_is_learned() -> None:
     """How many of the symbols so far are 1, modulo two: nothing but the recurrence can know."""
     bits = torch.randint(0, 2, (400, 6))
     classifier = SequenceClassifier(GRU(24), 2).build(1)
-    assert learnt(classifier, bits[..., None].float() * 2 - 1, bits.cumsum(1) % 2, steps=300) > 0.95
+    assert trained_accuracy(classifier, bits[..., None].float() * 2 - 1, bits.cumsum(1) % 2, steps=300) > 0.95

@@ -84,14 +84,14 @@ def test_rows_go_on_where_they_stopped(subtests: pytest.Subtests, file: Path) ->
             length = len(data.split("train")) // 4
             assert len(batches) == (1 if window is None else -(-length // window))
             for row in range(4):
-                heard = batches[0].tokens[row, 0]
-                assert heard == BOS
+                last_token = batches[0].tokens[row, 0]
+                assert last_token == BOS
                 pieces = []
                 for batch in batches:
-                    assert batch.tokens[row, 0] == heard
+                    assert batch.tokens[row, 0] == last_token
                     pieces.append(decoded(data, batch.tokens[row, 1:]))
                     assert batch.examples[row].captions == (pieces[-1],)
-                    heard = batch.tokens[row, -1]
+                    last_token = batch.tokens[row, -1]
                 assert "".join(pieces) == "".join(data.split("train")[row * length : (row + 1) * length])
             names = [example.id for batch in batches for example in batch.examples]
             assert len(set(names)) == len(names)
@@ -126,8 +126,8 @@ def test_processes_share_the_pieces(file: Path) -> None:
 def test_windows_hold_every_token_once() -> None:
     tokens = torch.arange(100, 203)
     windows = TextWindows([str(n) for n in range(103)], tokens, 5, 7, "x", range(5))
-    seen = torch.cat([windows[place].tokens[:, 1:] for place in range(len(windows))], 1)
-    assert torch.equal(seen.flatten(), tokens[:100])  # three are left over
+    targets = torch.cat([windows[place].tokens[:, 1:] for place in range(len(windows))], 1)
+    assert torch.equal(targets.flatten(), tokens[:100])  # three are left over
     with pytest.raises(IndexError):
         windows[len(windows)]
     assert nn.Identity()(windows[0]).to("cpu").tokens.shape == (5, 8)

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from quick import quick
-from test_run_start import Fit, told
+from test_run_start import Fit, printed_line
 
 from vlrnn.cli import main
 from vlrnn.training.module import Task
@@ -87,7 +87,7 @@ def test_what_would_do_nothing_is_refused(
             tmp_path = tmp_path_factory.mktemp("case")
             flags, words = REFUSED[option]
             assert fit(str(tmp_path / "run"), *flags) == 2
-            line = told(capsys)
+            line = printed_line(capsys)
             assert line.count("\n") == 0, line
             assert words in line
             assert not (tmp_path / "run").exists()
@@ -153,7 +153,7 @@ def test_a_run_ends_when_its_time_is_over(fit: Fit, tmp_path: Path, capsys: pyte
     assert 0 < step < 200000
     capsys.readouterr()
     assert fit(str(tmp_path), *flags, "--ckpt_path", "last") == 0
-    assert "training has had its time; to go on, give a longer --trainer.max_time" in told(capsys)
+    assert "training has had its time; to go on, give a longer --trainer.max_time" in printed_line(capsys)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_the_learning_rate_ends_at_zero(flags: tuple[str, ...], fit: Fit, tmp_pa
 def test_what_a_recipe_cannot_hold_is_reported(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [f"{_CALLBACK}StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.01"]
     assert fit(str(tmp_path), *flags) == 0
-    line = told(capsys)
+    line = printed_line(capsys)
     assert line.count("\n") == 0
     assert re.search(r"config\.yaml: without trainer\.callbacks\.0\.init_args\.\w+.*, which no file can hold", line)
     text = (tmp_path / "config.yaml").read_text()
@@ -195,7 +195,7 @@ def test_what_only_training_can_find_wrong_is_reported(
     flags: tuple[str, ...], words: str, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit(str(tmp_path), *flags) == 2
-    line = told(capsys)
+    line = printed_line(capsys)
     assert line.count("\n") == 0
     assert words in line
 

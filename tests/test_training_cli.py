@@ -161,11 +161,11 @@ def test_a_run_is_its_own_recipe(workshop: Any, tmp_path: Path, monkeypatch: pyt
 # Mistakes.
 
 
-def one_line(told: str, *words: str) -> None:
-    assert len(told.strip().splitlines()) == 1, told
-    assert told.startswith("vlrnn fit: ")
+def one_line(printed: str, *words: str) -> None:
+    assert len(printed.strip().splitlines()) == 1, printed
+    assert printed.startswith("vlrnn fit: ")
     for word in words:
-        assert word in told
+        assert word in printed
 
 
 MISTAKES: dict[str, tuple[list[str], list[str]]] = {

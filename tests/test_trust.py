@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from conftest import SMALL_RECIPE
-from own_parts import ShiftedShowAndTell, UnhintedShowAndTell
+from own_parts import ShiftedDecoder, UnhintedDecoder
 from safetensors.torch import load_file
 
 from vlrnn.config import from_config
@@ -48,7 +48,7 @@ class Workshop:
 
     def write_recipe(self, name: str, package: str) -> None:
         recurrence = {"class_path": f"{package}.LeakyUnit", "init_args": {"share": 0.4}}
-        decoder = {"class_path": f"{package}.ShiftedShowAndTell", "init_args": {"recurrence": recurrence}}
+        decoder = {"class_path": f"{package}.ShiftedDecoder", "init_args": {"recurrence": recurrence}}
         model = {**SMALL_RECIPE["model"]["init_args"], "decoder": decoder}
         recipe = {
             **SMALL_RECIPE,
@@ -75,7 +75,7 @@ class Workshop:
         return done.stderr
 
     def exported(self, name: str, **classes: str) -> Path:
-        """A copy of the exported model; where it names LeakyUnit or ShiftedShowAndTell it names another class."""
+        """A copy of the exported model; where it names LeakyUnit or ShiftedDecoder it names another class."""
         folder = Path(shutil.copytree(self.folder / "model", self.folder / name))
         text = (folder / "config.json").read_text()
         for own, other in classes.items():
@@ -108,7 +108,7 @@ def test_fit_names_the_package_to_trust(workshop: Any) -> None:
 @pytest.mark.parametrize("checkpoint", ["run/checkpoints/best.ckpt", "model"])
 def test_a_checkpoint_is_loaded_where_its_package_is_trusted(workshop: Workshop, image: Path, checkpoint: str) -> None:
     line = workshop.refused("caption", image, "--checkpoint", checkpoint)
-    assert "'my_parts.ShiftedShowAndTell'" in line
+    assert "'my_parts.ShiftedDecoder'" in line
     assert "--trust my_parts" in line
     done = workshop.good("caption", image, "--checkpoint", checkpoint, "--trust", "json", "--trust", "my_parts")
     assert done.stdout.startswith(f"{image}: ")
@@ -174,7 +174,7 @@ def test_nothing_untrusted_is_imported(workshop: Workshop, image: Path) -> None:
 def test_a_trusted_class_may_be_wrong(subtests: pytest.Subtests, workshop: Workshop, image: Path) -> None:
     for path, reason in [
         ("my_parts.NoSuchUnit", "no Recurrence"),
-        ("my_parts.ShiftedShowAndTell", "no Recurrence"),
+        ("my_parts.ShiftedDecoder", "no Recurrence"),
         ("my_parts.LSTM", "no Recurrence"),  # imported there, at home elsewhere
         ("my_parts.torch", "no Recurrence"),
         ("my_parts.deeper.LeakyUnit", "whose module cannot be found"),
@@ -205,7 +205,7 @@ def test_a_recipe_names_a_wrong_class(subtests: pytest.Subtests, workshop: Works
     for path, reason in [
         ("my_parts.NoSuchUnit", "my_parts.NoSuchUnit: the module my_parts has no class NoSuchUnit"),
         ("no_such_package.LeakyUnit", "there is no class no_such_package.LeakyUnit"),
-        ("my_parts.ShiftedShowAndTell", "is not a Recurrence, which recurrence must be"),
+        ("my_parts.ShiftedDecoder", "is not a Recurrence, which recurrence must be"),
         ("broken_at_once.LeakyUnit", "broken_at_once: fails at import: NameError"),
     ]:
         with subtests.test(path=path, reason=reason):
@@ -215,10 +215,10 @@ def test_a_recipe_names_a_wrong_class(subtests: pytest.Subtests, workshop: Works
 
 
 def test_what_no_checkpoint_can_build_is_refused_before_training() -> None:
-    task = Captioner(Vocabulary(["a"]), BlindEncoder(), UnhintedShowAndTell(GRU(4)))
-    with pytest.raises(UserError, match=r"'recurrence' of 'own_parts\.UnhintedShowAndTell', whose type hint names"):
+    task = Captioner(Vocabulary(["a"]), BlindEncoder(), UnhintedDecoder(GRU(4)))
+    with pytest.raises(UserError, match=r"'recurrence' of 'own_parts\.UnhintedDecoder', whose type hint names"):
         note_trust(task)
-    note_trust(Captioner(Vocabulary(["a"]), BlindEncoder(), ShiftedShowAndTell(GRU(4))))
+    note_trust(Captioner(Vocabulary(["a"]), BlindEncoder(), ShiftedDecoder(GRU(4))))
 
 
 def test_own_units_of_a_language_model(workshop: Workshop) -> None:
@@ -237,9 +237,9 @@ def test_own_units_of_a_language_model(workshop: Workshop) -> None:
     (workshop.folder / "text.yaml").write_text(yaml.safe_dump(recipe))
     assert "--trust my_parts" in workshop.good("fit", "--config", "text.yaml").stderr
     workshop.good("validate", "--config", "text.yaml")
-    asked = ("continue", "so", "--checkpoint", "text/checkpoints/best.ckpt", "--max_new_tokens", "2")
-    assert "'my_parts.Pairs'" in workshop.refused(*asked)
-    workshop.good(*asked, "--trust", "my_parts")
+    command = ("continue", "so", "--checkpoint", "text/checkpoints/best.ckpt", "--max_new_tokens", "2")
+    assert "'my_parts.Pairs'" in workshop.refused(*command)
+    workshop.good(*command, "--trust", "my_parts")
 
 
 def test_the_current_folder_takes_the_place_of_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -247,8 +247,8 @@ def test_the_current_folder_takes_the_place_of_nothing(monkeypatch: pytest.Monke
     Path("wave.py").write_text("raise SystemExit\n")  # a name of Python's library
     Path("parts_of_mine.py").write_text("import wave\nimport sys\n\nclass Seen:\n    path = list(sys.path)\n")
     before = list(sys.path)
-    seen = import_class("parts_of_mine.Seen")
-    assert seen.path == [*before, str(tmp_path)]
+    imported = import_class("parts_of_mine.Seen")
+    assert imported.path == [*before, str(tmp_path)]
     assert sys.path == before
     del sys.modules["parts_of_mine"]
 
@@ -352,5 +352,5 @@ def test_a_plugin_publishes_single_classes(dataset: Path, image: Path, tmp_path:
     install(shop, "plugged", ["cell = plugged.parts:LeakyUnit"])
     shop.good("fit", "--config", "recipe.yaml", "--trainer.default_root_dir", "run")
     line = shop.refused("caption", image, "--checkpoint", "run/checkpoints/best.ckpt")
-    assert "'plugged.parts.ShiftedShowAndTell'" in line
+    assert "'plugged.parts.ShiftedDecoder'" in line
     shop.good("caption", image, "--checkpoint", "run/checkpoints/best.ckpt", "--trust", "plugged")

@@ -25,10 +25,10 @@ def test_special_tokens_have_the_ids_that_they_have() -> None:
 @given(texts=st.lists(st.lists(words, max_size=6), max_size=6), least=st.integers(1, 3))
 def test_count(texts: list[list[str]], least: int) -> None:
     vocabulary = Vocabulary.count(texts, least)
-    said = [word for text in texts for word in text]
+    running_words = [word for text in texts for word in text]
     own = vocabulary.words[len(SPECIAL) :]
-    assert set(own) == {word for word in said if said.count(word) >= least}
-    assert list(own) == sorted(own, key=lambda word: (-said.count(word), word))
+    assert set(own) == {word for word in running_words if running_words.count(word) >= least}
+    assert list(own) == sorted(own, key=lambda word: (-running_words.count(word), word))
     assert Vocabulary.count(reversed(texts), least).words == vocabulary.words
 
 

@@ -92,7 +92,7 @@ def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest
     assert len(task.answers) == 12
     assert task.arguments.get("max_answer_length") == (7 if head == "generative" else None)
     assert "color" in task.vocabulary
-    asked(run / "checkpoints" / "best.ckpt", questions, capsys)
+    check_answers(run / "checkpoints" / "best.ckpt", questions, capsys)
     report = tmp_path / "report.html"
     assert main(["report", str(run), "--out", str(report)]) == 0
 
@@ -113,7 +113,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(questions: Path, tmp_path: Path
         same_run(run, tmp_path / "whole")
 
 
-def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def check_answers(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Several questions on one image; as alone, in words and as JSON; a captioner's command is refused."""
     capsys.readouterr()
     image = str(questions.parent / "images" / "test-000001.png")
@@ -127,11 +127,11 @@ def asked(checkpoint: Path, questions: Path, capsys: pytest.CaptureFixture[str])
     name = printed[0]["settings"]["score"]
     assert name in ("sigmoid", "sequence probability")
     assert main(["ask", image, texts[1], "--checkpoint", str(checkpoint)]) == 0
-    said = capsys.readouterr()
-    assert said.out.startswith(f"{texts[1]}: {printed[1]['text']}\n  {name}")
-    assert ("need not add up to 100 %" in said.out) == (name == "sigmoid")
-    assert "%" in said.out
-    assert "words that are not in the vocabulary: xyzzy" in said.err
+    printed_streams = capsys.readouterr()
+    assert printed_streams.out.startswith(f"{texts[1]}: {printed[1]['text']}\n  {name}")
+    assert ("need not add up to 100 %" in printed_streams.out) == (name == "sigmoid")
+    assert "%" in printed_streams.out
+    assert "words that are not in the vocabulary: xyzzy" in printed_streams.err
     for arguments, complaint in (
         (["ask", image, " ?!"], "a question without words"),
         (["ask", str(questions / "absent.png"), texts[0]], "absent.png"),
@@ -189,8 +189,8 @@ def test_an_image_stands_once_with_all_its_questions(questions: Path) -> None:
     image_index = SplitImages(examples).of_example
     data = QuestionedImages(examples, image_index, locate=questions.joinpath, size=8, encode=lambda text: [len(text)])
     assert len(data) == len({example.image for example in examples})
-    asked = [example for item in map(data.__getitem__, range(len(data))) for example in item.examples]
-    assert sorted(example.id for example in asked) == sorted(example.id for example in examples)
+    loaded = [example for item in map(data.__getitem__, range(len(data))) for example in item.examples]
+    assert sorted(example.id for example in loaded) == sorted(example.id for example in examples)
     for item in (data[0], data[-1]):
         assert len({example.image for example in item.examples}) == 1
         assert item.rows == [[len(example.question or "")] for example in item.examples]
@@ -240,25 +240,25 @@ def test_baselines_are_reported_with_the_model(
         arguments += ["--trainer.default_root_dir", str(runs[name])]
         assert main(["fit", *arguments]) == 0
         assert main(["test", *arguments]) == 0
-    asked = {example.id: example for example in open_split(questions, "test")}
+    tested = {example.id: example for example in open_split(questions, "test")}
     train = list(open_split(questions, "train"))
-    said = {
+    predictions = {
         name: {each.id: each for each in RecordFile(run / "predictions.jsonl", Prediction)}
         for name, run in runs.items()
     }
     answers = load_task(runs["prior"] / "checkpoints" / "best.ckpt", VQATask).answers
     for name in ("prior", "prior-per-type"):
-        for id, example in asked.items():
-            alike = [each for each in train if name == "prior" or each.question_type == example.question_type]
-            right = Counter(each.answers[0] for each in alike or train)
-            assert right[said[name][id].text] == max(right.values())
-            known = {answer: count for answer, count in right.items() if answer in answers}
-            assert said[name][id].score == pytest.approx(max(right.values()) / sum(known.values()))
+        for id, example in tested.items():
+            same_type = [each for each in train if name == "prior" or each.question_type == example.question_type]
+            right = Counter(each.answers[0] for each in same_type or train)
+            assert right[predictions[name][id].text] == max(right.values())
+            counted = {answer: count for answer, count in right.items() if answer in answers}
+            assert predictions[name][id].score == pytest.approx(max(right.values()) / sum(counted.values()))
     by_question: dict[str, set[str]] = {}
-    for id, example in asked.items():
-        by_question.setdefault(example.question or "", set()).add(said["question-only"][id].text)
+    for id, example in tested.items():
+        by_question.setdefault(example.question or "", set()).add(predictions["question-only"][id].text)
     assert all(len(answers) == 1 for answers in by_question.values())
-    assert len({each.text for each in said["image-only"].values()}) == 1  # its encoder is BlindEncoder too
+    assert len({each.text for each in predictions["image-only"].values()}) == 1  # its encoder is BlindEncoder too
     assert main(["fit", "--config", str(recipe)]) == 0
     capsys.readouterr()
     assert main(["test", "--config", str(recipe)]) == 0
@@ -288,15 +288,15 @@ def test_a_split_without_answers_is_answered(
     assert main(["test", *arguments]) == 0
     assert (run / "metrics.json").read_bytes() == (run / "splits" / "val" / "metrics.json").read_bytes() == val
     assert json.loads((run / "splits" / "test" / "metrics.json").read_text())["scores"] == {}
-    said = run / "splits" / "test" / "predictions.jsonl"
-    printed = f"test: not scored: the split has no answers; its predictions are in {said}\n"
+    predictions_file = run / "splits" / "test" / "predictions.jsonl"
+    printed = f"test: not scored: the split has no answers; its predictions are in {predictions_file}\n"
     assert printed in capsys.readouterr().out
     official = tmp_path / "answers.json"
-    references = ["--references", str(folder / "test.jsonl"), "--predictions", str(said)]
+    references = ["--references", str(folder / "test.jsonl"), "--predictions", str(predictions_file)]
     assert main(["score", "vqa", *references, "--official", str(official)]) == 0
     assert [each["question_id"] for each in json.loads(official.read_text())] == [each.id for each in secret]
-    answered = said.read_bytes()
-    said.unlink()
+    answered = predictions_file.read_bytes()
+    predictions_file.unlink()
 
     def refused(*_: Any) -> None:
         raise UserError("no more room")
@@ -304,8 +304,8 @@ def test_a_split_without_answers_is_answered(
     monkeypatch.setattr(VQATask, "score", refused)
     capsys.readouterr()
     assert main(["test", *arguments]) == 2
-    assert capsys.readouterr().err.endswith(f"vlrnn test: no more room; its predictions are in {said}\n")
-    assert said.read_bytes() == answered
+    assert capsys.readouterr().err.endswith(f"vlrnn test: no more room; its predictions are in {predictions_file}\n")
+    assert predictions_file.read_bytes() == answered
     assert (run / "metrics.json").read_bytes() == val
 
 

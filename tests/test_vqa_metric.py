@@ -24,9 +24,9 @@ def question(id: int, *answers: str, image: int | None = None, **types: str) -> 
     return Example(id, id if image is None else image, "", question="What?", answers=answers, **types)
 
 
-def compared(said: list[str], questions: list[Example], protocol: str = "official-2021") -> AnswerScores:
+def compared(predictions: list[str], questions: list[Example], protocol: str = "official-2021") -> AnswerScores:
     examples = {each.id: each for each in questions}
-    return compare_answers(dict(zip(examples, said, strict=True)), examples, protocol)
+    return compare_answers(dict(zip(examples, predictions, strict=True)), examples, protocol)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOL_KEYS)
@@ -37,36 +37,36 @@ def test_accuracy_is_the_official_one(real_data: Path, protocol: str) -> None:
         assert round(scores.corpus["overall",], 2) == case[PROTOCOL_KEYS[protocol]], case["name"]
 
 
-def literal(said: str, answers: list[str], protocol: str) -> float:
+def literal(prediction: str, answers: list[str], protocol: str) -> float:
     """The official loop: one annotator left out after the other."""
     if protocol == "normalized":
-        said, answers = normalize_answer(clean(said)), [normalize_answer(clean(each)) for each in answers]
+        prediction, answers = normalize_answer(clean(prediction)), [normalize_answer(clean(each)) for each in answers]
     elif protocol == "official-2021":
-        said, answers = clean(said), [clean(each) for each in answers]
+        prediction, answers = clean(prediction), [clean(each) for each in answers]
         if len(set(answers)) > 1:
-            said, answers = normalize_answer(said), [normalize_answer(each) for each in answers]
+            prediction, answers = normalize_answer(prediction), [normalize_answer(each) for each in answers]
     else:
-        said = normalize_answer(said)
+        prediction = normalize_answer(prediction)
         if len(set(answers)) > 1:
             answers = [without_punctuation(each) for each in answers]
     reached = []
     for left_out in range(len(answers)):
         others = answers[:left_out] + answers[left_out + 1 :]
-        reached.append(min(1, sum(other == said for other in others) / 3))
+        reached.append(min(1, sum(other == prediction for other in others) / 3))
     return 100 * sum(reached) / len(reached)
 
 
 @given(WORDS, st.lists(WORDS, min_size=2, max_size=10), st.sampled_from(list(PROTOCOLS)))
-def test_accuracy_is_that_of_leaving_each_annotator_out(said: str, answers: list[str], protocol: str) -> None:
-    assert compared([said], [question(1, *answers)], protocol).corpus["overall",] == pytest.approx(
-        literal(said, answers, protocol)
+def test_accuracy_is_that_of_leaving_each_annotator_out(prediction: str, answers: list[str], protocol: str) -> None:
+    assert compared([prediction], [question(1, *answers)], protocol).corpus["overall",] == pytest.approx(
+        literal(prediction, answers, protocol)
     )
 
 
 @given(WORDS, st.lists(WORDS, min_size=1, max_size=10), st.randoms())
-def test_the_order_of_annotators_does_not_matter(said: str, answers: list[str], random) -> None:
+def test_the_order_of_annotators_does_not_matter(prediction: str, answers: list[str], random) -> None:
     shuffled = random.sample(answers, len(answers))
-    one, other = (compared([said], [question(1, *each)]).corpus["overall",] for each in (answers, shuffled))
+    one, other = (compared([prediction], [question(1, *each)]).corpus["overall",] for each in (answers, shuffled))
     assert one == other
 
 
@@ -84,13 +84,13 @@ def test_of_a_single_annotator_it_is_whether_the_two_agree() -> None:
 
 
 def test_the_normalized_protocol_always_normalises_both_sides(subtests: pytest.Subtests) -> None:
-    for answers, said in product(
+    for answers, prediction in product(
         [["red"], ["red"] * 10, ["Red."], ["a red"] * 10, ["red"] * 9 + ["Red"]],
         ["red.", "Red", "red", "a red", " red\n"],
     ):
-        with subtests.test(answers=answers, said=said):
-            assert compared([said], [question(1, *answers)], "normalized").corpus["overall",] == 100
-            assert compared([f"{said} ball"], [question(1, *answers)], "normalized").corpus["overall",] == 0
+        with subtests.test(answers=answers, prediction=prediction):
+            assert compared([prediction], [question(1, *answers)], "normalized").corpus["overall",] == 100
+            assert compared([f"{prediction} ball"], [question(1, *answers)], "normalized").corpus["overall",] == 0
 
 
 def test_a_hundred_thousand_annotators_take_linear_time() -> None:
@@ -141,8 +141,8 @@ def test_resampling_goes_by_image() -> None:
     )
     intervals = []
     for questions in (few, many):
-        said = ["yes" if each.image_id % 2 else "no" for each in questions]
-        intervals.append(compared(said, questions).with_intervals()["overall"])
+        predictions = ["yes" if each.image_id % 2 else "no" for each in questions]
+        intervals.append(compared(predictions, questions).with_intervals()["overall"])
     assert {**intervals[0], "n": 80} == intervals[1]
 
 
@@ -170,9 +170,9 @@ def test_many_types_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_any_number_of_types_takes_memory_by_the_questions() -> None:
     """As where each has a type of its own; a mask for each type would be gigabytes."""
-    asked = [question(number, "yes", image=number // 4, question_type=f"type {number}") for number in range(2000)]
-    scores = compared(["yes", "no"] * 1000, asked)
-    assert sum(len(part.members) for part in scores._parts.values()) == 3 * len(asked)
+    many = [question(number, "yes", image=number // 4, question_type=f"type {number}") for number in range(2000)]
+    scores = compared(["yes", "no"] * 1000, many)
+    assert sum(len(part.members) for part in scores._parts.values()) == 3 * len(many)
     found = scores.with_intervals(20)
     assert len(found["per_question_type"]) == 2000
     assert found["per_question_type"]["type 1"] == {"value": 0, "low": 0, "high": 0, "n": 1}
@@ -223,14 +223,14 @@ def test_a_system_less_itself_is_nothing() -> None:
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
-    asked = {1: question(1, "red"), 2: question(2)}
+    references = {1: question(1, "red"), 2: question(2)}
     for predictions, examples, message in (
         ({}, {}, "no questions"),
-        ({}, asked, "2 questions have no prediction, the first is 1"),
-        ({1: "a", 2: "b", 3: "c"}, asked, "1 predictions are for other questions, the first is 3"),
-        ({1: "a", 2: "b"}, asked, "1 questions have no answers, the first is 2"),
+        ({}, references, "2 questions have no prediction, the first is 1"),
+        ({1: "a", 2: "b", 3: "c"}, references, "1 predictions are for other questions, the first is 3"),
+        ({1: "a", 2: "b"}, references, "1 questions have no answers, the first is 2"),
     ):
         with pytest.raises(UserError, match=message):
             compare_answers(predictions, examples)
     with pytest.raises(UserError, match="no protocol 'mine'"):
-        compare_answers({1: "a"}, {1: asked[1]}, "mine")
+        compare_answers({1: "a"}, {1: references[1]}, "mine")

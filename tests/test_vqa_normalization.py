@@ -54,8 +54,8 @@ def literal_punctuation(text: str) -> str:
     """The rules one mark after the other."""
     left = text
     for mark in MARKS:
-        beside_space = f"{mark} " in text or f" {mark}" in text
-        left = left.replace(mark, "" if beside_space or re.search(r"(\d)(,)(\d)", text) else " ")
+        by_space = f"{mark} " in text or f" {mark}" in text
+        left = left.replace(mark, "" if by_space or re.search(r"(\d)(,)(\d)", text) else " ")
     return re.sub(r"(?!<=\d)(\.)(?!\d)", "", left, count=int(re.UNICODE))
 
 

@@ -55,7 +55,7 @@ from vlrnn.training.objectives.answers import (
 from vlrnn.training.optimization import Optimization
 
 FAST = Optimization(lr=5e-3, weight_decay=0.0, warmup_fraction=0.1)
-ASKED = [
+QUESTION_ANSWERS = [
     ("what color is it", ["red"] * 7 + ["dark red"] * 3),
     ("what color is this", ["blue"] * 10),
     ("is it dark", ["yes"] * 9 + ["no"]),
@@ -69,7 +69,7 @@ EXAMPLES = [
     Example(
         f"q{n}", f"i{n // 2}", f"{n // 2}.png", question=question, answers=tuple(answers), question_type=question[:4]
     )
-    for n, (question, answers) in enumerate(ASKED)
+    for n, (question, answers) in enumerate(QUESTION_ANSWERS)
 ]
 WORDS = [tokenize(each.question or "") for each in EXAMPLES]
 WORDS += [answer_to_tokens(canonical_answer(answer)) for each in EXAMPLES for answer in each.answers]
@@ -134,14 +134,14 @@ def of_kind(kind: str) -> VQATask:
 
 def test_no_more_than_the_beginning_of_a_long_answer_is_learned(subtests: pytest.Subtests) -> None:
     """With its end where it is whole, and none behind a cut."""
-    for words, learnt in [(1, 2), (3, 4), (4, 5), (5, 4), (100_000, 4)]:
-        with subtests.test(words=words, learnt=learnt):
+    for words, expected in [(1, 2), (3, 4), (4, 5), (5, 4), (100_000, 4)]:
+        with subtests.test(words=words, expected=expected):
             long = tuple(replace(each, answers=("yes " * words,)) for each in EXAMPLES[:2])
-            asked = batch()._replace(
+            lengthened = batch()._replace(
                 examples=long, tokens=batch().tokens[:2], image_index=torch.zeros(2, dtype=torch.long)
             )
-            loss = generative(max_answer_length=4).loss(asked)
-            assert float(loss.count) == 2 * learnt
+            loss = generative(max_answer_length=4).loss(lengthened)
+            assert float(loss.count) == 2 * expected
 
 
 MAKERS: dict[str, Callable[[], VQATask]] = {
@@ -188,9 +188,9 @@ def test_members_learn_apart_and_answer_together(tmp_path: Path) -> None:
     for one in (many, *alone):
         one.eval()
     probabilities = torch.stack([one.answer_logits(batch())[0].logits.softmax(-1) for one in alone]).mean(0)
-    for said, expected in zip(many.predict(batch()), probabilities, strict=True):
-        assert said.score == pytest.approx(expected.max().item(), abs=1e-6)
-        assert said.text == ANSWERS.answers[int(expected.argmax())]
+    for answer, expected in zip(many.predict(batch()), probabilities, strict=True):
+        assert answer.score == pytest.approx(expected.max().item(), abs=1e-6)
+        assert answer.text == ANSWERS.answers[int(expected.argmax())]
     with pytest.raises(UserError, match="at least 1"):
         classifier(num_members=0)
 
@@ -223,13 +223,13 @@ def test_members_are_trained_apart_and_averaged() -> None:
 @pytest.mark.parametrize("name", quick(ALL, "soft", "generative-stacked"))
 def test_eight_questions_memorized(name: str, tmp_path: Path) -> None:
     task = train(ALL[name](), tmp_path, 300)
-    said = {each.id: each for each in task.predict(batch())}
+    predictions = {each.id: each for each in task.predict(batch())}
     wanted = ["red", "blue", "yes", "no", "2", "fire truck", None, "chair, table"]
     for number, answer in enumerate(wanted):
-        prediction = said[f"q{number}"]
+        prediction = predictions[f"q{number}"]
         assert answer in (None, prediction.text)
         assert prediction.image_id == f"i{number // 2}"
-    result = task.score(said, {example.id: example for example in EXAMPLES})
+    result = task.score(predictions, {example.id: example for example in EXAMPLES})
     assert result["scores"]["overall"]["value"] > 85
     assert result["scores"]["per_question_type"].keys() >= {"what", "is i"}
 
@@ -292,16 +292,16 @@ def test_the_ceiling_is_what_the_best_common_answers_score() -> None:
     assert task.ceiling(EXAMPLES) == pytest.approx(100 * (1 + 0 + 0.3 + 1 + 0.3 + 0 + 0 + 0) / 8)
 
 
-SPOKEN: dict[str, AnswerDecoding] = {
+DECODINGS: dict[str, AnswerDecoding] = {
     "free": OpenAnswers(),
     "constrained": ConstrainedAnswers(),
     "ranked": RankedAnswers(top_n=len(ANSWERS)),
 }
 
 
-@pytest.mark.parametrize("name", SPOKEN)
+@pytest.mark.parametrize("name", DECODINGS)
 def test_ways_to_find_an_answer(name: str, tmp_path: Path) -> None:
-    task = train(generative(answer_decoding=SPOKEN[name]), tmp_path, 40)
+    task = train(generative(answer_decoding=DECODINGS[name]), tmp_path, 40)
     assert isinstance(task, GenerativeVQA)
     found = {each.id: each for each in task.predict(batch())}
     sayable = {*ANSWERS.answers}
@@ -321,21 +321,21 @@ def test_ranking_is_exact_and_the_widest_search_agrees(tmp_path: Path) -> None:
     memory = task.decoder.prepare(context)
     for row in range(len(EXAMPLES)):
         own = index_rows(memory, items.image_index[row].view(1))
-        for said in ranked[row]:
+        for answer in ranked[row]:
             state, token, total = task.decoder.init_state(own, items.condition[row].view(1, 1, -1)), 1, 0.0
-            for id in encode_answer(VOCABULARY, said.text):
+            for id in encode_answer(VOCABULARY, answer.text):
                 output, state = task.decoder.step(torch.full((1, 1), token), state, own)
                 total += task.decoder.logits(output.hidden)[0, 0].log_softmax(-1)[id].item()
                 token = id
             assert token == EOS
-            assert said.score == pytest.approx(total, abs=1e-4)
+            assert answer.score == pytest.approx(total, abs=1e-4)
         assert [each.text for each in searched[row]] == [each.text for each in ranked[row]][:3]
         assert [each.score for each in searched[row]] == pytest.approx(
             [each.score for each in ranked[row]][:3], abs=1e-4
         )
 
 
-@pytest.mark.parametrize("answering", SPOKEN.values(), ids=list(SPOKEN))
+@pytest.mark.parametrize("answering", DECODINGS.values(), ids=list(DECODINGS))
 @pytest.mark.parametrize("attends", [False, True])
 def test_the_memory_is_of_images_and_not_of_questions(
     answering: AnswerDecoding, attends: bool, monkeypatch: pytest.MonkeyPatch
@@ -382,12 +382,12 @@ def test_searches_of_questions_about_one_image_are_each_alone(subtests: pytest.S
             for row in range(len(rows)):
                 one = Items(index[row : row + 1], condition[row : row + 1])
                 (alone,) = generate(task.decoder, VOCABULARY, context, settings, items=one)
-                for said, expected in zip(together[row], alone, strict=True):
-                    assert said.tokens == expected.tokens
-                    assert said.log_probs == pytest.approx(expected.log_probs, abs=1e-5)
-                    ids = [*VOCABULARY.encode(said.tokens), EOS][: len(said.log_probs)]
+                for answer, expected in zip(together[row], alone, strict=True):
+                    assert answer.tokens == expected.tokens
+                    assert answer.log_probs == pytest.approx(expected.log_probs, abs=1e-5)
+                    ids = [*VOCABULARY.encode(answer.tokens), EOS][: len(answer.log_probs)]
                     scored = score_sequences(task.decoder, memory, torch.tensor([ids]), *one)
-                    assert said.log_probs == pytest.approx(scored[0].tolist(), abs=1e-5)
+                    assert answer.log_probs == pytest.approx(scored[0].tolist(), abs=1e-5)
 
 
 def test_the_longest_answer_of_the_set_can_be_generated() -> None:
@@ -396,10 +396,10 @@ def test_the_longest_answer_of_the_set_can_be_generated() -> None:
     torch.manual_seed(0)
     decoder = ShowAndTell(GRU(8), embedding_dim=8).build(len(vocabulary), 3, 2).eval()
     context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
-    said = ConstrainedAnswers()(
+    found = ConstrainedAnswers()(
         decoder, vocabulary, AnswerVocabulary([long]), context, Items(torch.arange(2), torch.randn(2, 2))
     )
-    assert [[each.text for each in answers] for answers in said] == [[long], [long]]
+    assert [[each.text for each in answers] for answers in found] == [[long], [long]]
 
 
 @pytest.mark.parametrize("more", [{"min_new_tokens": 2}, {"no_repeat_ngram_size": 1}], ids=str)

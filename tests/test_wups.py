@@ -79,25 +79,25 @@ SIMILARITIES = [
 
 
 def test_likeness_of_words(subtests: pytest.Subtests, tiny: WordNet) -> None:
-    for one, other, alike in SIMILARITIES:
-        with subtests.test(one=one, other=other, alike=alike):
-            assert tiny.similarity(one, other) == pytest.approx(alike)
-            assert tiny.similarity(other, one) == pytest.approx(alike)
+    for one, other, similarity in SIMILARITIES:
+        with subtests.test(one=one, other=other, similarity=similarity):
+            assert tiny.similarity(one, other) == pytest.approx(similarity)
+            assert tiny.similarity(other, one) == pytest.approx(similarity)
 
 
 def test_wups_downweights_what_is_below_the_threshold(tiny: WordNet) -> None:
-    alike = 4 / 7
-    assert tiny.wups(["chair"], ["table"], 0.0) == pytest.approx(alike)
-    assert tiny.wups(["chair"], ["table"], 0.9) == pytest.approx(alike / 10)
+    similarity = 4 / 7
+    assert tiny.wups(["chair"], ["table"], 0.0) == pytest.approx(similarity)
+    assert tiny.wups(["chair"], ["table"], 0.9) == pytest.approx(similarity / 10)
     assert tiny.wups(["nonsense"], ["nonsense"], 0.9) == 1
     assert tiny.wups(["nonsense"], ["chair"], 0.0) == 0
 
 
 def test_wups_of_sets_is_the_lesser_of_two_products(tiny: WordNet) -> None:
-    alike = 4 / 7
+    similarity = 4 / 7
     assert tiny.wups(["chair", "table"], ["table", "chair"], 0.9) == 1
-    assert tiny.wups(["chair"], ["chair", "table"], 0.0) == pytest.approx(alike)
-    assert tiny.wups(["chair", "chair"], ["table"], 0.0) == pytest.approx(alike**2)
+    assert tiny.wups(["chair"], ["chair", "table"], 0.0) == pytest.approx(similarity)
+    assert tiny.wups(["chair", "chair"], ["table"], 0.0) == pytest.approx(similarity**2)
     assert tiny.wups([], ["table"], 0.0) == 0
     assert tiny.wups([], [], 0.0) == 1
 
@@ -106,16 +106,16 @@ THINGS = st.lists(st.sampled_from(["chair", "chairs", "armchair", "table", "knif
 
 
 @given(THINGS, THINGS)
-def test_laws(tiny: WordNet, said: list[str], right: list[str]) -> None:
-    strict, lenient = (tiny.wups(said, right, threshold) for threshold in (0.9, 0.0))
+def test_laws(tiny: WordNet, predicted: list[str], right: list[str]) -> None:
+    strict, lenient = (tiny.wups(predicted, right, threshold) for threshold in (0.9, 0.0))
     assert 0 <= strict <= lenient <= 1
-    assert lenient == pytest.approx(tiny.wups(right, said, 0.0))
-    assert tiny.wups(said, said, 0.9) == 1
+    assert lenient == pytest.approx(tiny.wups(right, predicted, 0.0))
+    assert tiny.wups(predicted, predicted, 0.9) == 1
 
 
 def test_scores_of_questions(tiny: WordNet) -> None:
-    asked = Example(1, 1, "", question="What?", answers=("chair, table",))
-    scores = compare_answers({1: "chair"}, {1: asked}, wordnet=tiny)
+    example = Example(1, 1, "", question="What?", answers=("chair, table",))
+    scores = compare_answers({1: "chair"}, {1: example}, wordnet=tiny)
     assert scores.corpus["WUPS_0.0",] == pytest.approx(100 * 4 / 7)
     assert scores.corpus["WUPS_0.9",] == pytest.approx(10 * 4 / 7)
 
@@ -167,5 +167,5 @@ def test_likeness_is_nltks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     pairs = [(draw.choice(words), draw.choice(words)) for _ in range(300)]
     for one, other in [*pairs, *((one, other) for one in plain for other in plain)]:
         meanings = [theirs.synsets(word, pos="n") for word in (one, other)]
-        alike = [first.wup_similarity(second) or 0.0 for first in meanings[0] for second in meanings[1]]
-        assert ours.similarity(one, other) == max(alike, default=0.0), (one, other)
+        similarities = [first.wup_similarity(second) or 0.0 for first in meanings[0] for second in meanings[1]]
+        assert ours.similarity(one, other) == max(similarities, default=0.0), (one, other)

@@ -162,27 +162,27 @@ def _other_state(random: Random, path: Path) -> None:
     torch.save(checkpoint, path)
 
 
-def _described(random: Random, told: dict[str, Any]) -> Any:
+def _described(random: Random, described: dict[str, Any]) -> Any:
     """A description of another version, of other parts, or of none."""
     kind = random.randrange(6)
     if kind == 0:
-        return {**told, "format": random.choice((0, 1, 99, "2", None, 1.5, [1]))}
+        return {**described, "format": random.choice((0, 1, 99, "2", None, 1.5, [1]))}
     if kind == 1:
-        text = json.dumps(told)
+        text = json.dumps(described)
         paths = sorted({each for each in text.split('"') if each.startswith("vlrnn.")})
         others = [*paths, "os.system", "vlrnn.training.cli.run_recipe", "vlrnn.nn.Encoder", "builtins.exec"]
         return json.loads(text.replace(f'"{random.choice(paths)}"', f'"{random.choice(others)}"'))
     if kind == 2:
-        _absurd(random, told)
-        return told
+        _absurd(random, described)
+        return described
     for _ in range(random.choice((1, 1, 2))):
-        told = bend(random, told)
-    return told
+        described = bend(random, described)
+    return described
 
 
-def _absurd(random: Random, told: dict[str, Any]) -> None:
+def _absurd(random: Random, described: dict[str, Any]) -> None:
     """A number without sense, or a part within itself."""
-    holders, left = [], [told["task"]["arguments"]]
+    holders, left = [], [described["task"]["arguments"]]
     while left:
         each = left.pop()
         holders.append(each)
@@ -218,7 +218,7 @@ def _digest(weights: dict[str, Any]) -> str:
 
 def _change_weights(random: Random, weights: dict[str, Any], odd: Sequence[str] = tuple(ODD)) -> None:
     name = random.choice(list(weights))
-    there: Tensor = weights[name]
+    weight: Tensor = weights[name]
     kind = random.randrange(7)
     if kind == 0:
         del weights[name]
@@ -226,17 +226,17 @@ def _change_weights(random: Random, weights: dict[str, Any], odd: Sequence[str] 
         weights[random.choice(("surplus", f"{name}.more", odd_text(random, 50)))] = torch.zeros(2)
     elif kind == 2:
         shapes = (
-            there[..., None],
-            there.flatten(),
-            there[:0] if there.dim() else there,
-            there.repeat(2, *[1] * max(0, there.dim() - 1)),
+            weight[..., None],
+            weight.flatten(),
+            weight[:0] if weight.dim() else weight,
+            weight.repeat(2, *[1] * max(0, weight.dim() - 1)),
         )
         weights[name] = random.choice(shapes).clone()
     elif kind == 3:
-        weights[name] = ODD[random.choice(odd)](there)
+        weights[name] = ODD[random.choice(odd)](weight)
     elif kind == 4:
         weights[name] = torch.full_like(
-            there, random.choice((float("nan"), float("inf"), 1e30, 0.0)) if there.is_floating_point() else 0
+            weight, random.choice((float("nan"), float("inf"), 1e30, 0.0)) if weight.is_floating_point() else 0
         )
     elif kind == 5:
         weights[f"{name}s"] = weights.pop(name)

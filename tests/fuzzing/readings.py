@@ -14,7 +14,7 @@ from fuzzing.world import World
 _SCORE_CAPTIONS = "score captions --no-java --resamples 10 --out out/scores.json --per_image out/each.jsonl"
 _SCORE_VQA = "score vqa --resamples 10 --out out/scores.json --per_question out/each.jsonl"
 _PROBE = "probe {} --resamples 10 --out out/found.json"
-_SEEN = "--data.image_root {images/}"
+_IMAGE_ROOT = "--data.image_root {images/}"
 _DRY = "--trainer.fast_dev_run 1 --trainer.enable_model_summary false --trainer.default_root_dir run"
 
 OF_CAPTIONS = (
@@ -73,10 +73,10 @@ OF_DATA = (
 )
 OF_RUNS = ("report {captioner/} --out out/page.html", "report {classifier/} {speaker/} --out out/page.html")
 TRAINING = (
-    f"fit --config {{captioner.yaml}} --data.root {{captions/}} {_SEEN} {_DRY}",
-    f"fit --config {{classifier.yaml}} --data.root {{vqa/}} {_SEEN} {_DRY}",
-    f"fit --config {{speaker.yaml}} --data.root {{vqa/}} {_SEEN} {_DRY}",
-    f"validate --config {{captioner.yaml}} --data.root {{captions/}} {_SEEN} "
+    f"fit --config {{captioner.yaml}} --data.root {{captions/}} {_IMAGE_ROOT} {_DRY}",
+    f"fit --config {{classifier.yaml}} --data.root {{vqa/}} {_IMAGE_ROOT} {_DRY}",
+    f"fit --config {{speaker.yaml}} --data.root {{vqa/}} {_IMAGE_ROOT} {_DRY}",
+    f"validate --config {{captioner.yaml}} --data.root {{captions/}} {_IMAGE_ROOT} "
     "--ckpt_path {captioner/checkpoints/best.ckpt} --trainer.default_root_dir out",
 )
 

@@ -101,7 +101,7 @@ OTHER_KEYS = (
     "trainer.reload_dataloaders_every_n_epochs",
     "trainer.no_such_key",
 )
-KEPT = ("trainer.fast_dev_run",)  # without it a case could rightly take for ever
+UNCHANGED = ("trainer.fast_dev_run",)  # without it a case could rightly take for ever
 
 
 def make(random: Random, world: World, folder: Path) -> Case:
@@ -110,7 +110,7 @@ def make(random: Random, world: World, folder: Path) -> Case:
     bad = {random.choice(keys): _value(random) for _ in range(random.choice((1, 1, 1, 2, 3)))}
     flags: list[str] = []
     for key, value in bad.items():
-        if key in KEPT:
+        if key in UNCHANGED:
             continue
         if random.random() < 0.3:
             flags.append(f"--{key}={_flag(value)}")
@@ -143,8 +143,8 @@ def _recipe(random: Random, world: World) -> dict[str, Any]:
         arguments["encoder"]["init_args"] = dict(ENCODER)
     for part in _parts(recipe["model"]):
         part |= {name: min(value, 16) for name, value in part.items() if name in WIDTHS}
-    asks = "Captioner" not in recipe["model"]["class_path"]
-    recipe["data"] |= {"root": str(world.folder / ("vqa" if asks else "captions")), "cache": None, "min_count": 1}
+    is_vqa = "Captioner" not in recipe["model"]["class_path"]
+    recipe["data"] |= {"root": str(world.folder / ("vqa" if is_vqa else "captions")), "cache": None, "min_count": 1}
     recipe["data"] |= {"image_root": None, "num_workers": 0, "batch_size": 4, "min_answer_count": 1}
     small = {"accelerator": "cpu", "devices": 1, "enable_model_summary": False, "default_root_dir": "run"}
     recipe["trainer"] = {**recipe["trainer"], **small, "strategy": "auto", "precision": "32-true"}

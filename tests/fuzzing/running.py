@@ -62,22 +62,22 @@ def judge(kind: str, number: int, make: Make, world: Any, folder: Path) -> Outco
     place = folder / name.replace(" ", "-")
     place.mkdir(parents=True)
     case = make(Random(f"{SEED} {name}"), world, place)
-    told = _run(case, place)
-    fault = _fault(case, told, place)
+    result = _run(case, place)
+    fault = _fault(case, result, place)
     if not fault:
         shutil.rmtree(place)
     command = " ".join(["vlrnn", *(ascii(word)[1:-1][:200] for word in case.arguments)])
-    return Outcome(name, told.code, fault and f"{name} (in {place}): {command}\n{fault}")
+    return Outcome(name, result.code, fault and f"{name} (in {place}): {command}\n{fault}")
 
 
-class _Told(NamedTuple):
+class _Result(NamedTuple):
     code: int
     out: str
     err: str
     trace: str
 
 
-def _run(case: Case, place: Path) -> _Told:
+def _run(case: Case, place: Path) -> _Result:
     out, err = io.StringIO(), io.StringIO()
     code, trace = -1, ""
     with _alone(place) as started, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -89,28 +89,28 @@ def _run(case: Case, place: Path) -> _Told:
         except BaseException:
             trace = traceback.format_exc()
     if started:  # what comes behind is of our refusal
-        return _Told(0, "", "", "")
-    return _Told(code, out.getvalue(), err.getvalue(), trace)
+        return _Result(0, "", "", "")
+    return _Result(code, out.getvalue(), err.getvalue(), trace)
 
 
-def _fault(case: Case, told: _Told, place: Path) -> str:
-    if told.trace:
-        return told.trace
+def _fault(case: Case, result: _Result, place: Path) -> str:
+    if result.trace:
+        return result.trace
     if (place / "ran").exists():
         return "a pickle has run"
-    if "Traceback (most recent" in told.err:
-        return f"a traceback was printed: {told.err[-3000:]}"
-    if told.code == 2:
-        lines = told.err.splitlines()
+    if "Traceback (most recent" in result.err:
+        return f"a traceback was printed: {result.err[-3000:]}"
+    if result.code == 2:
+        lines = result.err.splitlines()
         most = len(case.arguments) if case.arguments[0] == "ask" else 1  # a line for each question
         if not 1 <= len(lines) <= most or max(map(len, lines)) > 3000:
-            return f"not one line, but {len(lines)}, of {len(told.err)} characters: {told.err[:1000]!a}"
+            return f"not one line, but {len(lines)}, of {len(result.err)} characters: {result.err[:1000]!a}"
         name = f"vlrnn {case.arguments[0]}"
         return next((f"not from {name}: {each}" for each in lines if name not in each.partition(": ")[0]), "")
-    if told.code != 0:
-        return f"exit code {told.code}: {told.err[:3000]}"
-    if case.arguments[0] in ("score", "probe") and re.search(r"(?<![\w.])[-+]?(nan|inf)(?![\w.])", told.out):
-        return f"not a number is told: {told.out[:3000]}"
+    if result.code != 0:
+        return f"exit code {result.code}: {result.err[:3000]}"
+    if case.arguments[0] in ("score", "probe") and re.search(r"(?<![\w.])[-+]?(nan|inf)(?![\w.])", result.out):
+        return f"not a number is told: {result.out[:3000]}"
     return _not_numbers(place / "out")
 
 

@@ -24,8 +24,8 @@ _WORDLESS = ("...", "nan", "", " ", "?!", "None", "null", "-")
 
 
 def make(random: Random, world: World, folder: Path) -> Case:
-    asked = random.random() < 0.4
-    names = ["image", "question", "answer", "split"] if asked else ["image", "caption", "split"]
+    is_vqa = random.random() < 0.4
+    names = ["image", "question", "answer", "split"] if is_vqa else ["image", "caption", "split"]
     images = sorted(each.name for each in (world.folder / "images").glob("*.png"))
     odd = random.choice((0.0, 0.05, 0.4))  # how much of it
     rows = [_row(random, random.choice(images), names, world, odd) for _ in range(random.randint(0, 12))]
@@ -38,7 +38,7 @@ def make(random: Random, world: World, folder: Path) -> Case:
         content = bend_bytes(random, content) if content else b""
     path = folder / f"{random.choice(('metadata', 'table'))}{suffix}"
     path.write_bytes(content)
-    option, name = ("--questions", "folder_vqa") if asked else ("--captions", "folder")
+    option, name = ("--questions", "folder_vqa") if is_vqa else ("--captions", "folder")
     more = ["--shares", "0.5,0.25,0.25"] if random.random() < 0.3 else []
     return Case(["prepare", name, str(world.folder / "images"), option, str(path), "--out", "out", *more, "--quiet"])
 

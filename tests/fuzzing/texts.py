@@ -18,28 +18,32 @@ _QUESTIONS = {"question", "answers", "answer", "text", "question_type", "answer_
 
 def captions(random: Random, world: World, folder: Path) -> Case:
     (readings,) = random.choices((OF_CAPTIONS, OF_RUNS[:1], TRAINING[:1]), (93, 4, 3))
-    return bad_case(random, world, folder, random.choice(readings), lambda *told: _rewritten(*told, _CAPTIONS), _ENDS)
+    return bad_case(
+        random, world, folder, random.choice(readings), lambda *arguments: _rewritten(*arguments, _CAPTIONS), _ENDS
+    )
 
 
 def questions(random: Random, world: World, folder: Path) -> Case:
     if random.random() < 0.4:
-        return _asked(random, world)
+        return _typed_questions(random, world)
     (readings,) = random.choices((OF_QUESTIONS, OF_RUNS[1:], TRAINING[1:3]), (93, 4, 3))
-    return bad_case(random, world, folder, random.choice(readings), lambda *told: _rewritten(*told, _QUESTIONS), _ENDS)
+    return bad_case(
+        random, world, folder, random.choice(readings), lambda *arguments: _rewritten(*arguments, _QUESTIONS), _ENDS
+    )
 
 
 _ENDS = (".json", ".jsonl")
 
 
-def _asked(random: Random, world: World) -> Case:
+def _typed_questions(random: Random, world: World) -> Case:
     """Questions as a shell hands them on: no null byte, and bytes that are no UTF-8 as Python has them."""
-    said = [odd_text(random).replace("\x00", "").lstrip("-") for _ in range(random.choice((1, 1, 3)))]
+    texts = [odd_text(random).replace("\x00", "").lstrip("-") for _ in range(random.choice((1, 1, 3)))]
     if random.random() < 0.2:
-        said[0] = os.fsdecode(random.randbytes(random.randint(1, 30)).replace(b"\x00", b"?")).lstrip("-")
+        texts[0] = os.fsdecode(random.randbytes(random.randint(1, 30)).replace(b"\x00", b"?")).lstrip("-")
     image = str(world.folder / "images" / "test-000001.png")
     flags = ["--json"] if random.random() < 0.5 else []
     checkpoint = str(world.exported(random.choice(("speaker", "classifier"))))
-    return Case(["ask", image, *said, "--checkpoint", checkpoint, *flags, "--quiet"])
+    return Case(["ask", image, *texts, "--checkpoint", checkpoint, *flags, "--quiet"])
 
 
 def _rewritten(random: Random, path: Path, fields: set[str]) -> bytes:

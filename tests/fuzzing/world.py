@@ -18,11 +18,11 @@ from vlrnn.data.synthetic.dataset import make_scenes
 ENCODER = {"name": "squeezenet1_1", "weights": None, "image_size": 32, "out_layer": "features.3"}
 LSTM = {"class_path": "vlrnn.nn.LSTM", "init_args": {"hidden_size": 8}}
 ATTENTION = {"class_path": "vlrnn.nn.SoftAttention", "init_args": {"attention_dim": 8}}
-SPOKEN = {
+DECODER = {
     "class_path": "vlrnn.nn.ShowAttendTell",
     "init_args": {"recurrence": LSTM, "attention": ATTENTION, "embedding_dim": 8},
 }
-ASKED = {
+VQA_PARTS = {
     "question_encoder": {
         "class_path": "vlrnn.nn.RecurrentQuestionEncoder",
         "init_args": {"recurrence": LSTM, "embedding_dim": 8},
@@ -31,9 +31,9 @@ ASKED = {
     "fusion": {"class_path": "vlrnn.nn.MLB", "init_args": {"output_dim": 8, "rank": 8}},
 }
 MODELS = {
-    "captioner": ("vlrnn.tasks.Captioner", {"decoder": SPOKEN, "generation": {"max_new_tokens": 6}}),
-    "speaker": ("vlrnn.tasks.GenerativeVQA", {**ASKED, "decoder": SPOKEN}),
-    "classifier": ("vlrnn.tasks.ClassifierVQA", ASKED),
+    "captioner": ("vlrnn.tasks.Captioner", {"decoder": DECODER, "generation": {"max_new_tokens": 6}}),
+    "speaker": ("vlrnn.tasks.GenerativeVQA", {**VQA_PARTS, "decoder": DECODER}),
+    "classifier": ("vlrnn.tasks.ClassifierVQA", VQA_PARTS),
 }
 
 
@@ -81,19 +81,19 @@ class World:
             (self.folder / name / "log.csv").write_text("epoch,step,train/loss,val/loss\n0,1,2.5,\n0,2,2.25,3\n")
         run("cache", "--config", self.recipe("captioner"), "--data.cache", self.cache)
         self._write_files()
-        told = ["--predictions", self.files / "captions.jsonl", "--examples", self.folder / "captions" / "test.jsonl"]
-        run("probe", "scene_truth", *told, "--out", self.folder / "captioner" / "probes" / "scene_truth.json")
+        files = ["--predictions", self.files / "captions.jsonl", "--examples", self.folder / "captions" / "test.jsonl"]
+        run("probe", "scene_truth", *files, "--out", self.folder / "captioner" / "probes" / "scene_truth.json")
 
     def _write_files(self) -> None:
         """What is read besides prepared data: predictions, official files, tables."""
         self.files.mkdir()
         shown = list(open_split(self.folder / "captions", "test"))
-        asked = list(open_split(self.folder / "vqa", "test"))
+        questions = list(open_split(self.folder / "vqa", "test"))
         captions = [Prediction(each.id, each.image_id, each.captions[0], score=-1.5) for each in shown]
-        answers = [Prediction(each.id, each.image_id, each.answers[0], score=0.5) for each in asked]
+        answers = [Prediction(each.id, each.image_id, each.answers[0], score=0.5) for each in questions]
         write_records(self.files / "captions.jsonl", captions)
         write_records(self.files / "answers.jsonl", answers)
-        for name, value in {**_coco(shown), **_vqa(asked), **_objects(shown)}.items():
+        for name, value in {**_coco(shown), **_vqa(questions), **_objects(shown)}.items():
             (self.files / name).write_text(json.dumps(value, ensure_ascii=False))
         table = [
             {
@@ -121,7 +121,7 @@ class World:
         (self.files / "synonyms.txt").write_text("dog, puppy\ncat, kitten\n")
         (self.files / "questions.csv").write_text(
             "image,question,answer\n"
-            + "".join(f"{Path(each.image).name},{each.question},{each.answers[0]}\n" for each in asked)
+            + "".join(f"{Path(each.image).name},{each.question},{each.answers[0]}\n" for each in questions)
         )
         for part in ("train", "val"):
             self._write_official(part, list(open_split(self.folder / "vqa", part)))
@@ -129,14 +129,14 @@ class World:
             "image,caption,split\n" + "".join(f"{Path(each.image).name},{each.captions[0]},train\n" for each in shown)
         )
 
-    def _write_official(self, part: str, asked: list[Example]) -> None:
+    def _write_official(self, part: str, examples: list[Example]) -> None:
         """A part of the release of VQA v2."""
         folder = self.folder / "official"
         (folder / f"{part}2014").mkdir(parents=True)
-        for number, each in enumerate(asked):
+        for number, each in enumerate(examples):
             photograph = folder / f"{part}2014" / f"COCO_{part}2014_{number // 2:012}.jpg"
             photograph.write_bytes((self.folder / "vqa" / each.image).read_bytes())
-        files = _vqa(asked)
+        files = _vqa(examples)
         questions = folder / f"v2_OpenEnded_mscoco_{part}2014_questions.json"
         questions.write_text(json.dumps(files["questions.json"]))
         (folder / f"v2_mscoco_{part}2014_annotations.json").write_text(json.dumps(files["annotations.json"]))
@@ -186,20 +186,21 @@ def _coco(shown: list[Example]) -> dict[str, Any]:
     }
 
 
-def _vqa(asked: list[Example]) -> dict[str, Any]:
+def _vqa(examples: list[Example]) -> dict[str, Any]:
     questions = [
-        {"question_id": number, "image_id": number // 2, "question": each.question} for number, each in enumerate(asked)
+        {"question_id": number, "image_id": number // 2, "question": each.question}
+        for number, each in enumerate(examples)
     ]
     annotations = [
         {"question_id": number, "image_id": number // 2, "question_type": each.question_type}
         | {"answer_type": each.answer_type, "multiple_choice_answer": each.answers[0]}
         | {"answers": [{"answer": text, "answer_id": at} for at, text in enumerate(each.answers)]}
-        for number, each in enumerate(asked)
+        for number, each in enumerate(examples)
     ]
     return {
         "questions.json": {"questions": questions},
         "annotations.json": {"annotations": annotations},
-        "answers.json": [{"question_id": number, "answer": each.answers[0]} for number, each in enumerate(asked)],
+        "answers.json": [{"question_id": number, "answer": each.answers[0]} for number, each in enumerate(examples)],
         "groups.json": [[0, 1], [2, 3]],
     }
 

@@ -59,5 +59,5 @@ def sentences() -> list[str]:
 if __name__ == "__main__":
     own = java_tokenize(sentences())
     (HERE / "sentences.tokens.txt").write_text("".join("\t".join(tokens) + "\n" for tokens in own), "utf-8")
-    kept = {name: digests(java_tokenize(captions)) for name, captions in corpora(os.environ["VLRNN_DATA"]).items()}
-    (HERE / "digests.json").write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+    tokenized = {name: digests(java_tokenize(captions)) for name, captions in corpora(os.environ["VLRNN_DATA"]).items()}
+    (HERE / "digests.json").write_text(json.dumps(tokenized, indent=1) + "\n", "utf-8")
