@@ -24,9 +24,12 @@ from one_process import in_one_process
 from test_self_critical import tiny
 
 from vlrnn.cli import COMMANDS, main
-from vlrnn.data.records import Prediction, write_records
+from vlrnn.data.records import Example, Prediction, ScoredExample, open_split, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.inference.predictor import Predictor
+from vlrnn.nn.encoders.base import BlindEncoder
+from vlrnn.runs import read_result
+from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.objectives.base import CrossEntropy
 from vlrnn.training.recipes import find_recipe
 
@@ -266,7 +269,7 @@ def test_python_of_the_metrics() -> None:
 @pytest.fixture(scope="module")
 def contributed() -> dict[str, Any]:
     """What the examples of CONTRIBUTING.md define."""
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks("CONTRIBUTING.md", "python"):
         exec(block, names)
     return names
@@ -322,13 +325,27 @@ def test_the_task_is_trained_and_used(dataset: Path, tmp_path: Path, monkeypatch
     sys.modules.pop("my_parts", None)
 
 
-def test_the_probe_finds_stutters(contributed: dict[str, Any], tmp_path: Path) -> None:
+def test_the_metric_is_of_a_run_and_of_a_task(contributed: dict[str, Any], tmp_path: Path) -> None:
+    examples = {id: Example(id, id, f"{id}.png", ("a big dog", "dog")) for id in ("a", "b")}
+    predictions = {id: Prediction(id, id, text) for id, text in (("a", "a dog"), ("b", "a dog dog runs"))}
+    write_records(tmp_path / "predictions.jsonl", predictions.values())
+    write_records(tmp_path / "items.jsonl", [ScoredExample(**vars(each)) for each in examples.values()])
+    assert contributed["length_ratio_of"](str(tmp_path))["length_ratio"]["value"] == 6 / 4
+    decoder = contributed["Merge"](contributed["MinimalGatedUnit"](4), 4)
+    captioner = contributed["MeasuredCaptioner"](Vocabulary(["a", "dog"]), BlindEncoder(), decoder)
+    scores = captioner.score(predictions, examples)["scores"]
+    assert scores["length_ratio"]["value"] == 6 / 4
+    assert "CIDEr" in scores
+
+
+def test_the_probe_finds_repetitions_and_is_reported(contributed: dict[str, Any], tmp_path: Path) -> None:
     texts = {"a": "a dog dog runs", "b": "a cat sits"}
-    path = tmp_path / "predictions.jsonl"
-    write_records(path, [Prediction(id, id, text) for id, text in texts.items()])
-    found = contributed["probe_repetition"](path)
+    write_records(tmp_path / "predictions.jsonl", [Prediction(id, id, text) for id, text in texts.items()])
+    found = contributed["probe_repetition"](tmp_path / "predictions.jsonl")
     assert found.scores["repeats"]["value"] == 0.5
     assert [case["id"] for case in found.cases] == ["a"]
+    contributed["add_to_report"](str(tmp_path))
+    assert read_result(tmp_path / "probes/repetition.json")["scores"] == found.scores
 
 
 def test_the_data_set_is_prepared(contributed: dict[str, Any], tmp_path: Path) -> None:
@@ -336,7 +353,11 @@ def test_the_data_set_is_prepared(contributed: dict[str, Any], tmp_path: Path) -
     write(tmp_path / "train.json", {"1.png": ["A dog."]})
     write(tmp_path / "val.json", {"2.png": ["A cat."]})
     contributed["prepare"](tmp_path, tmp_path / "out")
-    assert (tmp_path / "out" / "val.jsonl").is_file()
+    assert open_split(tmp_path / "out", "val")[0].captions == ("A cat.",)
+
+
+def test_the_check_of_a_decoder_prints_the_difference(contributed: dict[str, Any]) -> None:
+    assert contributed["difference"] < 1e-5
 
 
 @pytest.mark.slow
