@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example, Id, Prediction
+from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.nn.recurrent.base import Recurrence
@@ -57,6 +58,36 @@ class ShiftedDecoder(ShowAndTell):
         super().build(*sizes, **named_sizes)
         self.image = nn.Sequential(self.image, nn.LayerNorm(self.embedding_dim))  # type: ignore[assignment]
         return self
+
+
+class PooledDecoder(Decoder):
+    """A decoder for captions, with the mean region as input at every step."""
+
+    def __init__(self, recurrence: Recurrence, embedding_dim: int = 8) -> None:
+        super().__init__()
+        self.recurrence = recurrence
+        self.embedding_dim = embedding_dim
+
+    def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
+        self.embedding = nn.Embedding(vocab_size, self.embedding_dim)
+        self.recurrence.build(self.embedding_dim + feature_dim)
+        self.score = nn.Linear(self.recurrence.hidden_size, vocab_size)
+        return self
+
+    def prepare(self, context: Context) -> Tensor:
+        return context.pooled
+
+    def init_state(self, memory: Tensor, condition: Tensor | None = None) -> Any:
+        return self.recurrence.initial_state(memory.shape[0])
+
+    def step(self, tokens: Tensor, state: Any, memory: Tensor) -> tuple[DecoderOutput, Any]:
+        pooled = memory[:, None].expand(-1, tokens.shape[1], -1)
+        x = torch.cat([self.embedding(tokens), pooled], -1).flatten(0, 1)
+        hidden, state = self.recurrence.step(x, state)
+        return DecoderOutput(hidden.unflatten(0, tokens.shape)), state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self.score(hidden)
 
 
 class UnhintedDecoder(ShowAndTell):

@@ -7,11 +7,10 @@ vlrnn are built only if they are trusted (`vlrnn.trust`).
 
 import importlib
 import inspect
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vlrnn.errors import UserError
 from vlrnn.trust import find_trusted, is_foreign
@@ -20,7 +19,9 @@ FORMAT = 2
 """The version of descriptions, which checkpoints carry."""
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_PLAIN = (str, int, float, bool, type(None))
+PLAIN = (str, int, float, bool, type(None))
+"""Types of the values of JSON, but lists and objects."""
+
 _PACKAGES = ("vlrnn.text", "vlrnn.nn", "vlrnn.generation", "vlrnn.training", "vlrnn.tasks")
 """Packages whose public classes a checkpoint may name."""
 
@@ -28,8 +29,12 @@ _PACKAGES = ("vlrnn.text", "vlrnn.nn", "vlrnn.generation", "vlrnn.training", "vl
 class Configurable:
     """Base class whose instances have their constructor arguments, including defaults, in `arguments`.
 
-    A method `build` is called once, by the model that the part belongs to; a second call raises a UserError.
+    A method `build` is called once, by the model that the part belongs to; a second call raises a UserError. Classes
+    outside vlrnn are checked: for what their base requires, and after `build`.
     """
+
+    required: ClassVar[tuple[str, ...]] = ()
+    """Methods and attributes of an interface that its subclasses must define."""
 
     arguments: dict[str, Any]
     _build_state: Literal["new", "within", "done"] = "new"
@@ -40,6 +45,7 @@ class Configurable:
             cls.build = _only_once(vars(cls)["build"])  # type: ignore[attr-defined]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        check_complete(cls)
         self = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         bound = signature.bind_partial(self, *args, **kwargs)
@@ -51,6 +57,42 @@ class Configurable:
             _refuse_nothing(cls, nothing)
         object.__setattr__(self, "arguments", arguments)
         return self
+
+    def check_built(self, *sizes: Any, **named_sizes: Any) -> None:
+        """Check a part of a class outside vlrnn after `build`, which had these arguments.
+
+        Raises:
+            UserError: a method does not return what the interface requires.
+        """
+
+
+def check_complete(part_class: type) -> None:
+    """Check that a class outside vlrnn defines what its interface lists in `required`.
+
+    Raises:
+        UserError: names the method, its arguments and what it returns.
+    """
+    if _is_own(part_class):
+        return
+    for base in part_class.__mro__[1:]:
+        for name in vars(base).get("required", ()):
+            default = vars(base).get(name)
+            if getattr(part_class, name, None) is default:
+                what = f"attribute {name}"
+                if inspect.isfunction(default):
+                    purpose = " ".join((inspect.getdoc(default) or "").partition("\n\n")[0].split())
+                    what = f"method {name}{_parameters(default)}: {purpose}"
+                raise UserError(f"{part_class.__name__}: {base.__name__} requires the {what}")
+
+
+def _is_own(part_class: type) -> bool:
+    """Whether a class is of vlrnn; tests hold those to their interfaces."""
+    return part_class.__module__.partition(".")[0] == "vlrnn"
+
+
+def _parameters(method: Callable[..., Any]) -> str:
+    _, *names = inspect.signature(method).parameters
+    return f"({', '.join(names)})"
 
 
 def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,9 +107,14 @@ def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
             )
         if self._build_state == "within":
             return build(self, *args, **kwargs)
+        _check_takes(type(self), build, args, kwargs)
         object.__setattr__(self, "_build_state", "within")
         try:
             built = build(self, *args, **kwargs)
+            if built is not self:
+                raise UserError(f"{type(self).__name__}.build must end with `return self`; it returns {built!r:.60}")
+            if not _is_own(type(self)):
+                self.check_built(*args, **kwargs)
         except BaseException:
             object.__setattr__(self, "_build_state", "new")
             raise
@@ -75,6 +122,18 @@ def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
         return built
 
     return build_once
+
+
+def _check_takes(part_class: type, build: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise a UserError for a `build` that does not take the arguments of its interface."""
+    try:
+        inspect.signature(build).bind(None, *args, **kwargs)
+    except TypeError:
+        base = [each for each in part_class.__mro__ if "build" in vars(each)][-1]
+        raise UserError(
+            f"{part_class.__name__}.build{_parameters(build)} must take the arguments of {base.__name__}.build"
+            f"{_parameters(vars(base)['build'])}"
+        ) from None
 
 
 def _refuse_nothing(part_class: type[Configurable], names: Sequence[str]) -> None:
@@ -114,42 +173,9 @@ def to_config(value: Any) -> Any:
         return {key: to_config(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_config(each) for each in value]
-    if isinstance(value, _PLAIN):
+    if isinstance(value, PLAIN):
         return value
     raise UserError(f"a part was built with a {type(value).__name__}, which no checkpoint can describe")
-
-
-_DEEPEST = 100  # levels of nesting in a description
-
-
-def check_plain(description: Any, place: str) -> None:
-    """Check that a value that was read has the form of `to_config`: a tree of plain values and finite numbers.
-
-    Args:
-        description: of a part, or a structure that contains one.
-        place: the file, for errors.
-
-    Raises:
-        UserError: a list or mapping occurs twice, contains itself or is nested too deeply, or a value is none of JSON.
-    """
-    level, visited = [description], set[int]()
-    for _ in range(_DEEPEST):
-        level = [each for value in level for each in _below(value, visited, place)]
-        if not level:
-            return
-    raise UserError(f"{place}: its description is nested too deeply; it was not written by vlrnn")
-
-
-def _below(value: Any, visited: set[int], place: str) -> Iterable[Any]:
-    """The items of a list or mapping; none of any other value."""
-    if type(value) in (list, dict):
-        if id(value) in visited:
-            raise UserError(f"{place}: its description holds itself, or a part twice; it was not written by vlrnn")
-        visited.add(id(value))
-        return value if isinstance(value, list) else [*value, *value.values()]
-    if type(value) not in _PLAIN or (isinstance(value, float) and not math.isfinite(value)):
-        raise UserError(f"{place}: its description holds {value!r:.60}, which none does; it was not written by vlrnn")
-    return ()
 
 
 def classes_of(description: Any) -> Iterable[str]:
@@ -250,7 +276,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if hint in _PLAIN:
+    if hint in PLAIN:
         return isinstance(value, hint)
     origin, members = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):

@@ -19,6 +19,8 @@ from vlrnn.errors import UserError
 class SplitDataModule(pl.LightningDataModule):
     """Base of data modules with a `loader` for each split."""
 
+    required = ("loader",)
+
     def loader(self, split: str) -> DataLoader[Any]:
         """The batches of a split."""
         raise NotImplementedError

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vlrnn.config import Configurable
 from vlrnn.errors import UserError
+from vlrnn.nn.batching import check_pair, check_shape, trial
 from vlrnn.nn.encoders.base import Context
 
 _HIDDEN = 2**19  # numbers that fit a CPU's cache
@@ -24,9 +25,24 @@ class Attention(Configurable, nn.Module):
     """Interface of attention. B images, K queries for each (beams, or captions), N regions of D numbers, queries of Q
     numbers."""
 
+    required = ("build", "prepare", "forward")
+
     def build(self, query_dim: int, region_dim: int) -> Self:
         """Make the parameters, for query_dim Q and region_dim D; returns itself."""
         raise NotImplementedError
+
+    def check_built(self, query_dim: int, region_dim: int) -> None:
+        if torch.empty(0).is_meta:
+            return
+        name = type(self).__name__
+        with trial(self):
+            regions, mask = torch.randn(3, 4, region_dim), torch.ones(3, 4, dtype=torch.bool)
+            keys = self.prepare(regions)
+            check_shape(keys, (3, 4, None), f"{name}.prepare", "[B, N, A]")
+            found = self(torch.randn(3, 2, query_dim), keys, regions, mask)
+            check_pair(found, f"{name}.forward", "attended features [B, K, D] and weights [B, K, N]")
+            check_shape(found[0], (3, 2, region_dim), f"{name}.forward: attended features", "[B, K, D]")
+            check_shape(found[1], (3, 2, 4), f"{name}.forward: weights", "[B, K, N]")
 
     def prepare(self, regions: Tensor) -> Tensor:
         """The keys, which do not depend on the query: regions [B, N, D] -> [B, N, A]."""

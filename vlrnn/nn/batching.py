@@ -1,13 +1,19 @@
 """Batches of rows with different lengths: nested tensors, length masks, packing of rows by time step.
 
-States and memories are tuples (of tuples) of tensors, batch first; `None` stands for an absent tensor.
+States and memories are tuples (of tuples) of tensors, batch first; `None` stands for an absent tensor. What a class
+outside vlrnn returns is checked to be such.
 """
 
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from vlrnn.errors import UserError
 
 Tree = Any
 """A tensor, None, or a (named) tuple of trees."""
@@ -100,3 +106,89 @@ class SortedRowPacker(RowPacker):
         self.order = lengths.argsort(descending=True, stable=True)
         self.active_counts: list[int] = (lengths[:, None] >= position).sum(0).tolist()
         super().__init__(self.order.argsort()[image_index], batch_size)
+
+
+# Checks of what the methods of classes outside vlrnn return.
+
+
+@contextmanager
+def trial(part: nn.Module) -> Iterator[None]:
+    """Run a part once for checks: in evaluation mode, without gradients, leaving modes and random state unchanged.
+
+    Raises:
+        UserError: the part fails; names the exception and the line of its file.
+    """
+    modes = {module: module.training for module in part.modules()}
+    part.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    except UserError:
+        raise
+    except Exception as fault:
+        frames = [
+            (frame.f_globals.get("__name__", ""), frame, line) for frame, line in traceback.walk_tb(fault.__traceback__)
+        ]
+        own = [(frame.f_code, line) for name, frame, line in frames if name.partition(".")[0] not in ("vlrnn", "torch")]
+        place = "".join(f" in {code.co_name} ({Path(code.co_filename).name}, line {line})" for code, line in own[-1:])
+        raise UserError(
+            f"{type(part).__name__}: fails{place}: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
+        ) from fault
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def check_leaves(tree: Tree, rows: int, place: str, shape: str) -> None:
+    """Check that a tree has only tensors of so many rows.
+
+    Args:
+        tree: returned by a method.
+        rows: length of the first dimension.
+        place: the method, for errors.
+        shape: of the tensors, for errors: `[B, ...]`.
+
+    Raises:
+        UserError: it has anything else.
+    """
+    if not isinstance(tree, (Tensor, tuple, type(None))):
+        raise UserError(f"{place} must return a tensor or a tuple of tensors {shape}, nested or not, not {_name(tree)}")
+    for leaf in leaves(tree):
+        if not isinstance(leaf, Tensor):
+            raise UserError(
+                f"{place} must return a tensor or a tuple of tensors {shape}, nested or not, not one with {_name(leaf)}"
+            )
+        if not leaf.dim() or len(leaf) != rows:
+            raise UserError(f"{place} must return tensors {shape}, here [{rows}, ...], not {list(leaf.shape)}")
+
+
+def _name(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def check_shape(value: Any, shape: Sequence[int | None], place: str, names: str) -> None:
+    """Check that a value is a tensor of a shape, in which None is any size.
+
+    Args:
+        value: returned by a method.
+        shape: expected.
+        place: the method, for errors.
+        names: of the dimensions, for errors: `[B, K, H]`.
+
+    Raises:
+        UserError: it is something else.
+    """
+    found = value.shape if isinstance(value, Tensor) else None
+    if found is None or len(found) != len(shape) or any(b not in (None, a) for a, b in zip(found, shape, strict=True)):
+        wanted = ", ".join(
+            name if size is None else str(size) for name, size in zip(names.strip("[]").split(", "), shape, strict=True)
+        )
+        other = _name(value) if found is None else list(found)
+        raise UserError(f"{place} must be a tensor {names}, here [{wanted}], not {other}")
+
+
+def check_pair(value: Any, place: str, names: str) -> None:
+    """Raise a UserError for a value that is no tuple of two; `place` and `names` as of `check_shape`."""
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise UserError(f"{place} must return {names}, not {_name(value)}")

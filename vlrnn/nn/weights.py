@@ -1,15 +1,17 @@
-"""Checks of weights from files: integrity, types and values. Torch itself ignores the checksums of an archive, accepts
-any tensor, and converts types silently."""
+"""Checks of weights and descriptions from files: integrity, types and values. Torch itself ignores the checksums of an
+archive, accepts any tensor, and converts types silently."""
 
 import hashlib
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
+from vlrnn.config import PLAIN
 from vlrnn.errors import UserError
 from vlrnn.files import regular_file
 
@@ -104,3 +106,36 @@ def outlines(weights: Mapping[str, Tensor]) -> dict[str, tuple[tuple[int, ...], 
         name: (tuple(each.shape), "float" if each.dtype in _FLOATS else str(each.dtype).removeprefix("torch."))
         for name, each in weights.items()
     }
+
+
+_DEEPEST = 100  # levels of nesting in a description
+
+
+def check_plain(description: Any, place: str) -> None:
+    """Check that a value that was read has the form of `to_config`: a tree of plain values and finite numbers.
+
+    Args:
+        description: of a part, or a structure that contains one.
+        place: the file, for errors.
+
+    Raises:
+        UserError: a list or mapping occurs twice, contains itself or is nested too deeply, or a value is none of JSON.
+    """
+    level, visited = [description], set[int]()
+    for _ in range(_DEEPEST):
+        level = [each for value in level for each in _below(value, visited, place)]
+        if not level:
+            return
+    raise UserError(f"{place}: its description is nested too deeply; it was not written by vlrnn")
+
+
+def _below(value: Any, visited: set[int], place: str) -> Iterable[Any]:
+    """The items of a list or mapping; none of any other value."""
+    if type(value) in (list, dict):
+        if id(value) in visited:
+            raise UserError(f"{place}: its description holds itself, or a part twice; it was not written by vlrnn")
+        visited.add(id(value))
+        return value if isinstance(value, list) else [*value, *value.values()]
+    if type(value) not in PLAIN or (isinstance(value, float) and not math.isfinite(value)):
+        raise UserError(f"{place}: its description holds {value!r:.60}, which none does; it was not written by vlrnn")
+    return ()

@@ -29,7 +29,6 @@ import vlrnn
 from vlrnn.config import (
     FORMAT,
     Configurable,
-    check_plain,
     classes_of,
     from_config,
     parts_from_config,
@@ -38,7 +37,7 @@ from vlrnn.config import (
 )
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, replacing, write_json
-from vlrnn.nn.weights import check_archive, check_weights, digest, outlines
+from vlrnn.nn.weights import check_archive, check_plain, check_weights, digest, outlines
 from vlrnn.progress import print_progress
 from vlrnn.training.compatibility import refuse_other_task
 from vlrnn.training.objectives.base import split_weights

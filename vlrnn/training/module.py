@@ -24,7 +24,7 @@ from vlrnn.runs import scored, write_predictions, write_scores
 from vlrnn.terminal import print_line
 from vlrnn.training.compatibility import check_checkpoint
 from vlrnn.training.evaluation import origin_of, print_with_baselines
-from vlrnn.training.objectives.base import Loss, Objective
+from vlrnn.training.objectives.base import Loss, Objective, check_loss
 from vlrnn.training.optimization import LossGuard, Optimization
 from vlrnn.training.task_interface import TaskInterface
 
@@ -48,6 +48,7 @@ class Task(TaskInterface):
 
     def __init__(self, encoder: Encoder, optimization: Optimization) -> None:
         super().__init__()
+        encoder.check_sizes()
         self.encoder = encoder
         self.optimization = optimization
         self.set_objective(Objective())
@@ -76,6 +77,11 @@ class Task(TaskInterface):
     def loss(self, batch: Batch) -> Loss:
         """The objective's loss of a batch, a sum and its count."""
         return self.objective.loss(self, batch)
+
+    def _checked_loss(self, batch: Batch) -> Loss:
+        loss = self.loss(batch)
+        own = type(self).loss is not Task.loss
+        return check_loss(loss, type(self if own else self.objective))
 
     # Training.
 
@@ -118,7 +124,7 @@ class Task(TaskInterface):
         return self._epoch_loss
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        loss = self.loss(batch)
+        loss = self._checked_loss(batch)
         if batch.repeated:
             loss = Loss(loss.total * 0, loss.count * 0)
         for name, value in loss.logged.items():
@@ -160,6 +166,11 @@ class Task(TaskInterface):
 
     def _collect(self, batch: Batch) -> list[Prediction]:
         predictions = self.predict(batch)
+        if [getattr(each, "id", None) for each in predictions or ()] != [example.id for example in batch.examples]:
+            raise UserError(
+                f"{type(self).__name__}.predict must return a list with a Prediction for each example of the batch, in "
+                "the same order and with the same id"
+            )
         self._predictions |= {each.id: each for each in predictions}
         if self.trainer.state.fn != "fit":  # in training, attention maps are not stored
             self._attention |= {each.id: each for each in self.attention_maps(batch, predictions)}
@@ -177,7 +188,7 @@ class Task(TaskInterface):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         batch = self.with_features(batch)
         self._collect(batch)
-        loss = self.loss(batch)
+        loss = self._checked_loss(batch)
         self._validation = self._validation + torch.stack([loss.total, loss.count]).cpu()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
@@ -218,6 +229,8 @@ class Task(TaskInterface):
             if keep:
                 fault.add_note(place)
             raise
+        if not isinstance(result, dict) or not {"scores", "settings"} <= result.keys():
+            raise UserError(f"{type(self).__name__}.score must return a dict with the keys scores and settings")
         self._log_scores(split, result)
         items = result.pop("items", ())
         if origin:

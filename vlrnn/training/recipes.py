@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
 
-from vlrnn.config import public_path
+from vlrnn.config import check_complete, public_path
 from vlrnn.errors import UserError
 from vlrnn.training.module import Task
 from vlrnn.training.renamed import refuse_old_names
@@ -147,7 +147,11 @@ def find_task(path: str) -> type[Task]:
 
 def task_class(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> type[Task]:
     """The task that is named, or `Task` if it is not found, which the parser then reports. Options of the task and of
-    its data are flags and keys, which the parser needs before it parses."""
+    its data are flags and keys, which the parser needs before it parses.
+
+    Raises:
+        UserError: the task or its data class lacks a method.
+    """
     models = [recipe.get("model") for recipe in recipes]
     named = [each.get("class_path") if isinstance(each, dict) else each for each in models]
     named += [value for name, value in flags(arguments) if name in ("--model", "--model.class_path")]
@@ -155,7 +159,11 @@ def task_class(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) -> t
         found = find_task(next(path for path in reversed(named) if path))
     except (StopIteration, ImportError, AttributeError, ValueError):
         return Task
-    return found if issubclass(found, Task) else Task
+    if not issubclass(found, Task):
+        return Task
+    for each in (found, found.data_class):  # the parser uses both before it builds one
+        check_complete(each)
+    return found
 
 
 _UNWRITTEN = "Unable to serialize instance"  # what jsonargparse puts in the place of such a value

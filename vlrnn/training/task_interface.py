@@ -44,6 +44,8 @@ class TaskInterface(Configurable, pl.LightningModule):
         generation: search and sampling, where these can be changed at each call of `predict`.
     """
 
+    required = ("predict", "score", "summary", "monitor")
+
     encoder: Encoder
     vocabulary: Vocabulary
     tokenizer: Any
@@ -85,7 +87,8 @@ class TaskInterface(Configurable, pl.LightningModule):
             checkpoint: the parts among `data_arguments` of the checkpoint that is scored; empty in training.
 
         Raises:
-            UserError: the data hold captions where the task takes questions, or the other way round.
+            UserError: the data hold captions where the task takes questions, or the other way round; or the data class
+                lacks one of them.
         """
         has_questions = getattr(data, "has_questions", False)
         if has_questions != ("question" in cls.accepts):
@@ -93,6 +96,12 @@ class TaskInterface(Configurable, pl.LightningModule):
             raise UserError(f"{data.root}: holds {holds}, where {cls.__name__} is for {wants}")
         for name, part in checkpoint.items():
             setattr(data, name, part)
+        for name in cls.data_arguments:
+            if name not in vars(data) and not hasattr(type(data), name):
+                raise UserError(
+                    f"{type(data).__name__}: {cls.__name__} requires the attribute {name} of its data class, by its "
+                    "data_arguments"
+                )
         return {name: getattr(data, name) for name in cls.data_arguments}
 
     @classmethod
@@ -115,9 +124,12 @@ class TaskInterface(Configurable, pl.LightningModule):
     def encode_images(self, batch: Batch) -> Context:
         """The context [B, ...] of a batch, from its pixels or from cached regions."""
         if batch.regions is not None:
-            return self.encoder.context(batch.regions)
-        assert batch.images is not None
-        return self.encoder(batch.images)
+            context = self.encoder.context(batch.regions)
+        else:
+            assert batch.images is not None
+            context = self.encoder(batch.images)
+        self.encoder.check_context(context)
+        return context
 
     def with_features(self, batch: Batch) -> Batch:
         """The batch with regions in place of images, so that they are encoded once."""

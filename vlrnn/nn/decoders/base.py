@@ -8,14 +8,29 @@ Shapes: B images, K rows for each (beams, captions or questions of an image), M 
 their width, C the width of a condition, H that of the hidden vector, V the vocabulary.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Self
+from functools import wraps
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from vlrnn.config import Configurable
-from vlrnn.nn.batching import SortedRowPacker, Tree, index_rows, leaves, map_tree, pad_rows, stack_steps
+from vlrnn.errors import UserError
+from vlrnn.nn.batching import (
+    SortedRowPacker,
+    Tree,
+    check_leaves,
+    check_pair,
+    check_shape,
+    index_rows,
+    leaves,
+    map_tree,
+    pad_rows,
+    stack_steps,
+    trial,
+)
 from vlrnn.nn.encoders.base import Context
 
 
@@ -41,8 +56,21 @@ class Decoder(Configurable, nn.Module):
     follows from these.
 
     Leaves of the memory are [B, ...], one row per image, and never copied for rows; leaves of the state are
-    [B * K, ...].
+    [B * K, ...]. The shapes that a class outside vlrnn returns are checked before its first `prepare`.
     """
+
+    required = ("build", "prepare", "init_state", "step", "logits")
+    _unchecked: tuple[int, int] | None = None  # V and C, of a built decoder that is to be checked
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "prepare" in vars(cls):
+            cls.prepare = _checked_first(vars(cls)["prepare"])  # type: ignore[method-assign]
+
+    def check_built(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> None:
+        self._unchecked = vocab_size, condition_dim
+        if condition_dim and len(inspect.signature(self.init_state).parameters) < 2:
+            raise UserError(_NO_CONDITION.format(type(self).__name__, "it takes none"))
 
     def build(self, vocab_size: int, feature_dim: int, condition_dim: int = 0) -> Self:
         """Make the parameters, once.
@@ -125,6 +153,68 @@ class Decoder(Configurable, nn.Module):
             state = self.init_state(memory, grid.pack(condition))
         packed = grid.pack(tokens).to(first.device, non_blocking=True)
         return map_tree(grid.unpack, self.unroll(packed, grid.active_counts, state, memory))
+
+
+_NO_CONDITION = (
+    "{0}.init_state(memory, condition) must return a state [B * K, ...] with the condition [B, K, C], the fused "
+    "question; {1}. A decoder without condition is for captions"
+)
+
+
+def _checked_first(prepare: Callable[..., Tree]) -> Callable[..., Tree]:
+    """A method `prepare` that checks a new decoder at its first call."""
+
+    @wraps(prepare)
+    def checked(self: Decoder, context: Context) -> Tree:
+        if self._unchecked is not None and len(context.regions):
+            (vocab_size, condition_dim), self._unchecked = self._unchecked, None
+            try:
+                with trial(self):
+                    _check_decoder(self, context, vocab_size, condition_dim)
+            except UserError:
+                self._unchecked = vocab_size, condition_dim
+                raise
+        return prepare(self, context)
+
+    return checked
+
+
+def _check_decoder(decoder: Decoder, context: Context, vocab_size: int, condition_dim: int) -> None:
+    """Check what the methods of a decoder return for three images, each with two rows."""
+    name = type(decoder).__name__
+    context = index_rows(context, torch.arange(3) % len(context.regions))
+    memory = decoder.prepare(context)
+    check_leaves(memory, 3, f"{name}.prepare", "[B, ...] as the memory")
+    if not leaves(memory):
+        raise UserError(f"{name}.prepare must return at least one tensor [B, ...] as the memory")
+    if condition_dim:
+        state = decoder.init_state(memory, context.pooled.new_zeros(3, 2, condition_dim))
+        if any(isinstance(leaf, Tensor) and leaf.shape[:1] == (3,) for leaf in leaves(state)):
+            raise UserError(_NO_CONDITION.format(name, "it returns one row for each image"))
+        check_leaves(state, 6, f"{name}.init_state", "[B * K, ...] as the state")
+    else:
+        state = decoder.init_state(memory)
+        check_leaves(state, 3, f"{name}.init_state", "[B, ...] as the state")
+        state = map_tree(lambda leaf: leaf.repeat_interleave(2, 0), state)
+    found = decoder.step(torch.ones(3, 2, dtype=torch.long, device=context.regions.device), state, memory)
+    check_pair(found, f"{name}.step", "a DecoderOutput and the next state")
+    output, after = found
+    if not isinstance(output, DecoderOutput):
+        raise UserError(
+            f"{name}.step must return a DecoderOutput(hidden [B, K, H]) first, not a {type(output).__name__}"
+        )
+    check_shape(output.hidden, (3, 2, None), f"{name}.step: hidden", "[B, K, H]")
+    if output.attention is not None:
+        check_shape(output.attention, (3, 2, None), f"{name}.step: attention", "[B, K, N]")
+    if output.gate is not None:
+        check_shape(output.gate, (3, 2), f"{name}.step: gate", "[B, K]")
+    check_leaves(after, 6, f"{name}.step", "[B * K, ...] as the next state")
+    if [leaf.shape for leaf in leaves(after)] != [leaf.shape for leaf in leaves(state)]:
+        shapes = [[list(leaf.shape) for leaf in leaves(each)] for each in (after, state)]
+        raise UserError(
+            f"{name}.step must return a next state of the same shapes as the state, {shapes[1]}, not {shapes[0]}"
+        )
+    check_shape(decoder.logits(output.hidden), (3, 2, vocab_size), f"{name}.logits", "[B, K, V]")
 
 
 def unroll_steps(step: Step, inputs: Tensor, active_counts: Sequence[int], state: Tree, memory: Tree) -> DecoderOutput:

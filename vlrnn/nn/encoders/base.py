@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vlrnn.config import Configurable
 from vlrnn.errors import UserError
+from vlrnn.nn.batching import check_shape
 
 
 class Context(NamedTuple):
@@ -62,6 +63,8 @@ class Encoder(Configurable, nn.Module):
         num_regions: N, of an image.
     """
 
+    required = ("encode", "context")
+
     image_size: int
     feature_dim: int
     num_regions: int
@@ -86,7 +89,26 @@ class Encoder(Configurable, nn.Module):
                 f"encoder: images are uint8 tensors [B, 3, S, S] with values in 0..255, not {found}; of floats in 0..1 "
                 "make (images * 255).round().to(torch.uint8)"
             )
-        return self.encode(images)
+        regions = self.encode(images)
+        shape = (None, self.num_regions, self.feature_dim)
+        check_shape(regions, shape, f"{type(self).__name__}.encode: regions", "[B, num_regions, feature_dim]")
+        return regions
+
+    def check_sizes(self) -> None:
+        """Raise a UserError for an encoder that lacks one of its attributes."""
+        for name in ("image_size", "feature_dim", "num_regions"):
+            if not isinstance(getattr(self, name, None), int):
+                raise UserError(f"{type(self).__name__}: Encoder requires the attribute {name}, a whole number")
+
+    def check_context(self, context: Context) -> None:
+        """Raise a UserError for what `context` returned, if it is no Context of the right shapes."""
+        name = f"{type(self).__name__}.context"
+        if not isinstance(context, Context):
+            raise UserError(f"{name} must return a Context(regions, mask, pooled), not a {type(context).__name__}")
+        check_shape(context.regions, (None, None, self.feature_dim), f"{name}: regions", "[B, N, feature_dim]")
+        batch_size, count, _ = context.regions.shape
+        check_shape(context.mask, (batch_size, count), f"{name}: mask", "[B, N]")
+        check_shape(context.pooled, (batch_size, self.feature_dim), f"{name}: pooled", "[B, feature_dim]")
 
     def encode(self, images: Tensor) -> Tensor:
         """The regions [B, N, D] of images [B, 3, S, S] checked to be uint8; encoders implement this."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vlrnn.config import Configurable
 from vlrnn.errors import UserError
-from vlrnn.nn.batching import Tree, leaves, length_mask, map_tree
+from vlrnn.nn.batching import Tree, check_leaves, check_pair, check_shape, leaves, length_mask, map_tree, trial
 
 
 class Recurrence(Configurable, nn.Module):
@@ -21,6 +21,8 @@ class Recurrence(Configurable, nn.Module):
 
     Law: `forward` = T calls of `step` = `forward` in chunks, in evaluation mode (without dropout).
     """
+
+    required = ("build", "initial_state", "forward", "step")
 
     hidden_size: int
 
@@ -34,6 +36,34 @@ class Recurrence(Configurable, nn.Module):
     def build(self, input_width: int) -> Self:
         """Make the parameters, for inputs of this size; returns itself."""
         raise NotImplementedError
+
+    def check_built(self, input_width: int) -> None:
+        """Check shapes, and the law `forward` = steps, on two rows of three random inputs."""
+        name = type(self).__name__
+        if not isinstance(getattr(self, "hidden_size", None), int):
+            raise UserError(f"{name}: Recurrence requires the attribute hidden_size, D of its outputs [B, D]")
+        if torch.empty(0).is_meta:  # built for its shapes alone
+            return
+        with trial(self):
+            xs, start = torch.randn(2, 3, input_width), self.initial_state(2)
+            check_leaves(start, 2, f"{name}.initial_state", "[B, ...]")
+            found = self(xs, start)
+            check_pair(found, f"{name}.forward", "outputs [B, T, D] and the next state")
+            check_shape(found[0], (2, 3, self.hidden_size), f"the outputs of {name}.forward", "[B, T, D]")
+            check_leaves(found[1], 2, f"{name}.forward", "[B, ...] as the next state")
+            state = start
+            for step in range(3 if self.causal else 0):
+                pair = self.step(xs[:, step], state)
+                check_pair(pair, f"{name}.step", "the output [B, D] and the next state")
+                check_shape(pair[0], (2, self.hidden_size), f"the output of {name}.step", "[B, D]")
+                check_leaves(pair[1], 2, f"{name}.step", "[B, ...] as the next state")
+                difference = float((found[0][:, step] - pair[0]).abs().max())
+                if not difference < 1e-3:
+                    raise UserError(
+                        f"{name}.forward(xs, state) must return the same as step by step over the sequence; at step "
+                        f"{step + 1} the outputs differ by {difference:.2g}"
+                    )
+                state = pair[1]
 
     def initial_state(self, batch_size: int) -> Tree:
         """The state before the first step, of `batch_size` rows."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.config import Configurable
+from vlrnn.errors import UserError
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
 from vlrnn.text.vocabulary import PAD
 
@@ -38,6 +39,7 @@ class Objective(Configurable, nn.Module):
         task_type: the runtime-checkable protocol of the tasks that can be trained with it; by default any task.
     """
 
+    required = ("loss",)
     task_type: type = object
 
     def setup(self, task: Any, data: Any) -> None:
@@ -51,6 +53,21 @@ class Objective(Configurable, nn.Module):
     def loss(self, task: Any, batch: Any) -> Loss:
         """The loss of a batch, in training and in validation (`self.training`)."""
         raise NotImplementedError
+
+
+def check_loss(loss: Any, origin: type) -> Loss:
+    """The loss that a class returned.
+
+    Raises:
+        UserError: it is no Loss of two scalars.
+    """
+    if not isinstance(loss, Loss):
+        raise UserError(f"{origin.__name__}.loss must return a Loss(total, count), not a {type(loss).__name__}")
+    for name in ("total", "count"):
+        if not isinstance(value := getattr(loss, name), Tensor) or value.dim():
+            found = list(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise UserError(f"{origin.__name__}.loss: {name} must be a tensor without dimensions, a sum, not {found}")
+    return loss
 
 
 def mean_loss(losses: Iterable[Loss]) -> Loss:
