@@ -203,8 +203,8 @@ def region_shape(trunk: nn.Module, image_size: int, name: str) -> tuple[int, int
 
 
 def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a safetensors file or a state dict of torch, and `mean`, `std` and `size` where its metadata has
-    them. Nothing is unpickled.
+    """The tensors of a safetensors file or a state dict of torch, and `mean`, `std`, `size` and `padding` where its
+    metadata has them. Nothing is unpickled.
 
     Raises:
         UserError: the file has no weights, or is damaged.
@@ -245,6 +245,8 @@ def _read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 transform[key] = (red, green, blue)
         if "input_size" in metadata:
             transform["size"] = int(metadata["input_size"])
+        if "padding" in metadata:
+            transform["padding"] = metadata["padding"]
     except (SafetensorError, OSError, ValueError) as fault:
         raise UserError(f"encoder: {path}: not a safetensors file of weights: {fault}") from None
     return state, transform

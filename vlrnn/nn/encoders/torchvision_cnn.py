@@ -1,17 +1,20 @@
 """Classifiers of torchvision as encoders: the cells of a feature map are the regions."""
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from vlrnn.errors import UserError
+from vlrnn.nn.encoders.efficientnet_lite import VARIANTS, WEIGHTS, efficientnet_lite, packaged_weights
 from vlrnn.nn.encoders.module_encoder import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -22,24 +25,29 @@ from vlrnn.nn.encoders.module_encoder import (
     read_weights,
 )
 
-_IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "size": 224}
+_IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "size": 224, "padding": "symmetric"}
 
 
 class TorchvisionEncoder(ModuleEncoder):
-    """Any classifier of `torchvision.models`, cut after its last feature map, whose cells are the regions.
+    """Any classifier of `torchvision.models`, or EfficientNet-Lite, cut after its last feature map, whose cells are the
+    regions.
 
     The classifier is traced with `torch.fx`, and cut after the last node whose output is a map [B, D, h, w] with more
     than one cell, or a sequence of patches [B, N, D]. The N = h * w cells, row by row, are the regions. Batch norm of
     frozen blocks stays in evaluation mode in `train()`.
 
     Args:
-        name: the model (`resnet101`).
-        weights: the name of official weights (`IMAGENET1K_V2`), which torchvision downloads; or a file, safetensors or
-            a state dict; or null for random ones.
+        name: the model (`resnet101`); or `efficientnet_lite0`, 1 or 2.
+        weights: the name of official weights (`IMAGENET1K_V2`), which torchvision downloads; for EfficientNet-Lite
+            `IMAGENET1K_V1`, read from an installed package (extra `photos`); or a file, safetensors or a state dict;
+            or null for random ones.
         image_size: the side of images in pixels; by default what the weights were made for, else 224.
         mean, std: of the three channels scaled to 0..1; by default those of the weights' metadata, else ImageNet's.
         out_layer: the block whose output is the map (`layer3`); null: the last feature map. An earlier one is finer,
             and faster to compute.
+        padding: `same`: strided layers pad as TensorFlow does, with the larger half below and right, which weights
+            trained there need; `symmetric`: as torchvision does; by default that of the weights' metadata, else
+            `symmetric`.
         finetune_from: the first block that is trained, with all after it (`features.14`); null: frozen.
 
     Raises:
@@ -55,33 +63,47 @@ class TorchvisionEncoder(ModuleEncoder):
         std: Sequence[float] | None = None,
         out_layer: str | None = None,
         finetune_from: str | None = None,
+        padding: Literal["same", "symmetric"] | None = None,
     ) -> None:
-        if name not in torchvision.models.list_models(module=torchvision.models):
+        if name not in VARIANTS and name not in torchvision.models.list_models(module=torchvision.models):
             raise UserError(f"encoder: torchvision.models has no classifier {name!r}")
         state, transform = _load_weights(name, weights)
         image_size = image_size or transform["size"]
         check_image_size(image_size)
-        trunk, *shape = cut(name, image_size, out_layer)
+        padding = padding or transform["padding"]
+        if padding not in ("same", "symmetric"):
+            raise UserError(f"encoder: padding {padding!r} is neither same nor symmetric")
+        trunk, *shape = cut(name, image_size, out_layer, padding)
         if state is not None:
             load_weights(trunk, state, f"{weights}", name)
         mean, std = tuple(mean or transform["mean"]), tuple(std or transform["std"])
         super().__init__(trunk, image_size, mean, std, finetune_from, shape=(shape[0], shape[1]))
         # A checkpoint has the weights, and must not need the file that they came from.
-        self.arguments |= {"weights": None, "image_size": image_size, "mean": mean, "std": std}
+        self.arguments |= {
+            "weights": None,
+            "image_size": image_size,
+            "mean": mean,
+            "std": std,
+            "padding": padding,
+        }
 
 
 def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
-    """The state dict and its transform (mean, std, size)."""
+    """The state dict and its transform (mean, std, size, padding)."""
     if weights is None:
         return None, _IMAGENET
+    if name in VARIANTS and weights == WEIGHTS:
+        return packaged_weights(name)
     if not Path(weights).is_file():
+        if name in VARIANTS:
+            raise UserError(f"encoder: weights {weights!r} is no file, and {name} has only {WEIGHTS}")
         try:
             official = torchvision.models.get_model_weights(name)[weights]
         except KeyError:
             names = ", ".join(each.name for each in torchvision.models.get_model_weights(name))
             raise UserError(f"encoder: weights {weights!r} is no file, and {name} has only {names}") from None
         recipe = official.transforms()
-        transform = {"mean": recipe.mean, "std": recipe.std, "size": recipe.crop_size[0]}
+        transform = {**_IMAGENET, "mean": recipe.mean, "std": recipe.std, "size": recipe.crop_size[0]}
         try:
             return official.get_state_dict(progress=True, check_hash=True), transform
         except (OSError, RuntimeError) as fault:
@@ -93,13 +115,14 @@ def _load_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | N
     return state, {**_IMAGENET, **found}
 
 
-def cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, int]:
+def cut(name: str, size: int, block: str | None, padding: str = "symmetric") -> tuple[fx.GraphModule, int, int]:
     """Build a classifier with random weights and cut it after its last feature map, or that of a block.
 
     Args:
         name: the model.
         size: side of the images in pixels.
         block: the block whose output is the map; None: the last feature map.
+        padding: of strided layers, `same` or `symmetric`.
 
     Returns:
         the trunk, and the width D and number N of its regions.
@@ -107,10 +130,15 @@ def cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, i
     Raises:
         UserError: the model takes no images of this size, or gives no map there.
     """
-    end, shape = _end(name, size, block)
+    end, shape, pads = _outline(name, size, block, padding)
     with torch.device("cpu") if _needs_values(name) else nullcontext():
         model, trunk = _traced(name)
     last = next(node for node in trunk.graph.nodes if node.name == end)
+    for node in [node for node in trunk.graph.nodes if node.op == "call_module" and node.target in pads]:
+        layer: Any = trunk.get_submodule(node.target)
+        layer.padding = (0, 0)
+        with trunk.graph.inserting_before(node):
+            node.args = (trunk.graph.call_function(F.pad, (node.args[0], *pads[node.target])),)
     if len(shape) == 3 and hasattr(model, "class_token"):  # the first "patch" of a vision transformer is no patch
         with trunk.graph.inserting_after(last):
             last = trunk.graph.call_function(torch.narrow, (last, 1, 1, shape[1] - 1))
@@ -128,15 +156,51 @@ def cut(name: str, size: int, block: str | None) -> tuple[fx.GraphModule, int, i
     return trunk, shape[2], shape[1]
 
 
+_Pad = tuple[tuple[int, int, int, int], str, float]
+"""Left, right, top, bottom, mode and value: the arguments of `F.pad`."""
+
+
+class _SamePadding(ShapeProp):
+    """Runs a graph with TensorFlow's `SAME` padding of its strided convolutions and maximum poolings, and gathers the
+    pads of each: an input of n cells gives ceil(n / stride) cells, and an odd pad has its larger half at the end."""
+
+    def __init__(self, trunk: fx.GraphModule) -> None:
+        super().__init__(trunk)
+        self.pads: dict[str, _Pad] = {}
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        layer: Any = self.fetch_attr(target)
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d) and max(_pair(layer.stride)) > 1:
+            sizes = zip(args[0].shape[2:], *map(_pair, (layer.kernel_size, layer.stride, layer.dilation)), strict=True)
+            (top, bottom), (left, right) = (_same(*each) for each in sizes)
+            value = -math.inf if isinstance(layer, nn.MaxPool2d) else 0.0
+            self.pads[target] = (left, right, top, bottom), "constant", value
+            layer.padding = (0, 0)
+            args = (F.pad(args[0], *self.pads[target]),)
+        return super().call_module(target, args, kwargs)
+
+
+def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _same(cells: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """The pads before and after an axis."""
+    total = max((math.ceil(cells / stride) - 1) * stride + (kernel - 1) * dilation + 1 - cells, 0)
+    return total // 2, total - total // 2
+
+
 @lru_cache(maxsize=32)
-def _end(name: str, size: int, block: str | None) -> tuple[str, tuple[int, ...]]:
-    """The node of a classifier's graph whose output is the map, and its shape, found on the meta device."""
+def _outline(name: str, size: int, block: str | None, padding: str) -> tuple[str, tuple[int, ...], dict[str, _Pad]]:
+    """The node of a classifier's graph whose output is the map, its shape, and the pads of its layers, found on the
+    meta device."""
     with torch.device("cpu" if _needs_values(name) else "meta"):
         model, trunk = _traced(name)
+        shapes = _SamePadding(trunk) if padding == "same" else ShapeProp(trunk)
         try:
             with torch.no_grad():
                 model(torch.zeros(1, 3, size, size))  # raises first: ShapeProp would print a traceback
-                ShapeProp(trunk).propagate(torch.zeros(1, 3, size, size))
+                shapes.propagate(torch.zeros(1, 3, size, size))
         except Exception as fault:
             reason = " ".join(str(fault).split())
             raise UserError(f"encoder: {name} takes no images of {size} x {size} pixels: {reason}") from None
@@ -148,11 +212,14 @@ def _end(name: str, size: int, block: str | None) -> tuple[str, tuple[int, ...]]
             raise UserError(f"encoder: {name} has no block {block!r} that leaves a grid; it consists of {blocks}")
     if not nodes:
         raise UserError(f"encoder: {name} leaves no grid of regions at {size} x {size} pixels; give a larger size")
-    return nodes[-1].name, tuple(nodes[-1].meta["tensor_meta"].shape)
+    return nodes[-1].name, tuple(nodes[-1].meta["tensor_meta"].shape), getattr(shapes, "pads", {})
 
 
 def _traced(name: str) -> tuple[nn.Module, fx.GraphModule]:
-    model = torchvision.models.get_model(name, weights=None, **_quiet_init(name)).eval()
+    if name in VARIANTS:
+        model = efficientnet_lite(name).eval()
+    else:
+        model = torchvision.models.get_model(name, weights=None, **_quiet_init(name)).eval()
     return model, fx.symbolic_trace(model).eval()
 
 
