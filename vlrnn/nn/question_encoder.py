@@ -2,7 +2,6 @@
 vectors (frames, embedded characters), as a whole or at every step."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import torch
@@ -12,6 +11,7 @@ from vlrnn.config import Configurable
 from vlrnn.errors import UserError
 from vlrnn.nn.batching import length_mask
 from vlrnn.nn.recurrent.base import Recurrence, require_causal
+from vlrnn.nn.word_vectors import load_word_vectors
 from vlrnn.text.vocabulary import PAD
 
 
@@ -89,8 +89,8 @@ class RecurrentQuestionEncoder(QuestionEncoder):
         recurrence: any.
         embedding_dim: of words.
         dropout: of words, and of the question vector.
-        embedding_weights: a text file of word vectors, a word and its numbers on a line, in the format of GloVe
-            (Pennington, Socher, Manning 2014); words not in it are initialised at random. null: all words are.
+        embedding_weights: a text file of word vectors, or `glove.6B.50d` of an installed package, as
+            `vlrnn.nn.word_vectors` reads them; words not in it are initialised at random. null: all words are.
         sum_layers: use the sum of the last outputs of all layers, as the deeper LSTM baseline of VQA (Antol et al.
             2015) uses both layers, instead of that of the last layer.
         layer_norm: apply layer norm (Ba, Kiros, Hinton 2016) to the question vector. Recurrent outputs are small at
@@ -127,13 +127,13 @@ class RecurrentQuestionEncoder(QuestionEncoder):
         """Make the parameters, for words in the order of their ids; returns itself.
 
         Raises:
-            UserError: the file of word vectors does not fit.
+            UserError: the word vectors do not fit.
         """
         self.embedding = nn.Embedding(len(words), self.embedding_dim, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=_SPREAD)
         self.embedding.weight.data[PAD] = 0
         if self.embedding_weights is not None:
-            _fill(self.embedding.weight.data, words, Path(self.embedding_weights))
+            load_word_vectors(self.embedding, words, self.embedding_weights)
         self.recurrence.build(self.embedding_dim)
         return self
 
@@ -149,38 +149,6 @@ class RecurrentQuestionEncoder(QuestionEncoder):
             layer_outputs = self.recurrence.layer_outputs(state)
             question = layer_outputs.sum(1) if self.sum_layers else layer_outputs[:, -1]
         return self.dropout(self.even_out(question))
-
-
-def _fill(table: Tensor, words: Sequence[str], path: Path) -> None:
-    """Copy the vectors of a file to the rows of the table."""
-    rows = {word: row for row, word in enumerate(words)}
-    found, width = 0, table.shape[1]
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                word, *values = line.rstrip().rsplit(" ", width)  # some entries of GloVe contain spaces
-                first, *more = word.split(" ")
-                if first in rows and (len(values) < width or (more and all(map(_is_number, more)))):
-                    count = len(more) + len(values)
-                    raise UserError(f"{path}:{number}: {count} numbers, where the embedding is {width} wide")
-                if word not in rows:
-                    continue
-                table[rows[word]] = torch.tensor([float(value) for value in values])
-                found += 1
-    except OSError as fault:
-        raise UserError(f"question_encoder: {path}: {fault.strerror or fault}") from None
-    except ValueError as fault:
-        raise UserError(f"{path}: no text file of word vectors: {fault}") from None
-    if not found:
-        raise UserError(f"{path}: holds none of the {len(words)} words")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 class SequenceClassifier(Configurable, nn.Module):

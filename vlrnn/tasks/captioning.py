@@ -25,6 +25,7 @@ from vlrnn.generation.search import GenerationConfig
 from vlrnn.metrics import CaptionScorer
 from vlrnn.nn.decoders.base import Decoder
 from vlrnn.nn.encoders.base import Context, Encoder
+from vlrnn.nn.word_vectors import load_word_vectors
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.module import Task
 from vlrnn.training.objectives.base import CrossEntropy, Objective, TeacherForced
@@ -41,6 +42,11 @@ class Captioner(Task):
         generation: search and sampling of captions in validation and test.
         objective: what training minimises; null: `CrossEntropy`.
         optimization: optimiser and learning rate schedule.
+        embedding_weights: of the decoder's words: a text file of word vectors, or `glove.6B.50d` of an installed
+            package (see `vlrnn.nn.word_vectors`). null: random.
+
+    Raises:
+        UserError: the word vectors do not fit, or the decoder has no `embedding`.
     """
 
     accepts = frozenset({"image"})
@@ -57,10 +63,15 @@ class Captioner(Task):
         generation: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen, as the last)
         objective: Objective | None = None,
         optimization: Optimization = Optimization(),  # noqa: B008
+        embedding_weights: str | None = None,
     ) -> None:
         super().__init__(encoder, optimization)
         self.vocabulary = vocabulary
         self.decoder = decoder.build(len(vocabulary), encoder.feature_dim)
+        if embedding_weights is not None:
+            load_word_vectors(getattr(decoder, "embedding", None), vocabulary.words, embedding_weights)
+        # A checkpoint has the vectors, and must not need the file that they came from.
+        self.arguments |= {"embedding_weights": None}
         self.generation = generation
         self.set_objective(objective or CrossEntropy())
         self._scorers: dict[tuple[Id, ...], CaptionScorer] = {}
