@@ -166,7 +166,7 @@ def _checked_first(prepare: Callable[..., Tree]) -> Callable[..., Tree]:
 
     @wraps(prepare)
     def checked(self: Decoder, context: Context) -> Tree:
-        if self._unchecked is not None and len(context.regions):
+        if self._unchecked is not None and len(context.regions) and not torch.compiler.is_compiling():
             (vocab_size, condition_dim), self._unchecked = self._unchecked, None
             try:
                 with trial(self):
