@@ -353,7 +353,7 @@ def test_what_is_cached_and_damaged_is_made_anew(
     capsys.readouterr()
     assert read() == whole
     printed = capsys.readouterr().err.splitlines()
-    assert sorted(printed) == [f"{each}: damaged; it is made anew" for each in cached_files]
+    assert sorted(printed) == [f"{each}: damaged; it is computed again" for each in cached_files]
     assert read() == whole
     assert not capsys.readouterr().err
 

@@ -32,18 +32,18 @@ class _Question(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", nargs="?", help="may be left out where FILE names images")
+    parser.add_argument("image", metavar="IMAGE", nargs="?", help="not needed if FILE names images")
     parser.add_argument("questions", nargs="*", metavar="QUESTION")
     parser.add_argument(
         "--questions",
         dest="file",
         metavar="FILE",
-        help="a question on each line; or .csv or .jsonl with question, image (relative to FILE) and question_id",
+        help="one question per line; or .csv or .jsonl with question, image (relative to FILE) and question_id",
     )
-    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder written by vlrnn export")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each question, one per line")
     add_out(parser, "image, question, rank, answer, score")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if available")
     add_trust(parser)
 
 

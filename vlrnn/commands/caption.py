@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder written by vlrnn export")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each image, one per line")
     add_out(parser, "image, rank, caption, score")
     parser.add_argument("--explain", metavar="PICTURE", help="save the attention at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if available")
     add_trust(parser)
-    parser.add_argument("--bf16", action="store_true", help="encode in bfloat16, where the processor or GPU has it")
-    parser.add_argument("--compiled", action="store_true", help="generate code for the encoder first; for many images")
+    parser.add_argument("--bf16", action="store_true", help="encode in bfloat16, if the processor or GPU supports it")
+    parser.add_argument("--compiled", action="store_true", help="compile the encoder first; for many images")
     add_decoding(parser)
 
 
@@ -126,6 +126,6 @@ def _explain(picture: str, predictor: "Predictor", image: Path, prediction: "Pre
 
     weights = predictor.attention(image, prediction.tokens)
     if weights is None:
-        raise UserError("--explain: the decoder of this checkpoint does not attend to regions whose place is known")
+        raise UserError("--explain: the decoder of this checkpoint has no attention over regions with known boxes")
     words = [*prediction.tokens, "(end)"][: len(prediction.log_probs)]  # the end only where it was said
     save_attention(picture, open_image(image), words, weights)

@@ -1,4 +1,4 @@
-"""continue: let a language model go on with a text."""
+"""continue: continue a text with a language model."""
 
 import argparse
 from dataclasses import asdict
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", help="what the model conditions on; '' is nothing")
-    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
+    parser.add_argument("text", metavar="TEXT", help="the beginning of the text; may be ''")
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder written by vlrnn export")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
-    parser.add_argument("--out", metavar="FILE", help="write .txt (the text and how it goes on), .json or .jsonl")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    parser.add_argument("--out", metavar="FILE", help="write .txt (the text and its continuation), .json or .jsonl")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if available")
     add_trust(parser)
     add_decoding(parser)
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if strange := predictor.unknown_units(arguments.text):
         line = ", ".join(map(repr, strange))
-        line = f"what training never showed, and is all alike to the model: {line}"
+        line = f"not in the training text, and one unknown token for the model: {line}"
         print_progress(f"vlrnn continue: {line}")
     prediction = predictor.continue_text(arguments.text, seed=arguments.seed, **chosen(arguments))
     texts = [arguments.text + text for text in (prediction.text, *(each["text"] for each in prediction.alternatives))]

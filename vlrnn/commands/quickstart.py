@@ -44,12 +44,12 @@ def run(arguments: argparse.Namespace) -> None:
     vlrnn = sys.argv[0] if Path(sys.argv[0]).name == "vlrnn" else f"{sys.executable} -m vlrnn"
     other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.GRU"
     print()
-    print_line(f"It took {metrics['seconds']:.0f} seconds. What is there, and what to do next:")
+    print_line(f"It took {metrics['seconds']:.0f} seconds. Results and next steps:")
     print()
     print_line(f"  look      open {out}/report.html")
     picture = f"{out}/scenes/images/test-000001.png"
     checkpoint = f"--checkpoint {out}/{{}}/checkpoints/best.ckpt"
-    print_line(f"  caption   {vlrnn} caption {picture} {checkpoint.format('captioning')} --explain looked.png")
+    print_line(f"  caption   {vlrnn} caption {picture} {checkpoint.format('captioning')} --explain attention.png")
     print_line(f"  ask       {vlrnn} ask {picture} 'how many objects are there?' {checkpoint.format('generative_vqa')}")
     print_line(f"  try       {vlrnn} demo --quickstart {out}    (in the browser; needs the extra demo)")
     print_line(

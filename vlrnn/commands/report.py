@@ -25,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         choices=("train", "val", "test"),
-        help="of the runs; by default test where it has scores, then val; of runs behind the first what it has, too",
+        help="by default test if it has scores, otherwise val; for further runs the split of the first",
     )
-    parser.add_argument("--examples", type=int, default=1000, help="how many to show of each data set (%(default)s)")
+    parser.add_argument("--examples", type=int, default=1000, help="shown for each data set (%(default)s)")
     parser.add_argument("--thumbnail", type=int, default=192, metavar="PIXELS", help="of pictures (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap, and of what is drawn (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and of the random examples (%(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> None:

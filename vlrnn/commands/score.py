@@ -50,7 +50,7 @@ def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
         "--predictions",
         required=True,
         metavar="PRED",
-        help="predictions.jsonl, what vlrnn caption --out wrote, or COCO results (image_id, caption)",
+        help="predictions.jsonl, a file of vlrnn caption --out, or COCO results (image_id, caption)",
     )
     add("--split", help="the split of Karpathy's JSON")
     add(
@@ -73,7 +73,7 @@ def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
         "--java",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="METEOR and SPICE, where they are installed",
+        help="METEOR and SPICE, if they are installed",
     )
     _add_common_arguments(parser)
     add("--per_image", type=Path, metavar="FILE", help="write the scores of each image as JSON lines")
@@ -103,7 +103,7 @@ def _add_answer_arguments(parser: argparse.ArgumentParser) -> None:
         "--official",
         type=Path,
         metavar="FILE",
-        help="write PRED as the challenge server takes it; REF needs no answers",
+        help="write PRED in the format of the challenge server; REF needs no answers",
     )
     _add_common_arguments(parser)
     add("--per_question", type=Path, metavar="FILE", help="write the scores of each question as JSON lines")
@@ -111,17 +111,17 @@ def _add_answer_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--compare", metavar="PRED2", help="predictions of another system, to be compared in pairs")
+    add("--compare", metavar="PRED2", help="predictions of another system, for a paired comparison")
     add(
         "--missing",
         choices=("error", "skip", "empty"),
         default="error",
-        help="ids that are missing, unknown or doubled: refuse (default), score what has a prediction, "
+        help="ids that are missing, unknown or duplicate: refuse (default), score what has a prediction, "
         "or score a missing one as an empty text",
     )
     add("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
     add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
-    add("--out", type=Path, metavar="FILE", help="write all of it as JSON")
+    add("--out", type=Path, metavar="FILE", help="write everything as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:

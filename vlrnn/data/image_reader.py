@@ -80,7 +80,7 @@ class ImageReader:
             examples = [(Example(name, name, name),) for name in names]
             return collate([Item(*each, []) for each in zip(examples, [None] * len(names), regions, strict=True)])
         if len(read) not in (1, len(questions)):
-            raise UserError(f"{len(questions)} questions about {len(read)} images; give one for each, or one image")
+            raise UserError(f"{len(questions)} questions about {len(read)} images; give as many, or one image")
         rows = [[_encode(question, vocabulary)] for question in questions]
         of_questions = [
             Example(number + 1, name, name, question=question)

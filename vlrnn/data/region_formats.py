@@ -187,7 +187,7 @@ def _rows(ids: Any) -> dict[str, int]:
     for row, id in enumerate(ids.tolist()):
         name = id.decode() if isinstance(id, bytes) else str(id)
         if rows.setdefault(name, row) != row:
-            raise ValueError(f"the id {name} stands twice")
+            raise ValueError(f"the id {name} occurs twice")
     return rows
 
 
@@ -266,7 +266,7 @@ def _mat(path: Path) -> Source:
     listed = [path.with_name("dataset.json"), *sorted(path.parent.glob("dataset_*.json"))]
     order = next((each for each in listed if each.is_file()), None)
     if order is None:
-        raise UserError(f"{path}: the order of its images stands in Karpathy's dataset.json, which is not beside it")
+        raise UserError(f"{path}: the order of its images is in Karpathy's dataset.json, which is not in its folder")
     images = images.get("images") if isinstance(images := read_json(order), dict) else None
     if not isinstance(images, list) or not all(isinstance(each, dict) and "filename" in each for each in images):
         raise UserError(f"{order}: not a Karpathy split file: it has no list of images")

@@ -82,7 +82,7 @@ def check_scored(examples: Sequence[Example], has_questions: bool, place: str, *
     count, least = len(examples), 1 if has_questions else 2
     if count < least:
         raise UserError(
-            f"{place}: scores take {'a question' if has_questions else 'two images'} at least; there are {count}"
+            f"{place}: scores need {'a question' if has_questions else 'two images'} at least; there are {count}"
         )
     if not chooses:
         return
@@ -92,7 +92,7 @@ def check_scored(examples: Sequence[Example], has_questions: bool, place: str, *
         bare = [f"{each.id!r} has no captions" for each in examples if not each.captions]
     if bare:
         more = f", nor have {len(bare) - 1} more" if len(bare) > 1 else ""
-        raise UserError(f"{place}: {bare[0]}{more}; fit chooses the best model by the scores of this split")
+        raise UserError(f"{place}: {bare[0]}{more}; fit selects the best model by the scores of this split")
 
 
 _LEAST_SHARE, _LEAST_SIZE = 90, 20
@@ -184,17 +184,17 @@ def summarise_texts(
     if cut := _longer(counts["lengths"]["caption"], longest["caption"]):
         lines.append(
             f"{cut:,} of {captions:,} captions are longer than {longest['caption']} {unit} and are cut there, without "
-            "an end token: raise data.max_length to learn them whole"
+            "an end token: raise data.max_length to avoid this"
         )
     if cut := _longer(counts["lengths"]["question"], longest["question"]):
         lines.append(
             f"{cut:,} of {sum(counts['lengths']['question'].values()):,} questions are longer than "
-            f"{longest['question']} {unit} and are read no further: raise data.max_question_length to read them whole"
+            f"{longest['question']} {unit} and are cut there: raise data.max_question_length to avoid this"
         )
     if cut := _longer(counts["lengths"]["answer"], longest["answer"]):
         lines.append(
             f"{cut:,} of {sum(counts['lengths']['answer'].values()):,} answers are longer than {longest['answer']} "
-            f"{unit}, and are cut there: raise data.max_answer_length to learn them whole"
+            f"{unit}, and are cut there: raise data.max_answer_length to avoid this"
         )
     if texts["wordless"]:
         lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word, and are not trained on")

@@ -90,7 +90,7 @@ def evaluate_captions(
     given = read_references(references, split)
     matched, matched_other = _matched(given, predictions, missing), None
     if other is not None:
-        images = "images that both systems have captions of"
+        images = "images for which both systems have captions"
         matched, matched_other = in_common(matched, _matched(given, other, missing), images)
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus, tokenizer)
@@ -134,7 +134,7 @@ def _add_java_scores(
             if not java:
                 raise NotComputedError("left out by --no-java")
             if scorer.tokenizer is not WORDS:
-                raise NotComputedError(f"is of words, not of {scorer.tokenizer.unit}")
+                raise NotComputedError(f"is for words, not for {scorer.tokenizer.unit}")
             found = score(scores.tokens, scorer.references, resampler)
         except NotComputedError as reason:
             result.not_computed[name] = str(reason)
@@ -164,9 +164,9 @@ def _add_health(
         if cut := sum(len(group) > _MOST_ALTERNATIVES for group in sets):
             result.notes.append(f"mBLEU_4: of {cut} images only the first {_MOST_ALTERNATIVES} captions are compared")
     else:
-        result.not_computed["mBLEU_4"] = "needs several captions of an image ('alternatives')"
+        result.not_computed["mBLEU_4"] = "needs several captions per image ('alternatives')"
     if trained is None:
-        result.not_computed["novel"] = "needs the captions trained on (--training)"
+        result.not_computed["novel"] = "needs the training captions (--training)"
 
 
 def _texts(matched: Matched) -> dict[int | str, str]:

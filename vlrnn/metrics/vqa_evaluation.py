@@ -97,7 +97,7 @@ def evaluate_answers(
     theirs = None
     if other is not None:
         theirs = match_answers(other, question_set, missing, GO_ON)
-        matched, theirs = in_common(matched, theirs, "questions that both systems have answers to")
+        matched, theirs = in_common(matched, theirs, "questions for which both systems have answers")
     scores = compare_answers(_texts(matched), matched.references, protocol, database)
     settings = {**scores.settings, **settings, "wordnet": None if wordnet is None else str(wordnet)}
     result = AnswerEvaluation(

@@ -58,7 +58,7 @@ def write_report(
     """
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out {out}: the report is a page, and its name ends with .html")
+        raise UserError(f"--out {out}: the name of a report ends in .html")
     if thumbnail < 16:
         raise UserError(f"--thumbnail must be 16 pixels at least, not {thumbnail}")
     report, pictures = build(folders, baselines, examples, seed, split)

@@ -46,7 +46,9 @@ class CaptionMetric(Metric):
         """
         unknown = [id for id in predictions if id not in self._places]
         if unknown:
-            raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
+            raise UserError(
+                f"{len(unknown)} predictions are for images without references, the first is {unknown[0]!r}"
+            )
         if not predictions:
             return
         texts = [caption.encode("utf-8", "surrogatepass") for caption in predictions.values()]

@@ -108,7 +108,7 @@ def from_pretrained(
     try:
         import huggingface_hub
     except ImportError:
-        raise UserError(f"{name}: no such folder; to look on the hub: pip install 'vlrnn[hub]'") from None
+        raise UserError(f"{name}: no such folder; to search the hub: pip install 'vlrnn[hub]'") from None
     try:
         folder = huggingface_hub.snapshot_download(
             str(name), revision=revision, allow_patterns=["model.safetensors", "config.json"]
@@ -154,7 +154,7 @@ def _refuse_other_sizes(
         if wanted.get(name) != found.get(name):
             in_file, in_model = (_outline(each.get(name)) for each in (found, wanted))
             raise UserError(
-                f"{path}: the weights do not fit the model that it describes: {name} is {in_file}, where the model has "
+                f"{path}: the weights do not match the model that it describes: {name} is {in_file}, but the model has "
                 f"{in_model}"
             )
 
@@ -230,7 +230,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: has no digest of its weights: it is damaged, or of an older vlrnn; train again")
     if digest(weights) != saved:
         raise UserError(
-            f"{path}: its weights are not those that were saved, by their digest: it is damaged, or was changed by "
+            f"{path}: its weights differ from their digest: it is damaged, or was changed by "
             "another program; take another copy"
         )
     return checkpoint

@@ -50,7 +50,7 @@ def print_with_baselines(run: Path, result: Mapping[str, Any]) -> None:
 
 def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:
     """Scores down, runs across, with their 95 % intervals."""
-    table = Table(title=f"{split}, beside its baselines", caption="95 % intervals in brackets")
+    table = Table(title=f"{split}, with its baselines", caption="95 % intervals in brackets")
     table.add_column("")
     for run in rows:
         table.add_column(escape(printable(run)), justify="right")

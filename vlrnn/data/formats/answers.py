@@ -41,8 +41,8 @@ def read_questions(path: str | Path, questions: str | Path | None = None) -> Que
         return found
     question_set = _read(Path(questions))
     for some, all_, wrong in (
-        (found, question_set, f"{path}: for {{}} of its questions there is none in {questions}: {{}}"),
-        (question_set, found, f"{questions}: for {{}} of its questions there is none in {path}: {{}}"),
+        (found, question_set, f"{path}: {{}} of its questions are not in {questions}: {{}}"),
+        (question_set, found, f"{questions}: {{}} of its questions are not in {path}: {{}}"),
     ):
         if strangers := [id for id in some if id not in all_]:
             raise UserError(wrong.format(len(strangers), name_some(strangers)))
@@ -110,7 +110,7 @@ def _read(path: Path) -> Questions:
     questions: Questions = {}
     for example in _records(path) if path.suffix == ".jsonl" else _entries(path):
         if example.id in questions:
-            raise UserError(f"{path}: question {example.id!r} stands twice")
+            raise UserError(f"{path}: question {example.id!r} occurs twice")
         questions[example.id] = example
     if not questions:
         raise UserError(f"{path}: holds no questions")

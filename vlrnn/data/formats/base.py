@@ -122,7 +122,7 @@ def _check(columns: Sequence[str], needed: Collection[str], place: str) -> None:
         raise UserError(f"{place}: no column {missing!r} (found: {', '.join(columns)}); the first line must name it")
     if len(set(columns)) < len(columns):
         twice = max(columns, key=columns.count)
-        raise UserError(f"{place}: the column {twice!r} stands twice; leave one of the two out")
+        raise UserError(f"{place}: the column {twice!r} occurs twice; remove one of them")
 
 
 def _delimiter(text: str, count_matches: Callable[[Sequence[str]], int]) -> str:

@@ -48,7 +48,7 @@ def read_daquar(
         if not (named := _NAME.findall(question)):
             raise UserError(f"{path}:{number}: a question must name its image (in the image3 ?): {question[:60]!r}")
         if _NAME.search(answer):
-            raise UserError(f"{path}:{number + 1}: an answer is to stand here, not a question: {answer[:60]!r}")
+            raise UserError(f"{path}:{number + 1}: expected an answer, not a question: {answer[:60]!r}")
         image = named[-1]
         used.add(image)
         if names is not None and image not in names:

@@ -48,11 +48,11 @@ def read_vqa(
     for place, entry, part in _entries(questions, "questions"):
         id, image_id = _ids(entry, place)
         if id in examples:
-            raise UserError(f"{place}: the question {id!r} stands there twice")
+            raise UserError(f"{place}: the question {id!r} occurs twice")
         annotation = answered.get(id)
         if annotation and annotation.image_id != image_id:
             raise UserError(
-                f"{place}: question {id!r} is about image {image_id}, but {annotation.image_id} in {annotations}"
+                f"{place}: question {id!r} is about image {image_id}, but about {annotation.image_id} in {annotations}"
             )
         examples[id] = Example(
             id=id,
@@ -69,7 +69,7 @@ def read_vqa(
     for name, ids in (("annotation", answered), ("complementary pair", others)):
         for id in ids:
             if id not in examples:
-                dropped.add(f"{name} of a question that is not there", id)
+                dropped.add(f"{name} of a question that does not exist", id)
     return list(examples.values())
 
 
@@ -114,7 +114,7 @@ def _read_annotations(path: Path) -> dict[Id, _Annotation]:
     for place, entry, _ in _entries(path, "annotations"):
         id, image_id = _ids(entry, place)
         if id in annotations:
-            raise UserError(f"{place}: the annotation of question {id!r} stands there twice")
+            raise UserError(f"{place}: the annotation of question {id!r} occurs twice")
         answers = entry.get("answers")
         if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
             raise UserError(f"{place} (question {id!r}): its 'answers' are no list of objects with an 'answer'")

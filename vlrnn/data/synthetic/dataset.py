@@ -79,7 +79,7 @@ def make_scenes(
     recipe = Recipe(seed, bias, image_size, max_objects, questions)
     counts = {split: count for split, count in zip(SPLITS, (train, val, test), strict=True) if count > 0}
     if not counts:
-        raise UserError("no scenes to make; ask for at least one in train, val or test")
+        raise UserError("no scenes to make; set at least one in train, val or test")
     folder = Path(folder)
     with translating_file_errors():
         (folder / "images").mkdir(parents=True, exist_ok=True)

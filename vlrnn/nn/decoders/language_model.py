@@ -119,7 +119,7 @@ class RecurrentLanguageModel(Decoder):
         if expected != found:
             name = type(self.recurrence).__name__
             raise UserError(
-                f"the state does not fit: a {name} of {rows} rows has one of the shapes {expected}, not {found}; give "
+                f"wrong state: a {name} of {rows} rows has one of the shapes {expected}, not {found}; give "
                 "that of the same recurrence and batch size, or start with init_state"
             )
 
