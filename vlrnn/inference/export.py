@@ -139,7 +139,7 @@ def _write(
 ) -> None:
     try:
         with _hushed(), torch.no_grad():
-            program = torch.export.export(module.eval(), example, dynamic_shapes=shapes)
+            program = torch.export.export(module.eval(), example, dynamic_shapes=shapes, strict=False)
             if path.suffix == ".onnx":
                 traced = torch.onnx.export(program, input_names=into, output_names=out, dynamo=True, verbose=False)
                 assert traced is not None

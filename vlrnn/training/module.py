@@ -273,6 +273,8 @@ class Task(TaskInterface):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._guard.check(self.global_step, self)  # nothing that has diverged is kept
         checkpoint["epoch_loss"] = self._add_latest()
+        for state in checkpoint.get("lr_schedulers", ()):  # older torch has a function in that of SWALR
+            state.pop("anneal_func", None)
         saved = digest(checkpoint["state_dict"])  # which may not be ours: callbacks have put averaged weights there
         described = {"task": to_config(self), "objective": to_config(self.objective)}
         checkpoint["vlrnn"] = {"format": FORMAT, **described, "digest": saved}
