@@ -14,14 +14,8 @@ from vlrnn.data.records import Example, Prediction, open_split, write_records
 from vlrnn.data.synthetic.scenes import Scene, SceneObject
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Resampler
-from vlrnn.studies.dose_measures import (
-    DoseMeasures,
-    measure_answers,
-    measure_captions,
-    objects_in_caption,
-    scene_of,
-    tempts,
-)
+from vlrnn.probes.scene_truth import scene_of
+from vlrnn.studies.dose_measures import DoseMeasures, measure_answers, measure_captions, objects_in_caption, tempts
 from vlrnn.studies.dose_response import DoseResponsePlan, dose_response, make_tests
 from vlrnn.studies.jobs import keep_plan, train_and_test
 

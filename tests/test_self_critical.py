@@ -14,8 +14,8 @@ from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.generation.search import GenerationConfig
+from vlrnn.metrics.caption_measures import CiderReward
 from vlrnn.metrics.captions import CaptionScorer
-from vlrnn.metrics.reward import CiderReward
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.recurrent.rnn import GRU

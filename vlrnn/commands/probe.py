@@ -20,7 +20,7 @@ class Output(NamedTuple):
 
     Attributes:
         name: of a probe the flag that takes its file; of a study the file.
-        function: called with the path and the parts.
+        function: makes a figure of the parts if its name begins with `draw_`; or writes the file, by path and parts.
         parts: of the finding, an attribute or one of its keys: `details.heat`.
         help: of the flag.
         check: raises a UserError for the path of another kind of file.
@@ -39,7 +39,10 @@ class Output(NamedTuple):
             attribute, _, key = part.partition(".")
             value = getattr(finding, attribute)
             parts.append(value[key] if key else value)
-        _imported(self.function)(path, *parts)
+        if self.function.rpartition(".")[2].startswith("draw_"):
+            _imported("vlrnn.report.drawing.save_figure")(_imported(self.function)(*parts), path)
+        else:
+            _imported(self.function)(path, *parts)
         print_line(f"written: {path}")
 
 
@@ -48,23 +51,23 @@ def _imported(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-_CELLS, _UNITS = "vlrnn.report.cell_plots", "vlrnn.report.unit_pages"
+_CELLS, _UNITS = "vlrnn.report.study_plots", "vlrnn.report.unit_pages"
 PROBES: dict[str, tuple[str, *tuple[Output, ...]]] = {
     "amplification": ("vlrnn.probes.amplification.probe_amplification",),
     "attribution": ("vlrnn.probes.model.attribution.attribution",),
     "calibration": ("vlrnn.probes.calibration.probe_calibration",),
     "chair": ("vlrnn.probes.chair.probe_chair",),
     "consistency": ("vlrnn.probes.consistency.probe_consistency",),
-    "dropout": ("vlrnn.studies.cells.dropout.dropout", Output("picture", f"{_CELLS}.save_dropout", ("details",))),
+    "dropout": ("vlrnn.studies.cells.dropout.dropout", Output("picture", f"{_CELLS}.draw_dropout", ("details",))),
     "gender": ("vlrnn.probes.gender.probe_gender",),
     "gradients": (
         "vlrnn.studies.cells.gradients.gradients",
-        Output("picture", f"{_CELLS}.save_flow", ("details.curves",)),
+        Output("picture", f"{_CELLS}.draw_gradients", ("details.curves",)),
     ),
     "grounding": ("vlrnn.probes.model.grounding.grounding",),
     "init": (
         "vlrnn.studies.cells.initialisation.initialisation",
-        Output("picture", f"{_CELLS}.save_scales", ("details",)),
+        Output("picture", f"{_CELLS}.draw_scales", ("details",)),
     ),
     "pope": ("vlrnn.probes.model.pope.probe_pope",),
     "priors": ("vlrnn.probes.priors.probe_priors",),
@@ -78,7 +81,7 @@ PROBES: dict[str, tuple[str, *tuple[Output, ...]]] = {
             "write the text, coloured by activations: .html",
             f"{_UNITS}.page_file",
         ),
-        Output("picture", f"{_UNITS}.save_heat", ("details.heat",)),
+        Output("picture", f"{_UNITS}.draw_passages", ("details.heat",)),
     ),
 }
 """Name -> the function, and the outputs of its finding."""

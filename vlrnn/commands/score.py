@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vlrnn.metrics.caption_evaluation import Evaluation
-    from vlrnn.metrics.vqa_evaluation import AnswerEvaluation
 
 _SHARES = ("distinct_captions", "novel", "empty", "ends_badly", "repeated_word", "repeated_trigram")
 
@@ -159,7 +158,7 @@ def _score_captions(arguments: argparse.Namespace) -> None:
     if arguments.out:
         evaluation.write(arguments.out)
     if arguments.per_image:
-        evaluation.write_per_image(arguments.per_image)
+        evaluation.write_items(arguments.per_image)
     _show(evaluation)
 
 
@@ -181,7 +180,7 @@ def _score_answers(arguments: argparse.Namespace) -> None:
     if arguments.out:
         evaluation.write(arguments.out)
     if arguments.per_question:
-        evaluation.write_per_question(arguments.per_question)
+        evaluation.write_items(arguments.per_question)
     _show_answers(evaluation)
 
 
@@ -259,7 +258,7 @@ def _console(notes: Sequence[str]) -> "Console":
     return console
 
 
-def _show_answers(evaluation: "AnswerEvaluation") -> None:
+def _show_answers(evaluation: "Evaluation") -> None:
     from rich.markup import escape
     from rich.table import Table
 
