@@ -187,5 +187,5 @@ def test_a_run_by_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_text("")
     recipe: dict[str, Any] = {"seed_everything": 1, "data": {"root": "somewhere"}, "trainer": {}}
     (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "seed_everything": 2}))
-    with pytest.raises(UserError, match=r"holds a trained model by another recipe; .*--overwrite"):
+    with pytest.raises(UserError, match=r"holds a trained model of another recipe; .*--overwrite"):
         train_and_test(tmp_path / "run", recipe)
