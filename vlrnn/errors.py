@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
+from importlib import import_module
 from typing import Any, NoReturn
 
 from vlrnn.terminal import printable
@@ -48,6 +49,55 @@ def translating_file_errors() -> Iterator[None]:
             raise
         place = "a file" if fault.filename is None else fault.filename
         raise UserError(f"{place}: cannot be read or written: {fault.strerror}") from None
+
+
+@contextmanager
+def accessing(path: Any, verb: str = "read") -> Iterator[None]:
+    """Convert any OSError within to a UserError: `PATH: cannot be VERB: ...`."""
+    try:
+        yield
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be {verb}: {fault.strerror or fault}") from None
+
+
+@contextmanager
+def refusing(what: str, longest: int = 200, hint: str = "") -> Iterator[None]:
+    """Convert any exception within but a UserError to one: `WHAT: ...`. Of broken bytes, and of compilers and tracers,
+    exceptions are undocumented.
+
+    Args:
+        what: the file or part, and that it cannot be used.
+        longest: characters of the exception's message.
+        hint: end of the line.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as fault:
+        raise UserError(f"{what}: {reason_of(fault, longest)}{hint}") from None
+
+
+def reason_of(fault: BaseException, longest: int = _LONGEST) -> str:
+    """The message of an exception on one line, its beginning; the name of its class where it has none."""
+    return (" ".join(str(fault).split()) or type(fault).__name__)[:longest]
+
+
+def optional(module: str, use: str, extra: str) -> Any:
+    """Import a module of an extra of vlrnn.
+
+    Args:
+        module: its name.
+        use: what needs it, for the error.
+        extra: its name.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UserError(f"{use} needs {module.partition('.')[0]}: pip install 'vlrnn[{extra}]'") from None
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from vlrnn.data.shards import read_within, split_path
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, reason_of
 from vlrnn.files import regular_file
 from vlrnn.inference.onnx_captioner import (
     AVIF,
@@ -27,23 +27,9 @@ from vlrnn.inference.onnx_captioner import (
     as_rgb,
     check_size,
     opened,
-    pixels,
 )
+from vlrnn.inference.onnx_captioner import pixels as pixels
 from vlrnn.progress import print_progress
-
-__all__ = [
-    "FORMATS",
-    "LIMITS",
-    "SUFFIXES",
-    "UNREAD",
-    "ImageLike",
-    "Limits",
-    "check_image",
-    "find_images",
-    "open_image",
-    "pixels",
-    "read_image",
-]
 
 ImageLike = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray | Image.Image
 """An image, in any of the forms that `read_image` takes."""
@@ -209,8 +195,7 @@ def _refusing(name: str) -> Iterator[None]:
         formats = ", ".join(FORMATS)
         raise UserError(f"{name}: not an image of a known format ({formats}); convert it to JPEG or PNG") from None
     except Exception as fault:  # exceptions for broken bytes are undocumented
-        reason = " ".join(str(fault).split()) or type(fault).__name__
-        raise UserError(f"{name}: cannot be decoded: {reason}") from None
+        raise UserError(f"{name}: cannot be decoded: {reason_of(fault)}") from None
 
 
 def _source(path: str | os.PathLike[str]) -> str | IO[bytes]:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, refusing
 from vlrnn.files import read_text, replacing, write_json
 from vlrnn.inference import onnx_captioner
 from vlrnn.nn.batching import Tree, leaves, map_tree
@@ -137,16 +137,12 @@ def _description(task: Task, encoder: Encoder, memories: int, states: int) -> di
 def _write(
     path: Path, module: nn.Module, example: tuple[Any, ...], shapes: Any, into: list[str], out: list[str]
 ) -> None:
-    try:
-        with _hushed(), torch.no_grad():
-            program = torch.export.export(module.eval(), example, dynamic_shapes=shapes)
-            if path.suffix == ".onnx":
-                traced = torch.onnx.export(program, input_names=into, output_names=out, dynamo=True, verbose=False)
-                assert traced is not None
-                content = traced.model_proto.SerializeToString()
-    except Exception as fault:  # whatever a tracer stumbles over
-        reason = " ".join(str(fault).split())
-        raise UserError(f"the {path.stem} cannot be exported: {type(fault).__name__}: {reason[:200]}") from None
+    with refusing(f"the {path.stem} cannot be exported"), _hushed(), torch.no_grad():
+        program = torch.export.export(module.eval(), example, dynamic_shapes=shapes)
+        if path.suffix == ".onnx":
+            traced = torch.onnx.export(program, input_names=into, output_names=out, dynamo=True, verbose=False)
+            assert traced is not None
+            content = traced.model_proto.SerializeToString()
     with replacing(path, binary=True) as file, _hushed():
         if path.suffix == ".onnx":
             file.write(content)

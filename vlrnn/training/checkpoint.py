@@ -35,7 +35,7 @@ from vlrnn.config import (
     public_path,
     to_config,
 )
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, optional, reason_of, refusing
 from vlrnn.files import read_json, replacing, write_json
 from vlrnn.nn.weights import check_archive, check_plain, check_weights, digest, outlines
 from vlrnn.progress import print_progress
@@ -105,16 +105,10 @@ def from_pretrained(
         return load_task(name, expected, trust)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         raise UserError(f"{name}: no such folder, and no name of the hub (user/name)")
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise UserError(f"{name}: no such folder; to look on the hub: pip install 'vlrnn[hub]'") from None
-    try:
-        folder = huggingface_hub.snapshot_download(
-            str(name), revision=revision, allow_patterns=["model.safetensors", "config.json"]
-        )
-    except Exception as fault:  # of the network, of the hub, of names
-        raise UserError(f"{name}: cannot be fetched from the hub: {' '.join(str(fault).split())[:200]}") from None
+    hub = optional("huggingface_hub", f"{name}: no such folder; to look on the hub", "hub")
+    with refusing(f"{name}: cannot be fetched from the hub"):
+        files = ["model.safetensors", "config.json"]
+        folder = hub.snapshot_download(str(name), revision=revision, allow_patterns=files)
     return load_task(folder, expected, trust)
 
 
@@ -256,8 +250,7 @@ def _read_file(path: str | Path) -> Any:
     except pickle.UnpicklingError:
         raise UserError(f"{path}: holds pickled objects, which could run code when loaded; refused") from None
     except Exception as fault:  # torch raises what its zip reader raises
-        reason = " ".join(str(fault).split())
-        raise UserError(f"{path}: not a checkpoint, or a damaged one: {reason[:120]}") from None
+        raise UserError(f"{path}: not a checkpoint, or a damaged one: {reason_of(fault, 120)}") from None
 
 
 def _check_description(description: Any, path: str | Path) -> None:

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from vlrnn.data.loaders import ResumableLoader, fold_in_rank
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, accessing
 from vlrnn.files import replacing
 from vlrnn.training.checkpoint import read_checkpoint
 
@@ -58,10 +58,8 @@ class _LogWriter(ExperimentWriter):
             self.metrics_keys, _ = _read_log(path)
 
     def save(self) -> None:
-        try:
+        with accessing(self.metrics_file_path, "written"):
             super().save()
-        except OSError as fault:
-            raise UserError(f"{self.metrics_file_path}: cannot be written: {fault.strerror or fault}") from None
 
     def _check_log_dir_exists(self) -> None:
         """Does nothing; Lightning's deletes the file of an earlier run here."""

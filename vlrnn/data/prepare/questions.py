@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from vlrnn.data.formats.base import SkipReport, Splits
-from vlrnn.data.formats.daquar import read_daquar
-from vlrnn.data.formats.easy_vqa import read_easy_vqa
 from vlrnn.data.formats.table import read_questions
-from vlrnn.data.formats.vqa import COCO_PARTS, LICENCE, read_vqa
+from vlrnn.data.formats.vqa import COCO_PARTS, LICENCE, read_daquar, read_easy_vqa, read_vqa
 from vlrnn.data.images import find_images
 from vlrnn.data.prepare.base import TableOptions, Target, find_first, publish, publish_table
 from vlrnn.data.records import Example
