@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vlrnn.data.formats.base import References
 from vlrnn.data.formats.captions import read_predictions, read_references
@@ -12,13 +12,14 @@ from vlrnn.data.formats.results import note_markup
 from vlrnn.data.matching import GO_ON, Matched, Missing, in_common, match
 from vlrnn.data.records import Prediction
 from vlrnn.files import replacing, write_json
-from vlrnn.metrics.captions import CaptionScorer, CaptionScores, compare
+from vlrnn.metrics.captions import CaptionScorer, CaptionScores
+from vlrnn.metrics.captions import compare as compare_scores
 from vlrnn.metrics.diversity import caption_health, mutual_bleu
 from vlrnn.metrics.meteor_spice import JavaScore, NotComputedError, meteor, spice
 from vlrnn.metrics.references import Tokens
 from vlrnn.metrics.statistics import Resampler, bootstrap_settings, interval
 from vlrnn.text.text_checks import count_unspaced, warn_of_unspaced
-from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.tokenizers import WORDS, CaptionTokenizer, caption_tokenizer
 
 _JAVA: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]], Resampler], JavaScore]] = {
     "METEOR": meteor,
@@ -50,7 +51,7 @@ class Evaluation:
             value["comparison"] = self.comparison
         write_json(path, value)
 
-    def write_per_image(self, path: Path) -> None:
+    def write_items(self, path: Path) -> None:
         """Write a JSON line for each image: its id, its caption and its scores."""
         with replacing(path) as file:
             for entry in self.per_image:
@@ -60,40 +61,45 @@ class Evaluation:
 def evaluate_captions(
     references: str | Path,
     predictions: str | Path,
-    other: str | Path | None = None,
+    compare: str | Path | None = None,
     *,
     split: str | None = None,
     missing: Missing = "error",
     training: str | Path | None = None,
     document_frequency: str | Path | None = None,
-    tokenizer: CaptionTokenizer = WORDS,
+    tokenizer: Literal["words", "characters"] = "words",
     java: bool = True,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
-    """Score a file of captions.
+    """Score captions as the official COCO caption scorer does (BLEU, ROUGE-L, CIDEr-D, METEOR, SPICE), with confidence
+    intervals, and the health of captions.
 
     Args:
-        references, predictions: files of any format of `vlrnn.data.formats`.
-        other: predictions of another system, for a paired comparison on the common images.
-        split: of Karpathy's JSON.
-        missing: treatment of ids that do not match, see `vlrnn.data.matching.match`.
-        training: references of the training split, to find new captions.
-        document_frequency: references of another corpus, for CIDEr.
-        tokenizer: of the scores.
-        java: compute METEOR and SPICE, if they are installed.
-        resamples, seed: of the bootstrap.
+        references: prepared .jsonl, captions of COCO or VizWiz, Karpathy's JSON, or image id -> captions.
+        predictions: predictions.jsonl, what vlrnn caption --out wrote, or COCO results (image_id, caption).
+        compare: predictions of another system, to be compared in pairs on the common images.
+        split: the split of Karpathy's JSON.
+        missing: ids that are missing, unknown or doubled: refuse, score what has a prediction, or score a missing one
+            as an empty text.
+        training: the captions trained on, to count which predictions are new (of Karpathy's: train).
+        document_frequency: CIDEr's document frequencies from this corpus, not from the references.
+        tokenizer: what is compared; characters for scripts without spaces between words.
+        java: METEOR and SPICE, where they are installed.
+        resamples: bootstrap samples.
+        seed: of the bootstrap.
 
     Raises:
         UserError: a file is invalid, ids do not match, or there are too few images.
     """
+    units = caption_tokenizer(tokenizer)
     given = read_references(references, split)
     matched, matched_other = _matched(given, predictions, missing), None
-    if other is not None:
+    if compare is not None:
         images = "images that both systems have captions of"
-        matched, matched_other = in_common(matched, _matched(given, other, missing), images)
+        matched, matched_other = in_common(matched, _matched(given, compare, missing), images)
     corpus = read_references(document_frequency, "train") if document_frequency else None
-    scorer = CaptionScorer(matched.references, corpus, tokenizer)
+    scorer = CaptionScorer(matched.references, corpus, units)
     scores = scorer.score(_texts(matched))
     result = Evaluation(
         scores=scores.with_intervals(resamples, seed),
@@ -109,13 +115,13 @@ def evaluate_captions(
         notes=[*given.notes, *matched.notes, *(matched_other.notes if matched_other else ()), *scores.notes],
         per_image=[],
     )
-    result.notes += _unspaced(matched, tokenizer) + note_markup(_texts(matched))
+    result.notes += _unspaced(matched, units) + note_markup(_texts(matched))
     per_image = _add_java_scores(result, scores, scorer, Resampler(len(scores), resamples, seed), java)
     result.per_image = _lines(scores, matched, per_image)
-    _add_health(result, matched, scores, tokenizer, training)
+    _add_health(result, matched, scores, units, training)
     if matched_other:
-        result.comparison = compare(scores, scorer.score(_texts(matched_other)), resamples, seed)
-        result.settings["compared_with"] = str(other)
+        result.comparison = compare_scores(scores, scorer.score(_texts(matched_other)), resamples, seed)
+        result.settings["compared_with"] = str(compare)
     return result
 
 

@@ -44,7 +44,7 @@ class AnswerEvaluation:
             value["comparison"] = self.comparison
         write_json(path, value)
 
-    def write_per_question(self, path: Path) -> None:
+    def write_items(self, path: Path) -> None:
         """Write a JSON line for each question: its id, its answer and its scores in percent."""
         columns = {name: values.tolist() for name, values in self.per_question.items()}
         with replacing(path) as file:
@@ -58,7 +58,7 @@ class AnswerEvaluation:
 def evaluate_answers(
     references: str | Path,
     predictions: str | Path,
-    other: str | Path | None = None,
+    compare: str | Path | None = None,
     *,
     questions: str | Path | None = None,
     missing: Missing = "error",
@@ -68,18 +68,22 @@ def evaluate_answers(
     resamples: int = 1000,
     seed: int = 0,
 ) -> AnswerEvaluation:
-    """Score a file of answers.
+    """Score answers as the official VQA evaluation does (accuracy over all and per type, exact match and WUPS), with
+    confidence intervals.
 
     Args:
-        references, predictions: files of any format of `vlrnn.data.formats`.
-        other: predictions of another system, for a paired comparison on the common questions.
-        questions: the official questions of official annotations.
-        missing: treatment of ids that do not match, see `vlrnn.data.matching.match`.
-        protocol: a name of `vlrnn.text.vqa_normalization.PROTOCOLS`.
-        wordnet: the folder of a WordNet database, for WUPS.
-        official: file to which the predictions are written for the challenge server. With it, references without
-            answers, as of a test split, are allowed; nothing is scored then.
-        resamples, seed: of the bootstrap.
+        references: prepared .jsonl, or official annotations of VQA, VizWiz, TextVQA or GQA; with --official also
+            questions.
+        predictions: predictions.jsonl, or official results (question_id, answer).
+        compare: predictions of another system, to be compared in pairs on the common questions.
+        questions: the official questions, to be checked against the annotations.
+        missing: ids that are missing, unknown or doubled: refuse, score what has a prediction, or score a missing one
+            as an empty text.
+        protocol: how answers are normalised, see docs/metrics.md.
+        wordnet: WordNet's database files, for WUPS.
+        official: write PRED as the challenge server takes it; REF needs no answers, and nothing is scored then.
+        resamples: bootstrap samples.
+        seed: of the bootstrap.
 
     Raises:
         UserError: a file is invalid, or ids do not match.
@@ -95,8 +99,8 @@ def evaluate_answers(
     if not _has_answers(question_set, references, official):
         return AnswerEvaluation({}, settings, {"overall": f"{references} holds no answers"}, matched.notes, matched, {})
     theirs = None
-    if other is not None:
-        theirs = match_answers(other, question_set, missing, GO_ON)
+    if compare is not None:
+        theirs = match_answers(compare, question_set, missing, GO_ON)
         matched, theirs = in_common(matched, theirs, "questions that both systems have answers to")
     scores = compare_answers(_texts(matched), matched.references, protocol, database)
     settings = {**scores.settings, **settings, "wordnet": None if wordnet is None else str(wordnet)}
@@ -111,7 +115,7 @@ def evaluate_answers(
     if theirs is not None:
         others = compare_answers(_texts(theirs), theirs.references, protocol, database)
         result.comparison = scores.less(others, resamples, seed)
-        result.settings["compared_with"] = str(other)
+        result.settings["compared_with"] = str(compare)
     return result
 
 

@@ -172,14 +172,14 @@ def as_example(entry: Any, place: str) -> Example:
     image_names = [name for name in ("image_id", "imageId", "image") if name in entry]
     if isinstance(types := entry.get("types"), dict):  # of GQA
         entry = {"question_type": types.get("structural"), **entry}
+    names = [name for name in ("question", "question_type", "answer_type") if entry.get(name) is not None]
+    texts = {name: text_of(entry, name, f"{place} (question {id!r})") for name in names}
     return Example(
         id=id,
         image_id=id_of(entry, image_names, place) if image_names else id,
         image="",
+        question=texts.get("question"),
         answers=tuple(answers),
-        **{
-            name: text_of(entry, name, f"{place} (question {id!r})")
-            for name in ("question", "question_type", "answer_type")
-            if entry.get(name) is not None
-        },
+        question_type=texts.get("question_type"),
+        answer_type=texts.get("answer_type"),
     )

@@ -115,16 +115,16 @@ def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped
         if instance_file and id in instance_file.imgs:
             categories = {annotation["category_id"] for annotation in instance_file.imgToAnns.get(id, ())}
             objects = tuple(sorted({instance_file.cats[category]["name"] for category in categories}))
-        captions = []
+        texts = []
         for annotation in caption_file.imgToAnns.get(id, ()):
             if reason := next((reason for mark, reason in _LEFT_OUT.items() if annotation.get(mark)), None):
                 dropped.add(reason, annotation["id"])
             else:
-                captions.append(annotation["caption"])
+                texts.append(annotation["caption"])
         path = image["file_name"]
         if not path.startswith(f"{image_folder}/"):  # file names may include the folder, or be absolute
             path = str(PurePosixPath(image_folder) / path)
-        examples.append(Example(id, id, path, tuple(captions), objects=objects))
+        examples.append(Example(id, id, path, tuple(texts), objects=objects))
     return examples
 
 
