@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.feature_cache import FeatureCache, open_cache
-from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, SplitDataModule, UnpaddedSampler
+from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, SplitDataModule, UnpaddedSampler, check_least
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.region_files import RegionFiles, open_regions
 from vlrnn.data.split_index import SplitImages, check_scored, count_words, summarise_texts
@@ -94,9 +94,7 @@ class VisionLanguageData(SplitDataModule):
         self.bf16 = bf16
         self.compiled = compiled
         self.overfit = overfit
-        for name, least in _LEAST.items():
-            if (value := getattr(self, name)) is not None and value < least:
-                raise UserError(f"data.{name} must be at least {least}, not {value}")
+        check_least(self, _LEAST)
         self.image_root = Path(image_root) if image_root else self.root / describe_dataset(root).get("image_root", ".")
         self._images_of: dict[str, SplitImages] = {}
 
@@ -203,17 +201,8 @@ class VisionLanguageData(SplitDataModule):
         for split in splits:
             images = {image: self.locate(image) for image in self._images(split)}
             # Named by the split only: data sets of captions and of questions share the encoder outputs of their images.
-            caches[split] = open_cache(
-                self.cache,
-                split,
-                encoder,
-                images,
-                num_workers=self.num_workers,
-                device=device,
-                bf16=self.bf16,
-                compiled=self.compiled,
-                verify=verify,
-            )
+            how = {"num_workers": self.num_workers, "bf16": self.bf16, "compiled": self.compiled}
+            caches[split] = open_cache(self.cache, split, encoder, images, device=device, verify=verify, **how)
         return caches
 
     def prepare_data(self) -> None:

@@ -213,10 +213,8 @@ def _make(
 ) -> None:
     shape = (len(images), encoder.num_regions, encoder.feature_dim)
     done_path, regions_path = folder / "done.npy", folder / "regions.npy"
-    regions, done = (
-        _open_array(regions_path, np.float16, shape, "r+"),
-        _open_array(done_path, np.bool_, shape[:1], "r+"),
-    )
+    regions = _open_array(regions_path, np.float16, shape, "r+")
+    done = _open_array(done_path, np.bool_, shape[:1], "r+")
     if regions is None or done is None:
         _remove(done_path)
         _remove(regions_path)

@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -140,14 +140,23 @@ def find_images(folder: str | Path) -> list[Path]:
     return sorted(found)
 
 
+def named_images(named: Iterable[str]) -> list[Path]:
+    """The files that are named, and the images in the folders that are; raises as `find_images`."""
+    return [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
+
+
 def _files(folder: Path) -> Iterator[Path]:
     """The files below a folder that are not hidden. Links to folders are followed last, and not to a folder that was
     visited: so there are no cycles."""
+
+    def refuse(fault: OSError) -> None:
+        raise fault
+
     waiting, visited = [folder], set[tuple[int, int]]()
     while waiting:
         links = []
         for top in waiting:
-            for place, folders, files in os.walk(top, onerror=_raise):
+            for place, folders, files in os.walk(top, onerror=refuse):
                 status = os.stat(place)
                 if (status.st_dev, status.st_ino) in visited:
                     folders.clear()
@@ -157,10 +166,6 @@ def _files(folder: Path) -> Iterator[Path]:
                 links += [path for name in folders if (path := Path(place, name)).is_symlink()]
                 yield from (Path(place, name) for name in files if not name.startswith("."))
         waiting = links
-
-
-def _raise(fault: OSError) -> None:
-    raise fault
 
 
 # Pillow warns about images between its own limit and twice that, which are an error here, and about broken EXIF data,

@@ -84,8 +84,7 @@ def members(tar: Path) -> Members:
     Raises:
         UserError: as of `read_within`.
     """
-    size, changed = stamp(tar)
-    return _members(tar, size, changed)
+    return _members(tar, stamp(tar))
 
 
 def stamp(path: str | Path) -> tuple[int, int]:
@@ -100,7 +99,7 @@ def stamp(path: str | Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1024)
-def _members(tar: Path, size: int, changed: int) -> Members:
+def _members(tar: Path, stamped: tuple[int, int]) -> Members:
     return Members(**cached_arrays(tar, "members", lambda: _scan(tar)._asdict()))
 
 
@@ -115,18 +114,13 @@ def _scan(tar: Path) -> Members:
             end = member.offset_data
             if member.isreg() and not member.issparse():
                 places[_encoded(member.name)] = end, member.size
-        _check_end(tar, file.offset)
+        with tar.open("rb") as content:  # Python takes an invalid header for the end of a tar file
+            content.seek(file.offset)
+            if any(content.read(_BLOCK)):
+                raise tarfile.ReadError(f"damaged at byte {file.offset:,}")
     names = np.array(sorted(places), np.bytes_)
     starts, sizes = np.array([places[name] for name in sorted(places)], np.int64).reshape(-1, 2).T
     return Members(names, starts, sizes)
-
-
-def _check_end(tar: Path, end: int) -> None:
-    """Check that the file ends with an empty block: Python takes an invalid header for the end of a tar file."""
-    with tar.open("rb") as file:
-        file.seek(end)
-        if any(file.read(_BLOCK)):
-            raise UserError(f"{tar}: not a whole tar file: damaged at byte {end:,}; copy it again")
 
 
 def _encoded(name: str) -> bytes:

@@ -11,7 +11,7 @@ from vlrnn.data.prepare.base import Target, publish
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.shards import write_shards
 from vlrnn.data.splits import checked_dev, cut_dev, draw_order, shift
-from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.data.synthetic.dataset import SceneSettings, make_scenes
 from vlrnn.data.synthetic.dataset import paragraphs as make_paragraphs
 from vlrnn.data.synthetic.questions import with_inverses
 from vlrnn.errors import UserError
@@ -21,48 +21,16 @@ from vlrnn.probes.pope_questions import make_polls, write_polls
 from vlrnn.terminal import print_line
 
 
-def synthetic(
-    *,
-    out: Path,
-    train: int = 4000,
-    val: int = 500,
-    test: int = 1000,
-    seed: int = 0,
-    bias: float = 0.0,
-    image_size: int = 96,
-    max_objects: int = 4,
-    questions: int = 5,
-    workers: int = 2,
-) -> None:
+def synthetic(*, out: Path, settings: SceneSettings) -> None:
     """Make synthetic scenes: FOLDER/images, and FOLDER/captions and FOLDER/vqa, which are prepared data sets.
 
     Args:
         out: the FOLDER.
-        train: scenes in train.
-        val: scenes in val.
-        test: scenes in test.
-        seed: another seed, other scenes.
-        bias: 0 to 1: how often a ring comes with a star.
-        image_size: pixels of a side.
-        max_objects: 1 to 4 objects in a scene.
-        questions: about a scene, at most.
-        workers: processes.
 
     Raises:
         UserError: a value out of range.
     """
-    description = make_scenes(
-        out,
-        train=train,
-        val=val,
-        test=test,
-        seed=seed,
-        bias=bias,
-        image_size=image_size,
-        max_objects=max_objects,
-        questions=questions,
-        workers=workers,
-    )
+    description = make_scenes(out, **vars(settings))
     for split, rates in description["scenes"].items():
         print_line(f"{split}: " + ", ".join(f"{name} {value}" for name, value in rates.items()))
     print_line(f"written to {out}: images, captions, vqa")

@@ -188,13 +188,7 @@ def easy_vqa(source: Path, /, target: Target, dev: float = 0.1, seed: int = 0) -
     publish(target, splits, source, dropped, dev=dev, seed=seed, **about)
 
 
-def folder_vqa(
-    source: Path,
-    /,
-    target: Target,
-    questions: Path,
-    options: TableOptions,
-) -> None:
+def folder_vqa(source: Path, /, target: Target, questions: Path, options: TableOptions) -> None:
     """Prepare any folder of images with a CSV or JSON of questions; splits are those of the table, or are drawn.
 
     Args:
