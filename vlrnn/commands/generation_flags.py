@@ -107,11 +107,10 @@ def put_out(
     Returns:
         the keys of errors, and the last result.
     """
-    missed, last = [], None
-    on_terminal = (
-        nullcontext(lambda _: None) if sys.stdout.isatty() else None
-    )  # there the results themselves are progress
-    with on_terminal or progress(f"vlrnn {command}", len(wanted), unit, len(file.found) if file else 0) as advance:
+    missed: list[Key] = []
+    last, done = None, len(file.found) if file else 0
+    quiet = nullcontext(lambda _: None) if sys.stdout.isatty() else None  # there the results themselves are progress
+    with quiet or progress(f"{_VERBS[command]}ing", len(wanted), unit, done) as advance:
         for key, result in results:
             if isinstance(result, UserError):
                 print_line(f"vlrnn {command}: {result}", file=sys.stderr)

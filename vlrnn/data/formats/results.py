@@ -112,7 +112,7 @@ def _prediction(entry: Any, place: str, form: ResultForm) -> Prediction:
         return as_record(Prediction, entry, place)
     id = id_of(entry, form.ids, place)
     name = next((name for name in (*form.texts, "text") if name in entry), form.texts[0])
-    return Prediction(id=id, image_id=id, text=text_of(entry, name, f"{place} (of {id!r})"))
+    return Prediction(id=id, image_id=id, text=text_of(entry, name, place))
 
 
 def _of_table(path: Path, form: ResultForm) -> list[Prediction]:
