@@ -47,11 +47,7 @@ def cached_json(path: Path, what: str, make: Callable[[], Any]) -> Any:
 
 
 def _cached(
-    path: Path,
-    name: str,
-    make: Callable[[], Value],
-    load: Callable[[bytes], Value],
-    dump: Callable[[Value], bytes],
+    path: Path, name: str, make: Callable[[], Value], load: Callable[[bytes], Value], dump: Callable[[Value], bytes]
 ) -> Value:
     folder, fresh = path.parent / ".index", f"{path.name}.{_stamp(path)}."
     place = folder / (fresh + name)

@@ -18,16 +18,7 @@ from PIL import Image
 from vlrnn.data.shards import read_within, split_path
 from vlrnn.errors import UserError, reason_of
 from vlrnn.files import regular_file
-from vlrnn.inference.onnx_captioner import (
-    AVIF,
-    FORMATS,
-    LIMITS,
-    Limits,
-    TooLargeError,
-    as_rgb,
-    check_size,
-    opened,
-)
+from vlrnn.inference.onnx_captioner import AVIF, FORMATS, LIMITS, Limits, TooLargeError, as_rgb, check_size, opened
 from vlrnn.inference.onnx_captioner import pixels as pixels
 from vlrnn.progress import print_progress
 

@@ -248,11 +248,7 @@ def attention_maps(
 
 
 def _decoded_again(
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    context: Context,
-    predictions: Sequence[Prediction],
-    items: Items | None,
+    decoder: Decoder, vocabulary: Vocabulary, context: Context, predictions: Sequence[Prediction], items: Items | None
 ) -> tuple[Tensor, DecoderOutput]:
     """The tokens [M, T] of predictions, and the decoder's output for them by teacher forcing."""
     tokens = predicted_tokens(vocabulary, predictions).to(context.regions.device)

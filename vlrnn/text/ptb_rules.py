@@ -179,10 +179,7 @@ _SOURCES: list[tuple[str, Callable[[str], str]]] = [
         (f"({sign})", _constant(words))
         for sign, words in {"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}.items()
     ),
-    (
-        rf"(-(?:[rl][rcs]b)-|c\.d\.s|pro-|anti-|s{_AMP}p-500|s{_AMP}ls|cap{_APOS}n|c{_APOS}est)",
-        _plain_ampersand,
-    ),
+    (rf"(-(?:[rl][rcs]b)-|c\.d\.s|pro-|anti-|s{_AMP}p-500|s{_AMP}ls|cap{_APOS}n|c{_APOS}est)", _plain_ampersand),
     (f"({_SLASHED})", _as_it_is),
     (r"((?-i:[A-Z])*\$|#)", _as_it_is),
     ("(¢)", _constant("cents")),

@@ -71,14 +71,7 @@ def inverses(source: Path, /, target: Target) -> None:
     _publish(source, target, {"test": examples}, "inverses")
 
 
-def shift_priors(
-    source: Path,
-    /,
-    target: Target,
-    strength: float = 0.9,
-    dev: float = 0.1,
-    seed: int = 0,
-) -> None:
+def shift_priors(source: Path, /, target: Target, strength: float = 0.9, dev: float = 0.1, seed: int = 0) -> None:
     """Shift the priors of the answers of any prepared data set of questions: train and val get one, test its reverse.
 
     A data set that has no test, or one without answers, is tested on its val; a val that lacks then is cut from train

@@ -120,13 +120,7 @@ def _find_photographs(source: Path, images: Path | None) -> Path:
 
 
 def daquar(
-    source: Path,
-    /,
-    target: Target,
-    dev: float = 0.1,
-    seed: int = 0,
-    folds: int | None = None,
-    fold: int | None = None,
+    source: Path, /, target: Target, dev: float = 0.1, seed: int = 0, folds: int | None = None, fold: int | None = None
 ) -> None:
     """Prepare DAQUAR from its raw two-line files; val, or the folds of a cross-validation, are cut from train by image.
 
