@@ -13,13 +13,14 @@ import shutil
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from vlrnn.data.images import open_image, pixels
 from vlrnn.data.shards import stamp
@@ -174,16 +175,8 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-class _Pixels(Dataset[torch.Tensor]):
-    def __init__(self, paths: Sequence[Path], size: int) -> None:
-        self.paths = paths
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(pixels(open_image(self.paths[index]), self.size))
+def _read(paths: Sequence[Path], size: int) -> torch.Tensor:
+    return torch.from_numpy(np.stack([pixels(open_image(path), size) for path in paths]))
 
 
 def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -202,9 +195,8 @@ def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
     except OSError as fault:
         if path.is_file():
             path.unlink()
-        raise UserError(
-            f"{path}: cannot be written: {fault.strerror or fault}; it takes {size / 2**20:,.1f} MiB"
-        ) from None
+        reason = f"{fault.strerror or fault}; it takes {size / 2**20:,.1f} MiB"
+        raise UserError(f"{path}: cannot be written: {reason}") from None
     return regions
 
 
@@ -224,9 +216,10 @@ def _make(
     left = np.flatnonzero(~done)
     paths = list(images.values())
     loader = DataLoader(
-        _Pixels([paths[row] for row in left], encoder.image_size),
+        [paths[row] for row in left],  # type: ignore[arg-type]
         _BATCH,
         num_workers=num_workers,
+        collate_fn=partial(_read, size=encoder.image_size),
         generator=torch.Generator(),  # leaves the random state of training unchanged
     )
     began, at = time.monotonic(), 0
@@ -236,9 +229,7 @@ def _make(
                 with torch.inference_mode():
                     encoded = encoder.regions(batch.to(device)).half().cpu().numpy()
                 if not np.isfinite(encoded).all():
-                    raise UserError(
-                        f"{folder}: the encoder's outputs leave the range of float16; set data.cache to null"
-                    )
+                    raise UserError(f"{folder}: the encoder's outputs exceed float16; set data.cache to null")
                 rows = left[at : at + len(batch)]
                 regions[rows], at = encoded, at + len(batch)
                 done[rows] = True

@@ -108,16 +108,17 @@ def _folder(root: Path, files: Sequence[Path]) -> Source:
     for file in files:
         if (other := places.setdefault(file.stem, file)) != file:
             raise UserError(f"{root}: both {other} and {file} are of the image {file.stem}; keep one")
-    return Source(root, places, _npz_reader)
+    return Source(root, places, _image_reader)
 
 
-def _npz_reader() -> Reader:
-    def read(path: Path) -> Arrays:
-        regular_file(path)
-        with np.load(path) as file:
-            return _named(file.files, file.__getitem__)
+def _image_reader() -> Reader:
+    return _read_image
 
-    return read
+
+def _read_image(path: Path) -> Arrays:
+    regular_file(path)
+    with np.load(path) as file:
+        return _named(file.files, file.__getitem__)
 
 
 def _named(names: Collection[str], get: Callable[[str], Any]) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def summarise_texts(
     Raises:
         UserError: the vocabulary has no word.
     """
-    unit, texts = vocabulary.tokenizer.unit, counts["texts"]
+    unit, texts = vocabulary.tokenizer.name, counts["texts"]
     running = sum(counts["words"].values())
     size = len(vocabulary) - len(SPECIAL)
     if not size:

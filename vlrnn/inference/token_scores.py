@@ -29,12 +29,12 @@ class TokenScores(NamedTuple):
         """For notebooks: each token with its probability and its attention map."""
         cells = []
         for place, token in enumerate([*self.tokens, "(end)"]):
-            weights = None if self.attention is None else _map(self.attention[place])
+            weights = None if self.attention is None else _picture(self.attention[place])
             cells.append(f"<td>{weights or ''}<br>{escape(token)}<br>{np.exp(self.log_probs[place]):.1%}</td>")
         return f"<table><tr style='text-align: center'>{''.join(cells)}</tr></table>"
 
 
-def _map(weights: np.ndarray) -> str:
+def _picture(weights: np.ndarray) -> str:
     """Weights [N] of the cells of a square grid as a small picture; empty for any other N."""
     side = int(len(weights) ** 0.5)
     if side * side != len(weights):

@@ -140,7 +140,7 @@ def _add_java_scores(
             if not java:
                 raise NotComputedError("left out by --no-java")
             if scorer.tokenizer is not WORDS:
-                raise NotComputedError(f"is of words, not of {scorer.tokenizer.unit}")
+                raise NotComputedError(f"is of words, not of {scorer.tokenizer.name}")
             found = score(scores.tokens, scorer.references, resampler)
         except NotComputedError as reason:
             result.not_computed[name] = str(reason)

@@ -6,7 +6,8 @@ scores. Those of running text are lossless: the joined units are the text.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from vlrnn.config import Configurable
 from vlrnn.errors import UserError
@@ -48,72 +49,48 @@ class WordTokenizer(LMTokenizer):
         return _WORD.findall(text)
 
 
-class CaptionTokenizer:
-    """Interface of tokenizers of captions, questions and answers.
+class CaptionTokenizer(NamedTuple):
+    """A tokenizer of captions, questions and answers.
 
     Attributes:
-        name: in options.
-        unit: name of its tokens, in the plural.
+        name: in options, and of its tokens, in the plural.
         description: in result files.
+        tokenize: a text -> its units.
+        detokenize: units -> a text whose tokenization they are.
+        tokens_for_scores: captions -> the tokens of each for BLEU, ROUGE-L and CIDEr.
     """
 
     name: str
-    unit: str
     description: str
-
-    def tokenize(self, text: str) -> list[str]:
-        """The units of a text."""
-        raise NotImplementedError
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """A text whose tokenization is these units."""
-        raise NotImplementedError
-
-    def tokens_for_scores(self, captions: Sequence[str]) -> list[list[str]]:
-        """The tokens of each caption for BLEU, ROUGE-L and CIDEr."""
-        raise NotImplementedError
+    tokenize: Callable[[str], list[str]]
+    detokenize: Callable[[Sequence[str]], str]
+    tokens_for_scores: Callable[[Sequence[str]], list[list[str]]]
 
 
-class CaptionWordTokenizer(CaptionTokenizer):
-    """The words of the official caption scorer, for models and for scores (see `vlrnn.text.ptb_tokenizer`)."""
-
-    name = unit = "words"
-    description = TOKENIZER_NAME
-
-    def tokenize(self, text: str) -> list[str]:
-        return tokenize(text)
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return detokenize(tokens)
-
-    def tokens_for_scores(self, captions: Sequence[str]) -> list[list[str]]:
-        return tokenize_all(captions)
+WORDS = CaptionTokenizer("words", TOKENIZER_NAME, tokenize, detokenize, tokenize_all)
+"""The words of the official caption scorer, for models and for scores (see `vlrnn.text.ptb_tokenizer`)."""
 
 
-class CaptionCharTokenizer(CaptionTokenizer):
-    """The characters of a text in NFC, white space as single spaces. For scores: lower case, without spaces, as the
-    `char` tokenizer of sacreBLEU (Post, WMT 2018), and without punctuation, as words are scored."""
-
-    name = unit = "characters"
-    description = "characters (lower case; without spaces and punctuation)"
-
-    def tokenize(self, text: str) -> list[str]:
-        return list(CharTokenizer().split(unicodedata.normalize("NFC", " ".join(text.split()))))
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return "".join(tokens)
-
-    def tokens_for_scores(self, captions: Sequence[str]) -> list[list[str]]:
-        return [
-            [each for each in self.tokenize(caption.lower()) if unicodedata.category(each)[0] not in "PZC"]
-            for caption in captions
-        ]
+def _characters(text: str) -> list[str]:
+    """The characters of a text in NFC, white space as single spaces."""
+    return list(unicodedata.normalize("NFC", " ".join(text.split())))
 
 
-CAPTION_TOKENIZERS: dict[str, CaptionTokenizer] = {
-    each.name: each for each in (CaptionWordTokenizer(), CaptionCharTokenizer())
-}
-WORDS = CAPTION_TOKENIZERS["words"]
+def _scored_characters(captions: Sequence[str]) -> list[list[str]]:
+    """In lower case, without spaces, as the `char` tokenizer of sacreBLEU (Post, WMT 2018), and without punctuation, as
+    words are scored."""
+    characters = (_characters(caption.lower()) for caption in captions)
+    return [[each for each in text if unicodedata.category(each)[0] not in "PZC"] for text in characters]
+
+
+CHARACTERS = CaptionTokenizer(
+    "characters",
+    "characters (lower case; without spaces and punctuation)",
+    _characters,
+    "".join,
+    _scored_characters,
+)
+CAPTION_TOKENIZERS = {each.name: each for each in (WORDS, CHARACTERS)}
 
 
 def caption_tokenizer(name: str) -> CaptionTokenizer:
@@ -125,8 +102,3 @@ def caption_tokenizer(name: str) -> CaptionTokenizer:
     if name not in CAPTION_TOKENIZERS:
         raise UserError(f"tokenizer: {name!r} is none of {', '.join(CAPTION_TOKENIZERS)}")
     return CAPTION_TOKENIZERS[name]
-
-
-def described_tokenizer(description: object) -> CaptionTokenizer:
-    """The tokenizer with this description in result files; words if it is unknown."""
-    return next((each for each in CAPTION_TOKENIZERS.values() if each.description == description), WORDS)

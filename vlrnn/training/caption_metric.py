@@ -2,11 +2,13 @@
 gathers nothing else."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from vlrnn.data.records import Id
 from vlrnn.errors import UserError
@@ -73,19 +75,13 @@ class CaptionMetric(Metric):
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
 
     def _predictions(self) -> dict[Id, str]:
-        images, lengths, letters = (_joined(each) for each in (self.images, self.lengths, self.letters))
-        text = bytes(letters.to(torch.uint8).tolist())
+        if not len(self.images):
+            return {}
+        # A state is a list of tensors in one process and one tensor after gathering.
+        images, lengths, letters = map(dim_zero_cat, (self.images, self.lengths, self.letters))
+        text = BytesIO(bytes(letters.tolist()))
         ids = list(self.references)
         predictions: dict[Id, str] = {}
-        end = 0
         for image, length in zip(images.tolist(), lengths.tolist(), strict=True):
-            start, end = end, end + length
-            predictions.setdefault(ids[image], text[start:end].decode("utf-8", "surrogatepass"))
+            predictions.setdefault(ids[image], text.read(length).decode("utf-8", "surrogatepass"))
         return predictions
-
-
-def _joined(state: list[Tensor] | Tensor) -> Tensor:
-    """The values of a metric state, which is a list of tensors in one process and one tensor after gathering."""
-    if isinstance(state, Tensor):
-        return state
-    return torch.cat(state) if state else torch.zeros(0, dtype=torch.int64)
