@@ -20,8 +20,7 @@ from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import print_progress
 from vlrnn.sidecar_cache import cached_json
-from vlrnn.text.text_checks import is_wordless
-from vlrnn.text.tokenizers import caption_tokenizer
+from vlrnn.text.tokenizers import caption_tokenizer, is_wordless
 from vlrnn.text.vocabulary import BOS, EOS, PAD, AnswerPrior, AnswerVocabulary, Vocabulary
 
 _MIN_COUNT, _TEXTS = 5, 2000

@@ -96,7 +96,8 @@ def check_image(path: str | os.PathLike[str], limits: Limits = LIMITS) -> None:
     Raises:
         UserError: as of `open_image`.
     """
-    with _opened(_source(path), os.fspath(path), limits) as image:
+    source = _source(path)
+    with _refusing(os.fspath(path)), opened(source, limits) as image:
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
 
@@ -168,16 +169,10 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImageP
 
 
 def _decoded(source: str | IO[bytes], name: str, limits: Limits, min_side: int | None) -> Image.Image:
-    with _opened(source, name, limits) as image:
+    with _refusing(name), opened(source, limits) as image:
         if min_side is not None:
             image.draft(None, (min_side, min_side))
         return as_rgb(image)
-
-
-@contextmanager
-def _opened(source: str | IO[bytes], name: str, limits: Limits) -> Iterator[Image.Image]:
-    with _refusing(name), opened(source, limits) as image:
-        yield image
 
 
 @contextmanager

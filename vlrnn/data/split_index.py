@@ -12,8 +12,7 @@ from vlrnn.data.records import Example, RecordFile
 from vlrnn.errors import UserError
 from vlrnn.progress import track
 from vlrnn.sidecar_cache import cached_arrays
-from vlrnn.text.text_checks import is_unspaced, is_wordless, warn_of_unspaced
-from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.tokenizers import WORDS, CaptionTokenizer, is_unspaced, is_wordless, warn_of_unspaced
 from vlrnn.text.vocabulary import SPECIAL, Vocabulary, majority
 from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer
 

@@ -183,16 +183,9 @@ def score_sequences(
     decoder: Decoder, memory: Tree, tokens: Tensor, image_index: Tensor, condition: Tensor | None = None
 ) -> Tensor:
     """Log probabilities [M, T] of the tokens of sentences [M, T] without `<bos>`, by teacher forcing."""
-    log_probs = next_log_probs(decoder, memory, tokens, image_index, condition)
-    return log_probs.gather(2, tokens[..., None])[..., 0]
-
-
-def next_log_probs(
-    decoder: Decoder, memory: Tree, tokens: Tensor, image_index: Tensor, condition: Tensor | None = None
-) -> Tensor:
-    """Log probabilities [M, T, V] of all words at each step of sentences [M, T] without `<bos>`, by teacher forcing."""
     output = decoder(shift_right(tokens), memory, image_index, condition)
-    return decoder.logits(output.hidden).float().log_softmax(-1)
+    log_probs = decoder.logits(output.hidden).float().log_softmax(-1)  # [M, T, V]
+    return log_probs.gather(2, tokens[..., None])[..., 0]
 
 
 def shift_right(tokens: Tensor) -> Tensor:

@@ -18,8 +18,7 @@ from vlrnn.metrics.diversity import caption_health, mutual_bleu
 from vlrnn.metrics.meteor_spice import JavaScore, NotComputedError, meteor, spice
 from vlrnn.metrics.references import Tokens
 from vlrnn.metrics.statistics import Resampler, bootstrap_settings, interval
-from vlrnn.text.text_checks import count_unspaced, warn_of_unspaced
-from vlrnn.text.tokenizers import WORDS, CaptionTokenizer, caption_tokenizer
+from vlrnn.text.tokenizers import WORDS, CaptionTokenizer, caption_tokenizer, count_unspaced, warn_of_unspaced
 
 _JAVA: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]], Resampler], JavaScore]] = {
     "METEOR": meteor,
@@ -80,8 +79,7 @@ def evaluate_captions(
         predictions: predictions.jsonl, what vlrnn caption --out wrote, or COCO results (image_id, caption).
         compare: predictions of another system, to be compared in pairs on the common images.
         split: the split of Karpathy's JSON.
-        missing: ids that are missing, unknown or doubled: refuse, score what has a prediction, or score a missing one
-            as an empty text.
+        missing: ids that are missing, unknown or doubled: refuse, score the rest, or score a missing one as empty.
         training: the captions trained on, to count which predictions are new (of Karpathy's: train).
         document_frequency: CIDEr's document frequencies from this corpus, not from the references.
         tokenizer: what is compared; characters for scripts without spaces between words.
@@ -92,25 +90,20 @@ def evaluate_captions(
     Raises:
         UserError: a file is invalid, ids do not match, or there are too few images.
     """
-    units = caption_tokenizer(tokenizer)
-    given = read_references(references, split)
+    units, given = caption_tokenizer(tokenizer), read_references(references, split)
     matched, matched_other = _matched(given, predictions, missing), None
     if compare is not None:
-        images = "images that both systems have captions of"
-        matched, matched_other = in_common(matched, _matched(given, compare, missing), images)
+        theirs = _matched(given, compare, missing)
+        matched, matched_other = in_common(matched, theirs, "images that both systems have captions of")
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus, units)
     scores = scorer.score(_texts(matched))
+    settings = {**scores.settings, "document_frequency": str(document_frequency or "the references")}
+    settings |= match_settings(references, predictions, missing, matched)
     result = Evaluation(
         scores=scores.with_intervals(resamples, seed),
         health={},
-        settings={
-            **scores.settings,
-            "document_frequency": str(document_frequency or "the references"),
-            **match_settings(references, predictions, missing, matched),
-            "split": split,
-            **bootstrap_settings(resamples, seed),
-        },
+        settings={**settings, "split": split, **bootstrap_settings(resamples, seed)},
         not_computed={},
         notes=[*given.notes, *matched.notes, *(matched_other.notes if matched_other else ()), *scores.notes],
         per_image=[],

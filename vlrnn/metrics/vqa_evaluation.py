@@ -72,13 +72,11 @@ def evaluate_answers(
     confidence intervals.
 
     Args:
-        references: prepared .jsonl, or official annotations of VQA, VizWiz, TextVQA or GQA; with --official also
-            questions.
+        references: prepared .jsonl, or annotations of VQA, VizWiz, TextVQA, GQA; with --official also questions.
         predictions: predictions.jsonl, or official results (question_id, answer).
         compare: predictions of another system, to be compared in pairs on the common questions.
         questions: the official questions, to be checked against the annotations.
-        missing: ids that are missing, unknown or doubled: refuse, score what has a prediction, or score a missing one
-            as an empty text.
+        missing: ids that are missing, unknown or doubled: refuse, score the rest, or score a missing one as empty.
         protocol: how answers are normalised, see docs/metrics.md.
         wordnet: WordNet's database files, for WUPS.
         official: write PRED as the challenge server takes it; REF needs no answers, and nothing is scored then.

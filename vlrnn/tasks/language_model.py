@@ -91,9 +91,8 @@ class LanguageModel(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        if (
-            self._training_state is not None and self.trainer.world_size == 1
-        ):  # one process would save its own state alone
+        # One of several processes would save its own state alone.
+        if self._training_state is not None and self.trainer.world_size == 1:
             checkpoint["carried"] = [leaf.cpu() for leaf in leaves(self._training_state)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -146,15 +146,12 @@ def _refuse_other_sizes(
     wanted, found = outlines(outline.state_dict()), outlines(weights)
     for name in {**wanted, **found}:
         if wanted.get(name) != found.get(name):
-            in_file, in_model = (_outline(each.get(name)) for each in (found, wanted))
+            both = (each.get(name) for each in (found, wanted))
+            in_file, in_model = (f"{list(each[0])} of {each[1]}" if each else "missing" for each in both)
             raise UserError(
                 f"{path}: the weights do not fit the model that it describes: {name} is {in_file}, where the model has "
                 f"{in_model}"
             )
-
-
-def _outline(outline: tuple[tuple[int, ...], str] | None) -> str:
-    return "missing" if outline is None else f"{list(outline[0])} of {outline[1]}"
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 """Evaluation of a run: settings and provenance of its scores, and a table of them with those of baselines. Independent
 of tasks."""
 
+import platform
+import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vlrnn.provenance import provenance
+import vlrnn
 from vlrnn.runs import baselines, format_score
 from vlrnn.terminal import printable
 
@@ -58,3 +62,35 @@ def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:
         if isinstance(score, Mapping) and "low" in score:
             table.add_row(name, *(escape(format_score(scores.get(name))) for scores in rows.values()))
     return table
+
+
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy")
+
+
+def provenance() -> dict[str, str]:
+    """The date (UTC), the version of this package, its commit (if it runs from a repository; followed by `, changed` if
+    files differ from it), and the versions of Python and the numerical libraries."""
+    found = {"date": datetime.now(UTC).isoformat(" ", "seconds"), "vlrnn": vlrnn.__version__, "commit": _commit()}
+    found["python"] = platform.python_version()
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {name: value for name, value in found.items() if value}
+
+
+def _commit() -> str:
+    root = Path(vlrnn.__file__).parents[1]
+    if not (root / ".git").exists():  # installed, perhaps within another repository
+        return ""
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    return commit + (", changed" if commit and _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -14,7 +14,7 @@ from vlrnn.data.records import SPLITS, Example, describe_dataset, write_dataset
 from vlrnn.errors import UserError
 from vlrnn.progress import track
 from vlrnn.terminal import print_line
-from vlrnn.text.text_checks import count_unspaced, is_canned, is_wordless, warn_of_unspaced
+from vlrnn.text.tokenizers import count_unspaced, is_canned, is_wordless, warn_of_unspaced
 
 
 @dataclass(frozen=True)
