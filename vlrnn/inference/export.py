@@ -113,25 +113,22 @@ def export_captioner(task: Task, folder: str | Path, *, onnx: bool = True) -> li
     suffix = "onnx" if onnx else "pt2"
     for name, (module, example, shapes, into, out) in graphs.items():
         _write(folder / f"{name}.{suffix}", module, example, shapes, into, out)
-    write_json(folder / "captioner.json", _description(task, encoder, len(held), len(started)))
+    about = {
+        "words": list(task.vocabulary.words),
+        "tokenizer": task.vocabulary.tokenizer.name,
+        "special": {"pad": PAD, "bos": BOS, "eos": EOS, "unk": UNK},
+        "image_size": encoder.image_size,
+        "memories": len(held),
+        "states": len(started),
+        "decoding": task.generation.describe(),
+    }
+    write_json(folder / "captioner.json", about)
     others = ["captioner.json"]
     if onnx:
         others.append("caption_onnx.py")
         with replacing(folder / others[-1]) as file:
             file.write(read_text(onnx_captioner.__file__))
     return [*(f"{name}.{suffix}" for name in graphs), *others]
-
-
-def _description(task: Task, encoder: Encoder, memories: int, states: int) -> dict[str, Any]:
-    return {
-        "words": list(task.vocabulary.words),
-        "tokenizer": task.vocabulary.tokenizer.name,
-        "special": {"pad": PAD, "bos": BOS, "eos": EOS, "unk": UNK},
-        "image_size": encoder.image_size,
-        "memories": memories,
-        "states": states,
-        "decoding": task.generation.describe(),
-    }
 
 
 def _write(

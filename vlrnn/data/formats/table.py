@@ -1,7 +1,7 @@
 """Tables about a folder of images: a CSV or JSON file with an image and captions, or question and answers, per row."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -129,14 +129,6 @@ def read_captions(path: Path, folder: ImageFolder, shares: Sequence[float], seed
     return splits
 
 
-@dataclass
-class _QuestionGroup:
-    number: int
-    question_type: str | None
-    answer_type: str | None
-    answers: list[str] = field(default_factory=list)
-
-
 def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
     """The examples of a file of questions, one for each, in the splits of the file, or in random splits.
 
@@ -158,26 +150,19 @@ def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], see
         UserError: the file is neither (names the line or the entry), only some questions have a split, or the shares do
             not sum to 1.
     """
-    groups: dict[tuple[str, str | None, str], _QuestionGroup] = {}
+    examples: dict[tuple[str, str | None, str], Example] = {}
+    answers: dict[tuple[str, str | None, str], list[str]] = {}
     for entry in read_table(path, folder, ["question", "answer"], lambda questions: questions):
         given = {name: value for name, value in entry.values.items() if value is not None}
         names = [name for name in ("question", "question_type", "answer_type") if name in given]
         texts = {name: text_of(given, name, entry.place) for name in names}
         question = " ".join(texts.get("question", "").split())
-        kinds = texts.get("question_type") or None, texts.get("answer_type") or None
-        same = groups.setdefault((entry.image, entry.split, question), _QuestionGroup(len(groups) + 1, *kinds))
-        same.answers.extend(filter(None, map(canonical_answer, entry.texts("answer") or ())))
-    homes = draw_splits([(image, split) for image, split, _ in groups], shares, seed, "questions")
+        kinds = {name: texts.get(name) or None for name in ("question_type", "answer_type")}
+        key, image = (entry.image, entry.split, question), entry.image
+        examples.setdefault(key, Example(len(examples) + 1, image, image, question=question, **kinds))
+        answers.setdefault(key, []).extend(filter(None, map(canonical_answer, entry.texts("answer") or ())))
+    homes = draw_splits([(image, split) for image, split, _ in examples], shares, seed, "questions")
     splits: Splits = {split: [] for split in SPLITS}
-    for (image, split, question), same in groups.items():
-        example = Example(
-            id=same.number,
-            image_id=image,
-            image=image,
-            question=question,
-            answers=tuple(same.answers),
-            question_type=same.question_type,
-            answer_type=same.answer_type,
-        )
-        splits[homes[image, split]].append(example)
+    for (image, split, question), example in examples.items():
+        splits[homes[image, split]].append(replace(example, answers=tuple(answers[image, split, question])))
     return splits

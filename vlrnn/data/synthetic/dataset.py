@@ -1,6 +1,7 @@
 """Synthetic scenes as prepared data sets: images, captions, questions and prose, deterministic for a seed."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -80,7 +81,11 @@ def make_scenes(folder: str | Path, **settings: Any) -> dict[str, Any]:
     with translating_file_errors():
         (folder / "images").mkdir(parents=True, exist_ok=True)
     jobs = [(recipe, split, number, folder) for split in counts for number in range(1, counts[split] + 1)]
-    made = _make_all(jobs, recipe.workers)
+    # For few scenes, starting processes takes longer.
+    several = recipe.workers > 1 and len(jobs) >= 200
+    with workers(recipe.workers) if several else nullcontext() as pool:
+        found = pool.map(_make, jobs, chunksize=50) if pool else map(_make, jobs)
+        made = list(track(found, "making", total=len(jobs), unit="scenes"))
     captioned: dict[str, list[Example]] = {split: [] for split in counts}
     questioned: dict[str, list[Example]] = {split: [] for split in counts}
     scenes: dict[str, list[Scene]] = {split: [] for split in counts}
@@ -101,14 +106,6 @@ def make_scenes(folder: str | Path, **settings: Any) -> dict[str, Any]:
 
 
 Job = tuple[SceneSettings, str, int, Path]
-
-
-def _make_all(jobs: Sequence[Job], processes: int) -> list[Scene]:
-    if processes <= 1 or len(jobs) < 200:  # for few scenes, starting processes takes longer
-        return list(track(map(_make, jobs), "making", total=len(jobs), unit="scenes"))
-    with workers(processes) as pool:
-        made = pool.map(_make, jobs, chunksize=50)
-        return list(track(made, "making", total=len(jobs), unit="scenes"))
 
 
 def _make(job: Job) -> Scene:
