@@ -101,6 +101,13 @@ def _depth(value: Any) -> int:
     return depth
 
 
+def nested(tree: Any) -> Iterator[Any]:
+    """A value of JSON or YAML, and all values within it; of a mapping not the keys."""
+    yield tree
+    for each in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from nested(each)
+
+
 def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """The value in a JSON file; `object_hook` as for `parse_json`.
 

@@ -48,36 +48,25 @@ def _imported(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-_CELLS, _UNITS = "vlrnn.report.cell_plots", "vlrnn.report.unit_pages"
+_CELLS, _UNITS, _STUDIES = "vlrnn.report.cell_plots", "vlrnn.report.unit_pages", "vlrnn.studies.cells"
+_PAGE = "write the text, coloured by activations: .html"
 PROBES: dict[str, tuple[str, *tuple[Output, ...]]] = {
     "amplification": ("vlrnn.probes.amplification.probe_amplification",),
     "attribution": ("vlrnn.probes.model.attribution.attribution",),
     "calibration": ("vlrnn.probes.calibration.probe_calibration",),
     "chair": ("vlrnn.probes.chair.probe_chair",),
     "consistency": ("vlrnn.probes.consistency.probe_consistency",),
-    "dropout": ("vlrnn.studies.cells.dropout.dropout", Output("picture", f"{_CELLS}.save_dropout", ("details",))),
+    "dropout": (f"{_STUDIES}.dropout.dropout", Output("picture", f"{_CELLS}.save_dropout", ("details",))),
     "gender": ("vlrnn.probes.gender.probe_gender",),
-    "gradients": (
-        "vlrnn.studies.cells.gradients.gradients",
-        Output("picture", f"{_CELLS}.save_flow", ("details.curves",)),
-    ),
+    "gradients": (f"{_STUDIES}.gradients.gradients", Output("picture", f"{_CELLS}.save_flow", ("details.curves",))),
     "grounding": ("vlrnn.probes.model.grounding.grounding",),
-    "init": (
-        "vlrnn.studies.cells.initialisation.initialisation",
-        Output("picture", f"{_CELLS}.save_scales", ("details",)),
-    ),
+    "init": (f"{_STUDIES}.initialisation.initialisation", Output("picture", f"{_CELLS}.save_scales", ("details",))),
     "pope": ("vlrnn.probes.model.pope.probe_pope",),
     "priors": ("vlrnn.probes.priors.probe_priors",),
     "scene_truth": ("vlrnn.probes.scene_truth.probe_scene_truth",),
     "units": (
         "vlrnn.probes.model.hidden_units.probe_units",
-        Output(
-            "page",
-            f"{_UNITS}.save_page",
-            ("details.heat", "settings.checkpoint"),
-            "write the text, coloured by activations: .html",
-            f"{_UNITS}.page_file",
-        ),
+        Output("page", f"{_UNITS}.save_page", ("details.heat", "settings.checkpoint"), _PAGE, f"{_UNITS}.page_file"),
         Output("picture", f"{_UNITS}.save_heat", ("details.heat",)),
     ),
 }

@@ -264,12 +264,6 @@ class VisionLanguageData(SplitDataModule):
             sampler = GlobalShuffleSampler(data, processes, rank, self.batch_size)
         elif processes > 1:
             sampler = UnpaddedSampler(data, processes, rank)
-        return (ResumableLoader if split == "train" else DataLoader)(
-            data,  # type: ignore[arg-type]
-            batch_size=self.batch_size,
-            shuffle=split == "train" and sampler is None,
-            sampler=sampler,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        how: dict[str, Any] = {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
+        how |= {"sampler": sampler, "shuffle": split == "train" and sampler is None, "collate_fn": collate}
+        return (ResumableLoader if split == "train" else DataLoader)(data, self.batch_size, **how)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ DAMAGED = "cannot be read, or is damaged"
 _COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 
 
+@dataclass(eq=False)
 class Source:
     """A file, or a folder of `.npz`: the places of images by id or file name, and a reader.
 
@@ -54,20 +56,17 @@ class Source:
         reopen: make a reader in each process, since forked processes share the position in an open file.
     """
 
-    def __init__(
-        self, path: Path, places: Mapping[str, Any], open_file: Callable[[], Reader], reopen: bool = False
-    ) -> None:
-        self.path = path
-        self.places = places
-        self._open_file = open_file
-        self._reopen = reopen
-        self._reader: Reader | None = None
-        self._process = 0
+    path: Path
+    places: Mapping[str, Any]
+    open_file: Callable[[], Reader]
+    reopen: bool = False
+    _reader: Reader | None = None
+    _process: int = 0
 
     def read(self, key: str) -> Arrays:
         """The arrays of an image, by the names of `_NAMES`."""
-        if self._reader is None or (self._reopen and self._process != os.getpid()):
-            self._reader, self._process = self._open_file(), os.getpid()
+        if self._reader is None or (self.reopen and self._process != os.getpid()):
+            self._reader, self._process = self.open_file(), os.getpid()
         return self._reader(self.places[key])
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vlrnn.data.records import AttentionMaps, Id, Prediction
 from vlrnn.errors import UserError
-from vlrnn.generation.logits_processors import LogitsProcessor
+from vlrnn.generation.logits_processors import LogitsProcessor, suppress_tokens
 from vlrnn.generation.search import GenerationConfig, Hypotheses, Step, search
 from vlrnn.nn.batching import RowPacker, Tree, index_rows, leaves, map_tree
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
@@ -71,17 +71,8 @@ def generate(
         image_index = items.image_index.to(context.regions.device)
         packed = _ItemSearch(decoder, memory, image_index)
         step, state, memory = packed.step, packed.init_state(items.condition), image_index
-    found = search(
-        step,
-        state,
-        memory,
-        decoding,
-        bos=BOS,
-        eos=EOS,
-        forbidden=(PAD, BOS, UNK),
-        constraints=constraints,
-        generator=generator,
-    )
+    never = [*constraints, suppress_tokens((PAD, BOS, UNK))]
+    found = search(step, state, memory, decoding, bos=BOS, eos=EOS, constraints=never, generator=generator)
     return to_sequences(found, vocabulary, vocabulary.tokenizer.detokenize)
 
 

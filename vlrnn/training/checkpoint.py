@@ -36,7 +36,7 @@ from vlrnn.config import (
     to_config,
 )
 from vlrnn.errors import UserError, optional, reason_of, refusing
-from vlrnn.files import read_json, replacing, write_json
+from vlrnn.files import nested, read_json, replacing, write_json
 from vlrnn.nn.weights import check_archive, check_plain, check_weights, digest, outlines
 from vlrnn.progress import print_progress
 from vlrnn.training.compatibility import refuse_other_task
@@ -259,18 +259,11 @@ def _check_description(description: Any, path: str | Path) -> None:
         raise UserError(f"{path}: of format {form}; vlrnn {vlrnn.__version__} reads format {FORMAT}: {advice}")
     check_plain(description, str(path))
     task = description.get("task")
-    _refuse_foreign_weights(task, path)
+    for each in nested(task):  # a checkpoint holds all weights itself; others would be fetched or opened
+        if isinstance(each, dict) and each.get("weights") is not None:
+            raise UserError(f"{path}: names weights to load from elsewhere, {each['weights']!r}; refused")
     if not isinstance(task, dict) or not isinstance(task.get("arguments"), dict):
         raise UserError(f"{path}: describes no task; it was not written by vlrnn")
-
-
-def _refuse_foreign_weights(description: Any, path: str | Path) -> None:
-    """A checkpoint holds all weights itself. One that names others would have loading fetch or open them."""
-    if isinstance(description, dict):
-        if description.get("weights") is not None:
-            raise UserError(f"{path}: names weights to load from elsewhere, {description['weights']!r}; refused")
-        for each in description.values():
-            _refuse_foreign_weights(each, path)
 
 
 def _read_folder(folder: Path) -> dict[str, Any]:

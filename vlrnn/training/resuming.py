@@ -116,14 +116,8 @@ class RecipeCheckpoint(ModelCheckpoint):
     ) -> None:
         if last_every_n_steps < 1:
             raise UserError(f"checkpoint.last_every_n_steps must be at least 1, not {last_every_n_steps}")
-        super().__init__(
-            filename="best",
-            monitor=monitor,
-            mode=mode or "max",
-            verbose=verbose,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
+        names = {"filename": "best", "auto_insert_metric_name": False, "enable_version_counter": False}
+        super().__init__(monitor=monitor, mode=mode or "max", verbose=verbose, **names)  # type: ignore[arg-type]
         self.last_every_n_steps = last_every_n_steps
         self._initial_random_states: dict[str, Any] | None = None
         self._stop_requested = False  # in this process

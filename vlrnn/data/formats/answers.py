@@ -41,12 +41,10 @@ def read_questions(path: str | Path, questions: str | Path | None = None) -> Que
     if questions is None:
         return found
     question_set = _read(Path(questions))
-    for some, all_, wrong in (
-        (found, question_set, f"{path}: for {{}} of its questions there is none in {questions}: {{}}"),
-        (question_set, found, f"{questions}: for {{}} of its questions there is none in {path}: {{}}"),
-    ):
-        if strangers := [id for id in some if id not in all_]:
-            raise UserError(wrong.format(len(strangers), name_some(strangers)))
+    for some, others, place, other in ((found, question_set, path, questions), (question_set, found, questions, path)):
+        if strangers := [id for id in some if id not in others]:
+            count, names = len(strangers), name_some(strangers)
+            raise UserError(f"{place}: for {count} of its questions there is none in {other}: {names}")
     for id, example in found.items():
         if example.image_id != question_set[id].image_id:
             ours, theirs = example.image_id, question_set[id].image_id
@@ -174,12 +172,6 @@ def as_example(entry: Any, place: str) -> Example:
         entry = {"question_type": types.get("structural"), **entry}
     names = [name for name in ("question", "question_type", "answer_type") if entry.get(name) is not None]
     texts = {name: text_of(entry, name, f"{place} (question {id!r})") for name in names}
-    return Example(
-        id=id,
-        image_id=id_of(entry, image_names, place) if image_names else id,
-        image="",
-        question=texts.get("question"),
-        answers=tuple(answers),
-        question_type=texts.get("question_type"),
-        answer_type=texts.get("answer_type"),
-    )
+    image_id = id_of(entry, image_names, place) if image_names else id
+    question, *kinds = (texts.get(name) for name in ("question", "question_type", "answer_type"))
+    return Example(id, image_id, "", (), question, tuple(answers), *kinds)

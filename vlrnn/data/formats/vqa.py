@@ -140,16 +140,10 @@ def read_daquar(
             dropped.add(f"question about an image that is not in {listed}", f"line {number}")
             continue
         text = plain_question(question)
-        examples.append(
-            Example(
-                id=f"{split}-{(number + 1) // 2}",
-                image_id=image,
-                image=files.get(image, f"{image}.jpg"),
-                question=text,
-                answers=(", ".join(sorted({*filter(None, map(normalize_answer, answer.split(",")))})),),
-                question_type=question_type(text),
-            )
-        )
+        id, file = f"{split}-{(number + 1) // 2}", files.get(image, f"{image}.jpg")
+        right = ", ".join(sorted({*filter(None, map(normalize_answer, answer.split(",")))}))
+        kind = question_type(text)
+        examples.append(Example(id, image, file, question=text, answers=(right,), question_type=kind))
     if len(lines) % 2:
         raise UserError(f"{path}:{len(lines)}: there is no answer to the last question")
     for name in names or ():
@@ -198,14 +192,7 @@ def read_easy_vqa(source: Path, split: str, answers: Collection[str], dropped: S
         if answer not in answers:
             dropped.add("question whose answer is not in answers.txt", f"{split}-{number}")
             continue
-        examples.append(
-            Example(
-                id=f"{split}-{number}",
-                image_id=f"{split}-{image}",
-                image=f"{split}/images/{image}.png",
-                question=question,
-                answers=(answer,),
-                answer_type="yes/no" if answer in ("yes", "no") else "other",
-            )
-        )
+        kind = "yes/no" if answer in ("yes", "no") else "other"
+        place = f"{split}-{number}", f"{split}-{image}", f"{split}/images/{image}.png"
+        examples.append(Example(*place, question=question, answers=(answer,), answer_type=kind))
     return examples

@@ -37,13 +37,10 @@ def captions(scene: Scene, rng: Random, count: int = CAPTIONS_PER_SCENE) -> tupl
     drawn: dict[str, None] = {}  # an ordered set
     while len(drawn) < count:
         opening = rng.choice(tuple(OPENINGS))
-        caption = describe_objects(
-            scene.objects[:: OPENINGS[opening]],
-            opening=opening,
-            column=rng.randrange(2),
-            with_size=rng.random() < 0.4,
-            ground=scene.ground if rng.random() < 0.4 else None,
-        )
+        column, with_size = rng.randrange(2), rng.random() < 0.4
+        ground = scene.ground if rng.random() < 0.4 else None
+        objects = scene.objects[:: OPENINGS[opening]]
+        caption = describe_objects(objects, opening=opening, column=column, with_size=with_size, ground=ground)
         drawn[caption] = None
     return tuple(drawn)
 

@@ -138,17 +138,9 @@ def _examples(recipe: SceneSettings, scene: Scene, split: str, number: int) -> I
     rng = _rng(recipe, split, number, "questions")
     found = generate_questions(scene, rng, recipe.questions, novel_kinds=split != "train")
     for place, question in enumerate(found, start=1):
-        yield Example(
-            id=f"{name}-{place}",
-            image_id=name,
-            image=image,
-            question=question.text,
-            answers=(question.answer,) * ANNOTATORS,
-            question_type=question.kind,
-            answer_type=question.answer_type,
-            objects=objects,
-            attributes=held_out,
-        )
+        text, answers = question.text, (question.answer,) * ANNOTATORS
+        kinds = question.kind, question.answer_type
+        yield Example(f"{name}-{place}", name, image, (), text, answers, *kinds, objects, held_out)
 
 
 def _rates(scenes: Sequence[Scene]) -> dict[str, Any]:
