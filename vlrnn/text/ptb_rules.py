@@ -9,7 +9,6 @@ out.
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from vlrnn.text.ptb_characters import (
     APOSTROPHES,
@@ -23,13 +22,6 @@ from vlrnn.text.ptb_characters import (
     SPACES,
     SYMBOL,
 )
-
-
-class Rule(NamedTuple):
-    """A pattern, and a function that converts the matched text."""
-
-    pattern: re.Pattern[str]
-    finish: Callable[[str], str]
 
 
 def _alternatives(words: str) -> str:
@@ -225,5 +217,5 @@ PLAIN = re.compile(
 """Text between spaces that is one word, with at most one punctuation mark after it, under all rules: a shortcut for
 nearly all of a caption."""
 
-RULES = [Rule(re.compile(source, re.IGNORECASE), finish) for source, finish in _SOURCES]
-"""All rules, in order of precedence among equal matches."""
+RULES = [(re.compile(source, re.IGNORECASE), finish) for source, finish in _SOURCES]
+"""All rules, in order of precedence among equal matches: a pattern, and a function that converts the matched text."""

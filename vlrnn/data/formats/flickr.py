@@ -7,7 +7,7 @@ file name, with its suffix or without.
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from vlrnn.data.formats.base import SPLIT_NAMES, SkipReport, Splits, id_of, list_in, object_of, text_of
@@ -127,4 +127,4 @@ def karpathy_image(entry: Mapping[str, Any], place: str) -> KarpathyImage:
     id = id_of(entry, ("cocoid", "filename"), place)
     captions = (text_of(object_of(each, place), "raw", place) for each in list_in(entry, "sentences", place))
     parts = [text_of(entry, name, place) for name in ("filepath", "filename") if entry.get(name) is not None]
-    return KarpathyImage(id, tuple(captions), "/".join(filter(None, parts)) if "filename" in entry else "")
+    return KarpathyImage(id, tuple(captions), str(PurePosixPath(*parts)) if "filename" in entry else "")
