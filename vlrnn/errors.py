@@ -100,6 +100,12 @@ def optional(module: str, use: str, extra: str) -> Any:
         raise UserError(f"{use} needs {module.partition('.')[0]}: pip install 'vlrnn[{extra}]'") from None
 
 
+def check_least(name: str, value: float | None, least: int = 1) -> None:
+    """Raise a UserError for a setting below its least value; None is allowed."""
+    if value is not None and value < least:
+        raise UserError(f"{name} must be at least {least}, not {value}")
+
+
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """The end of a message about a name that does not exist: the nearest of those that do, empty if none is near."""
     near = get_close_matches(word, list(names), n=1)

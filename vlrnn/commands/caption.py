@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlrnn.commands.generation_flags import add_decoding, add_model, add_out, chosen, open_out, put_out
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.terminal import print_json, print_line
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def _run(arguments: argparse.Namespace, file: "PredictionFile | None") -> int:
     paths = named_images(arguments.images)
     if arguments.explain and len(paths) != 1:
         raise UserError(f"--explain takes one image, not {len(paths)}")
-    if arguments.batch_size < 1:
-        raise UserError(f"--batch_size must be at least 1, not {arguments.batch_size}")
+    check_least("--batch_size", arguments.batch_size)
     if arguments.explain and not Path(arguments.explain).absolute().parent.is_dir():
         raise UserError(f"--explain: there is no folder {Path(arguments.explain).parent}")
     how = {"bf16": arguments.bf16, "compiled": arguments.compiled}

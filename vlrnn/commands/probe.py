@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import Any, NamedTuple
 
 from vlrnn.commands.signature import Signature
-from vlrnn.errors import UserError, one_line
+from vlrnn.errors import UserError, check_least, one_line
 from vlrnn.probes.finding import Finding, named_scores
 from vlrnn.terminal import print_line, printable
 
@@ -144,8 +144,7 @@ def call(arguments: argparse.Namespace) -> Finding:
 
 def check_numbers(arguments: argparse.Namespace) -> None:
     """Refuse resamples and seeds that are too small."""
-    if arguments.resamples < 1:
-        raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
+    check_least("--resamples", arguments.resamples)
     if arguments.seed < 0:
         raise UserError(f"--seed must not be negative, not {arguments.seed}")
 

@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader
 
 from vlrnn.data.batches import Batch, CaptionedImages, QuestionedImages, collate
 from vlrnn.data.feature_cache import FeatureCache, open_cache
-from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, SplitDataModule, UnpaddedSampler, check_least
+from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, SplitDataModule, UnpaddedSampler
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.region_files import RegionFiles, open_regions
 from vlrnn.data.split_index import SplitImages, check_scored, count_words, summarise_texts
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import print_progress
@@ -93,7 +93,8 @@ class VisionLanguageData(SplitDataModule):
         self.bf16 = bf16
         self.compiled = compiled
         self.overfit = overfit
-        check_least(self, _LEAST)
+        for name, least in _LEAST.items():
+            check_least(f"data.{name}", getattr(self, name), least)
         self.image_root = Path(image_root) if image_root else self.root / describe_dataset(root).get("image_root", ".")
         self._images_of: dict[str, SplitImages] = {}
 

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,6 @@ class SplitDataModule(pl.LightningDataModule):
         return self.loader("test")
 
     predict_dataloader = test_dataloader
-
-
-def check_least(data: SplitDataModule, least: Mapping[str, int]) -> None:
-    """Raise a UserError if a setting of a data module is below its least value; None is allowed."""
-    for name, value in least.items():
-        if (given := getattr(data, name)) is not None and given < value:
-            raise UserError(f"data.{name} must be at least {value}, not {given}")
 
 
 class ResumableLoader(DataLoader[Batch]):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vlrnn.data.loaders import ResumableLoader, SplitDataModule, UnpaddedSampler, check_least
+from vlrnn.data.loaders import ResumableLoader, SplitDataModule, UnpaddedSampler
 from vlrnn.data.records import Example
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.files import read_text
 from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, Vocabulary
@@ -109,7 +109,8 @@ class TextDataModule(SplitDataModule):
         self.bptt_length = bptt_length
         self.min_count = min_count
         self.overfit = overfit
-        check_least(self, dict.fromkeys(("batch_size", "bptt_length", "min_count", "overfit"), 1))
+        for name in ("batch_size", "bptt_length", "min_count", "overfit"):
+            check_least(f"data.{name}", getattr(self, name))
 
     @property
     def place(self) -> dict[str, str]:

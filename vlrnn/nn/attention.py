@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.config import Configurable
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.nn.batching import check_pair, check_shape, trial
 from vlrnn.nn.encoders.base import Context
 
@@ -68,8 +68,7 @@ class _Projected(Attention):
 
     def __init__(self, attention_dim: int = 512) -> None:
         super().__init__()
-        if attention_dim < 1:
-            raise UserError(f"attention_dim must be at least 1, not {attention_dim}")
+        check_least("attention_dim", attention_dim)
         self.attention_dim = attention_dim
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example, Id, Prediction, open_split
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.generation.generate import TokenDistributions
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.metrics.vqa_evaluation import answer_results
@@ -117,8 +117,7 @@ def copies(parts: Parts, members: int) -> list[Parts]:
     Raises:
         UserError: members is below 1.
     """
-    if members < 1:
-        raise UserError(f"model: num_members must be at least 1, not {members}")
+    check_least("model: num_members", members)
     return [parts, *(deepcopy(parts) for _ in range(members - 1))]
 
 

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from vlrnn.data.loaders import ResumableLoader, fold_in_rank
-from vlrnn.errors import UserError, accessing
+from vlrnn.errors import UserError, accessing, check_least
 from vlrnn.files import replacing
 from vlrnn.training.checkpoint import read_checkpoint
 
@@ -114,8 +114,7 @@ class RecipeCheckpoint(ModelCheckpoint):
         last_every_n_steps: int = 1000,
         verbose: bool = False,
     ) -> None:
-        if last_every_n_steps < 1:
-            raise UserError(f"checkpoint.last_every_n_steps must be at least 1, not {last_every_n_steps}")
+        check_least("checkpoint.last_every_n_steps", last_every_n_steps)
         names = {"filename": "best", "auto_insert_metric_name": False, "enable_version_counter": False}
         super().__init__(monitor=monitor, mode=mode or "max", verbose=verbose, **names)  # type: ignore[arg-type]
         self.last_every_n_steps = last_every_n_steps

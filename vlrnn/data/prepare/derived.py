@@ -14,7 +14,7 @@ from vlrnn.data.splits import checked_dev, cut_dev, draw_order, shift
 from vlrnn.data.synthetic.dataset import SceneSettings, make_scenes
 from vlrnn.data.synthetic.dataset import paragraphs as make_paragraphs
 from vlrnn.data.synthetic.questions import with_inverses
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.files import replacing
 from vlrnn.probes.object_annotations import read_object_sets
 from vlrnn.probes.pope_questions import make_polls, write_polls
@@ -47,8 +47,7 @@ def prose(*, out: Path, paragraphs: int = 3000, seed: int = 0) -> None:
     Raises:
         UserError: less than one paragraph.
     """
-    if paragraphs < 1:
-        raise UserError(f"--paragraphs must be at least 1, not {paragraphs}")
+    check_least("--paragraphs", paragraphs)
     text = "".join(f"{each}\n" for each in make_paragraphs(paragraphs, seed))
     with replacing(out) as file:
         file.write(text)
@@ -155,8 +154,8 @@ def pope(objects: str, /, out: Path, per_image: int = 6, images: int | None = No
     Raises:
         UserError: a value out of range, or the objects cannot be read.
     """
-    if per_image < 2 or (images is not None and images < 1):
-        raise UserError("--per_image must be at least 2, and --images at least 1")
+    check_least("--per_image", per_image, 2)
+    check_least("--images", images)
     polls = make_polls(read_object_sets(objects), per_image=per_image, images=images, seed=seed)
     write_polls(out, polls)
     for kind, lines in polls.items():

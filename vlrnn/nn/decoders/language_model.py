@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.nn.batching import Tree, leaves
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput, WordScores
 from vlrnn.nn.encoders.base import Context
@@ -39,8 +39,7 @@ class RecurrentLanguageModel(Decoder):
         checkpoint_every: int | None = None,
     ) -> None:
         super().__init__()
-        if checkpoint_every is not None and checkpoint_every < 1:
-            raise UserError(f"decoder.checkpoint_every must be at least 1, not {checkpoint_every}")
+        check_least("decoder.checkpoint_every", checkpoint_every)
         self.recurrence = require_causal(recurrence)
         self.embedding_dim = embedding_dim
         self.dropout = nn.Dropout(dropout)
