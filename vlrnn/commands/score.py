@@ -68,7 +68,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _show(evaluation: Any, kind: str) -> None:
-    """Print the notes and the tables."""
     from rich.console import Console
     from rich.markup import escape
 

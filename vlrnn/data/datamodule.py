@@ -160,13 +160,11 @@ class VisionLanguageData(SplitDataModule):
         raise UserError(f"{self.root}: its splits hold no example")
 
     def _examples(self, split: str) -> Sequence[Example]:
-        """The examples of a split."""
         if self.overfit is not None and split in ("train", "val"):
             return open_split(self.root, "train")[: self.overfit]
         return open_split(self.root, split)
 
     def _images(self, split: str) -> SplitImages:
-        """The images of a split."""
         if split not in self._images_of:
             self._images_of[split] = SplitImages(self._examples(split))
         return self._images_of[split]

@@ -124,7 +124,6 @@ def _open_array(path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["
 
 
 def _checksums(regions: np.ndarray) -> list[int]:
-    """The checksum of each block of rows."""
     return [zlib.crc32(regions[start : start + _BLOCK].data) for start in range(0, len(regions), _BLOCK)]
 
 
@@ -163,7 +162,6 @@ def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -177,7 +177,6 @@ def _decoded(source: str | IO[bytes], name: str, limits: Limits, min_side: int |
 
 @contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """Convert any exception during decoding to a UserError."""
     try:
         yield
     except TooLargeError as fault:

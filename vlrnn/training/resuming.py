@@ -186,7 +186,6 @@ class RecipeCheckpoint(ModelCheckpoint):
             self._save_last(trainer)
 
     def _any_stop_requested(self, trainer: pl.Trainer) -> bool:
-        """Whether any process was asked to stop."""
         if trainer.world_size == 1:
             return self._stop_requested
         device = trainer.strategy.root_device
@@ -249,7 +248,6 @@ class RecipeCheckpoint(ModelCheckpoint):
 
 
 def _random_states() -> dict[str, Any]:
-    """The states of all random number generators, as plain data and tensors."""
     kind, keys, *rest = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),

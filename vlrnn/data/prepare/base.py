@@ -97,7 +97,6 @@ def publish(
 
 
 def _print_counts(splits: Splits, counts: Mapping[str, Mapping[str, int]], dropped: SkipReport) -> None:
-    """Print the counts of each split, the dropped examples by reason, and a warning of texts without spaces."""
     for split, examples in splits.items():
         if not examples:
             print_line(f"{split}: nothing is left, not written")
