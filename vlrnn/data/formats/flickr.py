@@ -127,4 +127,4 @@ def karpathy_image(entry: Mapping[str, Any], place: str) -> KarpathyImage:
     id = id_of(entry, ("cocoid", "filename"), place)
     captions = (text_of(object_of(each, place), "raw", place) for each in list_in(entry, "sentences", place))
     parts = [text_of(entry, name, place) for name in ("filepath", "filename") if entry.get(name) is not None]
-    return KarpathyImage(id, tuple(captions), str(PurePosixPath(*parts)) if "filename" in entry else "")
+    return KarpathyImage(id, tuple(captions), str(PurePosixPath(*parts)) if entry.get("filename") else "")
