@@ -199,7 +199,7 @@ class VisionLanguageData(SplitDataModule):
         for split in splits:
             images = {image: self.locate(image) for image in self._images(split)}
             # Named by the split only: data sets of captions and of questions share the encoder outputs of their images.
-            how = {"num_workers": self.num_workers, "bf16": self.bf16, "compiled": self.compiled}
+            how: dict[str, Any] = {"num_workers": self.num_workers, "bf16": self.bf16, "compiled": self.compiled}
             caches[split] = open_cache(self.cache, split, encoder, images, device=device, verify=verify, **how)
         return caches
 

@@ -213,7 +213,7 @@ def _make(
         done = open_memmap(done_path, mode="r+")
     left = np.flatnonzero(~done)
     paths = list(images.values())
-    loader = DataLoader(
+    loader: DataLoader[torch.Tensor] = DataLoader(
         [paths[row] for row in left],  # type: ignore[arg-type]
         _BATCH,
         num_workers=num_workers,

@@ -99,7 +99,7 @@ class AnswerSelection(VQATask):
         for example, scores, ids in zip(batch.examples, best.values.tolist(), best.indices.tolist(), strict=True):
             texts = [self.answers.answers[id] for id in ids]
             ranked = [{"text": text, "score": score} for text, score in zip(texts, scores, strict=True)]
-            more = {"alternatives": tuple(ranked[1:]), "settings": {"score": self.score_name}}
+            more: dict[str, Any] = {"alternatives": tuple(ranked[1:]), "settings": {"score": self.score_name}}
             predictions.append(Prediction(example.id, example.image_id, texts[0], score=scores[0], **more))
         return predictions
 

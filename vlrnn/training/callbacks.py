@@ -166,7 +166,7 @@ class ProgressLines(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._finish(trainer, "testing" if trainer.testing else "validating")
 
-    on_test_batch_end, on_test_end = on_validation_batch_end, on_validation_end
+    on_test_batch_end, on_test_end = on_validation_batch_end, on_validation_end  # type: ignore[assignment]
 
 
 class ProgressLine(ProgressLines):

@@ -173,5 +173,5 @@ def as_example(entry: Any, place: str) -> Example:
     names = [name for name in ("question", "question_type", "answer_type") if entry.get(name) is not None]
     texts = {name: text_of(entry, name, f"{place} (question {id!r})") for name in names}
     image_id = id_of(entry, image_names, place) if image_names else id
-    question, *kinds = (texts.get(name) for name in ("question", "question_type", "answer_type"))
-    return Example(id, image_id, "", (), question, tuple(answers), *kinds)
+    question, question_type, answer_type = (texts.get(name) for name in ("question", "question_type", "answer_type"))
+    return Example(id, image_id, "", (), question, tuple(answers), question_type, answer_type)

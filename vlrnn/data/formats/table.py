@@ -157,7 +157,7 @@ def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], see
         names = [name for name in ("question", "question_type", "answer_type") if name in given]
         texts = {name: text_of(given, name, entry.place) for name in names}
         question = " ".join(texts.get("question", "").split())
-        kinds = {name: texts.get(name) or None for name in ("question_type", "answer_type")}
+        kinds: dict[str, Any] = {name: texts.get(name) or None for name in ("question_type", "answer_type")}
         key, image = (entry.image, entry.split, question), entry.image
         examples.setdefault(key, Example(len(examples) + 1, image, image, question=question, **kinds))
         answers.setdefault(key, []).extend(filter(None, map(canonical_answer, entry.texts("answer") or ())))

@@ -25,7 +25,7 @@ class _Fused(Recurrence):
         learn_initial_state: make the initial state a parameter instead of zero.
     """
 
-    kernel_class: type[nn.RNNBase]
+    kernel_class: type[Any]  # of `nn.RNNBase`
     kernel_options: Mapping[str, Any] = {}
     num_gates: int
     state_parts: int = 1
@@ -43,7 +43,7 @@ class _Fused(Recurrence):
 
     def build(self, input_width: int) -> Self:
         options = {**self.kernel_options, "batch_first": True, "dropout": self.dropout}
-        self.kernel = self.kernel_class(input_width, self.hidden_size, self.num_layers, **options)
+        self.kernel: nn.RNNBase = self.kernel_class(input_width, self.hidden_size, self.num_layers, **options)
         for layer in range(self.num_layers):
             from_input, from_state, bias, other = self._weights(layer)
             draw_weights(from_input, from_state, bias, self.num_gates)
