@@ -77,7 +77,7 @@ def evaluate_answers(
         compare: predictions of another system, to be compared in pairs on the common questions.
         questions: the official questions, to be checked against the annotations.
         missing: ids that are missing, unknown or doubled: refuse, score the rest, or score a missing one as empty.
-        protocol: how answers are normalised, see docs/metrics.md.
+        protocol: how answers are normalised (docs/metrics.md).
         wordnet: WordNet's database files, for WUPS.
         official: write PRED as the challenge server takes it; REF needs no answers, and nothing is scored then.
         resamples: bootstrap samples.
