@@ -1,6 +1,6 @@
 """Caption an image from Python: load a model once, generate captions, draw the attention.
 
-python demo/caption.py photo.jpg --checkpoint runs/quickstart/captioning/checkpoints/best.ckpt --picture looked.png
+python demo/caption.py photo.jpg --checkpoint runs/quickstart/captioning/checkpoints/best.ckpt --picture attention.png
 """
 
 import math
@@ -35,7 +35,7 @@ def main() -> int:
     weights = predictor.attention(arguments.image, best.tokens)  # [words + 1, regions], None without attention
     if arguments.picture:
         if weights is None:
-            raise UserError("--picture: the decoder of this checkpoint does not attend to regions")
+            raise UserError("--picture: the decoder of this checkpoint has no attention")
         save_attention(arguments.picture, open_image(arguments.image), [*best.tokens, "(end)"], weights)
         print_line(f"open {arguments.picture}")
     return 0

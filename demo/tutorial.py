@@ -117,9 +117,9 @@ def tour(out: Path, quick: bool) -> None:
     scored = predictor.score_caption(picture, best.tokens)
     assert scored.attention is not None
     with Image.open(picture) as image:
-        save_attention(out / "looked.png", image.convert("RGB"), [*best.tokens, "(end)"], scored.attention)
+        save_attention(out / "attention.png", image.convert("RGB"), [*best.tokens, "(end)"], scored.attention)
     _, likeliest = max(zip(scored.log_probs, best.tokens, strict=False))
-    print(f"6. the likeliest word is {likeliest!r}; {out / 'looked.png'} shows the attention of all")
+    print(f"6. the likeliest word is {likeliest!r}; {out / 'attention.png'} shows the attention of all")
 
     # 7. Scores are functions of strings, of any model. Two systems are compared on the same images, with an interval
     # and a p value.

@@ -1,6 +1,6 @@
-"""The pages of `vlrnn fit --help` and the like, files in the package, hold what the parsers do. Written anew with
+"""The pages of `vlrnn fit --help` and the like, files in the package, are equal to the parsers. Written with
 
-VLRNN_CONTRACT=write python -m pytest tests/test_help.py
+VLRNN_CONTRACT=write python -m pytest tests/test_contract.py
 """
 
 import argparse
@@ -22,13 +22,13 @@ USAGE = {
     "cache": "--config RECIPE [--KEY VALUE ...]",
 }
 RECIPES = """\
-A recipe is a YAML file, or the name of one that vlrnn has (flickr8k, cells/gru). Each of its keys is a flag, too:
+A recipe is a YAML file, or the name of one of vlrnn (flickr8k, cells/gru). Each of its keys is a flag, too:
 {batch_size: 64} of data is --data.batch_size 64. A later recipe changes one before it, and a flag changes the
-recipes. --print_config prints the outcome.
+recipes. --print_config prints the result.
 """
 RUN = """\
-RUN is a folder that vlrnn fit made. Its config.yaml is the recipe, and its best checkpoint is scored; files of weights
-that the recipe names are not opened. Results are written there, in splits/.
+RUN is a folder made by vlrnn fit. Its config.yaml is the recipe, and its best checkpoint is scored; weight files that
+the recipe names are not opened. Results are written there, in splits/.
 """
 EXAMPLES = {
     "fit": "vlrnn fit --config flickr8k --config cells/gru --trainer.max_epochs 10",
@@ -40,7 +40,7 @@ EXAMPLES = {
 TOPICS = {
     "trainer": "flags of Lightning's Trainer: --trainer.max_epochs, .devices, .precision, .default_root_dir, ...",
     "model": "arguments of the recipe's task; without a recipe the tasks",
-    "data": "arguments of the recipe's data, where that is another class than below",
+    "data": "arguments of the recipe's data class, if it is another than below",
     "early_stopping": "further flags of Lightning's EarlyStopping",
     "CLASS": "arguments of a class that a recipe names: LSTM, vlrnn.nn.SoftAttention, my_cells.QuietGRU",
 }
@@ -59,7 +59,7 @@ def filled(text: str, indent: str = "") -> str:
 
 
 def entry(name: str, purpose: str) -> str:
-    """A flag, and its purpose beside it, or below where the flag is long."""
+    """A flag, with its purpose on the same line, or on the next if the flag is long."""
     indent = " " * COLUMN
     lines = filled(purpose, indent).strip()
     return f"  {name:<{COLUMN - 3}} {lines}" if len(name) < COLUMN - 3 else f"  {name}\n{indent}{lines}"

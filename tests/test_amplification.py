@@ -147,7 +147,7 @@ def test_tables_of_every_form(tmp_path: Path, name: str, capsys: pytest.CaptureF
     assert result["scores"]["A_to_T"]["value"] == 0.5 / 4
     assert result["scores"]["T_to_A"]["value"] == pytest.approx(-1 / 3 / 4)
     assert {each["value"] for each in result["baselines"]["identity"].values()} == {0}
-    assert "1 names are said that no image has, and are left out: 'other'" in capsys.readouterr().out
+    assert "1 predicted names occur in no image, and are omitted: 'other'" in capsys.readouterr().out
 
 
 def test_captions_name_attributes_and_tasks(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ BAD_TABLES = [
     ("t.jsonl", "{\n", "t.jsonl:1: not JSON"),
     ("t.csv", "id,attributes\n1,a\n", "t.csv:2: the list 'tasks' is missing"),
     ("t.csv", "", "t.csv: holds no images"),
-    ("t.json", json.dumps([IMAGES[0], IMAGES[0]]), "the image 1 stands twice"),
+    ("t.json", json.dumps([IMAGES[0], IMAGES[0]]), "the image 1 occurs twice"),
     ("t.json", json.dumps([IMAGES[0] | {"tasks": []}]), "no image has a task"),
 ]
 
@@ -252,8 +252,8 @@ MISTAKES = [
     (["--table", "x", "--predictions", "y"], "give either --table, or --predictions"),
     (["--predictions", "y"], "--predictions needs --objects"),
     (["--predictions", "y", "--objects", "list.json"], "list.json: no objects: expected"),
-    (["--predictions", "y", "--objects", "o.json"], "who is in an image? Give both --women and --men"),
-    (["--predictions", "y", "--objects", "o.json", "--women", "w.txt"], "who is in an image?"),
+    (["--predictions", "y", "--objects", "o.json"], "no genders of the images: give both --women and --men"),
+    (["--predictions", "y", "--objects", "o.json", "--women", "w.txt"], "no genders of the images"),
 ]
 
 

@@ -132,7 +132,7 @@ def test_what_cannot_be_computed_is_reported(predictor: Predictor, data: Path) -
     assert "no caption names an object" in none.not_computed["hallucinated"]
     right = attribution(predictor, data, find=lambda words: [s for s in squares(words) if "red" not in s.object])
     assert right.scores["hallucinated"]["value"] == 0
-    assert right.not_computed["raised"] == "every object named is there"
+    assert right.not_computed["raised"] == "every named object is in its image"
     assert right.cases == []
 
 

@@ -129,7 +129,7 @@ def test_on_the_command_line(files: list[str], tmp_path: Path) -> None:
     assert found["settings"]["temperature"] > 1
     assert found["scores"]["tempered"].keys() == {"ECE", "ECE_adaptive", "Brier"}
     assert found["notes"] == [
-        "8 questions of val are among those judged: 0, 1, 2, ...",
+        "8 questions of val are also evaluated: 0, 1, 2, ...",
         f"temperature {found['settings']['temperature']:.4g}, fitted on 8 answers of val",
     ]
 

@@ -325,7 +325,7 @@ MISTAKES: list[tuple[list[Any], str]] = [
     (["--device", "nonsense"], "nonsense"),
     (["--num_beams", "many"], "--num_beams"),
     (["--no_such_flag"], "--no_such_flag"),
-    (["--explain", "looked.docx"], "looked.docx"),
+    (["--explain", "attention.docx"], "attention.docx"),
 ]
 
 
@@ -345,14 +345,14 @@ def test_settings_that_contradict_each_other(
 
 
 def test_explain_writes_a_picture(caption: Caption, photos: Path, tmp_path: Path) -> None:
-    printed = caption(photos / "a.png", "--explain", tmp_path / "looked.png")
+    printed = caption(photos / "a.png", "--explain", tmp_path / "attention.png")
     assert (printed.code, printed.err) == (0, [])
-    with Image.open(tmp_path / "looked.png") as picture:
+    with Image.open(tmp_path / "attention.png") as picture:
         assert min(picture.size) > 200
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
-@pytest.mark.parametrize(("name", "begins"), [("looked.svg", b"<?xml"), ("looked.pdf", b"%PDF")])
+@pytest.mark.parametrize(("name", "begins"), [("attention.svg", b"<?xml"), ("attention.pdf", b"%PDF")])
 def test_explain_writes_for_papers(caption: Caption, photos: Path, tmp_path: Path, name: str, begins: bytes) -> None:
     printed = caption(photos / "a.png", "--explain", tmp_path / name)
     assert (printed.code, printed.err) == (0, [])
@@ -362,12 +362,12 @@ def test_explain_writes_for_papers(caption: Caption, photos: Path, tmp_path: Pat
 def test_explain_shows_what_was_generated(caption: Caption, photos: Path, tmp_path: Path) -> None:
     """The image, and it again for each word; for the end only where it was said."""
     for limit, pictures in ((2, 1 + 2), (20, 1 + 6 + 1)):  # a red square on the left
-        printed = caption(photos / "a.png", "--explain", tmp_path / "looked.svg", "--max_new_tokens", limit)
-        assert (printed.code, (tmp_path / "looked.svg").read_text().count("<image ")) == (0, pictures), printed.out
+        printed = caption(photos / "a.png", "--explain", tmp_path / "attention.svg", "--max_new_tokens", limit)
+        assert (printed.code, (tmp_path / "attention.svg").read_text().count("<image ")) == (0, pictures), printed.out
 
 
 def test_explain_is_refused_for_several_images(caption: Caption, photos: Path, tmp_path: Path) -> None:
-    printed = caption(photos, "--explain", tmp_path / "looked.png", checkpoint=tmp_path / "absent.ckpt")
+    printed = caption(photos, "--explain", tmp_path / "attention.png", checkpoint=tmp_path / "absent.ckpt")
     assert (printed.code, printed.out) == (2, [])
     assert printed.err == ["vlrnn caption: --explain takes one image, not 3"]
 
@@ -375,11 +375,11 @@ def test_explain_is_refused_for_several_images(caption: Caption, photos: Path, t
 def test_explain_is_refused_for_a_decoder_that_does_not_attend(
     caption: Caption, checkpoints: Any, photos: Path, tmp_path: Path
 ) -> None:
-    printed = caption(photos / "a.png", "--explain", tmp_path / "looked.png", checkpoint=checkpoints.plain)
+    printed = caption(photos / "a.png", "--explain", tmp_path / "attention.png", checkpoint=checkpoints.plain)
     assert printed.code == 2
     assert len(printed.err) == 1
-    assert "does not attend" in printed.err[0]
-    assert not (tmp_path / "looked.png").exists()
+    assert "has no attention" in printed.err[0]
+    assert not (tmp_path / "attention.png").exists()
 
 
 # Checkpoints.

@@ -98,7 +98,7 @@ def interrupted_after(caption: Caption, monkeypatch: pytest.MonkeyPatch, count: 
         printed = caption(*arguments)
     assert printed.code == 130
     assert printed.err[-1].startswith("interrupted; ")
-    assert printed.err[-1].endswith("results: the same command with --resume goes on")
+    assert printed.err[-1].endswith("results: the same command with --resume continues")
     return printed.out
 
 
@@ -131,16 +131,16 @@ def test_results_are_never_replaced_unasked(
     assert printed == (
         2,
         [],
-        [f"vlrnn caption: --out {out}: is there already; --overwrite replaces it, or name another file"],
+        [f"vlrnn caption: --out {out}: already exists; --overwrite replaces it, or name another file"],
     )
     printed = caption(photos, "--out", out, "--resume", checkpoint=absent)
-    assert printed == (0, [], [f"{out}: was finished before, and nothing is done; --overwrite makes it anew"])
+    assert printed == (0, [], [f"{out}: is complete, and nothing is done; --overwrite makes it again"])
     interrupted_after(caption, monkeypatch, 1, photos, "--out", out, "--overwrite")
     assert out.read_text() == "earlier\n"
     printed = caption(photos, "--out", out, checkpoint=absent)
     assert (printed.code, printed.out, len(printed.err)) == (2, [], 1)
     assert (
-        "out.jsonl.partial beside it holds results of a run that is under way, or was interrupted; --resume goes on"
+        "out.jsonl.partial holds results of a run that is in progress, or was interrupted; --resume continues"
         in printed.err[0]
     )
     assert caption(photos, "--out", out, "--resume").code == 0
@@ -192,7 +192,7 @@ def test_what_came_meanwhile_is_not_replaced(
         begin(self, *given)
 
     monkeypatch.setattr(PredictionFile, "begin", late)
-    assert "is there already" in caption(photos, "--out", out).err[0]
+    assert "already exists" in caption(photos, "--out", out).err[0]
     assert out.read_text() == "of another"
     assert [path.name for path in tmp_path.glob("out*")] == ["out.json"]
 
@@ -204,7 +204,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused_ahead_of_the_work(
     out.mkdir()
     for flags in ((), ("--resume",), ("--overwrite",)):
         printed = caption(photos, "--out", out, *flags)
-        assert printed == (2, [], [f"vlrnn caption: --out {out}: a folder of this name is there; name another file"])
+        assert printed == (2, [], [f"vlrnn caption: --out {out}: a folder has this name; name another file"])
 
 
 @pytest.mark.parametrize("change", quick(["setting", "model", "images", "damage", "no text"], "setting", "damage"))
@@ -217,9 +217,9 @@ def test_only_the_same_run_is_gone_on(
     checkpoint = checkpoints.file
     if change == "setting":
         flags += ["--num_beams", 3, "--seed", 2]
-        word = "was begun with another seed and num_beams; go on with the same, or --overwrite begins anew"
+        word = "was started with another seed and num_beams; use the same, or --overwrite to start again"
     elif change == "model":
-        checkpoint, word = checkpoints.plain, "was begun with another model"
+        checkpoint, word = checkpoints.plain, "was started with another model"
     elif change == "images":
         (photos / "b.png").unlink()
         word = f"holds a result of {photos}/b.png, which is not among the images"
@@ -251,7 +251,7 @@ def test_the_same_model_in_its_other_form_goes_on(
 def test_going_on_is_of_a_file(caption: Caption, photos: Path) -> None:
     for flag in ("--resume", "--overwrite"):
         printed = caption(photos, flag)
-        assert printed == (2, [], ["vlrnn caption: --resume and --overwrite are of --out FILE; give it, too"])
+        assert printed == (2, [], ["vlrnn caption: --resume and --overwrite need --out FILE"])
     assert "not allowed with" in caption(photos, "--out", "a.csv", "--resume", "--overwrite").err[0]
 
 

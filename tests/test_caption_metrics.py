@@ -146,4 +146,4 @@ def test_endless_captions_are_scored_and_what_was_cut_is_reported(text: str) -> 
 
 def test_an_endless_word_is_reported() -> None:
     scores = score_captions({1: "http://" + "a" * 5000, 2: "two dogs"}, {1: ["a man"], 2: ["two dogs play"]})
-    assert scores.notes == ("1 predictions hold words of 1,000 characters and more, which are cut into several",)
+    assert scores.notes == ("1 predictions have words of 1,000 characters and more, which are split",)

@@ -437,7 +437,7 @@ def test_folders_that_are_no_models(saved: tuple[Captioner, dict[str, Path]], tm
     refused("safetensors")
     less = {name: each for name, each in weights.items() if "score" not in name}
     save_file(less, folder / "model.safetensors", {"digest": digest(less)})
-    refused("do not fit")
+    refused("do not match")
     (folder / "model.safetensors").unlink()
     refused("no model.safetensors")
     with pytest.raises(UserError, match=r"no config\.json"):

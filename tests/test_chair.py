@@ -149,7 +149,7 @@ def test_references_add_to_outlines_alone(files: list[str], tmp_path: Path) -> N
     alone = probe(tmp_path / "alone.json", *arguments)
     assert alone["scores"]["CHAIRs"]["value"] == 75
     assert alone["details"]["objects"]["nothing"]["made_up"] == 1  # though no image has it
-    assert any("outlines alone" in note for note in alone["notes"])
+    assert any("instances only" in note for note in alone["notes"])
     both = probe(tmp_path / "both.json", *arguments, "--references", str(write(tmp_path / "r.json", written)))
     assert both["scores"]["CHAIRs"]["value"] == 50
     assert both["baselines"]["references"]["CHAIRs"]["value"] == 100  # neither is borne out by another caption
@@ -183,10 +183,10 @@ def test_objects_that_captions_or_tables_lack_are_named(files: list[str], tmp_pa
     objects = write(tmp_path / "o.json", {"1": ["dog", "bus"], "2": ["puppy", "unicorn"]})
     arguments = [*files, "--objects", str(objects)]
     (note,) = probe(tmp_path / "out.json", *arguments)["notes"][:1]
-    assert "2 objects are no class of" in note
+    assert "2 objects are not in" in note
     assert note.endswith("'puppy', 'unicorn'")
     notes = probe(tmp_path / "out.json", *arguments, "--mode", "chair-2018")["notes"]
-    assert notes[0] == "3 objects are not found by their names, as captions are read: 'bus', 'puppy', 'unicorn'"
+    assert notes[0] == "3 objects are not found by their names in captions: 'bus', 'puppy', 'unicorn'"
 
 
 def test_an_image_without_captions_is_left_out(tmp_path: Path) -> None:
@@ -262,10 +262,10 @@ def test_nothing_mentioned_is_reported(tmp_path: Path, capsys: pytest.CaptureFix
 BAD_FILES = [
     ("--objects", "[]", "no objects"),
     ("--objects", '{"1": "dog"}', "image '1': expected a list of names"),
-    ("--objects", '{"1": ["dog"], "01": []}', "1 images stand twice, spelled otherwise: 1; keep one"),
+    ("--objects", '{"1": ["dog"], "01": []}', "1 images occur twice, in two spellings: 1; keep one"),
     ("--objects", '{"annotations": [], "images": []}', "no list of categories"),
-    ("--objects", '{"7": ["dog"]}', "none of its 4 image ids is among the references"),
-    ("--synonyms", "\n", "names no object"),
+    ("--objects", '{"7": ["dog"]}', "none of its 4 image ids matches the references"),
+    ("--synonyms", "\n", "has no object"),
     ("--double_words", "[1]", "two words"),
     ("--predictions", "[]", "holds no predictions"),
     ("--predictions", "{", "not JSON"),

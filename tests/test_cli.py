@@ -152,7 +152,7 @@ def test_a_closed_pipe_is_no_error(arguments: list[str], buffered: bool) -> None
 
 
 def test_shells_complete_commands_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("shtab")
+    pytest.importorskip("shtab", reason="needs shtab, of the extra completion")
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out
     assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0

@@ -73,7 +73,7 @@ def test_what_learns_may_be_another() -> None:
 
 
 def test_another_task_is_named() -> None:
-    with pytest.raises(UserError, match="is of a Captioner, where the recipe has a ClassifierVQA"):
+    with pytest.raises(UserError, match="is of a Captioner, but the recipe has a ClassifierVQA"):
         refuse_other_task("vlrnn.tasks.ClassifierVQA", "vlrnn.tasks.Captioner")
 
 

@@ -91,7 +91,7 @@ def test_a_part_is_built_once(subtests: pytest.Subtests) -> None:
             part = make().build(*sizes)
             weights = {key: each.clone() for key, each in part.state_dict().items()}
             for again in (part, copy.deepcopy(part)):
-                with pytest.raises(UserError, match=f"^{type(part).__name__}: is part of a model already") as refused:
+                with pytest.raises(UserError, match=f"^{type(part).__name__}: is already part of a model") as refused:
                     again.build(*sizes)
                 assert "\n" not in str(refused.value)
                 assert all(torch.equal(weights[key], each) for key, each in again.state_dict().items())

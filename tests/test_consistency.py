@@ -73,7 +73,7 @@ def test_chance_is_within_a_question_type(tmp_path: Path) -> None:
     assert chance["agreement"] == found["scores"]["models"]["agreement"]["value"] == 1
     assert chance["both_right"] == found["scores"]["models"]["both_right"]["value"] == 0.5
     assert "kappa" not in found["scores"]["models"]
-    assert "they must agree" in found["not_computed"]["models: kappa"]
+    assert "so that they agree" in found["not_computed"]["models: kappa"]
 
 
 def test_a_model_agrees_with_itself(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_paraphrases(tmp_path: Path) -> None:
     assert scores["consensus_2"] == pytest.approx((1 / 3 + 0) / 2)
     assert scores["consensus_3"] == 0
     assert found["baselines"]["chance"]["paraphrases"]["consensus_2"]["value"] == pytest.approx((3 / 5) ** 2)
-    assert found["not_computed"] == {"paraphrases: consensus_4": "no group has so many questions"}
+    assert found["not_computed"] == {"paraphrases: consensus_4": "no group has as many questions"}
     assert [(case["id"], case["other"]) for case in found["cases"]] == [("a", "c"), ("d", "e")]
 
 
@@ -110,7 +110,7 @@ def test_opposites_and_sames(tmp_path: Path) -> None:
     assert values(found["scores"]["same"]) == {"consistent": 0, "both_right": 0}
     assert found["baselines"]["chance"]["opposites"]["consistent"]["value"] == pytest.approx(2 * 3 / 4 * 1 / 4)
     assert {case["id"] for case in found["cases"]} == {"e", "c"}
-    assert found["notes"] == ["2 questions have a 'opposite_of' that is no other of the file: 'd', 'f'"]
+    assert found["notes"] == ["2 questions have a 'opposite_of' that is not in the file: 'd', 'f'"]
 
 
 def test_complementary_pairs_count_once(tmp_path: Path) -> None:
@@ -164,15 +164,15 @@ def test_inverses_on_the_command_line(scenes: Path, script: Script, tmp_path: Pa
     write_records(tmp_path / "none" / "test.jsonl", [question("a", "yes")])
     (tmp_path / "none" / "dataset.json").write_text("{}")
     assert script.run("inverses", tmp_path / "none") == 2
-    assert "asks for no relation" in script.error
+    assert "has no questions about relations" in script.error
 
 
 MISTAKES = [
-    ([], "nothing belongs together"),
-    (["--groups", '[["a", "z"]]'], "1 ids are of no question: 'z'"),
-    (["--groups", '[["a", true]]'], "1 ids are of no question: True"),
-    (["--groups", '[["a", ["z"]]]'], "1 ids are of no question: ['z']"),
-    (["--groups", '[["a", "a"]]'], "1 questions stand there twice: 'a'"),
+    ([], "no related questions"),
+    (["--groups", '[["a", "z"]]'], "1 ids are not of a question: 'z'"),
+    (["--groups", '[["a", true]]'], "1 ids are not of a question: True"),
+    (["--groups", '[["a", ["z"]]]'], "1 ids are not of a question: ['z']"),
+    (["--groups", '[["a", "a"]]'], "1 questions occur twice: 'a'"),
     (["--groups", "[]"], "holds no groups"),
     (["--groups", '[["a"]]'], "two or more in each"),
     (["--groups", '{"a": ["a", "a"]}'], "a list of lists"),

@@ -78,7 +78,7 @@ def test_a_quote_in_a_tsv_is_a_quote(subtests: pytest.Subtests, tmp_path_factory
 
 
 FAULTS = {
-    "a doubled column": (lambda rows: [[*row, row[1]] for row in rows], 1, "stands twice"),
+    "a doubled column": (lambda rows: [[*row, row[1]] for row in rows], 1, "occurs twice"),
     "a short row": (lambda rows: [*rows[:3], rows[3][:1], *rows[4:]], 5, "1 columns where the first line has"),
     "a long row": (lambda rows: [*rows[:3], [*rows[3], "more"], *rows[4:]], 5, "columns where the first line has"),
 }

@@ -114,7 +114,7 @@ def test_no_end_is_a_target_after_a_cut(
             assert ids[1:] == data.vocabulary.encode("abcd"[:words]) + [EOS] * ends
             line = (
                 "1 of 2 captions are longer than 4 words and are cut there, without an end token: "
-                "raise data.max_length to learn them whole"
+                "raise data.max_length to avoid this"
             )
             assert printed == ([] if ends else [line])
 
@@ -130,8 +130,7 @@ def test_long_questions_are_read_no_further_in_training(tmp_path: Path, capsys: 
     data = VisionLanguageData(str(tmp_path), max_question_length=4)
     printed = lines(data, capsys)[1:]
     assert printed == [
-        "1 of 2 questions are longer than 4 words and are read no further: raise data.max_question_length to read them "
-        "whole"
+        "1 of 2 questions are longer than 4 words and are cut there: raise data.max_question_length to avoid this"
     ]
     words = data.vocabulary.encode("abcdefghi")
     (train,), (val,) = data.train_dataloader(), data.val_dataloader()
@@ -152,7 +151,7 @@ def test_long_answers_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture
         (2, "2 of 3 answers are longer than 2 "),
         (3, ""),
     ):
-        line = f"{message}words, and are cut there: raise data.max_answer_length to learn them whole"
+        line = f"{message}words, and are cut there: raise data.max_answer_length to avoid this"
         data = VisionLanguageData(str(tmp_path), max_answer_length=longest)
         assert lines(data, capsys)[1:] == ([line] if message else [])
 
@@ -169,14 +168,14 @@ def test_nothing_is_learned_of_a_caption_of_no_word(
 
 
 WRONG: dict[str, tuple[Callable[[list[Any]], list[Any]], str]] = {
-    "nothing": (lambda lines: [], "no words to learn: it holds no text with a word|scores take two images"),
-    "twice": (lambda lines: [lines[0], lines[0]], "stands twice in .*jsonl"),
+    "nothing": (lambda lines: [], "no words to learn: it holds no text with a word|scores need two images"),
+    "twice": (lambda lines: [lines[0], lines[0]], "occurs twice in .*jsonl"),
     "text and number": (lambda lines: [{**lines[0], "id": 1}, {**lines[1], "id": "1"}], "is the same id, in .*jsonl"),
     "null": (lambda lines: [lines[0], {**lines[1], "id": None}], "jsonl:2: 'id' must be a whole number or text"),
     "no image": (lambda lines: [lines[0], {**lines[1], "image_id": None}], "jsonl:2: 'image_id' must be"),
     "key twice": (
         lambda lines: [json.dumps(lines[0])[:-1] + ', "id": 2}', lines[1]],
-        "jsonl:1: the key 'id' stands twice",
+        "jsonl:1: the key 'id' occurs twice",
     ),
 }
 

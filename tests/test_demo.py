@@ -28,15 +28,15 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Any:
 
 def test_caption_for_real(checkpoints: Any, photos: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(CAPTION), "photos/a.png", "--checkpoint", str(checkpoints.file)]
-    done = forked.run([*command, "--picture", "looked.png"], cwd=tmp_path, capture_output=True)
+    done = forked.run([*command, "--picture", "attention.png"], cwd=tmp_path, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     caption, *rest = done.stdout.splitlines()
     words = [re.fullmatch(r" +(?:< |> )?\d+\.\d %  (.+)", line) for line in rest if line.startswith("  ")]
     assert "red" in caption
     assert [word and word[1] for word in words] == caption.lower().rstrip(".").split()
     assert [line.partition(":")[0] for line in rest if ":" in line] == ["or", "or", "at random"]
-    assert rest[-1] == "open looked.png"
-    with Image.open(tmp_path / "looked.png") as picture:
+    assert rest[-1] == "open attention.png"
+    with Image.open(tmp_path / "attention.png") as picture:
         picture.load()
 
 
@@ -56,11 +56,11 @@ def test_caption_tells_mistakes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    picture = tmp_path / "looked.png"
+    picture = tmp_path / "attention.png"
     for arguments, word in (
         ([photos / "absent.png", "--checkpoint", checkpoints.file], "absent.png"),
         ([photos / "a.png", "--checkpoint", photos / "a.png"], "a.png"),
-        ([photos / "a.png", "--checkpoint", checkpoints.plain, "--picture", picture], "does not attend"),
+        ([photos / "a.png", "--checkpoint", checkpoints.plain, "--picture", picture], "has no attention"),
     ):
         assert run(monkeypatch, *arguments) == 2
         printed = capsys.readouterr().err.splitlines()

@@ -110,7 +110,7 @@ def test_a_picture_is_captioned_and_questioned(page: Any, picture: Path) -> None
     assert words.count() == len(caption.split())
     words.last.check()
     page.wait_for_function("[...document.querySelectorAll('input, textarea')].some((e) => /probability/.test(e.value))")
-    press(page, "which objects may be invented?")
+    press(page, "which objects may be hallucinated?")
     cell(page, "square").wait_for()
     assert is_visible(page, "log probability / length^penalty")
     assert is_visible(page, "reading")

@@ -43,7 +43,7 @@ def test_it_works_in_another_process(worker: Worker) -> None:
     assert worker("add", 4) == (4, process)
 
 
-@pytest.mark.parametrize(("request_", "complaint"), [("refuse", "a mistake"), ("fail", "a fault of ours")])
+@pytest.mark.parametrize(("request_", "complaint"), [("refuse", "a mistake"), ("fail", "because of a bug")])
 def test_errors_come_back_and_it_goes_on(worker: Worker, request_: str, complaint: str) -> None:
     process = worker("add", 0)[1]
     with pytest.raises(UserError, match=complaint):
@@ -51,7 +51,7 @@ def test_errors_come_back_and_it_goes_on(worker: Worker, request_: str, complain
     assert worker("add", 0)[1] == process
 
 
-@pytest.mark.parametrize(("request_", "complaint"), [("sleep", "longer than 3 seconds"), ("die", "was ended")])
+@pytest.mark.parametrize(("request_", "complaint"), [("sleep", "longer than 3 seconds"), ("die", "was killed")])
 def test_what_takes_too_long_or_dies_stops_nobody(worker: Worker, request_: str, complaint: str) -> None:
     """The one who asked is told, and the next one has a new process."""
     process = worker("add", 0)[1]

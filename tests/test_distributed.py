@@ -218,7 +218,7 @@ def test_a_rank_that_dies_ends_the_others(
         printed = "".join(each.communicate()[1] for each in running)
         ends(ids[1])
     assert "Traceback" not in printed
-    assert "another process of this training has ended" in printed
+    assert "another process of this training has stopped" in printed
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ def test_where_one_is_to_end_all_do(
         ends(ids[1])
     assert [each.returncode for each in running] == [130] * len(running)
     assert "Traceback" not in printed
-    assert "to go on: vlrnn fit" in printed
+    assert "to resume: vlrnn fit" in printed
     last = torch.load(shop.run_folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] > 0
     assert "between_steps" in last
@@ -279,6 +279,6 @@ def test_two_processes_replace_a_run_by_its_own_recipe(classifier_file: Path, da
     for flags, code in (([], 2), (["--overwrite"], 0), (["--ckpt_path", "last"], 0)):
         done = forked.run([*again, *flags], cwd=tmp_path, capture_output=True)
         assert done.returncode == code, done.stderr
-    assert "training is at its end" in done.stderr
+    assert "training is complete" in done.stderr
     assert (tmp_path / "run.old-1" / "checkpoints" / "best.ckpt").is_file()
     assert (shop.run_folder / "checkpoints" / "best.ckpt").is_file()

@@ -367,4 +367,4 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     printed = capsys.readouterr().out
     for step in ("1.", "2.", "4.", "5.", "6.", "7."):
         assert f"\n{step}" in f"\n{printed}"
-    assert (tmp_path / "looked.png").is_file()
+    assert (tmp_path / "attention.png").is_file()

@@ -122,9 +122,9 @@ def test_intervals_are_over_seeds_and_scenes() -> None:
 
 
 IMPOSSIBLE_PLANS = [
-    ({"biases": (0.0,)}, "must rise from 0"),
-    ({"biases": (0.5, 1.0)}, "must rise from 0"),
-    ({"biases": (0.0, 1.0, 0.5)}, "must rise from 0"),
+    ({"biases": (0.0,)}, "must increase from 0"),
+    ({"biases": (0.5, 1.0)}, "must increase from 0"),
+    ({"biases": (0.0, 1.0, 0.5)}, "must increase from 0"),
     ({"biases": (0.0, 1.5)}, "lie between 0 and 1"),
     ({"seeds": 0}, "seeds must be at least 1"),
     ({"epochs": 1.5}, "epochs must be a whole number"),

@@ -317,9 +317,9 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 MISTAKES = [
-    (["--rates", "1"], "--rates must name one at least, each of them from 0 to below 1"),
-    (["--rates", "-0.1"], "each of them from 0 to below 1"),
-    (["--rates", "nan"], "each of them from 0 to below 1"),
+    (["--rates", "1"], "--rates need at least one, each from 0 to below 1"),
+    (["--rates", "-0.1"], "each from 0 to below 1"),
+    (["--rates", "nan"], "each from 0 to below 1"),
     (["--steps", "0"], "--steps must be at least 1, not 0"),
     (["--width", "1"], "--width must be at least 2, not 1"),
     (["--draws", "0"], "--draws must be at least 1, not 0"),

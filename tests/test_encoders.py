@@ -405,7 +405,7 @@ def test_without_bf16_float32_is_used_and_reported(
     encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file))
     images = photographs()
     assert torch.equal(encoder.folded(bf16=True)(images).regions, encoder.folded()(images).regions)
-    assert capsys.readouterr().err == "bf16: cpu computes no bfloat16 here; float32 is used\n"
+    assert capsys.readouterr().err == "bf16: cpu has no bfloat16; float32 is used\n"
 
 
 @pytest.mark.slow

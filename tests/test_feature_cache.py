@@ -99,7 +99,7 @@ def test_two_at_a_time_make_one(classifier_file: Path, images: dict[str, Path], 
         assert began.wait(30)
         other = pool.submit(open_cache, tmp_path, "train", second, images)
     assert sum(batch_sizes) == 12
-    assert "another process makes them; waiting for it" in capsys.readouterr().err
+    assert "another process computes them; waiting" in capsys.readouterr().err
     for name in images:
         np.testing.assert_array_equal(one.result()[name], other.result()[name])
 
@@ -159,7 +159,7 @@ def test_interrupted_making_goes_on(
     with pytest.raises(KeyboardInterrupt):
         open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes, until=6), images)
     assert sum(batch_sizes) == 6
-    assert "6 images are kept" in capsys.readouterr().err
+    assert "6 images are stored" in capsys.readouterr().err
     cache = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
     assert sum(batch_sizes) == 12  # none twice
     whole = open_cache(tmp_path / "whole", "train", counting(classifier_file, []), images)
@@ -300,7 +300,7 @@ def test_a_damaged_cache_is_made_anew(
     again = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
     assert sum(batch_sizes) == 24
     printed = capsys.readouterr().err.splitlines()
-    assert printed[0] == f"features of train: {cache.folder} is damaged; they are computed anew"
+    assert printed[0] == f"features of train: {cache.folder} is damaged; they are computed again"
     for name, regions in whole.items():
         np.testing.assert_array_equal(again[name], regions)
     assert settled(cache.folder)
@@ -323,7 +323,7 @@ def test_of_a_block_that_has_changed_the_rows_are_made_anew(
     capsys.readouterr()
     again = open_cache(tmp_path / "cache", "train", counting(classifier_file, batch_sizes), images)
     assert batch_sizes == [12, 2]
-    assert f"{cache.folder} is damaged; 2 of 12 images are computed anew" in capsys.readouterr().err
+    assert f"{cache.folder} is damaged; 2 of 12 images are computed again" in capsys.readouterr().err
     for name, regions in whole.items():
         np.testing.assert_array_equal(again[name], regions)
     assert settled(cache.folder)

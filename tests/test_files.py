@@ -57,7 +57,7 @@ def test_bad_json_names_file_and_line(subtests: pytest.Subtests, tmp_path_factor
 def test_half_a_character_is_refused() -> None:
     """JSON can spell what no file can hold; a pair of halves is a character."""
     assert parse_json(r'"\ud83d\ude00 \u00e9"', "a.json") == "\U0001f600 é"
-    with pytest.raises(UserError, match=r"^a\.json: holds half a character, '\\ud83d'"):
+    with pytest.raises(UserError, match=r"^a\.json: has an incomplete character, '\\ud83d'"):
         parse_json(r'{"caption": "a dog \ud83d"}', "a.json")
 
 

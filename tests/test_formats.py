@@ -34,8 +34,8 @@ def pairs(ids: list[Id], references: dict[Id, str] | list[Id], **more: Any) -> d
 
 MATCHES: dict[str, tuple[list[Id], dict[Id, str] | list[Id], str]] = {
     "by id": ([7, 12], FILES, ""),
-    "ids as text": (["7", "12"], FILES, "2 ids matched though written otherwise: '7' as 7"),
-    "ids as numbers": ([7, 12], ["7", "12"], "2 ids matched though written otherwise: 7 as '7'"),
+    "ids as text": (["7", "12"], FILES, "2 ids matched in another form: '7' as 7"),
+    "ids as numbers": ([7, 12], ["7", "12"], "2 ids matched in another form: 7 as '7'"),
     "by the path": (list(FILES.values()), FILES, "2 ids matched by file name: "),
     "by the name": ([f"/photos/{Path(file).name}" for file in FILES.values()], FILES, "2 ids matched by file name"),
     "by the stem": (
@@ -82,7 +82,7 @@ def test_what_is_not_the_same_stays_apart_and_an_id_of_each_side_is_reported(sub
     for what in APART:
         with subtests.test(what=what):
             ids, references = APART[what]
-            with pytest.raises(UserError, match="none of its 1 image ids is among the references") as refusal:
+            with pytest.raises(UserError, match="none of its 1 image ids matches the references") as refusal:
                 pairs(ids, references)
             for side in (ids, [*references]):
                 assert repr(side[0]) in str(refusal.value)
@@ -256,7 +256,7 @@ def test_vizwiz_captions_that_are_rejected_or_canned_are_left_out(tmp_path: Path
 def test_an_id_that_two_photographs_have_is_refused(tmp_path: Path) -> None:
     images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
     path = dump(tmp_path / "c.json", {"images": images, "annotations": [{"image_id": 1, "caption": "x"}]})
-    with pytest.raises(UserError, match=r"image id 1 stands twice, for a\.jpg and b\.jpg"):
+    with pytest.raises(UserError, match=r"image id 1 occurs twice, for a\.jpg and b\.jpg"):
         read_references(path)
 
 

@@ -35,7 +35,7 @@ COMMANDS = {
     "captions as JSON": f"{CAPTION} --out OUT/said.json --overwrite",
     "captions as lines": f"{CAPTION} --out OUT/said.jsonl --overwrite",
     "captions as a table": f"{CAPTION} --out OUT/said.csv --overwrite",
-    "picture": f"{CAPTION} --explain OUT/looked.png",
+    "picture": f"{CAPTION} --explain OUT/attention.png",
     "export": "export --checkpoint {captioner/checkpoints/best.ckpt} --out OUT",
     "cache": "cache --config {captioner.yaml} --data.cache OUT",
     "training": "fit --config {captioner.yaml} --trainer.default_root_dir OUT",

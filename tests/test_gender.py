@@ -153,7 +153,7 @@ def test_ids_may_be_names_or_padded_numbers(files: Files) -> None:
     found = files.found({"a#1.jpg": WOMAN, "000012": MAN, 7: MAN}, "a#1.jpg\n", "12\r\n0007\n7")
     assert values(found["scores"])["error"] == 0
     assert found["scores"]["error"]["n"] == 3
-    assert any("stand more than once" in note for note in found["notes"])
+    assert any("occur more than once" in note for note in found["notes"])
 
 
 def test_other_words(files: Files) -> None:
@@ -169,7 +169,7 @@ MISTAKES = [
     ("8", "9", (), "none of its 2 image ids is among"),
     ("1", "2", ("--words_men", "nowhere.txt"), "nowhere.txt: cannot be read"),
     ("1", "2", ("--words_men", "empty.txt"), "empty.txt: holds no words"),
-    ("1", "2", ("--words_men", "two.txt"), "two.txt:2: 'old man' is more than a word"),
+    ("1", "2", ("--words_men", "two.txt"), "two.txt:2: 'old man' is more than one word"),
     ("1", "2", ("--words_men", "her.txt"), "'her' also in"),
     ("1", "2", ("--references", "p.json"), "p.json: no references"),
 ]

@@ -152,7 +152,7 @@ def test_the_command_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 MISTAKES = [
     (["--cells", "nonsense"], "nonsense: no recurrence"),
-    (["--cells", ""], "must name one at least"),
+    (["--cells", ""], "need at least one each"),
     (["--steps", "1"], "--steps must be at least 2"),
     (["--width", "0"], "--width must be at least 1"),
     (["--radii", "-1"], "must be above 0"),

@@ -95,7 +95,7 @@ def test_a_blind_model_loses_nothing_without_its_image(
             assert scores[view][name] == {"value": 0, "low": 0, "high": 0, "n": len(open_split(data, "test"))}
     if kind != "captioner":
         assert scores["first_1_words"]["kl"]["value"] > 0
-    assert "the model is blind" in capsys.readouterr().out
+    assert "the model does not use the image" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,7 +116,7 @@ def test_a_model_with_an_encoder_is_moved(
             assert scores["drop"]["value"] == pytest.approx(full - scores[score]["value"])
         if view not in ("full", *IMAGE_VIEWS):
             assert (scores["kl"]["value"], scores["changed"]["value"]) == (0, 0)
-    assert "the model is blind" not in capsys.readouterr().out
+    assert "the model does not use the image" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", quick(KINDS, "classifier"))
@@ -221,7 +221,7 @@ def test_mistakes_are_errors_of_one_line(
         (["--checkpoint", model, "--data", questions, "--split", "val"], "has no split 'val'"),
         (["--checkpoint", model, "--data", captions], "holds captions, where"),
         (["--checkpoint", str(make("captioner", has_encoder=False)), "--data", questions], "holds questions, where"),
-        (["--checkpoint", model, "--data", str(tmp_path / "single")], "takes two images at least"),
+        (["--checkpoint", model, "--data", str(tmp_path / "single")], "needs at least two images"),
         (["--checkpoint", model, "--data", str(tmp_path / "twice")], "two examples have one id"),
         (["--checkpoint", model, "--data", str(tmp_path / "empty")], "holds no examples"),
         (
@@ -230,7 +230,7 @@ def test_mistakes_are_errors_of_one_line(
         ),
         (
             ["--checkpoint", model, "--data", questions, "--baseline", str(tmp_path / "run")],
-            f"is not about the same examples: {len(open_split(questions, 'test'))} are missing, 1 unknown",
+            f"is not for the same examples: {len(open_split(questions, 'test'))} are missing, 1 unknown",
         ),
         (["--checkpoint", model, "--data", questions, "--device", "nowhere"], "device nowhere"),
     ):

@@ -325,7 +325,7 @@ def test_saturated_gates_are_counted(text: Path) -> None:
     assert gates["layer 1, output"]["open"]["value"] == 0
     plain = hidden_units(record_text(Predictor(language_model(RNN(4)), "cpu"), text, 1024), {}, resamples=10)
     assert plain.scores == {}
-    assert plain.notes[-1] == "this recurrence has no gates: there are none to count"
+    assert plain.notes[-1] == "this recurrence has no gates"
 
 
 def test_words_are_recorded_too(text: Path) -> None:
@@ -466,9 +466,9 @@ MISTAKES = [
     (["--text", "{text}", "--limit", "0"], "--limit must be at least 1"),
     (["--text", "{text}", "--picture", "x.txt"], "x.txt: pictures are written as one of"),
     (["--text", "{text}", "--page", "x.png"], "x.png: end the name in .html"),
-    (["--text", "{text}", "--nouns", "{short}"], "is more than a word"),
+    (["--text", "{text}", "--nouns", "{short}"], "is more than one word"),
     (["--text", "missing.txt"], "missing.txt: cannot be read"),
-    (["--data", "{data}"], "which are for captioners: it goes on with texts"),
+    (["--data", "{data}"], "which are for captioners: it continues texts"),
     (["--text", "{text}", "--data", "{data}"], "give either --text, for a language model, or --data"),
     ([], "give either --text, for a language model, or --data"),
     (["--checkpoint", "{captioner}", "--text", "{text}"], "which is for language models: it captions"),
@@ -516,7 +516,7 @@ def others(
 def test_models_that_have_no_hidden_units(text: Path, captions: Path) -> None:
     diverged = language_model(GRU(4))
     diverged.decoder.embedding.weight.data.fill_(float("nan"))
-    with pytest.raises(UserError, match="activations are no numbers: its training has diverged"):
+    with pytest.raises(UserError, match="activations are not finite: its training has diverged"):
         record_text(Predictor(diverged, "cpu"), text)
     both = Ensemble([ShowAndTell(GRU(4), embedding_dim=4) for _ in range(2)])
     with pytest.raises(UserError, match="Ensemble has no recurrence of its own"):

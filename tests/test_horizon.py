@@ -101,8 +101,8 @@ MISTAKES = [
     (["--cells", "bidirectional:recurrence=gru"], "in question encoders only"),
     (["--cells", ""], "names no recurrence"),
     (["--tasks", "forget"], "--tasks: there is no forget; there are copy, add"),
-    (["--lengths", "8", "4"], "--lengths must rise"),
-    (["--lengths", "1"], "--lengths must rise from 2"),
+    (["--lengths", "8", "4"], "--lengths must increase"),
+    (["--lengths", "1"], "--lengths must increase, from 2"),
     (["--steps", "0"], "--steps must be at least 1"),
     (["--lr", "0"], "--lr must be above 0"),
 ]

@@ -85,18 +85,18 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
     pipe, unix_socket = tmp_path / "pipe.png", tmp_path / "socket.png"
     os.mkfifo(pipe)
     (tmp_path / "linked.png").symlink_to(pipe)
-    assert "a named pipe, and no regular file" in refused(pipe)
-    assert "a named pipe, and no regular file" in refused(tmp_path / "linked.png")
+    assert "a named pipe, not a regular file" in refused(pipe)
+    assert "a named pipe, not a regular file" in refused(tmp_path / "linked.png")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(unix_socket))
-        assert "a socket, and no regular file" in refused(unix_socket)
-    assert "a device, and no regular file" in refused(Path("/dev/zero"))
-    assert "a folder, and no regular file" in refused(tmp_path)
+        assert "a socket, not a regular file" in refused(unix_socket)
+    assert "a device, not a regular file" in refused(Path("/dev/zero"))
+    assert "a folder, not a regular file" in refused(tmp_path)
     with pytest.raises(UserError, match="no images"):
         find_images(tmp_path)
     within_tar = tmp_path / "pipe.tar"
     os.mkfifo(within_tar)
-    with pytest.raises(UserError, match=r"pipe.tar: a named pipe, and no regular file"):
+    with pytest.raises(UserError, match=r"pipe.tar: a named pipe, not a regular file"):
         open_image(within_tar / "a.png")
 
 
@@ -104,7 +104,7 @@ def test_nothing_is_fetched(subtests: pytest.Subtests) -> None:
     for url in ["http://a.org/b.png", "https://a.org/b.png", "s3://a/b.png", "file:///a/b.png"]:
         with subtests.test(url=url):
             for path in (url, Path(url)):
-                with pytest.raises(UserError, match="a URL, from which nothing is fetched; download it") as error:
+                with pytest.raises(UserError, match="a URL, which is not downloaded; download it") as error:
                     open_image(path)
                 assert str(error.value).startswith(f"{path}: ")
 
@@ -356,14 +356,14 @@ def test_arrays_of_bytes_are_images(subtests: pytest.Subtests) -> None:
 
 
 NO_IMAGES: list[tuple[object, str]] = [
-    (np.zeros((3, 30, 40), np.uint8), r"uint8 \[3, 30, 40\] is not taken"),
-    (np.zeros((30, 40, 3), np.float32), r"float32 \[30, 40, 3\] is not taken"),
+    (np.zeros((3, 30, 40), np.uint8), r"uint8 \[3, 30, 40\] is not an image"),
+    (np.zeros((30, 40, 3), np.float32), r"float32 \[30, 40, 3\] is not an image"),
     (np.zeros((30, 40, 3), bool), "bool"),
     (np.zeros((0, 40, 3), np.uint8), r"\[0, 40, 3\]"),
     (np.zeros((2, 30, 40, 3), np.uint8), r"\[2, 30, 40, 3\]"),
-    (["a.png"], "a list is not taken for an image; give a file"),
-    (None, "a NoneType is not taken"),
-    (7, "a int is not taken"),
+    (["a.png"], "a list is not an image; give a file"),
+    (None, "a NoneType is not an image"),
+    (7, "a int is not an image"),
     (b"", "empty"),
     (b"text", "not an image"),
     (io.BytesIO(), "empty"),

@@ -52,8 +52,8 @@ def losses(run: Path) -> list[tuple[int, float]]:
 
 def taken(err: str) -> list[str]:
     """The two lines on what was taken and what is new, without the path."""
-    lines = [line for line in err.splitlines() if line.startswith(("taken from ", "new: "))]
-    return [re.sub("^taken from .*?: ", "", line) for line in lines]
+    lines = [line for line in err.splitlines() if line.startswith(("copied from ", "new: "))]
+    return [re.sub("^copied from .*?: ", "", line) for line in lines]
 
 
 @pytest.mark.parametrize("form", ["checkpoints/best.ckpt", "model"])
@@ -125,7 +125,7 @@ def test_what_cannot_be(run: Path, fit: Fit, tmp_path: Path, capsys: pytest.Capt
         return line
 
     for named in ("last", str(best(run))):
-        assert "leave one of them out" in refused("--init_from", str(best(run)), "--ckpt_path", named)
+        assert "remove one of them" in refused("--init_from", str(best(run)), "--ckpt_path", named)
     assert "no such file" in refused("--init_from", str(tmp_path / "none.ckpt"))
     (tmp_path / "note.txt").write_text("no weights")
     assert "not a checkpoint" in refused("--init_from", str(tmp_path / "note.txt"))
@@ -139,7 +139,7 @@ def test_what_cannot_be(run: Path, fit: Fit, tmp_path: Path, capsys: pytest.Capt
 def test_a_finished_run_names_init_from(run: Path, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit(run, "--ckpt_path", "last") == 0
     *_, line = capsys.readouterr().err.splitlines()
-    assert "training is at its end, at epoch 2 of 2" in line
+    assert "training is complete, at epoch 2 of 2" in line
     assert "--init_from" in line
 
 

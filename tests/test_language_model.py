@@ -299,7 +299,7 @@ def test_continue(best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_symbols_that_training_never_showed_are_reported(best: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["continue", "Zoë été", "--checkpoint", best]) == 0
     printed = capsys.readouterr()
-    assert printed.err == "vlrnn continue: what training never showed, and is all alike to the model: 'ë', 'é'\n"
+    assert printed.err == "vlrnn continue: not in the training text, and one unknown token for the model: 'ë', 'é'\n"
     assert printed.out.startswith("Zoë été")
     assert main(["continue", "", "--checkpoint", best]) == 0
     assert len(capsys.readouterr().out) == 12 + 1
@@ -335,7 +335,7 @@ def test_models_are_used_for_their_task(
     ):
         assert main(command) == 2, command
         error = capsys.readouterr().err
-        assert "goes on with texts (vlrnn continue)" in error
+        assert "continues texts (vlrnn continue)" in error
         assert error.count("\n") == 1
     assert main(["continue", "Mia", "--checkpoint", str(checkpoints.file)]) == 2
     assert "is no language model: it captions (vlrnn caption)" in capsys.readouterr().err
@@ -425,7 +425,7 @@ def test_the_state_is_carried_between_windows_and_begins_anew_with_an_epoch() ->
 def test_a_batch_of_another_size_is_refused_amidst_a_text() -> None:
     task = LanguageModel(Vocabulary("abc"), CharTokenizer(), RecurrentLanguageModel(LSTM(8), embedding_dim=4))
     task.loss(TextBatch(torch.full((2, 7), 4), True, ()))
-    with pytest.raises(UserError, match="the state does not fit"):
+    with pytest.raises(UserError, match="wrong state"):
         task.loss(TextBatch(torch.full((3, 7), 4), False, ()))
 
 

@@ -145,7 +145,7 @@ def test_what_exists_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(UserError, match=r"holds another plan \(captions\)"):
         leakage(tmp_path, made(40, predicted=0.6), seeds=1)
     (tmp_path / "seed-0.json").write_text("[]")
-    with pytest.raises(UserError, match="made from other captions"):
+    with pytest.raises(UserError, match="computed from other captions"):
         leakage(tmp_path, images, seeds=1)
 
 
@@ -177,12 +177,12 @@ def test_references_replace_a_missing_list(write: Write) -> None:
     assert (len(images), images[0].gender, images[-1].gender) == (50, "woman", "man")
     assert images[0].caption == ("a", "<gender>", "by", "a", "dog")
     assert images[0].human == (("a", "<gender>", "<unk>", "a", "dog"),)
-    assert any("20 images of each of 20 of women and 30 of men" in note for note in notes)
+    assert any("20 images of each gender are used, of 20 of women and 30 of men" in note for note in notes)
     lists = {name: write(name, "\n".join(map(str, ids))) for name, ids in (("w", range(25, 46)), ("m", range(25)))}
     listed, notes = read_masked(predictions, references, women=lists["w"], men=lists["m"])
     assert sorted(image.id for image in listed if image.gender == "woman") == list(range(25, 46))
     assert sum(image.gender == "man" for image in listed) == 25
-    with pytest.raises(UserError, match="Give both --women and --men"):
+    with pytest.raises(UserError, match="give both --women and --men"):
         read_masked(predictions, references, women=lists["w"])
 
 
@@ -191,6 +191,6 @@ def test_too_few_images_are_refused(write: Write, tmp_path: Path, capsys: pytest
     arguments = ["--predictions", predictions, "--references", references, "--out", str(tmp_path / "out")]
     assert main(["study", "leakage", *arguments]) == 2
     printed = capsys.readouterr().err
-    assert "19 images of women and 30 of men have predictions and references; an attack takes 20 of each" in printed
+    assert "19 images of women and 30 of men have predictions and references; an attack needs 20 of each" in printed
     assert printed.count("\n") == 1
     assert not (tmp_path / "out").exists()

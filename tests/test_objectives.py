@@ -174,7 +174,7 @@ def test_it_goes_on_with_another_objective_of_the_same_weights(
     code, lines = go_on(last, "RUBi", "--model.init_args.objective.weight", "0.5")
     assert code == 0
     assert [line for line in lines if "objective" in line] == [
-        "training goes on with another objective (weight: 1.0 there, 0.5 here)"
+        "training continues with another objective (weight: 1.0 there, 0.5 here)"
     ]
     code, lines = go_on(last, "SoftScores")
     assert code == 2

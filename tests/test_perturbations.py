@@ -31,7 +31,7 @@ def test_a_derangement_moves_every_id_and_loses_none(ids: set[int | str], seed: 
 def test_derangements_of_several_seeds_differ() -> None:
     drawn = {tuple(derangement(range(20), seed).values()) for seed in range(5)}
     assert len(drawn) == 5
-    with pytest.raises(UserError, match="takes two images at least; there are 1"):
+    with pytest.raises(UserError, match="needs at least two images; there are 1"):
         derangement(["a", "a"])
 
 

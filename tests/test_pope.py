@@ -71,7 +71,7 @@ def test_a_no_that_the_published_script_does_not_find_is_reported_with_both_read
             assert values(found["scores"]["poll"])["accuracy"] == 0.5
             assert values(found["baselines"]["case and marks aside"]["poll"])["accuracy"] == 1
             (note,) = found["notes"]
-            assert note.startswith("poll: 2 answers say no in another case or beside a mark")
+            assert note.startswith("poll: 2 answers are no in another case or with punctuation")
             assert note.endswith(": 2, 4; accuracy is 0.5000, read as no 1.0000")
 
 
@@ -91,9 +91,9 @@ def test_one_file_answers_several_polls(poll: Path, tmp_path: Path) -> None:
     assert accuracy == {"poll": 0.75, "other": 0, "pooled": 0.6}
     assert found["scores"]["pooled"]["unknown_ratio"]["value"] == 0.2
     assert found["notes"] == [
-        f"{answers}: 1 answers to questions that no poll has: 6",
+        f"{answers}: 1 answers to questions of no poll: 6",
         f"{answers}: 1 answers are empty, and count as yes: 4",
-        "other: every question is to be answered by no",
+        "other: every question has the answer no",
     ]
 
 
@@ -179,7 +179,7 @@ def test_what_is_never_generated_has_no_precision(poll: Path, tmp_path: Path) ->
     replies = [{"question_id": n, "text": "no"} for n in range(1, 5)]
     found = probe(tmp_path / "out.json", "--questions", poll, "--answers", write(tmp_path / "a.json", replies))
     assert "precision" not in found["scores"]["poll"]
-    assert found["not_computed"] == {"poll: precision": "never says yes"}
+    assert found["not_computed"] == {"poll: precision": "never answers yes"}
     assert found["scores"]["poll"]["f1"]["value"] == 0
 
 
@@ -187,7 +187,7 @@ def test_a_poll_without_negatives_is_named(tmp_path: Path) -> None:
     only = write(tmp_path / "only.json", json.dumps(line(1, 1, "dog", "yes")))
     answers = write(tmp_path / "a.json", json.dumps({"question_id": 1, "answer": "yes"}))
     found = probe(tmp_path / "out.json", "--questions", only, "--answers", answers)
-    assert "only: every question is to be answered by yes" in found["notes"]
+    assert "only: every question has the answer yes" in found["notes"]
 
 
 READINGS = [
@@ -262,7 +262,7 @@ BAD_FILES = [
     ('{"question_id": 1}', "[]", "poll.json:1: the field 'image' is missing"),
     (json.dumps({**line(1, 1, "dog", "yes"), "label": "perhaps"}), "[]", "with the label yes or no"),
     (json.dumps({**line(1, 1, "dog", "yes"), "text": "A dog?"}), "[]", "Is there a ... in the image?"),
-    (f"{json.dumps(line(1, 1, 'dog', 'yes'))}\n" * 2, "[]", "poll.json:2: question 1 stands twice"),
+    (f"{json.dumps(line(1, 1, 'dog', 'yes'))}\n" * 2, "[]", "poll.json:2: question 1 occurs twice"),
     (json.dumps(line(1, 1, "dog", "yes")), "[]", "0 answers to 1 questions"),
     (
         json.dumps(line(1, 1, "dog", "yes")),

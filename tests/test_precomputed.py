@@ -205,7 +205,7 @@ def test_karpathys_features(version: str, tmp_path: Path) -> None:
             file["feats"] = feats.T
         with path.open("r+b") as file:
             file.write(b"MATLAB 7.3 MAT-file")
-    with pytest.raises(UserError, match=r"Karpathy's dataset.json, which is not beside it"):
+    with pytest.raises(UserError, match=r"Karpathy's dataset.json, which is not in its folder"):
         RegionFiles(str(path), D)
     listed = [{"filename": f"{name}.jpg", "cocoid": id} for name, id in zip("abc", IDS, strict=True)]
     (tmp_path / "dataset.json").write_text(json.dumps({"images": listed}))
@@ -254,7 +254,7 @@ def refused(path: Path, word: str, width: int = D, images: dict[str, int] | None
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
-    "not finite": (lambda each: {"x": np.full((4, D), np.nan, np.float32)}, "not all numbers"),
+    "not finite": (lambda each: {"x": np.full((4, D), np.nan, np.float32)}, "not all finite"),
     "other width": (
         lambda each: {"x": np.ones((4, D + 1), np.float32)},
         f"{D + 1} wide, not {D}; set encoder.feature_dim",
@@ -267,7 +267,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "beyond": (lambda each: {"bbox": each["bbox"] * 2}, "a box lies outside of the image"),
     "no size": (lambda each: {"image_w": 0}, "image_w and image_h are 0 and 100"),
     "boxes of others": (lambda each: {"bbox": each["bbox"][:2]}, r"boxes are float32 \[2, 4\]"),
-    "fewer": (lambda each: {"num_bbox": 5}, "has 4 regions, where num_boxes is 5"),
+    "fewer": (lambda each: {"num_bbox": 5}, "has 4 regions, but num_boxes is 5"),
     "none": (lambda each: {"num_bbox": 0}, "has no region"),
 }
 
@@ -287,7 +287,7 @@ def test_images_without_regions_are_counted(tmp_path: Path) -> None:
     path = folder_of_npz(tmp_path / "regions", made())
     refused(
         path,
-        "has no regions of 2 of the 3 images of val, b.jpg to begin with",
+        "has no regions of 2 of the 3 images of val, such as b.jpg",
         images={next(iter(IMAGES)): 9, "b.jpg": 2, "c.jpg": 3},
     )
 
@@ -337,7 +337,7 @@ def test_files_of_other_forms_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", ids=np.array(IDS), features=np.array([None] * 3, object))
     refused(tmp_path / "objects.npz", "holds Python objects, which are never read")
     np.savez(tmp_path / "twice.npz", ids=np.array([9, 9, 30]), features=table(files)["features"])
-    refused(tmp_path / "twice.npz", "the id 9 stands twice")
+    refused(tmp_path / "twice.npz", "the id 9 occurs twice")
     np.savez(tmp_path / "other.npz", ids=np.array(IDS), scores=np.ones(3))
     refused(tmp_path / "other.npz", "it has none of features, feat, feats, x, but ids, scores")
     for folder in ("a", "b"):
@@ -372,7 +372,7 @@ def test_context_of_a_batch(tmp_path: Path) -> None:
         np.testing.assert_allclose(context.pooled[row], files[id]["x"].mean(0), rtol=1e-5)
     assert encoder.context(batch(stored)[..., [*range(D), -1]]).boxes is None
     assert encoder.frozen
-    with pytest.raises(UserError, match="none can be computed from pixels"):
+    with pytest.raises(UserError, match="they cannot be computed from pixels"):
         encoder(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     again = from_config(json.loads(json.dumps(to_config(encoder))), PrecomputedRegions, "here")
     assert again.fingerprint() == encoder.fingerprint()
@@ -451,7 +451,7 @@ def test_a_captioner_is_trained(
         each.rename(each.with_stem(each.stem.replace("-", "_")))  # as the image files are called
     image = str(dataset / "images/red_left.png")
     capsys.readouterr()
-    picture = tmp_path / "looked.png"
+    picture = tmp_path / "attention.png"
     assert main(["caption", image, "--checkpoint", checkpoint, "--explain", str(picture)]) == 0
     assert picture.is_file()
     assert "red_left.png: " in capsys.readouterr().out

@@ -147,7 +147,7 @@ def test_what_is_no_image_is_refused_in_one_line(predictor: Predictor) -> None:
         closed,
     ]
     for image in bad:
-        with pytest.raises(UserError, match=r"give (a file|uint8)|known format|nothing is fetched|closed file"):
+        with pytest.raises(UserError, match=r"give (a file|uint8)|known format|is not downloaded|closed file"):
             predictor.caption(image)
     printed = [str(each) for each in predictor.captions(bad[:3])]
     assert [line.partition(":")[0] for line in printed] == ["image 1", "image 2", "image 3"]
@@ -321,14 +321,14 @@ def test_any_word_can_stand_in_a_picture(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(("size", "taller"), [((40, 20), 0.6), ((20, 20), 1), ((20, 30), 1.4), ((2, 2000), 2)])
 def test_photographs_keep_their_shape(tmp_path: Path, size: tuple[int, int], taller: float) -> None:
     weights = np.random.default_rng(0).dirichlet(np.ones(9), 6)
-    save_attention(tmp_path / "looked.png", Image.new("RGB", size), list("abcdef"), weights)
-    with Image.open(tmp_path / "looked.png") as picture:
+    save_attention(tmp_path / "attention.png", Image.new("RGB", size), list("abcdef"), weights)
+    with Image.open(tmp_path / "attention.png") as picture:
         assert picture.height == pytest.approx(taller * 2 / 5 * picture.width, rel=0.15)
 
 
 def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for path in (tmp_path / "looked.docx", tmp_path / "file" / "looked.png"):
+    for path in (tmp_path / "attention.docx", tmp_path / "file" / "attention.png"):
         with pytest.raises(UserError, match="cannot be written") as error:
             save_attention(path, Image.new("RGB", (8, 8)), ["a"], np.ones((1, 4)) / 4)
         assert str(tmp_path) in str(error.value)

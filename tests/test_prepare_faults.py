@@ -158,7 +158,7 @@ def test_ids_that_begin_anew_in_each_split(tmp_path: Path, script: Script) -> No
         paint(tmp_path / "data" / name, ["red", "green", "blue", "black"][number])
     assert script.run("coco", tmp_path / "data") == 0
     assert (
-        "image ids begin anew in each split (1 is train2017/a.jpg in train and val2017/a.jpg in val)" in script.printed
+        "image ids start again in each split (1 is train2017/a.jpg in train and val2017/a.jpg in val)" in script.printed
     )
     assert list(script.split("train")) == ["train2017/a.jpg", "train2017/b.jpg"]
     assert script.images("val") == {"val2017/a.jpg", "val2017/b.jpg"}
@@ -347,16 +347,16 @@ def test_quotes_in_a_tsv(pictures: Path, tmp_path: Path, script: Script) -> None
 
 
 ODD_TABLES = [
-    ("c.csv", "image,caption,caption\na.png,A,B\n", "c.csv:1: the column 'caption' stands twice"),
-    ("c.csv", "file_name,filename,text\na.png,A,B\n", "c.csv:1: the column 'image' stands twice"),
+    ("c.csv", "image,caption,caption\na.png,A,B\n", "c.csv:1: the column 'caption' occurs twice"),
+    ("c.csv", "file_name,filename,text\na.png,A,B\n", "c.csv:1: the column 'image' occurs twice"),
     ("c.csv", "picture,words\na.png,A\n", "c.csv:1: no column 'image' (found: picture, words)"),
     ("c.csv", "", "c.csv: is empty"),
     ("c.csv", 'image,caption\na.png,"A\ndog"\n\nb.png,A,B\n', "c.csv:5: 3 columns"),
     ("c.csv", 'image,caption\na.png,"A\ndog"\nb.png,"A\ncat', "c.csv:4: not CSV"),
     ("c.csv", 'image,caption,split\na.png,"A\ndog",train\nb.png,"A\ncat",never\n', "c.csv:4: the split 'never'"),
     ("c.tsv", "image\tcaption\na.png\tA\tdog\n", "c.tsv:2: 3 columns"),
-    ("c.json", '{"a.png": ["A dog"], "a.png": ["A cat"]}', "the key 'a.png' stands twice"),
-    ("c.json", '[{"image": "a.png", "caption": "A", "caption": "B"}]', "the key 'caption' stands twice"),
+    ("c.json", '{"a.png": ["A dog"], "a.png": ["A cat"]}', "the key 'a.png' occurs twice"),
+    ("c.json", '[{"image": "a.png", "caption": "A", "caption": "B"}]', "the key 'caption' occurs twice"),
     ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n[1]\n', "c.jsonl:2: expected an object"),
     ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n{"text": "B"}\n', "c.jsonl:2: the field 'image' is missing"),
     ("c.jsonl", '{"file_name": "a.png", "text": "A", "text": "B"}\n', "c.jsonl:1: the key 'text'"),

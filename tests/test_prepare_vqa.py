@@ -97,7 +97,7 @@ def test_vqa_v2(vqa: Path, script: Script) -> None:
         ("unreadable image", "COCO_train2014_000000000005.jpg"),
     ):
         assert script.dropped(" 1: ", reason, name), script.printed
-    assert script.dropped(" 2: ", "question without its image", "50, 90")
+    assert script.dropped(" 2: ", "question without an image file", "50, 90")
     assert "second complementary pair" in script.printed
     assert "train: 2 images, 2 questions, 20 answers" in script.printed
     description = describe_dataset(script.out)
@@ -153,7 +153,7 @@ QUESTIONS, ANNOTATIONS = "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoc
         (
             QUESTIONS,
             {"data_subtype": "val2014", "questions": [vqa_question(30, 3)] * 2},
-            "question 30 stands there twice",
+            "question 30 occurs twice",
         ),
         (QUESTIONS, {"data_subtype": "val2014", "questions": [vqa_question(30, 4)]}, "image 4, but 3 in"),
         (QUESTIONS, {"data_subtype": "val2014", "questions": [vqa_question(31, 3)]}, "other questions"),

@@ -71,14 +71,14 @@ def test_what_lacks_is_cut_from_train_by_image(script: Script, tmp_path: Path) -
     secret = [replace(each, answers=()) for each in open_split(tmp_path / "pets", "test")]
     write_records(tmp_path / "pets" / "test.jsonl", secret)
     assert script.run("shift_priors", tmp_path / "pets", "--dev", "1") == 0
-    assert "test: val stands in its place" in script.printed
-    assert "val: 1 images, cut from train" in script.printed
+    assert "test: val is used" in script.printed
+    assert "val: 1 images, taken from train" in script.printed
     assert images("test") == {f"val-{number}" for number in range(4)}
     assert images("train") | images("val") == {f"train-{number}" for number in range(4)}
     assert not images("train") & images("val")
     (tmp_path / "pets" / "val.jsonl").unlink()
     assert script.run("shift_priors", tmp_path / "pets", "--dev", "1") == 0
-    assert "test: 1 images, cut from train" in script.printed
+    assert "test: 1 images, taken from train" in script.printed
     parts = [images(split) for split in ("train", "val", "test")]
     assert [len(part) for part in parts] == [2, 1, 1]
     assert len(set.union(*parts)) == 4
@@ -88,7 +88,7 @@ def test_priors_that_cannot_be_shifted(script: Script, tmp_path: Path) -> None:
     yes_no(tmp_path / "pets", 8)
     assert "below 1, not 1.0" in script.refuses("shift_priors", tmp_path / "pets", "--strength", "1")
     (tmp_path / "pets" / "val.jsonl").unlink()
-    assert "there is no val, and of train's images none is cut" in script.refuses(
+    assert "there is no val, and no images of train are taken" in script.refuses(
         "shift_priors", tmp_path / "pets", "--dev", "0"
     )
     assert "of 4 images none would be left" in script.refuses("shift_priors", tmp_path / "pets", "--dev", "4")

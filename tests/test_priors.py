@@ -119,7 +119,7 @@ def test_mistakes_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
     write_records(tmp_path / "bare.jsonl", bare)
     for train, test, more, complaint in (
         ("one", "bare", [], "bare.jsonl: 1 of 1 questions have no answers: 1"),
-        ("one", "one", [], "about one image alone"),
+        ("one", "one", [], "about one image only"),
         ("one", "one", ["--alpha", "-1"], "--alpha must be 0 or more"),
         ("absent", "one", [], "cannot be read"),
     ):

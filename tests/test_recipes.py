@@ -177,6 +177,6 @@ def test_recipes_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_unknown_recipe(name: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--config", name]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"vlrnn fit: {name}: no such file, and no recipe of this name")
+    assert error.startswith(f"vlrnn fit: {name}: no such file or recipe")
     assert near in error
     assert error.count("\n") == 1

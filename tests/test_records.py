@@ -223,16 +223,16 @@ def test_dataset_round_trip(tmp_path: Path) -> None:
 
 
 def test_an_image_in_two_splits_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="image 'é0' stands in two splits, train and val"):
+    with pytest.raises(UserError, match="image 'é0' is in two splits, train and val"):
         prepared(tmp_path, train=some(2), val=some(1))
     one, other = (Example(id, id, "same.jpg", captions=("a dog",)) for id in (1, 2))
-    with pytest.raises(UserError, match=r"image 'same\.jpg' stands in two splits, train and test"):
+    with pytest.raises(UserError, match=r"image 'same\.jpg' is in two splits, train and test"):
         prepared(tmp_path, train=[one], test=[other])
     assert not list(tmp_path.iterdir())
 
 
 def test_an_id_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="id 0 stands twice"):
+    with pytest.raises(UserError, match="id 0 occurs twice"):
         prepared(tmp_path, train=[*some(2), *some(1)])
     with pytest.raises(UserError, match="not 'dev'"):
         prepared(tmp_path, dev=some(1))

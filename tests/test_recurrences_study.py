@@ -180,7 +180,7 @@ def test_a_recipe_without_a_recurrence_is_refused(
     bare = tmp_path / "bare.yaml"
     bare.write_text("trainer: {max_epochs: 1}")
     assert study("gru", config=bare) == 2
-    assert "names no recurrence whose place another could take" in capsys.readouterr().err
+    assert "has no recurrence that could be replaced" in capsys.readouterr().err
 
 
 @pytest.mark.slow

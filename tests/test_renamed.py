@@ -30,14 +30,14 @@ def test_no_class_takes_an_old_name_and_some_class_each_new_one() -> None:
 RENAMED = [
     (
         {"model": {"init_args": {"decoder": {"init_args": {"recurrence": LSTM}}}}},
-        "width of vlrnn.nn.LSTM is called hidden_size now",
+        "width of vlrnn.nn.LSTM is now called hidden_size",
     ),
-    ({"model": {"init_args": {"decoding": {"num_beams": 3}}}}, "decoding is called generation now"),
+    ({"model": {"init_args": {"decoding": {"num_beams": 3}}}}, "decoding is now called generation"),
     (
         {"model": {"init_args": {"encoder": {"class_path": "vlrnn.nn.encoders.NoImage"}}}},
-        "vlrnn.nn.encoders.NoImage is called BlindEncoder now",
+        "vlrnn.nn.encoders.NoImage is now called BlindEncoder",
     ),
-    ({"data": {"window": 8}}, "window is called conv_width or window_size or bptt_length now"),
+    ({"data": {"window": 8}}, "window is now called conv_width or window_size or bptt_length"),
 ]
 
 
@@ -59,4 +59,4 @@ def test_classes_of_others_may_take_what_they_like(tmp_path: Path, capsys: pytes
     path = tmp_path / "theirs.yaml"
     path.write_text(yaml.safe_dump(recipe))
     assert main(["fit", "--config", str(path)]) == 2
-    assert "is called" not in capsys.readouterr().err
+    assert "is now called" not in capsys.readouterr().err

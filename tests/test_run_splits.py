@@ -115,7 +115,7 @@ def test_scores_of_a_part_are_marked(
     split = {"validate": "val", "test": "test"}[command]
     printed = capsys.readouterr().out
     assert (f"{split}: only a part of it is scored: {part}\n" in printed) == bool(part)
-    assert ("beside its baselines" in printed) != bool(part)
+    assert ("with its baselines" in printed) != bool(part)
     assert json.loads((run / "metrics.json").read_text())["settings"].get("part", "") == part
     _, section = report(run, tmp_path)
     assert section["runs"][0]["facts"]["data"].endswith(f"; only a part: {part}" if part else " examples")
@@ -147,7 +147,7 @@ def test_where_scoring_fails_the_predictions_are_written(
     printed = [str(caught.value), *getattr(caught.value, "__notes__", ())]
     assert printed[-1].endswith(written)
     assert sorted(ids(run, split)) == sorted(each.id for each in open_split(data, split))
-    assert choose_split(run, split).not_scored == "scoring did not come to its end"
+    assert choose_split(run, split).not_scored == "scoring was not completed"
 
 
 def report(run: Path, out: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
@@ -235,7 +235,7 @@ def test_probes_are_of_a_split(run: Path, secret: Path, dataset: Path, tmp_path:
 def test_a_split_of_a_file_is_refused(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     predictions = ["--predictions", str(run / "predictions.jsonl"), "--split", "val"]
     assert main(["probe", "scene_truth", *predictions, "--examples", "x.jsonl"]) == 2
-    printed = "--split val: no run folder is given, of which it could be; leave it out"
+    printed = "--split val: it needs a run folder; leave it out"
     assert capsys.readouterr().err == f"vlrnn probe: {printed}\n"
 
 

@@ -132,7 +132,7 @@ def test_overwriting_and_going_on_exclude_each_other(
 ) -> None:
     before = snapshot(run)
     assert fit(run, "--overwrite", "--ckpt_path", checkpoint) == 2
-    assert "leave one of them out" in printed_line(capsys)
+    assert "remove one of them" in printed_line(capsys)
     assert snapshot(run) == before
     assert not Path("run.old-1").exists()
 
@@ -144,7 +144,7 @@ def test_a_run_is_not_moved_from_within(
     assert fit(".") == 2
     assert "run.old-1 first" in printed_line(capsys)
     assert fit(".", "--overwrite") == 2
-    assert "from within it" in printed_line(capsys)
+    assert "as it is the current folder" in printed_line(capsys)
     assert (run / "checkpoints" / "best.ckpt").is_file()
 
 
@@ -159,7 +159,7 @@ def test_what_training_reads_is_not_moved_aside(
     assert fit(run, "--overwrite", *own, f"--{key}", str(run / "data" if is_data else run / "own")) == (
         2 if is_data else 0
     )
-    assert (f"run: cannot be moved aside, for {key} ({run}/data) lies in it" in printed_line(capsys)) == is_data
+    assert (f"run: cannot be moved, as {key} ({run}/data) is in it" in printed_line(capsys)) == is_data
     assert Path("run.old-1").exists() != is_data
 
 
@@ -387,7 +387,7 @@ def test_nothing_is_reported_where_nothing_changed(run: Path, fit: Fit, capsys: 
     checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"] |= {"processed": 1, "completed": 1}
     torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
     assert fit(run, "--ckpt_path", "last") == 0
-    assert "going on" not in printed_line(capsys)
+    assert "resuming from" not in printed_line(capsys)
 
 
 OWN_PATIENCE = (f"{OWN}EarlyStopping", "--trainer.callbacks.monitor", "val/loss", "--trainer.callbacks.patience")
@@ -401,9 +401,9 @@ OWN_TIME = (f"{OWN}Timer", "--trainer.callbacks.duration")
             OWN_PATIENCE,
             "1",
             "9",
-            "val/loss was no better than .* in 1 valid.*; .* its EarlyStopping a larger patience",
+            "val/loss did not improve on .* in 1 valid.*; .* its EarlyStopping a larger patience",
         ),
-        (OWN_TIME, "00:00:01:00", "00:00:02:00", "has had its time; to go on, give its Timer a longer duration"),
+        (OWN_TIME, "00:00:01:00", "00:00:02:00", "has used its time; to continue, give its Timer a longer duration"),
     ],
 )
 def test_callbacks_of_ones_own_end_a_run_by_the_recipe_of_today(
@@ -433,10 +433,10 @@ def test_callbacks_of_ones_own_end_a_run_by_the_recipe_of_today(
 OVER = {
     "its epochs": ((), "at its end, at epoch 2 of 2", "--trainer.max_epochs"),
     "more epochs": (("--trainer.max_epochs", "1"), "at its end, at epoch 2 of 1", "--trainer.max_epochs"),
-    "its steps": (("--trainer.max_steps", "4"), "at its end, at ", "--trainer.max_"),
+    "its steps": (("--trainer.max_steps", "4"), "complete, at ", "--trainer.max_"),
     "its patience": (
         ("--trainer.max_epochs", "9", "--early_stopping.patience", "3"),
-        "stopped early, after epoch 2: val/CIDEr was no better than 0.5 in 3 validations",
+        "stopped early, after epoch 2: val/CIDEr did not improve on 0.5 in 3 validations",
         "--early_stopping.patience",
     ),
 }

@@ -81,7 +81,7 @@ def test_no_scores_are_lost(subtests: pytest.Subtests, tmp_path_factory: pytest.
                     assert not found[split_name].not_scored
                     assert bool(found[split_name].newer) == newer[split_name]
                 for unknown in found.keys() - last.keys():
-                    assert found[unknown].not_scored in ("the split has no captions", "scoring did not come to its end")
+                    assert found[unknown].not_scored in ("the split has no captions", "scoring was not completed")
                 if on_top:
                     assert model_of(tmp_path) == on_top
                     assert choose_split(tmp_path).split == ("test" if "test" in last else "val")

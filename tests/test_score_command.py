@@ -146,7 +146,7 @@ def test_two_systems_are_compared(write: Write, tmp_path: Path, capsys: pytest.C
     assert "difference" in capsys.readouterr().out
     fewer = write("fewer.json", results({1: "a z", 2: "dogs y"}))
     assert score(references, good, "--compare", str(fewer), "--missing", "skip") == 0
-    assert "only the 2 images that both systems have captions of are scored" in capsys.readouterr().out
+    assert "only the 2 images for which both systems have captions are scored" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ BAD_PREDICTIONS: list[tuple[Any, str]] = [
     ([{"image_id": 1, "caption": ["a"]}], "'caption' is a list"),
     ([{"image_id": 1.5, "caption": "a"}], "'image_id' is a float"),
     (["a man"], "found str"),
-    (results({8: "a", 9: "b"}), "none of its 2 image ids is among the references"),
+    (results({8: "a", 9: "b"}), "none of its 2 image ids matches the references"),
     (results({1: "a"}), "2 ids missing: 2, 3"),
 ]
 

@@ -166,7 +166,7 @@ def test_markup_in_answers_is_reported(
         with subtests.test(mark=mark):
             predictions = write("results.json", results({**ANSWERS, 11: f"2{mark}"}))
             assert score(write("val.jsonl", prepared()), predictions) == 0
-            assert f"1 predictions hold markup such as {mark}, which counts as words: 11" in capsys.readouterr().out
+            assert f"1 predictions hold markup such as {mark}, scored as words: 11" in capsys.readouterr().out
 
 
 def test_what_is_no_markup_is_not_reported(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,11 +183,11 @@ def test_the_questions_are_checked_and_reported(
     assert score(references, predictions, "--questions", str(questions_file), "--per_question", str(single)) == 0
     assert json.loads(single.read_text().splitlines()[0])["question"] == "Is it red?"
     for wrong, message in (
-        (questions(question_id=99), "a.json: for 1 of its questions there is none in"),
-        (questions()[:2], "a.json: for 1 of its questions there is none in"),
+        (questions(question_id=99), "a.json: 1 of its questions are not in"),
+        (questions()[:2], "a.json: 1 of its questions are not in"),
         (
             [*questions(), {"question_id": 5, "image_id": 1, "question": "?"}],
-            "wrong.json: for 1 of its questions there",
+            "wrong.json: 1 of its questions are",
         ),
         (questions(image_id=7), "a.json: question 10 is about image 1, but about 7 in"),
     ):
@@ -225,7 +225,7 @@ def test_two_systems_are_compared(write: Write, tmp_path: Path, capsys: pytest.C
     assert found["per_answer_type"]["number"]["value"] == 0
     fewer = write("fewer.json", results({10: "yes", 11: "2"}))
     assert score(references, good, "--compare", str(fewer), "--missing", "skip") == 0
-    assert "only the 2 questions that both systems have answers to are scored" in capsys.readouterr().out
+    assert "only the 2 questions for which both systems have answers are scored" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("missing", "value", "n"), [("skip", 100, 2), ("empty", 200 / 3, 3)])
@@ -283,7 +283,7 @@ BAD_REFERENCES: list[tuple[Any, str]] = [
     (["what"], "entry 0: expected an object, found str"),
     ([{"answers": []}], "entry 0: the field 'question_id' is missing"),
     (annotations(question_id=1.5), "'question_id' is a float"),
-    (annotations(question_id=11), "question 11 stands twice"),
+    (annotations(question_id=11), "question 11 occurs twice"),
     (annotations(image_id=None), "'image_id' is a NoneType"),
     (annotations(answers=[]), "entry 0: question 10 has no answers"),
     (annotations(answers="yes"), "entry 0: 'answers' of question 10 are no list"),
@@ -310,7 +310,7 @@ BAD_PREDICTIONS: list[tuple[Any, str]] = [
     ([{"question_id": 10}], "result 0: the field 'answer' is missing"),
     (results({10: None}), "'answer' is a NoneType"),
     (["yes"], "found str"),
-    (results({8: "a", 9: "b"}), "none of its 2 question ids is among the references"),
+    (results({8: "a", 9: "b"}), "none of its 2 question ids matches the references"),
     (results({10: "yes"}), "2 ids missing: 11, 12"),
 ]
 
@@ -329,7 +329,7 @@ def test_bad_predictions_are_errors_of_one_line(
 def test_prepared_files_that_are_wrong(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     predictions = write("results.json", results(ANSWERS))
     for lines, message in (
-        ([*prepared(), prepared()[1]], "question 11 stands twice"),
+        ([*prepared(), prepared()[1]], "question 11 occurs twice"),
         ([{"id": 1, "image_id": 1, "image": "x.jpg", "captions": ["A cat."]}], "1 has no question"),
         ([*prepared()[1:], {**prepared()[0], "answers": []}], "1 of 3 questions have no answers, the first is 10"),
     ):

@@ -146,7 +146,7 @@ def test_few_passages_are_memorized(file: Path) -> None:
 SHORT_TEXTS = [
     ("", {}, "train has 0 characters, which is less than 4 x 32; lower data.batch_size or data.bptt_length"),
     ("short " * 20, {}, "train has 108 characters, which is less than 4 x 32"),
-    ("enough " * 100, {}, "val has 35 characters, which is less than 257; scores take two passages"),
+    ("enough " * 100, {}, "val has 35 characters, which is less than 257; scores need two passages"),
     ("a few words " * 10, {"units": WordTokenizer(), "batch_size": 64}, "words, which is less than 64 x 32"),
     ("a", {"bptt_length": None, "batch_size": 3}, "which is less than 3; lower"),
 ]

@@ -16,7 +16,7 @@ from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.nn.encoders.timm import TimmEncoder
 
-timm = pytest.importorskip("timm")
+timm = pytest.importorskip("timm", reason="needs timm, of the extra timm")
 
 FAMILIES = {  # name, out_index -> image_size, N, D, first block that is trained
     ("resnet18", None): (64, 4, 512, "layer4"),

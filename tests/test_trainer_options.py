@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     **{
         f"{callback}.mode, monitor {monitor}": (
             [f"--{callback}.mode", mode, f"--{callback}.monitor", monitor],
-            f"{callback}.mode {mode}: of {monitor or 'val/CIDEr'}, which is watched, ",
+            f"{callback}.mode {mode}: for {monitor or 'val/CIDEr'}, ",
         )
         for callback in ("checkpoint", "early_stopping")
         for monitor, mode in (("", "min"), ("val/CIDEr", "min"), ("val/loss", "max"))
@@ -153,7 +153,7 @@ def test_a_run_ends_when_its_time_is_over(fit: Fit, tmp_path: Path, capsys: pyte
     assert 0 < step < 200000
     capsys.readouterr()
     assert fit(str(tmp_path), *flags, "--ckpt_path", "last") == 0
-    assert "training has had its time; to go on, give a longer --trainer.max_time" in printed_line(capsys)
+    assert "training has used its time; to continue, give a longer --trainer.max_time" in printed_line(capsys)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,9 @@ def test_what_a_recipe_cannot_hold_is_reported(fit: Fit, tmp_path: Path, capsys:
     assert fit(str(tmp_path), *flags) == 0
     line = printed_line(capsys)
     assert line.count("\n") == 0
-    assert re.search(r"config\.yaml: without trainer\.callbacks\.0\.init_args\.\w+.*, which no file can hold", line)
+    assert re.search(
+        r"config\.yaml: without trainer\.callbacks\.0\.init_args\.\w+.*, which cannot be stored in a file", line
+    )
     text = (tmp_path / "config.yaml").read_text()
     assert "Unable" not in text
     assert yaml.safe_load(text)["trainer"]["callbacks"][0]["init_args"]["swa_lrs"] == 0.01

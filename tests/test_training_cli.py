@@ -326,7 +326,7 @@ def test_interrupted_training_goes_on(
         _, printed = process.communicate()
     assert process.returncode == 130, printed
     assert "Traceback" not in printed
-    assert "ending after this step" in printed
+    assert "stopping after this step" in printed
     found = re.search(r"--ckpt_path (\S+last\.ckpt)", printed)
     assert found, printed
     step = torch.load(found[1], weights_only=True)["global_step"]
@@ -355,7 +355,7 @@ def test_a_worker_that_is_lost_is_reported(classifier_file: Path, dataset: Path,
     flags = ["fit", "--config", "recipe.yaml", "--data.cache", "null", "--data.num_workers", "1"]
     done = forked.run([sys.executable, "-c", program, *flags], cwd=tmp_path, capture_output=True)
     assert done.returncode == 2, done.stderr
-    one_line(done.stderr.splitlines()[-1], "a process that loads examples was ended from outside", "--ckpt_path last")
+    one_line(done.stderr.splitlines()[-1], "a process that loads examples was killed", "--ckpt_path last")
     assert "Traceback" not in done.stderr
 
 

@@ -216,7 +216,7 @@ def test_a_recipe_names_a_wrong_class(subtests: pytest.Subtests, workshop: Works
 
 def test_what_no_checkpoint_can_build_is_refused_before_training() -> None:
     task = Captioner(Vocabulary(["a"]), BlindEncoder(), UnhintedDecoder(GRU(4)))
-    with pytest.raises(UserError, match=r"'recurrence' of 'own_parts\.UnhintedDecoder', whose type hint names"):
+    with pytest.raises(UserError, match=r"'recurrence' of 'own_parts\.UnhintedDecoder', whose type hint has none"):
         note_trust(task)
     note_trust(Captioner(Vocabulary(["a"]), BlindEncoder(), ShiftedDecoder(GRU(4))))
 
@@ -306,7 +306,7 @@ def test_a_task_is_trained_used_and_reported(
         "ask", image, "what?", *checkpoint, "--trust", "my_parts"
     )
     beams = ("--trust", "my_parts", "--num_beams", "2")
-    assert "has no settings" in workshop.refused("caption", image, *checkpoint, *beams)
+    assert "has no generation settings" in workshop.refused("caption", image, *checkpoint, *beams)
     workshop.good("report", run, "--out", tmp_path / "report.html")
     assert "right" in (tmp_path / "report.html").read_text()
     with (run / "log.csv").open() as log:

@@ -71,7 +71,8 @@ def recipe_in(folder: Path, questions: Path, head: str) -> Path:
 def test_fit_and_test(questions: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, run = recipe_in(tmp_path, questions, head), tmp_path / "run"
     assert main(["fit", "--config", str(recipe), "--data.max_answer_length", "7"]) == 0
-    printed = re.search(r"a set of 12 answers; with it ([\d.]+) % on train, [\d.]+ % on val", capsys.readouterr().err)
+    pattern = r"12 answers; the highest accuracy with them is ([\d.]+) % on train, [\d.]+ % on val"
+    printed = re.search(pattern, capsys.readouterr().err)
     assert printed is not None
     assert 0 < float(printed[1]) < 100
     saved = yaml.safe_load((run / "config.yaml").read_text())
@@ -217,7 +218,7 @@ def test_answers_that_nobody_gave_often_enough(
     assert main(["fit", "--config", str(recipe), "--data.min_answer_count", "1000"]) == 2
     printed = capsys.readouterr().err
     assert re.search(
-        r"train\.jsonl: no answer is right for 1000 questions; '\w+', the most frequent, is for \d+", printed
+        r"train\.jsonl: no answer is correct for 1000 questions; '\w+', the most frequent, is for \d+", printed
     )
     assert printed.count("\n") == 1
 
@@ -263,7 +264,7 @@ def test_baselines_are_reported_with_the_model(
     capsys.readouterr()
     assert main(["test", "--config", str(recipe)]) == 0
     printed = capsys.readouterr().out
-    assert "beside its baselines" in printed
+    assert "with its baselines" in printed
     row = next(line for line in printed.splitlines() if re.match(r".\s+overall ", line))
     for run in (tmp_path / "run", *runs.values()):
         score = json.loads((run / "metrics.json").read_text())["scores"]["overall"]
@@ -331,7 +332,7 @@ def test_what_does_not_fit_together_is_an_error_of_one_line(
         "fit", "--data.root", str(questions.parent / "captions"), "--trainer.default_root_dir", str(tmp_path / "other")
     )
     printed = refused("test", "--data.root", str(tmp_path / "twice"))
-    assert f"id {one.id!r} stands twice in {tmp_path / 'twice'}/test.jsonl" in printed
+    assert f"id {one.id!r} occurs twice in {tmp_path / 'twice'}/test.jsonl" in printed
     single = ["--data.root", str(tmp_path / "single"), "--data.image_root", str(questions)]
     assert main(["test", "--config", str(recipe), *single]) == 0
 

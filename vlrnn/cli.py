@@ -61,7 +61,7 @@ def _without_command(arguments: Sequence[str]) -> int:
         prog="vlrnn",
         description=vlrnn.__doc__,
         epilog="\n".join(f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items())
-        + "\n\nEvery command takes --quiet: no progress and no remarks, only results and errors.",
+        + "\n\nEvery command takes --quiet: no progress and no notes, only results and errors.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="vlrnn COMMAND ...     (vlrnn COMMAND --help lists its arguments)",
     )

@@ -103,7 +103,7 @@ def _only_once(build: Callable[..., Any]) -> Callable[..., Any]:
     def build_once(self: Configurable, *args: Any, **kwargs: Any) -> Any:
         if self._build_state == "done":
             raise UserError(
-                f"{type(self).__name__}: is part of a model already, and cannot be built for another one; give each "
+                f"{type(self).__name__}: is already part of a model, and cannot be built for another one; give each "
                 "model its own part"
             )
         if self._build_state == "within":
@@ -213,7 +213,7 @@ def from_config(description: Any, expected: type[Kind], place: str, trust: Seque
         if parts.get(name) is not None:
             value = parts[name]
         elif isinstance(value, dict) and "class" in value:
-            raise UserError(f"{place}: names a class for {name!r} of {path!r}, whose type hint names none; refused")
+            raise UserError(f"{place}: names a class for {name!r} of {path!r}, whose type hint has none; refused")
         if not fits(value, hints.get(name, Any)):
             raise UserError(f"{place}: {value!r:.60} is no {name!r} for {path!r}; it was not written by vlrnn")
         arguments[name] = value
@@ -256,7 +256,7 @@ def _find_class(path: Any, expected: type[Kind], place: str, trust: Sequence[str
     if isinstance(path, str) and is_foreign(path):
         found = find_trusted(path, trust, place)
         if not (isinstance(found, type) and issubclass(found, expected) and public_path(found) == path):
-            raise UserError(f"{place}: names the class {path!r}, which is no {expected.__name__} that is defined there")
+            raise UserError(f"{place}: names the class {path!r}, which is no {expected.__name__} defined there")
         return found
     package, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
     found = _published(package, name) if package in _PACKAGES else None

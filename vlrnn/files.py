@@ -29,13 +29,13 @@ def regular_file(path: str | os.PathLike[str]) -> os.stat_result:
         status = os.stat(path)
     except FileNotFoundError:
         url = _URL.match(os.fspath(path))
-        reason = "a URL, from which nothing is fetched; download it, and name the file" if url else "no such file"
+        reason = "a URL, which is not downloaded; download it, and name the file" if url else "no such file"
         raise UserError(f"{path}: {reason}") from None
     except (OSError, ValueError) as fault:  # ValueError: a name with a null byte
         raise UserError(f"{path}: cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
-        raise UserError(f"{path}: {kind}, and no regular file")
+        raise UserError(f"{path}: {kind}, not a regular file")
     return status
 
 
@@ -70,7 +70,7 @@ def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], An
         value = dict(pairs)
         if len(value) < len(pairs):  # json.loads would drop all but the last
             keys = [key for key, _ in pairs]
-            raise UserError(f"{place}: the key {max(keys, key=keys.count)!r} stands twice in one object; keep one")
+            raise UserError(f"{place}: the key {max(keys, key=keys.count)!r} occurs twice in one object; keep one")
         return value if object_hook is None else object_hook(value)
 
     try:
@@ -88,9 +88,9 @@ def parse_json(text: str, place: str, object_hook: Callable[[dict[str, Any]], An
         raise UserError(f"{place}: not readable JSON: nested too deeply") from None
     except UnicodeEncodeError as fault:
         half = ascii(fault.object[fault.start])
-        raise UserError(f"{place}: holds half a character, {half}; repair the text there") from None
+        raise UserError(f"{place}: has an incomplete character, {half}; repair the text there") from None
     except ValueError:  # Python's limit on digits
-        raise UserError(f"{place}: holds a number of thousands of digits") from None
+        raise UserError(f"{place}: has a number with thousands of digits") from None
 
 
 def _depth(value: Any) -> int:
@@ -173,7 +173,7 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
     with accessing(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
-            raise IsADirectoryError(EISDIR, "a folder of this name is there")
+            raise IsADirectoryError(EISDIR, "a folder has this name")
         handle, unfinished = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb" if binary else "w", encoding=None if binary else "utf-8") as file:

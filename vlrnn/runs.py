@@ -233,7 +233,7 @@ def write_predictions(
     write_records(new / _PREDICTIONS, predictions)
     if attention:
         write_records(new / _ATTENTION, attention)
-    settings = {**origin["settings"], "split": split, "not_computed": "scoring did not come to its end"}
+    settings = {**origin["settings"], "split": split, "not_computed": "scoring was not completed"}
     write_json(new / _METRICS, {"scores": {}, **origin, "settings": settings})
     if _has_scores(folder):
         shutil.rmtree(old, ignore_errors=True)

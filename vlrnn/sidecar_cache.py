@@ -73,7 +73,7 @@ def _read(place: Path) -> bytes | None:
     except OSError:
         return None
     if content[:_DIGEST] != _digest(content[_DIGEST:]):
-        print_progress(f"{place}: damaged; it is made anew")
+        print_progress(f"{place}: damaged; it is computed again")
         return None
     return content[_DIGEST:]
 
@@ -103,5 +103,5 @@ def _from_arrays(arrays: Arrays) -> bytes:
 @functools.cache
 def _warn_unwritable(folder: Path) -> None:
     print_progress(
-        f"{folder}: cannot be written, so that every start goes through the data anew; let somebody who may start once"
+        f"{folder}: cannot be written, so that every start reads all data again; start once with write access"
     )

@@ -28,7 +28,7 @@ def add_trust(parser: argparse.ArgumentParser, default: Any = None) -> None:
         action="append",
         default=[] if default is None else default,
         metavar="PACKAGE",
-        help="let a checkpoint name classes of this package, whose code is run; may be given again",
+        help="allow classes of this package in the checkpoint, which runs its code; may be repeated",
     )
 
 
@@ -53,7 +53,7 @@ def find_trusted(path: str, trust: Sequence[str], place: str) -> Any:
     package = path.partition(".")[0]
     if not (path in trust or any(path.startswith(f"{each}.") for each in trust) or _is_published(path)):
         raise UserError(
-            f"{place}: names the class {path!r}, which is not of vlrnn, and whose code would be run; refused without "
+            f"{place}: names the class {path!r}, which is outside vlrnn, and whose code would be run; refused without "
             f"--trust {package} (from Python: trust=[{package!r}])"
         )
     try:

@@ -52,10 +52,10 @@ def check_yaml(text: str, place: str) -> None:
             sizes[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in nodes):
-                raise UserError(f"{place}: what &{event.anchor} names holds itself; write it out")
+                raise UserError(f"{place}: &{event.anchor} contains itself; write it out")
             values += sizes.get(event.anchor, 0)
             copies += sizes.get(event.anchor, 0)
         if len(nodes) > DEEPEST:
             raise UserError(f"{place}: nested too deeply")
         if copies > _MOST_COPIES:
-            raise UserError(f"{place}: its aliases stand for more than {_MOST_COPIES:,} values; write them out")
+            raise UserError(f"{place}: its aliases expand to more than {_MOST_COPIES:,} values; write them out")

@@ -30,13 +30,13 @@ class _Question(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", nargs="?", help="may be left out where FILE names images")
+    parser.add_argument("image", metavar="IMAGE", nargs="?", help="not needed if FILE names images")
     parser.add_argument("questions", nargs="*", metavar="QUESTION")
     parser.add_argument(
         "--questions",
         dest="file",
         metavar="FILE",
-        help="a question on each line; or .csv or .jsonl with question, image (relative to FILE) and question_id",
+        help="one question per line; or .csv or .jsonl with question, image (relative to FILE) and question_id",
     )
     add_model(parser, " for each question, one per line")
     add_out(parser, "image, question, rank, answer, score")

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "image, rank, caption, score")
     parser.add_argument("--explain", metavar="PICTURE", help="save the attention at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--bf16", action="store_true", help="encode in bfloat16, where the processor or GPU has it")
-    parser.add_argument("--compiled", action="store_true", help="generate code for the encoder first; for many images")
+    parser.add_argument("--bf16", action="store_true", help="encode in bfloat16, if the processor or GPU supports it")
+    parser.add_argument("--compiled", action="store_true", help="compile the encoder first; for many images")
     add_decoding(parser)
 
 
@@ -93,6 +93,6 @@ def _explain(picture: str, predictor: "Predictor", image: Path, prediction: "Pre
 
     weights = predictor.attention(image, prediction.tokens)
     if weights is None:
-        raise UserError("--explain: the decoder of this checkpoint does not attend to regions whose place is known")
+        raise UserError("--explain: the decoder of this checkpoint has no attention over regions with known boxes")
     words = [*prediction.tokens, "(end)"][: len(prediction.log_probs)]  # the end only where it was said
     save_attention(picture, open_image(image), words, weights)

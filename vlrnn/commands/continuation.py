@@ -1,4 +1,4 @@
-"""continue: let a language model go on with a text."""
+"""continue: continue a text with a language model."""
 
 import argparse
 from dataclasses import asdict
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", help="what the model conditions on; '' is nothing")
+    parser.add_argument("text", metavar="TEXT", help="the beginning of the text; may be ''")
     add_model(parser, "")
-    parser.add_argument("--out", metavar="FILE", help="write .txt (the text and how it goes on), .json or .jsonl")
+    parser.add_argument("--out", metavar="FILE", help="write .txt (the text and its continuation), .json or .jsonl")
     add_decoding(parser)
 
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if strange := predictor.unknown_units(arguments.text):
         what = ", ".join(map(repr, strange))
-        print_progress(f"vlrnn continue: what training never showed, and is all alike to the model: {what}")
+        print_progress(f"vlrnn continue: not in the training text, and one unknown token for the model: {what}")
     prediction = predictor.continue_text(arguments.text, seed=arguments.seed, **chosen(arguments))
     texts = [arguments.text + text for text in (prediction.text, *(each["text"] for each in prediction.alternatives))]
     if out:

@@ -21,20 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--captioner", metavar="CKPT")
     add("--generative", metavar="CKPT", help="VQA, generative head")
     add("--classifier", metavar="CKPT", help="VQA, classifier head")
-    add("--objects", metavar="TABLE", help="of objects in captions: a data set, or a table as of CHAIR")
-    add("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    add("--objects", metavar="TABLE", help="objects in captions: a data set, or a table of synonyms as for CHAIR")
+    add("--device", help="cpu, cuda, ...; by default a GPU if available")
     add_trust(parser)
     add(
         "--host",
         default="127.0.0.1",
-        help="the address to serve; 0.0.0.0: every one of this machine (default 127.0.0.1)",
+        help="the address to serve; 0.0.0.0: all of this machine (default 127.0.0.1)",
     )
     add(
         "--allowed_host",
         action="append",
         default=[],
         metavar="NAME",
-        help="another name by which the page is reached, that of a proxy for example; may be given again",
+        help="another host name of the page, for example that of a proxy; may be repeated",
     )
     add("--port", type=int, default=7860, help="default 7860")
 

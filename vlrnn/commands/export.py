@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--onnx", action="store_true", help="write a captioner's graphs for ONNX Runtime as well")
     parser.add_argument("--programs", action="store_true", help="write them as programs of torch.export as well")
     parser.add_argument(
-        "--check", metavar="IMAGE_OR_FOLDER", nargs="+", help="caption these by ONNX Runtime, too, and compare"
+        "--check", metavar="IMAGE_OR_FOLDER", nargs="+", help="caption these with ONNX Runtime, too, and compare"
     )
 
 

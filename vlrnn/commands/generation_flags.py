@@ -24,30 +24,30 @@ def _early_stopping(value: str) -> bool | str:
 
 _FLAGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "num_beams": (int, "hypotheses of the beam search; 1 is greedy"),
-    "max_new_tokens": (int, "most words, the end counted"),
+    "max_new_tokens": (int, "most words, including the end"),
     "min_new_tokens": (int, "fewest words"),
-    "length_penalty": (float, "exponent of the length that sums of log p are divided by"),
+    "length_penalty": (float, "a score is the sum of log p, divided by length ^ this"),
     "early_stopping": (_early_stopping, "when a beam search stops: true, false or never, see GenerationConfig"),
-    "no_repeat_ngram_size": (int, "no n-gram of this size twice"),
-    "temperature": (float, "draw at random, with this temperature, instead of searching"),
-    "top_k": (int, "when drawing: the k likeliest words"),
-    "top_p": (float, "when drawing: the likeliest words that make up this probability"),
-    "num_return_sequences": (int, "how many to give, best first"),
+    "no_repeat_ngram_size": (int, "n-grams of this size occur at most once"),
+    "temperature": (float, "sample with this temperature instead of searching"),
+    "top_k": (int, "sampling: from the k most probable words"),
+    "top_p": (float, "sampling: from the most probable words, up to this total probability"),
+    "num_return_sequences": (int, "number of results, best first"),
 }
 
 
 def add_model(parser: argparse.ArgumentParser, printed: str) -> None:
     """Add the flags of a model and of the form of what is printed."""
-    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder that vlrnn export wrote")
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder written by vlrnn export")
     parser.add_argument("--json", action="store_true", help=f"print a JSON object{printed}")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if available")
     add_trust(parser)
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
     """Add the flags, and the seed of random drawing."""
     parser.add_argument("--seed", type=int, default=0, help="of random drawing")
-    group = parser.add_argument_group("decoding", "by default as the model was trained with")
+    group = parser.add_argument_group("decoding", "by default the settings of the model")
     for name, (kind, purpose) in _FLAGS.items():
         group.add_argument(f"--{name}", type=kind, help=purpose)
 
@@ -61,8 +61,8 @@ def add_out(parser: argparse.ArgumentParser, columns: str) -> None:
     """Add `--out`, whose `.csv` has these columns, `--resume` and `--overwrite`."""
     parser.add_argument("--out", metavar="FILE", help=f"write .csv ({columns}), .json or .jsonl")
     before = parser.add_mutually_exclusive_group()
-    before.add_argument("--resume", action="store_true", help="go on with --out where a run was interrupted")
-    before.add_argument("--overwrite", action="store_true", help="replace --out where it is there")
+    before.add_argument("--resume", action="store_true", help="continue an interrupted --out")
+    before.add_argument("--overwrite", action="store_true", help="replace an existing --out")
 
 
 def open_out(arguments: argparse.Namespace) -> "AbstractContextManager[PredictionFile | None]":
@@ -73,13 +73,13 @@ def open_out(arguments: argparse.Namespace) -> "AbstractContextManager[Predictio
     """
     if not arguments.out:
         if arguments.resume or arguments.overwrite:
-            raise UserError("--resume and --overwrite are of --out FILE; give it, too")
+            raise UserError("--resume and --overwrite need --out FILE")
         return nullcontext()
     from vlrnn.commands.prediction_file import PredictionFile
 
     file = PredictionFile(Path(arguments.out), resume=arguments.resume, overwrite=arguments.overwrite)
     if file.is_finished:
-        print_progress(f"{file.path}: was finished before, and nothing is done; --overwrite makes it anew")
+        print_progress(f"{file.path}: is complete, and nothing is done; --overwrite makes it again")
     return file
 
 

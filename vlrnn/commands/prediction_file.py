@@ -48,7 +48,7 @@ class PredictionFile:
         if path.suffix not in (".csv", ".json", ".jsonl"):
             raise UserError(f"--out {path}: end the name in .csv, .json or .jsonl")
         if path.is_dir():
-            raise UserError(f"--out {path}: a folder of this name is there; name another file")
+            raise UserError(f"--out {path}: a folder has this name; name another file")
         self.path, self.partial = path, path.with_name(f"{path.name}.partial")
         self._resume, self._overwrite = resume, overwrite
         self.is_finished = resume and path.exists() and not self.partial.exists()
@@ -89,11 +89,11 @@ class PredictionFile:
             return
         if self.partial.exists() and self.partial.stat().st_size:
             raise UserError(
-                f"--out {self.path}: {self.partial.name} beside it holds results of a run that is under way, or was "
-                "interrupted; --resume goes on from them, --overwrite begins anew"
+                f"--out {self.path}: {self.partial.name} holds results of a run that is in progress, or was "
+                "interrupted; --resume continues it, --overwrite starts again"
             )
         if self.path.exists():
-            raise UserError(f"--out {self.path}: is there already; --overwrite replaces it, or name another file")
+            raise UserError(f"--out {self.path}: already exists; --overwrite replaces it, or name another file")
 
     def add(self, key: Key, prediction: Prediction) -> None:
         """Keep a result."""
@@ -113,7 +113,7 @@ class PredictionFile:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind in (KeyboardInterrupt, BrokenPipeError) and self.found:
             print_progress(
-                f"interrupted; {self.partial} has {len(self.found):,} results: the same command with --resume goes on"
+                f"interrupted; {self.partial} has {len(self.found):,} results: the same command with --resume continues"
             )
         if self._handle is not None:
             nothing = not self.found if self._begun else not os.fstat(self._handle).st_size
@@ -138,8 +138,8 @@ class PredictionFile:
         others = [name for name, value in run.items() if not isinstance(before, dict) or before.get(name) != value]
         if others:
             raise UserError(
-                f"{self.partial}: was begun with another {' and '.join(others)}; go on with the same, or --overwrite "
-                "begins anew"
+                f"{self.partial}: was started with another {' and '.join(others)}; use the same, or --overwrite "
+                "to start again"
             )
         for number, line in enumerate(lines[:-1], 2):
             count, _, record = line.partition(" ")
@@ -148,7 +148,7 @@ class PredictionFile:
         if unknown := self.found.keys() - set(images):
             raise UserError(
                 f"{self.partial}: holds a result of {min(unknown)[0]}, which is not among the images; name the "
-                "same ones, or --overwrite begins anew"
+                "same ones, or --overwrite to start again"
             )
         return len("\n".join([header, *lines]).encode())
 

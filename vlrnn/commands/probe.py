@@ -83,10 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (path, *outputs) in PROBES.items():
         function = Signature(path)
         each = names.add_parser(name, help=function.summary, description=f"Probe: {function.summary}")
-        add_flags(each, function, "of all that is drawn (default 0)")
+        add_flags(each, function, "of random numbers (default 0)")
         for output in outputs:
             each.add_argument(f"--{output.name}", type=Path, metavar="FILE", help=output.help)
-        each.add_argument("--out", type=Path, metavar="FILE", help="write all of it as JSON")
+        each.add_argument("--out", type=Path, metavar="FILE", help="write everything as JSON")
         each.set_defaults(function=function, outputs=outputs)
 
 
@@ -112,7 +112,7 @@ def add_flags(parser: argparse.ArgumentParser, function: Signature, seed: str) -
         parser.add_argument(
             "--split",
             choices=("train", "val", "test"),  # not from vlrnn.data.records, which imports numpy
-            help="of a run folder that is given as PRED; by default test where it has scores, then val",
+            help="of a run folder given as PRED; by default test if it has scores, otherwise val",
         )
         parser.set_defaults(takes_runs=True)
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
@@ -222,4 +222,4 @@ def _resolve_runs(arguments: argparse.Namespace) -> None:
             if name != "val":
                 arguments.split = arguments.split or results.split
     if named and arguments.split != named:
-        raise UserError(f"--split {named}: no run folder is given, of which it could be; leave it out")
+        raise UserError(f"--split {named}: it needs a run folder; leave it out")

@@ -44,13 +44,13 @@ def run(arguments: argparse.Namespace) -> None:
     vlrnn = sys.argv[0] if Path(sys.argv[0]).name == "vlrnn" else f"{sys.executable} -m vlrnn"
     other = "--model.init_args.decoder.init_args.recurrence vlrnn.nn.GRU"
     print()
-    print_line(f"It took {metrics['seconds']:.0f} seconds. What is there, and what to do next:")
+    print_line(f"It took {metrics['seconds']:.0f} seconds. Results and next steps:")
     print()
     print_line(f"  look      open {out}/report.html")
     picture, best = f"{out}/scenes/images/test-000001.png", "checkpoints/best.ckpt"
     question, gru = "'how many objects are there?'", f"{other} --trainer.default_root_dir {out}/gru"
     for purpose, command in {
-        "caption": f"caption {picture} --checkpoint {out}/captioning/{best} --explain looked.png",
+        "caption": f"caption {picture} --checkpoint {out}/captioning/{best} --explain attention.png",
         "ask": f"ask {picture} {question} --checkpoint {out}/generative_vqa/{best}",
         "try": f"demo --quickstart {out}    (in the browser; needs the extra demo)",
         "change": f"fit --config {out}/captioning/recipe.yaml {gru}",

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         function = Signature(path)
         each = kinds.add_parser(kind, help=function.summary, description=f"{function.summary}.")
         function.add_flags(each, protocol={"choices": list(PROTOCOLS)}, **options)
-        each.add_argument("--out", type=Path, metavar="FILE", help="write all of it as JSON")
+        each.add_argument("--out", type=Path, metavar="FILE", help="write everything as JSON")
         text = f"write the scores of each {item} as JSON lines"
         each.add_argument(f"--per_{item}", dest="per_item", type=Path, metavar="FILE", help=text)
         each.set_defaults(function=function)

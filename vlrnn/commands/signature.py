@@ -66,7 +66,7 @@ class Parameter:
 
     def add(self, parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> None:
         """Add it to a parser; `options` replace the arguments of `add_argument` that are due to its type."""
-        assert self.type.convert or "type" in options, f"{self.name}: its type cannot become a flag"
+        assert self.type.convert or "type" in options, f"{self.name}: its type is not supported for a flag"
         optional = self.default is not _REQUIRED
         many = self.type.many and "type" not in options and options.get("action") != "append"
         given: dict[str, Any] = {"help": self._help(" " if many else ",")}

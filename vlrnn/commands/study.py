@@ -41,16 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (path, *outputs) in STUDIES.items():
         function = Signature(path)
         each = names.add_parser(name, help=function.summary, description=f"Study: {function.summary}")
-        add_flags(each, function, "the first, of all that is drawn (default 0)")
+        add_flags(each, function, "the first, of random numbers (default 0)")
         if name in ("recurrences", "sweep"):
-            flags = "of the recipe, as vlrnn fit takes them"
+            flags = "of the recipe, as for vlrnn fit"
             each.add_argument("flags", nargs="*", metavar="-- --KEY VALUE", help=flags)
         each.add_argument(
             "--out",
             type=Path,
             default=Path("runs", name),
             metavar="FOLDER",
-            help="gets metrics.json; what is there already is not made again (default %(default)s)",
+            help="gets metrics.json; finished parts are not repeated (default %(default)s)",
         )
         add_overwrite(each)
         each.set_defaults(function=function, outputs=outputs)
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Add `--overwrite`, for commands with a folder of their own."""
     parser.add_argument(
-        "--overwrite", action="store_true", help="begin anew; what is in the folder is moved to NAME.old-N first"
+        "--overwrite", action="store_true", help="start again; the contents of the folder are moved to NAME.old-N first"
     )
 
 

@@ -197,6 +197,6 @@ def derangement(ids: Iterable[Id], seed: int = 0) -> dict[Id, Id]:
     """
     order = sorted(set(ids), key=str)
     if len(order) < 2:
-        raise UserError(f"to see somebody else's image takes two images at least; there are {len(order)}")
+        raise UserError(f"exchanging images needs at least two images; there are {len(order)}")
     random.Random(seed).shuffle(order)
     return dict(zip(order, [*order[1:], order[0]], strict=True))

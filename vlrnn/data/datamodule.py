@@ -54,7 +54,7 @@ class VisionLanguageData(SplitDataModule):
         cache: the folder for encoder outputs; null: they are computed for each batch, as a trained encoder requires.
         num_workers: processes that load examples.
         bf16: compute the cache in bfloat16 if the device supports it.
-        compiled: use torch.compile for the encoder that computes the cache, where possible.
+        compiled: use torch.compile for the encoder that computes the cache, if possible.
         overfit: train and validate on this number of examples, the first of train, as a test that a model can learn.
     """
 
@@ -126,7 +126,7 @@ class VisionLanguageData(SplitDataModule):
         (answer, most), *_ = Counter(self.prior.overall).most_common(1)
         if most < self.min_answer_count:
             raise UserError(
-                f"{self.root}/train.jsonl: no answer is right for {self.min_answer_count} questions; {answer!r}, "
+                f"{self.root}/train.jsonl: no answer is correct for {self.min_answer_count} questions; {answer!r}, "
                 f"the most frequent, is for {most}: lower data.min_answer_count"
             )
         return AnswerVocabulary.top_answers(self.prior.overall, self.max_answers, self.min_answer_count)
@@ -157,7 +157,7 @@ class VisionLanguageData(SplitDataModule):
         for split in self.splits or ["train"]:
             if examples := open_split(self.root, split):
                 return examples[0].question is not None
-        raise UserError(f"{self.root}: its splits hold no example")
+        raise UserError(f"{self.root}: its splits have no examples")
 
     def _examples(self, split: str) -> Sequence[Example]:
         if self.overfit is not None and split in ("train", "val"):

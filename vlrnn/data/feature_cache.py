@@ -91,11 +91,11 @@ def open_cache(
         UserError: the encoder is trained, or an image cannot be read.
     """
     if not encoder.frozen:
-        raise UserError("data.cache: the encoder learns, so its outputs change; set data.cache to null")
+        raise UserError("data.cache: the encoder is trained, so its outputs change; set data.cache to null")
     folder = Path(root) / f"{name}-{_key(encoder, images)}{'-bf16' if bf16 else ''}"
     shape = (len(images), encoder.num_regions, encoder.feature_dim)
     if _damage(folder, shape, verify) is not None:
-        with alone(folder, lambda: print_progress(f"features of {name}: another process makes them; waiting for it")):
+        with alone(folder, lambda: print_progress(f"features of {name}: another process computes them; waiting")):
             damage = _damage(folder, shape, verify)  # another process may have computed it meanwhile
             if damage is not None:
                 _clear(folder, name, damage)
@@ -152,11 +152,11 @@ def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
         return
     if damage.all():
         _remove(folder / "regions.npy")
-        print_progress(f"features of {name}: {folder} is damaged; they are computed anew")
+        print_progress(f"features of {name}: {folder} is damaged; they are computed again")
     else:
         _save(folder / "done.npy", ~damage)
         print_progress(
-            f"features of {name}: {folder} is damaged; {damage.sum()} of {len(damage)} images are computed anew"
+            f"features of {name}: {folder} is damaged; {damage.sum()} of {len(damage)} images are computed again"
         )
     _remove(folder / "index.json")
 
@@ -227,13 +227,15 @@ def _make(
                 with torch.inference_mode():
                     encoded = encoder.regions(batch.to(device)).half().cpu().numpy()
                 if not np.isfinite(encoded).all():
-                    raise UserError(f"{folder}: the encoder's outputs exceed float16; set data.cache to null")
+                    raise UserError(
+                        f"{folder}: the encoder's outputs exceed the range of float16; set data.cache to null"
+                    )
                 rows = left[at : at + len(batch)]
                 regions[rows], at = encoded, at + len(batch)
                 done[rows] = True
                 advance(len(batch))
         except KeyboardInterrupt:
-            print_progress(f"interrupted; {done.sum()} images are kept, and the same command goes on from there")
+            print_progress(f"interrupted; {done.sum()} images are stored, and the same command continues from there")
             raise
     seconds = time.monotonic() - began
     speed = len(left) / max(seconds, 1e-6)

@@ -80,7 +80,7 @@ class ImageReader:
             examples = [(Example(name, name, name),) for name in names]
             return collate([Item(*each, []) for each in zip(examples, [None] * len(names), regions, strict=True)])
         if len(read) not in (1, len(questions)):
-            raise UserError(f"{len(questions)} questions about {len(read)} images; give one for each, or one image")
+            raise UserError(f"{len(questions)} questions about {len(read)} images; give as many, or one image")
         if unknown := next((question for question in questions if not any(map(str.isalnum, question))), None):
             raise UserError(f"a question without words: {unknown!r}")
         rows = [[vocabulary.encode_text(question)] for question in questions]

@@ -83,7 +83,7 @@ def read_image(
         raise UserError(f"{name}: a file that is open as text; open it with 'rb'")
     if not isinstance(content, (bytes, bytearray, memoryview)):
         forms = "a file, its bytes, an image of Pillow, or a numpy array of uint8 [height, width, 3]"
-        raise UserError(f"{name}: a {type(image).__name__} is not taken for an image; give {forms}")
+        raise UserError(f"{name}: a {type(image).__name__} is not an image; give {forms}")
     if not content:
         raise UserError(f"{name}: the file is empty")
     return _decoded(io.BytesIO(content), name, limits, min_side)
@@ -205,5 +205,5 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
     shape = array.shape[:2] if array.shape[2:] == (1,) else array.shape
     if array.dtype != np.uint8 or not array.size or not (len(shape) == 2 or shape[2:] in ((3,), (4,))):
         found = f"{array.dtype} {list(array.shape)}"
-        raise UserError(f"{name}: an array of {found} is not taken for an image; give uint8 [height, width, 3]")
+        raise UserError(f"{name}: an array of {found} is not an image; give uint8 [height, width, 3]")
     return Image.fromarray(array.reshape(shape))

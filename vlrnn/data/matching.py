@@ -15,7 +15,7 @@ Missing = Literal["error", "skip", "empty"]
 
 Reference = TypeVar("Reference")
 
-GO_ON = "--missing skip or --missing empty goes on without them"
+GO_ON = "--missing skip or --missing empty continues without them"
 """Hint in errors about ids that do not match, for commands with that flag."""
 
 ID, FILE_NAME, NUMBER = "id", "file name", "number"
@@ -83,7 +83,7 @@ def match(
     }
     if len(troubles["unknown"]) == len(first):
         raise UserError(
-            f"{place}: none of its {len(first)} {_NAMES[by]} is among the references: "
+            f"{place}: none of its {len(first)} {_NAMES[by]} matches the references: "
             f"{name_some(troubles['unknown'])}; the references have {name_some([*references]) or 'none'}"
         )
     lines = [f"{len(those)} ids {trouble}: {name_some(those)}" for trouble, those in troubles.items() if those]
@@ -172,7 +172,7 @@ def _translation(
 
 def _rule_note(place: str, rule: str, id: Id, translate: Mapping[Id, Id], files: Mapping[Id, str], count: int) -> str:
     """A note on a rule, with the first id that it matched."""
-    how = "though written otherwise" if rule == ID else f"by {rule}"
+    how = "in another form" if rule == ID else f"by {rule}"
     file = files.get(translate[id]) if rule == FILE_NAME else None
     line = f"{place}: {count} ids matched {how}: {id!r} as {translate[id]!r}"
     return f"{line}, whose file is {file}" if file else line

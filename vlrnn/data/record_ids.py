@@ -43,8 +43,8 @@ def check_each_once(ids: Iterable[Id], at: Callable[[int], Id], where: str) -> N
     for place in twice.tolist():
         first, second = at(int(order[place])), at(int(order[place + 1]))
         if str(first) == str(second):
-            fault = "stands twice" if first == second else f"stands beside {first!r}, which is the same id,"
-            raise UserError(f"id {second!r} {fault} in {where}; give every example an id of its own")
+            fault = "occurs twice" if first == second else f"stands beside {first!r}, which is the same id,"
+            raise UserError(f"id {second!r} {fault} in {where}; give every example its own id")
 
 
 def check_images(splits: Mapping[str, Sequence[tuple[Id, str]]], test_apart: bool) -> set[str]:
@@ -71,7 +71,7 @@ def check_images(splits: Mapping[str, Sequence[tuple[Id, str]]], test_apart: boo
                 raise UserError(_two_files(place, Place(id, file, split)))
             if (other := homes.setdefault((apart, file), split)) != split:
                 name = file if place.split == split else id
-                raise UserError(f"image {name!r} stands in two splits, {other} and {split}; mend the split lists")
+                raise UserError(f"image {name!r} is in two splits, {other} and {split}; correct the split lists")
             ids[apart].add(str(id))
     return ids[True] & ids[False]
 
@@ -79,9 +79,9 @@ def check_images(splits: Mapping[str, Sequence[tuple[Id, str]]], test_apart: boo
 def _two_files(first: Place, second: Place) -> str:
     if first.split != second.split:
         return (
-            f"image id {second.id!r} stands in two splits, for {first.file} in {first.split} and {second.file} in "
-            f"{second.split}; where ids begin anew in each split, give every image an id of its own"
+            f"image id {second.id!r} is in two splits, for {first.file} in {first.split} and {second.file} in "
+            f"{second.split}; if ids start again in each split, give every image its own id"
         )
     if first.file == second.file:
         return f"image ids {first.id!r} and {second.id!r}, a number and a text, are both of {first.file}; keep one"
-    return f"image id {second.id!r} stands for two files, {first.file} and {second.file}; give each an id of its own"
+    return f"image id {second.id!r} is used for two files, {first.file} and {second.file}; give each its own id"

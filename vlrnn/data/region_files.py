@@ -43,8 +43,8 @@ class RegionFiles:
         missing = [image for image in self._ids if self._find(image) is None]
         if missing:
             raise UserError(
-                f"{path}: has no regions of {len(missing):,} of the {len(self._ids):,} images of {split}, {missing[0]} "
-                "to begin with"
+                f"{path}: has no regions of {len(missing):,} of the {len(self._ids):,} images of {split}, such as "
+                f"{missing[0]}"
             )
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ def _checked(found: Arrays, width: int, where: str) -> tuple[np.ndarray, np.ndar
     present = _present(found, len(features), where)
     features = features[present]
     if not np.isfinite(features).all():
-        raise UserError(f"{where}: its regions are not all numbers: the file is damaged, or was made by a broken model")
+        raise UserError(f"{where}: its regions are not all finite: the file is damaged, or was made by a broken model")
     boxes = found.get("boxes")
     return features, None if boxes is None else _shares(np.asarray(boxes), present, found, where)
 
@@ -120,7 +120,7 @@ def _present(found: Arrays, count: int, where: str) -> np.ndarray:
         stated = int(np.asarray(found["num_boxes"]).item())
         present = np.arange(count) < stated
         if stated > count:
-            raise UserError(f"{where}: has {count} regions, where num_boxes is {stated}")
+            raise UserError(f"{where}: has {count} regions, but num_boxes is {stated}")
     if present.shape != (count,) or not present.any():
         raise UserError(f"{where}: has no region, or a mask of other regions")
     return np.flatnonzero(present)

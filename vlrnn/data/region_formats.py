@@ -177,7 +177,7 @@ def _rows(ids: Any) -> dict[str, int]:
     for row, id in enumerate(ids.tolist()):
         name = id.decode() if isinstance(id, bytes) else str(id)
         if rows.setdefault(name, row) != row:
-            raise ValueError(f"the id {name} stands twice")
+            raise ValueError(f"the id {name} occurs twice")
     return rows
 
 
@@ -252,7 +252,7 @@ def _mat(path: Path) -> Source:
     listed = [path.with_name("dataset.json"), *sorted(path.parent.glob("dataset_*.json"))]
     order = next((each for each in listed if each.is_file()), None)
     if order is None:
-        raise UserError(f"{path}: the order of its images stands in Karpathy's dataset.json, which is not beside it")
+        raise UserError(f"{path}: the order of its images is in Karpathy's dataset.json, which is not in its folder")
     images = list_in(read_json(order), "images", f"{order}: not a Karpathy split file")
     names = ("filename", "cocoid")
     entries = (object_of(each, f"{order}: images[{row}]") for row, each in enumerate(images))

@@ -68,7 +68,7 @@ def read_within(tar: Path, name: str) -> bytes:
     """
     found = members(tar).find(name)
     if found is None:
-        raise UserError(f"{tar}/{name}: not in this tar file, which is another or damaged; copy it again")
+        raise UserError(f"{tar}/{name}: not in this tar file, which was replaced or damaged; copy it again")
     start, size = found
     with accessing(tar), tar.open("rb") as file:
         file.seek(start)
@@ -145,7 +145,7 @@ def write_shards(source: Path, out: Path, mebibytes: float = 1024) -> dict[str, 
     if not mebibytes > 0:
         raise UserError(f"--size must be more than 0, not {mebibytes}")
     if out.resolve() == source.resolve():
-        raise UserError(f"{out}: holds the data set itself; name another folder for the one of shards")
+        raise UserError(f"{out}: holds the data set itself; name another folder for the shards")
     splits = {split: open_split(source, split) for split in SPLITS if (source / f"{split}.jsonl").is_file()}
     image_root = source / about.pop("image_root", ".")
     (out / "dataset.json").unlink(missing_ok=True)

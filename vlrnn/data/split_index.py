@@ -81,7 +81,7 @@ def check_scored(examples: Sequence[Example], has_questions: bool, place: str, *
     count, least = len(examples), 1 if has_questions else 2
     if count < least:
         raise UserError(
-            f"{place}: scores take {'a question' if has_questions else 'two images'} at least; there are {count}"
+            f"{place}: scores need {'a question' if has_questions else 'two images'} at least; there are {count}"
         )
     if not chooses:
         return
@@ -91,15 +91,15 @@ def check_scored(examples: Sequence[Example], has_questions: bool, place: str, *
         bare = [f"{each.id!r} has no captions" for each in examples if not each.captions]
     if bare:
         more = f", nor have {len(bare) - 1} more" if len(bare) > 1 else ""
-        raise UserError(f"{place}: {bare[0]}{more}; fit chooses the best model by the scores of this split")
+        raise UserError(f"{place}: {bare[0]}{more}; fit selects the best model by the scores of this split")
 
 
 _LEAST_SHARE, _LEAST_SIZE = 90, 20
 """Coverage in percent of the running words, and number of words, below which a warning is printed."""
 _CUT = {
-    "caption": " and are cut there, without an end token: raise data.max_length to learn",
-    "question": " and are read no further: raise data.max_question_length to read",
-    "answer": ", and are cut there: raise data.max_answer_length to learn",
+    "caption": " and are cut there, without an end token: raise data.max_length to avoid this",
+    "question": " and are cut there: raise data.max_question_length to avoid this",
+    "answer": ", and are cut there: raise data.max_answer_length to avoid this",
 }
 """Kind of text -> what becomes of those that are too long."""
 
@@ -190,7 +190,7 @@ def summarise_texts(
         lengths = counts["lengths"][kind]
         if cut := sum(count for length, count in lengths.items() if int(length) > longest[kind]):
             total = captions if kind == "caption" else sum(lengths.values())
-            lines.append(f"{cut:,} of {total:,} {kind}s are longer than {longest[kind]} {unit}{what} them whole")
+            lines.append(f"{cut:,} of {total:,} {kind}s are longer than {longest[kind]} {unit}{what}")
     if texts["wordless"]:
         lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word, and are not trained on")
     if vocabulary.tokenizer is WORDS:

@@ -32,7 +32,7 @@ def draw_splits(
     homes = dict.fromkeys(listed)
     unsplit = sorted(image for image, split in homes if split is None)
     if unsplit and len(unsplit) < len(homes):
-        raise UserError(f"some {what} name their split and some do not: {unsplit[0]} has none")
+        raise UserError(f"some {what} have a split and some do not: {unsplit[0]} has none")
     drawn = dict(zip(unsplit, _draw(len(unsplit), shares, seed), strict=True))
     return {(image, split): split or drawn[image] for image, split in homes}
 

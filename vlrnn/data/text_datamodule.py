@@ -158,7 +158,7 @@ class TextDataModule(SplitDataModule):
             needed, hint = pieces * (width or 1), "lower data.batch_size or data.bptt_length"
         else:  # the whole text in every process, so that scores do not depend on their number
             width, pieces, mine = PASSAGE, 1, range(1)
-            needed, hint = PASSAGE + 1, "scores take two passages: give a longer text"
+            needed, hint = PASSAGE + 1, "scores need two passages: give a longer text"
         if len(units) < needed:
             shape = f"{pieces} x {width}" if split == "train" and width else str(needed)
             raise UserError(

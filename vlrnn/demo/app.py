@@ -37,7 +37,7 @@ _SCORES = {"generative": "sequence probability", "classifier": "sigmoid or softm
 """The kind of score of a head's answers; the history names it for each answer."""
 
 _INVENTED = """The probability of the words of each object given this picture, and given a grey one. An object that is
-as probable given the grey picture, or whose probability is below one half, *may be invented*; so may be one that a VQA
+as probable given the grey picture, or whose probability is below one half, *may be hallucinated*; so may one that a VQA
 model denies. A high probability does not prove that the object is in the picture."""
 
 
@@ -163,10 +163,10 @@ def _caption_part(handle: Handler, picture: gr.Image) -> None:
     def objects(picture: str | None, text: str) -> Any:
         return handle("objects", picture, text)
 
-    with gr.Accordion("how to search", open=False):
+    with gr.Accordion("search settings", open=False):
         beams = _slider("beams", 5, 1, "beams")
-        temperature = _slider("temperature", 0, 0.1, "temperature (0 searches, more draws at random)")
-        most = _slider("most", 40, 1, "most words, the end counted")
+        temperature = _slider("temperature", 0, 0.1, "temperature (0: search, otherwise sampling)")
+        most = _slider("most", 40, 1, "most words, including the end")
         least = _slider("least", 0, 1, "fewest words")
         penalty = _slider("penalty", 1, 0.1, "length penalty")
         count = _slider("count", 3, 1, "hypotheses")
@@ -176,7 +176,7 @@ def _caption_part(handle: Handler, picture: gr.Image) -> None:
     words = gr.Radio([], label="attention: choose a word", visible=False)
     status = gr.Textbox(show_label=False, interactive=False, container=False, placeholder="probability of the word")
     map_ = gr.Image(label="attention", interactive=False, buttons=[])
-    check = gr.Button("which objects may be invented?")
+    check = gr.Button("which objects may be hallucinated?")
     gr.Markdown(_INVENTED)
     named = _table(["object", "picture", "grey", "heads", "reading"], ["24%", "18%", "16%", "18%", "24%"])
     settings = [beams, temperature, most, least, penalty, count]

@@ -154,7 +154,7 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
     read = models.captioner.score_caption(picture, words)
     line = f"“{words[place]}”: probability {percent(math.exp(read.log_probs[place]))}"
     if read.attention is None:
-        return None, f"{line}; this decoder does not attend"
+        return None, f"{line}; this decoder has no attention"
     if read.gates is not None:
         line += f", gate {read.gates[place]:.2f}"
     return shaded(within(picture, 512), read.attention[place]), line
@@ -170,14 +170,14 @@ def objects(models: Models, picture: Image.Image, text: Any) -> list[list[str]]:
 
     assert models.captioner is not None
     if models.find is None:
-        raise UserError("which words name objects is not known; start with --objects")
+        raise UserError("there is no list of objects; start with --objects")
     rows = []
     words = models.captioner.tokenizer.tokenize(_short(text, MAX_CAPTION, "a caption"))
     for each in support(models.captioner, picture, words, models.find):
         question = f"is there a {each.object}"
         replies = [head.answer(picture, question).text for head in models.heads.values()]
         doubtful = each.doubtful or "no" in replies
-        reading = "may be invented" if doubtful else "seen"
+        reading = "may be hallucinated" if doubtful else "seen"
         rows.append([each.object, percent(each.image), percent(each.blank), ", ".join(replies) or "-", reading])
     return rows
 

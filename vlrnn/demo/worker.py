@@ -81,7 +81,7 @@ class Worker:
             result = self._pipe.recv()
         except (EOFError, OSError):
             self._restart()
-            raise UserError("the process that works here was ended, for want of memory, perhaps; try again") from None
+            raise UserError("the worker process was killed, perhaps for lack of memory; try again") from None
         if isinstance(result, UserError):
             raise result
         return result
@@ -106,5 +106,5 @@ def _serve(pipe: Connection, prepare: Callable[[Any], Callable[..., Any]], optio
             result = fault
         except Exception:
             traceback.print_exc()
-            result = UserError("this failed by a fault of ours, which the server's log has")
+            result = UserError("this failed because of a bug, which is in the server's log")
         pipe.send(result)

@@ -164,7 +164,7 @@ def to_sequences(
     """
     exists = found.lengths > 0  # [B, R]
     if not exists[:, 0].all():
-        raise UserError("the model's scores are no numbers: its training has diverged; lower optimization.lr")
+        raise UserError("the model's scores are not finite: its training has diverged; lower optimization.lr")
     sentences: list[list[GeneratedSequence]] = [[] for _ in found.scores]
     tokens, log_probs = found.tokens[exists], found.token_log_probs[exists]
     columns = (exists.nonzero()[:, 0], tokens, found.lengths[exists], log_probs, found.scores[exists.cpu()])

@@ -135,7 +135,7 @@ def _write(
     path: Path, module: nn.Module, example: tuple[Any, ...], shapes: Any, into: list[str], out: list[str]
 ) -> None:
     with refusing(f"the {path.stem} cannot be exported"), _hushed(), torch.no_grad():
-        program = torch.export.export(module.eval(), example, dynamic_shapes=shapes)
+        program = torch.export.export(module.eval(), example, dynamic_shapes=shapes, strict=False)
         if path.suffix == ".onnx":
             traced = torch.onnx.export(program, input_names=into, output_names=out, dynamo=True, verbose=False)
             assert traced is not None

@@ -150,7 +150,7 @@ def beam_search(step: Step, state: list[np.ndarray], settings: Settings, special
         tokens, sums = np.column_stack([tokens[parents[live]], words[live]]), reached[best[live]]
         state = [leaf[parents[live]] for leaf in state]
     if not pool:
-        raise ValueError("the model's scores are no numbers: its training has diverged")
+        raise ValueError("the model's scores are not finite: its training has diverged")
     return pool[: settings["num_return_sequences"]]
 
 

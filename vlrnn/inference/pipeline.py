@@ -161,7 +161,7 @@ def pipeline(
     Args:
         task: `image-captioning` or `image-to-text`, `visual-question-answering`, `text-generation`.
         model: a `.ckpt` file, a folder of `save_pretrained`, `user/name` of the hub, a task, or a predictor.
-        device: where it runs; by default a GPU where there is one.
+        device: where it runs; by default a GPU if available.
         trust: packages outside vlrnn whose classes the model may name.
 
     Raises:

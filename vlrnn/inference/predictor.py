@@ -31,7 +31,7 @@ class Predictor:
 
     Args:
         task: trained.
-        device: where it runs; by default a GPU where there is one.
+        device: where it runs; by default a GPU if available.
         name: what errors call it.
         bf16, compiled: of the encoder, as `Encoder.folded` takes them.
 

@@ -76,14 +76,14 @@ def evaluate_captions(
 
     Args:
         references: prepared .jsonl, captions of COCO or VizWiz, Karpathy's JSON, or image id -> captions.
-        predictions: predictions.jsonl, what vlrnn caption --out wrote, or COCO results (image_id, caption).
-        compare: predictions of another system, to be compared in pairs on the common images.
+        predictions: predictions.jsonl, a file of vlrnn caption --out, or COCO results (image_id, caption).
+        compare: predictions of another system, for a paired comparison on the common images.
         split: the split of Karpathy's JSON.
-        missing: ids that are missing, unknown or doubled: refuse, score the rest, or score a missing one as empty.
+        missing: ids that are missing, unknown or duplicate: refuse, score the rest, or score a missing one as empty.
         training: the captions trained on, to count which predictions are new (of Karpathy's: train).
         document_frequency: CIDEr's document frequencies from this corpus, not from the references.
         tokenizer: what is compared; characters for scripts without spaces between words.
-        java: METEOR and SPICE, where they are installed.
+        java: METEOR and SPICE, if they are installed.
         resamples: bootstrap samples.
         seed: of the bootstrap.
 
@@ -94,7 +94,7 @@ def evaluate_captions(
     matched, matched_other = _matched(given, predictions, missing), None
     if compare is not None:
         theirs = _matched(given, compare, missing)
-        matched, matched_other = in_common(matched, theirs, "images that both systems have captions of")
+        matched, matched_other = in_common(matched, theirs, "images for which both systems have captions")
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus, units)
     scores = scorer.score(_texts(matched))
@@ -133,7 +133,7 @@ def _add_java_scores(
             if not java:
                 raise NotComputedError("left out by --no-java")
             if scorer.tokenizer is not WORDS:
-                raise NotComputedError(f"is of words, not of {scorer.tokenizer.name}")
+                raise NotComputedError(f"is for words, not for {scorer.tokenizer.name}")
             found = score(scores.tokens, scorer.references, resampler)
         except NotComputedError as reason:
             result.not_computed[name] = str(reason)
@@ -163,9 +163,9 @@ def _add_health(
         if cut := sum(len(group) > _MOST_ALTERNATIVES for group in sets):
             result.notes.append(f"mBLEU_4: of {cut} images only the first {_MOST_ALTERNATIVES} captions are compared")
     else:
-        result.not_computed["mBLEU_4"] = "needs several captions of an image ('alternatives')"
+        result.not_computed["mBLEU_4"] = "needs several captions per image ('alternatives')"
     if trained is None:
-        result.not_computed["novel"] = "needs the captions trained on (--training)"
+        result.not_computed["novel"] = "needs the training captions (--training)"
 
 
 def _texts(matched: Matched) -> dict[int | str, str]:

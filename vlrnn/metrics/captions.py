@@ -105,8 +105,7 @@ class CaptionScorer:
         documents = references if corpus is None else corpus
         if len(documents) < 2:
             raise UserError(
-                "CIDEr weighs n-grams by how few images have them, "
-                f"which takes two images at least; there are {len(documents)}"
+                f"CIDEr uses document frequencies, which need at least two images; there are {len(documents)}"
             )
         self.ids = tuple(references)
         self.tokenizer = tokenizer
@@ -168,7 +167,7 @@ def check_same_ids(predictions: Mapping[Id, str], ids: Sequence[Id]) -> None:
     if len(predictions) > len(ids):
         wanted = set(ids)
         unknown = [id for id in predictions if id not in wanted]
-        raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
+        raise UserError(f"{len(unknown)} predictions are for images without references, the first is {unknown[0]!r}")
 
 
 def _tokenize_groups(captions: Mapping[Id, Sequence[str]], tokenizer: CaptionTokenizer) -> list[list[list[str]]]:
@@ -187,7 +186,7 @@ def _notes(captions: Iterable[str], tokens: Iterable[Tokens], name: str) -> list
     split = sum(max(map(len, each), default=0) >= LONGEST_TOKEN for each in long)
     notes = [f"ROUGE_L: of {cut} {name} only the first {LONGEST:,} tokens are compared"] if cut else []
     if split:
-        notes.append(f"{split} {name} hold words of {LONGEST_TOKEN:,} characters and more, which are cut into several")
+        notes.append(f"{split} {name} have words of {LONGEST_TOKEN:,} characters and more, which are split")
     return notes
 
 

@@ -67,7 +67,7 @@ def _numbers(answers: Sequence[str] | Sequence[Sequence[str]]) -> Floats:
     try:
         return np.array(answers, np.float64)
     except ValueError:
-        raise NotComputedError(f"METEOR answered with what is no number: {str(answers)[:80]}") from None
+        raise NotComputedError(f"METEOR returned what is not a number: {str(answers)[:80]}") from None
 
 
 def spice(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], resampler: Resampler) -> JavaScore:

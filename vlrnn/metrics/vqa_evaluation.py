@@ -74,12 +74,12 @@ def evaluate_answers(
     Args:
         references: prepared .jsonl, or annotations of VQA, VizWiz, TextVQA, GQA; with --official also questions.
         predictions: predictions.jsonl, or official results (question_id, answer).
-        compare: predictions of another system, to be compared in pairs on the common questions.
+        compare: predictions of another system, for a paired comparison on the common questions.
         questions: the official questions, to be checked against the annotations.
-        missing: ids that are missing, unknown or doubled: refuse, score the rest, or score a missing one as empty.
+        missing: ids that are missing, unknown or duplicate: refuse, score the rest, or score a missing one as empty.
         protocol: how answers are normalised (docs/metrics.md).
         wordnet: WordNet's database files, for WUPS.
-        official: write PRED as the challenge server takes it; REF needs no answers, and nothing is scored then.
+        official: write PRED in the format of the challenge server; REF needs no answers, and nothing is scored then.
         resamples: bootstrap samples.
         seed: of the bootstrap.
 
@@ -99,7 +99,7 @@ def evaluate_answers(
     theirs = None
     if compare is not None:
         theirs = match_answers(compare, question_set, missing, GO_ON)
-        matched, theirs = in_common(matched, theirs, "questions that both systems have answers to")
+        matched, theirs = in_common(matched, theirs, "questions for which both systems have answers")
     scores = compare_answers(_texts(matched), matched.references, protocol, database)
     settings = {**scores.settings, **settings, "wordnet": None if wordnet is None else str(wordnet)}
     result = AnswerEvaluation(

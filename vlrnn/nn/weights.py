@@ -61,17 +61,17 @@ def check_weights(weights: Any, place: str | Path) -> None:
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and type(each) in (Tensor, nn.Parameter) for name, each in weights.items()
     ):
-        raise UserError(f"{place}: holds something else than weights")
+        raise UserError(f"{place}: contains something other than weights")
     for name, each in weights.items():
         if flaw := _flaw(each):
-            raise UserError(f"{place}: {name} is {flaw}, which no weights are")
+            raise UserError(f"{place}: {name} is {flaw}, which is not supported")
     storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in weights.values()}
     if sum(each.nbytes for each in weights.values()) > sum(storages.values()):
-        raise UserError(f"{place}: its weights share their memory, which none do")
+        raise UserError(f"{place}: its weights share memory, which is not supported")
     for name, each in weights.items():
         # Values beyond the range of float32 would become infinite when they are loaded.
         if not (each.float() if each.dtype == torch.float64 else each).isfinite().all():
-            raise UserError(f"{place}: {name} is not all numbers: it is damaged; take another copy")
+            raise UserError(f"{place}: {name} is not all finite: it is damaged; take another copy")
 
 
 def _flaw(tensor: Tensor) -> str:
@@ -133,9 +133,11 @@ def _below(value: Any, visited: set[int], place: str) -> Iterable[Any]:
     """The items of a list or mapping; none of any other value."""
     if type(value) in (list, dict):
         if id(value) in visited:
-            raise UserError(f"{place}: its description holds itself, or a part twice; it was not written by vlrnn")
+            raise UserError(f"{place}: its description contains itself, or a part twice; it was not written by vlrnn")
         visited.add(id(value))
         return value if isinstance(value, list) else [*value, *value.values()]
     if type(value) not in PLAIN or (isinstance(value, float) and not math.isfinite(value)):
-        raise UserError(f"{place}: its description holds {value!r:.60}, which none does; it was not written by vlrnn")
+        raise UserError(
+            f"{place}: its description holds {value!r:.60}, which is not allowed; it was not written by vlrnn"
+        )
     return ()

@@ -258,12 +258,10 @@ def _left_out(
         ],
     }
     notes = [
-        f"{name} leaves out {name_some(those)} ({len(those)}): nothing to divide by"
-        for name, those in nowhere.items()
-        if those
+        f"{name} omits {name_some(those)} ({len(those)}): division by zero" for name, those in nowhere.items() if those
     ]
     if unknown:
-        notes.append(f"{len(unknown)} names are said that no image has, and are left out: {name_some(sorted(unknown))}")
+        notes.append(f"{len(unknown)} predicted names occur in no image, and are omitted: {name_some(sorted(unknown))}")
     if independent := int((bias.direction == 0).sum()):
-        notes.append(f"{independent} of {bias.direction.size} pairs go together just as by chance, and count as 0")
+        notes.append(f"{independent} of {bias.direction.size} pairs co-occur exactly as by chance, and count as 0")
     return notes

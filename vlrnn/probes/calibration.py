@@ -191,7 +191,7 @@ def probe_calibration(
         UserError: a file is invalid, ids do not match, or an answer has no confidence in 0..1.
     """
     if (val is None) != (val_references is None):
-        raise UserError("--val and --val_references belong together: a temperature takes both")
+        raise UserError("--val and --val_references belong together: a temperature needs both")
     answered = _read(predictions, references)
     judged = _judge(answered, protocol, str(predictions))
     base = float(judged.right.mean())
@@ -243,7 +243,7 @@ def _read(predictions: str | Path, references: str | Path) -> Matched[Example]:
 def _overlap_notes(answered: Matched[Example], held_out: Matched[Example]) -> list[str]:
     """A note on questions of val that are also scored."""
     both = [id for id, example in held_out.references.items() if answered.references.get(id) == example]
-    return [f"{len(both)} questions of val are among those judged: {name_some(both)}"] if both else []
+    return [f"{len(both)} questions of val are also evaluated: {name_some(both)}"] if both else []
 
 
 def _judge(answered: Matched[Example], protocol: str, place: str) -> ConfidenceTable:

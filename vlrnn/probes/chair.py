@@ -166,7 +166,7 @@ def _baselines(
     if len(captions) > 1:
         baselines["shuffled"] = _shuffled(captions, present, find, resampler, resampler.seed)
     else:
-        not_computed["shuffled"] = "there is one caption, and no other image to give it to"
+        not_computed["shuffled"] = "there is one caption, and no other image to assign it to"
     if human := {id: written[id] for id in captions if written.get(id)}:
         baselines["references"] = _floor(human, given, find, Resampler(len(human), resampler.resamples, resampler.seed))
     else:
@@ -196,11 +196,11 @@ def _with_references(
     """The objects of images, with those mentioned in references added to COCO's instances."""
     bare = sum(not each for each in given.of.values())
     if bare:
-        notes.append(f"{bare} of {len(given.of)} images have no object: whatever is mentioned of them is made up")
+        notes.append(f"{bare} of {len(given.of)} images have no object: every mention counts as hallucinated")
     if not given.categories:
         return given.of
     if not written:
-        notes.append("outlines alone, without --references: what people mention beside them counts as made up")
+        notes.append("instances only, without --references: other objects that people mention count as hallucinated")
     mentioned = {id: {name for caption in each for name in find(caption)} for id, each in written.items()}
     return {id: names | mentioned.get(id, set()) for id, names in given.of.items()}
 

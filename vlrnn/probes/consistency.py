@@ -56,7 +56,7 @@ def probe_consistency(
     contradictions = _compare_related(answered, questions, groups, compared, notes)
     if not compared:
         raise UserError(
-            f"{references}: nothing belongs together: give --other, --groups, or questions whose attributes have "
+            f"{references}: no related questions: give --other, --groups, or questions whose attributes have "
             f"{OPPOSITE!r}, {SAME!r} or {PAIR!r}"
         )
     scores = {name: ratios(each.parts, Resampler(each.images, resamples, seed)) for name, each in compared.items()}
@@ -100,8 +100,8 @@ def _compare_related(
 
 
 def _not_computed(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    may_lack = {f"consensus_{k}": ("paraphrases", "no group has so many questions") for k in range(1, LARGEST + 1)}
-    may_lack["kappa"] = "models", "both give one and the same answer to each type, so that they must agree"
+    may_lack = {f"consensus_{k}": ("paraphrases", "no group has as many questions") for k in range(1, LARGEST + 1)}
+    may_lack["kappa"] = "models", "both always give the same answer to each type, so that they agree"
     return {
         f"{group}: {name}": why
         for name, (group, why) in may_lack.items()
@@ -127,10 +127,10 @@ def _read_groups(path: str | Path, questions: Mapping[Id, Example]) -> list[list
     ids = [id for group in value for id in group]
     unknown = [id for id in ids if not isinstance(id, (int, str)) or isinstance(id, bool) or id not in questions]
     if unknown:
-        raise UserError(f"{path}: {len(unknown)} ids are of no question: {name_some(unknown)}")
+        raise UserError(f"{path}: {len(unknown)} ids are not of a question: {name_some(unknown)}")
     doubled = [id for id, count in Counter(ids).items() if count > 1]
     if doubled:
-        raise UserError(f"{path}: {len(doubled)} questions stand there twice: {name_some(doubled)}")
+        raise UserError(f"{path}: {len(doubled)} questions occur twice: {name_some(doubled)}")
     return value
 
 
@@ -148,7 +148,7 @@ def _pairs(questions: Mapping[Id, Example], attribute: str, notes: list[str]) ->
         elif named.get(other) != id:
             named[id] = other
     if absent:
-        notes.append(f"{len(absent)} questions have a {attribute!r} that is no other of the file: {name_some(absent)}")
+        notes.append(f"{len(absent)} questions have a {attribute!r} that is not in the file: {name_some(absent)}")
     return list(named.items())
 
 

@@ -104,7 +104,7 @@ def probe_gender(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Do captions name the right gender, with as many errors about women as about men? See `score`.
+    """Do captions name the right gender, and are error rates equal for women and men? See `score`.
 
     Args:
         predictions: predictions.jsonl, or COCO results.
@@ -198,5 +198,5 @@ def _warnings(named: Floats) -> list[str]:
         return []
     return [
         f"all {len(named)} captions are neutral: error and divergence are 0 because no gender is named, "
-        "and not because it is right"
+        "not because captions are right"
     ]

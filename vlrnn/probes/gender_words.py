@@ -69,7 +69,7 @@ def read_words(path: str | Path) -> frozenset[str]:
     lines = [line.partition("#")[0].strip().lower() for line in read_text(path).splitlines()]
     for number, line in enumerate(lines, 1):
         if line and len(line.split()) > 1:
-            raise UserError(f"{path}:{number}: {line!r} is more than a word; put one word on a line")
+            raise UserError(f"{path}:{number}: {line!r} is more than one word; put one word on each line")
     words = frozenset(filter(None, lines))
     if not words:
         raise UserError(f"{path}: holds no words; put one on each line")
@@ -94,9 +94,9 @@ def read_people(women: str | Path, men: str | Path) -> tuple[dict[Id, Gender], l
         if not counts:
             notes.append(f"{path}: holds no ids: there is no image of a {gender}")
         if repeated := [id for id, count in counts.items() if count > 1]:
-            notes.append(f"{path}: {len(repeated)} ids stand more than once, and count once: {name_some(repeated)}")
+            notes.append(f"{path}: {len(repeated)} ids occur more than once, and count once: {name_some(repeated)}")
         if both := [id for id in counts if id in people]:
-            raise UserError(f"{path}: {len(both)} ids also in {women}: {name_some(both)}; take them out of one")
+            raise UserError(f"{path}: {len(both)} ids also in {women}: {name_some(both)}; remove them from one")
         people |= dict.fromkeys(counts, gender)
     if not people:
         raise UserError(f"{women}, {men}: hold no ids; put an image id on each line")
@@ -117,6 +117,6 @@ def find_people(
     if women is not None and men is not None:
         return read_people(women, men)
     if not (references and women is men is None):
-        raise UserError("who is in an image? Give both --women and --men, or neither and --references")
+        raise UserError("no genders of the images: give both --women and --men, or neither and --references")
     named = {id: {words.named(caption) for caption in captions} - {None} for id, captions in references.items()}
     return {id: gender for id, genders in named.items() if len(genders) == 1 for gender in genders if gender}, []

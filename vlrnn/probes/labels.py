@@ -82,7 +82,7 @@ def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]
         if not isinstance(id, (int, str)) or isinstance(id, bool):
             raise UserError(f"{place}: 'id' must be a whole number or text")
         if id in images:
-            raise UserError(f"{place}: the image {id!r} stands twice; keep one")
+            raise UserError(f"{place}: the image {id!r} occurs twice; keep one")
         true = LabelSets(*(_names(values, name, place) for name in _TRUE))
         images[id] = LabelledImage(
             id, true, LabelSets(*(_names(values, name, place) for name in _PREDICTED)) if predicted else true
@@ -152,9 +152,9 @@ class LabelFiles:
     Args:
         table: images with their true and predicted attributes and tasks (format: docs/probes.md).
         predictions: instead of a table: captions, predictions.jsonl or COCO results.
-        objects: with predictions: what is in the images, {image id: [names]}.
-        synonyms: names of objects: an object and, behind commas, its synonyms on a line.
-        references: human captions: a row of their own, and who is in an image, without lists.
+        objects: with predictions: the objects in the images, {image id: [names]}.
+        synonyms: one object per line with its synonyms, separated by commas.
+        references: human captions: a baseline and, without lists, the genders in the images.
         women: the ids of images of women, one on a line.
         men: the same of men.
         training: a table of the training images, whose labels define the bias; by default those of the images.

@@ -46,7 +46,7 @@ def read_object_sets(path: str | Path) -> ObjectSets:
                 of[id] = of.get(id, frozenset()).union(each.objects)
                 files[id] = each.image
         if not any(of.values()):
-            raise UserError(f"{path}: no example says what is in its image ('objects')")
+            raise UserError(f"{path}: no example has annotated objects ('objects')")
         return ObjectSets(of, files)
     value = read_json(path)
     if not isinstance(value, dict) or not value:
@@ -55,7 +55,7 @@ def read_object_sets(path: str | Path) -> ObjectSets:
         return _of_instances(value, path)
     listed = {as_id(id): frozenset(_names(value, id, path)) for id in value}
     if doubled := [id for id, count in Counter(map(as_id, value)).items() if count > 1]:
-        raise UserError(f"{path}: {len(doubled)} images stand twice, spelled otherwise: {name_some(doubled)}; keep one")
+        raise UserError(f"{path}: {len(doubled)} images occur twice, in two spellings: {name_some(doubled)}; keep one")
     return ObjectSets(listed, {})
 
 
@@ -82,7 +82,7 @@ def _of_instances(value: Mapping[str, Any], path: Path) -> ObjectSets:
 def _entries(value: Mapping[str, Any], section: str, fields: tuple[str, ...], path: Path) -> Iterator[dict[str, Any]]:
     entries = value.get(section)
     if not isinstance(entries, list):
-        raise UserError(f"{path}: no instances of COCO: it has no list of {section}")
+        raise UserError(f"{path}: not COCO instances: it has no list of {section}")
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or not all(isinstance(entry.get(name), (int, str)) for name in fields):
             raise UserError(f"{path}: {section}[{number}] lacks {' or '.join(map(repr, fields))}")

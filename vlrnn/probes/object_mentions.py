@@ -49,8 +49,8 @@ def unread(find: Mentions, objects: Sequence[str], synonyms: str | Path | None =
     classes = set(objects) if synonyms is None else {*phrases((), synonyms).values(), *unheard}
     others = [name for name in objects if name not in classes]
     notes = {
-        "objects are not found by their names, as captions are read": unheard,
-        f"objects are no class of {synonyms} and go by their names alone": others,
+        "objects are not found by their names in captions": unheard,
+        f"objects are not in {synonyms} and are found by their names only": others,
     }
     return [f"{len(names)} {note}: {name_some(names, 10)}" for note, names in notes.items() if names]
 
@@ -189,7 +189,7 @@ def phrases(
         lines = [[word.strip() for word in line.split(",")] for line in read_text(synonyms).splitlines()]
         table = {word: line[0] for line in lines for word in line if word and line[0]}
         if not table:
-            raise UserError(f"{synonyms}: names no object; a line is an object and its synonyms, commas between them")
+            raise UserError(f"{synonyms}: has no object; a line is an object and its synonyms, separated by commas")
     table |= {name: name for name in objects}
     return {words: table.get(name, "") for words, name in read_double_words(double_words).items()} | table
 
@@ -202,7 +202,7 @@ def read_double_words(path: str | Path | None) -> dict[str, str]:
     """
     value = {} if path is None else read_json(path)
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise UserError(f'{path}: expected {{"two words": "what they are called", ...}}')
+        raise UserError(f'{path}: expected {{"two words": "their joint name", ...}}')
     return value
 
 

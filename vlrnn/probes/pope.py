@@ -94,7 +94,7 @@ def _by_id(path: str | Path, lines: Lines, questions: Sequence[PollQuestion], no
     texts: dict[Id, str] = {}
     for place, entry in lines:
         if "question_id" not in entry:
-            raise UserError(f"{place}: 'question_id' is missing, which other answers have")
+            raise UserError(f"{place}: 'question_id' is missing, but other answers have it")
         id = as_id(str(entry["question_id"]))
         if id in texts:
             raise UserError(f"{place}: question {id!r} is answered twice")
@@ -108,7 +108,7 @@ def _by_id(path: str | Path, lines: Lines, questions: Sequence[PollQuestion], no
     if missing := [id for id in counts if id not in texts]:
         raise UserError(f"{path}: {len(missing)} questions have no answer: {name_some(missing)}")
     if unknown := [id for id in texts if id not in counts]:
-        notes.append(f"{path}: {len(unknown)} answers to questions that no poll has: {name_some(unknown)}")
+        notes.append(f"{path}: {len(unknown)} answers to questions of no poll: {name_some(unknown)}")
     return [texts[question.id] for question in questions]
 
 
@@ -122,7 +122,7 @@ def _in_order(path: str | Path, lines: Lines, questions: Sequence[PollQuestion])
     for (place, entry), question in zip(lines, questions, strict=True):
         if question.object.casefold() not in str(entry.get("question", question.object)).casefold():
             raise UserError(
-                f"{place}: answers {entry['question']!r}, where the poll asks {question.text!r}; "
+                f"{place}: answers {entry['question']!r}, but the poll has {question.text!r}; "
                 "give answers in the order of the questions, or each its 'question_id'"
             )
     return [_text(place, entry) for place, entry in lines]
@@ -185,7 +185,7 @@ def score_polls(
 
     found = scores(lambda name, _: replies[name])
     one_sided = {name: each[0].label for name, each in polls.items() if len({it.label for it in each}) == 1}
-    notes = [f"{name}: every question is to be answered by {'yes' if yes else 'no'}" for name, yes in one_sided.items()]
+    notes = [f"{name}: every question has the answer {'yes' if yes else 'no'}" for name, yes in one_sided.items()]
     baselines = {"always yes": scores(lambda _, questions: [Reply(True)] * len(questions))}
     if any(reply.hides_no for each in replies.values() for reply in each):
         baselines[LENIENT] = scores(lambda name, _: [Reply(each.yes and not each.hides_no) for each in replies[name]])
@@ -197,7 +197,7 @@ def score_polls(
     if annotated is not None:
         unknown = {question.image_id for each in polls.values() for question in each} - annotated.of.keys()
         if unknown:
-            notes.append(f"no oracle: {len(unknown)} images of the polls are not among the objects'")
+            notes.append(f"no oracle: {len(unknown)} images of the polls have no objects")
         else:
             baselines["oracle"] = scores(lambda _, each: [Reply(it.object in annotated.of[it.image_id]) for it in each])
     return Finding(
@@ -216,7 +216,7 @@ def score_polls(
 
 
 def _not_computed(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    reasons = dict.fromkeys(("recall", "f1"), "nothing is to be answered by yes") | {"precision": "never says yes"}
+    reasons = dict.fromkeys(("recall", "f1"), "no question has the answer yes") | {"precision": "never answers yes"}
     names = [
         (name, score) for name, each in found.items() for score in ("precision", "recall", "f1") if score not in each
     ]
@@ -232,7 +232,7 @@ def _hidden(
         if ids := [question.id for question, reply in zip(questions, replies[name], strict=True) if reply.hides_no]:
             ours, theirs = (scores[name]["accuracy"]["value"] for scores in (lenient, found))
             notes.append(
-                f"{name}: {len(ids)} answers say no in another case or beside a mark (NO, No!), which counts as yes "
+                f"{name}: {len(ids)} answers are no in another case or with punctuation (NO, No!), which counts as yes "
                 f"in the published script, and here: {name_some(ids)}; accuracy is {theirs:.4f}, read as no {ours:.4f}"
             )
     return notes

@@ -56,7 +56,7 @@ def read_poll(path: str | Path) -> list[PollQuestion]:
             raise UserError(f"{place}: expected 'Is there a ... in the image?' with the label yes or no")
         image, id = str(entry["image"]), as_id(str(entry["question_id"]))
         if id in questions:
-            raise UserError(f"{place}: question {id!r} stands twice")
+            raise UserError(f"{place}: question {id!r} occurs twice")
         image_id = as_id(str(entry["image_id"])) if "image_id" in entry else _image_id(image)
         questions[id] = PollQuestion(id, image_id, image, entry["text"], parsed["object"], entry["label"] == "yes")
     if not questions:
@@ -108,9 +108,7 @@ def make_polls(
     every, per_answer = annotated.names, per_image // 2
     able = sorted((id for id, objects in annotated.of.items() if objects and len(objects) < len(every)), key=str)
     if not able or per_answer < 1:
-        raise UserError(
-            "no poll can be made: it takes images with an object, and without another, and two questions each"
-        )
+        raise UserError("no poll can be made: images need a present and an absent object, and two questions each")
     if images is not None:
         able = sorted(Random(seed).sample(able, min(images, len(able))), key=str)
     frequency = Counter(name for objects in annotated.of.values() for name in objects)

@@ -139,7 +139,7 @@ def probe_priors(
         train: questions with answers: prepared .jsonl, or official VQA annotations.
         test: the same of test.
         predictions: answers to test, for accuracies on head and tail: predictions.jsonl, or VQA results.
-        alpha: a type's answers that train has at most (1 + alpha) times as often as the mean answer are its tail.
+        alpha: the tail: answers that train has at most (1 + alpha) times as often as the mean answer of their type.
         protocol: of the accuracy.
         resamples, seed: of the bootstrap over images; the seed also of the random part of train for the baseline.
 
@@ -187,7 +187,7 @@ def _parted(examples: Sequence[Example], questions: int, seed: int) -> tuple[lis
         of.setdefault(example.image_id, []).append(example)
     images = sorted(of, key=str)
     if len(images) < 2:
-        raise UserError("train holds questions about one image alone; a prior takes more")
+        raise UserError("train has questions about one image only; a prior needs more")
     Random(seed).shuffle(images)
     sums = np.cumsum([len(of[image]) for image in images])
     count = min(1 + int(np.searchsorted(sums, questions)), len(images) // 2)

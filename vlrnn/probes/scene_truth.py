@@ -106,7 +106,7 @@ def scene_truth(
     scenes = [_scene(example) for example in examples]
     verdicts = [judge(text, scene) for text, scene in zip(texts, scenes, strict=True)]
     if not verdicts:
-        raise UserError("no captions of scenes to judge")
+        raise UserError("no captions of scenes to evaluate")
     right = np.array([verdict.right for verdict in verdicts])
     held_out = np.array([scene.held_out for scene in scenes])
     counts = np.array([len(scene.objects) for scene in scenes])
@@ -122,7 +122,7 @@ def scene_truth(
 def probe_scene_truth(
     predictions: str | Path, examples: str | Path, *, resamples: int = 1000, seed: int = 0
 ) -> Finding:
-    """Are captions of synthetic scenes true of the scenes? The cases are captions of which least is right.
+    """Are captions of synthetic scenes correct? The cases are captions of which least is right.
 
     Args:
         predictions: predictions.jsonl, or COCO results.
@@ -156,7 +156,7 @@ def _wrong(text: str, example: Example) -> list[str]:
 def _scene(example: Example) -> Scene:
     value = (example.attributes or {}).get("scene")
     if value is None:
-        raise UserError(f"example {example.id!r} has no scene in its attributes; only synthetic scenes can be judged")
+        raise UserError(f"example {example.id!r} has no scene in its attributes; only synthetic scenes are supported")
     try:
         return Scene.from_dict(value)
     except UserError as fault:

@@ -168,7 +168,7 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         if name not in PROPERTIES and not name.startswith(f"{MENTIONED}:"):
             available = ", ".join((*PROPERTIES, f"{MENTIONED}:OBJECT"))
-            raise UserError(f"--property {name}: there is none of this name; choose from {available}")
+            raise UserError(f"--property {name}: no such property; choose from {available}")
 
 
 def properties(

@@ -45,10 +45,10 @@ def write_report(
         runs: run folders, the first is compared with the others that were scored on the same examples; studies.
         out: .md and .json of that name are written, too; by default report.html in the first RUN.
         baseline: runs of baselines; RUN-* of the same examples are baselines anyway.
-        examples: how many to show of each data set.
+        examples: shown for each data set.
         thumbnail: the longer side of pictures, in pixels.
-        seed: of the bootstrap, and of what is drawn.
-        split: of the runs; by default test where it has scores, then val; of runs behind the first what it has, too.
+        seed: of the bootstrap and of the random examples.
+        split: by default test if it has scores, otherwise val; for further runs the split of the first.
 
     Returns:
         the files.
@@ -58,7 +58,7 @@ def write_report(
     """
     out = Path(runs[0]) / "report.html" if out is None else Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out {out}: the report is a page, and its name ends with .html")
+        raise UserError(f"--out {out}: the name of a report ends in .html")
     if thumbnail < 16:
         raise UserError(f"--thumbnail must be 16 pixels at least, not {thumbnail}")
     report, pictures = build(runs, baseline, examples, seed, split)

@@ -76,7 +76,7 @@ def _section(name: str, run: Run, places: Mapping[Id, str], pictures: Pictures) 
         cases.append(Case(id, picture, {key: _text(value) for key, value in case.items() if key != "id"}))
     notes, details, absent = finding.get("notes", ()), finding.get("details", {}), finding.get("not_computed", {})
     own, shown = finding["settings"].get("split"), run.settings.get("split")
-    elsewhere = [f"of {own}, where the scores of this report are of {shown}"] if own and shown and own != shown else []
+    elsewhere = [f"of {own}, but the scores of this report are of {shown}"] if own and shown and own != shown else []
     notes = [*elsewhere, *map(str, notes)]
     return ProbeSection(name, run.name, list(baselines), rows, cases, details, notes, absent)
 

@@ -20,9 +20,9 @@ def draw_dose_response(scores: Mapping[str, Any], settings: Mapping[str, Any]) -
     """The scores of the study; error bars are 95 % intervals."""
     effect, control = settings["effect"], settings["control"]
     panels = {
-        f"made up, where a {settings['cause']} is and none of it": (effect, control),
+        f"hallucinated, where a {settings['cause']} is and none of it": (effect, control),
         "right": ("right", "objects"),
-        "less right with another picture": ("grounding",),
+        "drop of right with another image": ("grounding",),
     }
     figure = Figure(figsize=(11, 3.1 * len(scores)), layout="constrained")
     for row, (task, doses) in zip(figure.subplots(len(scores), 3, squeeze=False), scores.items(), strict=True):
@@ -31,7 +31,7 @@ def draw_dose_response(scores: Mapping[str, Any], settings: Mapping[str, Any]) -
                 values, reach = with_errors(doses[f"bias {bias:g}"][name] for bias in settings["biases"])
                 axis.errorbar(settings["biases"], values, reach, marker="o", capsize=3, label=name)
             axis.set_title(title, fontsize=9)
-            axis.set_xlabel(f"bias: how surely a {effect} comes with a {settings['cause']}", fontsize=8)
+            axis.set_xlabel(f"bias: rate of a {effect} added to a {settings['cause']}", fontsize=8)
             axis.set_ylim(0, 1)
             axis.grid(alpha=0.3)
         row[0].set_ylabel(_TITLES[task])

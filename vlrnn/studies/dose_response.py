@@ -45,12 +45,12 @@ class DoseResponsePlan:
     """The models: every task at every bias with every seed.
 
     Args:
-        biases: shares of scenes with a star that have a ring for it; 0 the first, at most 1.
+        biases: rates at which a ring is added to scenes with a star; the first is 0, at most 1.
         seeds: models of each task at each bias.
         train: training scenes of each bias.
         test: balanced test scenes.
         seed: the first.
-        epochs: of the captioner: whole, or a share of one. Fully trained, it hallucinates nothing at any bias; the
+        epochs: of the captioner, or a fraction of one. Fully trained, it hallucinates nothing at any bias; the
             effect of a bias is measurable before.
     """
 
@@ -63,18 +63,18 @@ class DoseResponsePlan:
 
     def __post_init__(self) -> None:
         if len(self.biases) < 2 or list(self.biases) != sorted(set(self.biases)) or self.biases[0] != 0:
-            raise UserError("biases must rise from 0")
+            raise UserError("biases must increase from 0")
         if self.biases[-1] > 1:
             raise UserError(f"biases lie between 0 and 1, not {self.biases[-1]}")
         if not (0 < self.epochs < 1 or (self.epochs >= 1 and self.epochs == int(self.epochs))):
-            raise UserError(f"epochs must be a whole number, or a share of one, not {self.epochs}")
+            raise UserError(f"epochs must be a whole number, or a fraction of one, not {self.epochs}")
         require_least(self, seeds=1, train=1, test=1)
 
 
 def dose_response(
     out: str | Path, plan: DoseResponsePlan, *, resamples: int = 1000, overwrite: bool = False
 ) -> Finding:
-    """How much do models hallucinate, the more surely rings come with stars in the training data? Results in the folder
+    """How much does a correlation of objects in the training data increase hallucination? Results in the folder
     of an earlier call with the same plan are not computed again.
 
     Args:

@@ -102,7 +102,7 @@ def train_and_test(run: Path, recipe: Recipe, tests: Mapping[Path, Path] | None 
     if contents(run):
         before = read_yaml(path) if path.is_file() else None
         if _without_places(before) != _without_places(recipe):
-            raise UserError(f"{run}: holds {contents(run)} by another recipe; choose another --out, or --overwrite it")
+            raise UserError(f"{run}: holds {contents(run)} of another recipe; choose another --out, or use --overwrite")
     if done.is_file() and all((into / "metrics.json").is_file() for into in tests):
         return float(read_json(done))
     with replacing(path) as file:
@@ -138,7 +138,7 @@ def keep_plan(out: Path, plan: Mapping[str, Any], *, overwrite: bool = False) ->
     path = out / "plan.json"
     if path.exists() or contents(out):
         if overwrite:
-            print_progress(f"{out}: what was there is in {move_aside(out)} now")
+            print_progress(f"{out}: the earlier contents are now in {move_aside(out)}")
         else:
             _check_plan(out, path, plan)
     write_json(path, dict(plan))

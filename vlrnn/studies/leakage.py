@@ -107,7 +107,7 @@ def study_leakage(
         out: the folder.
         predictions: predictions.jsonl, or COCO results.
         references: human captions of the same images.
-        women: the ids of images of women, one on a line; by default the references name them.
+        women: the ids of images of women, one on a line; by default by the references.
         men: the same of men.
         words_women: words that name a woman, one on a line; by default the published list.
         words_men: words that name a man.
@@ -164,7 +164,7 @@ def leakage(
             write_json(path, {"captions": digest, **attack_once(images, each)})
         runs[each] = read_json(path)
         if not isinstance(runs[each], dict) or runs[each].get("captions") != digest:
-            raise UserError(f"{path}: made from other captions; remove it")
+            raise UserError(f"{path}: computed from other captions; remove it")
     scores, spread = {}, {}
     for name in ATTACKERS:
         found = _attack_results(list(runs.values()), images, name)

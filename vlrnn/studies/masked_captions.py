@@ -75,10 +75,10 @@ def read_masked(
     if min(counts.values()) < FEWEST:
         raise UserError(
             f"{predictions}: {counts['woman']} images of women and {counts['man']} of men have predictions and "
-            f"references; an attack takes {FEWEST} of each"
+            f"references; an attack needs {FEWEST} of each"
         )
     fewer = min(counts, key=counts.__getitem__)
     notes.append(
-        f"attacked are {counts[fewer]} images of each of {counts['woman']} of women and {counts['man']} of men"
+        f"{counts[fewer]} images of each gender are used, of {counts['woman']} of women and {counts['man']} of men"
     )
     return images, [*matched.notes, *notes]

@@ -64,7 +64,7 @@ def quickstart(
     print_progress("1/4 scenes, captions of them, and questions")
     if not (out / "scenes" / "captions" / "dataset.json").is_file():  # which is written last
         make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=IMAGE_SIZE)
-    print_progress("2/4 a small CNN; over it a captioner and two answerers, each also without the image")
+    print_progress("2/4 a small CNN; with it a captioner and two VQA models, each also without the image")
     cnn = out / "cnn.safetensors"
     recipes = {name: scene_recipe(name, out, cnn, seed) for name in RECIPES}
     blind = {f"{name}-blind": without_image(recipe) for name, recipe in recipes.items()}
@@ -76,7 +76,7 @@ def quickstart(
         if pretraining:
             accuracy, seconds = pretraining.result()
             print_progress(
-                f"    cnn: {accuracy:.1%} of the objects of validation scenes classified right; {seconds:.0f} s"
+                f"    cnn: {accuracy:.1%} of the objects in validation scenes are classified correctly; {seconds:.0f} s"
             )
         runs |= {pool.submit(_train_and_test, out / name, recipe): name for name, recipe in (recipes | blind).items()}
         for run in track(as_completed(runs), "training", total=len(runs), unit="models"):

@@ -37,11 +37,11 @@ class RecurrencesPlan:
     """The recipe, the cells and the seeds.
 
     Args:
-        config: the recipe of a captioner or a VQA model; overlays behind it.
+        config: the recipe of a captioner or a VQA model, then overlays.
         cells: recurrences in the place of the recipe's, with their width, see `vlrnn.nn.recurrent.spec`; the others are
             compared with the first. Settings stand behind a colon: residual-stack:recurrence=mamba,num_layers=3.
         seeds: models of each.
-        flags: of the recipe, as vlrnn fit takes them.
+        flags: of the recipe, as for vlrnn fit.
         seed: the first.
     """
 
@@ -89,12 +89,12 @@ def recurrences(
     recipe = merged(plan.config)
     places = list(_recurrences(recipe))
     if not places:
-        raise UserError(f"{', '.join(plan.config)}: names no recurrence whose place another could take")
+        raise UserError(f"{', '.join(plan.config)}: has no recurrence that could be replaced")
     overlays = {cell: _overlay(cell, places) for cell in plan.all_cells}
     keep_plan(out, {"recipe": recipe, "flags": list(plan.flags), "seed": plan.seed}, overwrite=overwrite)
     jobs = [(_run(out, cell, seed), plan, overlays[cell], seed) for seed in _seeds(plan) for cell in plan.all_cells]
     run_all(train, [job for job in jobs if not is_scored(job[0])], "training", "models")
-    print_progress("timing them side by side")
+    print_progress("measuring their speed")
     timed = costs({cell: _run(out, cell, plan.seed) for cell in plan.all_cells}, repeats)
     return _measure(out, plan, timed, resamples)
 
@@ -153,7 +153,7 @@ def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Mapping[str, 
     stored = [group.values(place) for place in range(len(runs))]
     found = [each for each in stored if each is not None]
     if others or not group.ids or len(found) < len(stored):
-        raise UserError(f"{out}: its runs have nothing in common that they were scored on; remove it, or what is odd")
+        raise UserError(f"{out}: its runs were not scored on the same examples; remove it, or the runs that differ")
     values = np.stack(found)  # [cells * seeds, items]
     of_cell = dict(zip(folders, values.reshape(len(folders), plan.seeds, -1), strict=True))
     means = MeansByImage([group.examples[id].image_id for id in group.ids], resamples, plan.seed)
@@ -180,7 +180,7 @@ def _settings(plan: RecurrencesPlan, group: Group) -> dict[str, Any]:
 def _notes(group: Group, plan: RecurrencesPlan) -> list[str]:
     notes = []
     if group.runs[0].settings.get("split") == "val":
-        notes.append("the data set has no test: scored on val, on which the checkpoints were chosen, too")
+        notes.append("the data set has no test: scored on val, on which the checkpoints were also selected")
     if plan.seeds == 1:
-        notes.append("one seed: the intervals are of the images; other seeds of the same cell differ as well")
+        notes.append("one seed: the intervals are over images; other seeds of the same cell also differ")
     return notes

@@ -86,7 +86,7 @@ def read_space(specs: Sequence[str], recipe: Mapping[str, Any]) -> Space:
     space = [_read_key(each, recipe) for each in specs]
     for number, key in enumerate(space):
         if key.place in [each.place for each in space[:number]]:
-            raise UserError(f"--key {key.name}: stands there twice")
+            raise UserError(f"--key {key.name}: occurs twice")
     return space
 
 
@@ -120,9 +120,9 @@ def _read_values(name: str, values: str) -> Range | Choice:
         number = int if whole else float
         bounds = Range(number(low), number(high), bool(log), whole)
         if not bounds.low < bounds.high < math.inf:
-            raise UserError(f"--key {name}: {values}: must rise from its first to its last number")
+            raise UserError(f"--key {name}: {values}: must increase from its first to its last number")
         if log and bounds.low <= 0:
-            raise UserError(f"--key {name}: {values}: orders of magnitude begin above 0")
+            raise UserError(f"--key {name}: {values}: log needs numbers above 0")
         return bounds
     return _choice(name, [_value(each) for each in values.split(",") if each])
 
@@ -130,7 +130,7 @@ def _read_values(name: str, values: str) -> Range | Choice:
 def _read_part(name: str, values: str, held: Mapping[str, Any]) -> Choice:
     """Classes in place of another: recurrences by their names, of the same hidden size; others by their paths."""
     if "class_path" not in held:
-        raise UserError(f"--key {name}: holds keys of its own, {', '.join(held)}; name one of them")
+        raise UserError(f"--key {name}: has keys of its own, {', '.join(held)}; name one of them")
     module, _, class_name = held["class_path"].rpartition(".")
     if not issubclass(getattr(import_module(module), class_name), Recurrence):
         classes = [each for each in values.split(",") if each]
@@ -143,7 +143,7 @@ def _read_part(name: str, values: str, held: Mapping[str, Any]) -> Choice:
 
 def _choice(name: str, values: Sequence[Plain], parts: Mapping[Plain, Mapping[str, Any]] | None = None) -> Choice:
     if len(values) < 2:
-        raise UserError(f"--key {name}: one value is nothing to sweep; give it to the recipe behind --: --{name} VALUE")
+        raise UserError(f"--key {name}: one value cannot be searched; give it to the recipe after --: --{name} VALUE")
     if len(set(values)) < len(values):
         raise UserError(f"--key {name}: two of its values are the same")
     return Choice(tuple(values), parts or {})

@@ -49,13 +49,13 @@ class SweepPlan:
     """The recipe and its search space.
 
     Args:
-        config: the recipe; overlays behind it.
+        config: the recipe, then overlays.
         key: a key of the recipe, and its values: a range of numbers, 0.0..0.5, of integers, 16..64, or of orders of
-            magnitude, log:1e-4..1e-2; or a choice, A,B,C, in which recurrences are named by name, other classes by
-            path. May be given again.
+            magnitude, log:1e-4..1e-2; or a choice, A,B,C, with recurrences by name, other classes by path. May be
+            repeated.
         trials: number of settings.
-        flags: of the recipe, as vlrnn fit takes them.
-        sampler: TPE, which learns from the trials before, or random.
+        flags: of the recipe, as for vlrnn fit.
+        sampler: TPE, which uses the previous trials, or random.
         seed: of all trials, and of the sampler.
     """
 
@@ -68,7 +68,7 @@ class SweepPlan:
 
     def __post_init__(self) -> None:
         if not self.key:
-            raise UserError("--key names nothing to sweep")
+            raise UserError("--key is missing")
         require_least(self, trials=1)
 
 
@@ -179,7 +179,7 @@ def attempt(run: Path, plan: SweepPlan, score: str, overlay: Mapping[str, Any]) 
             best = str(run / "checkpoints" / "best.ckpt")
             run_recipe("validate", ["--config", str(run / "config.yaml"), "--ckpt_path", best])
             if score not in choose_split(run, "val").metrics["scores"]:
-                raise UserError(f"val has nothing that {score} could be computed of")
+                raise UserError(f"val has no data for {score}")
             record["state"] = "done"
         except (UserError, torch.cuda.OutOfMemoryError) as fault:
             record |= {"state": "failed", "reason": one_line(str(fault))}
@@ -254,7 +254,7 @@ def _notes(context: _Sweep, trials: int, failed: Sequence[Trial]) -> list[str]:
         "not tell of that; report what the model of best.yaml scores on test"
     ]
     if trials < context.plan.trials:
-        notes.append(f"{trials} trials are all combinations of the values that there are")
+        notes.append(f"{trials} trials are all combinations of the values")
     if failed:
         first = f"{_name(context, failed[0])}, because: {failed[0].reason}"
         notes.append(f"{len(failed)} of {trials} trials failed, the first, {first}")

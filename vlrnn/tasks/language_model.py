@@ -46,7 +46,7 @@ class LanguageModel(Task):
 
     accepts = frozenset({"text"})
     command = "continue"
-    summary = "goes on with texts"
+    summary = "continues texts"
     monitor = "bits_per_character"
     mode = "min"
     data_class = TextDataModule
@@ -165,7 +165,7 @@ class LanguageModel(Task):
             UserError: the settings contradict each other, or there are no texts.
         """
         if images is not None or texts is None or isinstance(texts, str):
-            raise UserError("LanguageModel.generate takes a list of texts alone")
+            raise UserError("LanguageModel.generate takes a list of texts only")
         decoding = self.generation_arguments(changes, generator, config)["generation"]
         found = [self.continue_text(*self.advance_state(text), decoding, generator) for text in texts]
         return [as_prediction("text", "text", sequences, decoding.describe()) for sequences in found]

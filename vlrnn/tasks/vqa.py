@@ -66,9 +66,11 @@ class VQATask(Task):
             return
         reached = {split: self.ceiling(open_split(data.root, split)) for split in ("train", "val")}
         if not reached["train"]:
-            raise UserError(f"{data.root}: none of the {len(self.answers)} answers answers a training question")
+            raise UserError(
+                f"{data.root}: none of the {len(self.answers)} answers is the answer to a training question"
+            )
         reachable = ", ".join(f"{share:.1f} % on {split}" for split, share in reached.items())
-        print_progress(f"a set of {len(self.answers):,} answers; with it {reachable} can be reached")
+        print_progress(f"{len(self.answers):,} answers; the highest accuracy with them is {reachable}")
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:
         """VQA accuracy in percent: overall, per answer type, per question type, and notes on its limits; no

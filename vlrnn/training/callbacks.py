@@ -57,7 +57,7 @@ class GracefulInterrupt(Callback):
         for each in trainer.checkpoint_callbacks:
             if isinstance(each, RecipeCheckpoint):
                 each.request_stop()
-        print("ending after this step or this validation; Ctrl-C again ends at once", file=sys.stderr)
+        print("stopping after this step or this validation; Ctrl-C again stops at once", file=sys.stderr)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.is_global_zero:
@@ -65,7 +65,7 @@ class GracefulInterrupt(Callback):
             if path := getattr(next(ours, None), "last_model_path", ""):
                 config = Path(trainer.default_root_dir) / "config.yaml"
                 print_line(f"interrupted; the state of training is in {path}", file=sys.stderr)
-                print_line(f"to go on: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
+                print_line(f"to resume: vlrnn fit --config {config} --ckpt_path {path}", file=sys.stderr)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, before in self._before.items():
@@ -111,7 +111,7 @@ class RunConfig(SaveConfigCallback):
             with replacing(path) as file:
                 yaml.safe_dump(recipe, file, sort_keys=False, allow_unicode=True)
             if left_out:
-                print_progress(f"{path}: without {', '.join(left_out)}, which no file can hold")
+                print_progress(f"{path}: without {', '.join(left_out)}, which cannot be stored in a file")
 
 
 def cluster(plugins: Iterable[Any]) -> list[ClusterEnvironment]:

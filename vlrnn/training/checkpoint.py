@@ -105,7 +105,7 @@ def from_pretrained(
         return load_task(name, expected, trust)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         raise UserError(f"{name}: no such folder, and no name of the hub (user/name)")
-    hub = optional("huggingface_hub", f"{name}: no such folder; to look on the hub", "hub")
+    hub = optional("huggingface_hub", f"{name}: no such folder; to search the hub", "hub")
     with refusing(f"{name}: cannot be fetched from the hub"):
         files = ["model.safetensors", "config.json"]
         folder = hub.snapshot_download(str(name), revision=revision, allow_patterns=files)
@@ -149,7 +149,7 @@ def _refuse_other_sizes(
             both = (each.get(name) for each in (found, wanted))
             in_file, in_model = (f"{list(each[0])} of {each[1]}" if each else "missing" for each in both)
             raise UserError(
-                f"{path}: the weights do not fit the model that it describes: {name} is {in_file}, where the model has "
+                f"{path}: the weights do not match the model that it describes: {name} is {in_file}, but the model has "
                 f"{in_model}"
             )
 
@@ -221,7 +221,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: has no digest of its weights: it is damaged, or of an older vlrnn; train again")
     if digest(weights) != saved:
         raise UserError(
-            f"{path}: its weights are not those that were saved, by their digest: it is damaged, or was changed by "
+            f"{path}: its weights differ from their digest: it is damaged, or was changed by "
             "another program; take another copy"
         )
     return checkpoint

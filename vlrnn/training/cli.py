@@ -88,7 +88,7 @@ class RecipeCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         if "overfit" in signature(self._task.data_class).parameters:
             parser.add_argument(
-                "--overfit", type=int | None, help="train on so many examples of train, and validate with the same"
+                "--overfit", type=int | None, help="train on this number of examples of train, and validate on the same"
             )
             parser.link_arguments("overfit", "data.overfit")
         add_trust(parser, argparse.SUPPRESS)
@@ -193,7 +193,7 @@ class RecipeCLI(LightningCLI):
         self._init_from = checked_init_from(settings)
         if settings["trainer"]["fast_dev_run"]:  # which leaves nothing
             if settings["ckpt_path"] is not None:
-                raise UserError("--trainer.fast_dev_run tries a recipe out from the start; leave --ckpt_path out")
+                raise UserError("--trainer.fast_dev_run tests a recipe from the start; leave --ckpt_path out")
             return
         named = settings["ckpt_path"] = starting_point(run, settings["ckpt_path"], overwrite)
         recipe, _ = plain_recipe(self._parser("fit"), settings)
@@ -285,6 +285,6 @@ def run_recipe(command: str, arguments: Sequence[str]) -> RecipeCLI | None:
         raise error from None
     if command == "cache":
         if not isinstance(cli.datamodule, VisionLanguageData):
-            raise UserError(f"{cli.datamodule.root}: a text, of which nothing is to be encoded ahead of training")
+            raise UserError(f"{cli.datamodule.root}: a text, which needs no encoder outputs")
         cli.datamodule.make_cache(cli.model.encoder, cli.datamodule.splits, cli.trainer.strategy.root_device)
     return cli

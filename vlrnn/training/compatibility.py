@@ -29,7 +29,7 @@ def refuse_other_task(wanted: str, found: Any) -> None:
         found: class path of the checkpoint's task.
     """
     if wanted != found:
-        raise UserError(f"the checkpoint is of a {_short(found)}, where the recipe has a {_short(wanted)}; {_HINT}")
+        raise UserError(f"the checkpoint is of a {_short(found)}, but the recipe has a {_short(wanted)}; {_HINT}")
 
 
 def refuse_other_parts(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ def check_checkpoint(
     if expected != stored:
         name = next(name for name in {**expected, **stored} if expected.get(name) != stored.get(name))
         raise UserError(
-            f"the checkpoint holds the weights of another model than the recipe's, {name} to begin with (other "
+            f"the checkpoint holds the weights of another model than the recipe's, such as {name} (other "
             f"members?); {_HINT}"
         )
     other = _difference(checkpoint["vlrnn"].get("objective"), objective)
@@ -85,7 +85,7 @@ def check_checkpoint(
             )
         checkpoint["state_dict"] = {**found_model, **own}
     elif resumes and other:
-        print_progress(f"training goes on with another objective ({other})")
+        print_progress(f"training continues with another objective ({other})")
 
 
 def _difference(theirs: Any, ours: Any, place: str = "") -> str:

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vlrnn.errors import UserError
 
-_GO_ON = "go on from the last checkpoint with --ckpt_path last"
+_GO_ON = "resume from the last checkpoint with --ckpt_path last"
 
 _READERS = {
     "jsonargparse",
@@ -34,11 +34,11 @@ def to_user_error(fault: Exception, caller: str) -> Exception:
     the module `caller`, or through code of the user's, is returned as it is."""
     if _lost_another(fault):
         return UserError(
-            f"another process of this training has ended, and so this one ends; its output has the reason; {_GO_ON}"
+            f"another process of this training has stopped, and so this one stops; its output has the reason; {_GO_ON}"
         )
     if _lost_worker(fault):
         return UserError(
-            "a process that loads examples was ended from outside, by the system for want of memory, perhaps; lower "
+            "a process that loads examples was killed, perhaps for lack of memory; lower "
             f"data.num_workers or data.batch_size, and {_GO_ON}"
         )
     within: BaseException | None = fault
@@ -56,7 +56,7 @@ def to_user_error(fault: Exception, caller: str) -> Exception:
         return fault
     reason = f"{'' if refused else type(fault).__name__ + ': '}{' '.join(str(fault).split())}"
     if restores:
-        return UserError(f"the checkpoint is broken, or training cannot go on from it: {reason}")
+        return UserError(f"the checkpoint is broken, or training cannot resume from it: {reason}")
     return UserError(reason)
 
 

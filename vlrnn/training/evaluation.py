@@ -62,7 +62,7 @@ def print_with_baselines(run: Path, result: Mapping[str, Any]) -> None:
 
 def _table(rows: Mapping[str, Mapping[str, Any]], split: str) -> Table:
     """Scores down, runs across, with their 95 % intervals."""
-    table = Table(title=f"{split}, beside its baselines", caption="95 % intervals in brackets")
+    table = Table(title=f"{split}, with its baselines", caption="95 % intervals in brackets")
     table.add_column("")
     for run in rows:
         table.add_column(escape(printable(run)), justify="right")
@@ -138,7 +138,9 @@ class CaptionMetric(Metric):
         """
         unknown = [id for id in predictions if id not in self._places]
         if unknown:
-            raise UserError(f"{len(unknown)} predictions are of images without references, the first is {unknown[0]!r}")
+            raise UserError(
+                f"{len(unknown)} predictions are for images without references, the first is {unknown[0]!r}"
+            )
         if not predictions:
             return
         texts = [caption.encode("utf-8", "surrogatepass") for caption in predictions.values()]

@@ -25,14 +25,14 @@ _GROUPS: dict[str, type] = {"trainer": pl.Trainer, "checkpoint": RecipeCheckpoin
 
 _SCORED = "the checkpoint to score: a file, or best or last of the run folder; by default best"
 _PURPOSES = {
-    "--config": "a recipe: a YAML file, or the name of one; may be given again",
-    "--print_config": "print the recipe as it is after all flags",
+    "--config": "a recipe: a YAML file, or the name of one; may be repeated",
+    "--print_config": "print the resulting recipe",
     "--seed_everything": "the seed of random numbers; true: a random one",
-    "--early_stopping.monitor": "the score to watch; left out, the task's own",
-    "--early_stopping.mode": "max or min, the better; left out, as of --checkpoint.mode",
-    "--early_stopping.patience": "end after so many validations without a better score",
-    "--early_stopping.strict": "an error where there is no such score",
-    "fit --ckpt_path": "go on with a run, from a checkpoint: a file, or last or best of the run folder",
+    "--early_stopping.monitor": "the score to compare; by default the task's own",
+    "--early_stopping.mode": "whether max or min is better; by default as --checkpoint.mode",
+    "--early_stopping.patience": "stop after this number of validations without a better score",
+    "--early_stopping.strict": "raise an error if there is no such score",
+    "fit --ckpt_path": "resume a run from a checkpoint: a file, or last or best of the run folder",
     "validate --ckpt_path": _SCORED,
     "test --ckpt_path": _SCORED,
 }
@@ -116,7 +116,7 @@ def mistyped(reason: str, parser: LightningArgumentParser, arguments: Sequence[s
     if found := re.search(r"unrecognized arguments: (--[^\s=]+)", reason):
         line = f"unrecognized arguments: {found[1]}{did_you_mean(found[1], options)}"
     elif found := re.search(r"does not accept option '(data\.(?:class_path|init_args)[^']*)'", reason):
-        line = f"there is no key {found[1]}: the class of the data is the task's; its arguments stand under data"
+        line = f"there is no key {found[1]}: the data class is that of the task; its arguments are under data"
     elif found := re.search(r"does not accept option '([^']+)'", reason):
         line = f"there is no key {found[1]}{did_you_mean(found[1], [each.lstrip('-') for each in options])}"
     elif found := re.search(r"Option '([^']+)' is not accepted", reason):

@@ -49,7 +49,7 @@ def add_init_from(parser: argparse.ArgumentParser) -> None:
         "--init_from",
         default=argparse.SUPPRESS,
         metavar="CKPT",
-        help="start at epoch 0 with those weights of a checkpoint or exported folder that fit the model",
+        help="start at epoch 0 with the weights of a checkpoint or exported folder that match the model",
     )
 
 
@@ -63,7 +63,7 @@ def checked_init_from(settings: MutableMapping[str, Any]) -> str | None:
     if path is None:
         return None
     if settings["ckpt_path"] is not None:
-        raise UserError("--init_from begins at epoch 0, --ckpt_path goes on with a run; leave one of them out")
+        raise UserError("--init_from starts at epoch 0, --ckpt_path resumes a run; remove one of them")
     if not Path(path).is_dir():
         regular_file(path)
     return path
@@ -155,4 +155,4 @@ def _summary(path: str | Path, total: int, new: Sequence[str], lists: Mapping[st
     taken += [f"rows of {len(each.rows):,} of {each.length:,} {name}" for name, each in partly.items()]
     added = [f"rows of {each.length - len(each.rows):,} of {each.length:,} {name}" for name, each in partly.items()]
     added += new if len(new) <= _SHOWN else [*new[:_SHOWN], f"{len(new) - _SHOWN} more weights"]
-    return f"taken from {path}: {', '.join(taken)}", f"new: {', '.join(added) or 'nothing'}"
+    return f"copied from {path}: {', '.join(taken)}", f"new: {', '.join(added) or 'nothing'}"

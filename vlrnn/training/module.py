@@ -100,8 +100,8 @@ class Task(TaskInterface):
         norms = [each for each in self.modules() if isinstance(each, _BatchNorm) and each.training]
         if self.trainer.world_size > 1 and not all(isinstance(each, nn.SyncBatchNorm) for each in norms):
             print_progress(
-                "batch norm learns from the images of each process alone, which is not what one process learns; on "
-                "GPUs --trainer.sync_batchnorm true has it learn from all"
+                "batch norm computes its statistics over the images of each process alone; on GPUs "
+                "--trainer.sync_batchnorm true computes them over all"
             )
         self._epoch_began = time.monotonic()  # an epoch that is resumed in its middle has no start of its own
 
@@ -158,7 +158,7 @@ class Task(TaskInterface):
         except ValueError as fault:  # of how often is validated: Lightning checks that only now
             raise UserError(f"trainer: {' '.join(str(fault).split())}") from None
         if not math.isfinite(steps):
-            raise UserError("trainer.max_epochs or max_steps must be set: the learning rate falls to zero at the end")
+            raise UserError("trainer.max_epochs or max_steps must be set: the learning rate decays to zero at the end")
         schedule = self.optimization.schedule(optimizer, int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -183,7 +183,7 @@ class Task(TaskInterface):
         if examples.setdefault(example.id, example) != example:
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             place = "" if data is None else f"{data.root}: "
-            raise UserError(f"{place}two examples of a split have the id {example.id!r}; give each one of its own")
+            raise UserError(f"{place}two examples of a split have the id {example.id!r}; give each its own id")
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         batch = self.with_features(batch)
@@ -273,6 +273,8 @@ class Task(TaskInterface):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._guard.check(self.global_step, self)  # nothing that has diverged is kept
         checkpoint["epoch_loss"] = self._add_latest()
+        for state in checkpoint.get("lr_schedulers", ()):  # older torch has a function in that of SWALR
+            state.pop("anneal_func", None)
         saved = digest(checkpoint["state_dict"])  # which may not be ours: callbacks have put averaged weights there
         described = {"task": to_config(self), "objective": to_config(self.objective)}
         checkpoint["vlrnn"] = {"format": FORMAT, **described, "digest": saved}

@@ -94,7 +94,7 @@ class _Schedule(LambdaLR):
 
 _MOST = 5  # ids in a message
 _HINT = (
-    "lower optimization.lr or trainer.gradient_clip_val, and go on from the last good checkpoint with --ckpt_path last"
+    "lower optimization.lr or trainer.gradient_clip_val, and resume from the last good checkpoint with --ckpt_path last"
 )
 
 

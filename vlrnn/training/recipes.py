@@ -64,9 +64,7 @@ def find_recipe(name: str | Path) -> Path:
         return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
     near = [each for each in sorted(recipes, key=likeness, reverse=True)[:3] if likeness(each) > 0.6]
-    raise UserError(
-        f"{name}: no such file, and no recipe of this name" + (f"; near are {', '.join(near)}" if near else "")
-    )
+    raise UserError(f"{name}: no such file or recipe" + (f"; similar names: {', '.join(near)}" if near else ""))
 
 
 def locate_recipes(arguments: Sequence[str]) -> list[str]:

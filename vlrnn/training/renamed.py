@@ -80,7 +80,7 @@ def refuse_old_names(recipe: Mapping[str, Any], place: str) -> None:
         place: its file, for the error.
     """
     for old, new in _old_names(recipe, "", False):
-        raise UserError(f"{place}: {old} is called {new} now")
+        raise UserError(f"{place}: {old} is now called {new}")
 
 
 def _arguments(path: str) -> Collection[str]:

@@ -31,9 +31,9 @@ def expand_run(arguments: Sequence[str]) -> list[str]:
     run, rest = Path(arguments[0]), list(arguments[1:])
     config = run / "config.yaml"
     if not run.is_dir():
-        raise UserError(f"{run}: there is no such run folder; give one that vlrnn fit made, or --config RECIPE")
+        raise UserError(f"{run}: there is no such run folder; give one made by vlrnn fit, or --config RECIPE")
     if not config.is_file():
-        raise UserError(f"{run}: not a run folder: it has no config.yaml; give one that vlrnn fit made")
+        raise UserError(f"{run}: not a run folder: it has no config.yaml; give one made by vlrnn fit")
     checkpoint = [] if any(name == "--ckpt_path" for name, _ in flags(rest)) else ["--ckpt_path", "best"]
     return ["--config", str(config), "--trainer.default_root_dir", str(run), *checkpoint, *rest]
 
@@ -92,7 +92,7 @@ def print_outcome(trainer: pl.Trainer) -> None:
     for each in trainer.early_stopping_callbacks:
         if each.stopped_epoch:
             print_line(
-                f"stopped after epoch {each.stopped_epoch + 1}, as {each.monitor} was not better in {each.patience} "
+                f"stopped after epoch {each.stopped_epoch + 1}, as {each.monitor} did not improve in {each.patience} "
                 "validations (--early_stopping.patience)"
             )
     print_line(f"next: vlrnn test {run}")

@@ -33,7 +33,7 @@ def contents(run: Path) -> str:
 
 def refusal(run: Path, more: str = "choose another --trainer.default_root_dir") -> str:
     """The error message for a folder that already has a run; names the flags to resume and to replace it."""
-    ways = ["--ckpt_path last goes on with it"] if (run / "checkpoints/last.ckpt").is_file() else []
+    ways = ["--ckpt_path last resumes it"] if (run / "checkpoints/last.ckpt").is_file() else []
     ways += [OVERWRITE.format(aside(run)), f"or {more}"]
     return f"{run}: holds {contents(run)}; {', '.join(ways)}"
 
@@ -64,8 +64,8 @@ def starting_point(run: Path, named: str | None, overwrite: bool) -> str | None:
     if overwrite:
         if named == "last" or (named and _within(run, named)):
             raise UserError(
-                f"--overwrite begins anew and moves {run} to {aside(run)}, --ckpt_path {named} goes on with it; leave "
-                "one of them out"
+                f"--overwrite starts again and moves {run} to {aside(run)}, --ckpt_path {named} resumes it; remove "
+                "one of them"
             )
         return named
     if named == "last":
@@ -103,15 +103,15 @@ def _finished(checkpoint: Mapping[str, Any], recipe: Mapping[str, Any], callback
     for done, name, word in ((epochs, "max_epochs", "epoch"), (steps, "max_steps", "step")):
         if trainer[name] is not None and 0 <= trainer[name] <= done:
             return (
-                f"is at its end, at {word} {done} of {trainer[name]}; to go on, give a larger --trainer.{name}; "
-                "--init_from in the place of --ckpt_path begins anew from its weights"
+                f"is complete, at {word} {done} of {trainer[name]}; to continue, give a larger --trainer.{name}; "
+                "--init_from instead of --ckpt_path starts again from its weights"
             )
     states = [(each, checkpoint["callbacks"].get(each.state_key)) for each in callbacks]
     for callback, state in states:
         limit = callback.time_remaining() if isinstance(callback, Timer) else None
         if state and limit is not None and state["time_elapsed"]["train"] >= limit:
             hint = "a longer --trainer.max_time" if trainer["max_time"] else "its Timer a longer duration"
-            return f"has had its time; to go on, give {hint}"
+            return f"has used its time; to continue, give {hint}"
     if epochs < (trainer["min_epochs"] or 0) or steps < (trainer["min_steps"] or 0):
         return ""
     for callback, state in states:
@@ -119,8 +119,8 @@ def _finished(checkpoint: Mapping[str, Any], recipe: Mapping[str, Any], callback
             ours = (callback.monitor, callback.mode) == (stopping["monitor"], stopping["mode"])
             hint = "a larger --early_stopping.patience" if ours else "its EarlyStopping a larger patience"
             return (
-                f"stopped early, after epoch {epochs}: {callback.monitor} was no better than "
-                f"{float(state['best_score']):.4g} in {state['wait_count']} validations; to go on, give {hint}"
+                f"stopped early, after epoch {epochs}: {callback.monitor} did not improve on "
+                f"{float(state['best_score']):.4g} in {state['wait_count']} validations; to continue, give {hint}"
             )
     return ""
 
@@ -219,13 +219,13 @@ class RunStart(Callback):
             raise UserError(refusal(self._run))  # another process trained there while this one prepared its data
         if self._overwrite and contents(self._run):
             if Path.cwd().is_relative_to(os.path.realpath(self._run)):
-                raise UserError(f"{self._run}: cannot be moved aside from within it; start in another folder")
+                raise UserError(f"{self._run}: cannot be moved, as it is the current folder; start in another one")
             for name, path in _read_from(self._recipe, self._run):
                 raise UserError(
-                    f"{self._run}: cannot be moved aside, for {name} ({path}) lies in it; move that out first, or "
+                    f"{self._run}: cannot be moved, as {name} ({path}) is in it; move that out first, or "
                     "choose another --trainer.default_root_dir"
                 )
-            print_progress(f"{self._run}: the run that was there is in {move_aside(self._run)} now")
+            print_progress(f"{self._run}: the earlier run is now in {move_aside(self._run)}")
             self._lock()
         clear_unfinished([self._run, self._run / "checkpoints", self._run / "probes", *self._run.glob("splits/*")])
         if self._begins:
@@ -242,4 +242,4 @@ class RunStart(Callback):
         if trainer.is_global_zero and config.is_file():
             changes = list(_changes(read_yaml(config), self._recipe))
             if changes:
-                print_progress(f"going on from {path} by another recipe: {', '.join(changes)}")
+                print_progress(f"resuming from {path} with another recipe: {', '.join(changes)}")

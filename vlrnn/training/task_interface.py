@@ -93,7 +93,7 @@ class TaskInterface(Configurable, pl.LightningModule):
         has_questions = getattr(data, "has_questions", False)
         if has_questions != ("question" in cls.accepts):
             wants, holds = ("captions", "questions") if has_questions else ("questions", "captions")
-            raise UserError(f"{data.root}: holds {holds}, where {cls.__name__} is for {wants}")
+            raise UserError(f"{data.root}: has {holds}, but {cls.__name__} is for {wants}")
         for name, part in checkpoint.items():
             setattr(data, name, part)
         for name in cls.data_arguments:
@@ -201,7 +201,7 @@ class TaskInterface(Configurable, pl.LightningModule):
         """
         if not hasattr(self, "generation"):
             if changes or config:
-                raise UserError(f"{type(self).__name__} has no settings of generation")
+                raise UserError(f"{type(self).__name__} has no generation settings")
             return {}
         if changes.get("temperature") is not None:
             changes = {"num_beams": 1, **changes}

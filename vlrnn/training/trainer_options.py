@@ -23,42 +23,42 @@ _STRATEGIES = (
 )
 """How the names of those begin that are refused."""
 
-_NOTHING = "0 leaves nothing to learn; vlrnn validate scores a model"
+_NOTHING = "0 leaves no training data; vlrnn validate scores a model"
 
 _REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "accumulate_grad_batches": (lambda value: value < 1, "must be at least 1"),
     "enable_checkpointing": (
         lambda value: value is False,
-        "a run is scored and gone on with by its checkpoints; --trainer.fast_dev_run true leaves nothing",
+        "checkpoints are needed to score and resume a run; --trainer.fast_dev_run true writes nothing",
     ),
-    "barebones": (bool, "leaves neither a log nor a checkpoint; --trainer.fast_dev_run true tries a recipe out"),
-    "overfit_batches": (bool, "--overfit N learns N examples by heart, and is scored on them"),
+    "barebones": (bool, "writes neither a log nor a checkpoint; --trainer.fast_dev_run true tests a recipe"),
+    "overfit_batches": (bool, "--overfit N trains and validates on N examples"),
     "reload_dataloaders_every_n_epochs": (bool, "data never change in a run, and resuming needs their order"),
     "limit_predict_batches": (lambda value: value is not None, "vlrnn predict writes those of the whole split"),
     "model_registry": (lambda value: value is not None, "vlrnn export writes a model for the hub"),
-    "use_distributed_sampler": (lambda value: value is False, "each process has a share of its own in any case"),
+    "use_distributed_sampler": (lambda value: value is False, "each process always has its own share"),
     "limit_train_batches": (lambda value: value == 0, _NOTHING),
-    "limit_val_batches": (lambda value: value == 0, "0 leaves nothing to choose the best model by"),
-    "limit_test_batches": (lambda value: value == 0, "0 leaves nothing to score"),
+    "limit_val_batches": (lambda value: value == 0, "0 leaves no score for selecting the best model"),
+    "limit_test_batches": (lambda value: value == 0, "0 leaves no data to score"),
     "max_epochs": (lambda value: value == 0, _NOTHING),
     "max_steps": (lambda value: value == 0, _NOTHING),
-    "gradient_clip_val": (lambda value: value is not None and value < 0, "must not be negative; null clips nothing"),
+    "gradient_clip_val": (lambda value: value is not None and value < 0, "must not be negative; null: no clipping"),
     "strategy": (
         lambda value: _class_name(value).startswith(_STRATEGIES),
-        "auto or ddp: each process holds the whole model, and is started anew",
+        "auto or ddp: each process has the whole model, and is newly started",
     ),
 }
 """Option of the Trainer -> when it is refused, and why."""
 
 _CALLBACKS: dict[type, str] = {
     callbacks.LearningRateFinder: "the learning rate is the recipe's; vlrnn study sweep finds a good one",
-    callbacks.BatchSizeFinder: "the batch size is the recipe's; try some with --trainer.fast_dev_run true",
+    callbacks.BatchSizeFinder: "the batch size is the recipe's; test some with --trainer.fast_dev_run true",
     callbacks.GradientAccumulationScheduler: (
         "the schedule of the learning rate needs one number for the whole run: --trainer.accumulate_grad_batches"
     ),
     callbacks.BaseFinetuning: "--model.init_args.encoder.init_args.finetune_from selects what a CNN trains",
     callbacks.ModelPruning: "no checkpoint holds pruned weights such that they can be loaded",
-    callbacks.OnExceptionCheckpoint: "a run that ends by a fault leaves last.ckpt; --ckpt_path last goes on from it",
+    callbacks.OnExceptionCheckpoint: "a run that fails leaves last.ckpt; --ckpt_path last resumes from it",
     callbacks.BasePredictionWriter: "vlrnn predict writes those of the whole split",
 }
 """Callback -> why it is refused."""
@@ -100,8 +100,8 @@ def watch_score(callback: str, settings: MutableMapping[str, Any], own: str, bes
     mode = best if watched == own else "min" if watched.endswith("loss") else settings["mode"] or "max"
     if settings["mode"] not in ("", mode):
         raise UserError(
-            f"{callback}.mode {settings['mode']}: of {watched}, which is watched, {mode} is the better; "
-            f"another score is named by {callback}.monitor"
+            f"{callback}.mode {settings['mode']}: for {watched}, {mode} is better; "
+            f"to use another score, set {callback}.monitor"
         )
     settings["mode"] = mode
 

@@ -44,7 +44,7 @@ def read_questions(path: str | Path, questions: str | Path | None = None) -> Que
     for some, others, place, other in ((found, question_set, path, questions), (question_set, found, questions, path)):
         if strangers := [id for id in some if id not in others]:
             count, names = len(strangers), name_some(strangers)
-            raise UserError(f"{place}: for {count} of its questions there is none in {other}: {names}")
+            raise UserError(f"{place}: {count} of its questions are not in {other}: {names}")
     for id, example in found.items():
         if example.image_id != question_set[id].image_id:
             ours, theirs = example.image_id, question_set[id].image_id
@@ -111,7 +111,7 @@ def _read(path: Path) -> Questions:
         if path.suffix == ".jsonl" and example.question is None:
             raise UserError(f"{path}: {example.id!r} has no question")
         if example.id in questions:
-            raise UserError(f"{path}: question {example.id!r} stands twice")
+            raise UserError(f"{path}: question {example.id!r} occurs twice")
         questions[example.id] = example
     if not questions:
         raise UserError(f"{path}: holds no questions")

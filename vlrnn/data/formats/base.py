@@ -149,7 +149,7 @@ def read_csv(
                 raise UserError(f"{place}: no column {missing!r} (found: {found}); the first line must name it")
             if len(set(columns)) < len(columns):
                 twice = max(columns, key=columns.count)
-                raise UserError(f"{place}: the column {twice!r} stands twice; leave one of the two out")
+                raise UserError(f"{place}: the column {twice!r} occurs twice; remove one of them")
         elif len(cells) != len(columns):
             raise UserError(
                 f"{place}: {len(cells)} columns where the first line has {len(columns)}; put a text with "

@@ -76,7 +76,7 @@ def _group(pairs: Iterable[tuple[Id, Sequence[str]]], files: Mapping[Id, str], p
 
 def _add_file(files: dict[Id, str], id: Id, file: str, path: Path) -> None:
     if files.setdefault(id, file) != file:
-        raise UserError(f"{path}: image id {id!r} stands twice, for {files[id]} and {file}; give each image its own id")
+        raise UserError(f"{path}: image id {id!r} occurs twice, for {files[id]} and {file}; give each image its own id")
 
 
 def _read_prepared(path: Path) -> References:

@@ -25,7 +25,7 @@ _NEEDED = {
         "categories": ("id", "name"),
     },
 }
-_LEFT_OUT = {"is_rejected": "caption that its makers rejected", "is_precanned": "canned caption"}
+_LEFT_OUT = {"is_rejected": "caption rejected by its authors", "is_precanned": "canned caption"}
 """Flags of VizWiz-Captions (Gurari et al., ECCV 2020) -> reason to leave a caption out."""
 
 
@@ -70,7 +70,7 @@ def _check_once(path: Path, section: str, entries: Sequence[Mapping[str, Any]], 
         if one != two:
             raise UserError(
                 f"{path}: {section}[{other}] and {section}[{place}] have one id, {entry['id']!r}, for {one} and {two}; "
-                "give each an id of its own"
+                "give each its own id"
             )
 
 
@@ -84,7 +84,7 @@ def _check_one_type(path: Path, sections: Mapping[str, Sequence[Mapping[str, Any
             kind = "a text" if isinstance(id, str) else "a number"
             raise UserError(
                 f"{path}: annotations[{place}] has the image_id {id!r}, which is {kind} here and not in images; write "
-                "both alike"
+                "both in the same form"
             )
 
 
@@ -150,7 +150,7 @@ def name_by_files(splits: Splits, image_root: Path) -> Splits:
             again = again or f"{example.image_id} is {earlier.image} in {other} and {example.image} in {split}"
     if again is None:
         return splits
-    print_line(f"image ids begin anew in each split ({again}): images are named by their files instead")
+    print_line(f"image ids start again in each split ({again}): images are named by their files instead")
     return {
         split: [replace(each, id=each.image, image_id=each.image) for each in examples]
         for split, examples in splits.items()

@@ -50,7 +50,7 @@ def read_split_list(path: Path) -> list[str]:
             continue
         name = name if name.lower().endswith(".jpg") else f"{name}.jpg"
         if name in names:
-            raise UserError(f"{path}:{number}: {name} stands in line {names[name]} already")
+            raise UserError(f"{path}:{number}: {name} is already in line {names[name]}")
         names[name] = number
     return list(names)
 
@@ -73,7 +73,7 @@ def read_flickr(tokens: Path, split_lists: Mapping[str, Path], dropped: SkipRepo
         splits[split] = []
         for name in read_split_list(path):
             if name in home:
-                raise UserError(f"{path}: {name} stands in two splits, {home[name]} and {split}; mend the split lists")
+                raise UserError(f"{path}: {name} is in two splits, {home[name]} and {split}; correct the split lists")
             home[name] = split
             splits[split].append(Example(id=name, image_id=name, image=name, captions=tuple(captions.get(name, ()))))
     for name in captions:

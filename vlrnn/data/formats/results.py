@@ -74,7 +74,7 @@ def note_markup(texts: Mapping[Id, str]) -> list[str]:
     if not (marked := [id for id, text in texts.items() if _MARKUP.search(text)]):
         return []
     return [
-        f"{len(marked)} predictions hold markup such as {_MARKUP.findall(texts[marked[0]])[0]}, which counts as words: "
+        f"{len(marked)} predictions hold markup such as {_MARKUP.findall(texts[marked[0]])[0]}, scored as words: "
         f"{name_some(marked)}; leave it out when decoding"
     ]
 
@@ -98,7 +98,7 @@ def _objects(path: Path, form: ResultForm) -> Iterator[tuple[str, Any]]:
             place = f"{path}: {id!r}"
             texts = texts_of(given, place, form.texts[0])
             if len(texts) != 1:
-                raise UserError(f"{place}: has {len(texts)} texts, where one {form.what} is expected")
+                raise UserError(f"{place}: has {len(texts)} texts, but one {form.what} is expected")
             yield place, {form.ids[0]: id, form.texts[0]: texts[0]}
     elif isinstance(value, list):
         yield from ((f"{path}: result {number}", entry) for number, entry in enumerate(value))
@@ -129,7 +129,7 @@ def _of_table(path: Path, form: ResultForm) -> list[Prediction]:
             others = (*predictions[-1].alternatives, {"text": one.text, "score": score})
             predictions[-1] = replace(predictions[-1], alternatives=others)
         else:
-            raise UserError(f"{place}: rank {row['rank']} of {one.id!r} stands behind no rank 1 of it")
+            raise UserError(f"{place}: rank {row['rank']} of {one.id!r} has no rank 1 before it")
     return predictions
 
 

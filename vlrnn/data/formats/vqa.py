@@ -48,7 +48,7 @@ def read_vqa(
         id, annotation = question.id, answered.get(question.id, question)
         if annotation.image_id != question.image_id:
             raise UserError(
-                f"{place}: question {id!r} is about image {question.image_id}, but {annotation.image_id} in "
+                f"{place}: question {id!r} is about image {question.image_id}, but about {annotation.image_id} in "
                 f"{annotations}"
             )
         attributes = {"pair": others[id]} if id in others else None
@@ -58,7 +58,7 @@ def read_vqa(
     for name, ids in (("annotation", answered), ("complementary pair", others)):
         for id in ids:
             if id not in examples:
-                dropped.add(f"{name} of a question that is not there", id)
+                dropped.add(f"{name} of a question that does not exist", id)
     return list(examples.values())
 
 
@@ -77,7 +77,7 @@ def _entries(path: Path, section: str) -> Iterator[tuple[str, Example]]:
         if section == "annotations" and not example.answers:
             raise UserError(f"{place} (question {example.id!r}): has no 'answers'")
         if example.id in found:
-            raise UserError(f"{place}: question {example.id!r} stands there twice")
+            raise UserError(f"{place}: question {example.id!r} occurs twice")
         found.add(example.id)
         yield place, replace(example, image=f"{part}/COCO_{part}_{example.image_id:012}.jpg")
 
@@ -133,7 +133,7 @@ def read_daquar(
         if not (named := _NAME.findall(question)):
             raise UserError(f"{path}:{number}: a question must name its image (in the image3 ?): {question[:60]!r}")
         if _NAME.search(answer):
-            raise UserError(f"{path}:{number + 1}: an answer is to stand here, not a question: {answer[:60]!r}")
+            raise UserError(f"{path}:{number + 1}: expected an answer, not a question: {answer[:60]!r}")
         image = named[-1]
         used.add(image)
         if names is not None and image not in names:

@@ -22,7 +22,7 @@ class Target:
     """The data set that is written.
 
     Args:
-        out: where the prepared data set goes.
+        out: the folder of the prepared data set.
         unchecked: do not decode the images, only check that the files exist.
     """
 
@@ -36,7 +36,7 @@ class TableOptions:
 
     Args:
         shares: of the images, for train, val and test.
-        seed: another seed, other splits.
+        seed: of the splits.
         name: of the data set; by default the folder's.
         licence: written to dataset.json.
     """
@@ -67,7 +67,7 @@ def publish(
     """
     out = target.out
     if (out / "dataset.json").exists() and "counts" not in describe_dataset(out):
-        raise UserError(f"{out}/dataset.json: of another kind, so it is not replaced; choose another --out")
+        raise UserError(f"{out}/dataset.json: another kind of data set, which is not replaced; choose another --out")
     find = cache(ImageFolder(image_root).find)
     listed = {}
     for split, read in splits.items():
@@ -79,7 +79,7 @@ def publish(
         cleaned[split] = [example for example in examples if example.image not in faulty]
         for example in examples:
             if example.question is not None and example.image in faulty:
-                dropped.add("question without its image", example.id)
+                dropped.add("question without an image file", example.id)
     for image, (reason, detail) in faulty.items():
         dropped.add(reason, image + detail)
     if not any(cleaned.values()):
@@ -99,7 +99,7 @@ def publish(
 def _print_counts(splits: Splits, counts: Mapping[str, Mapping[str, int]], dropped: SkipReport) -> None:
     for split, examples in splits.items():
         if not examples:
-            print_line(f"{split}: nothing is left, not written")
+            print_line(f"{split}: no examples, not written")
     for split, each in counts.items():
         print_line(f"{split}: " + ", ".join(f"{count:,} {what}" for what, count in each.items() if what != "examples"))
     for line in dropped.lines():

@@ -21,7 +21,7 @@ def coco(
     captions: Sequence[Path] | None = None,
     split: Literal["train", "val", "test"] | None = None,
 ) -> None:
-    """Prepare COCO captions by the official captions_*.json and instances_*.json, or by Karpathy's splits.
+    """Prepare COCO captions from the official captions_*.json and instances_*.json, or from Karpathy's splits.
 
     Args:
         source: the folder with annotations/ and the images (train2017/, val2017/, ...).
@@ -54,12 +54,12 @@ def _official_coco(folder: Path, named: Sequence[Path] | None, only: str | None,
         part = captions.stem.removeprefix("captions_")  # val2017
         split = only or SPLIT_NAMES.get(part.rstrip("0123456789"))
         if split is None:
-            raise UserError(f"{captions}: its name does not tell the split; name it with --split")
+            raise UserError(f"{captions}: its name does not contain the split; name it with --split")
         instances = captions.with_name(f"instances_{part}.json")
         images = next((place for place in (part, f"images/{part}", "images") if (folder / place).is_dir()), "")
         examples = read_coco(captions, instances if instances.is_file() else None, images, dropped)
         splits.setdefault(split, []).extend(examples)
-        print_line(f"read {captions}, " + (instances.name if instances.is_file() else "no instances beside it"))
+        print_line(f"read {captions}, " + (instances.name if instances.is_file() else "without instances"))
     return name_by_files(splits, folder)
 
 
@@ -125,7 +125,7 @@ def _flickr(
 
 
 def folder(source: Path, /, target: Target, captions: Path, options: TableOptions) -> None:
-    """Prepare any folder of images with a CSV or JSON of captions; splits are those of the table, or are drawn.
+    """Prepare any folder of images with a CSV or JSON of captions; splits are those of the table, or random.
 
     Args:
         source: the folder of images.

@@ -41,8 +41,8 @@ def prose(*, out: Path, paragraphs: int = 3000, seed: int = 0) -> None:
 
     Args:
         out: the text file.
-        paragraphs: each of another scene.
-        seed: another seed, another text.
+        paragraphs: each about another scene.
+        seed: of the text.
 
     Raises:
         UserError: less than one paragraph.
@@ -55,7 +55,7 @@ def prose(*, out: Path, paragraphs: int = 3000, seed: int = 0) -> None:
 
 
 def inverses(source: Path, /, target: Target) -> None:
-    """Make the inverses of a synthetic data set's questions after relations, for `vlrnn probe consistency`. Of the test
+    """Make the inverses of a synthetic data set's questions about relations, for `vlrnn probe consistency`. Of the test
     split, each such question comes with its opposite, and with the same one the other way round.
 
     Args:
@@ -66,12 +66,12 @@ def inverses(source: Path, /, target: Target) -> None:
     """
     examples = with_inverses(open_split(source, "test"))
     if not examples:
-        raise UserError(f"{source}/test.jsonl: asks for no relation, as questions about synthetic scenes do")
+        raise UserError(f"{source}/test.jsonl: has no questions about relations, which synthetic scenes have")
     _publish(source, target, {"test": examples}, "inverses")
 
 
 def shift_priors(source: Path, /, target: Target, strength: float = 0.9, dev: float = 0.1, seed: int = 0) -> None:
-    """Shift the priors of the answers of any prepared data set of questions: train and val get one, test its reverse.
+    """Shift the priors of the answers of a prepared data set of questions: one in train and val, the reverse in test.
 
     A data set that has no test, or one without answers, is tested on its val; a val that lacks then is cut from train
     by image. The results are `OUT/shifted`, and `OUT/same`, whose test has the priors of train: compare the gain of a
@@ -79,8 +79,8 @@ def shift_priors(source: Path, /, target: Target, strength: float = 0.9, dev: fl
 
     Args:
         source: the folder of a prepared data set of questions.
-        strength: how rare the rarest answer of a type becomes beside the most frequent, 0 to below 1.
-        dev: images cut from train for a val or test that lacks; below 1 a share.
+        strength: fraction removed of the questions with the rarest answer of a type, 0 to below 1.
+        dev: images of train that become a missing val or test; below 1 a fraction.
         seed: of the order of the answers.
 
     Raises:
@@ -104,14 +104,14 @@ def _with_all_splits(source: Path, dev: float, seed: int) -> Splits:
         raise UserError(f"{source}/train.jsonl: holds no questions with answers")
     if "test" not in splits and "val" in splits:
         splits["test"] = splits.pop("val")
-        print_line("test: val stands in its place, as there is none with answers")
+        print_line("test: val is used, as there is none with answers")
     for split in ("test", "val"):
         if split not in splits:
             cut = cut_dev(splits["train"], dev, seed)
             if "val" not in cut:
-                raise UserError(f"--dev {dev:g}: there is no {split}, and of train's images none is cut for it")
+                raise UserError(f"--dev {dev:g}: there is no {split}, and no images of train are taken for it")
             splits |= {"train": cut["train"], split: cut["val"]}
-            print_line(f"{split}: {len({each.image_id for each in cut['val']}):,} images, cut from train")
+            print_line(f"{split}: {len({each.image_id for each in cut['val']}):,} images, taken from train")
     return splits
 
 
@@ -124,13 +124,13 @@ def _publish(source: Path, target: Target, splits: Mapping[str, Sequence[Example
 
 
 def shards(source: Path, /, out: Path, size: float = 1024) -> None:
-    """Put the images of a prepared data set into tar files of many images each: large and distant disks read them
-    faster. Each tar file is a shard of webdataset too: beside every image is a JSON file of its captions or questions.
+    """Store the images of a prepared data set in tar files, which clusters and network disks read faster. Each tar file
+    is also a shard of webdataset, with a JSON file of the captions or questions of every image.
 
     Args:
         source: the folder of a prepared data set.
-        out: where the sharded data set goes.
-        size: MiB of a shard, about.
+        out: the folder of the sharded data set.
+        size: approximate MiB of a shard.
 
     Raises:
         UserError: there is no such data set, one of its images cannot be read, or webdataset is not installed.
@@ -141,14 +141,14 @@ def shards(source: Path, /, out: Path, size: float = 1024) -> None:
 
 
 def pope(objects: str, /, out: Path, per_image: int = 6, images: int | None = None, seed: int = 0) -> None:
-    """Make polls of any annotations of objects: yes/no questions, as `vlrnn probe pope` takes them. Writes
+    """Make polls from annotations of objects: yes/no questions for `vlrnn probe pope`. Writes
     `random.json`, `popular.json` and `adversarial.json` in the form of the published polls (POPE, Li et al. 2023).
 
     Args:
         objects: {"image id": [names]} as JSON, a prepared .jsonl, or COCO's instances.
         out: the folder of the polls.
         per_image: questions about an image.
-        images: so many images, drawn by chance; by default all.
+        images: number of images, drawn at random; by default all.
         seed: of what is drawn.
 
     Raises:

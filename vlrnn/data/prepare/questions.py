@@ -31,12 +31,12 @@ def vqa_v2(
     images: Path | None = None,
     test: Literal["test2015", "test-dev2015"] | None = None,
 ) -> None:
-    """Prepare VQA v2, or v1, from its official files: questions and annotations, and of test the questions alone.
+    """Prepare VQA v2, or v1, from its official files: questions and annotations, for test only the questions.
 
     Args:
         source: the folder with the questions, the annotations and the photographs.
         version: of the questions.
-        images: the folder with train2014/ and its like; SOURCE, if not given.
+        images: the folder with train2014/ and similar; by default SOURCE.
         test: the questions of test; by default the first of these that exist.
 
     Raises:
@@ -76,14 +76,14 @@ def vqa_cp(
     dev: float = 0.1,
     seed: int = 0,
 ) -> None:
-    """Prepare VQA-CP, v1 or v2, from its official files; it has no val, so one is cut from train by image.
+    """Prepare VQA-CP, v1 or v2, from its official files; its val is split from train by image.
 
     Args:
         source: the folder with the questions, the annotations and the photographs.
         version: of the questions.
-        images: the folder with train2014/ and its like; SOURCE, if not given.
-        dev: images cut from train for val; below 1 a share.
-        seed: another seed, another val split.
+        images: the folder with train2014/ and similar; by default SOURCE.
+        dev: images of train that become val; below 1 a fraction.
+        seed: of the val split.
 
     Raises:
         UserError: a file is missing or not of its format.
@@ -122,14 +122,14 @@ def _find_photographs(source: Path, images: Path | None) -> Path:
 def daquar(
     source: Path, /, target: Target, dev: float = 0.1, seed: int = 0, folds: int | None = None, fold: int | None = None
 ) -> None:
-    """Prepare DAQUAR from its raw two-line files; val, or the folds of a cross-validation, are cut from train by image.
+    """Prepare DAQUAR from its raw two-line files; val, or the folds of a cross-validation, are split from train.
 
     Args:
         source: the folder with qa.train.txt, perhaps qa.test.txt, and images/.
-        dev: images cut from train for val; below 1 a share.
-        seed: another seed, another val split.
-        folds: cut train by image into so many folds, for cross-validation.
-        fold: which of them, from 1, is test; val is cut from the rest.
+        dev: images of train that become val; below 1 a fraction.
+        seed: of the val split.
+        folds: number of folds of train by image, for cross-validation.
+        fold: the fold, from 1, that is test; val is split from the rest.
 
     Raises:
         UserError: a file is missing or not of its format, or there is no such fold.
@@ -167,8 +167,8 @@ def easy_vqa(source: Path, /, target: Target, dev: float = 0.1, seed: int = 0) -
 
     Args:
         source: the folder with answers.txt, train/ and test/.
-        dev: images cut from train for val; below 1 a share.
-        seed: another seed, another val split.
+        dev: images of train that become val; below 1 a fraction.
+        seed: of the val split.
 
     Raises:
         UserError: a file is missing or not of its format.
@@ -183,7 +183,7 @@ def easy_vqa(source: Path, /, target: Target, dev: float = 0.1, seed: int = 0) -
 
 
 def folder_vqa(source: Path, /, target: Target, questions: Path, options: TableOptions) -> None:
-    """Prepare any folder of images with a CSV or JSON of questions; splits are those of the table, or are drawn.
+    """Prepare any folder of images with a CSV or JSON of questions; splits are those of the table, or random.
 
     Args:
         source: the folder of images.

@@ -30,7 +30,7 @@ class SceneSettings:
         train: scenes in train.
         val: scenes in val.
         test: scenes in test.
-        seed: another seed, other scenes.
+        seed: of the scenes.
         bias: 0 to 1: how often a ring comes with a star.
         image_size: pixels of a side.
         max_objects: 1 to 4 objects in a scene.
@@ -76,7 +76,7 @@ def make_scenes(folder: str | Path, **settings: Any) -> dict[str, Any]:
     recipe = SceneSettings(**settings)
     counts = {split: count for split in SPLITS if (count := getattr(recipe, split)) > 0}
     if not counts:
-        raise UserError("no scenes to make; ask for at least one in train, val or test")
+        raise UserError("no scenes to make; set at least one in train, val or test")
     folder = Path(folder)
     with translating_file_errors():
         (folder / "images").mkdir(parents=True, exist_ok=True)

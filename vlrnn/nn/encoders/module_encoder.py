@@ -35,7 +35,7 @@ class InferenceBackbone(nn.Module):
         super().__init__()
         device = next(iter(trunk.parameters()), torch.empty(0)).device
         if bf16 and not has_bf16(device):
-            print_progress(f"bf16: {device.type} computes no bfloat16 here; float32 is used")
+            print_progress(f"bf16: {device.type} has no bfloat16; float32 is used")
             bf16 = False
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         folded = copy.deepcopy(trunk).eval()
@@ -61,7 +61,7 @@ class InferenceBackbone(nn.Module):
                 return self.compiled(filled)[: len(pixels)].float()
         except Exception as fault:  # torch.compile raises what its compilers raise
             reason = " ".join(str(fault).split())
-            print_progress(f"compiled: torch.compile cannot ({reason[:120]}); the operators are run one by one")
+            print_progress(f"compiled: torch.compile cannot ({reason[:120]}); the encoder is not compiled")
             self.compiled = None
             return self.trunk(pixels).float()
 
@@ -226,7 +226,7 @@ def _read_state_dict(path: str) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         raise UserError(
-            f"encoder: {path} holds no plain state dict; save one with torch.save(model.state_dict(), ...)"
+            f"encoder: {path} has no plain state dict; save one with torch.save(model.state_dict(), ...)"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
         raise UserError(f"encoder: {path} holds no state dict of tensors")

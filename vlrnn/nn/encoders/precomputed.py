@@ -28,7 +28,7 @@ class PrecomputedRegions(Encoder):
         self.feature_dim = feature_dim
 
     def encode(self, images: Tensor) -> Tensor:
-        raise UserError(f"encoder: regions are read from {self.path}; none can be computed from pixels")
+        raise UserError(f"encoder: regions are read from {self.path}; they cannot be computed from pixels")
 
     def context(self, regions: Tensor) -> Context:
         """The context of rows of `pack_regions`, padded with zeros: [B, N, D + 1], or with boxes [B, N, D + 5]."""

@@ -153,9 +153,7 @@ def _outline(name: str, image_size: int, out_index: int | None) -> tuple[int, in
         backbone = _build(name, image_size, out_index)
         width, count = region_shape(backbone, image_size, name)
         if count < 2:
-            raise UserError(
-                f"encoder: {name} gives one region at {image_size} x {image_size} pixels; give a larger size"
-            )
+            raise UserError(f"encoder: {name} has one region at {image_size} x {image_size} pixels; give a larger size")
         names, parameters = zip(*backbone.named_parameters(), strict=True)
         output = backbone(torch.zeros(1, 3, image_size, image_size))
         gradients = torch.autograd.grad(output.sum(), parameters, allow_unused=True)

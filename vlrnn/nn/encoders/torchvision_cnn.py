@@ -209,9 +209,9 @@ def _outline(name: str, size: int, block: str | None, padding: str) -> tuple[str
         nodes = [node for node in nodes if any(path == block for path, _ in node.meta["nn_module_stack"].values())]
         if not nodes:
             blocks = ", ".join(name for name, _ in model.named_children())
-            raise UserError(f"encoder: {name} has no block {block!r} that leaves a grid; it consists of {blocks}")
+            raise UserError(f"encoder: {name} has no block {block!r} with a grid as output; its blocks are {blocks}")
     if not nodes:
-        raise UserError(f"encoder: {name} leaves no grid of regions at {size} x {size} pixels; give a larger size")
+        raise UserError(f"encoder: {name} has no grid of regions at {size} x {size} pixels; give a larger size")
     return nodes[-1].name, tuple(nodes[-1].meta["tensor_meta"].shape), getattr(shapes, "pads", {})
 
 

@@ -51,11 +51,9 @@ class _Fused(Recurrence):
         return self
 
     def initial_state(self, batch_size: int) -> Tree:
-        if self.first is None:
-            recurrent = self.kernel.get_parameter("weight_hh_l0")
-            first = recurrent.new_zeros(self.state_parts, self.num_layers, self.hidden_size)
-        else:
-            first = self.first
+        first: Tensor | None = self.first
+        if first is None:
+            first = self.kernel.all_weights[0][0].new_zeros(self.state_parts, self.num_layers, self.hidden_size)
         parts = tuple(part.expand(batch_size, -1, -1) for part in first)
         return parts if self.state_parts > 1 else parts[0]
 

@@ -126,7 +126,7 @@ class RecordingRecurrence(Recurrence):
         steps, self.steps = self.steps, []
         activations = torch.stack([each.activations for each in steps], 1).float().cpu()
         if not activations.isfinite().all():
-            raise UserError("the model's activations are no numbers: its training has diverged; lower optimization.lr")
+            raise UserError("the model's activations are not finite: its training has diverged; lower optimization.lr")
         gates = {name: torch.stack([each.gates[name] for each in steps], 1).cpu() for name in steps[0].gates}
         return Step(activations, gates)
 
@@ -180,8 +180,8 @@ def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> 
     count = min(limit, len(units)) // PASSAGE
     if count < FEWEST:
         raise UserError(
-            f"{path}: {min(limit, len(units)):,} {model.tokenizer.name} are too few to choose hidden units on one half "
-            f"and to hold them against the other: give a longer text, and a --limit of {FEWEST * PASSAGE:,} at least"
+            f"{path}: {min(limit, len(units)):,} {model.tokenizer.name} are too few to select hidden units on one half "
+            f"and to test them on the other: give a longer text, and a --limit of {FEWEST * PASSAGE:,} at least"
         )
     ids = model.vocabulary.encode(units[: count * PASSAGE])
     recorder, collector = RecordingRecurrence(model.decoder.recurrence), _Collector()
@@ -197,7 +197,7 @@ def record_text(predictor: Predictor, path: str | Path, limit: int = 20_000) -> 
     notes = _unknown_note(ids, model.tokenizer.name)
     if left := len(units) - count * PASSAGE:
         message = f"the last {left:,} of {len(units):,} {model.tokenizer.name} were not read"
-        notes.append(f"{message} (--limit; what is no whole passage of {PASSAGE})")
+        notes.append(f"{message} (--limit; an incomplete passage of {PASSAGE})")
     source = {"text": str(path), "units": model.tokenizer.name, "passages": count}
     return collector.build(recorder.names(), True, source, notes)
 
@@ -224,7 +224,7 @@ def record_captions(
     recurrence = getattr(captioner.decoder, "recurrence", None)
     if not isinstance(recurrence, Recurrence):
         name = type(captioner.decoder).__name__
-        raise UserError(f"{predictor.name}: {name} has no recurrence of its own to look into")
+        raise UserError(f"{predictor.name}: {name} has no recurrence")
     collector, groups, ids = _Collector(), dict[Id, int](), list[int]()
     tokenize, unit = predictor.tokenizer.tokenize, predictor.tokenizer.name
     space = " " if predictor.tokenizer is WORDS else ""
@@ -243,8 +243,8 @@ def record_captions(
                         ids += captioner.vocabulary.encode(words)
     if len(groups) < FEWEST:
         raise UserError(
-            f"{folder}/{split}.jsonl: {len(groups)} images with captions are too few to choose hidden units on one "
-            f"half and to hold them against the other; give {FEWEST} at least"
+            f"{folder}/{split}.jsonl: {len(groups)} images with captions are too few to select hidden units on one "
+            f"half and to test them on the other; give {FEWEST} at least"
         )
     notes = _unknown_note(ids, unit)
     if len(groups) < len(shown.image_index):
@@ -271,5 +271,5 @@ def _record_caption(captioner: Task, batch: Batch, recorder: RecordingRecurrence
 def _unknown_note(ids: Sequence[int], units: str) -> list[str]:
     """A note if there are units outside the vocabulary."""
     unknown = sum(id == UNK for id in ids)
-    message = f"{unknown:,} of {len(ids):,} {units} were never shown in training, and are one and the same to the model"
+    message = f"{unknown:,} of {len(ids):,} {units} are not in the training data: one unknown token for the model"
     return [message] if unknown else []

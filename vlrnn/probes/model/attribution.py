@@ -79,14 +79,14 @@ def attribution(
     that are named and in the image.
 
     Args:
-        checkpoint: of a captioner: a .ckpt file, or a folder that vlrnn export wrote.
+        checkpoint: of a captioner: a .ckpt file, or a folder written by vlrnn export.
         data: a prepared data set with objects.
         split: of the data.
-        synonyms: lines of an object and, behind commas, its synonyms.
+        synonyms: one object per line with its synonyms, separated by commas.
         find: from the words of a caption to the objects that they name; by default those of the data, by `synonyms`.
         cache: for encoder outputs; by default a temporary folder.
-        device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
-        trust: a package whose classes the checkpoint may name, and whose code is run; may be given again.
+        device: cpu, cuda, cuda:1, ...; by default a GPU if available.
+        trust: allow classes of this package in the checkpoint, which runs its code; may be repeated.
         batch_size: images that are encoded at a time; it changes nothing else.
         resamples, seed: of the bootstrap over images.
 
@@ -105,7 +105,7 @@ def attribution(
     with encoded(predictor, data, split, cache) as encoded_split:
         annotated = {id: example for id, example in encoded_split.examples.items() if example.objects is not None}
         if not annotated:
-            raise UserError(f"{data}/{split}.jsonl: no example says what is in its image ('objects')")
+            raise UserError(f"{data}/{split}.jsonl: no example has annotated objects ('objects')")
         named = [each for each in _mentions(predictor, encoded_split, find, batch_size) if each.id in annotated]
     settings = {"checkpoint": predictor.name, "data": str(data), "split": split, "images": len(annotated)}
     settings |= {"named": len(named), **bootstrap_settings(resamples, seed)}
@@ -224,9 +224,9 @@ def _not_computed(named: Sequence[ObjectMention], figures: Mapping[str, Floats])
     if not named:
         return {"hallucinated": "no caption names an object of the table"}
     if all(each.present for each in named):
-        return dict.fromkeys(figures, "every object named is there")
+        return dict.fromkeys(figures, "every named object is in its image")
     if "attention_entropy" not in figures:
-        return {"attention_entropy": "the decoder does not attend, or there is one region to attend to"}
+        return {"attention_entropy": "the decoder has no attention, or there is only one region"}
     return {}
 
 

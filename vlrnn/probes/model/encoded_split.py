@@ -115,7 +115,7 @@ def _examples(predictor: Predictor, data: VisionLanguageData, split: str) -> dic
         raise UserError(f"{data.root}: holds {holds}, where {predictor.name} {does}")
     examples = {example.id: example for example in found}
     if len(examples) < len(found):
-        raise UserError(f"{data.root}/{split}.jsonl: two examples have one id; give each one of its own")
+        raise UserError(f"{data.root}/{split}.jsonl: two examples have one id; give each its own id")
     return examples
 
 

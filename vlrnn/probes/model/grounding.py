@@ -60,13 +60,13 @@ def grounding(
     """How much does the output of a model depend on the image, and on the question?
 
     Args:
-        checkpoint: of a captioner or a VQA model: a .ckpt file, or a folder that vlrnn export wrote.
+        checkpoint: of a captioner or a VQA model: a .ckpt file, or a folder written by vlrnn export.
         data: a prepared data set.
         split: of the data.
         baseline: folders of runs that were tested on the same examples.
         cache: for encoder outputs; by default a temporary folder.
-        device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
-        trust: a package whose classes the checkpoint may name, and whose code is run; may be given again.
+        device: cpu, cuda, cuda:1, ...; by default a GPU if available.
+        trust: allow classes of this package in the checkpoint, which runs its code; may be repeated.
         batch_size: images that are encoded at a time; it changes nothing else.
         resamples, seed: of the bootstrap over images; the seed also of what views draw.
 
@@ -131,7 +131,7 @@ def _scorer(examples: Mapping[Id, Example], tokenizer: CaptionTokenizer) -> tupl
         return lambda texts: {"CIDEr": scorer.score(texts).per_image["CIDEr"]}, {}
     if any(example.answers for example in examples.values()):
         return lambda texts: {"accuracy": compare_answers(texts, examples).per_question["accuracy"]}, {}
-    return lambda texts: {}, {FULL: "the split has neither captions nor answers to score against"}
+    return lambda texts: {}, {FULL: "the split has neither captions nor answers"}
 
 
 def _predict_effects(
@@ -181,7 +181,7 @@ def _predictions(run: str | Path, split: str, examples: Mapping[Id, Example]) ->
     lacking, unknown = len(examples.keys() - texts.keys()), len(texts.keys() - examples.keys())
     if lacking or unknown:
         raise UserError(
-            f"{path}: is not about the same examples: {lacking} are missing, {unknown} unknown; run vlrnn test on this "
+            f"{path}: is not for the same examples: {lacking} are missing, {unknown} unknown; run vlrnn test on this "
             "split with that model"
         )
     return texts
@@ -221,10 +221,10 @@ def _unchanged(
 
 
 def _notes(effects: Mapping[str, Effect], by_type: Mapping[str, Any]) -> list[str]:
-    notes = [f"cases: right, and the same with somebody else's image, all {DRAWN} times: the image looks unneeded"]
+    notes = [f"cases: right, and the same with another image in all {DRAWN} draws: the image may not be used"]
     if not any(effects[name].divergence.any() or effects[name].changed.any() for name in IMAGE_VIEWS):
-        return [*notes, "the model is blind: no view of the image changes anything"]
+        return [*notes, "the model does not use the image: no view of it changes an output"]
     unneeded = [each for each, drops in by_type.items() if drops[OTHER]["low"] <= 0]
     if unneeded:
-        notes.append(f"question types with no certain drop from somebody else's image: {', '.join(unneeded)}")
+        notes.append(f"question types without a significant drop with another image: {', '.join(unneeded)}")
     return notes

@@ -57,7 +57,7 @@ def probe_units(
     Finds them by `hidden_units`.
 
     Args:
-        checkpoint: of a language model or a captioner: a .ckpt file, or a folder that vlrnn export wrote.
+        checkpoint: of a language model or a captioner: a .ckpt file, or a folder written by vlrnn export.
         text: input of a language model.
         data: a prepared data set whose captions are input of a captioner.
         split: of the data.
@@ -67,8 +67,8 @@ def probe_units(
         units: hidden units to show, 12,c1.40; by default the best detectors.
         limit: characters or words of input at most.
         cache: for encoder outputs; by default a temporary folder.
-        device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
-        trust: a package whose classes the checkpoint may name, and whose code is run; may be given again.
+        device: cpu, cuda, cuda:1, ...; by default a GPU if available.
+        trust: allow classes of this package in the checkpoint, which runs its code; may be repeated.
         resamples, seed: of the bootstrap over passages, or images; of what else is drawn.
     """
     if (text is None) == (data is None):
@@ -246,9 +246,9 @@ def _case(recorded: Activations, held: PassageSplit, name: str, unit: Unit) -> d
 def _notes(recorded: Activations, found: Mapping[str, Detection], labels: Mapping[str, PropertyLabels]) -> list[str]:
     notes = list(recorded.notes)
     if not recorded.gates:
-        notes.append("this recurrence has no gates: there are none to count")
+        notes.append("this recurrence has no gates")
     if numbers := [f"{name} above {each.threshold:g}" for name, each in labels.items() if each.threshold is not None]:
-        notes.append(f"what is a number holds above its median where units are chosen: {', '.join(numbers)}")
+        notes.append(f"numeric properties hold above their median in the half for selection: {', '.join(numbers)}")
     if constant := [name for name, each in found.items() if not each.rolled]:
-        notes.append(f"no row of other passages, where it is the same at each place: {', '.join(constant)}")
+        notes.append(f"no baseline of other passages, as the property is the same at each place: {', '.join(constant)}")
     return notes

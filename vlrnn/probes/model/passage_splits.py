@@ -101,8 +101,8 @@ def _undetectable(choose: Flags, held: Flags) -> str:
     """Why a property cannot be detected; "" where it can."""
     for part_name, flags in (
         ("the input", np.concatenate([choose, held])),
-        ("the half that units are chosen on", choose),
-        ("the half that is held out", held),
+        ("the half for selection", choose),
+        ("the held-out half", held),
     ):
         if flags.all() or not flags.any():
             return f"holds {'everywhere' if flags.all() else 'nowhere'} in {part_name}"

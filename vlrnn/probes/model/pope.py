@@ -34,14 +34,14 @@ class ReplySource:
 
     Args:
         answers: for each file of questions, or one for all: answer, and question_id or in order.
-        predictions: captions: yes is what they mention.
+        predictions: captions: yes for the objects that they mention.
         checkpoint: a VQA model, which answers the questions, or a captioner.
         images: the folder of the images, for a checkpoint; by default that of the first file of questions.
-        device: for a checkpoint: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
-        trust: a package whose classes the checkpoint may name, and whose code is run; may be given again.
-        short: questions without 'in the image', for a VQA model whose training data have none such.
-        by: of a captioner: an object counts as claimed where the caption mentions it, or where its name is likely.
-        mode: how captions are read, as for chair.
+        device: for a checkpoint: cpu, cuda, cuda:1, ...; by default a GPU if available.
+        trust: allow classes of this package in the checkpoint, which runs its code; may be repeated.
+        short: questions without 'in the image', for a VQA model trained without this phrase.
+        by: of a captioner: an object is predicted if the caption mentions it, or if its name is probable.
+        mode: how objects are found in captions, as for chair.
         synonyms: a line for each object: its name, its synonyms, separated by commas.
         double_words: {"two words": "the object that they name"}.
     """
@@ -89,13 +89,13 @@ def probe_pope(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
-    """Does a model claim, in answers or captions, objects that are not in the image (POPE)?
+    """Does a model predict objects that are not in the image, in answers or captions (POPE)?
 
     Args:
         questions: files of yes/no questions in the published form; see `vlrnn prepare pope`.
         source: of the replies.
-        objects: the objects of each image, as for chair: for the oracle and the blind row.
-        training: the objects of each training image: for the blind row in place of objects.
+        objects: the objects of each image, as for chair: for the oracle and the blind baseline.
+        training: the objects of each training image: for the blind baseline, in place of objects.
         resamples, seed: of the bootstrap over images.
 
     Raises:
@@ -103,7 +103,7 @@ def probe_pope(
     """
     polls = {Path(path).stem: read_poll(path) for path in questions}
     if len(polls) < len(questions):
-        raise UserError("--questions: two files have one name, by which they are told apart")
+        raise UserError("--questions: two files have the same name")
     names = sorted({question.object for each in polls.values() for question in each})
     # Cached: it is called again for each question about a caption.
     find = cache(mentions(source.mode, names, source.synonyms, source.double_words))
@@ -127,7 +127,7 @@ def _check_images(folder: Path, polls: Polls) -> None:
     if missing := [file for file in files if not (folder / file).is_file()]:
         raise UserError(
             f"{folder}: lacks {len(missing)} of the polls' {len(files)} images: {name_some(missing)}; "
-            "give --images, the folder that has them"
+            "give their folder with --images"
         )
 
 
@@ -224,6 +224,6 @@ def _by_image(pairs: Iterable[Pair]) -> Iterator[tuple[str, list[str]]]:
     for image, text in pairs:
         grouped.setdefault(image, {})[text] = None
     if not grouped:
-        raise UserError("there is nothing to ask")
+        raise UserError("there are no questions")
     for image, texts in track(grouped.items(), "asking", unit="images"):
         yield image, list(texts)

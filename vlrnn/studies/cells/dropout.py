@@ -50,8 +50,8 @@ class DropoutPlan:
     """The settings of the measurement.
 
     Args:
-        rates: shares p that are dropped.
-        cell: a recurrence by its name, see `vlrnn.nn.recurrent.spec`, with dropout between its layers.
+        rates: dropout probabilities p.
+        cell: a recurrence by its name, see `vlrnn.nn.recurrent.spec`; dropout is between its layers.
         steps: of a recurrence.
         width: of activations and states.
         draws: of values, weights and masks.
@@ -65,7 +65,7 @@ class DropoutPlan:
 
     def __post_init__(self) -> None:
         if not self.rates or not all(0 <= rate < 1 for rate in self.rates):
-            raise UserError("--rates must name one at least, each of them from 0 to below 1")
+            raise UserError("--rates need at least one, each from 0 to below 1")
         require_least(self, steps=1, width=2, draws=1)
 
 
@@ -83,7 +83,7 @@ class Carried(NamedTuple):
 
 @one_thread()
 def dropout(plan: DropoutPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
-    """How does dropout change activations, by both of its conventions, and the state of a recurrence step by step?
+    """How does dropout change activations, in both of its conventions, and the state of a recurrence over steps?
 
     Values are the positive parts of normal numbers. A nonlinearity follows a layer of as many units, with normal
     weights of the mean square 2 / D.

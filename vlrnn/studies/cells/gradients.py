@@ -56,7 +56,7 @@ class GradientsPlan:
 
     def __post_init__(self) -> None:
         if not (self.cells and self.radii and self.layers):
-            raise UserError("--cells, --radii and --layers must name one at least")
+            raise UserError("--cells, --radii and --layers need at least one each")
         require_least(self, steps=2, width=1, draws=1)
         if min(self.layers) < 1:
             raise UserError("--layers must be at least 1")
@@ -78,7 +78,7 @@ class Drawn(NamedTuple):
 
 
 def gradients(plan: GradientsPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
-    """How much of the gradient of a loss at the last step arrives k steps earlier, by cell?
+    """How much of the gradient of a loss at the last step reaches k steps earlier, by cell?
 
     The loss is the square distance of the last output from random targets; gradients are in float64, and given
     as shares of that with respect to the last output.

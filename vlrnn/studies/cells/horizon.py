@@ -132,7 +132,7 @@ class HorizonPlan:
         steps: of training.
         rows: of a batch.
         width: of the cells.
-        lr: the highest learning rate; it rises to it and falls to 0.
+        lr: the highest learning rate, after warm-up; it then decays to 0.
         seed: the first.
     """
 
@@ -148,9 +148,9 @@ class HorizonPlan:
     def __post_init__(self) -> None:
         for task in self.tasks:
             if task not in TASKS:
-                raise UserError(f"--tasks: there is no {task}; there are {', '.join(TASKS)}")
+                raise UserError(f"--tasks: no task {task}; there are {', '.join(TASKS)}")
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 2:
-            raise UserError("--lengths must rise from 2 at least")
+            raise UserError("--lengths must increase, from 2 or more")
         require_least(self, seeds=1, steps=1, rows=1, width=1)
         if not self.lr > 0:
             raise UserError(f"--lr must be above 0, not {self.lr}")
@@ -164,8 +164,8 @@ def horizon(
     resamples: int = 1000,
     overwrite: bool = False,
 ) -> Finding:
-    """For how many steps do recurrences learn to remember, in the copy and the adding task? Results in the folder of an
-    earlier call with the same plan are not computed again.
+    """Over how many steps do recurrences learn to keep information, in the copy and the adding task? Results of an
+    earlier call with the same plan and folder are not computed again.
 
     Args:
         out: the folder; gets `learnt/TASK-CELL-SEED.json`.

@@ -100,8 +100,8 @@ class Scales(NamedTuple):
 
 @one_thread()
 def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int = 0) -> Finding:
-    """How large are signals and gradients after many layers or steps, by initialisation and normalisation, and what do
-    small networks learn?
+    """How large are signals and gradients after many layers or steps, for each initialisation and normalisation, and
+    what do small networks learn?
 
     Inputs are independent normal numbers, and so is the gradient at the output; all is in float64. By depth each layer
     has weights of its own, h' = f(W h). By time a recurrence has no further input, so that each step is a layer of the
@@ -130,7 +130,7 @@ def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int
                 with np.errstate(over="ignore", invalid="ignore"):
                     squares = np.stack([getattr(each, what) for each in drawn]) ** 2
                 if not np.isfinite(squares).all():
-                    absent[f"{group}: {row}"] = "it grows beyond all numbers; a lower depth or std keeps it within"
+                    absent[f"{group}: {row}"] = "it exceeds the range of numbers; lower the depth or std"
                     continue
                 scores[group][row] = _root(means.of({"last": squares[:, -1]})["last"])
                 curves[group][row] = {"measured": np.sqrt(squares.mean(0)).tolist()}
