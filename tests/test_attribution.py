@@ -137,7 +137,7 @@ def test_what_cannot_be_computed_is_reported(predictor: Predictor, data: Path) -
 
 
 def test_data_that_have_no_objects_are_refused(predictor: Predictor, dataset: Path) -> None:
-    with pytest.raises(UserError, match=r"test.jsonl: no example says what is in its image"):
+    with pytest.raises(UserError, match=r"test.jsonl: no example has annotated objects"):
         attribution(predictor, dataset, find=squares)
 
 

@@ -166,7 +166,7 @@ def test_other_words(files: Files) -> None:
 MISTAKES = [
     ("1\n2", "2", (), "m.txt: 1 ids also in"),
     ("", "\n", (), "hold no ids"),
-    ("8", "9", (), "none of its 2 image ids is among"),
+    ("8", "9", (), "none of its 2 image ids matches"),
     ("1", "2", ("--words_men", "nowhere.txt"), "nowhere.txt: cannot be read"),
     ("1", "2", ("--words_men", "empty.txt"), "empty.txt: holds no words"),
     ("1", "2", ("--words_men", "two.txt"), "two.txt:2: 'old man' is more than one word"),

@@ -307,7 +307,7 @@ def test_a_text_is_recorded_as_the_model_reads_it(text: Path) -> None:
     assert np.allclose(recorded.activations[-1, 24:32], model.decoder.recurrence.cell_state(state)[0], atol=1e-5)
     assert [recorded.names[at] for at in (0, 8, 16, 31)] == ["h1.0", "h2.0", "c1.0", "c2.7"]
     assert list(recorded.gates) == [(layer, gate) for layer in (1, 2) for gate in ("forget", "input", "output")]
-    assert recorded.notes[0].startswith("1 of 1,280 characters were never shown in training")
+    assert recorded.notes[0].startswith("1 of 1,280 characters are not in the training data")
     assert "were not read" in recorded.notes[1]
 
 
@@ -458,7 +458,7 @@ def test_text_is_text_on_a_page(tmp_path: Path) -> None:
 
 
 MISTAKES = [
-    (["--text", "{text}", "--property", "nonsense"], "--property nonsense: there is none of this name"),
+    (["--text", "{text}", "--property", "nonsense"], "--property nonsense: no such property"),
     (["--text", "{text}", "--units", "16"], "no such hidden unit; there are h1.0 to h1.15, c1.0 to c1.15"),
     (["--text", "{text}", "--units", "c2.1"], "--units c2.1: there is no such"),
     (["--text", "{short}"], "short.txt: 1,023 characters are too few"),
@@ -519,5 +519,5 @@ def test_models_that_have_no_hidden_units(text: Path, captions: Path) -> None:
     with pytest.raises(UserError, match="activations are not finite: its training has diverged"):
         record_text(Predictor(diverged, "cpu"), text)
     both = Ensemble([ShowAndTell(GRU(4), embedding_dim=4) for _ in range(2)])
-    with pytest.raises(UserError, match="Ensemble has no recurrence of its own"):
+    with pytest.raises(UserError, match="Ensemble has no recurrence"):
         record_captions(Predictor(Captioner(Vocabulary(["square"]), BlindEncoder(), both), "cpu"), captions)

@@ -100,7 +100,7 @@ MISTAKES = [
     (["--cells", "nonsense"], "nonsense: no recurrence"),
     (["--cells", "bidirectional:recurrence=gru"], "in question encoders only"),
     (["--cells", ""], "names no recurrence"),
-    (["--tasks", "forget"], "--tasks: there is no forget; there are copy, add"),
+    (["--tasks", "forget"], "--tasks: no task forget; there are copy, add"),
     (["--lengths", "8", "4"], "--lengths must increase"),
     (["--lengths", "1"], "--lengths must increase, from 2"),
     (["--steps", "0"], "--steps must be at least 1"),

@@ -90,11 +90,11 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a second build": (
         lambda: copy.deepcopy(PooledDecoder(LeakyUnit()).build(V, D)).build(V, D),
-        "PooledDecoder: is part of a model already",
+        "PooledDecoder: is already part of a model",
     ),
     "one recurrence in two decoders": (
         lambda: [PooledDecoder(cell).build(V, D) for cell in [LeakyUnit()] * 2],
-        "LeakyUnit: is part of a model already",
+        "LeakyUnit: is already part of a model",
     ),
     "no logits": (
         lambda: without(PooledDecoder, Decoder, "logits")(LeakyUnit()),

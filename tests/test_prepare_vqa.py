@@ -91,8 +91,8 @@ def test_vqa_v2(vqa: Path, script: Script) -> None:
     for reason, name in (
         ("question of no word", "21"),
         ("question without an answer", "22"),
-        ("annotation of a question that is not there", "77"),
-        ("complementary pair of a question that is not there", "1000"),
+        ("annotation of a question that does not exist", "77"),
+        ("complementary pair of a question that does not exist", "1000"),
         ("missing image", "COCO_train2014_000000000009.jpg"),
         ("unreadable image", "COCO_train2014_000000000005.jpg"),
     ):
@@ -155,9 +155,9 @@ QUESTIONS, ANNOTATIONS = "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoc
             {"data_subtype": "val2014", "questions": [vqa_question(30, 3)] * 2},
             "question 30 occurs twice",
         ),
-        (QUESTIONS, {"data_subtype": "val2014", "questions": [vqa_question(30, 4)]}, "image 4, but 3 in"),
+        (QUESTIONS, {"data_subtype": "val2014", "questions": [vqa_question(30, 4)]}, "image 4, but about 3 in"),
         (QUESTIONS, {"data_subtype": "val2014", "questions": [vqa_question(31, 3)]}, "other questions"),
-        (ANNOTATIONS, {"data_subtype": "val2014", "annotations": [answered(30, 3, *TEN)] * 2}, "question 30 stands"),
+        (ANNOTATIONS, {"data_subtype": "val2014", "annotations": [answered(30, 3, *TEN)] * 2}, "question 30 occurs"),
         (ANNOTATIONS, {"data_subtype": "val2014", "annotations": [vqa_question(30, 3)]}, "'answers'"),
         ("v2_mscoco_val2014_complementary_pairs.json", [[1, 2, 3]], "entry 0"),
     ],

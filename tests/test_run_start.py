@@ -259,8 +259,8 @@ def test_what_a_kill_left_is_cleared(run: Path, fit: Fit) -> None:
 
 
 UNSCORABLE = {
-    "none of val": ((0, 1), "'blue-top' has no captions, nor have 1 more; fit chooses the best model"),
-    "one of val": ((1,), "'white-left' has no captions; fit chooses the best model"),
+    "none of val": ((0, 1), "'blue-top' has no captions, nor have 1 more; fit selects the best model"),
+    "one of val": ((1,), "'white-left' has no captions; fit selects the best model"),
 }
 
 
@@ -431,8 +431,8 @@ def test_callbacks_of_ones_own_end_a_run_by_the_recipe_of_today(
 
 
 OVER = {
-    "its epochs": ((), "at its end, at epoch 2 of 2", "--trainer.max_epochs"),
-    "more epochs": (("--trainer.max_epochs", "1"), "at its end, at epoch 2 of 1", "--trainer.max_epochs"),
+    "its epochs": ((), "complete, at epoch 2 of 2", "--trainer.max_epochs"),
+    "more epochs": (("--trainer.max_epochs", "1"), "complete, at epoch 2 of 1", "--trainer.max_epochs"),
     "its steps": (("--trainer.max_steps", "4"), "complete, at ", "--trainer.max_"),
     "its patience": (
         ("--trainer.max_epochs", "9", "--early_stopping.patience", "3"),

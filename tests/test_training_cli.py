@@ -175,7 +175,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "bad number": (["--trainer.max_epochs", "many"], ["max_epochs"]),
     "bad value": (["--data.batch_size", "0"], ["batch_size"]),
     "bad decoding": (["--model.init_args.generation.num_beams", "0"], ["num_beams"]),
-    "one example by heart": (["--overfit", "1"], ["--overfit: scores take two images at least; there are 1"]),
+    "one example by heart": (["--overfit", "1"], ["--overfit: scores need two images at least; there are 1"]),
     "unknown class": (["--model.init_args.decoder.init_args.recurrence", "NoSuchCell"], ["NoSuchCell"]),
     "unknown encoder": (["--model.init_args.encoder.init_args.name", "no_such_cnn"], ["no_such_cnn"]),
     "weights that are none": (["--model.init_args.encoder.init_args.weights", "recipe.yaml"], ["recipe.yaml"]),

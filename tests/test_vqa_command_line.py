@@ -328,7 +328,7 @@ def test_what_does_not_fit_together_is_an_error_of_one_line(
         return printed
 
     assert "another model" in refused("test", "--model.init_args.num_members", "2")
-    assert "holds captions, where GenerativeVQA is for questions" in refused(
+    assert "has captions, but GenerativeVQA is for questions" in refused(
         "fit", "--data.root", str(questions.parent / "captions"), "--trainer.default_root_dir", str(tmp_path / "other")
     )
     printed = refused("test", "--data.root", str(tmp_path / "twice"))
