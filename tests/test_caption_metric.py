@@ -6,7 +6,7 @@ import torch.multiprocessing as multiprocessing
 
 from vlrnn.errors import UserError
 from vlrnn.metrics import score_captions
-from vlrnn.training.caption_metric import CaptionMetric
+from vlrnn.training.evaluation import CaptionMetric
 
 REFERENCES = {
     1: ["a man rides a horse", "the man"],

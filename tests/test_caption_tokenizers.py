@@ -17,7 +17,7 @@ from vlrnn.data.records import Example, write_dataset
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics.captions import CaptionScorer
-from vlrnn.text.tokenizers import CAPTION_TOKENIZERS, caption_tokenizer, described_tokenizer
+from vlrnn.text.tokenizers import CAPTION_TOKENIZERS, caption_tokenizer
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer, tokens_to_answer
 
@@ -30,7 +30,6 @@ SAYINGS = ("一个红色的方块在左边。", "左边有一个红色方块", "
 def test_a_text_of_tokens_gives_them_again(tokenizer: Any, text: str) -> None:
     tokens = tokenizer.tokenize(text)
     assert tokenizer.tokenize(tokenizer.detokenize(tokens)) == tokens
-    assert described_tokenizer(tokenizer.description) is tokenizer
 
 
 @given(text=st.text("ab 一个红,.。", max_size=12))

@@ -14,7 +14,7 @@ import vlrnn
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.records import AttentionMaps, Prediction, RecordFile, open_split
 from vlrnn.inference.predictor import Predictor
-from vlrnn.provenance import provenance
+from vlrnn.training.evaluation import provenance
 
 
 def run_of(checkpoint: Path, data: Path, run: Path) -> Path:

@@ -15,7 +15,7 @@ from help_pages import page
 from snapshots import REWRITE, check_snapshot, folder_lines
 
 from vlrnn.cli import COMMANDS, RECIPE_COMMANDS, main
-from vlrnn.commands.training import HELP
+from vlrnn.commands import HELP
 from vlrnn.data.records import Prediction, RecordFile, write_records
 from vlrnn.training.cli import recipe_parser
 

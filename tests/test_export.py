@@ -1,6 +1,5 @@
 """Captioners without torch: graphs for ONNX Runtime, programs of torch.export, and a reader that has numpy alone."""
 
-import builtins
 import io
 import json
 import math
@@ -331,13 +330,6 @@ def test_a_folder_is_never_searched_on_the_hub(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = builtins.__import__
-
-    def without(name: str, *more: Any, **others: Any) -> Any:
-        if name == "huggingface_hub":
-            raise ImportError
-        return whole(name, *more, **others)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match=r"vlrnn\[hub\]"):
         from_pretrained("somebody/captioner", Captioner)

@@ -11,7 +11,7 @@ import vlrnn
 ROOT = Path(vlrnn.__file__).parent
 NO_TORCH = [
     "errors terminal",
-    "files processes progress provenance sidecar_cache yaml_text",
+    "files processes progress sidecar_cache yaml_text",
     "trust",
     "config",
     "text",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from data_scripts import Script, make_images, write
 
-from vlrnn.data.formats.daquar import plain_question, question_type
+from vlrnn.data.formats.vqa import plain_question, question_type
 from vlrnn.data.records import Example, describe_dataset, open_split
 
 

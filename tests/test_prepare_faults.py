@@ -358,7 +358,7 @@ ODD_TABLES = [
     ("c.json", '{"a.png": ["A dog"], "a.png": ["A cat"]}', "the key 'a.png' occurs twice"),
     ("c.json", '[{"image": "a.png", "caption": "A", "caption": "B"}]', "the key 'caption' occurs twice"),
     ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n[1]\n', "c.jsonl:2: expected an object"),
-    ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n{"text": "B"}\n', "c.jsonl:2: needs an 'image'"),
+    ("c.jsonl", '{"file_name": "a.png", "text": "A"}\n{"text": "B"}\n', "c.jsonl:2: the field 'image' is missing"),
     ("c.jsonl", '{"file_name": "a.png", "text": "A", "text": "B"}\n', "c.jsonl:1: the key 'text'"),
 ]
 

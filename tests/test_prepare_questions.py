@@ -111,7 +111,7 @@ MALFORMED_FOLDERS = [
     ("q.json", {"00.png": {"question": "What?"}}, "'00.png': expected"),
     ("q.json", [{"image": "00.png", "question": 7, "answer": "dog"}], "entry 0: 'question'"),
     ("q.json", [{"image": "00.png", "question": "What?", "answer": 7}], "entry 0: 'answer'"),
-    ("q.json", [{"question": "What?", "answer": "dog"}], "entry 0: needs an 'image'"),
+    ("q.json", [{"question": "What?", "answer": "dog"}], "entry 0: the field 'image' is missing"),
 ]
 
 

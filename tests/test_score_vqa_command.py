@@ -280,7 +280,7 @@ def test_annotations_without_image_ids_are_resampled_by_question(write: Write, t
 BAD_REFERENCES: list[tuple[Any, str]] = [
     ({"images": []}, "no questions: expected"),
     ({"annotations": []}, "holds no questions"),
-    (["what"], "entry 0: expected an object with 'question_id', found str"),
+    (["what"], "entry 0: expected an object, found str"),
     ([{"answers": []}], "entry 0: the field 'question_id' is missing"),
     (annotations(question_id=1.5), "'question_id' is a float"),
     (annotations(question_id=11), "question 11 occurs twice"),
@@ -288,8 +288,8 @@ BAD_REFERENCES: list[tuple[Any, str]] = [
     (annotations(answers=[]), "entry 0: question 10 has no answers"),
     (annotations(answers="yes"), "entry 0: 'answers' of question 10 are no list"),
     (annotations(answers=[{"answer": 3}]), "entry 0: 'answers' of question 10 are no list"),
-    (annotations(question_type=7), "the question_type of question 10 is a int"),
-    ([{"question_id": 10}], "question 10 has no answers"),
+    (annotations(question_type=7), "(question 10): 'question_type' is a int"),
+    ([{"question_id": 10}], "question 10 has no text and no answers"),
 ]
 
 
@@ -307,8 +307,8 @@ def test_bad_references_are_errors_of_one_line(
 BAD_PREDICTIONS: list[tuple[Any, str]] = [
     ([], "holds no predictions"),
     ({"question_id": 1}, "no predictions: expected"),
-    ([{"question_id": 10}], "result 0: the field 'answer' is missing (of 10)"),
-    (results({10: None}), "the answer of 10 is a NoneType"),
+    ([{"question_id": 10}], "result 0: the field 'answer' is missing"),
+    (results({10: None}), "'answer' is a NoneType"),
     (["yes"], "found str"),
     (results({8: "a", 9: "b"}), "none of its 2 question ids matches the references"),
     (results({10: "yes"}), "2 ids missing: 11, 12"),

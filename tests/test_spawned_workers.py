@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from test_gpu_synchronization import ANSWERS, WORDS, questions
 from torch.utils.data import DataLoader
 
 from vlrnn.data.datamodule import VisionLanguageData
-from vlrnn.data.feature_cache import _Pixels
+from vlrnn.data.feature_cache import _read
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.data.text_datamodule import TextDataModule
 from vlrnn.nn.attention import SoftAttention
@@ -73,8 +74,8 @@ def test_data_sets_can_be_sent(
 
 def test_pictures_to_be_cached_can_be_sent(dataset: Path) -> None:
     paths = sorted((dataset / "images").iterdir())
-    again = pickle.loads(bytes(ForkingPickler.dumps(_Pixels(paths, 32))))
-    assert torch.equal(again[3], _Pixels(paths, 32)[3])
+    again = pickle.loads(bytes(ForkingPickler.dumps(partial(_read, size=32))))
+    assert torch.equal(again(paths[3:4]), _read(paths[3:4], 32))
 
 
 def same(one: Any, other: Any) -> None:

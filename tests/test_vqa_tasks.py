@@ -414,7 +414,7 @@ def test_answers_that_cannot_be_generated_are_reported(answering: AnswerDecoding
     context = Context(torch.randn(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), torch.randn(2, 3))
     with pytest.raises(UserError, match="each of the 1 answers has a word out of vocabulary"):
         answering(decoder, VOCABULARY, AnswerVocabulary(["zebra"]), context, Items(torch.arange(2), torch.randn(2, 2)))
-    with pytest.raises(UserError, match="top_n and chunk_rows must be at least 1"):
+    with pytest.raises(UserError, match="top_n must be at least 1"):
         RankedAnswers(top_n=0)
 
 

@@ -8,15 +8,16 @@ __version__ = "0.2.0"
 
 
 def lazy_names(
-    package: str, modules: Mapping[str, str]
+    package: str, names: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """The module attributes `__getattr__`, `__dir__` and `__all__` of a package (PEP 562), whose public names are
     imported at first use: torch is slow to import and not needed for scoring.
 
     Args:
         package: its name.
-        modules: public name -> the module that defines it, relative to the package.
+        names: module, relative to the package -> the public names that it defines, separated by spaces.
     """
+    modules = {name: module for module, defined in names.items() for name in defined.split()}
 
     def get(name: str) -> Any:
         if name not in modules:
@@ -26,34 +27,28 @@ def lazy_names(
     return get, lambda: sorted(modules), sorted(modules)
 
 
-_MODULES = {
-    "BlindEncoder": "nn.encoders.base",
-    "Captioner": "tasks.captioning",
-    "DotAttention": "nn.attention",
-    "Example": "data.records",
-    "GRU": "nn.recurrent.rnn",
-    "GenerationConfig": "generation.search",
-    "LSTM": "nn.recurrent.rnn",
-    "LanguageModel": "tasks.language_model",
-    "Prediction": "data.records",
-    "Predictor": "inference.predictor",
-    "RNN": "nn.recurrent.rnn",
-    "RecurrentLanguageModel": "nn.decoders.language_model",
-    "SequenceClassifier": "nn.question_encoder",
-    "ShowAndTell": "nn.decoders.show_tell",
-    "ShowAttendTell": "nn.decoders.show_attend_tell",
-    "SoftAttention": "nn.attention",
-    "TextDataModule": "data.text_datamodule",
-    "TorchvisionEncoder": "nn.encoders.torchvision_cnn",
-    "UserError": "errors",
-    "VisionLanguageData": "data.datamodule",
-    "Vocabulary": "text.vocabulary",
-    "from_pretrained": "training.checkpoint",
-    "pipeline": "inference.pipeline",
-    "save_pretrained": "training.checkpoint",
-    "score_answers": "metrics",
-    "score_captions": "metrics",
-    "tokenize": "text.ptb_tokenizer",
+_NAMES = {
+    "data.datamodule": "VisionLanguageData",
+    "data.records": "Example Prediction",
+    "data.text_datamodule": "TextDataModule",
+    "errors": "UserError",
+    "generation.search": "GenerationConfig",
+    "inference.pipeline": "pipeline",
+    "inference.predictor": "Predictor",
+    "metrics": "score_answers score_captions",
+    "nn.attention": "DotAttention SoftAttention",
+    "nn.decoders.language_model": "RecurrentLanguageModel",
+    "nn.decoders.show_attend_tell": "ShowAttendTell",
+    "nn.decoders.show_tell": "ShowAndTell",
+    "nn.encoders.base": "BlindEncoder",
+    "nn.encoders.torchvision_cnn": "TorchvisionEncoder",
+    "nn.question_encoder": "SequenceClassifier",
+    "nn.recurrent.rnn": "GRU LSTM RNN",
+    "tasks.captioning": "Captioner",
+    "tasks.language_model": "LanguageModel",
+    "text.ptb_tokenizer": "tokenize",
+    "text.vocabulary": "Vocabulary",
+    "training.checkpoint": "from_pretrained save_pretrained",
 }
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)

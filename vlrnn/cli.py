@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import vlrnn
-from vlrnn.commands import COMMANDS, RECIPE_COMMANDS, module_of
+from vlrnn.commands import COMMANDS, RECIPE_COMMANDS, module_of, run_recipe_command
 from vlrnn.errors import Parser, UserError, did_you_mean, translating_file_errors
 from vlrnn.progress import quiet_on_request
 from vlrnn.terminal import escaping_streams, print_line
@@ -44,10 +44,10 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _run(name: str, rest: Sequence[str]) -> int:
-    command = module_of(name)
     if name in RECIPE_COMMANDS:
-        command.run(name, rest)
+        run_recipe_command(name, rest)
         return 0
+    command = module_of(name)
     parser = Parser(prog=f"vlrnn {name}", description=COMMANDS[name])
     command.add_arguments(parser)
     return command.run(parser.parse_args(rest)) or 0

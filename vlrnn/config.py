@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vlrnn.errors import UserError
+from vlrnn.files import nested
 from vlrnn.trust import find_trusted, is_foreign
 
 FORMAT = 2
@@ -180,14 +181,8 @@ def to_config(value: Any) -> Any:
 
 def classes_of(description: Any) -> Iterable[str]:
     """The paths of all classes that a description names."""
-    if isinstance(description, dict):
-        if isinstance(description.get("class"), str):
-            yield description["class"]
-        for each in description.values():
-            yield from classes_of(each)
-    elif isinstance(description, list):
-        for each in description:
-            yield from classes_of(each)
+    parts = (each.get("class") for each in nested(description) if isinstance(each, dict))
+    return (path for path in parts if isinstance(path, str))
 
 
 def from_config(description: Any, expected: type[Kind], place: str, trust: Sequence[str] = ()) -> Kind:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
+from importlib import import_module
 from typing import Any, NoReturn
 
 from vlrnn.terminal import printable
@@ -50,6 +51,61 @@ def translating_file_errors() -> Iterator[None]:
         raise UserError(f"{place}: cannot be read or written: {fault.strerror}") from None
 
 
+@contextmanager
+def accessing(path: Any, verb: str = "read") -> Iterator[None]:
+    """Convert any OSError within to a UserError: `PATH: cannot be VERB: ...`."""
+    try:
+        yield
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be {verb}: {fault.strerror or fault}") from None
+
+
+@contextmanager
+def refusing(what: str, longest: int = 200, hint: str = "") -> Iterator[None]:
+    """Convert any exception within but a UserError to one: `WHAT: ...`. Of broken bytes, and of compilers and tracers,
+    exceptions are undocumented.
+
+    Args:
+        what: the file or part, and that it cannot be used.
+        longest: characters of the exception's message.
+        hint: end of the line.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as fault:
+        raise UserError(f"{what}: {reason_of(fault, longest)}{hint}") from None
+
+
+def reason_of(fault: BaseException, longest: int = _LONGEST) -> str:
+    """The message of an exception on one line, its beginning; the name of its class where it has none."""
+    return (" ".join(str(fault).split()) or type(fault).__name__)[:longest]
+
+
+def optional(module: str, use: str, extra: str) -> Any:
+    """Import a module of an extra of vlrnn.
+
+    Args:
+        module: its name.
+        use: what needs it, for the error.
+        extra: its name.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UserError(f"{use} needs {module.partition('.')[0]}: pip install 'vlrnn[{extra}]'") from None
+
+
+def check_least(name: str, value: float | None, least: int = 1) -> None:
+    """Raise a UserError for a setting below its least value; None is allowed."""
+    if value is not None and value < least:
+        raise UserError(f"{name} must be at least {least}, not {value}")
+
+
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """The end of a message about a name that does not exist: the nearest of those that do, empty if none is near."""
     near = get_close_matches(word, list(names), n=1)
@@ -76,7 +132,6 @@ class Parser(argparse.ArgumentParser):
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """The flags of a parser and of its sub-commands."""
     yield from parser._option_string_actions
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -11,7 +11,7 @@ from errno import EISDIR
 from pathlib import Path
 from typing import IO, Any
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, accessing
 from vlrnn.processes import LOCKS, lock
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path made of a URL loses the second slash
@@ -46,11 +46,10 @@ def read_text(path: str | Path) -> str:
         UserError: the file cannot be read, or is not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with accessing(path):
+            return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as fault:
         raise UserError(f"{path}: not UTF-8 text (byte {fault.start}); save the file as UTF-8") from None
-    except OSError as fault:
-        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
 
 
 DEEPEST = 100
@@ -102,6 +101,13 @@ def _depth(value: Any) -> int:
     return depth
 
 
+def nested(tree: Any) -> Iterator[Any]:
+    """A value of JSON or YAML, and all values within it; of a mapping not the keys."""
+    yield tree
+    for each in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from nested(each)
+
+
 def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """The value in a JSON file; `object_hook` as for `parse_json`.
 
@@ -118,18 +124,15 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
         UserError: the file cannot be read, or a line is no UTF-8 or no JSON.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                place = f"{path}:{number}"
-                try:
-                    text = line.decode("utf-8-sig")
-                except UnicodeDecodeError:
-                    raise UserError(f"{place}: not UTF-8 text; save the file as UTF-8") from None
-                if text.strip():
-                    yield place, parse_json(text, place)
-    except OSError as fault:
-        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    with accessing(path), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            place = f"{path}:{number}"
+            try:
+                text = line.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                raise UserError(f"{place}: not UTF-8 text; save the file as UTF-8") from None
+            if text.strip():
+                yield place, parse_json(text, place)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -167,13 +170,11 @@ def replacing(path: str | Path, binary: bool = False) -> Iterator[IO[Any]]:
         UserError: the folder or file cannot be written, or the disk is full.
     """
     path = Path(path)
-    try:
+    with accessing(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(EISDIR, "a folder has this name")
         handle, unfinished = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
-    except OSError as fault:
-        raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from None
     try:
         with os.fdopen(handle, "wb" if binary else "w", encoding=None if binary else "utf-8") as file:
             lock(handle)  # so that `clear_unfinished` leaves it
@@ -226,11 +227,9 @@ def move_aside(folder: Path) -> Path:
         UserError: it cannot be moved.
     """
     real, target = Path(os.path.realpath(folder)), aside(folder)
-    try:
+    with accessing(folder, f"moved to {target}"):
         real.rename(target)
         real.mkdir()
-    except OSError as fault:
-        raise UserError(f"{folder}: cannot be moved to {target}: {fault.strerror or fault}") from None
     return target
 
 

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, accessing
 
 
 @contextmanager
@@ -100,11 +100,9 @@ def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Raises:
         UserError: the folder cannot be created.
     """
-    try:
+    with accessing(folder, "written"):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
-    except OSError as fault:
-        raise UserError(f"{folder}: cannot be written: {fault.strerror or fault}") from None
     _held.add(handle)
     try:
         if not lock(handle):

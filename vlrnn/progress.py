@@ -40,12 +40,8 @@ def quiet_on_request(arguments: Sequence[str]) -> Iterator[list[str]]:
 
 def is_shown() -> bool:
     """Whether this process prints progress: it is not quiet, and the first of those that train together."""
-    return _is_first() and not os.environ.get(_QUIET)
-
-
-def _is_first() -> bool:
     ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # of torchrun, of Lightning, of a cluster
-    return all(os.environ.get(name, "0") == "0" for name in ranks)
+    return all(os.environ.get(name, "0") == "0" for name in ranks) and not os.environ.get(_QUIET)
 
 
 def print_progress(line: str) -> None:

@@ -105,10 +105,10 @@ def _read_split(run: Path, split: str) -> SplitResults | None:
         if (folder / _METRICS).is_file():
             result = read_result(folder / _METRICS)
             found.append(SplitResults(folder, {**result, "settings": {**result["settings"], "split": split}}))
-    scored = next((each for each in found if not each.not_scored), None)
-    if scored is None or scored is found[0]:
-        return found[0] if found else None
-    return replace(scored, newer=found[0].not_scored)
+    for each in found:
+        if not each.not_scored:
+            return replace(each, newer=found[0].not_scored)
+    return found[0] if found else None
 
 
 def choose_split(run: str | Path, split: str | None = None, others: Collection[tuple[str, str]] = ()) -> SplitResults:

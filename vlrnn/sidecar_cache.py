@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 import vlrnn
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, accessing
 from vlrnn.files import replacing
 from vlrnn.progress import print_progress
 
@@ -47,11 +47,7 @@ def cached_json(path: Path, what: str, make: Callable[[], Any]) -> Any:
 
 
 def _cached(
-    path: Path,
-    name: str,
-    make: Callable[[], Value],
-    load: Callable[[bytes], Value],
-    dump: Callable[[Value], bytes],
+    path: Path, name: str, make: Callable[[], Value], load: Callable[[bytes], Value], dump: Callable[[Value], bytes]
 ) -> Value:
     folder, fresh = path.parent / ".index", f"{path.name}.{_stamp(path)}."
     place = folder / (fresh + name)
@@ -59,7 +55,9 @@ def _cached(
         return load(content)
     value = make()
     try:
-        _write(place, dump(value))
+        content = dump(value)
+        with replacing(place, binary=True) as file:
+            file.write(_digest(content) + content)
         for each in folder.glob(f"{glob.escape(path.name)}.*"):
             if not each.name.startswith(fresh):
                 each.unlink(missing_ok=True)
@@ -80,20 +78,13 @@ def _read(place: Path) -> bytes | None:
     return content[_DIGEST:]
 
 
-def _write(place: Path, content: bytes) -> None:
-    with replacing(place, binary=True) as file:
-        file.write(_digest(content) + content)
-
-
 def _digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_DIGEST).digest()
 
 
 def _stamp(path: Path) -> str:
-    try:
+    with accessing(path):
         status = path.stat()
-    except OSError as fault:
-        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
     identity = f"{status.st_size} {status.st_mtime_ns} {status.st_ino} {vlrnn.__version__}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 

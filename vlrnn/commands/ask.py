@@ -1,20 +1,18 @@
 """ask: answer questions about images."""
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vlrnn.commands.generation_flags import add_out, open_out
+from vlrnn.commands.generation_flags import add_model, add_out, open_out, put_out
 from vlrnn.errors import UserError
 from vlrnn.files import read_json_lines, read_text
-from vlrnn.progress import print_progress, progress
+from vlrnn.progress import print_progress
 from vlrnn.terminal import percent, print_json, print_line
-from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
     from vlrnn.commands.prediction_file import PredictionFile
@@ -40,11 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="one question per line; or .csv or .jsonl with question, image (relative to FILE) and question_id",
     )
-    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder written by vlrnn export")
-    parser.add_argument("--json", action="store_true", help="print a JSON object for each question, one per line")
+    add_model(parser, " for each question, one per line")
     add_out(parser, "image, question, rank, answer, score")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if available")
-    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,20 +65,8 @@ def _run(arguments: argparse.Namespace, file: "PredictionFile | None") -> int:
     if file:
         file.begin({"model": predictor.fingerprint(), "questions": arguments.file}, list(named))
     left = {key: each for key, each in named.items() if not file or key not in file.found}
-    missed = False
-    show = nullcontext(lambda _: None) if sys.stdout.isatty() else None  # there the answers themselves are progress
-    with show or progress("answering", len(named), "questions", len(named) - len(left)) as advance:
-        for key, answer in _answers(predictor, left):
-            if isinstance(answer, UserError):
-                print_line(f"vlrnn ask: {answer}", file=sys.stderr)
-                missed = True
-            else:
-                if file:
-                    file.add(key, answer)
-                _show(answer, predictor, arguments)
-            advance(1)
-    if file:
-        file.finish(list(named))
+    show = partial(_show, predictor=predictor, arguments=arguments)
+    missed, _ = put_out("ask", _answers(predictor, left), list(named), "questions", file, show)
     return 2 if missed else 0
 
 

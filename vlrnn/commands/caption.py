@@ -1,18 +1,15 @@
 """caption: describe images."""
 
 import argparse
-import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlrnn.commands.generation_flags import add_decoding, add_out, chosen, open_out
-from vlrnn.errors import UserError
-from vlrnn.progress import progress
+from vlrnn.commands.generation_flags import add_decoding, add_model, add_out, chosen, open_out, put_out
+from vlrnn.errors import UserError, check_least
 from vlrnn.terminal import print_json, print_line
-from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
     from vlrnn.commands.prediction_file import Key, PredictionFile
@@ -22,13 +19,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder written by vlrnn export")
-    parser.add_argument("--json", action="store_true", help="print a JSON object for each image, one per line")
+    add_model(parser, " for each image, one per line")
     add_out(parser, "image, rank, caption, score")
     parser.add_argument("--explain", metavar="PICTURE", help="save the attention at each word (one image)")
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if available")
-    add_trust(parser)
     parser.add_argument("--bf16", action="store_true", help="encode in bfloat16, if the processor or GPU supports it")
     parser.add_argument("--compiled", action="store_true", help="compile the encoder first; for many images")
     add_decoding(parser)
@@ -46,13 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, file: "PredictionFile | None") -> int:
     from vlrnn.commands.prediction_file import keys
+    from vlrnn.data.images import named_images
     from vlrnn.inference.predictor import Predictor, image_name
 
-    paths = _images(arguments.images)
+    paths = named_images(arguments.images)
     if arguments.explain and len(paths) != 1:
         raise UserError(f"--explain takes one image, not {len(paths)}")
-    if arguments.batch_size < 1:
-        raise UserError(f"--batch_size must be at least 1, not {arguments.batch_size}")
+    check_least("--batch_size", arguments.batch_size)
     if arguments.explain and not Path(arguments.explain).absolute().parent.is_dir():
         raise UserError(f"--explain: there is no folder {Path(arguments.explain).parent}")
     how = {"bf16": arguments.bf16, "compiled": arguments.compiled}
@@ -61,33 +55,13 @@ def _run(arguments: argparse.Namespace, file: "PredictionFile | None") -> int:
     if file:
         made_by = {"model": predictor.fingerprint(), "seed": arguments.seed, "bf16": arguments.bf16}
         file.begin({**made_by, **predictor.decoding(**chosen(arguments)).describe()}, list(images))
-    code, last = _caption(arguments, predictor, images, file)
-    if file:
-        file.finish(list(images))
+    found = file.found if file else {}
+    results, done = _results(arguments, predictor, images, found), len(found)
+    missed, last = put_out("caption", results, list(images), "images", file, partial(_show, as_json=arguments.json))
     if arguments.explain and last:
         _explain(arguments.explain, predictor, paths[0], last)
-    return code
-
-
-def _caption(
-    arguments: argparse.Namespace, predictor: "Predictor", images: "Mapping[Key, Path]", file: "PredictionFile | None"
-) -> tuple[int, "Prediction | None"]:
-    """Caption what has no result yet, and show it; returns the exit code and the last result."""
-    named, missed, last = {Path(each) for each in arguments.images}, False, None
-    done = len(file.found) if file else 0
-    show = nullcontext(lambda _: None) if sys.stdout.isatty() else None  # there the captions themselves tell
-    with show or progress("captioning", len(images), "images", done) as advance:
-        for key, result in _results(arguments, predictor, images, file.found if file else {}):
-            if isinstance(result, UserError):
-                print_line(f"vlrnn caption: {result}", file=sys.stderr)
-                missed = missed or images[key] in named
-            else:
-                if file:
-                    file.add(key, result)
-                _show(result, arguments.json)
-                last = result
-            advance(1)
-    return 2 if missed or not (last or done) else 0, last
+    named = {Path(each) for each in arguments.images}
+    return 2 if any(images[key] in named for key in missed) or not (last or done) else 0
 
 
 def _results(
@@ -102,13 +76,6 @@ def _results(
         if not all(key in found for key, _ in batch):
             results = predictor.captions([path for _, path in batch], first=first, **how)
             yield from zip((key for key, _ in batch), results, strict=True)
-
-
-def _images(named: Sequence[str]) -> list[Path]:
-    """The files that are named, and those in the folders that are."""
-    from vlrnn.data.images import find_images
-
-    return [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
 
 
 def _show(prediction: "Prediction", as_json: bool) -> None:

@@ -3,7 +3,7 @@
 import argparse
 
 from vlrnn.commands import COMMANDS, RECIPE_COMMANDS, module_of
-from vlrnn.errors import Parser, UserError
+from vlrnn.errors import Parser, optional
 from vlrnn.terminal import print_line
 
 
@@ -13,10 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the script. It is static: completing imports nothing of vlrnn."""
-    try:
-        import shtab
-    except ImportError:
-        raise UserError("completion needs shtab: pip install 'vlrnn[completion]'") from None
+    shtab = optional("shtab", "completion", "completion")
     print_line(shtab.complete(_parser(), arguments.shell), keep="\n\t")
 
 

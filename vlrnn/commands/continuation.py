@@ -5,12 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlrnn.commands.generation_flags import add_decoding, chosen
+from vlrnn.commands.generation_flags import add_decoding, add_model, chosen
 from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
 from vlrnn.progress import print_progress
 from vlrnn.terminal import print_json, print_line
-from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
     from vlrnn.data.records import Prediction
@@ -18,11 +17,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", help="the beginning of the text; may be ''")
-    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder written by vlrnn export")
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add_model(parser, "")
     parser.add_argument("--out", metavar="FILE", help="write .txt (the text and its continuation), .json or .jsonl")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if available")
-    add_trust(parser)
     add_decoding(parser)
 
 
@@ -35,9 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     predictor = Predictor.load(arguments.checkpoint, arguments.device, trust=arguments.trust)
     if strange := predictor.unknown_units(arguments.text):
-        line = ", ".join(map(repr, strange))
-        line = f"not in the training text, and one unknown token for the model: {line}"
-        print_progress(f"vlrnn continue: {line}")
+        what = ", ".join(map(repr, strange))
+        print_progress(f"vlrnn continue: not in the training text, and one unknown token for the model: {what}")
     prediction = predictor.continue_text(arguments.text, seed=arguments.seed, **chosen(arguments))
     texts = [arguments.text + text for text in (prediction.text, *(each["text"] for each in prediction.alternatives))]
     if out:

@@ -1,7 +1,6 @@
 """export: write a trained model as a folder that holds no pickle, and for programs that have no torch."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlrnn.errors import UserError
@@ -49,11 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(task: "Task", folder: str, named: list[str]) -> int:
     """Caption images by the model, and by the program that was written, from the files on: pixels, search and all."""
-    from vlrnn.data.images import find_images
+    from vlrnn.data.images import named_images
     from vlrnn.inference.onnx_captioner import OnnxCaptioner
     from vlrnn.inference.predictor import Predictor
 
-    paths = [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
+    paths = named_images(named)
     searched: dict[str, Any] = {"temperature": None, "top_k": 0, "top_p": 1.0, "num_return_sequences": 1}
     captioner, same = OnnxCaptioner(folder), 0
     for path, ours in zip(paths, Predictor(task, "cpu").captions(paths, **searched), strict=True):

@@ -1,16 +1,20 @@
-"""The flags of generation and of `--out`, for commands that generate text."""
+"""Flags and output of the commands that generate text: the model, the settings of generation, `--out`."""
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlrnn.errors import UserError
-from vlrnn.progress import print_progress
+from vlrnn.progress import print_progress, progress
+from vlrnn.terminal import print_line
+from vlrnn.trust import add_trust
 
 if TYPE_CHECKING:
-    from vlrnn.commands.prediction_file import PredictionFile
+    from vlrnn.commands.prediction_file import Key, PredictionFile
+    from vlrnn.data.records import Prediction
 
 
 def _early_stopping(value: str) -> bool | str:
@@ -30,6 +34,14 @@ _FLAGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "top_p": (float, "sampling: from the most probable words, up to this total probability"),
     "num_return_sequences": (int, "number of results, best first"),
 }
+
+
+def add_model(parser: argparse.ArgumentParser, printed: str) -> None:
+    """Add the flags of a model and of the form of what is printed."""
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, or a folder written by vlrnn export")
+    parser.add_argument("--json", action="store_true", help=f"print a JSON object{printed}")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if available")
+    add_trust(parser)
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -69,3 +81,46 @@ def open_out(arguments: argparse.Namespace) -> "AbstractContextManager[Predictio
     if file.is_finished:
         print_progress(f"{file.path}: is complete, and nothing is done; --overwrite makes it again")
     return file
+
+
+_VERBS = {"caption": "caption", "ask": "answer"}
+
+
+def put_out(
+    command: str,
+    results: "Iterable[tuple[Key, Prediction | UserError]]",
+    wanted: "Sequence[Key]",
+    unit: str,
+    file: "PredictionFile | None",
+    show: "Callable[[Prediction], None]",
+) -> "tuple[list[Key], Prediction | None]":
+    """Show results as they come, keep them in a file, and report errors on stderr.
+
+    Args:
+        command: that makes them.
+        results: the key of each image or question, and what becomes of it.
+        wanted: the keys in the order of the file, with those that it has already.
+        unit: what has a result: `images`.
+        file: of `open_out`; begun.
+        show: prints a result.
+
+    Returns:
+        the keys of errors, and the last result.
+    """
+    missed: list[Key] = []
+    last, done = None, len(file.found) if file else 0
+    quiet = nullcontext(lambda _: None) if sys.stdout.isatty() else None  # there the results themselves are progress
+    with quiet or progress(f"{_VERBS[command]}ing", len(wanted), unit, done) as advance:
+        for key, result in results:
+            if isinstance(result, UserError):
+                print_line(f"vlrnn {command}: {result}", file=sys.stderr)
+                missed.append(key)
+            else:
+                if file:
+                    file.add(key, result)
+                show(result)
+                last = result
+            advance(1)
+    if file:
+        file.finish(wanted)
+    return missed, last

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlrnn.data.records import Prediction, parse_record, to_line, write_records
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, accessing
 from vlrnn.files import clear_unfinished, parse_json, read_text, replacing, spreadsheet_cell, write_json
 from vlrnn.processes import lock
 from vlrnn.progress import print_progress
@@ -68,11 +68,9 @@ class PredictionFile:
             UserError: it is damaged, or of another run or other images; another process writes it; or it cannot be
                 written.
         """
-        try:
+        with accessing(self.partial, "written"):
             self.partial.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.partial, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        except OSError as fault:
-            raise UserError(f"{self.partial}: cannot be written: {fault.strerror or fault}") from None
         if not lock(handle):
             os.close(handle)
             raise UserError(f"--out {self.path}: another process writes it; wait for it, or name another file")
@@ -126,11 +124,9 @@ class PredictionFile:
     def _append(self, line: str) -> None:
         assert self._handle is not None
         left = memoryview(f"{line}\n".encode())
-        try:
+        with accessing(self.partial, "written"):
             while left:
                 left = left[os.write(self._handle, left) :]
-        except OSError as fault:
-            raise UserError(f"{self.partial}: cannot be written: {fault.strerror or fault}") from None
 
     def _read(self, run: Mapping[str, Any], images: Sequence[Key]) -> int:
         """Returns where what is whole ends: a kill may have cut off the last line."""

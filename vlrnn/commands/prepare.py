@@ -5,22 +5,13 @@ import gc
 
 from vlrnn.commands.signature import Signature
 
+_MODULES = {
+    "captions": "coco flickr8k flickr30k folder",
+    "questions": "vqa_v2 vqa_cp daquar easy_vqa folder_vqa",
+    "derived": "synthetic prose inverses shift_priors shards pope",
+}
 DATA_SETS = {
-    "coco": "vlrnn.data.prepare.captions.coco",
-    "flickr8k": "vlrnn.data.prepare.captions.flickr8k",
-    "flickr30k": "vlrnn.data.prepare.captions.flickr30k",
-    "vqa_v2": "vlrnn.data.prepare.questions.vqa_v2",
-    "vqa_cp": "vlrnn.data.prepare.questions.vqa_cp",
-    "daquar": "vlrnn.data.prepare.questions.daquar",
-    "easy_vqa": "vlrnn.data.prepare.questions.easy_vqa",
-    "folder": "vlrnn.data.prepare.captions.folder",
-    "folder_vqa": "vlrnn.data.prepare.questions.folder_vqa",
-    "synthetic": "vlrnn.data.prepare.derived.synthetic",
-    "prose": "vlrnn.data.prepare.derived.prose",
-    "inverses": "vlrnn.data.prepare.derived.inverses",
-    "shift_priors": "vlrnn.data.prepare.derived.shift_priors",
-    "shards": "vlrnn.data.prepare.derived.shards",
-    "pope": "vlrnn.data.prepare.derived.pope",
+    name: f"vlrnn.data.prepare.{module}.{name}" for module, names in _MODULES.items() for name in names.split()
 }
 """Name -> the function."""
 

@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import Any, NamedTuple
 
 from vlrnn.commands.signature import Signature
-from vlrnn.errors import UserError, one_line
+from vlrnn.errors import UserError, check_least, one_line
 from vlrnn.probes.finding import Finding, named_scores
 from vlrnn.terminal import print_line, printable
 
@@ -123,7 +123,12 @@ def add_flags(parser: argparse.ArgumentParser, function: Signature, seed: str) -
     )
     flags = {action.dest for action in parser._actions}
     if "predictions" in flags and "split" not in flags:
-        add_split(parser)
+        parser.add_argument(
+            "--split",
+            choices=("train", "val", "test"),  # not from vlrnn.data.records, which imports numpy
+            help="of a run folder given as PRED; by default test if it has scores, otherwise val",
+        )
+        parser.set_defaults(takes_runs=True)
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help=seed)
 
@@ -151,15 +156,18 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def call(arguments: argparse.Namespace) -> Finding:
-    """What the probe or study finds."""
-    resolve_runs(arguments)
-    return with_split(arguments.function.call(arguments), arguments)
+    """What the probe or study finds, with the split of the run folder that it is of among its settings."""
+    if takes_runs := getattr(arguments, "takes_runs", False):
+        _resolve_runs(arguments)
+    finding: Finding = arguments.function.call(arguments)
+    if takes_runs and arguments.split:
+        finding = replace(finding, settings={**finding.settings, "split": arguments.split})
+    return finding
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:
     """Refuse resamples and seeds that are too small."""
-    if arguments.resamples < 1:
-        raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
+    check_least("--resamples", arguments.resamples)
     if arguments.seed < 0:
         raise UserError(f"--seed must not be negative, not {arguments.seed}")
 
@@ -208,26 +216,13 @@ def show(name: str, finding: Finding) -> None:
         console.print(printable(f"{case['id']}: {line}"), soft_wrap=True, markup=False)
 
 
-def add_split(parser: argparse.ArgumentParser) -> None:
-    """Add `--split`, of run folders that are given as predictions."""
-    parser.add_argument(
-        "--split",
-        choices=("train", "val", "test"),  # not from vlrnn.data.records, which imports numpy
-        help="of a run folder given as PRED; by default test if it has scores, otherwise val",
-    )
-    parser.set_defaults(takes_runs=True)
-
-
-def resolve_runs(arguments: argparse.Namespace) -> None:
-    """Replace run folders by the files of their predictions, and `split` by the one that is read; nothing, where a
-    command takes none. The predictions of `--val` are those of val; those of `--other` are of the split of
-    `--predictions`, where it has scores of it.
+def _resolve_runs(arguments: argparse.Namespace) -> None:
+    """Replace run folders by the files of their predictions, and `split` by the one that is read. The predictions of
+    `--val` are those of val; those of `--other` are of the split of `--predictions`, where it has scores of it.
 
     Raises:
         UserError: a folder has no results of the split, or a split is named and no run folder.
     """
-    if not getattr(arguments, "takes_runs", False):
-        return
     from vlrnn.runs import choose_split
 
     named, arguments.split = arguments.split, None
@@ -242,10 +237,3 @@ def resolve_runs(arguments: argparse.Namespace) -> None:
                 arguments.split = arguments.split or results.split
     if named and arguments.split != named:
         raise UserError(f"--split {named}: it needs a run folder; leave it out")
-
-
-def with_split(finding: Finding, arguments: argparse.Namespace) -> Finding:
-    """A finding, with the split of the run folder that it is of among its settings."""
-    if not (getattr(arguments, "takes_runs", False) and arguments.split):
-        return finding
-    return replace(finding, settings={**finding.settings, "split": arguments.split})

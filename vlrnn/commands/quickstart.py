@@ -47,12 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
     print_line(f"It took {metrics['seconds']:.0f} seconds. Results and next steps:")
     print()
     print_line(f"  look      open {out}/report.html")
-    picture = f"{out}/scenes/images/test-000001.png"
-    checkpoint = f"--checkpoint {out}/{{}}/checkpoints/best.ckpt"
-    print_line(f"  caption   {vlrnn} caption {picture} {checkpoint.format('captioning')} --explain attention.png")
-    print_line(f"  ask       {vlrnn} ask {picture} 'how many objects are there?' {checkpoint.format('generative_vqa')}")
-    print_line(f"  try       {vlrnn} demo --quickstart {out}    (in the browser; needs the extra demo)")
-    print_line(
-        f"  change    {vlrnn} fit --config {out}/captioning/recipe.yaml {other} --trainer.default_root_dir {out}/gru"
-    )
-    print_line(f"  yours     {vlrnn} prepare folder --help    (then start from --config flickr8k)")
+    picture, best = f"{out}/scenes/images/test-000001.png", "checkpoints/best.ckpt"
+    question, gru = "'how many objects are there?'", f"{other} --trainer.default_root_dir {out}/gru"
+    for purpose, command in {
+        "caption": f"caption {picture} --checkpoint {out}/captioning/{best} --explain attention.png",
+        "ask": f"ask {picture} {question} --checkpoint {out}/generative_vqa/{best}",
+        "try": f"demo --quickstart {out}    (in the browser; needs the extra demo)",
+        "change": f"fit --config {out}/captioning/recipe.yaml {gru}",
+        "yours": "prepare folder --help    (then start from --config flickr8k)",
+    }.items():
+        print_line(f"  {purpose:<10}{vlrnn} {command}")

@@ -3,280 +3,133 @@
 import argparse
 import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlrnn.errors import UserError, one_line
+from vlrnn.commands.probe import check_numbers
+from vlrnn.commands.signature import Signature
+from vlrnn.errors import one_line
 from vlrnn.terminal import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from vlrnn.metrics.caption_evaluation import Evaluation
 
+KINDS = {
+    "captions": ("vlrnn.metrics.caption_evaluation.evaluate_captions", "image"),
+    "vqa": ("vlrnn.metrics.vqa_evaluation.evaluate_answers", "question"),
+}
+"""Name -> the function, and what has scores of its own."""
+
+_METAVARS = {
+    **dict.fromkeys(("references", "training", "document_frequency"), "REF"),
+    **dict.fromkeys(("questions", "official"), "FILE"),
+    "predictions": "PRED",
+    "compare": "PRED2",
+    "wordnet": "FOLDER",
+}
 _SHARES = ("distinct_captions", "novel", "empty", "ends_badly", "repeated_word", "repeated_trigram")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="captions|vqa")
-    captions = kinds.add_parser(
-        "captions",
-        help="BLEU, ROUGE-L, CIDEr-D, METEOR, SPICE, with confidence intervals, and the health of captions",
-        description="Score captions as the official COCO caption scorer does, with confidence intervals.",
-    )
-    _add_caption_arguments(captions)
-    captions.set_defaults(score=_score_captions)
-    vqa = kinds.add_parser(
-        "vqa",
-        help="VQA accuracy, over all and per type, exact match and WUPS, with confidence intervals",
-        description="Score answers as the official VQA evaluation does, with confidence intervals.",
-    )
-    _add_answer_arguments(vqa)
-    vqa.set_defaults(score=_score_answers)
+    from vlrnn.text.vqa_normalization import PROTOCOLS  # which reads a file
 
-
-def _add_caption_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--references",
-        required=True,
-        metavar="REF",
-        help="prepared .jsonl, captions of COCO or VizWiz, Karpathy's JSON, or image id -> captions",
-    )
-    add(
-        "--predictions",
-        required=True,
-        metavar="PRED",
-        help="predictions.jsonl, a file of vlrnn caption --out, or COCO results (image_id, caption)",
-    )
-    add("--split", help="the split of Karpathy's JSON")
-    add(
-        "--training",
-        metavar="REF",
-        help="the captions trained on, to count which predictions are new (of Karpathy's: train)",
-    )
-    add(
-        "--document_frequency",
-        metavar="REF",
-        help="CIDEr's document frequencies from this corpus, not from the references",
-    )
-    add(
-        "--tokenizer",
-        choices=("words", "characters"),
-        default="words",
-        help="what is compared; characters for scripts without spaces between words; default words",
-    )
-    add(
-        "--java",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="METEOR and SPICE, if they are installed",
-    )
-    _add_common_arguments(parser)
-    add("--per_image", type=Path, metavar="FILE", help="write the scores of each image as JSON lines")
-
-
-def _add_answer_arguments(parser: argparse.ArgumentParser) -> None:
-    # numpy is not wanted for --help.
-    from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, PROTOCOLS
-
-    add = parser.add_argument
-    add(
-        "--references",
-        required=True,
-        metavar="REF",
-        help="prepared .jsonl, or official annotations of VQA, VizWiz, TextVQA or GQA; with --official also questions",
-    )
-    add(
-        "--predictions",
-        required=True,
-        metavar="PRED",
-        help="predictions.jsonl, or official results (question_id, answer)",
-    )
-    add("--questions", metavar="FILE", help="the official questions, to be checked against the annotations")
-    add("--protocol", choices=list(PROTOCOLS), default=DEFAULT_PROTOCOL, help=f"default {DEFAULT_PROTOCOL}")
-    add("--wordnet", metavar="FOLDER", help="WordNet's database files, for WUPS")
-    add(
-        "--official",
-        type=Path,
-        metavar="FILE",
-        help="write PRED in the format of the challenge server; REF needs no answers",
-    )
-    _add_common_arguments(parser)
-    add("--per_question", type=Path, metavar="FILE", help="write the scores of each question as JSON lines")
-
-
-def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--compare", metavar="PRED2", help="predictions of another system, for a paired comparison")
-    add(
-        "--missing",
-        choices=("error", "skip", "empty"),
-        default="error",
-        help="ids that are missing, unknown or duplicate: refuse (default), score what has a prediction, "
-        "or score a missing one as an empty text",
-    )
-    add("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
-    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
-    add("--out", type=Path, metavar="FILE", help="write everything as JSON")
+    options: dict[str, dict[str, Any]] = {name: {"metavar": metavar} for name, metavar in _METAVARS.items()}
+    for kind, (path, item) in KINDS.items():
+        function = Signature(path)
+        each = kinds.add_parser(kind, help=function.summary, description=f"{function.summary}.")
+        function.add_flags(each, protocol={"choices": list(PROTOCOLS)}, **options)
+        each.add_argument("--out", type=Path, metavar="FILE", help="write everything as JSON")
+        text = f"write the scores of each {item} as JSON lines"
+        each.add_argument(f"--per_{item}", dest="per_item", type=Path, metavar="FILE", help=text)
+        each.set_defaults(function=function)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.resamples < 1:
-        raise UserError(f"--resamples must be at least 1, not {arguments.resamples}")
+    check_numbers(arguments)
     # The bootstrap's products are small: with other work on the machine, threads would mostly wait for each other. This
     # is read when numpy is loaded, which a command line has not done yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Records hold no cycles, and to look for some among millions of them again and again takes a sixth of the time.
     gc.disable()
     try:
-        arguments.score(arguments)
+        evaluation = arguments.function.call(arguments)
+        if arguments.out:
+            evaluation.write(arguments.out)
+        if arguments.per_item:
+            evaluation.write_items(arguments.per_item)
+        _show(evaluation, arguments.kind)
     finally:
         gc.enable()
 
 
-def _score_captions(arguments: argparse.Namespace) -> None:
-    # numpy is not wanted for --help.
-    from vlrnn.metrics.caption_evaluation import evaluate_captions
-    from vlrnn.text.tokenizers import caption_tokenizer
-
-    evaluation = evaluate_captions(
-        references=arguments.references,
-        predictions=arguments.predictions,
-        other=arguments.compare,
-        split=arguments.split,
-        missing=arguments.missing,
-        training=arguments.training,
-        document_frequency=arguments.document_frequency,
-        tokenizer=caption_tokenizer(arguments.tokenizer),
-        java=arguments.java,
-        resamples=arguments.resamples,
-        seed=arguments.seed,
-    )
-    if arguments.out:
-        evaluation.write(arguments.out)
-    if arguments.per_image:
-        evaluation.write_items(arguments.per_image)
-    _show(evaluation)
-
-
-def _score_answers(arguments: argparse.Namespace) -> None:
-    from vlrnn.metrics.vqa_evaluation import evaluate_answers
-
-    evaluation = evaluate_answers(
-        references=arguments.references,
-        predictions=arguments.predictions,
-        other=arguments.compare,
-        questions=arguments.questions,
-        missing=arguments.missing,
-        protocol=arguments.protocol,
-        wordnet=arguments.wordnet,
-        official=arguments.official,
-        resamples=arguments.resamples,
-        seed=arguments.seed,
-    )
-    if arguments.out:
-        evaluation.write(arguments.out)
-    if arguments.per_question:
-        evaluation.write_items(arguments.per_question)
-    _show_answers(evaluation)
-
-
-def _show(evaluation: "Evaluation") -> None:
-    console = _console(evaluation.notes)
-    console.print(_score_table(evaluation))
-    if evaluation.comparison:
-        console.print(_comparison_table(evaluation.comparison, evaluation.settings["compared_with"]))
-    console.print(_health_table(evaluation))
-
-
-def _score_table(evaluation: "Evaluation") -> "Table":
-    from rich.markup import escape
-    from rich.table import Table
-
-    from vlrnn.metrics.caption_evaluation import ORDER
-
-    settings = evaluation.settings
-    table = Table(title=f"{settings['n']} images", title_justify="left")
-    table.add_column("score")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval")
-    for name in ORDER:
-        if name in evaluation.scores:
-            score = evaluation.scores[name]
-            table.add_row(name, f"{score['value']:.4f}", f"{score['low']:.4f} to {score['high']:.4f}")
-        elif name in evaluation.not_computed:
-            table.add_row(name, "", f"not computed: {escape(printable(evaluation.not_computed[name]))}")
-    return table
-
-
-def _comparison_table(scores: Mapping[str, Mapping[str, float]], other: str) -> "Table":
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=f"less {escape(printable(other))}", title_justify="left")
-    table.add_column("score")
-    table.add_column("difference", justify="right")
-    table.add_column("95 % interval")
-    table.add_column("p", justify="right")
-    for name, score in scores.items():
-        between = f"{score['low']:+.4f} to {score['high']:+.4f}"
-        table.add_row(escape(one_line(name, 100)), f"{score['value']:+.4f}", between, f"{score['p']:.3f}")
-    return table
-
-
-def _health_table(evaluation: "Evaluation") -> "Table":
-    from rich.markup import escape
-    from rich.table import Table
-
-    from vlrnn.metrics.caption_evaluation import ORDER
-
-    table = Table(title="health", title_justify="left")
-    table.add_column("measure")
-    table.add_column("value")
-    for name, value in evaluation.health.items():
-        if name in _SHARES:
-            table.add_row(name, f"{100 * value:.1f} %")
-        else:
-            table.add_row(name, f"{value:.4f}" if name.startswith(("distinct", "mBLEU")) else f"{value:g}")
-    for name, reason in evaluation.not_computed.items():
-        if name not in ORDER:
-            table.add_row(name, f"not computed: {escape(printable(reason))}")
-    return table
-
-
-def _console(notes: Sequence[str]) -> "Console":
-    """The terminal, with the notes on it."""
+def _show(evaluation: "Evaluation", kind: str) -> None:
     from rich.console import Console
     from rich.markup import escape
 
     console = Console(highlight=False, emoji=False)  # what stands between two colons is a name
-    for note in notes:
+    for note in evaluation.notes:
         console.print(f"note: {escape(printable(note))}", soft_wrap=True)
-    return console
+    for table in (_caption_tables if kind == "captions" else _answer_tables)(evaluation):
+        console.print(table)
 
 
-def _show_answers(evaluation: "Evaluation") -> None:
+def _table(title: str, headers: Sequence[str], right: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
+    """A table; the columns `right` are flush right."""
     from rich.markup import escape
     from rich.table import Table
 
-    console = _console(evaluation.notes)
-    scores = _flat(evaluation.scores)
-    table = Table(title=f"{evaluation.settings.get('n', 0)} questions, percent", title_justify="left")
-    table.add_column("score")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval")
-    table.add_column("questions", justify="right")
-    for name, score in scores.items():
-        between = f"{score['low']:.2f} to {score['high']:.2f}"
-        table.add_row(escape(one_line(name, 100)), f"{score['value']:.2f}", between, str(score["n"]))
-    for name, reason in evaluation.not_computed.items():
-        table.add_row(name, "", f"not computed: {escape(printable(reason))}")
-    console.print(table)
+    table = Table(title=escape(printable(title)), title_justify="left")
+    for header in headers:
+        table.add_column(header, justify="right" if header in right else "left")
+    for row in rows:
+        table.add_row(*(escape(printable(cell)) for cell in row))
+    return table
+
+
+def _caption_tables(evaluation: "Evaluation") -> Iterator["Table"]:
+    from vlrnn.metrics.caption_evaluation import ORDER
+
+    rows, missing = [], {name: f"not computed: {reason}" for name, reason in evaluation.not_computed.items()}
+    for name in ORDER:
+        if name in evaluation.scores:
+            score = evaluation.scores[name]
+            rows.append([name, f"{score['value']:.4f}", f"{score['low']:.4f} to {score['high']:.4f}"])
+        elif name in missing:
+            rows.append([name, "", missing[name]])
+    yield _table(f"{evaluation.settings['n']} images", ("score", "value", "95 % interval"), ("value",), rows)
     if evaluation.comparison:
-        console.print(_comparison_table(_flat(evaluation.comparison), evaluation.settings["compared_with"]))
+        yield _comparison(evaluation.comparison, evaluation.settings["compared_with"])
+    rows = []
+    for name, value in evaluation.health.items():
+        precise = name.startswith(("distinct", "mBLEU"))
+        rows.append([name, f"{100 * value:.1f} %" if name in _SHARES else f"{value:.4f}" if precise else f"{value:g}"])
+    rows += [[name, reason] for name, reason in missing.items() if name not in ORDER]
+    yield _table("health", ("measure", "value"), (), rows)
+
+
+def _answer_tables(evaluation: "Evaluation") -> Iterator["Table"]:
+    rows = []
+    for name, score in _flat(evaluation.scores).items():
+        between = f"{score['low']:.2f} to {score['high']:.2f}"
+        rows.append([one_line(name, 100), f"{score['value']:.2f}", between, str(score["n"])])
+    rows += [[name, "", f"not computed: {reason}", ""] for name, reason in evaluation.not_computed.items()]
+    headers = ("score", "value", "95 % interval", "questions")
+    title = f"{evaluation.settings.get('n', 0)} questions, percent"
+    yield _table(title, headers, ("value", "questions"), rows)
+    if evaluation.comparison:
+        yield _comparison(_flat(evaluation.comparison), evaluation.settings["compared_with"])
+
+
+def _comparison(scores: Mapping[str, Mapping[str, float]], other: str) -> "Table":
+    rows = []
+    for name, score in scores.items():
+        between = f"{score['low']:+.4f} to {score['high']:+.4f}"
+        rows.append([one_line(name, 100), f"{score['value']:+.4f}", between, f"{score['p']:.3f}"])
+    return _table(f"less {other}", ("score", "difference", "95 % interval", "p"), ("difference", "p"), rows)
 
 
 def _flat(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -239,17 +239,13 @@ def _read_type(module: str, node: ast.AST) -> ParameterType:
                 return ParameterType(fields=Signature(f"{place}.{name}"))
             return _read_type(place, found)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            types = [_read_type(module, each) for each in (left, right) if not _is_none(each)]
+            parts = (each for each in (left, right) if not (isinstance(each, ast.Constant) and each.value is None))
+            types = [_read_type(module, each) for each in parts]
             return replace(types[0], is_path=any(each.is_path for each in types))
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
             choices = tuple(map(ast.literal_eval, values.elts if isinstance(values, ast.Tuple) else [values]))
             return ParameterType(type(choices[0]), choices=choices)
         case ast.Subscript(value=ast.Name(id=name), slice=element) if name in _LISTS:
-            return replace(
-                _read_type(module, element.elts[0] if isinstance(element, ast.Tuple) else element), many=True
-            )
+            first = element.elts[0] if isinstance(element, ast.Tuple) else element
+            return replace(_read_type(module, first), many=True)
     return ParameterType(convert=None)
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None

@@ -15,13 +15,12 @@ from vlrnn.data.loaders import GlobalShuffleSampler, ResumableLoader, SplitDataM
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.region_files import RegionFiles, open_regions
 from vlrnn.data.split_index import SplitImages, check_scored, count_words, summarise_texts
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions
 from vlrnn.progress import print_progress
 from vlrnn.sidecar_cache import cached_json
-from vlrnn.text.text_checks import is_wordless
-from vlrnn.text.tokenizers import caption_tokenizer
+from vlrnn.text.tokenizers import caption_tokenizer, is_wordless
 from vlrnn.text.vocabulary import BOS, EOS, PAD, AnswerPrior, AnswerVocabulary, Vocabulary
 
 _MIN_COUNT, _TEXTS = 5, 2000
@@ -95,8 +94,7 @@ class VisionLanguageData(SplitDataModule):
         self.compiled = compiled
         self.overfit = overfit
         for name, least in _LEAST.items():
-            if (value := getattr(self, name)) is not None and value < least:
-                raise UserError(f"data.{name} must be at least {least}, not {value}")
+            check_least(f"data.{name}", getattr(self, name), least)
         self.image_root = Path(image_root) if image_root else self.root / describe_dataset(root).get("image_root", ".")
         self._images_of: dict[str, SplitImages] = {}
 
@@ -162,13 +160,11 @@ class VisionLanguageData(SplitDataModule):
         raise UserError(f"{self.root}: its splits have no examples")
 
     def _examples(self, split: str) -> Sequence[Example]:
-        """The examples of a split."""
         if self.overfit is not None and split in ("train", "val"):
             return open_split(self.root, "train")[: self.overfit]
         return open_split(self.root, split)
 
     def _images(self, split: str) -> SplitImages:
-        """The images of a split."""
         if split not in self._images_of:
             self._images_of[split] = SplitImages(self._examples(split))
         return self._images_of[split]
@@ -203,17 +199,8 @@ class VisionLanguageData(SplitDataModule):
         for split in splits:
             images = {image: self.locate(image) for image in self._images(split)}
             # Named by the split only: data sets of captions and of questions share the encoder outputs of their images.
-            caches[split] = open_cache(
-                self.cache,
-                split,
-                encoder,
-                images,
-                num_workers=self.num_workers,
-                device=device,
-                bf16=self.bf16,
-                compiled=self.compiled,
-                verify=verify,
-            )
+            how: dict[str, Any] = {"num_workers": self.num_workers, "bf16": self.bf16, "compiled": self.compiled}
+            caches[split] = open_cache(self.cache, split, encoder, images, device=device, verify=verify, **how)
         return caches
 
     def prepare_data(self) -> None:
@@ -276,12 +263,6 @@ class VisionLanguageData(SplitDataModule):
             sampler = GlobalShuffleSampler(data, processes, rank, self.batch_size)
         elif processes > 1:
             sampler = UnpaddedSampler(data, processes, rank)
-        return (ResumableLoader if split == "train" else DataLoader)(
-            data,  # type: ignore[arg-type]
-            batch_size=self.batch_size,
-            shuffle=split == "train" and sampler is None,
-            sampler=sampler,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        how: dict[str, Any] = {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
+        how |= {"sampler": sampler, "shuffle": split == "train" and sampler is None, "collate_fn": collate}
+        return (ResumableLoader if split == "train" else DataLoader)(data, self.batch_size, **how)  # type: ignore[arg-type]

@@ -13,13 +13,14 @@ import shutil
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from vlrnn.data.images import open_image, pixels
 from vlrnn.data.shards import stamp
@@ -123,7 +124,6 @@ def _open_array(path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["
 
 
 def _checksums(regions: np.ndarray) -> list[int]:
-    """The checksum of each block of rows."""
     return [zlib.crc32(regions[start : start + _BLOCK].data) for start in range(0, len(regions), _BLOCK)]
 
 
@@ -162,7 +162,6 @@ def _clear(folder: Path, name: str, damage: np.ndarray) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -174,16 +173,8 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-class _Pixels(Dataset[torch.Tensor]):
-    def __init__(self, paths: Sequence[Path], size: int) -> None:
-        self.paths = paths
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(pixels(open_image(self.paths[index]), self.size))
+def _read(paths: Sequence[Path], size: int) -> torch.Tensor:
+    return torch.from_numpy(np.stack([pixels(open_image(path), size) for path in paths]))
 
 
 def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -202,9 +193,8 @@ def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
     except OSError as fault:
         if path.is_file():
             path.unlink()
-        raise UserError(
-            f"{path}: cannot be written: {fault.strerror or fault}; it takes {size / 2**20:,.1f} MiB"
-        ) from None
+        reason = f"{fault.strerror or fault}; it takes {size / 2**20:,.1f} MiB"
+        raise UserError(f"{path}: cannot be written: {reason}") from None
     return regions
 
 
@@ -213,10 +203,8 @@ def _make(
 ) -> None:
     shape = (len(images), encoder.num_regions, encoder.feature_dim)
     done_path, regions_path = folder / "done.npy", folder / "regions.npy"
-    regions, done = (
-        _open_array(regions_path, np.float16, shape, "r+"),
-        _open_array(done_path, np.bool_, shape[:1], "r+"),
-    )
+    regions = _open_array(regions_path, np.float16, shape, "r+")
+    done = _open_array(done_path, np.bool_, shape[:1], "r+")
     if regions is None or done is None:
         _remove(done_path)
         _remove(regions_path)
@@ -225,10 +213,11 @@ def _make(
         done = open_memmap(done_path, mode="r+")
     left = np.flatnonzero(~done)
     paths = list(images.values())
-    loader = DataLoader(
-        _Pixels([paths[row] for row in left], encoder.image_size),
+    loader: DataLoader[torch.Tensor] = DataLoader(
+        [paths[row] for row in left],  # type: ignore[arg-type]
         _BATCH,
         num_workers=num_workers,
+        collate_fn=partial(_read, size=encoder.image_size),
         generator=torch.Generator(),  # leaves the random state of training unchanged
     )
     began, at = time.monotonic(), 0

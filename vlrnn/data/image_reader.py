@@ -81,7 +81,9 @@ class ImageReader:
             return collate([Item(*each, []) for each in zip(examples, [None] * len(names), regions, strict=True)])
         if len(read) not in (1, len(questions)):
             raise UserError(f"{len(questions)} questions about {len(read)} images; give as many, or one image")
-        rows = [[_encode(question, vocabulary)] for question in questions]
+        if unknown := next((question for question in questions if not any(map(str.isalnum, question))), None):
+            raise UserError(f"a question without words: {unknown!r}")
+        rows = [[vocabulary.encode_text(question)] for question in questions]
         of_questions = [
             Example(number + 1, name, name, question=question)
             for number, question in enumerate(questions)
@@ -90,12 +92,6 @@ class ImageReader:
         if len(read) == 1:
             return collate([Item(tuple(of_questions), None, regions[0], [row for (row,) in rows])])
         return collate([Item((each,), None, *more) for each, *more in zip(of_questions, regions, rows, strict=True)])
-
-
-def _encode(question: str, vocabulary: Vocabulary) -> list[int]:
-    if not any(map(str.isalnum, question)):
-        raise UserError(f"a question without words: {question!r}")
-    return vocabulary.encode_text(question)
 
 
 def is_image(value: Any) -> bool:

@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -16,34 +16,11 @@ import numpy as np
 from PIL import Image
 
 from vlrnn.data.shards import read_within, split_path
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, reason_of
 from vlrnn.files import regular_file
-from vlrnn.inference.onnx_captioner import (
-    AVIF,
-    FORMATS,
-    LIMITS,
-    Limits,
-    TooLargeError,
-    as_rgb,
-    check_size,
-    opened,
-    pixels,
-)
+from vlrnn.inference.onnx_captioner import AVIF, FORMATS, LIMITS, Limits, TooLargeError, as_rgb, check_size, opened
+from vlrnn.inference.onnx_captioner import pixels as pixels
 from vlrnn.progress import print_progress
-
-__all__ = [
-    "FORMATS",
-    "LIMITS",
-    "SUFFIXES",
-    "UNREAD",
-    "ImageLike",
-    "Limits",
-    "check_image",
-    "find_images",
-    "open_image",
-    "pixels",
-    "read_image",
-]
 
 ImageLike = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray | Image.Image
 """An image, in any of the forms that `read_image` takes."""
@@ -119,7 +96,8 @@ def check_image(path: str | os.PathLike[str], limits: Limits = LIMITS) -> None:
     Raises:
         UserError: as of `open_image`.
     """
-    with _opened(_source(path), os.fspath(path), limits) as image:
+    source = _source(path)
+    with _refusing(os.fspath(path)), opened(source, limits) as image:
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
 
@@ -154,14 +132,23 @@ def find_images(folder: str | Path) -> list[Path]:
     return sorted(found)
 
 
+def named_images(named: Iterable[str]) -> list[Path]:
+    """The files that are named, and the images in the folders that are; raises as `find_images`."""
+    return [path for each in named for path in (find_images(each) if Path(each).is_dir() else [Path(each)])]
+
+
 def _files(folder: Path) -> Iterator[Path]:
     """The files below a folder that are not hidden. Links to folders are followed last, and not to a folder that was
     visited: so there are no cycles."""
+
+    def refuse(fault: OSError) -> None:
+        raise fault
+
     waiting, visited = [folder], set[tuple[int, int]]()
     while waiting:
         links = []
         for top in waiting:
-            for place, folders, files in os.walk(top, onerror=_raise):
+            for place, folders, files in os.walk(top, onerror=refuse):
                 status = os.stat(place)
                 if (status.st_dev, status.st_ino) in visited:
                     folders.clear()
@@ -173,10 +160,6 @@ def _files(folder: Path) -> Iterator[Path]:
         waiting = links
 
 
-def _raise(fault: OSError) -> None:
-    raise fault
-
-
 # Pillow warns about images between its own limit and twice that, which are an error here, and about broken EXIF data,
 # which is harmless; and it logs the errors of broken files, which are raised here. The filters are set once, because
 # threads share them.
@@ -186,21 +169,14 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImageP
 
 
 def _decoded(source: str | IO[bytes], name: str, limits: Limits, min_side: int | None) -> Image.Image:
-    with _opened(source, name, limits) as image:
+    with _refusing(name), opened(source, limits) as image:
         if min_side is not None:
             image.draft(None, (min_side, min_side))
         return as_rgb(image)
 
 
 @contextmanager
-def _opened(source: str | IO[bytes], name: str, limits: Limits) -> Iterator[Image.Image]:
-    with _refusing(name), opened(source, limits) as image:
-        yield image
-
-
-@contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """Convert any exception during decoding to a UserError."""
     try:
         yield
     except TooLargeError as fault:
@@ -209,8 +185,7 @@ def _refusing(name: str) -> Iterator[None]:
         formats = ", ".join(FORMATS)
         raise UserError(f"{name}: not an image of a known format ({formats}); convert it to JPEG or PNG") from None
     except Exception as fault:  # exceptions for broken bytes are undocumented
-        reason = " ".join(str(fault).split()) or type(fault).__name__
-        raise UserError(f"{name}: cannot be decoded: {reason}") from None
+        raise UserError(f"{name}: cannot be decoded: {reason_of(fault)}") from None
 
 
 def _source(path: str | os.PathLike[str]) -> str | IO[bytes]:

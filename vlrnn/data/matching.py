@@ -121,32 +121,27 @@ class _Index:
 
     def __init__(self, references: Iterable[Id], files: Mapping[Id, str], of_images: bool) -> None:
         self._of_images = of_images
-        self._spelled: dict[str, list[Id]] = defaultdict(list)
-        self._names: dict[str, list[Id]] = defaultdict(list)
-        self._stems: dict[str, list[Id]] = defaultdict(list)
-        self._numbers: dict[str, list[Id]] = defaultdict(list)
+        self._found: dict[tuple[str, str], list[Id]] = defaultdict(list)
         for id in references:
-            self._spelled[str(id)].append(id)
+            self._found["id", str(id)].append(id)
             file = files.get(id, id) if of_images else id
             if of_images and isinstance(file, str):
-                for table, name in ((self._names, _name(file)), (self._stems, _stem(file))):
+                for kind, name in (("name", _name(file)), ("stem", _stem(file))):
                     for tail in _tails(file, name):
-                        table[tail].append(id)
+                        self._found[kind, tail].append(id)
             if number := _number(id) or _number(file):
-                self._numbers[number].append(id)
+                self._found["number", number].append(id)
 
     def find(self, id: Id) -> tuple[str, list[Id]]:
         """The first rule that finds references, and these."""
-        if those := self._spelled.get(str(id)):
+        if those := self._found.get(("id", str(id))):
             return ID, those
         if self._of_images and isinstance(id, str):
-            name, stem = _name(id), _stem(id)
-            for table, spelling in ((self._names, name), (self._stems, name), (self._stems, stem)):
+            for kind, spelling in (("name", _name(id)), ("stem", _name(id)), ("stem", _stem(id))):
                 for tail in _tails(id, spelling):
-                    if those := table.get(tail):
+                    if those := self._found.get((kind, tail)):
                         return FILE_NAME, those
-        number = _number(id)
-        return NUMBER, self._numbers.get(number, []) if number else []
+        return NUMBER, self._found.get(("number", _number(id) or ""), [])
 
 
 def _translation(
@@ -184,9 +179,8 @@ def _rule_note(place: str, rule: str, id: Id, translate: Mapping[Id, Id], files:
     """A note on a rule, with the first id that it matched."""
     how = "in another form" if rule == ID else f"by {rule}"
     file = files.get(translate[id]) if rule == FILE_NAME else None
-    return f"{place}: {count} ids matched {how}: {id!r} as {translate[id]!r}" + (
-        f", whose file is {file}" if file else ""
-    )
+    line = f"{place}: {count} ids matched {how}: {id!r} as {translate[id]!r}"
+    return f"{line}, whose file is {file}" if file else line
 
 
 def _parts(file: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vlrnn.data.record_ids import Id, check_each_once, check_images
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, accessing
 from vlrnn.files import parse_json, read_json, replacing, write_json
 from vlrnn.sidecar_cache import cached_arrays
 from vlrnn.terminal import html_table
@@ -189,11 +189,8 @@ class RecordFile(Sequence[Record]):
         self._starts = cached_arrays(self.path, "lines", self._index)["starts"] if keep else self._index()["starts"]
 
     def _index(self) -> dict[str, np.ndarray]:
-        try:
-            with self.path.open("rb") as file:
-                ends = np.cumsum(np.fromiter(map(len, file), dtype=np.int64))
-        except OSError as fault:
-            raise UserError(f"{self.path}: cannot be read: {fault.strerror or fault}") from None
+        with accessing(self.path), self.path.open("rb") as file:
+            ends = np.cumsum(np.fromiter(map(len, file), dtype=np.int64))
         return {"starts": np.concatenate([np.zeros(1, np.int64), ends])}
 
     def __len__(self) -> int:

@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from vlrnn.data.records import Id
-from vlrnn.data.region_formats import Arrays, Source, open_sources, refusing
+from vlrnn.data.region_formats import DAMAGED, Arrays, Source, open_sources
 from vlrnn.data.split_index import SplitImages
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, refusing
 from vlrnn.nn.encoders.precomputed import PrecomputedRegions, pack_regions
 
 _TOLERANCE = 0.01
@@ -70,7 +70,7 @@ class RegionFiles:
 
     def _read(self, source: Source, key: str) -> np.ndarray:
         where = f"{source.path}: image {key}"
-        with refusing(where):
+        with refusing(f"{where}: {DAMAGED}"):
             features, boxes = _checked(source.read(key), self.width, where)
         if self._with_boxes is not None and self._with_boxes != (boxes is not None):
             raise UserError(f"{where}: has {'no ' if boxes is None else ''}boxes, unlike the first image")

@@ -11,16 +11,17 @@ import base64
 import os
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vlrnn.data.formats.base import list_in, object_of
 from vlrnn.data.shards import stamp
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, optional, refusing
 from vlrnn.files import read_json, regular_file
 from vlrnn.progress import progress
 from vlrnn.sidecar_cache import cached_arrays
@@ -39,21 +40,12 @@ _NAMES = {
     "image_h": ("image_h",),
 }
 """Our name of an array -> its names in files."""
+DAMAGED = "cannot be read, or is damaged"
+
 _COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 
 
-@contextmanager
-def refusing(where: str) -> Iterator[None]:
-    """Convert any exception in reading a file to a UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as fault:  # exceptions for broken bytes are undocumented
-        reason = " ".join(str(fault).split()) or type(fault).__name__
-        raise UserError(f"{where}: cannot be read, or is damaged: {reason[:200]}") from None
-
-
+@dataclass(eq=False)
 class Source:
     """A file, or a folder of `.npz`: the places of images by id or file name, and a reader.
 
@@ -64,20 +56,17 @@ class Source:
         reopen: make a reader in each process, since forked processes share the position in an open file.
     """
 
-    def __init__(
-        self, path: Path, places: Mapping[str, Any], open_file: Callable[[], Reader], reopen: bool = False
-    ) -> None:
-        self.path = path
-        self.places = places
-        self._open_file = open_file
-        self._reopen = reopen
-        self._reader: Reader | None = None
-        self._process = 0
+    path: Path
+    places: Mapping[str, Any]
+    open_file: Callable[[], Reader]
+    reopen: bool = False
+    _reader: Reader | None = None
+    _process: int = 0
 
     def read(self, key: str) -> Arrays:
         """The arrays of an image, by the names of `_NAMES`."""
-        if self._reader is None or (self._reopen and self._process != os.getpid()):
-            self._reader, self._process = self._open_file(), os.getpid()
+        if self._reader is None or (self.reopen and self._process != os.getpid()):
+            self._reader, self._process = self.open_file(), os.getpid()
         return self._reader(self.places[key])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,7 +95,7 @@ def _open(path: str, stamped: tuple[int, ...]) -> Sequence[Source]:
     for file in files:
         for ending, form in _FORMS.items():
             if re.search(ending, file.name):
-                with refusing(str(file)):
+                with refusing(f"{file}: {DAMAGED}"):
                     sources.append(form(file))
     if not any(source.places for source in sources):
         raise UserError(f"{path}: holds no regions; the forms are .npz, .h5, .tsv and .mat (docs/data.md)")
@@ -118,16 +107,17 @@ def _folder(root: Path, files: Sequence[Path]) -> Source:
     for file in files:
         if (other := places.setdefault(file.stem, file)) != file:
             raise UserError(f"{root}: both {other} and {file} are of the image {file.stem}; keep one")
-    return Source(root, places, _npz_reader)
+    return Source(root, places, _image_reader)
 
 
-def _npz_reader() -> Reader:
-    def read(path: Path) -> Arrays:
-        regular_file(path)
-        with np.load(path) as file:
-            return _named(file.files, file.__getitem__)
+def _image_reader() -> Reader:
+    return _read_image
 
-    return read
+
+def _read_image(path: Path) -> Arrays:
+    regular_file(path)
+    with np.load(path) as file:
+        return _named(file.files, file.__getitem__)
 
 
 def _named(names: Collection[str], get: Callable[[str], Any]) -> dict[str, Any]:
@@ -203,11 +193,7 @@ def _h5(path: Path) -> Source:
 
 
 def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise UserError("to read .h5 needs h5py: pip install 'vlrnn[regions]'") from None
-    return h5py
+    return optional("h5py", "to read .h5", "regions")
 
 
 def _read_h5(path: Path) -> Reader:
@@ -267,11 +253,10 @@ def _mat(path: Path) -> Source:
     order = next((each for each in listed if each.is_file()), None)
     if order is None:
         raise UserError(f"{path}: the order of its images is in Karpathy's dataset.json, which is not in its folder")
-    images = images.get("images") if isinstance(images := read_json(order), dict) else None
-    if not isinstance(images, list) or not all(isinstance(each, dict) and "filename" in each for each in images):
-        raise UserError(f"{order}: not a Karpathy split file: it has no list of images")
+    images = list_in(read_json(order), "images", f"{order}: not a Karpathy split file")
     names = ("filename", "cocoid")
-    places = {str(each[name]): row for row, each in enumerate(images) for name in names if name in each}
+    entries = (object_of(each, f"{order}: images[{row}]") for row, each in enumerate(images))
+    places = {str(each[name]): row for row, each in enumerate(entries) for name in names if name in each}
     with path.open("rb") as file:
         is_hdf5 = b"MATLAB 7.3" in file.read(128)
     return Source(path, places, partial(_read_mat, path, len(images), order, is_hdf5), reopen=is_hdf5)
@@ -281,11 +266,8 @@ def _read_mat(path: Path, count: int, order: Path, is_hdf5: bool) -> Reader:
     if is_hdf5:
         features = _h5py().File(path)["feats"]  # transposed: [I, D]
     else:
-        try:
-            from scipy.io import loadmat
-        except ImportError:
-            raise UserError("to read .mat needs scipy: pip install 'vlrnn[regions]'") from None
-        features = loadmat(path, variable_names=["feats"])["feats"].T
+        scipy = optional("scipy.io", "to read .mat", "regions")
+        features = scipy.loadmat(path, variable_names=["feats"])["feats"].T
     if len(features) != count:
         raise UserError(f"{path}: has regions of {len(features):,} images, where {order} lists {count:,}")
     return partial(_row, {"features": features})

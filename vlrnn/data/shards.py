@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split, to_line, write_dataset
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, accessing, optional, refusing
 from vlrnn.files import regular_file
 from vlrnn.progress import track
 from vlrnn.sidecar_cache import cached_arrays
@@ -56,10 +56,8 @@ def read_file(path: Path) -> bytes:
     if within := split_path(path):
         return read_within(*within)
     regular_file(path)
-    try:
+    with accessing(path):
         return path.read_bytes()
-    except OSError as fault:
-        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
 
 
 def read_within(tar: Path, name: str) -> bytes:
@@ -72,12 +70,9 @@ def read_within(tar: Path, name: str) -> bytes:
     if found is None:
         raise UserError(f"{tar}/{name}: not in this tar file, which was replaced or damaged; copy it again")
     start, size = found
-    try:
-        with tar.open("rb") as file:
-            file.seek(start)
-            content = file.read(size)
-    except OSError as fault:
-        raise UserError(f"{tar}: cannot be read: {fault.strerror or fault}") from None
+    with accessing(tar), tar.open("rb") as file:
+        file.seek(start)
+        content = file.read(size)
     if len(content) < size:
         raise UserError(f"{tar}/{name}: truncated, as the tar file is; copy it again")
     return content
@@ -89,8 +84,7 @@ def members(tar: Path) -> Members:
     Raises:
         UserError: as of `read_within`.
     """
-    size, changed = stamp(tar)
-    return _members(tar, size, changed)
+    return _members(tar, stamp(tar))
 
 
 def stamp(path: str | Path) -> tuple[int, int]:
@@ -105,39 +99,28 @@ def stamp(path: str | Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1024)
-def _members(tar: Path, size: int, changed: int) -> Members:
+def _members(tar: Path, stamped: tuple[int, int]) -> Members:
     return Members(**cached_arrays(tar, "members", lambda: _scan(tar)._asdict()))
 
 
 def _scan(tar: Path) -> Members:
     places: dict[bytes, tuple[int, int]] = {}
-    try:
-        with tarfile.open(tar, "r:") as file:
-            end = 0
-            while (member := file.next()) is not None:
-                if member.offset_data <= end:  # a forged size could cause an endless loop
-                    raise tarfile.ReadError(f"unexpected offset {member.offset_data}")
-                end = member.offset_data
-                if member.isreg() and not member.issparse():
-                    places[_encoded(member.name)] = end, member.size
-            _check_end(tar, file.offset)
-    except UserError:
-        raise
-    except Exception as fault:  # exceptions for broken bytes are undocumented
-        reason = " ".join(str(fault).split()) or type(fault).__name__
-        hint = "copy it again, and unpack it if it is compressed"
-        raise UserError(f"{tar}: not a whole tar file: {reason}; {hint}") from None
+    hint = "; copy it again, and unpack it if it is compressed"
+    with refusing(f"{tar}: not a whole tar file", hint=hint), tarfile.open(tar, "r:") as file:
+        end = 0
+        while (member := file.next()) is not None:
+            if member.offset_data <= end:  # a forged size could cause an endless loop
+                raise tarfile.ReadError(f"unexpected offset {member.offset_data}")
+            end = member.offset_data
+            if member.isreg() and not member.issparse():
+                places[_encoded(member.name)] = end, member.size
+        with tar.open("rb") as content:  # Python takes an invalid header for the end of a tar file
+            content.seek(file.offset)
+            if any(content.read(_BLOCK)):
+                raise tarfile.ReadError(f"damaged at byte {file.offset:,}")
     names = np.array(sorted(places), np.bytes_)
     starts, sizes = np.array([places[name] for name in sorted(places)], np.int64).reshape(-1, 2).T
     return Members(names, starts, sizes)
-
-
-def _check_end(tar: Path, end: int) -> None:
-    """Check that the file ends with an empty block: Python takes an invalid header for the end of a tar file."""
-    with tar.open("rb") as file:
-        file.seek(end)
-        if any(file.read(_BLOCK)):
-            raise UserError(f"{tar}: not a whole tar file: damaged at byte {end:,}; copy it again")
 
 
 def _encoded(name: str) -> bytes:
@@ -184,10 +167,7 @@ def _pack(
     split: str, examples: Iterable[Example], image_root: Path, out: Path, size: int, packed: dict[str, str]
 ) -> int:
     """Write the shards of a split and record the path of each image; returns the number of shards."""
-    try:
-        from webdataset import ShardWriter
-    except ImportError:
-        raise UserError("to write shards needs webdataset: pip install 'vlrnn[shards]'") from None
+    webdataset = optional("webdataset", "to write shards", "shards")
     by_image: dict[str, list[dict[str, Any]]] = {}
     for each in examples:
         if each.image not in packed:
@@ -201,7 +181,8 @@ def _pack(
         os.replace(unfinished, folder / Path(unfinished).name.removeprefix("."))
 
     pattern = str(folder).replace("%", "%%") + f"/.{split}-%06d.tar"
-    with ShardWriter(pattern, maxcount=2**62, maxsize=size, verbose=0, post=finished, encoder=False, mtime=0) as writer:
+    settings = {"maxcount": 2**62, "maxsize": size, "verbose": 0, "post": finished, "encoder": False, "mtime": 0}
+    with webdataset.ShardWriter(pattern, **settings) as writer:
         for number, (image, records) in enumerate(track(by_image.items(), f"packing {split}", unit="images")):
             key, kind = f"{number:09}", Path(image).suffix.lower().removeprefix(".") or "image"
             content = {kind: read_file(image_root / image), "json": json.dumps(records, ensure_ascii=False).encode()}

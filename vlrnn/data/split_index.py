@@ -12,8 +12,7 @@ from vlrnn.data.records import Example, RecordFile
 from vlrnn.errors import UserError
 from vlrnn.progress import track
 from vlrnn.sidecar_cache import cached_arrays
-from vlrnn.text.text_checks import is_unspaced, is_wordless, warn_of_unspaced
-from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.tokenizers import WORDS, CaptionTokenizer, is_unspaced, is_wordless, warn_of_unspaced
 from vlrnn.text.vocabulary import SPECIAL, Vocabulary, majority
 from vlrnn.text.vqa_normalization import answer_to_tokens, canonical_answer
 
@@ -97,6 +96,12 @@ def check_scored(examples: Sequence[Example], has_questions: bool, place: str, *
 
 _LEAST_SHARE, _LEAST_SIZE = 90, 20
 """Coverage in percent of the running words, and number of words, below which a warning is printed."""
+_CUT = {
+    "caption": " and are cut there, without an end token: raise data.max_length to avoid this",
+    "question": " and are cut there: raise data.max_question_length to avoid this",
+    "answer": ", and are cut there: raise data.max_answer_length to avoid this",
+}
+"""Kind of text -> what becomes of those that are too long."""
 
 
 def count_words(examples: Sequence[Example], tokenizer: CaptionTokenizer, where: str) -> dict[str, dict[str, Any]]:
@@ -169,7 +174,7 @@ def summarise_texts(
     Raises:
         UserError: the vocabulary has no word.
     """
-    unit, texts = vocabulary.tokenizer.unit, counts["texts"]
+    unit, texts = vocabulary.tokenizer.name, counts["texts"]
     running = sum(counts["words"].values())
     size = len(vocabulary) - len(SPECIAL)
     if not size:
@@ -181,21 +186,11 @@ def summarise_texts(
         line += f"; those that occur less than {min_count} times are unknown: lower data.min_count"
     lines = [line]
     captions = sum(counts["lengths"]["caption"].values()) + texts["wordless"]
-    if cut := _longer(counts["lengths"]["caption"], longest["caption"]):
-        lines.append(
-            f"{cut:,} of {captions:,} captions are longer than {longest['caption']} {unit} and are cut there, without "
-            "an end token: raise data.max_length to avoid this"
-        )
-    if cut := _longer(counts["lengths"]["question"], longest["question"]):
-        lines.append(
-            f"{cut:,} of {sum(counts['lengths']['question'].values()):,} questions are longer than "
-            f"{longest['question']} {unit} and are cut there: raise data.max_question_length to avoid this"
-        )
-    if cut := _longer(counts["lengths"]["answer"], longest["answer"]):
-        lines.append(
-            f"{cut:,} of {sum(counts['lengths']['answer'].values()):,} answers are longer than {longest['answer']} "
-            f"{unit}, and are cut there: raise data.max_answer_length to avoid this"
-        )
+    for kind, what in _CUT.items():
+        lengths = counts["lengths"][kind]
+        if cut := sum(count for length, count in lengths.items() if int(length) > longest[kind]):
+            total = captions if kind == "caption" else sum(lengths.values())
+            lines.append(f"{cut:,} of {total:,} {kind}s are longer than {longest[kind]} {unit}{what}")
     if texts["wordless"]:
         lines.append(f"{texts['wordless']:,} of {captions:,} captions have no word, and are not trained on")
     if vocabulary.tokenizer is WORDS:
@@ -203,8 +198,3 @@ def summarise_texts(
         if warning := warn_of_unspaced(texts["unspaced"], texts["all"], "captions or questions", hint):
             lines.append(f"warning: {warning}")
     return lines
-
-
-def _longer(lengths: Mapping[str, int], longest: int) -> int:
-    """The number of texts that are longer, from length -> count."""
-    return sum(count for length, count in lengths.items() if int(length) > longest)

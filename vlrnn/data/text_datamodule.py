@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vlrnn.data.loaders import ResumableLoader, SplitDataModule, UnpaddedSampler
 from vlrnn.data.records import Example
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.files import read_text
 from vlrnn.text.tokenizers import LMTokenizer
 from vlrnn.text.vocabulary import BOS, Vocabulary
@@ -71,12 +71,10 @@ class TextWindows(Dataset[TextBatch]):
     def __getitem__(self, index: int) -> TextBatch:
         start = range(0, self.length, self.width)[index]
         end = min(start + self.width, self.length)
-        examples = tuple(self._example(piece + start, piece + end) for piece in self.starts)
+        names = [f"{self.name}-{piece + start:09}" for piece in self.starts]
+        texts = ["".join(self.units[piece + start : piece + end]) for piece in self.starts]
+        examples = tuple(Example(name, name, "", (text,)) for name, text in zip(names, texts, strict=True))
         return TextBatch(self.tokens[:, start : end + 1].long(), start == 0, examples)
-
-    def _example(self, start: int, end: int) -> Example:
-        name = f"{self.name}-{start:09}"
-        return Example(name, name, "", ("".join(self.units[start:end]),))
 
 
 class TextDataModule(SplitDataModule):
@@ -105,21 +103,14 @@ class TextDataModule(SplitDataModule):
         overfit: int | None = None,
     ) -> None:
         super().__init__()
-        at_least_one = {
-            "batch_size": batch_size,
-            "bptt_length": bptt_length,
-            "min_count": min_count,
-            "overfit": overfit,
-        }
-        for name, value in at_least_one.items():
-            if value is not None and value < 1:
-                raise UserError(f"data.{name} must be at least 1, not {value}")
         self.root = Path(root)
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.bptt_length = bptt_length
         self.min_count = min_count
         self.overfit = overfit
+        for name in ("batch_size", "bptt_length", "min_count", "overfit"):
+            check_least(f"data.{name}", getattr(self, name))
 
     @property
     def place(self) -> dict[str, str]:
@@ -145,7 +136,9 @@ class TextDataModule(SplitDataModule):
         if self.root.is_dir():
             return read_text(self.root / f"{split}.txt")
         text = read_text(self.root)
-        first, second = (_line_end(text, int(share * len(text))) for share in _SHARES)
+        places = [int(share * len(text)) for share in _SHARES]
+        # At the end of a line, if it is near.
+        first, second = (text.find("\n", place, place + len(text) // 100) + 1 or place for place in places)
         return {"train": text[:first], "val": text[first:second], "test": text[second:]}[split]
 
     def setup(self, stage: str) -> None:
@@ -171,11 +164,9 @@ class TextDataModule(SplitDataModule):
             raise UserError(
                 f"{self.root}: {split} has {len(units):,} {self.tokenizer.name}, which is less than {shape}; {hint}"
             )
-        return TextWindows(units, self._encode(units), pieces, width, split, mine)
-
-    def _encode(self, units: Sequence[str]) -> Tensor:
         parts = (self.vocabulary.encode(units[start : start + _PART]) for start in range(0, len(units), _PART))
-        return torch.from_numpy(np.concatenate([np.array(part, np.int32) for part in parts]))
+        tokens = torch.from_numpy(np.concatenate([np.array(part, np.int32) for part in parts]))
+        return TextWindows(units, tokens, pieces, width, split, mine)
 
     def loader(self, split: str) -> DataLoader[TextBatch]:
         """The windows of a split, in order."""
@@ -183,8 +174,3 @@ class TextDataModule(SplitDataModule):
         # Every process takes all windows, of its own pieces; the sampler that Lightning would add skips some.
         sampler = UnpaddedSampler(windows, 1, 0) if self.attached_trainer().world_size > 1 else None
         return (ResumableLoader if split == "train" else DataLoader)(windows, batch_size=None, sampler=sampler)  # type: ignore[arg-type,return-value]
-
-
-def _line_end(text: str, place: int) -> int:
-    """The end of the line at `place` if it is near, otherwise `place`."""
-    return text.find("\n", place, place + len(text) // 100) + 1 or place

@@ -5,12 +5,9 @@ Recipes and checkpoints name a class by this package: `vlrnn.generation.Generati
 
 from vlrnn import lazy_names
 
-_MODULES = {
-    "AnswerDecoding": "answer_decoding",
-    "ConstrainedAnswers": "answer_decoding",
-    "GenerationConfig": "search",
-    "OpenAnswers": "answer_decoding",
-    "RankedAnswers": "answer_decoding",
+_NAMES = {
+    "answer_decoding": "AnswerDecoding ConstrainedAnswers OpenAnswers RankedAnswers",
+    "search": "GenerationConfig",
 }
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vlrnn.config import Configurable
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.generation.generate import GeneratedSequence, Items, generate, score_sequences
 from vlrnn.generation.logits_processors import LogitsProcessor, allowed_sequences
 from vlrnn.generation.search import GenerationConfig
@@ -101,8 +101,8 @@ class RankedAnswers(AnswerDecoding):
     """
 
     def __init__(self, top_n: int = 3, chunk_rows: int = 4096) -> None:
-        if top_n < 1 or chunk_rows < 1:
-            raise UserError(f"answer_decoding: top_n and chunk_rows must be at least 1, not {top_n} and {chunk_rows}")
+        check_least("answer_decoding: top_n", top_n)
+        check_least("answer_decoding: chunk_rows", chunk_rows)
         self.top_n = top_n
         self.chunk_rows = chunk_rows
 

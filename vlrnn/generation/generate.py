@@ -5,14 +5,18 @@ There is one text for each image, or one for each item (question) where an image
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from io import BytesIO
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vlrnn.data.records import AttentionMaps, Id, Prediction
 from vlrnn.errors import UserError
-from vlrnn.generation.logits_processors import LogitsProcessor
+from vlrnn.generation.logits_processors import LogitsProcessor, suppress_tokens
 from vlrnn.generation.search import GenerationConfig, Hypotheses, Step, search
 from vlrnn.nn.batching import RowPacker, Tree, index_rows, leaves, map_tree
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput
@@ -71,17 +75,8 @@ def generate(
         image_index = items.image_index.to(context.regions.device)
         packed = _ItemSearch(decoder, memory, image_index)
         step, state, memory = packed.step, packed.init_state(items.condition), image_index
-    found = search(
-        step,
-        state,
-        memory,
-        decoding,
-        bos=BOS,
-        eos=EOS,
-        forbidden=(PAD, BOS, UNK),
-        constraints=constraints,
-        generator=generator,
-    )
+    never = [*constraints, suppress_tokens((PAD, BOS, UNK))]
+    found = search(step, state, memory, decoding, bos=BOS, eos=EOS, constraints=never, generator=generator)
     return to_sequences(found, vocabulary, vocabulary.tokenizer.detokenize)
 
 
@@ -183,16 +178,9 @@ def score_sequences(
     decoder: Decoder, memory: Tree, tokens: Tensor, image_index: Tensor, condition: Tensor | None = None
 ) -> Tensor:
     """Log probabilities [M, T] of the tokens of sentences [M, T] without `<bos>`, by teacher forcing."""
-    log_probs = next_log_probs(decoder, memory, tokens, image_index, condition)
-    return log_probs.gather(2, tokens[..., None])[..., 0]
-
-
-def next_log_probs(
-    decoder: Decoder, memory: Tree, tokens: Tensor, image_index: Tensor, condition: Tensor | None = None
-) -> Tensor:
-    """Log probabilities [M, T, V] of all words at each step of sentences [M, T] without `<bos>`, by teacher forcing."""
     output = decoder(shift_right(tokens), memory, image_index, condition)
-    return decoder.logits(output.hidden).float().log_softmax(-1)
+    log_probs = decoder.logits(output.hidden).float().log_softmax(-1)  # [M, T, V]
+    return log_probs.gather(2, tokens[..., None])[..., 0]
 
 
 def shift_right(tokens: Tensor) -> Tensor:
@@ -248,11 +236,7 @@ def attention_maps(
 
 
 def _decoded_again(
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    context: Context,
-    predictions: Sequence[Prediction],
-    items: Items | None,
+    decoder: Decoder, vocabulary: Vocabulary, context: Context, predictions: Sequence[Prediction], items: Items | None
 ) -> tuple[Tensor, DecoderOutput]:
     """The tokens [M, T] of predictions, and the decoder's output for them by teacher forcing."""
     tokens = predicted_tokens(vocabulary, predictions).to(context.regions.device)
@@ -268,3 +252,44 @@ def as_prediction(
     best, *others = sentences
     alternatives = tuple({"text": each.text, "score": each.score} for each in others)
     return Prediction(id, image_id, best.text, best.tokens, best.log_probs, best.score, alternatives, settings)
+
+
+class TokenScores(NamedTuple):
+    """Scores of the T `tokens` of a caption, and of the end after them: the natural `log_probs` [T + 1]; the
+    `attention` weights [T + 1, N], row by row of the grid; and the `gates` [T + 1] in 0..1. The last two are None where
+    the decoder has none."""
+
+    tokens: Sequence[str]
+    log_probs: np.ndarray
+    attention: np.ndarray | None
+    gates: np.ndarray | None
+
+    def _repr_html_(self) -> str:
+        """For notebooks: each token with its probability and its attention map."""
+        cells = []
+        for place, token in enumerate([*self.tokens, "(end)"]):
+            weights = None if self.attention is None else _picture(self.attention[place])
+            cells.append(f"<td>{weights or ''}<br>{escape(token)}<br>{np.exp(self.log_probs[place]):.1%}</td>")
+        return f"<table><tr style='text-align: center'>{''.join(cells)}</tr></table>"
+
+
+def _picture(weights: np.ndarray) -> str:
+    """Weights [N] of the cells of a square grid as a small picture; empty for any other N."""
+    side = int(len(weights) ** 0.5)
+    if side * side != len(weights):
+        return ""
+    shares = (255 * weights / max(float(weights.max()), 1e-12)).astype(np.uint8).reshape(side, side)
+    file = BytesIO()
+    Image.fromarray(shares).resize((56, 56), Image.Resampling.NEAREST).save(file, "PNG")
+    return f"<img src='data:image/png;base64,{b64encode(file.getvalue()).decode()}'>"
+
+
+@torch.no_grad()
+def score_tokens(decoder: Decoder, vocabulary: Vocabulary, context: Context, tokens: Sequence[str]) -> TokenScores:
+    """Score tokens, and the end after them, as a caption of the single image of a context."""
+    prediction = Prediction("", "", "", tuple(tokens), (0.0,) * (len(tokens) + 1))  # as if `<eos>` were generated
+    ids, output = _decoded_again(decoder, vocabulary, context, [prediction], None)
+    attention = None if output.attention is None else on_grid(output.attention, context)
+    log_probs = decoder.logits(output.hidden).float().log_softmax(-1).gather(2, ids[..., None])[0, :, 0]
+    more: Any = (None if each is None else each[0].cpu().numpy() for each in (attention, output.gate))
+    return TokenScores(tokens, log_probs.cpu().numpy(), *more)

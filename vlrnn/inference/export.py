@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, refusing
 from vlrnn.files import read_text, replacing, write_json
 from vlrnn.inference import onnx_captioner
 from vlrnn.nn.batching import Tree, leaves, map_tree
@@ -113,7 +113,16 @@ def export_captioner(task: Task, folder: str | Path, *, onnx: bool = True) -> li
     suffix = "onnx" if onnx else "pt2"
     for name, (module, example, shapes, into, out) in graphs.items():
         _write(folder / f"{name}.{suffix}", module, example, shapes, into, out)
-    write_json(folder / "captioner.json", _description(task, encoder, len(held), len(started)))
+    about = {
+        "words": list(task.vocabulary.words),
+        "tokenizer": task.vocabulary.tokenizer.name,
+        "special": {"pad": PAD, "bos": BOS, "eos": EOS, "unk": UNK},
+        "image_size": encoder.image_size,
+        "memories": len(held),
+        "states": len(started),
+        "decoding": task.generation.describe(),
+    }
+    write_json(folder / "captioner.json", about)
     others = ["captioner.json"]
     if onnx:
         others.append("caption_onnx.py")
@@ -122,31 +131,15 @@ def export_captioner(task: Task, folder: str | Path, *, onnx: bool = True) -> li
     return [*(f"{name}.{suffix}" for name in graphs), *others]
 
 
-def _description(task: Task, encoder: Encoder, memories: int, states: int) -> dict[str, Any]:
-    return {
-        "words": list(task.vocabulary.words),
-        "tokenizer": task.vocabulary.tokenizer.name,
-        "special": {"pad": PAD, "bos": BOS, "eos": EOS, "unk": UNK},
-        "image_size": encoder.image_size,
-        "memories": memories,
-        "states": states,
-        "decoding": task.generation.describe(),
-    }
-
-
 def _write(
     path: Path, module: nn.Module, example: tuple[Any, ...], shapes: Any, into: list[str], out: list[str]
 ) -> None:
-    try:
-        with _hushed(), torch.no_grad():
-            program = torch.export.export(module.eval(), example, dynamic_shapes=shapes, strict=False)
-            if path.suffix == ".onnx":
-                traced = torch.onnx.export(program, input_names=into, output_names=out, dynamo=True, verbose=False)
-                assert traced is not None
-                content = traced.model_proto.SerializeToString()
-    except Exception as fault:  # whatever a tracer stumbles over
-        reason = " ".join(str(fault).split())
-        raise UserError(f"the {path.stem} cannot be exported: {type(fault).__name__}: {reason[:200]}") from None
+    with refusing(f"the {path.stem} cannot be exported"), _hushed(), torch.no_grad():
+        program = torch.export.export(module.eval(), example, dynamic_shapes=shapes, strict=False)
+        if path.suffix == ".onnx":
+            traced = torch.onnx.export(program, input_names=into, output_names=out, dynamo=True, verbose=False)
+            assert traced is not None
+            content = traced.model_proto.SerializeToString()
     with replacing(path, binary=True) as file, _hushed():
         if path.suffix == ".onnx":
             file.write(content)

@@ -126,7 +126,6 @@ class TextGeneration(Pipeline):
 
 
 def _pairs(image: Any, question: Any) -> Iterable[tuple[Any, str]]:
-    """Each image with its question."""
     if question is None:
         items = [image] if isinstance(image, Mapping) else image
         if is_image(image) or not all(isinstance(each, Mapping) and {"image", "question"} <= {*each} for each in items):

@@ -16,8 +16,8 @@ from vlrnn.data.image_reader import ImageReader, image_list, image_name
 from vlrnn.data.images import ImageLike
 from vlrnn.data.records import Prediction
 from vlrnn.errors import UserError
+from vlrnn.generation.generate import TokenScores, score_tokens
 from vlrnn.generation.search import GenerationConfig
-from vlrnn.inference.token_scores import TokenScores, score_tokens
 from vlrnn.nn.encoders.base import Context
 from vlrnn.nn.weights import digest
 from vlrnn.terminal import html_table

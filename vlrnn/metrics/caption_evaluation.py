@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,12 +15,12 @@ from vlrnn.data.formats.results import note_markup
 from vlrnn.data.matching import GO_ON, Matched, Missing, in_common, match
 from vlrnn.files import replacing, write_json
 from vlrnn.metrics.caption_measures import BLEU_NAMES, bleu, bleu_statistics
-from vlrnn.metrics.captions import CaptionScorer, CaptionScores, compare
+from vlrnn.metrics.captions import CaptionScorer, CaptionScores
+from vlrnn.metrics.captions import compare as compare_scores
 from vlrnn.metrics.meteor_spice import JavaScore, NotComputedError, meteor, spice
 from vlrnn.metrics.ngrams import NgramIndex, ReferenceTable, Tokens
 from vlrnn.metrics.statistics import Resampler, bootstrap_settings, interval
-from vlrnn.text.text_checks import count_unspaced, warn_of_unspaced
-from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
+from vlrnn.text.tokenizers import WORDS, CaptionTokenizer, caption_tokenizer, count_unspaced, warn_of_unspaced
 
 _JAVA: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]], Resampler], JavaScore]] = {
     "METEOR": meteor,
@@ -61,62 +61,61 @@ class Evaluation:
 def evaluate_captions(
     references: str | Path,
     predictions: str | Path,
-    other: str | Path | None = None,
+    compare: str | Path | None = None,
     *,
     split: str | None = None,
     missing: Missing = "error",
     training: str | Path | None = None,
     document_frequency: str | Path | None = None,
-    tokenizer: CaptionTokenizer = WORDS,
+    tokenizer: Literal["words", "characters"] = "words",
     java: bool = True,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
-    """Score a file of captions.
+    """Score captions as the official COCO caption scorer does (BLEU, ROUGE-L, CIDEr-D, METEOR, SPICE), with confidence
+    intervals, and the health of captions.
 
     Args:
-        references, predictions: files of any format of `vlrnn.data.formats`.
-        other: predictions of another system, for a paired comparison on the common images.
-        split: of Karpathy's JSON.
-        missing: treatment of ids that do not match, see `vlrnn.data.matching.match`.
-        training: references of the training split, to find new captions.
-        document_frequency: references of another corpus, for CIDEr.
-        tokenizer: of the scores.
-        java: compute METEOR and SPICE, if they are installed.
-        resamples, seed: of the bootstrap.
+        references: prepared .jsonl, captions of COCO or VizWiz, Karpathy's JSON, or image id -> captions.
+        predictions: predictions.jsonl, a file of vlrnn caption --out, or COCO results (image_id, caption).
+        compare: predictions of another system, for a paired comparison on the common images.
+        split: the split of Karpathy's JSON.
+        missing: ids that are missing, unknown or duplicate: refuse, score the rest, or score a missing one as empty.
+        training: the captions trained on, to count which predictions are new (of Karpathy's: train).
+        document_frequency: CIDEr's document frequencies from this corpus, not from the references.
+        tokenizer: what is compared; characters for scripts without spaces between words.
+        java: METEOR and SPICE, if they are installed.
+        resamples: bootstrap samples.
+        seed: of the bootstrap.
 
     Raises:
         UserError: a file is invalid, ids do not match, or there are too few images.
     """
-    given = read_references(references, split)
+    units, given = caption_tokenizer(tokenizer), read_references(references, split)
     matched, matched_other = _matched(given, predictions, missing), None
-    if other is not None:
-        images = "images for which both systems have captions"
-        matched, matched_other = in_common(matched, _matched(given, other, missing), images)
+    if compare is not None:
+        theirs = _matched(given, compare, missing)
+        matched, matched_other = in_common(matched, theirs, "images for which both systems have captions")
     corpus = read_references(document_frequency, "train") if document_frequency else None
-    scorer = CaptionScorer(matched.references, corpus, tokenizer)
+    scorer = CaptionScorer(matched.references, corpus, units)
     scores = scorer.score(matched.texts)
+    settings = {**scores.settings, "document_frequency": str(document_frequency or "the references")}
+    settings |= match_settings(references, predictions, missing, matched)
     result = Evaluation(
         scores=scores.with_intervals(resamples, seed),
-        settings={
-            **scores.settings,
-            "document_frequency": str(document_frequency or "the references"),
-            **match_settings(references, predictions, missing, matched),
-            "split": split,
-            **bootstrap_settings(resamples, seed),
-        },
+        settings={**settings, "split": split, **bootstrap_settings(resamples, seed)},
         not_computed={},
         notes=[*given.notes, *matched.notes, *(matched_other.notes if matched_other else ()), *scores.notes],
     )
-    if tokenizer is WORDS:
+    if units is WORDS:
         counts = count_unspaced(caption for captions in matched.references.values() for caption in captions)
         result.notes += filter(None, [warn_of_unspaced(*counts, "references", "give --tokenizer characters")])
     result.notes += note_markup(matched.texts)
     _add_java_scores(result, matched, scores, scorer, java)
-    _add_health(result, matched, scores, tokenizer, training)
+    _add_health(result, matched, scores, units, training)
     if matched_other:
-        result.comparison = compare(scores, scorer.score(matched_other.texts), resamples, seed)
-        result.settings["compared_with"] = str(other)
+        result.comparison = compare_scores(scores, scorer.score(matched_other.texts), resamples, seed)
+        result.settings["compared_with"] = str(compare)
     return result
 
 
@@ -137,7 +136,7 @@ def _add_java_scores(
             if not java:
                 raise NotComputedError("left out by --no-java")
             if scorer.tokenizer is not WORDS:
-                raise NotComputedError(f"is for words, not for {scorer.tokenizer.unit}")
+                raise NotComputedError(f"is for words, not for {scorer.tokenizer.name}")
             found = score(scores.tokens, scorer.references, resampler)
         except NotComputedError as reason:
             result.not_computed[name] = str(reason)

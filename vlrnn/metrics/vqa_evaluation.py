@@ -22,7 +22,7 @@ _MUCH = 1.0
 def evaluate_answers(
     references: str | Path,
     predictions: str | Path,
-    other: str | Path | None = None,
+    compare: str | Path | None = None,
     *,
     questions: str | Path | None = None,
     missing: Missing = "error",
@@ -32,18 +32,20 @@ def evaluate_answers(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
-    """Score a file of answers.
+    """Score answers as the official VQA evaluation does (accuracy over all and per type, exact match and WUPS), with
+    confidence intervals.
 
     Args:
-        references, predictions: files of any format of `vlrnn.data.formats`.
-        other: predictions of another system, for a paired comparison on the common questions.
-        questions: the official questions of official annotations.
-        missing: treatment of ids that do not match, see `vlrnn.data.matching.match`.
-        protocol: a name of `vlrnn.text.vqa_normalization.PROTOCOLS`.
-        wordnet: the folder of a WordNet database, for WUPS.
-        official: file to which the predictions are written for the challenge server. With it, references without
-            answers, as of a test split, are allowed; nothing is scored then.
-        resamples, seed: of the bootstrap.
+        references: prepared .jsonl, or annotations of VQA, VizWiz, TextVQA, GQA; with --official also questions.
+        predictions: predictions.jsonl, or official results (question_id, answer).
+        compare: predictions of another system, for a paired comparison on the common questions.
+        questions: the official questions, to be checked against the annotations.
+        missing: ids that are missing, unknown or duplicate: refuse, score the rest, or score a missing one as empty.
+        protocol: how answers are normalised (docs/metrics.md).
+        wordnet: WordNet's database files, for WUPS.
+        official: write PRED in the format of the challenge server; REF needs no answers, and nothing is scored then.
+        resamples: bootstrap samples.
+        seed: of the bootstrap.
 
     Raises:
         UserError: a file is invalid, or ids do not match.
@@ -60,8 +62,8 @@ def evaluate_answers(
         lacking = {"overall": f"{references} holds no answers"}
         return Evaluation({}, settings, lacking, matched.notes, _items(matched, {}))
     theirs = None
-    if other is not None:
-        theirs = match_answers(other, question_set, missing, GO_ON)
+    if compare is not None:
+        theirs = match_answers(compare, question_set, missing, GO_ON)
         matched, theirs = in_common(matched, theirs, "questions for which both systems have answers")
     scores = compare_answers(matched.texts, matched.references, protocol, database)
     settings = {**scores.settings, **settings, "wordnet": None if wordnet is None else str(wordnet)}
@@ -75,7 +77,7 @@ def evaluate_answers(
     if theirs is not None:
         others = compare_answers(theirs.texts, theirs.references, protocol, database)
         result.comparison = scores.less(others, resamples, seed)
-        result.settings["compared_with"] = str(other)
+        result.settings["compared_with"] = str(compare)
     return result
 
 

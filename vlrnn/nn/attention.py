@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.config import Configurable
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.nn.batching import check_pair, check_shape, trial
 from vlrnn.nn.encoders.base import Context
 
@@ -68,9 +68,16 @@ class _Projected(Attention):
 
     def __init__(self, attention_dim: int = 512) -> None:
         super().__init__()
-        if attention_dim < 1:
-            raise UserError(f"attention_dim must be at least 1, not {attention_dim}")
+        check_least("attention_dim", attention_dim)
         self.attention_dim = attention_dim
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """The scores [B, K, N] of queries [B, K, Q] and keys [B, N, A], up to a constant over regions."""
+        raise NotImplementedError
+
+    def forward(self, query: Tensor, keys: Tensor, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.scores(query, keys).masked_fill(~mask[:, None], float("-inf")).softmax(-1)
+        return weights @ regions, weights
 
 
 class SoftAttention(_Projected):
@@ -89,17 +96,14 @@ class SoftAttention(_Projected):
     def prepare(self, regions: Tensor) -> Tensor:
         return self.from_region(regions)
 
-    def forward(self, query: Tensor, keys: Tensor, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         query = self.from_query(query)
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            scores = self.score(torch.tanh(keys[:, None] + query[:, :, None])).squeeze(-1)  # of [B, K, N, A]
-        else:
-            scores = self._scores(query, keys)
-        weights = scores.masked_fill(~mask[:, None], float("-inf")).softmax(-1)
-        return weights @ regions, weights
+            return self.score(torch.tanh(keys[:, None] + query[:, :, None])).squeeze(-1)  # of [B, K, N, A]
+        return self._fast_scores(query, keys)
 
-    def _scores(self, query: Tensor, keys: Tensor) -> Tensor:
-        """The scores [B, K, N] up to a constant over regions, without gradients.
+    def _fast_scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """The scores, of projected queries, without gradients.
 
         2 sigmoid(2 z) - 1 = tanh z is several times as fast, in place, and the softmax cancels the 1. On a CPU most of
         the time would be spent on allocating [B, K, N, A]; chunks of a few images reuse one buffer.
@@ -133,10 +137,8 @@ class DotAttention(_Projected):
     def prepare(self, regions: Tensor) -> Tensor:
         return self.from_region(regions) / self.attention_dim**0.5
 
-    def forward(self, query: Tensor, keys: Tensor, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        scores = self.from_query(query) @ keys.transpose(1, 2)  # [B, K, N]
-        weights = scores.masked_fill(~mask[:, None], float("-inf")).softmax(-1)
-        return weights @ regions, weights
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return self.from_query(query) @ keys.transpose(1, 2)
 
 
 _SCALE = 2.0  # of the Fourier features: small inputs are learned slowly

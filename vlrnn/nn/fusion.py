@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlrnn.config import Configurable
-from vlrnn.errors import UserError
+from vlrnn.errors import check_least
 
 
 class Fusion(Configurable, nn.Module):
@@ -129,8 +129,7 @@ class Mutan(Fusion):
 
     def __init__(self, output_dim: int = 360, hidden_size: int = 360, rank: int = 10, dropout: float = 0.0) -> None:
         super().__init__()
-        if rank < 1:
-            raise UserError(f"fusion: rank must be at least 1, not {rank}")
+        check_least("fusion: rank", rank)
         self.output_dim = output_dim
         self.hidden_size = hidden_size
         self.rank = rank

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vlrnn.config import Configurable
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.nn.attention import Attention, RegionProjection
 from vlrnn.nn.batching import RowPacker, index_rows
 from vlrnn.nn.encoders.base import Context
@@ -74,8 +74,7 @@ class QuestionGuidedAttention(VisualPooling):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if num_glimpses < 1:
-            raise UserError(f"image_pooling: num_glimpses must be at least 1, not {num_glimpses}")
+        check_least("image_pooling: num_glimpses", num_glimpses)
         if position_frequencies and not region_dim:
             raise UserError("image_pooling: position_frequencies need a region_dim")
         self.attentions = nn.ModuleList([attention, *(deepcopy(attention) for _ in range(num_glimpses - 1))])

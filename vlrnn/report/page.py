@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from PIL import Image
@@ -27,27 +27,27 @@ from vlrnn.runs import format_score
 
 
 def write_report(
-    folders: Sequence[str | Path],
-    out: str | Path,
+    runs: Sequence[str | Path],
+    /,
+    out: str | Path | None = None,
     *,
-    baselines: Sequence[str | Path] = (),
+    baseline: Sequence[str | Path] = (),
     examples: int = 1000,
     thumbnail: int = 192,
     seed: int = 0,
-    split: str | None = None,
+    split: Literal["train", "val", "test"] | None = None,
 ) -> list[Path]:
     """Write the report of one or several runs. Parts that are missing because files were not found are listed in it,
     and on stderr.
 
     Args:
-        folders: run folders, and those of studies; of runs scored on the same examples, the first is compared with
-            each other.
-        out: the HTML file; `.md` and `.json` of the same name are written beside it.
-        baselines: run folders of baselines, besides the folders `RUN-*` that were scored on the same examples.
-        examples: items of each group of runs at most.
-        thumbnail: the longer side of the pictures, in pixels.
-        seed: of the bootstrap, and of the random items.
-        split: of the runs; by default test where it has scores, then val, see `vlrnn.report.content.build`.
+        runs: run folders, the first is compared with the others that were scored on the same examples; studies.
+        out: .md and .json of that name are written, too; by default report.html in the first RUN.
+        baseline: runs of baselines; RUN-* of the same examples are baselines anyway.
+        examples: shown for each data set.
+        thumbnail: the longer side of pictures, in pixels.
+        seed: of the bootstrap and of the random examples.
+        split: by default test if it has scores, otherwise val; for further runs the split of the first.
 
     Returns:
         the files.
@@ -55,12 +55,12 @@ def write_report(
     Raises:
         UserError: a folder is no scored run, or has nothing of the split, or a number makes no sense.
     """
-    out = Path(out)
+    out = Path(runs[0]) / "report.html" if out is None else Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {out}: the name of a report ends in .html")
     if thumbnail < 16:
         raise UserError(f"--thumbnail must be 16 pixels at least, not {thumbnail}")
-    report, pictures = build(folders, baselines, examples, seed, split)
+    report, pictures = build(runs, baseline, examples, seed, split)
     for line in report.not_found:
         print_progress(line)
     pages = templates()

@@ -5,14 +5,12 @@ Recipes and checkpoints name a class by this package: `vlrnn.tasks.Captioner`.
 
 from vlrnn import lazy_names
 
-_MODULES = {
-    "AnswerSelection": "vqa",
-    "Captioner": "captioning",
-    "ClassifierVQA": "classifier_vqa",
-    "GenerativeVQA": "generative_vqa",
-    "LanguageModel": "language_model",
-    "PriorVQA": "vqa",
-    "VQATask": "vqa",
+_NAMES = {
+    "captioning": "Captioner",
+    "classifier_vqa": "ClassifierVQA",
+    "generative_vqa": "GenerativeVQA",
+    "language_model": "LanguageModel",
+    "vqa": "AnswerSelection PriorVQA VQATask",
 }
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)

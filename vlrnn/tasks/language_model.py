@@ -91,9 +91,8 @@ class LanguageModel(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        if (
-            self._training_state is not None and self.trainer.world_size == 1
-        ):  # one process would save its own state alone
+        # One of several processes would save its own state alone.
+        if self._training_state is not None and self.trainer.world_size == 1:
             checkpoint["carried"] = [leaf.cpu() for leaf in leaves(self._training_state)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -122,18 +121,10 @@ class LanguageModel(Task):
             if instead:
                 state = map_tree(lambda leaf: leaf[row : row + 1], before)  # noqa: B023 (called at once)
                 sequences = self.continue_text(batch.tokens[row : row + 1, :1], state, self.generation)
-            found.append(
-                Prediction(
-                    id=example.id,
-                    image_id=example.image_id,
-                    text=text,
-                    tokens=tuple(self.tokenizer.split(text)),
-                    log_probs=tuple(likely),
-                    score=sum(likely) / len(likely),
-                    alternatives=tuple({"text": each.text, "score": each.score} for each in sequences),
-                    settings=self.generation.describe() if instead else {},
-                )
-            )
+            tokens, score = tuple(self.tokenizer.split(text)), sum(likely) / len(likely)
+            passage = GeneratedSequence(text, tokens, tuple(likely), score)
+            settings = self.generation.describe() if instead else {}
+            found.append(as_prediction(example.id, example.image_id, [passage, *sequences], settings))
         return found
 
     def score(self, predictions: Mapping[Id, Prediction], examples: Mapping[Id, Example]) -> dict[str, Any]:

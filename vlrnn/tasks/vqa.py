@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example, Id, Prediction, open_split
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.generation.generate import TokenDistributions
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.metrics.vqa_evaluation import answer_results
@@ -97,8 +97,13 @@ class AnswerSelection(VQATask):
 
     def predict(self, batch: Batch, top_n: int = _TOP_N) -> list[Prediction]:
         """The most probable answers, `top_n` of them, to the questions of a batch."""
-        settings = {"score": self.score_name}
-        return top_answers(batch.examples, self.probabilities(batch), self.answers, settings, top_n)
+        best, predictions = self.probabilities(batch).topk(min(top_n, len(self.answers))), []
+        for example, scores, ids in zip(batch.examples, best.values.tolist(), best.indices.tolist(), strict=True):
+            texts = [self.answers.answers[id] for id in ids]
+            ranked = [{"text": text, "score": score} for text, score in zip(texts, scores, strict=True)]
+            more: dict[str, Any] = {"alternatives": tuple(ranked[1:]), "settings": {"score": self.score_name}}
+            predictions.append(Prediction(example.id, example.image_id, texts[0], score=scores[0], **more))
+        return predictions
 
     def distributions(self, batch: Batch, predictions: Sequence[Prediction]) -> TokenDistributions:
         """The distribution over answers: their probabilities, normalised to sum to one."""
@@ -114,29 +119,8 @@ def copies(parts: Parts, members: int) -> list[Parts]:
     Raises:
         UserError: members is below 1.
     """
-    if members < 1:
-        raise UserError(f"model: num_members must be at least 1, not {members}")
+    check_least("model: num_members", members)
     return [parts, *(deepcopy(parts) for _ in range(members - 1))]
-
-
-def top_answers(
-    examples: Sequence[Example],
-    probabilities: Tensor,
-    answers: AnswerVocabulary,
-    settings: Mapping[str, Any],
-    top_n: int = _TOP_N,
-) -> list[Prediction]:
-    """Predictions for M questions from probabilities [M, A]: the most probable answer, and the next as alternatives."""
-    best = probabilities.topk(min(top_n, len(answers)))
-    predictions = []
-    for example, scores, ids in zip(examples, best.values.tolist(), best.indices.tolist(), strict=True):
-        ranked = [(answers.answers[id], score) for id, score in zip(ids, scores, strict=True)]
-        (text, score), *others = ranked
-        alternatives = tuple({"text": text, "score": score} for text, score in others)
-        predictions.append(
-            Prediction(example.id, example.image_id, text, score=score, alternatives=alternatives, settings=settings)
-        )
-    return predictions
 
 
 class PriorTable:

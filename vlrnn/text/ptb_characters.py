@@ -19,10 +19,7 @@ SOFT_HYPHEN = "\xad"
 _SPECIAL = frozenset(
     QUOTES + HYPHENS + DASHES + SOFT_HYPHEN + "…\x85¢£¤€₠\x80¼½¾⅓⅔⁄٫٬\xa0\u3000\u2028\u2029⁺⁻₊₋"
 ) | frozenset(
-    map(
-        chr,
-        (0xB2, 0xB3, 0xB9, 0x2070, *range(0x2000, 0x200B), *range(0x2074, 0x207A), *range(0x2080, 0x208A)),
-    )
+    map(chr, (0xB2, 0xB3, 0xB9, 0x2070, *range(0x2000, 0x200B), *range(0x2074, 0x207A), *range(0x2080, 0x208A)))
 )
 
 

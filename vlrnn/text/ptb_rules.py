@@ -9,7 +9,6 @@ out.
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from vlrnn.text.ptb_characters import (
     APOSTROPHES,
@@ -23,13 +22,6 @@ from vlrnn.text.ptb_characters import (
     SPACES,
     SYMBOL,
 )
-
-
-class Rule(NamedTuple):
-    """A pattern, and a function that converts the matched text."""
-
-    pattern: re.Pattern[str]
-    finish: Callable[[str], str]
 
 
 def _alternatives(words: str) -> str:
@@ -121,10 +113,6 @@ _QUOTE_MARKS = str.maketrans(
 )
 
 
-def _as_it_is(token: str) -> str:
-    return token
-
-
 def _constant(word: str) -> Callable[[str], str]:
     return lambda _: word
 
@@ -154,52 +142,49 @@ def _latex_quotes(token: str) -> str:
 
 
 _SOURCES: list[tuple[str, Callable[[str], str]]] = [
-    (r"(c\+\+|[cf]#)", _as_it_is),
-    (f"{CONTRACTIONS}|('t)(?:was|is)", _as_it_is),
+    (r"(c\+\+|[cf]#)", str),
+    (f"{CONTRACTIONS}|('t)(?:was|is)", str),
     (f"({_TAG})", _bound_spaces),
     (f"([{DASHES}]|&[mn]dash;|&md;)", _constant("--")),
     ("(&amp;)", _constant("&")),
-    ("(&(?:ht|tl|ur|lr|qc|ql|qr|odq|cdq|#[0-9]+);)", _as_it_is),
+    ("(&(?:ht|tl|ur|lr|qc|ql|qr|odq|cdq|#[0-9]+);)", str),
     (f"({_WORD}){_CLITIC}", _without_soft_hyphens),
     (f"([a-z{SOFT_HYPHEN}]*[a-mo-z]{SOFT_HYPHEN}*){_NOT}", _without_soft_hyphens),
     (f"({_WORD})", _without_soft_hyphens),
-    (f"({_APOSTROPHE_WORDS})", _as_it_is),
-    (f"(y{_APOS})[a-z{LETTER}]", _as_it_is),
-    (r"(https?://[^ \t\n\f\r\"<>|(){}]+[^ \t\n\f\r\"<>|.!?(){},-])", _as_it_is),
-    (rf"(www\.(?:[^ \t\n\f\r\"<>|.!?(){{}},]+\.)+[a-z]{{2,4}}{_URL_END})", _as_it_is),
-    (rf"((?:(?-i:[^ \t\n\f\r\"`'<>|.!?(){{}},-_$])+\.)+(?:com|net|org|edu){_URL_END})", _as_it_is),
-    (f"({_ADDRESS})", _as_it_is),
-    (f"(@[a-z_][a-z_0-9]*|#{_WORD_START}+)", _as_it_is),
+    (f"({_APOSTROPHE_WORDS})", str),
+    (f"(y{_APOS})[a-z{LETTER}]", str),
+    (r"(https?://[^ \t\n\f\r\"<>|(){}]+[^ \t\n\f\r\"<>|.!?(){},-])", str),
+    (rf"(www\.(?:[^ \t\n\f\r\"<>|.!?(){{}},]+\.)+[a-z]{{2,4}}{_URL_END})", str),
+    (rf"((?:(?-i:[^ \t\n\f\r\"`'<>|.!?(){{}},-_$])+\.)+(?:com|net|org|edu){_URL_END})", str),
+    (f"({_ADDRESS})", str),
+    (f"(@[a-z_][a-z_0-9]*|#{_WORD_START}+)", str),
     (f"({_CLITIC}|{_NOT})[^a-z]", _straight_apostrophe),
-    (rf"({_D}{{1,2}}[-/]{_D}{{1,2}}[-/]{_D}{{2,4}})", _as_it_is),
+    (rf"({_D}{{1,2}}[-/]{_D}{{1,2}}[-/]{_D}{{2,4}})", str),
     (f"({_NUMBER})", _without_soft_hyphens),
-    ("([⁺⁻₊₋]?(?:[⁰¹²³⁴-⁹]+|[₀-₉]+))", _as_it_is),
+    ("([⁺⁻₊₋]?(?:[⁰¹²³⁴-⁹]+|[₀-₉]+))", str),
     (rf"((?:{_D}{{1,4}}[- \xa0])?{_D}{{1,4}}(?:\\?/|⁄){_D}{{1,4}})", _bound_spaces),
     *(
         (f"({sign})", _constant(words))
         for sign, words in {"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}.items()
     ),
-    (
-        rf"(-(?:[rl][rcs]b)-|c\.d\.s|pro-|anti-|s{_AMP}p-500|s{_AMP}ls|cap{_APOS}n|c{_APOS}est)",
-        _plain_ampersand,
-    ),
-    (f"({_SLASHED})", _as_it_is),
-    (r"((?-i:[A-Z])*\$|#)", _as_it_is),
+    (rf"(-(?:[rl][rcs]b)-|c\.d\.s|pro-|anti-|s{_AMP}p-500|s{_AMP}ls|cap{_APOS}n|c{_APOS}est)", _plain_ampersand),
+    (f"({_SLASHED})", str),
+    (r"((?-i:[A-Z])*\$|#)", str),
     ("(¢)", _constant("cents")),
     ("(£)", _constant("#")),
     ("([¤€₠\x80])", _constant("$")),
-    (rf"([a-z])\.{_SPACE}+(?-i:{_SENTENCE_STARTS}){_SPACE}", _as_it_is),
-    (rf"({ABBREVIATIONS_BEFORE_NUMBERS}\.){_SPACE}?{_D}", _as_it_is),
-    (rf"({_ABBREVIATIONS}\.)[\s\S]{{2}}", _as_it_is),
-    (rf"((?:{_ABBREVIATIONS}|{_TITLES})\.)", _as_it_is),
-    (rf"({_ACRONYM}\.)", _as_it_is),
-    (f"({_APOS}[0-9]{{2}}){_SPACE}", _as_it_is),
-    (rf"({_ALNUM}+(?:\.{_ALNUM}+)*\.{_EXTENSIONS})(?:{_SPACE}|[.?!,])", _as_it_is),
+    (rf"([a-z])\.{_SPACE}+(?-i:{_SENTENCE_STARTS}){_SPACE}", str),
+    (rf"({ABBREVIATIONS_BEFORE_NUMBERS}\.){_SPACE}?{_D}", str),
+    (rf"({_ABBREVIATIONS}\.)[\s\S]{{2}}", str),
+    (rf"((?:{_ABBREVIATIONS}|{_TITLES})\.)", str),
+    (rf"({_ACRONYM}\.)", str),
+    (f"({_APOS}[0-9]{{2}}){_SPACE}", str),
+    (rf"({_ALNUM}+(?:\.{_ALNUM}+)*\.{_EXTENSIONS})(?:{_SPACE}|[.?!,])", str),
     (rf"({_WORD}\.){_PAUSE}", _without_soft_hyphens),
     (f"({_PHONE})", _named_parentheses),
     ("(\"|&quot;|'')[a-z0-9$]", _constant("''")),
     ("(\"|&quot;|'')", _constant("''")),
-    ("(<<|>>)", _as_it_is),
+    ("(<<|>>)", str),
     ("(&lt;|<)", _constant("<")),
     ("(&gt;|>)", _constant(">")),
     (r"([<>]?[:;=](?-i:[-o*']?[()DPdpO\\{@|\[\]]))[^a-z0-9]", _named_parentheses),
@@ -209,18 +194,18 @@ _SOURCES: list[tuple[str, Callable[[str], str]]] = [
         for mark, name in zip("()[]{}", ["LRB", "RRB", "LSB", "RSB", "LCB", "RCB"], strict=True)
     ),
     (r"(---?-?)(?!-)", _constant("--")),
-    ("(-+)", _as_it_is),
+    ("(-+)", str),
     (r"(\.{3,5}|\.[ \xa0](?:\.[ \xa0])+\.|[…\x85])", _constant("...")),
-    (r"(@+|#+|_+|\*+|(?:\\\*){1,3})", _as_it_is),
-    (r"([?!]+)", _as_it_is),
-    (rf"([.,;:=/+%&~^|\\{SYMBOL}⁄⁺⁻₊₋])", _as_it_is),
+    (r"(@+|#+|_+|\*+|(?:\\\*){1,3})", str),
+    (r"([?!]+)", str),
+    (rf"([.,;:=/+%&~^|\\{SYMBOL}⁄⁺⁻₊₋])", str),
     (rf"({_HYPHENATED_NUMBERS})", _without_soft_hyphens),
     (rf"({_HYPHENATED_NUMBERS}\.){_PAUSE}", _without_soft_hyphens),
-    (f"({_HYPHENATED})", _as_it_is),
-    (rf"({_HYPHENATED}\.){_PAUSE}", _as_it_is),
+    (f"({_HYPHENATED})", str),
+    (rf"({_HYPHENATED}\.){_PAUSE}", str),
     (f"({_COMPANY})", _plain_ampersand),
     (rf"({_COMPANY}\.){_PAUSE}", _plain_ampersand),
-    (r"(')[a-z][^ \t\n\r\xa0]", _as_it_is),
+    (r"(')[a-z][^ \t\n\r\xa0]", str),
     (f"({_CLITIC})", _straight_apostrophe),
     (f"([`{QUOTES}]{{1,2}}|{_APOS})", _latex_quotes),
 ]
@@ -232,5 +217,5 @@ PLAIN = re.compile(
 """Text between spaces that is one word, with at most one punctuation mark after it, under all rules: a shortcut for
 nearly all of a caption."""
 
-RULES = [Rule(re.compile(source, re.IGNORECASE), finish) for source, finish in _SOURCES]
-"""All rules, in order of precedence among equal matches."""
+RULES = [(re.compile(source, re.IGNORECASE), finish) for source, finish in _SOURCES]
+"""All rules, in order of precedence among equal matches: a pattern, and a function that converts the matched text."""

@@ -22,13 +22,12 @@ LONGEST_TOKEN = 1000
 """Characters of a window for the rules, lookahead included: a rule that searches for an `@` from each position would
 take time quadratic in the length of a text. A longer token is split."""
 
-_MATCHERS = [(rule.pattern.match, rule.finish) for rule in RULES]  # called some thousand times per caption
+_MATCHERS = [(pattern.match, finish) for pattern, finish in RULES]  # called some thousand times per caption
 
 # Text between spaces is tokenized by itself and cached, unless a rule could match across the space after it: numbers,
 # tags, addresses, the periods of single letters and of some abbreviations.
 _NEEDS_CONTEXT = re.compile(
-    rf"[0-9<&@]|(?:^|[^a-z])(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS})\.|\.(?:com|net|org|edu)|www\.|://",
-    re.IGNORECASE,
+    rf"[0-9<&@]|(?:^|[^a-z])(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS})\.|\.(?:com|net|org|edu)|www\.|://", re.IGNORECASE
 )
 _OPEN_END = re.compile(rf"(?:^|[^a-z])(?:[a-z]|{ABBREVIATIONS_BEFORE_NUMBERS})\.\s*$", re.IGNORECASE)
 

@@ -1,12 +1,14 @@
 """Tokenizers: of captions, questions and answers, and of running text for language models.
 
 Those of captions split into words, or into characters for scripts without spaces, and have separate tokens for the
-scores. Those of running text are lossless: the joined units are the text.
+scores. Those of running text are lossless: the joined units are the text. Checks of texts of data sets: texts without
+words, canned phrases, scripts without spaces.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from vlrnn.config import Configurable
 from vlrnn.errors import UserError
@@ -48,72 +50,48 @@ class WordTokenizer(LMTokenizer):
         return _WORD.findall(text)
 
 
-class CaptionTokenizer:
-    """Interface of tokenizers of captions, questions and answers.
+class CaptionTokenizer(NamedTuple):
+    """A tokenizer of captions, questions and answers.
 
     Attributes:
-        name: in options.
-        unit: name of its tokens, in the plural.
+        name: in options, and of its tokens, in the plural.
         description: in result files.
+        tokenize: a text -> its units.
+        detokenize: units -> a text whose tokenization they are.
+        tokens_for_scores: captions -> the tokens of each for BLEU, ROUGE-L and CIDEr.
     """
 
     name: str
-    unit: str
     description: str
-
-    def tokenize(self, text: str) -> list[str]:
-        """The units of a text."""
-        raise NotImplementedError
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """A text whose tokenization is these units."""
-        raise NotImplementedError
-
-    def tokens_for_scores(self, captions: Sequence[str]) -> list[list[str]]:
-        """The tokens of each caption for BLEU, ROUGE-L and CIDEr."""
-        raise NotImplementedError
+    tokenize: Callable[[str], list[str]]
+    detokenize: Callable[[Sequence[str]], str]
+    tokens_for_scores: Callable[[Sequence[str]], list[list[str]]]
 
 
-class CaptionWordTokenizer(CaptionTokenizer):
-    """The words of the official caption scorer, for models and for scores (see `vlrnn.text.ptb_tokenizer`)."""
-
-    name = unit = "words"
-    description = TOKENIZER_NAME
-
-    def tokenize(self, text: str) -> list[str]:
-        return tokenize(text)
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return detokenize(tokens)
-
-    def tokens_for_scores(self, captions: Sequence[str]) -> list[list[str]]:
-        return tokenize_all(captions)
+WORDS = CaptionTokenizer("words", TOKENIZER_NAME, tokenize, detokenize, tokenize_all)
+"""The words of the official caption scorer, for models and for scores (see `vlrnn.text.ptb_tokenizer`)."""
 
 
-class CaptionCharTokenizer(CaptionTokenizer):
-    """The characters of a text in NFC, white space as single spaces. For scores: lower case, without spaces, as the
-    `char` tokenizer of sacreBLEU (Post, WMT 2018), and without punctuation, as words are scored."""
-
-    name = unit = "characters"
-    description = "characters (lower case; without spaces and punctuation)"
-
-    def tokenize(self, text: str) -> list[str]:
-        return list(CharTokenizer().split(unicodedata.normalize("NFC", " ".join(text.split()))))
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return "".join(tokens)
-
-    def tokens_for_scores(self, captions: Sequence[str]) -> list[list[str]]:
-        return [
-            [each for each in self.tokenize(caption.lower()) if unicodedata.category(each)[0] not in "PZC"]
-            for caption in captions
-        ]
+def _characters(text: str) -> list[str]:
+    """The characters of a text in NFC, white space as single spaces."""
+    return list(unicodedata.normalize("NFC", " ".join(text.split())))
 
 
-CAPTION_TOKENIZERS: dict[str, CaptionTokenizer] = {
-    each.name: each for each in (CaptionWordTokenizer(), CaptionCharTokenizer())
-}
-WORDS = CAPTION_TOKENIZERS["words"]
+def _scored_characters(captions: Sequence[str]) -> list[list[str]]:
+    """In lower case, without spaces, as the `char` tokenizer of sacreBLEU (Post, WMT 2018), and without punctuation, as
+    words are scored."""
+    characters = (_characters(caption.lower()) for caption in captions)
+    return [[each for each in text if unicodedata.category(each)[0] not in "PZC"] for text in characters]
+
+
+CHARACTERS = CaptionTokenizer(
+    "characters",
+    "characters (lower case; without spaces and punctuation)",
+    _characters,
+    "".join,
+    _scored_characters,
+)
+CAPTION_TOKENIZERS = {each.name: each for each in (WORDS, CHARACTERS)}
 
 
 def caption_tokenizer(name: str) -> CaptionTokenizer:
@@ -127,6 +105,66 @@ def caption_tokenizer(name: str) -> CaptionTokenizer:
     return CAPTION_TOKENIZERS[name]
 
 
-def described_tokenizer(description: object) -> CaptionTokenizer:
-    """The tokenizer with this description in result files; words if it is unknown."""
-    return next((each for each in CAPTION_TOKENIZERS.values() if each.description == description), WORDS)
+_NO_VALUE = frozenset({"nan", "null", "none", "n/a", "<na>"})
+"""Texts that tables and programs write for a missing value."""
+
+_CANNED = frozenset({"quality issues are too severe to recognize visual content"})
+
+# Runs of letters of scripts without spaces between words: Chinese and Japanese; and those with longer words: Thai, Lao,
+# Tibetan, Burmese, Khmer.
+_RUNS = re.compile(
+    r"(?P<short>[\u3005\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)"
+    r"|(?P<long>[\u0e01-\u0e4d\u0e81-\u0ecd\u0f40-\u0fbc\u1000-\u109f\u1780-\u17d3]+)"
+)
+_LONGEST_WORDS = {"short": 4, "long": 8}
+"""Mean lengths of runs above which a text is not split into words; half of these for a text without any space."""
+
+_SHARE = 0.1
+
+
+def is_wordless(text: str) -> bool:
+    """Whether a text has no word: no letter and no digit, or only the mark of a missing value (`nan`)."""
+    return not any(map(str.isalnum, text)) or text.strip().lower() in _NO_VALUE
+
+
+def is_canned(text: str) -> bool:
+    """Whether a caption is the canned phrase of VizWiz-Captions for photographs of low quality (Gurari et al., ECCV
+    2020)."""
+    return text.strip().rstrip(".").lower() in _CANNED
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether a text is written without spaces between words, as in Chinese, Japanese and Thai; False if it was split
+    into words."""
+    if text.isascii():
+        return False
+    share = 1 if len(text.split()) > 1 else 0.5
+    share = 1 if len(text.split()) > 1 else 0.5
+    for kind, longest in _LONGEST_WORDS.items():
+        runs = [len(match[0]) for match in _RUNS.finditer(text) if match.lastgroup == kind]
+        if runs and sum(runs) > share * longest * len(runs) and 2 * sum(runs) > sum(map(str.isalpha, text)):
+            return True
+    return False
+
+
+def warn_of_unspaced(unspaced: int, texts: int, what: str, hint: str) -> str | None:
+    """The warning that texts have no spaces between words, or None if it does not apply.
+
+    Args:
+        unspaced: number of texts without spaces.
+        texts: number of all texts.
+        what: name of the texts: `captions`.
+        hint: what to do.
+    """
+    if unspaced <= _SHARE * texts:
+        return None
+    return (
+        f"{unspaced:,} of {texts:,} {what} are written without spaces between words (as Chinese, Japanese and "
+        f"Thai are), where a whole phrase would count as one word: {hint}"
+    )
+
+
+def count_unspaced(texts: Iterable[str]) -> tuple[int, int]:
+    """The number of texts that are written without spaces, and of all texts."""
+    found = list(map(is_unspaced, texts))
+    return sum(found), len(found)

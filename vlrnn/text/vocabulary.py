@@ -42,8 +42,7 @@ class Vocabulary(Configurable):
     def of(cls, counts: Mapping[str, int], min_count: int = 1, tokenizer: str = "words") -> "Vocabulary":
         """The words with a count of at least `min_count`, most frequent first; ties are in alphabetical order, so that
         ids are deterministic."""
-        retained = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
-        return cls(sorted(retained, key=lambda word: (-counts[word], word)), tokenizer)
+        return cls([word for word in _by_frequency(counts, min_count) if word not in SPECIAL], tokenizer)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
@@ -87,6 +86,10 @@ class Vocabulary(Configurable):
         return words
 
 
+def _by_frequency(counts: Mapping[str, int], min_count: int) -> list[str]:
+    return sorted((each for each in counts if counts[each] >= min_count), key=lambda each: (-counts[each], each))
+
+
 class AnswerVocabulary(Configurable):
     """Answers in the order of their ids.
 
@@ -107,8 +110,7 @@ class AnswerVocabulary(Configurable):
     def top_answers(cls, counts: Mapping[str, int], most: int | None = None, min_count: int = 1) -> "AnswerVocabulary":
         """The `most` frequent of the answers that are correct for at least `min_count` questions; ties are in
         alphabetical order, so that ids are deterministic."""
-        retained = [answer for answer, count in counts.items() if count >= min_count]
-        return cls(sorted(retained, key=lambda answer: (-counts[answer], answer))[:most])
+        return cls(_by_frequency(counts, min_count)[:most])
 
     def __len__(self) -> int:
         return len(self.answers)

@@ -21,14 +21,11 @@ _PERIODS_REMOVED = 32  # the official code passes re.UNICODE, which is 32, to `s
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def _read_contractions() -> dict[str, str]:
-    lines = Path(__file__).with_name("contractions.txt").read_text("utf-8").splitlines()
-    return dict(line.split() for line in lines if not line.startswith("#"))
-
+_CONTRACTIONS = Path(__file__).with_name("contractions.txt").read_text("utf-8").splitlines()
 
 # Word -> its replacement; empty for an article.
 _WORDS = {
-    **_read_contractions(),
+    **dict(line.split() for line in _CONTRACTIONS if not line.startswith("#")),
     **{word: str(number) for number, word in enumerate(_DIGITS)},
     "none": "0",
     **dict.fromkeys(("a", "an", "the"), ""),

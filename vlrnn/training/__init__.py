@@ -5,24 +5,13 @@ Recipes and checkpoints name a class by this package: `vlrnn.training.Optimizati
 
 from vlrnn import lazy_names
 
-_MODULES = {
-    "AnswerObjective": "objectives.answers",
-    "BiasProduct": "objectives.debiasing",
-    "CrossEntropy": "objectives.base",
-    "Debiased": "objectives.debiasing",
-    "LearnedMixin": "objectives.debiasing",
-    "LogitObjective": "objectives.answers",
-    "Loss": "objectives.base",
-    "MajorityCrossEntropy": "objectives.answers",
-    "Objective": "objectives.base",
-    "Optimization": "optimization",
-    "RUBi": "objectives.debiasing",
-    "Reweighting": "objectives.debiasing",
-    "SampledCrossEntropy": "objectives.answers",
-    "SelfCritical": "objectives.self_critical",
-    "SoftScores": "objectives.answers",
-    "Task": "module",
-    "TokenCrossEntropy": "objectives.base",
+_NAMES = {
+    "module": "Task",
+    "objectives.answers": "AnswerObjective LogitObjective MajorityCrossEntropy SampledCrossEntropy SoftScores",
+    "objectives.base": "CrossEntropy Loss Objective TokenCrossEntropy",
+    "objectives.debiasing": "BiasProduct Debiased LearnedMixin RUBi Reweighting",
+    "objectives.self_critical": "SelfCritical",
+    "optimization": "Optimization",
 }
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)

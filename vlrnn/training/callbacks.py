@@ -160,18 +160,13 @@ class ProgressLines(Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        self._advance(trainer, "validating", sum(trainer.num_val_batches), batch_idx + 1)
+        batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
+        self._advance(trainer, "testing" if trainer.testing else "validating", sum(batches), batch_idx + 1)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, "validating")
+        self._finish(trainer, "testing" if trainer.testing else "validating")
 
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
-        self._advance(trainer, "testing", sum(trainer.num_test_batches), batch_idx + 1)
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, "testing")
+    on_test_batch_end, on_test_end = on_validation_batch_end, on_validation_end  # type: ignore[assignment]
 
 
 class ProgressLine(ProgressLines):

@@ -35,8 +35,8 @@ from vlrnn.config import (
     public_path,
     to_config,
 )
-from vlrnn.errors import UserError
-from vlrnn.files import read_json, replacing, write_json
+from vlrnn.errors import UserError, optional, reason_of, refusing
+from vlrnn.files import nested, read_json, replacing, write_json
 from vlrnn.nn.weights import check_archive, check_plain, check_weights, digest, outlines
 from vlrnn.progress import print_progress
 from vlrnn.training.compatibility import refuse_other_task
@@ -105,16 +105,10 @@ def from_pretrained(
         return load_task(name, expected, trust)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         raise UserError(f"{name}: no such folder, and no name of the hub (user/name)")
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise UserError(f"{name}: no such folder; to search the hub: pip install 'vlrnn[hub]'") from None
-    try:
-        folder = huggingface_hub.snapshot_download(
-            str(name), revision=revision, allow_patterns=["model.safetensors", "config.json"]
-        )
-    except Exception as fault:  # of the network, of the hub, of names
-        raise UserError(f"{name}: cannot be fetched from the hub: {' '.join(str(fault).split())[:200]}") from None
+    hub = optional("huggingface_hub", f"{name}: no such folder; to search the hub", "hub")
+    with refusing(f"{name}: cannot be fetched from the hub"):
+        files = ["model.safetensors", "config.json"]
+        folder = hub.snapshot_download(str(name), revision=revision, allow_patterns=files)
     return load_task(folder, expected, trust)
 
 
@@ -152,15 +146,12 @@ def _refuse_other_sizes(
     wanted, found = outlines(outline.state_dict()), outlines(weights)
     for name in {**wanted, **found}:
         if wanted.get(name) != found.get(name):
-            in_file, in_model = (_outline(each.get(name)) for each in (found, wanted))
+            both = (each.get(name) for each in (found, wanted))
+            in_file, in_model = (f"{list(each[0])} of {each[1]}" if each else "missing" for each in both)
             raise UserError(
                 f"{path}: the weights do not match the model that it describes: {name} is {in_file}, but the model has "
                 f"{in_model}"
             )
-
-
-def _outline(outline: tuple[tuple[int, ...], str] | None) -> str:
-    return "missing" if outline is None else f"{list(outline[0])} of {outline[1]}"
 
 
 @contextmanager
@@ -256,8 +247,7 @@ def _read_file(path: str | Path) -> Any:
     except pickle.UnpicklingError:
         raise UserError(f"{path}: holds pickled objects, which could run code when loaded; refused") from None
     except Exception as fault:  # torch raises what its zip reader raises
-        reason = " ".join(str(fault).split())
-        raise UserError(f"{path}: not a checkpoint, or a damaged one: {reason[:120]}") from None
+        raise UserError(f"{path}: not a checkpoint, or a damaged one: {reason_of(fault, 120)}") from None
 
 
 def _check_description(description: Any, path: str | Path) -> None:
@@ -269,18 +259,11 @@ def _check_description(description: Any, path: str | Path) -> None:
         raise UserError(f"{path}: of format {form}; vlrnn {vlrnn.__version__} reads format {FORMAT}: {advice}")
     check_plain(description, str(path))
     task = description.get("task")
-    _refuse_foreign_weights(task, path)
+    for each in nested(task):  # a checkpoint holds all weights itself; others would be fetched or opened
+        if isinstance(each, dict) and each.get("weights") is not None:
+            raise UserError(f"{path}: names weights to load from elsewhere, {each['weights']!r}; refused")
     if not isinstance(task, dict) or not isinstance(task.get("arguments"), dict):
         raise UserError(f"{path}: describes no task; it was not written by vlrnn")
-
-
-def _refuse_foreign_weights(description: Any, path: str | Path) -> None:
-    """A checkpoint holds all weights itself. One that names others would have loading fetch or open them."""
-    if isinstance(description, dict):
-        if description.get("weights") is not None:
-            raise UserError(f"{path}: names weights to load from elsewhere, {description['weights']!r}; refused")
-        for each in description.values():
-            _refuse_foreign_weights(each, path)
 
 
 def _read_folder(folder: Path) -> dict[str, Any]:

@@ -95,23 +95,16 @@ def _difference(theirs: Any, ours: Any, place: str = "") -> str:
             theirs, ours = theirs.get("class"), ours["class"]
         else:
             names = [name for name in {**ours, **theirs} if name not in _FREE]
-            differences = (_difference(theirs.get(name), ours.get(name), _join(place, name)) for name in names)
-            return next(filter(None, differences), "")
+            places = [place if name == "arguments" else f"{place}.{name}".lstrip(".") for name in names]
+            values = ((theirs.get(name), ours.get(name)) for name in names)
+            return next(filter(None, (_difference(*pair, at) for pair, at in zip(values, places, strict=True))), "")
     if isinstance(theirs, Sequence) and isinstance(ours, Sequence) and not isinstance(theirs, str | bytes):
-        return _difference_of_lists(theirs, ours, place)
+        for number, (one, other) in enumerate(zip_longest(theirs, ours)):
+            if one != other:
+                counts = f"{len(theirs)} there, {len(ours)} here; " if len(theirs) != len(ours) else ""
+                return f"{place}: {counts}number {number} is {_short(one)} there, {_short(other)} here"
+        return ""
     return "" if theirs == ours else f"{place + ': ' if place else ''}{_short(theirs)} there, {_short(ours)} here"
-
-
-def _difference_of_lists(theirs: Sequence[Any], ours: Sequence[Any], place: str) -> str:
-    for number, (one, other) in enumerate(zip_longest(theirs, ours)):
-        if one != other:
-            counts = f"{len(theirs)} there, {len(ours)} here; " if len(theirs) != len(ours) else ""
-            return f"{place}: {counts}number {number} is {_short(one)} there, {_short(other)} here"
-    return ""
-
-
-def _join(place: str, name: str) -> str:
-    return place if name == "arguments" else f"{place}.{name}" if place else name
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.cli import LightningArgumentParser
 
 from vlrnn.errors import UserError, did_you_mean
+from vlrnn.files import nested
 from vlrnn.terminal import print_line
 from vlrnn.training.module import Task
 from vlrnn.training.recipes import find_task, flags, locate_recipes, read_recipes, task_class
@@ -140,14 +141,10 @@ def mistyped(reason: str, parser: LightningArgumentParser, arguments: Sequence[s
     return next((f"{file}: " for file, recipe in recipes if word in _words(recipe)), "") + line
 
 
-def _words(tree: Any) -> Iterator[str]:
+def _words(recipe: Any) -> Iterator[str]:
     """The keys of a recipe and the names of its classes."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield str(key)
-            yield from _words(value)
-    elif isinstance(tree, list):
-        for each in tree:
-            yield from _words(each)
-    elif isinstance(tree, str):
-        yield tree.rpartition(".")[2]
+    for each in nested(recipe):
+        if isinstance(each, dict):
+            yield from map(str, each)
+        elif isinstance(each, str):
+            yield each.rpartition(".")[2]

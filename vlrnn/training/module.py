@@ -243,6 +243,13 @@ class Task(TaskInterface):
             else:
                 print_line(f"{split}: not scored: {result['settings']['not_computed']}; {place}")
 
+    def _log_scores(self, split: str, result: dict[str, Any]) -> None:
+        for name, score in result["scores"].items():
+            value = score.get("value") if isinstance(score, dict) else score
+            if value is not None:  # those of parts of the questions stand in the results alone
+                # Every process has computed the same; the mean over them is that.
+                self.log(f"{split}/{name}", value, prog_bar=name == self.monitor, sync_dist=True, batch_size=1)
+
     def _gather(self) -> tuple[dict[Id, Prediction], list[AttentionMaps], dict[Id, Example]]:
         """What all processes predicted since this was called last, merged by id, with its examples, in one order."""
         collected = (self._predictions, self._attention, self._examples)
@@ -260,13 +267,6 @@ class Task(TaskInterface):
         order = sorted(examples, key=str)
         maps = [attention[id] for id in order if id in attention]
         return {id: predictions[id] for id in order}, maps, {id: examples[id] for id in order}
-
-    def _log_scores(self, split: str, result: dict[str, Any]) -> None:
-        for name, score in result["scores"].items():
-            value = score.get("value") if isinstance(score, dict) else score
-            if value is not None:  # those of parts of the questions stand in the results alone
-                # Every process has computed the same; the mean over them is that.
-                self.log(f"{split}/{name}", value, prog_bar=name == self.monitor, sync_dist=True, batch_size=1)
 
     # Checkpoints carry all that is needed to build the task again; see vlrnn.training.checkpoint.
 

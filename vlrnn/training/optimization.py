@@ -48,17 +48,12 @@ class Optimization(Configurable):
             if parameter.requires_grad:
                 decays = parameter.dim() > 1 and "embedding" not in name
                 groups.setdefault((id(parameter) in in_encoder, decays), []).append(parameter)
-        optimizer = AdamW(
-            [
-                {
-                    "params": parameters,
-                    "lr": self.encoder_lr if is_encoder else self.lr,
-                    "weight_decay": self.weight_decay if decays else 0.0,
-                }
-                for (is_encoder, decays), parameters in groups.items()
-            ],
-            fused=True,
-        )
+        lrs, decay = {True: self.encoder_lr, False: self.lr}, {True: self.weight_decay, False: 0.0}
+        settings = [
+            {"params": parameters, "lr": lrs[is_encoder], "weight_decay": decay[decays]}
+            for (is_encoder, decays), parameters in groups.items()
+        ]
+        optimizer = AdamW(settings, fused=True)
         # A fused optimizer can unscale the gradients of float16 itself; Lightning then refuses to clip them, also under
         # bfloat16, which has no scale. With this off, they are unscaled before they are clipped.
         optimizer._step_supports_amp_scaling = False

@@ -17,6 +17,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from vlrnn.config import check_complete, public_path
 from vlrnn.errors import UserError
+from vlrnn.files import nested
 from vlrnn.training.module import Task
 from vlrnn.training.renamed import refuse_old_names
 from vlrnn.trust import import_class, is_foreign
@@ -115,7 +116,8 @@ def import_named(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) ->
     Raises:
         UserError: a module fails at import, or has no such class.
     """
-    texts = [*_texts(list(recipes)), *(value for _, value in flags(arguments))]
+    texts = [each for each in nested(list(recipes)) if isinstance(each, str)]
+    texts += (value for _, value in flags(arguments))
     texts += (path for text in texts if "class_path" in text for path in _CLASS.findall(text))
     found = []
     for path in dict.fromkeys(filter(is_foreign, filter(_CLASS.fullmatch, texts))):
@@ -128,13 +130,6 @@ def import_named(recipes: Sequence[dict[str, Any]], arguments: Sequence[str]) ->
             raise UserError(f"{path}: the module {module} has no class {name}")
         found.append(public_path(named))
     return found
-
-
-def _texts(tree: Any) -> Iterator[str]:
-    if isinstance(tree, str):
-        yield tree
-    for each in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
-        yield from _texts(each)
 
 
 def find_task(path: str) -> type[Task]:

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from vlrnn.data.loaders import ResumableLoader, fold_in_rank
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, accessing, check_least
 from vlrnn.files import replacing
 from vlrnn.training.checkpoint import read_checkpoint
 
@@ -58,10 +58,8 @@ class _LogWriter(ExperimentWriter):
             self.metrics_keys, _ = _read_log(path)
 
     def save(self) -> None:
-        try:
+        with accessing(self.metrics_file_path, "written"):
             super().save()
-        except OSError as fault:
-            raise UserError(f"{self.metrics_file_path}: cannot be written: {fault.strerror or fault}") from None
 
     def _check_log_dir_exists(self) -> None:
         """Does nothing; Lightning's deletes the file of an earlier run here."""
@@ -116,16 +114,9 @@ class RecipeCheckpoint(ModelCheckpoint):
         last_every_n_steps: int = 1000,
         verbose: bool = False,
     ) -> None:
-        if last_every_n_steps < 1:
-            raise UserError(f"checkpoint.last_every_n_steps must be at least 1, not {last_every_n_steps}")
-        super().__init__(
-            filename="best",
-            monitor=monitor,
-            mode=mode or "max",
-            verbose=verbose,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
+        check_least("checkpoint.last_every_n_steps", last_every_n_steps)
+        names = {"filename": "best", "auto_insert_metric_name": False, "enable_version_counter": False}
+        super().__init__(monitor=monitor, mode=mode or "max", verbose=verbose, **names)  # type: ignore[arg-type]
         self.last_every_n_steps = last_every_n_steps
         self._initial_random_states: dict[str, Any] | None = None
         self._stop_requested = False  # in this process
@@ -195,7 +186,6 @@ class RecipeCheckpoint(ModelCheckpoint):
             self._save_last(trainer)
 
     def _any_stop_requested(self, trainer: pl.Trainer) -> bool:
-        """Whether any process was asked to stop."""
         if trainer.world_size == 1:
             return self._stop_requested
         device = trainer.strategy.root_device
@@ -258,7 +248,6 @@ class RecipeCheckpoint(ModelCheckpoint):
 
 
 def _random_states() -> dict[str, Any]:
-    """The states of all random number generators, as plain data and tensors."""
     kind, keys, *rest = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),

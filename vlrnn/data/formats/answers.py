@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vlrnn.data.formats.results import ResultForm, id_of, read_results
+from vlrnn.data.formats.base import id_of, object_of, text_of
+from vlrnn.data.formats.results import ResultForm, read_results
 from vlrnn.data.matching import Matched, Missing, match, name_some
 from vlrnn.data.record_ids import check_each_once
 from vlrnn.data.records import Example, Id, Prediction, RecordFile, ScoredExample
@@ -40,12 +41,10 @@ def read_questions(path: str | Path, questions: str | Path | None = None) -> Que
     if questions is None:
         return found
     question_set = _read(Path(questions))
-    for some, all_, wrong in (
-        (found, question_set, f"{path}: {{}} of its questions are not in {questions}: {{}}"),
-        (question_set, found, f"{questions}: {{}} of its questions are not in {path}: {{}}"),
-    ):
-        if strangers := [id for id in some if id not in all_]:
-            raise UserError(wrong.format(len(strangers), name_some(strangers)))
+    for some, others, place, other in ((found, question_set, path, questions), (question_set, found, questions, path)):
+        if strangers := [id for id in some if id not in others]:
+            count, names = len(strangers), name_some(strangers)
+            raise UserError(f"{place}: {count} of its questions are not in {other}: {names}")
     for id, example in found.items():
         if example.image_id != question_set[id].image_id:
             ours, theirs = example.image_id, question_set[id].image_id
@@ -108,7 +107,9 @@ def write_answers(path: str | Path, predictions: Mapping[Id, Prediction]) -> Non
 
 def _read(path: Path) -> Questions:
     questions: Questions = {}
-    for example in _records(path) if path.suffix == ".jsonl" else _entries(path):
+    for example in RecordFile(path, ScoredExample) if path.suffix == ".jsonl" else _entries(path):
+        if path.suffix == ".jsonl" and example.question is None:
+            raise UserError(f"{path}: {example.id!r} has no question")
         if example.id in questions:
             raise UserError(f"{path}: question {example.id!r} occurs twice")
         questions[example.id] = example
@@ -118,14 +119,9 @@ def _read(path: Path) -> Questions:
     return questions
 
 
-def _records(path: Path) -> Iterator[Example]:
-    for example in RecordFile(path, ScoredExample):
-        if example.question is None:
-            raise UserError(f"{path}: {example.id!r} has no question")
-        yield example
-
-
-def _entries(path: Path) -> Iterator[Example]:
+def read_official(path: Path) -> Any:
+    """The value of an official file of questions or answers, an object or a list, in which an annotator's answer is its
+    text alone."""
     shared: dict[str, str] = {}
 
     def answer_alone(value: dict[str, Any]) -> Any:
@@ -136,7 +132,11 @@ def _entries(path: Path) -> Iterator[Example]:
             return value
         return shared.setdefault(answer, answer)
 
-    value = read_json(path, object_hook=answer_alone)
+    return read_json(path, object_hook=answer_alone)
+
+
+def _entries(path: Path) -> Iterator[Example]:
+    value = read_official(path)
     if isinstance(value, dict):
         value = next((value[name] for name in ("annotations", "questions", "data") if name in value), value)
     if isinstance(value, dict) and value and all(map(_of_gqa, value.values())):
@@ -147,39 +147,31 @@ def _entries(path: Path) -> Iterator[Example]:
             "'questions'), VizWiz, TextVQA (with 'data') or GQA"
         )
     for number, entry in enumerate(value):
-        yield _example(entry, f"{path}: entry {number}")
+        yield as_example(entry, f"{path}: entry {number}")
 
 
 def _of_gqa(entry: Any) -> bool:
     return isinstance(entry, dict) and "question" in entry and "imageId" in entry
 
 
-def _example(entry: Any, place: str) -> Example:
-    """Convert an annotation or a question of an official file."""
-    if not isinstance(entry, dict):
-        raise UserError(f"{place}: expected an object with 'question_id', found {type(entry).__name__}")
+def as_example(entry: Any, place: str) -> Example:
+    """Convert an annotation or a question of `read_official`; `image` is empty.
+
+    Raises:
+        UserError: it is none, or has neither a question nor answers.
+    """
+    entry = object_of(entry, place)
     id = id_of(entry, ("question_id", "image") if "question" in entry else ("question_id",), place)
     answers = [entry["answer"]] if _of_gqa(entry) and "answer" in entry else entry.get("answers", ())
     if not answers and ("answers" in entry or "question" not in entry):
-        raise UserError(f"{place}: question {id!r} has no answers")
+        raise UserError(f"{place}: question {id!r} has no {'answers' if 'answers' in entry else 'text and no answers'}")
     if not (isinstance(answers, (list, tuple)) and all(isinstance(answer, str) for answer in answers)):
         raise UserError(f"{place}: 'answers' of question {id!r} are no list of objects with an 'answer' that is text")
     image_names = [name for name in ("image_id", "imageId", "image") if name in entry]
     if isinstance(types := entry.get("types"), dict):  # of GQA
         entry = {"question_type": types.get("structural"), **entry}
-    return Example(
-        id=id,
-        image_id=id_of(entry, image_names, place) if image_names else id,
-        image="",
-        question=_text_or_none(entry, "question", id, place),
-        answers=tuple(answers),
-        question_type=_text_or_none(entry, "question_type", id, place),
-        answer_type=_text_or_none(entry, "answer_type", id, place),
-    )
-
-
-def _text_or_none(entry: Mapping[str, Any], name: str, id: Id, place: str) -> str | None:
-    value = entry.get(name)
-    if not isinstance(value, str | None):
-        raise UserError(f"{place}: the {name} of question {id!r} is a {type(value).__name__}, not a text")
-    return value
+    names = [name for name in ("question", "question_type", "answer_type") if entry.get(name) is not None]
+    texts = {name: text_of(entry, name, f"{place} (question {id!r})") for name in names}
+    image_id = id_of(entry, image_names, place) if image_names else id
+    question, question_type, answer_type = (texts.get(name) for name in ("question", "question_type", "answer_type"))
+    return Example(id, image_id, "", (), question, tuple(answers), question_type, answer_type)

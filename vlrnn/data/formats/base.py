@@ -1,12 +1,13 @@
-"""Shared by the readers of formats: names of splits, the report of skipped items, references, tables (CSV, TSV), and
-image names."""
+"""Shared by the readers of formats: names of splits, the report of skipped items, references, values of JSON, tables
+(CSV, TSV), and image names."""
 
 import csv
 import io
 import os
-import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
+from unicodedata import normalize
 
 from vlrnn.data.record_ids import Id, as_id
 from vlrnn.data.records import Example
@@ -42,11 +43,8 @@ class SkipReport:
 
     def lines(self) -> list[str]:
         """A line for each reason, with the number of items and the names of the first few."""
-        return [f"dropped {len(items):,}: {reason} ({_some(items)})" for reason, items in self._items.items()]
-
-
-def _some(items: Sequence[str]) -> str:
-    return ", ".join([*items[:_NAMED], "..."] if len(items) > _NAMED else items)
+        shown = {reason: items[:_NAMED] + ["..."] * (len(items) > _NAMED) for reason, items in self._items.items()}
+        return [f"dropped {count:,}: {reason} ({', '.join(shown[reason])})" for reason, count in self.counts().items()]
 
 
 class References(dict[Id, list[str]]):
@@ -65,6 +63,47 @@ class References(dict[Id, list[str]]):
         files = {as_id(str(id)): file for id, file in self.files.items()}
         return References({as_id(str(id)): captions for id, captions in self.items()}, files, self.notes)
 
+
+# Values of JSON.
+
+
+def object_of(value: Any, place: str) -> Mapping[str, Any]:
+    """The value, checked to be an object."""
+    if not isinstance(value, Mapping):
+        raise UserError(f"{place}: expected an object, found {type(value).__name__}")
+    return value
+
+
+def list_in(value: Any, name: str, place: str) -> list[Any]:
+    """The list of this name in an object; a UserError if there is none."""
+    if not isinstance(value, Mapping) or not isinstance(listed := value.get(name), list):
+        raise UserError(f"{place}: it has no list of {name}")
+    return listed
+
+
+def text_of(entry: Mapping[str, Any], name: str, place: str) -> str:
+    """The text of this name in an object; a UserError if there is none."""
+    if not isinstance(text := entry.get(name), str):
+        raise _no_field(entry, name, place, "text")
+    return text
+
+
+def id_of(entry: Mapping[str, Any], names: Sequence[str], place: str) -> Id:
+    """The id in an object: the value of the first of these fields that it has; a UserError if that is none."""
+    name = next((name for name in names if name in entry), names[0])
+    id = entry.get(name)
+    if not isinstance(id, (int, str)) or isinstance(id, bool):
+        raise _no_field(entry, name, place, "number or text")
+    return id
+
+
+def _no_field(entry: Mapping[str, Any], name: str, place: str, wanted: str) -> UserError:
+    if name not in entry:
+        return UserError(f"{place}: the field {name!r} is missing")
+    return UserError(f"{place}: {name!r} is a {type(entry[name]).__name__}, not a {wanted}")
+
+
+# Tables.
 
 _DELIMITERS = (",", ";", "|", "\t")
 
@@ -99,13 +138,18 @@ def read_csv(
     is_tsv = path.suffix.lower() == ".tsv"
     delimiter = "\t" if is_tsv else _delimiter(text, lambda cells: len(set(columns_of(cells)) & set(allowed)))
     columns: list[str] = []
-    for number, cells in _tsv_rows(text) if is_tsv else _quoted_rows(path, text, delimiter):
+    for number, cells in _rows(path, text, delimiter, is_tsv):
         place = f"{path}:{number}"
         if not any(map(str.strip, cells)):
             continue
         if not columns:
             columns = columns_of(cells)
-            _check(columns, needed, place)
+            if missing := next((column for column in needed if column not in columns), None):
+                found = ", ".join(columns)
+                raise UserError(f"{place}: no column {missing!r} (found: {found}); the first line must name it")
+            if len(set(columns)) < len(columns):
+                twice = max(columns, key=columns.count)
+                raise UserError(f"{place}: the column {twice!r} occurs twice; remove one of them")
         elif len(cells) != len(columns):
             raise UserError(
                 f"{place}: {len(cells)} columns where the first line has {len(columns)}; put a text with "
@@ -117,37 +161,25 @@ def read_csv(
         raise UserError(f"{path}: is empty; the first line must name the columns {', '.join(needed)}")
 
 
-def _check(columns: Sequence[str], needed: Collection[str], place: str) -> None:
-    if missing := next((column for column in needed if column not in columns), None):
-        raise UserError(f"{place}: no column {missing!r} (found: {', '.join(columns)}); the first line must name it")
-    if len(set(columns)) < len(columns):
-        twice = max(columns, key=columns.count)
-        raise UserError(f"{place}: the column {twice!r} occurs twice; remove one of them")
-
-
 def _delimiter(text: str, count_matches: Callable[[Sequence[str]], int]) -> str:
     """The delimiter with the highest score for the first line."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(_DELIMITERS, key=lambda delimiter: count_matches([name.strip(' "') for name in first.split(delimiter)]))
 
 
-def _quoted_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, text: str, delimiter: str, is_tsv: bool) -> Iterator[tuple[int, list[str]]]:
     """The rows, each with the number of its first line."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as fault:
-            raise UserError(f"{path}:{number}: not CSV: {fault}") from None
-        yield number, row
-
-
-def _tsv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(io.StringIO(text), start=1):
-        yield number, [_unquoted(cell) for cell in line.rstrip("\r\n").split("\t")]
+    if is_tsv:
+        for number, line in enumerate(io.StringIO(text), start=1):
+            yield number, [_unquoted(cell) for cell in line.rstrip("\r\n").split("\t")]
+        return
+    reader, number = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), 1
+    try:
+        for row in reader:
+            yield number, row
+            number = reader.line_num + 1
+    except csv.Error as fault:
+        raise UserError(f"{path}:{number}: not CSV: {fault}") from None
 
 
 def _unquoted(cell: str) -> str:
@@ -182,7 +214,10 @@ class ImageFolder:
         for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
             if (path := self._relative(spelling)) is None:
                 continue
-            for place in (path, *self._within(path, base)):
+            places, root = [path], self.root.resolve()
+            if base is not None and base.resolve().is_relative_to(root):
+                places.append((base.resolve().relative_to(root) / path).as_posix())
+            for place in places:
                 if (self.root / place).is_file():
                     return place
                 if found := self._by_normal_form(place):
@@ -199,11 +234,6 @@ class ImageFolder:
                 return str(path.relative_to(root.as_posix()))
         return None
 
-    def _within(self, path: str, base: Path | None) -> tuple[str, ...]:
-        if base is None or not base.resolve().is_relative_to(self.root.resolve()):
-            return ()
-        return ((base.resolve().relative_to(self.root.resolve()) / path).as_posix(),)
-
     def _by_normal_form(self, path: str) -> str | None:
         """The file with the same name in another Unicode normal form."""
         if path.isascii():
@@ -214,9 +244,5 @@ class ImageFolder:
                 for folder, _, files in os.walk(self.root)
                 for file in files
             )
-            self._files = {_normal(file): Path(file).as_posix() for file in found if not file.isascii()}
-        return self._files.get(_normal(path))
-
-
-def _normal(path: str) -> str:
-    return unicodedata.normalize("NFC", path)
+            self._files = {normalize("NFC", file): Path(file).as_posix() for file in found if not file.isascii()}
+        return self._files.get(normalize("NFC", path))

@@ -3,11 +3,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from vlrnn.data.formats.base import References
-from vlrnn.data.formats.results import ResultForm, id_of, read_results, texts_of
+from vlrnn.data.formats.base import References, id_of, object_of, text_of
+from vlrnn.data.formats.flickr import karpathy_image
+from vlrnn.data.formats.results import ResultForm, read_results, texts_of
 from vlrnn.data.record_ids import check_each_once
 from vlrnn.data.records import Id, Prediction, RecordFile, ScoredExample
 from vlrnn.errors import UserError
@@ -89,37 +90,27 @@ def _read_prepared(path: Path) -> References:
     return _group(pairs(), files, path)
 
 
-def _annotation(entry: Any, place: str) -> tuple[Id, str]:
-    """Image id and caption of a COCO annotation."""
-    if not isinstance(entry, dict):
-        raise UserError(f'{place}: expected {{"image_id": ..., "caption": ...}}, found {type(entry).__name__}')
-    id, caption = id_of(entry, ("image_id",), place), entry.get("caption")
-    if not isinstance(caption, str):
-        if "caption" not in entry:
-            raise UserError(f"{place}: the field 'caption' is missing")
-        raise UserError(f"{place} (image {id!r}): the caption is a {type(caption).__name__}, not a text")
-    return id, caption
-
-
 def _read_coco(value: dict[str, Any], path: Path) -> References:
     # The order of `images`, not of the annotations, as in the official scorer.
     listed = value.get("images")
-    images = [image for image in listed if isinstance(image, dict)] if isinstance(listed, list) else []
-    order: list[tuple[Id, Sequence[str]]] = []
+    pairs: list[tuple[Id, Sequence[str]]] = []
     files: dict[Id, str] = {}
-    for image in images:
-        id = image.get("id")
+    for image in listed if isinstance(listed, list) else ():
+        id = image.get("id") if isinstance(image, dict) else None
         if isinstance(id, (int, str)) and not isinstance(id, bool):
-            order.append((id, ()))
+            pairs.append((id, ()))
             if isinstance(image.get("file_name"), str):
                 _add_file(files, id, image["file_name"], path)
-    entries = [
-        (*_annotation(each, f"{path}: annotation {place}"), each.get("is_rejected") or each.get("is_precanned"))
-        for place, each in enumerate(value["annotations"])
-    ]
-    bad = sum(bool(left_out) for *_, left_out in entries)
+    bad = 0
+    for number, each in enumerate(value["annotations"]):
+        place = f"{path}: annotation {number}"
+        entry = object_of(each, place)
+        id = id_of(entry, ("image_id",), place)
+        pairs.append((id, (text_of(entry, "caption", f"{place} (image {id!r})"),)))
+        if entry.get("is_rejected") or entry.get("is_precanned"):
+            bad += 1
+            pairs.pop()
     notes = [f"{path}: {bad} captions that VizWiz marks as rejected or canned are left out"] if bad else []
-    pairs = [*order, *((id, (caption,)) for id, caption, left_out in entries if not left_out)]
     return _group(pairs, files, path, *notes)
 
 
@@ -129,19 +120,10 @@ def _read_karpathy(images: list[Any], split: str | None, path: Path) -> Referenc
         available = ", ".join(f"{name} ({count})" for name, count in splits.items())
         problem = "needs --split" if split is None else f"has no split {split!r}"
         raise UserError(f"{path}: {problem}; it holds {available or 'none'}")
-    pairs: list[tuple[Id, Sequence[str]]] = []
-    files: dict[Id, str] = {}
-    for place, image in enumerate(images):
-        if not isinstance(image, dict) or image.get("split") != split:
-            continue
-        id = image["filename"] if image.get("cocoid") is None and "filename" in image else image.get("cocoid")
-        sentences = image.get("sentences")
-        if not isinstance(id, (int, str)) or isinstance(id, bool) or not isinstance(sentences, list):
-            raise UserError(f"{path}: image {place} lacks its 'cocoid' (or 'filename') or its 'sentences'")
-        captions = [each.get("raw") if isinstance(each, dict) else None for each in sentences]
-        if not all(isinstance(caption, str) for caption in captions):
-            raise UserError(f"{path}: image {place} ({id!r}): a sentence has no text 'raw'")
-        pairs.append((id, [str(caption) for caption in captions]))
-        if isinstance(image.get("filename"), str):
-            files[id] = str(PurePosixPath(str(image.get("filepath") or ""), image["filename"]))
-    return _group(pairs, files, path)
+    found = [
+        karpathy_image(image, f"{path}: images[{place}]")
+        for place, image in enumerate(images)
+        if isinstance(image, dict) and image.get("split") == split
+    ]
+    pairs = ((image.id, image.captions) for image in found)
+    return _group(pairs, {image.id: image.path for image in found if image.path}, path)

@@ -11,8 +11,8 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
-from vlrnn.data.formats.base import SkipReport, Splits
-from vlrnn.data.records import Example, Id
+from vlrnn.data.formats.base import SkipReport, Splits, id_of, list_in, object_of, text_of
+from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.files import read_json
 from vlrnn.terminal import print_line
@@ -43,16 +43,14 @@ def open_coco(path: Path, kind: str) -> COCO:
     value = read_json(path)
     sections: dict[str, list[Any]] = {}
     for section, keys in _NEEDED[kind].items():
-        entries = value.get(section) if isinstance(value, Mapping) else None
-        if not isinstance(entries, list):
-            raise UserError(f"{path}: not COCO {kind}: it has no list of {section}")
-        for place, entry in enumerate(entries):
+        sections[section] = list_in(value, section, f"{path}: not COCO {kind}")
+        for number, entry in enumerate(sections[section]):
+            place = f"{path}: {section}[{number}]"
             for key in keys:
-                kinds = (int, str) if key.endswith("id") else str
-                found = entry.get(key) if isinstance(entry, Mapping) else None
-                if not isinstance(found, kinds) or isinstance(found, bool):
-                    raise UserError(f"{path}: {section}[{place}] has no proper {key!r}")
-        sections[section] = entries
+                if key.endswith("id"):
+                    id_of(object_of(entry, place), (key,), place)
+                else:
+                    text_of(object_of(entry, place), key, place)
     _check_once(path, "images", sections["images"], "file_name")
     _check_once(path, "categories", sections.get("categories", ()), "name")
     _check_one_type(path, sections)
@@ -83,14 +81,11 @@ def _check_one_type(path: Path, sections: Mapping[str, Sequence[Mapping[str, Any
     for place, annotation in enumerate(sections["annotations"]):
         id = annotation["image_id"]
         if id not in ids and str(id) in as_text:
+            kind = "a text" if isinstance(id, str) else "a number"
             raise UserError(
-                f"{path}: annotations[{place}] has the image_id {id!r}, which is {_kind(id)} here and not in images; "
-                "write both in the same form"
+                f"{path}: annotations[{place}] has the image_id {id!r}, which is {kind} here and not in images; write "
+                "both in the same form"
             )
-
-
-def _kind(id: Id) -> str:
-    return "a text" if isinstance(id, str) else "a number"
 
 
 def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped: SkipReport) -> list[Example]:
@@ -114,36 +109,23 @@ def read_coco(captions: Path, instances: Path | None, image_folder: str, dropped
     for annotation in caption_file.dataset["annotations"]:
         if annotation["image_id"] not in caption_file.imgs:
             dropped.add("caption of an image that the file does not have", annotation["id"])
-    return [_example(caption_file, instance_file, image, image_folder, dropped) for image in caption_file.imgs.values()]
-
-
-def _example(
-    caption_file: COCO, instance_file: COCO | None, image: Mapping[str, Any], image_folder: str, dropped: SkipReport
-) -> Example:
-    id = image["id"]
-    objects = None
-    if instance_file and id in instance_file.imgs:
-        categories = {annotation["category_id"] for annotation in instance_file.imgToAnns.get(id, ())}
-        objects = tuple(sorted({instance_file.cats[category]["name"] for category in categories}))
-    captions = []
-    for annotation in caption_file.imgToAnns.get(id, ()):
-        reason = next((reason for mark, reason in _LEFT_OUT.items() if annotation.get(mark)), None)
-        if reason:
-            dropped.add(reason, annotation["id"])
-        else:
-            captions.append(annotation["caption"])
-    return Example(
-        id=id,
-        image_id=id,
-        image=_path(image_folder, image["file_name"]),
-        captions=tuple(captions),
-        objects=objects,
-    )
-
-
-def _path(folder: str, file_name: str) -> str:
-    """The path of an image relative to the image root; file names may include the folder, or be absolute."""
-    return file_name if file_name.startswith(f"{folder}/") else str(PurePosixPath(folder) / file_name)
+    examples = []
+    for id, image in caption_file.imgs.items():
+        objects = None
+        if instance_file and id in instance_file.imgs:
+            categories = {annotation["category_id"] for annotation in instance_file.imgToAnns.get(id, ())}
+            objects = tuple(sorted({instance_file.cats[category]["name"] for category in categories}))
+        texts = []
+        for annotation in caption_file.imgToAnns.get(id, ()):
+            if reason := next((reason for mark, reason in _LEFT_OUT.items() if annotation.get(mark)), None):
+                dropped.add(reason, annotation["id"])
+            else:
+                texts.append(annotation["caption"])
+        path = image["file_name"]
+        if not path.startswith(f"{image_folder}/"):  # file names may include the folder, or be absolute
+            path = str(PurePosixPath(image_folder) / path)
+        examples.append(Example(id, id, path, tuple(texts), objects=objects))
+    return examples
 
 
 def name_by_files(splits: Splits, image_root: Path) -> Splits:
@@ -161,7 +143,9 @@ def name_by_files(splits: Splits, image_root: Path) -> Splits:
             other, earlier = first.setdefault(str(example.image_id), (split, example))
             if other == split:
                 continue
-            if _one_photograph(image_root / earlier.image, image_root / example.image):
+            one, two = image_root / earlier.image, image_root / example.image
+            both = one.is_file() and two.is_file()
+            if filecmp.cmp(one, two, shallow=False) if both else one.name == two.name:
                 return splits
             again = again or f"{example.image_id} is {earlier.image} in {other} and {example.image} in {split}"
     if again is None:
@@ -171,9 +155,3 @@ def name_by_files(splits: Splits, image_root: Path) -> Splits:
         split: [replace(each, id=each.image, image_id=each.image) for each in examples]
         for split, examples in splits.items()
     }
-
-
-def _one_photograph(first: Path, second: Path) -> bool:
-    if first.is_file() and second.is_file():
-        return filecmp.cmp(first, second, shallow=False)
-    return first.name == second.name

@@ -8,9 +8,9 @@ file name, with its suffix or without.
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
-from vlrnn.data.formats.base import SPLIT_NAMES, SkipReport, Splits
+from vlrnn.data.formats.base import SPLIT_NAMES, SkipReport, Splits, id_of, list_in, object_of, text_of
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, read_text
@@ -97,38 +97,34 @@ def read_karpathy(path: Path, image_root: Path) -> tuple[str, Splits]:
         UserError: the file is not of this format; names the image.
     """
     value = read_json(path)
-    if not isinstance(value, dict) or not isinstance(value.get("images"), list):
-        raise UserError(f"{path}: not a Karpathy split file: it has no list of images")
     splits: Splits = {}
-    for place, image in enumerate(value["images"]):
-        where = f"{path}: images[{place}]"
-        if not isinstance(image, Mapping):
-            raise UserError(f"{where} is no object")
-        split = SPLIT_NAMES.get(_text(image, "split", where))
-        if split is None:
-            raise UserError(f"{where}: the split {image['split']!r} is none of {', '.join(SPLIT_NAMES)}")
-        splits.setdefault(split, []).append(_example(image, image_root, where))
+    for number, entry in enumerate(list_in(value, "images", f"{path}: not a Karpathy split file")):
+        place = f"{path}: images[{number}]"
+        split = text_of(object_of(entry, place), "split", place)
+        if split not in SPLIT_NAMES:
+            raise UserError(f"{place}: the split {split!r} is none of {', '.join(SPLIT_NAMES)}")
+        id, captions, image = karpathy_image(entry, place)
+        name = text_of(entry, "filename", place)
+        image = name if (image_root / name).is_file() else image
+        splits.setdefault(SPLIT_NAMES[split], []).append(Example(id, id, image, captions))
     return str(value.get("dataset", path.stem)), splits
 
 
-def _example(image: Mapping[str, Any], image_root: Path, where: str) -> Example:
-    name = _text(image, "filename", where)
-    in_folder = str(PurePosixPath(_text(image, "filepath", where)) / name) if "filepath" in image else name
-    id: Id = image.get("cocoid", name)
-    if not isinstance(id, (int, str)) or isinstance(id, bool):
-        raise UserError(f"{where} ({name}) has no proper 'cocoid': {id!r}; give it a number, or leave all of them out")
-    sentences = image.get("sentences")
-    if not isinstance(sentences, list) or not all(isinstance(each, Mapping) for each in sentences):
-        raise UserError(f"{where} ({name}) has no list of 'sentences'")
-    return Example(
-        id=id,
-        image_id=id,
-        image=name if (image_root / name).is_file() else in_folder,
-        captions=tuple(_text(sentence, "raw", where) for sentence in sentences),
-    )
+class KarpathyImage(NamedTuple):
+    """An image of a split file: its id, its captions, and its path, empty if it has none."""
+
+    id: Id
+    captions: tuple[str, ...]
+    path: str
 
 
-def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
-    if not isinstance(value := entry.get(name), str):
-        raise UserError(f"{where}: needs {name!r}, a text")
-    return value
+def karpathy_image(entry: Mapping[str, Any], place: str) -> KarpathyImage:
+    """Convert an entry of a split file.
+
+    Raises:
+        UserError: it has neither `cocoid` nor `filename`, or no `sentences` with texts `raw`.
+    """
+    id = id_of(entry, ("cocoid", "filename"), place)
+    captions = (text_of(object_of(each, place), "raw", place) for each in list_in(entry, "sentences", place))
+    parts = [text_of(entry, name, place) for name in ("filepath", "filename") if entry.get(name) is not None]
+    return KarpathyImage(id, tuple(captions), str(PurePosixPath(*parts)) if entry.get("filename") else "")

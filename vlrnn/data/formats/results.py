@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlrnn.data.formats.base import read_csv
+from vlrnn.data.formats.base import id_of, object_of, read_csv, text_of
 from vlrnn.data.matching import name_some
 from vlrnn.data.records import Id, Prediction, as_record
 from vlrnn.errors import UserError
@@ -79,21 +79,6 @@ def note_markup(texts: Mapping[Id, str]) -> list[str]:
     ]
 
 
-def id_of(entry: Mapping[str, Any], names: Sequence[str], place: str) -> Id:
-    """The id of an entry: the value of the first of these fields that it has.
-
-    Raises:
-        UserError: it has none of them, or the value is no id.
-    """
-    name = next((name for name in names if name in entry), names[0])
-    id = entry.get(name)
-    if not isinstance(id, (int, str)) or isinstance(id, bool):
-        if name not in entry:
-            raise UserError(f"{place}: the field {name!r} is missing")
-        raise UserError(f"{place}: {name!r} is a {type(id).__name__}, not a number or text")
-    return id
-
-
 def _objects(path: Path, form: ResultForm) -> Iterator[tuple[str, Any]]:
     """Place and value of each entry of JSON."""
     if path.suffix.lower() in (".jsonl", ".ndjson"):
@@ -122,18 +107,12 @@ def _objects(path: Path, form: ResultForm) -> Iterator[tuple[str, Any]]:
 
 
 def _prediction(entry: Any, place: str, form: ResultForm) -> Prediction:
-    if not isinstance(entry, dict):
-        raise UserError(f"{place}: expected an object with {form.ids[0]!r}, found {type(entry).__name__}")
+    entry = object_of(entry, place)
     if "text" in entry and "image_id" in entry and entry.keys().isdisjoint(form.texts):
         return as_record(Prediction, entry, place)
     id = id_of(entry, form.ids, place)
     name = next((name for name in (*form.texts, "text") if name in entry), form.texts[0])
-    text = entry.get(name)
-    if not isinstance(text, str):
-        if name not in entry:
-            raise UserError(f"{place}: the field {name!r} is missing (of {id!r})")
-        raise UserError(f"{place}: the {form.what} of {id!r} is a {type(text).__name__}, not a text")
-    return Prediction(id=id, image_id=id, text=text)
+    return Prediction(id=id, image_id=id, text=text_of(entry, name, place))
 
 
 def _of_table(path: Path, form: ResultForm) -> list[Prediction]:
@@ -143,13 +122,12 @@ def _of_table(path: Path, form: ResultForm) -> list[Prediction]:
     for place, cells in rows:
         row = {name: plain_cell(cell) for name, cell in cells.items()}
         one = _prediction(row, place, form)
-        score = _number(row.get("score"), "score", place)
-        if _number(row.get("rank"), "rank", place) in (None, 1):
+        score, rank = (_number(row.get(name), name, place) for name in ("score", "rank"))
+        if rank in (None, 1):
             predictions.append(replace(one, score=score))
         elif predictions and predictions[-1].id == one.id:
-            last = predictions[-1]
-            other = {"text": one.text, "score": score}
-            predictions[-1] = replace(last, alternatives=(*last.alternatives, other))
+            others = (*predictions[-1].alternatives, {"text": one.text, "score": score})
+            predictions[-1] = replace(predictions[-1], alternatives=others)
         else:
             raise UserError(f"{place}: rank {row['rank']} of {one.id!r} has no rank 1 before it")
     return predictions

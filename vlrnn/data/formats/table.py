@@ -1,11 +1,11 @@
 """Tables about a folder of images: a CSV or JSON file with an image and captions, or question and answers, per row."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vlrnn.data.formats.base import SPLIT_NAMES, ImageFolder, Splits, read_csv
+from vlrnn.data.formats.base import SPLIT_NAMES, ImageFolder, Splits, object_of, read_csv, text_of
 from vlrnn.data.records import SPLITS, Example
 from vlrnn.data.splits import draw_splits
 from vlrnn.errors import UserError
@@ -64,15 +64,20 @@ def read_table(
     if suffix == ".json":
         entries = _json_entries(path, of_image)
     elif suffix == ".jsonl":
-        entries = _json_lines(path)
+        entries = read_json_lines(path)
     else:
         needed = ("image", *columns)
         entries = read_csv(path, needed, needed, _named)
-    for place, values in entries:
-        renamed = {other: values[name] for name, other in _OTHER_NAMES.items() if name in values}
-        values = {**renamed, **values}
-        image = _image(values.get("image"), place, folder, path.parent)
-        yield Entry(place, image, _split(values.get("split"), place), values)
+    for place, entry in entries:
+        values = object_of(entry, place)
+        values = {**{other: values[name] for name, other in _OTHER_NAMES.items() if name in values}, **values}
+        name, split = text_of(values, "image", place), values.get("split") or None
+        image = PurePosixPath(folder.find(name, path.parent))
+        if not image.name or image.is_absolute() or ".." in image.parts:
+            raise UserError(f"{place}: the image {name!r} is no file within the folder of images")
+        if split is not None and str(split).strip().lower() not in SPLIT_NAMES:
+            raise UserError(f"{place}: the split {split!r} is none of {', '.join(SPLIT_NAMES)}")
+        yield Entry(place, str(image), split and SPLIT_NAMES[split.strip().lower()], values)
 
 
 def _named(columns: Sequence[str]) -> list[str]:
@@ -80,46 +85,18 @@ def _named(columns: Sequence[str]) -> list[str]:
     return [name if _OTHER_NAMES.get(name, name) in columns else _OTHER_NAMES[name] for name in columns]
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for place, entry in read_json_lines(path):
-        if not isinstance(entry, Mapping):
-            raise UserError(f"{place}: expected an object, found {type(entry).__name__}")
-        yield place, entry
-
-
-def _json_entries(path: Path, of_image: Callable[[Any], Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _json_entries(path: Path, of_image: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
     value = read_json(path)
+    groups = {"": value}
     if isinstance(value, Mapping):
-        for image, content in value.items():
-            yield from _objects(of_image(content), f"{path}: {image!r}", {"image": image})
-    else:
-        yield from _objects(value, f"{path}", {})
-
-
-def _objects(value: Any, place: str, shared: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if not isinstance(value, list):
-        raise UserError(f"{place}: expected an object or a list, found {type(value).__name__}")
-    for number, entry in enumerate(value):
-        if not isinstance(entry, Mapping):
-            raise UserError(f"{place}: entry {number}: expected an object, found {type(entry).__name__}")
-        yield f"{place}: entry {number}", {**entry, **shared}
-
-
-def _image(name: Any, place: str, folder: ImageFolder, base: Path) -> str:
-    if not isinstance(name, str):
-        raise UserError(f"{place}: needs an 'image', a text")
-    path = PurePosixPath(folder.find(name, base))
-    if not path.name or path.is_absolute() or ".." in path.parts:
-        raise UserError(f"{place}: the image {name!r} is no file within the folder of images")
-    return str(path)
-
-
-def _split(name: Any, place: str) -> str | None:
-    if name is None or name == "":
-        return None
-    if not isinstance(name, str) or name.strip().lower() not in SPLIT_NAMES:
-        raise UserError(f"{place}: the split {name!r} is none of {', '.join(SPLIT_NAMES)}")
-    return SPLIT_NAMES[name.strip().lower()]
+        groups = {image: of_image(content) for image, content in value.items()}
+    for image, entries in groups.items():
+        place = f"{path}: {image!r}" if isinstance(value, Mapping) else f"{path}"
+        if not isinstance(entries, list):
+            raise UserError(f"{place}: expected an object or a list, found {type(entries).__name__}")
+        for number, entry in enumerate(entries):
+            shared = {"image": image} if isinstance(value, Mapping) else {}
+            yield f"{place}: entry {number}", {**object_of(entry, f"{place}: entry {number}"), **shared}
 
 
 def read_captions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
@@ -152,14 +129,6 @@ def read_captions(path: Path, folder: ImageFolder, shares: Sequence[float], seed
     return splits
 
 
-@dataclass
-class _QuestionGroup:
-    number: int
-    question_type: str | None
-    answer_type: str | None
-    answers: list[str] = field(default_factory=list)
-
-
 def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], seed: int) -> Splits:
     """The examples of a file of questions, one for each, in the splits of the file, or in random splits.
 
@@ -181,30 +150,19 @@ def read_questions(path: Path, folder: ImageFolder, shares: Sequence[float], see
         UserError: the file is neither (names the line or the entry), only some questions have a split, or the shares do
             not sum to 1.
     """
-    groups: dict[tuple[str, str | None, str], _QuestionGroup] = {}
+    examples: dict[tuple[str, str | None, str], Example] = {}
+    answers: dict[tuple[str, str | None, str], list[str]] = {}
     for entry in read_table(path, folder, ["question", "answer"], lambda questions: questions):
-        question = " ".join((_text(entry, "question") or "").split())
-        kinds = _text(entry, "question_type") or None, _text(entry, "answer_type") or None
-        same = groups.setdefault((entry.image, entry.split, question), _QuestionGroup(len(groups) + 1, *kinds))
-        same.answers.extend(filter(None, map(canonical_answer, entry.texts("answer") or ())))
-    homes = draw_splits([(image, split) for image, split, _ in groups], shares, seed, "questions")
+        given = {name: value for name, value in entry.values.items() if value is not None}
+        names = [name for name in ("question", "question_type", "answer_type") if name in given]
+        texts = {name: text_of(given, name, entry.place) for name in names}
+        question = " ".join(texts.get("question", "").split())
+        kinds: dict[str, Any] = {name: texts.get(name) or None for name in ("question_type", "answer_type")}
+        key, image = (entry.image, entry.split, question), entry.image
+        examples.setdefault(key, Example(len(examples) + 1, image, image, question=question, **kinds))
+        answers.setdefault(key, []).extend(filter(None, map(canonical_answer, entry.texts("answer") or ())))
+    homes = draw_splits([(image, split) for image, split, _ in examples], shares, seed, "questions")
     splits: Splits = {split: [] for split in SPLITS}
-    for (image, split, question), same in groups.items():
-        example = Example(
-            id=same.number,
-            image_id=image,
-            image=image,
-            question=question,
-            answers=tuple(same.answers),
-            question_type=same.question_type,
-            answer_type=same.answer_type,
-        )
-        splits[homes[image, split]].append(example)
+    for (image, split, question), example in examples.items():
+        splits[homes[image, split]].append(replace(example, answers=tuple(answers[image, split, question])))
     return splits
-
-
-def _text(entry: Entry, name: str) -> str | None:
-    value = entry.values.get(name)
-    if value is not None and not isinstance(value, str):
-        raise UserError(f"{entry.place}: {name!r} must be a text")
-    return value

@@ -1,29 +1,28 @@
-"""The official files of VQA v1, VQA v2 and VQA-CP: questions, annotations, complementary pairs.
+"""The official files of VQA v1, VQA v2 and VQA-CP: questions, annotations, complementary pairs; of DAQUAR; of easy-VQA.
 
 A file of VQA is an object with a list of `questions` or `annotations` and the part of COCO of its images
 (`data_subtype`); a file of VQA-CP is the list alone, whose entries name this part (`coco_split`).
+
+DAQUAR's raw files have a question on a line and its answer on the next; the question names its image (`what is on the
+desk in the image3 ?`), and the answer may be a set (`book, scissor, papers`).
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from vlrnn.data.formats.base import SkipReport
+from vlrnn.data.formats.answers import as_example, read_official
+from vlrnn.data.formats.base import SkipReport, list_in
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
-from vlrnn.files import read_json
+from vlrnn.files import read_json, read_text
+from vlrnn.text.vqa_normalization import normalize_answer
 
 COCO_PARTS = ("train2014", "val2014", "test2015")
 """The folders of the photographs; those of `test-dev2015` are in `test2015`."""
 
 LICENCE = "questions and answers CC BY 4.0; photographs under the terms of Flickr"
-
-
-class _Annotation(NamedTuple):
-    image_id: int
-    answers: tuple[str, ...]
-    question_type: str
-    answer_type: str
 
 
 def read_vqa(
@@ -42,28 +41,18 @@ def read_vqa(
         UserError: a file is not of its kind (names the line, or the entry), a question or an annotation occurs twice,
             or the annotations are of other questions.
     """
-    answered = _read_annotations(annotations) if annotations else {}
+    answered = {each.id: each for _, each in _entries(annotations, "annotations")} if annotations else {}
     others = _read_pairs(pairs, dropped) if pairs else {}
     examples: dict[Id, Example] = {}
-    for place, entry, part in _entries(questions, "questions"):
-        id, image_id = _ids(entry, place)
-        if id in examples:
-            raise UserError(f"{place}: the question {id!r} occurs twice")
-        annotation = answered.get(id)
-        if annotation and annotation.image_id != image_id:
+    for place, question in _entries(questions, "questions"):
+        id, annotation = question.id, answered.get(question.id, question)
+        if annotation.image_id != question.image_id:
             raise UserError(
-                f"{place}: question {id!r} is about image {image_id}, but about {annotation.image_id} in {annotations}"
+                f"{place}: question {id!r} is about image {question.image_id}, but about {annotation.image_id} in "
+                f"{annotations}"
             )
-        examples[id] = Example(
-            id=id,
-            image_id=image_id,
-            image=f"{part}/COCO_{part}_{image_id:012}.jpg",
-            question=_text(entry, "question", place),
-            answers=annotation.answers if annotation else (),
-            question_type=annotation.question_type if annotation else None,
-            answer_type=annotation.answer_type if annotation else None,
-            attributes={"pair": others[id]} if id in others else None,
-        )
+        attributes = {"pair": others[id]} if id in others else None
+        examples[id] = replace(annotation, image=question.image, question=question.question, attributes=attributes)
     if answered and answered.keys().isdisjoint(examples):
         raise UserError(f"{annotations}: its annotations are of other questions than those of {questions}")
     for name, ids in (("annotation", answered), ("complementary pair", others)):
@@ -73,54 +62,24 @@ def read_vqa(
     return list(examples.values())
 
 
-def _entries(path: Path, section: str) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """Place, entry and part of COCO of every entry of a file."""
-    # Four million answers as objects of three fields would take gigabytes.
-    value = read_json(path, object_hook=_answer_alone)
-    entries, common = (value.get(section), value.get("data_subtype")) if isinstance(value, Mapping) else (value, None)
-    if not isinstance(entries, list):
-        raise UserError(f"{path}: no file of VQA: it has no list of {section}")
+def _entries(path: Path, section: str) -> Iterator[tuple[str, Example]]:
+    """Place and example of every entry of a file of questions or annotations, each question once."""
+    value, found = read_official(path), set[Id]()
+    entries = value if isinstance(value, list) else list_in(value, section, f"{path}: no file of VQA")
     for number, entry in enumerate(entries):
         place = f"{path}: {section}[{number}]"
-        if not isinstance(entry, Mapping):
-            raise UserError(f"{place} is no object")
-        part = str(entry.get("coco_split", common)).replace("-dev", "")
+        example = as_example(entry, place)
+        part = str(entry.get("coco_split", None if entries is value else value.get("data_subtype"))).replace("-dev", "")
         if part not in COCO_PARTS:
             raise UserError(f"{place}: its part of COCO is {part!r}, none of {', '.join(COCO_PARTS)}")
-        yield place, entry, part
-
-
-def _answer_alone(value: dict[str, Any]) -> Any:
-    return value["answer"] if "answer" in value and "question_id" not in value else value
-
-
-def _ids(entry: Mapping[str, Any], place: str) -> tuple[Id, int]:
-    id, image_id = entry.get("question_id"), entry.get("image_id")
-    if not isinstance(id, (int, str)) or isinstance(id, bool):
-        raise UserError(f"{place}: its 'question_id' is no whole number")
-    if not isinstance(image_id, int) or isinstance(image_id, bool):
-        raise UserError(f"{place} (question {id!r}): its 'image_id' is no whole number")
-    return id, image_id
-
-
-def _text(entry: Mapping[str, Any], name: str, place: str) -> str:
-    if not isinstance(value := entry.get(name), str):
-        raise UserError(f"{place} (question {entry['question_id']!r}): its {name!r} is no text")
-    return value
-
-
-def _read_annotations(path: Path) -> dict[Id, _Annotation]:
-    annotations: dict[Id, _Annotation] = {}
-    for place, entry, _ in _entries(path, "annotations"):
-        id, image_id = _ids(entry, place)
-        if id in annotations:
-            raise UserError(f"{place}: the annotation of question {id!r} occurs twice")
-        answers = entry.get("answers")
-        if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
-            raise UserError(f"{place} (question {id!r}): its 'answers' are no list of objects with an 'answer'")
-        kinds = _text(entry, "question_type", place), _text(entry, "answer_type", place)
-        annotations[id] = _Annotation(image_id, tuple(answers), *kinds)
-    return annotations
+        if not isinstance(entry.get("image_id"), int):
+            raise UserError(f"{place} (question {example.id!r}): its 'image_id' is no whole number")
+        if section == "annotations" and not example.answers:
+            raise UserError(f"{place} (question {example.id!r}): has no 'answers'")
+        if example.id in found:
+            raise UserError(f"{place}: question {example.id!r} occurs twice")
+        found.add(example.id)
+        yield place, replace(example, image=f"{part}/COCO_{part}_{example.image_id:012}.jpg")
 
 
 def _read_pairs(path: Path, dropped: SkipReport) -> dict[Id, Id]:
@@ -136,3 +95,104 @@ def _read_pairs(path: Path, dropped: SkipReport) -> dict[Id, Id]:
             if others.setdefault(id, other) != other:
                 dropped.add("second complementary pair of a question", id)
     return others
+
+
+_NAME = re.compile(r"\bimage\d+\b")
+_WHERE = re.compile(r"\s*\b(?:in|on)\s+(?:(?:the|this)\s+)?image\d+\b")
+_ARTICLE = re.compile(r"\b(the|this)\s+image\d+\b")
+_COUNT = re.compile(r"how many\b")
+_COLOUR = re.compile(r"(?:\S+ ){1,3}colou?rs?\b")
+
+
+def read_daquar(
+    path: Path, split: str, images: Sequence[Path], listed: Path | None, dropped: SkipReport
+) -> list[Example]:
+    """The examples of one file of questions, in its order.
+
+    The id is the split and the number of the pair. An answer is one text, normalised as those of VQA (`garbage_bin` is
+    `garbage bin`); the members of a set are sorted and joined with ", ", so that a set has one spelling.
+
+    Args:
+        path: a file such as `qa.train.txt`.
+        split: the name of the split, for the ids.
+        images: files of images, at least those of this split (`image3.jpg`, or `.png`).
+        listed: the list of the split's images (`train_images.txt`), if there is one.
+        dropped: gets questions about images that are not listed, and listed images without a question.
+
+    Raises:
+        UserError: a file cannot be read, a question names no image, an answer names one, or the last question has no
+            answer; names file and line.
+    """
+    files = {image.stem: image.name for image in images}
+    names = dict.fromkeys(read_text(listed).split()) if listed else None
+    used: set[str] = set()
+    examples = []
+    lines = read_text(path).rstrip("\n").split("\n")
+    for number in range(1, len(lines), 2):
+        question, answer = lines[number - 1 : number + 1]
+        if not (named := _NAME.findall(question)):
+            raise UserError(f"{path}:{number}: a question must name its image (in the image3 ?): {question[:60]!r}")
+        if _NAME.search(answer):
+            raise UserError(f"{path}:{number + 1}: expected an answer, not a question: {answer[:60]!r}")
+        image = named[-1]
+        used.add(image)
+        if names is not None and image not in names:
+            dropped.add(f"question about an image that is not in {listed}", f"line {number}")
+            continue
+        text = plain_question(question)
+        id, file = f"{split}-{(number + 1) // 2}", files.get(image, f"{image}.jpg")
+        right = ", ".join(sorted({*filter(None, map(normalize_answer, answer.split(",")))}))
+        kind = question_type(text)
+        examples.append(Example(id, image, file, question=text, answers=(right,), question_type=kind))
+    if len(lines) % 2:
+        raise UserError(f"{path}:{len(lines)}: there is no answer to the last question")
+    for name in names or ():
+        if name not in used:
+            dropped.add("image without a question", name)
+    return examples
+
+
+def plain_question(question: str) -> str:
+    """The question without the name of its image: "in the image3" is removed, and "on the left side of the image3"
+    becomes "on the left side of the image"."""
+    text = _ARTICLE.sub(r"\1 image", _WHERE.sub("", question))
+    return " ".join(_NAME.sub("", text).replace("?", "").split()) + "?"
+
+
+def question_type(question: str) -> str:
+    """`number` for "how many ...", `color` if the second to fourth word is colour or color, or the plural, otherwise
+    `object`: the three kinds of questions of DAQUAR (Malinowski and Fritz 2014)."""
+    if _COUNT.match(question):
+        return "number"
+    return "color" if _COLOUR.match(question) else "object"
+
+
+def read_easy_vqa(source: Path, split: str, answers: Collection[str], dropped: SkipReport) -> list[Example]:
+    """The examples of one split, in the order of its file. Ids and image ids start with the split, because the release
+    numbers the images of each split from 0. `answer_type` is `yes/no` or `other`.
+
+    Args:
+        source: the folder with `{split}/questions.json` and `{split}/images/`.
+        split: `train` or `test`.
+        answers: of `answers.txt`; questions with another answer are dropped.
+        dropped: gets the questions that are left out.
+
+    Raises:
+        UserError: the file is not of this format; names the line or the entry.
+    """
+    path = source / split / "questions.json"
+    entries = read_json(path)
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: expected a list of [question, answer, image], found {type(entries).__name__}")
+    examples = []
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, list) or [type(each) for each in entry] != [str, str, int]:
+            raise UserError(f"{path}: entry {number} is no [question, answer, image number]")
+        question, answer, image = entry
+        if answer not in answers:
+            dropped.add("question whose answer is not in answers.txt", f"{split}-{number}")
+            continue
+        kind = "yes/no" if answer in ("yes", "no") else "other"
+        place = f"{split}-{number}", f"{split}-{image}", f"{split}/images/{image}.png"
+        examples.append(Example(*place, question=question, answers=(answer,), answer_type=kind))
+    return examples

@@ -14,7 +14,7 @@ from vlrnn.data.records import SPLITS, Example, describe_dataset, write_dataset
 from vlrnn.errors import UserError
 from vlrnn.progress import track
 from vlrnn.terminal import print_line
-from vlrnn.text.text_checks import count_unspaced, is_canned, is_wordless, warn_of_unspaced
+from vlrnn.text.tokenizers import count_unspaced, is_canned, is_wordless, warn_of_unspaced
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ def publish(
     if (out / "dataset.json").exists() and "counts" not in describe_dataset(out):
         raise UserError(f"{out}/dataset.json: another kind of data set, which is not replaced; choose another --out")
     find = cache(ImageFolder(image_root).find)
-    listed = {split: _clean([_located(each, find) for each in splits[split]], split, dropped) for split in splits}
+    listed = {}
+    for split, read in splits.items():
+        found = [each if (name := find(each.image)) == each.image else replace(each, image=name) for each in read]
+        listed[split] = _clean(found, split, dropped)
     faulty = _faulty_images(listed, image_root, check=not target.unchecked)
     cleaned: Splits = {}
     for split, examples in listed.items():
@@ -81,10 +84,11 @@ def publish(
         dropped.add(reason, image + detail)
     if not any(cleaned.values()):
         raise UserError(f"{image_root}: no example is left; {'; '.join(dropped.lines()) or 'none was read'}")
+    root, folder = image_root.resolve(), out.resolve()
     description = write_dataset(
         out,
         {split: cleaned[split] for split in SPLITS if cleaned.get(split)},
-        image_root=_recorded(image_root, out),
+        image_root=str(root.relative_to(folder)) if root.is_relative_to(folder) else str(root),
         dropped=dropped.counts(),
         **about,
     )
@@ -93,7 +97,6 @@ def publish(
 
 
 def _print_counts(splits: Splits, counts: Mapping[str, Mapping[str, int]], dropped: SkipReport) -> None:
-    """Print the counts of each split, the dropped examples by reason, and a warning of texts without spaces."""
     for split, examples in splits.items():
         if not examples:
             print_line(f"{split}: no examples, not written")
@@ -105,11 +108,6 @@ def _print_counts(splits: Splits, counts: Mapping[str, Mapping[str, int]], dropp
     unspaced = count_unspaced(filter(None, texts))
     if warning := warn_of_unspaced(*unspaced, "texts", "train with data.tokenizer characters"):
         print_line(f"warning: {warning}")
-
-
-def _located(example: Example, find: Callable[[str], str]) -> Example:
-    image = find(example.image)
-    return example if image == example.image else replace(example, image=image)
 
 
 def _clean(examples: Sequence[Example], split: str, dropped: SkipReport) -> list[Example]:
@@ -173,11 +171,6 @@ def _faulty_images(
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding leaves Python to other threads
         faults = list(track(pool.map(fault, images), "checking", total=len(images), unit="images"))
     return {image: reason for image, reason in zip(images, faults, strict=True) if reason}
-
-
-def _recorded(image_root: Path, out: Path) -> str:
-    root, folder = image_root.resolve(), out.resolve()
-    return str(root.relative_to(folder)) if root.is_relative_to(folder) else str(root)
 
 
 def publish_table(

@@ -72,18 +72,11 @@ def flickr8k(source: Path, /, target: Target) -> None:
     Raises:
         UserError: a file is missing or not of its format, or an image is in two splits.
     """
-    _flickr(
-        source,
-        target,
-        name="Flickr8k",
-        source="Hodosh, Young and Hockenmaier, JAIR 2013",
-        tokens=("Flickr8k.token.txt", "Flickr8k_text/Flickr8k.token.txt"),
-        images=("images", "Flicker8k_Dataset", "Flickr8k_Dataset", "Images"),  # [sic]
-        lists={
-            split: (f"Flickr_8k.{part}Images.txt", f"Flickr8k_text/Flickr_8k.{part}Images.txt")
-            for split, part in (("train", "train"), ("val", "dev"), ("test", "test"))
-        },
-    )
+    tokens = ("Flickr8k.token.txt", "Flickr8k_text/Flickr8k.token.txt")
+    images = ("images", "Flicker8k_Dataset", "Flickr8k_Dataset", "Images")  # [sic]
+    lists = ("Flickr_8k.{}Images.txt", "Flickr8k_text/Flickr_8k.{}Images.txt")
+    about = {"name": "Flickr8k", "source": "Hodosh, Young and Hockenmaier, JAIR 2013"}
+    _flickr(source, target, tokens, images, lists, "dev", about)
 
 
 def flickr30k(source: Path, /, target: Target) -> None:
@@ -95,55 +88,43 @@ def flickr30k(source: Path, /, target: Target) -> None:
     Raises:
         UserError: a file is missing or not of its format, or an image is in two splits.
     """
-    _flickr(
-        source,
-        target,
-        name="Flickr30k",
-        source="Young, Lai, Hodosh and Hockenmaier, TACL 2014",
-        tokens=("results_20130124.token", "flickr30k/results_20130124.token"),
-        images=("images", "flickr30k-images", "flickr30k_images"),
-        lists={
-            split: (f"{split}.txt", f"flickr30k_{split}.txt", f"flickr30k_entities/{split}.txt")
-            for split in ("train", "val", "test")
-        },
-    )
+    tokens = ("results_20130124.token", "flickr30k/results_20130124.token")
+    images = ("images", "flickr30k-images", "flickr30k_images")
+    lists = ("{}.txt", "flickr30k_{}.txt", "flickr30k_entities/{}.txt")
+    about = {"name": "Flickr30k", "source": "Young, Lai, Hodosh and Hockenmaier, TACL 2014"}
+    _flickr(source, target, tokens, images, lists, "val", about)
 
 
 def _flickr(
     folder: Path,
     target: Target,
-    *,
-    name: str,
-    source: str,
     tokens: Sequence[str],
     images: Sequence[str],
-    lists: Mapping[str, Sequence[str]],
+    lists: Sequence[str],
+    val: str,
+    about: Mapping[str, str],
 ) -> None:
     """Prepare Flickr8k or Flickr30k. `tokens`, `images` and `lists` are candidate paths, in the folder, of the token
-    file, the images and the list of each split: the first that exists is used; a split without a list is left out."""
+    file, the images and the list of each split, with its name in braces, of val the name `val`: the first that exists
+    is used; a split without a list is left out."""
     token_file = find_first([folder / place for place in tokens], "token file")
     image_root = find_first([folder / place for place in images], "folder of images")
-    found = {
-        split: [folder / place for place in places if (folder / place).is_file()] for split, places in lists.items()
+    names = {"train": "train", "val": val, "test": "test"}
+    found = {split: [folder / each.format(name) for each in lists] for split, name in names.items()}
+    split_lists = {
+        split: next(filter(Path.is_file, paths)) for split, paths in found.items() if any(map(Path.is_file, paths))
     }
-    split_lists = {split: paths[0] for split, paths in found.items() if paths}
     if not split_lists:
-        wanted = ", ".join(places[0] for places in lists.values())
+        wanted = ", ".join(map(lists[0].format, names.values()))
         raise UserError(f"{folder}: no split list (looked for {wanted}); put at least one there")
     dropped = SkipReport()
     splits = read_flickr(token_file, split_lists, dropped)
     print_line(f"read {token_file} and the lists of {', '.join(split_lists)}")
     licence = "photographs and captions for research and education only"
-    publish(target, splits, image_root, dropped, name=name, source=source, licence=licence)
+    publish(target, splits, image_root, dropped, **about, licence=licence)
 
 
-def folder(
-    source: Path,
-    /,
-    target: Target,
-    captions: Path,
-    options: TableOptions,
-) -> None:
+def folder(source: Path, /, target: Target, captions: Path, options: TableOptions) -> None:
     """Prepare any folder of images with a CSV or JSON of captions; splits are those of the table, or random.
 
     Args:

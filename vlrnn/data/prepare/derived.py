@@ -11,57 +11,25 @@ from vlrnn.data.prepare.base import Target, publish
 from vlrnn.data.records import SPLITS, Example, describe_dataset, open_split
 from vlrnn.data.shards import write_shards
 from vlrnn.data.splits import checked_dev, cut_dev, draw_order, shift
-from vlrnn.data.synthetic.dataset import make_scenes
+from vlrnn.data.synthetic.dataset import SceneSettings, make_scenes
 from vlrnn.data.synthetic.dataset import paragraphs as make_paragraphs
 from vlrnn.data.synthetic.questions import with_inverses
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.files import replacing
 from vlrnn.probes.object_annotations import make_polls, read_object_sets, write_polls
 from vlrnn.terminal import print_line
 
 
-def synthetic(
-    *,
-    out: Path,
-    train: int = 4000,
-    val: int = 500,
-    test: int = 1000,
-    seed: int = 0,
-    bias: float = 0.0,
-    image_size: int = 96,
-    max_objects: int = 4,
-    questions: int = 5,
-    workers: int = 2,
-) -> None:
+def synthetic(*, out: Path, settings: SceneSettings) -> None:
     """Make synthetic scenes: FOLDER/images, and FOLDER/captions and FOLDER/vqa, which are prepared data sets.
 
     Args:
         out: the FOLDER.
-        train: scenes in train.
-        val: scenes in val.
-        test: scenes in test.
-        seed: of the scenes.
-        bias: 0 to 1: how often a ring comes with a star.
-        image_size: pixels of a side.
-        max_objects: 1 to 4 objects in a scene.
-        questions: about a scene, at most.
-        workers: processes.
 
     Raises:
         UserError: a value out of range.
     """
-    description = make_scenes(
-        out,
-        train=train,
-        val=val,
-        test=test,
-        seed=seed,
-        bias=bias,
-        image_size=image_size,
-        max_objects=max_objects,
-        questions=questions,
-        workers=workers,
-    )
+    description = make_scenes(out, **vars(settings))
     for split, rates in description["scenes"].items():
         print_line(f"{split}: " + ", ".join(f"{name} {value}" for name, value in rates.items()))
     print_line(f"written to {out}: images, captions, vqa")
@@ -78,8 +46,7 @@ def prose(*, out: Path, paragraphs: int = 3000, seed: int = 0) -> None:
     Raises:
         UserError: less than one paragraph.
     """
-    if paragraphs < 1:
-        raise UserError(f"--paragraphs must be at least 1, not {paragraphs}")
+    check_least("--paragraphs", paragraphs)
     text = "".join(f"{each}\n" for each in make_paragraphs(paragraphs, seed))
     with replacing(out) as file:
         file.write(text)
@@ -102,14 +69,7 @@ def inverses(source: Path, /, target: Target) -> None:
     _publish(source, target, {"test": examples}, "inverses")
 
 
-def shift_priors(
-    source: Path,
-    /,
-    target: Target,
-    strength: float = 0.9,
-    dev: float = 0.1,
-    seed: int = 0,
-) -> None:
+def shift_priors(source: Path, /, target: Target, strength: float = 0.9, dev: float = 0.1, seed: int = 0) -> None:
     """Shift the priors of the answers of a prepared data set of questions: one in train and val, the reverse in test.
 
     A data set that has no test, or one without answers, is tested on its val; a val that lacks then is cut from train
@@ -193,8 +153,8 @@ def pope(objects: str, /, out: Path, per_image: int = 6, images: int | None = No
     Raises:
         UserError: a value out of range, or the objects cannot be read.
     """
-    if per_image < 2 or (images is not None and images < 1):
-        raise UserError("--per_image must be at least 2, and --images at least 1")
+    check_least("--per_image", per_image, 2)
+    check_least("--images", images)
     polls = make_polls(read_object_sets(objects), per_image=per_image, images=images, seed=seed)
     write_polls(out, polls)
     for kind, lines in polls.items():

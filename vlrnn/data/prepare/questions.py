@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from vlrnn.data.formats.base import SkipReport, Splits
-from vlrnn.data.formats.daquar import read_daquar
-from vlrnn.data.formats.easy_vqa import read_easy_vqa
 from vlrnn.data.formats.table import read_questions
-from vlrnn.data.formats.vqa import COCO_PARTS, LICENCE, read_vqa
+from vlrnn.data.formats.vqa import COCO_PARTS, LICENCE, read_daquar, read_easy_vqa, read_vqa
 from vlrnn.data.images import find_images
 from vlrnn.data.prepare.base import TableOptions, Target, find_first, publish, publish_table
 from vlrnn.data.records import Example
@@ -122,13 +120,7 @@ def _find_photographs(source: Path, images: Path | None) -> Path:
 
 
 def daquar(
-    source: Path,
-    /,
-    target: Target,
-    dev: float = 0.1,
-    seed: int = 0,
-    folds: int | None = None,
-    fold: int | None = None,
+    source: Path, /, target: Target, dev: float = 0.1, seed: int = 0, folds: int | None = None, fold: int | None = None
 ) -> None:
     """Prepare DAQUAR from its raw two-line files; val, or the folds of a cross-validation, are split from train.
 
@@ -190,13 +182,7 @@ def easy_vqa(source: Path, /, target: Target, dev: float = 0.1, seed: int = 0) -
     publish(target, splits, source, dropped, dev=dev, seed=seed, **about)
 
 
-def folder_vqa(
-    source: Path,
-    /,
-    target: Target,
-    questions: Path,
-    options: TableOptions,
-) -> None:
+def folder_vqa(source: Path, /, target: Target, questions: Path, options: TableOptions) -> None:
     """Prepare any folder of images with a CSV or JSON of questions; splits are those of the table, or random.
 
     Args:

@@ -10,7 +10,8 @@ to the one before, which is "it". The wording is constant within a caption: `the
 right of it and a green star above it`.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -36,13 +37,10 @@ def captions(scene: Scene, rng: Random, count: int = CAPTIONS_PER_SCENE) -> tupl
     drawn: dict[str, None] = {}  # an ordered set
     while len(drawn) < count:
         opening = rng.choice(tuple(OPENINGS))
-        caption = describe_objects(
-            scene.objects[:: OPENINGS[opening]],
-            opening=opening,
-            column=rng.randrange(2),
-            with_size=rng.random() < 0.4,
-            ground=scene.ground if rng.random() < 0.4 else None,
-        )
+        column, with_size = rng.randrange(2), rng.random() < 0.4
+        ground = scene.ground if rng.random() < 0.4 else None
+        objects = scene.objects[:: OPENINGS[opening]]
+        caption = describe_objects(objects, opening=opening, column=column, with_size=with_size, ground=ground)
         drawn[caption] = None
     return tuple(drawn)
 
@@ -100,59 +98,23 @@ class Claims:
     ground: str | None
 
 
+def _any(words: Iterable[str]) -> str:
+    return f"({'|'.join(words)})"
+
+
+_RELATIONS = {phrase: name for name, phrases in PHRASES.items() for phrase in phrases}
+_OBJECT = rf"(?:(?:a|an|the) )?(?:{_any(SIZES)} )?{_any(COLOURS)} {_any(SHAPES)}"
+_PLACE = rf" {_any(_RELATIONS)}"
+_CAPTION = re.compile(
+    rf"(?:{_any(filter(None, OPENINGS))} )?{_OBJECT}(?: and {_OBJECT}{_PLACE})*(?: on a {_any(GROUNDS)} background)?"
+)
+
+
 def read_caption(caption: str) -> Claims | None:
     """Parse a caption, ignoring case and punctuation; None if it is not in the grammar."""
-    words = "".join(letter if letter.isalpha() else " " for letter in caption.lower()).split()
-    reader = _Reader(words)
-    reader.take_any(_OPENINGS)
-    mentions = [reader.mention()]
-    relations: list[str | None] = []
-    while reader.take_any({"and": "and"}):
-        mentions.append(reader.mention())
-        relations.append(reader.relation())
-    ground = reader.ground()
-    named = [each for each in mentions if each is not None]
-    placed = [each for each in relations if each is not None]
-    if len(named) < len(mentions) or len(placed) < len(relations) or not reader.at_end:
+    text = " ".join("".join(letter if letter.isalpha() else " " for letter in caption.lower()).split())
+    if (whole := _CAPTION.fullmatch(text)) is None:
         return None
-    return Claims(tuple(named), tuple(placed), ground)
-
-
-_OPENINGS = {opening: opening for opening in OPENINGS if opening}
-_RELATIONS = {phrase: name for name, phrases in PHRASES.items() for phrase in phrases}
-_ARTICLES = {article: article for article in ("a", "an", "the")}
-_GROUNDS = {f"on a {ground} background": ground for ground in GROUNDS}
-
-
-class _Reader:
-    """A recursive-descent parser over the words of a caption."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = words
-        self.place = 0
-
-    @property
-    def at_end(self) -> bool:
-        return self.place == len(self.words)
-
-    def take_any(self, phrases: Mapping[str, str]) -> str | None:
-        """Consume the first of these phrases that matches here; returns its meaning, or None."""
-        for phrase, meaning in phrases.items():
-            end = self.place + len(phrase.split())
-            if self.words[self.place : end] == phrase.split():
-                self.place = end
-                return meaning
-        return None
-
-    def mention(self) -> Mention | None:
-        self.take_any(_ARTICLES)
-        size = self.take_any({size: size for size in SIZES})
-        colour = self.take_any({colour: colour for colour in COLOURS})
-        shape = self.take_any({shape: shape for shape in SHAPES})
-        return Mention(colour, shape, size) if colour and shape else None
-
-    def relation(self) -> str | None:
-        return self.take_any(_RELATIONS)
-
-    def ground(self) -> str | None:
-        return self.take_any(_GROUNDS)
+    found = re.findall(rf"{_OBJECT}(?:{_PLACE})?", text)
+    mentions = tuple(Mention(colour, shape, size or None) for size, colour, shape, _ in found)
+    return Claims(mentions, tuple(_RELATIONS[phrase] for *_, phrase in found[1:]), whole.groups()[-1])

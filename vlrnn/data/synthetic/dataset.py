@@ -1,6 +1,7 @@
 """Synthetic scenes as prepared data sets: images, captions, questions and prose, deterministic for a seed."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -21,14 +22,31 @@ HELD_OUT_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The settings that determine a scene, together with its split and number."""
+class SceneSettings:
+    """The settings of scenes. Every scene has its own random seed (`seed`, split, number): it does not depend on the
+    number of scenes or processes.
 
+    Args:
+        train: scenes in train.
+        val: scenes in val.
+        test: scenes in test.
+        seed: of the scenes.
+        bias: 0 to 1: how often a ring comes with a star.
+        image_size: pixels of a side.
+        max_objects: 1 to 4 objects in a scene.
+        questions: about a scene, at most.
+        workers: processes.
+    """
+
+    train: int = 4000
+    val: int = 500
+    test: int = 1000
     seed: int = 0
     bias: float = 0.0
     image_size: int = 96
     max_objects: int = 4
     questions: int = 5
+    workers: int = 2
 
     def __post_init__(self) -> None:
         if not 0 <= self.bias <= 1:
@@ -41,34 +59,13 @@ class Recipe:
             raise UserError(f"image_size {self.image_size} is not between 32 and 1024 pixels")
 
 
-def make_scenes(
-    folder: str | Path,
-    *,
-    train: int = 4000,
-    val: int = 500,
-    test: int = 1000,
-    seed: int = 0,
-    bias: float = 0.0,
-    image_size: int = 96,
-    max_objects: int = 4,
-    questions: int = 5,
-    workers: int = 2,
-) -> dict[str, Any]:
+def make_scenes(folder: str | Path, **settings: Any) -> dict[str, Any]:
     """Make scenes: `folder/images`, and two prepared data sets of them, `folder/captions` and `folder/vqa`.
-
-    Every scene has its own random seed (`seed`, split, number): it does not depend on the number of scenes or
-    processes.
 
     Args:
         folder: target, created if absent.
-        train, val, test: scenes in each split; a split without scenes is left out.
-        seed: of the scenes.
-        bias: 0 to 1: in train, the probability of adding a ring to a scene with a star and no ring. Val and test are
-            unbiased.
-        image_size: pixels of a side.
-        max_objects: most objects of a scene, 1 to 4.
-        questions: most questions about a scene.
-        workers: processes; with 1, none is started.
+        settings: of `SceneSettings`. A split without scenes is left out. The bias is the probability, in train alone,
+            of adding a ring to a scene with a star and no ring. With one worker, no process is started.
 
     Returns:
         the contents of `captions/dataset.json`, with the rates at which the biased kinds occur.
@@ -76,26 +73,31 @@ def make_scenes(
     Raises:
         UserError: a value out of range, or the folder cannot be written.
     """
-    recipe = Recipe(seed, bias, image_size, max_objects, questions)
-    counts = {split: count for split, count in zip(SPLITS, (train, val, test), strict=True) if count > 0}
+    recipe = SceneSettings(**settings)
+    counts = {split: count for split in SPLITS if (count := getattr(recipe, split)) > 0}
     if not counts:
         raise UserError("no scenes to make; set at least one in train, val or test")
     folder = Path(folder)
     with translating_file_errors():
         (folder / "images").mkdir(parents=True, exist_ok=True)
     jobs = [(recipe, split, number, folder) for split in counts for number in range(1, counts[split] + 1)]
-    made = _make_all(jobs, workers)
+    # For few scenes, starting processes takes longer.
+    several = recipe.workers > 1 and len(jobs) >= 200
+    with workers(recipe.workers) if several else nullcontext() as pool:
+        found = pool.map(_make, jobs, chunksize=50) if pool else map(_make, jobs)
+        made = list(track(found, "making", total=len(jobs), unit="scenes"))
     captioned: dict[str, list[Example]] = {split: [] for split in counts}
     questioned: dict[str, list[Example]] = {split: [] for split in counts}
     scenes: dict[str, list[Scene]] = {split: [] for split in counts}
     for (_, split, number, _), scene in zip(jobs, made, strict=True):
-        captioned[split].append(_captioned(recipe, scene, split, number))
-        questioned[split] += _questioned(recipe, scene, split, number)
+        captions_of, *questions_of = _examples(recipe, scene, split, number)
+        captioned[split].append(captions_of)
+        questioned[split] += questions_of
         scenes[split].append(scene)
     about: dict[str, Any] = {
         "source": "vlrnn.data.synthetic.dataset",
         "licence": "CC0-1.0",
-        "settings": {"seed": seed, "bias": bias, "image_size": image_size, "max_objects": max_objects},
+        "settings": {name: getattr(recipe, name) for name in ("seed", "bias", "image_size", "max_objects")},
         "held_out_pairs": [" ".join(pair) for pair in HELD_OUT],
         "scenes": {split: _rates(scenes[split]) for split in counts},
     }
@@ -103,75 +105,42 @@ def make_scenes(
     return write_dataset(folder / "captions", captioned, name="synthetic scenes: captions", **about)
 
 
-Job = tuple[Recipe, str, int, Path]
-
-
-def _make_all(jobs: Sequence[Job], processes: int) -> list[Scene]:
-    if processes <= 1 or len(jobs) < 200:  # for few scenes, starting processes takes longer
-        return list(track(map(_make, jobs), "making", total=len(jobs), unit="scenes"))
-    with workers(processes) as pool:
-        made = pool.map(_make, jobs, chunksize=50)
-        return list(track(made, "making", total=len(jobs), unit="scenes"))
+Job = tuple[SceneSettings, str, int, Path]
 
 
 def _make(job: Job) -> Scene:
     """Sample one scene and save its image."""
     recipe, split, number, folder = job
-    scene = _scene(recipe, split, number)
+    rng = _rng(recipe, split, number, "scene")
+    held_out = split != "train" and rng.random() < HELD_OUT_SHARE
+    bias = recipe.bias if split == "train" else 0.0
+    scene = sample_scene(rng, held_out=held_out, bias=bias, max_objects=recipe.max_objects)
     # Low compression, which is several times as fast.
-    with replacing(folder / "images" / _file(split, number), binary=True) as file:
+    with replacing(folder / "images" / f"{_name(split, number)}.png", binary=True) as file:
         render(scene, recipe.image_size).save(file, "PNG", compress_level=3)
     return scene
 
 
-def _rng(recipe: Recipe, split: str, number: int, what: str) -> Random:
+def _rng(recipe: SceneSettings, split: str, number: int, what: str) -> Random:
     return Random(f"{recipe.seed}/{split}/{number}/{what}")
-
-
-def _scene(recipe: Recipe, split: str, number: int) -> Scene:
-    rng = _rng(recipe, split, number, "scene")
-    held_out = split != "train" and rng.random() < HELD_OUT_SHARE
-    bias = recipe.bias if split == "train" else 0.0
-    return sample_scene(rng, held_out=held_out, bias=bias, max_objects=recipe.max_objects)
-
-
-def _file(split: str, number: int) -> str:
-    return f"{_name(split, number)}.png"
 
 
 def _name(split: str, number: int) -> str:
     return f"{split}-{number:06d}"
 
 
-def _captioned(recipe: Recipe, scene: Scene, split: str, number: int) -> Example:
-    return Example(
-        id=_name(split, number),
-        image_id=_name(split, number),
-        image=f"../images/{_file(split, number)}",
-        captions=captions(scene, _rng(recipe, split, number, "captions")),
-        objects=tuple(thing.name for thing in scene.objects),
-        attributes={"held_out": scene.held_out, "scene": scene.to_dict()},
-    )
-
-
-def _questioned(recipe: Recipe, scene: Scene, split: str, number: int) -> list[Example]:
+def _examples(recipe: SceneSettings, scene: Scene, split: str, number: int) -> Iterator[Example]:
+    """The example with the captions of a scene, and those with a question each."""
+    name, objects = _name(split, number), tuple(thing.name for thing in scene.objects)
+    image, held_out = f"../images/{name}.png", {"held_out": scene.held_out}
+    texts = captions(scene, _rng(recipe, split, number, "captions"))
+    yield Example(name, name, image, texts, objects=objects, attributes={**held_out, "scene": scene.to_dict()})
     rng = _rng(recipe, split, number, "questions")
-    return [
-        Example(
-            id=f"{_name(split, number)}-{place}",
-            image_id=_name(split, number),
-            image=f"../images/{_file(split, number)}",
-            question=question.text,
-            answers=(question.answer,) * ANNOTATORS,
-            question_type=question.kind,
-            answer_type=question.answer_type,
-            objects=tuple(thing.name for thing in scene.objects),
-            attributes={"held_out": scene.held_out},
-        )
-        for place, question in enumerate(
-            generate_questions(scene, rng, recipe.questions, novel_kinds=split != "train"), start=1
-        )
-    ]
+    found = generate_questions(scene, rng, recipe.questions, novel_kinds=split != "train")
+    for place, question in enumerate(found, start=1):
+        text, answers = question.text, (question.answer,) * ANNOTATORS
+        kinds = question.kind, question.answer_type
+        yield Example(f"{name}-{place}", name, image, (), text, answers, *kinds, objects, held_out)
 
 
 def _rates(scenes: Sequence[Scene]) -> dict[str, Any]:

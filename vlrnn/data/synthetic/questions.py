@@ -164,20 +164,13 @@ def with_inverses(examples: Iterable[Example]) -> list[Example]:
         if relation is None or not set(example.answers) <= _OPPOSITE.keys():
             continue
         inverse = INVERSE[relation["name"]] + (" of" if INVERSE[relation["name"]] in ("left", "right") else "")
-        found += [
-            example,
-            replace(
-                example,
-                id=f"{example.id}-opposite",
-                question=f"is the {relation['one']} {inverse} the {relation['other']}",
-                answers=tuple(_OPPOSITE[answer] for answer in example.answers),
-                attributes={**(example.attributes or {}), "opposite_of": example.id},
-            ),
-            replace(
-                example,
-                id=f"{example.id}-same",
-                question=f"is the {relation['other']} {inverse} the {relation['one']}",
-                attributes={**(example.attributes or {}), "same_as": example.id},
-            ),
-        ]
+        found.append(example)
+        opposite = tuple(_OPPOSITE[answer] for answer in example.answers)
+        for name, key, one, other, answers in (
+            ("opposite", "opposite_of", relation["one"], relation["other"], opposite),
+            ("same", "same_as", relation["other"], relation["one"], example.answers),
+        ):
+            id, question = f"{example.id}-{name}", f"is the {one} {inverse} the {other}"
+            attributes = {**(example.attributes or {}), key: example.id}
+            found.append(replace(example, id=id, question=question, answers=answers, attributes=attributes))
     return found

@@ -81,7 +81,6 @@ def _draw(draw: ImageDraw.ImageDraw, thing: SceneObject, colour: RGB, side: int)
 
 
 def _ground(scene: Scene, rng: Random, side: int) -> Image.Image:
-    """The empty ground: two pale tones in the scene's pattern."""
     light = _jittered(rng, rng.choice(_TINTS), by=5)
     depth = 64 if scene.ground == "noisy" else 42  # for noise the darkest value, which few grains have
     red, green, blue = (channel - depth for channel in light)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise, starmap
 from random import Random
 from typing import Any
 
@@ -162,27 +162,22 @@ def _biased(rng: Random, pairs: list[tuple[str, str]], bias: float) -> list[tupl
 def _sample_places(rng: Random, radii: Sequence[float]) -> list[tuple[float, float]]:
     """Random centres without overlap, within the image, and with unambiguous relations."""
     reaches = [_EXTENT * radius for radius in radii]
+    borders = [(reach + _GAP, 1 - reach - _GAP) for reach in reaches]
     while True:
-        places = [
-            (rng.uniform(reach + _GAP, 1 - reach - _GAP), rng.uniform(reach + _GAP, 1 - reach - _GAP))
-            for reach in reaches
-        ]
-        if _apart(places, reaches) and _clear_cut(sorted(places)):
+        places = [(rng.uniform(*border), rng.uniform(*border)) for border in borders]
+        pairs = combinations(zip(places, reaches, strict=True), 2)
+        if all(_apart(*a, *b) for a, b in pairs) and all(starmap(_clear_cut, pairwise(sorted(places)))):
             return places
 
 
-def _apart(places: Sequence[tuple[float, float]], reaches: Sequence[float]) -> bool:
-    for i, (xi, yi) in enumerate(places):
-        for j, (xj, yj) in enumerate(places[:i]):
-            if max(abs(xi - xj), abs(yi - yj)) < reaches[i] + reaches[j] + _GAP:
-                return False
-    return True
+Point = tuple[float, float]
 
 
-def _clear_cut(scan: Sequence[tuple[float, float]]) -> bool:
-    for (xa, ya), (xb, yb) in pairwise(scan):
-        near, far = sorted((xb - xa, abs(yb - ya)))
-        # Slightly more than CLEAR_CUT, so that it holds after rounding the coordinates.
-        if xb - xa < _SCAN_STEP or far < (CLEAR_CUT + 0.05) * near:
-            return False
-    return True
+def _apart(a: Point, reach_a: float, b: Point, reach_b: float) -> bool:
+    return max(abs(a[0] - b[0]), abs(a[1] - b[1])) >= reach_a + reach_b + _GAP
+
+
+def _clear_cut(a: Point, b: Point) -> bool:
+    near, far = sorted((b[0] - a[0], abs(b[1] - a[1])))
+    # Slightly more than CLEAR_CUT, so that it holds after rounding the coordinates.
+    return b[0] - a[0] >= _SCAN_STEP and far >= (CLEAR_CUT + 0.05) * near

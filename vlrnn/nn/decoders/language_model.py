@@ -4,14 +4,14 @@ Shapes: B rows, K of them for each item of a search, T tokens, H width of the re
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.nn.batching import Tree, leaves
 from vlrnn.nn.decoders.base import Decoder, DecoderOutput, WordScores
 from vlrnn.nn.encoders.base import Context
@@ -39,8 +39,7 @@ class RecurrentLanguageModel(Decoder):
         checkpoint_every: int | None = None,
     ) -> None:
         super().__init__()
-        if checkpoint_every is not None and checkpoint_every < 1:
-            raise UserError(f"decoder.checkpoint_every must be at least 1, not {checkpoint_every}")
+        check_least("decoder.checkpoint_every", checkpoint_every)
         self.recurrence = require_causal(recurrence)
         self.embedding_dim = embedding_dim
         self.dropout = nn.Dropout(dropout)
@@ -93,17 +92,26 @@ class RecurrentLanguageModel(Decoder):
         Raises:
             UserError: the state has another number of rows, or is of another recurrence.
         """
-        self._check(state, len(tokens))
+        expected, found = (
+            [tuple(leaf.shape) for leaf in leaves(each)]
+            for each in (self.init_state(self.empty_memory(len(tokens))), state)
+        )
+        if expected != found:
+            name = f"{type(self.recurrence).__name__} of {len(tokens)} rows"
+            raise UserError(
+                f"the state does not fit: a {name} has one of the shapes {expected}, not {found}; give that of the "
+                "same recurrence and batch size, or start with init_state"
+            )
         chunk = self.checkpoint_every if torch.is_grad_enabled() and self.checkpoint_every else tokens.shape[1]
-        found = []
+        log_probs = []
         for start in range(0, tokens.shape[1] - 1, chunk):
             piece = tokens[:, start : start + chunk + 1]
             if chunk < tokens.shape[1] - 1:
                 each, state = checkpoint(self._log_probs, piece, state, use_reentrant=False)
             else:
                 each, state = self._log_probs(piece, state)
-            found.append(each)
-        return torch.cat(found, 1), state
+            log_probs.append(each)
+        return torch.cat(log_probs, 1), state
 
     def _log_probs(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         hidden, state = self.hidden_states(tokens[:, :-1], state)
@@ -113,16 +121,3 @@ class RecurrentLanguageModel(Decoder):
     def hidden_states(self, tokens: Tensor, state: Tree) -> tuple[Tensor, Tree]:
         """Tokens [B, T], state of B rows -> hidden [B, T, H], and the state after the last."""
         return self.recurrence(self._embed(tokens), state)
-
-    def _check(self, state: Tree, rows: int) -> None:
-        expected, found = _shapes(self.init_state(self.empty_memory(rows))), _shapes(state)
-        if expected != found:
-            name = type(self.recurrence).__name__
-            raise UserError(
-                f"wrong state: a {name} of {rows} rows has one of the shapes {expected}, not {found}; give "
-                "that of the same recurrence and batch size, or start with init_state"
-            )
-
-
-def _shapes(state: Tree) -> list[Any]:
-    return [tuple(leaf.shape) for leaf in leaves(state)]

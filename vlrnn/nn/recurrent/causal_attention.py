@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.nn.batching import Tree
 from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.linear import last
@@ -90,8 +90,7 @@ class CausalSelfAttention(LayeredRecurrence):
         super().__init__(hidden_size, num_layers, dropout)
         if num_heads < 1 or hidden_size % num_heads:
             raise UserError(f"CausalSelfAttention: num_heads ({num_heads}) must divide hidden_size ({hidden_size})")
-        if window_size < 2:
-            raise UserError(f"CausalSelfAttention: window_size must be at least 2, not {window_size}")
+        check_least("CausalSelfAttention: window_size", window_size, 2)
         self.num_heads, self.window_size = num_heads, window_size
 
     def _layer(self, input_width: int) -> RecurrentLayer:

@@ -77,7 +77,6 @@ def _run(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
 
 
 def _one_by_one(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
-    """The same recurrence, step by step."""
     h = torch.empty_like(b)
     for step in range(a.shape[1]):
         first = torch.addcmul(b[:, step], a[:, step], first, out=h[:, step])

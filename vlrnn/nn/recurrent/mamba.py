@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlrnn.errors import UserError
+from vlrnn.errors import check_least
 from vlrnn.nn.batching import Tree
 from vlrnn.nn.recurrent.base import LayeredRecurrence, RecurrentLayer
 from vlrnn.nn.recurrent.linear import last, scan_within
@@ -108,9 +108,8 @@ class Mamba(LayeredRecurrence):
         conv_width: int = 4,
     ) -> None:
         super().__init__(hidden_size, num_layers, dropout)
-        for name, value in (("expand", expand), ("state_dim", state_dim), ("conv_width", conv_width - 1)):
-            if value < 1:
-                raise UserError(f"Mamba: {name} must be at least {1 + (name == 'conv_width')}")
+        for name, value, least in (("expand", expand, 1), ("state_dim", state_dim, 1), ("conv_width", conv_width, 2)):
+            check_least(f"Mamba: {name}", value, least)
         self.expand, self.state_dim, self.conv_width = expand, state_dim, conv_width
 
     def _layer(self, input_width: int) -> RecurrentLayer:

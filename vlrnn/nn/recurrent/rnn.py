@@ -1,6 +1,7 @@
 """Elman RNN, GRU and LSTM, on the fused kernels of PyTorch."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ class _Fused(Recurrence):
         learn_initial_state: make the initial state a parameter instead of zero.
     """
 
+    kernel_class: type[Any]  # of `nn.RNNBase`
+    kernel_options: Mapping[str, Any] = {}
     num_gates: int
     state_parts: int = 1
 
@@ -38,13 +41,11 @@ class _Fused(Recurrence):
             nn.Parameter(torch.zeros(self.state_parts, num_layers, hidden_size)) if learn_initial_state else None
         )
 
-    def _kernel(self, input_width: int) -> nn.RNNBase:
-        raise NotImplementedError
-
     def build(self, input_width: int) -> Self:
-        self.kernel = self._kernel(input_width)
+        options = {**self.kernel_options, "batch_first": True, "dropout": self.dropout}
+        self.kernel: nn.RNNBase = self.kernel_class(input_width, self.hidden_size, self.num_layers, **options)
         for layer in range(self.num_layers):
-            from_input, from_state, bias, other = (getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS)
+            from_input, from_state, bias, other = self._weights(layer)
             draw_weights(from_input, from_state, bias, self.num_gates)
             nn.init.zeros_(other)  # the two are added
         return self
@@ -82,12 +83,14 @@ class _Fused(Recurrence):
         for layer in range(self.num_layers):
             if layer:
                 x = F.dropout(x, self.dropout, self.training)
-            weights = [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
-            new = self._cell(x, tuple(part[:, layer] for part in parts), weights)
+            new = self._cell(x, tuple(part[:, layer] for part in parts), self._weights(layer))
             after.append(new)
             x = new[0]
         stacked = tuple(torch.stack(layers, 1) for layers in zip(*after, strict=True))
         return x, stacked if self.state_parts > 1 else stacked[0]
+
+    def _weights(self, layer: int) -> list[Tensor]:
+        return [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         """One step of one layer: x [B, I] and its part of the state, each [B, D], -> the same after it."""
@@ -97,9 +100,8 @@ class _Fused(Recurrence):
         parts = state if self.state_parts > 1 else (state,)
         found = []
         for layer in range(self.num_layers):
-            weights = [getattr(self.kernel, f"{name}_l{layer}") for name in _WEIGHTS]
             before = tuple(part[:, layer] for part in parts)
-            weight_ih, weight_hh, bias_ih, bias_hh = weights
+            weight_ih, weight_hh, bias_ih, bias_hh = weights = self._weights(layer)
             found.append(self._gates(F.linear(x, weight_ih, bias_ih) + F.linear(before[0], weight_hh, bias_hh)))
             x = self._cell(x, before, weights)[0]
         return stack_layers(found)
@@ -124,6 +126,7 @@ class RNN(_Fused):
         learn_initial_state: make the initial state a parameter instead of zero.
     """
 
+    kernel_class = nn.RNN
     num_gates = 1
 
     def __init__(
@@ -136,11 +139,7 @@ class RNN(_Fused):
     ) -> None:
         super().__init__(hidden_size, num_layers, dropout, learn_initial_state)
         self.nonlinearity = nonlinearity
-
-    def _kernel(self, input_width: int) -> nn.RNNBase:
-        return nn.RNN(
-            input_width, self.hidden_size, self.num_layers, self.nonlinearity, batch_first=True, dropout=self.dropout
-        )
+        self.kernel_options = {"nonlinearity": nonlinearity}
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
@@ -150,10 +149,8 @@ class RNN(_Fused):
 class GRU(_Fused):
     """The gated recurrent unit (Cho et al. 2014), in the form whose reset gate acts after the recurrent matrix."""
 
+    kernel_class = nn.GRU
     num_gates = 3
-
-    def _kernel(self, input_width: int) -> nn.RNNBase:
-        return nn.GRU(input_width, self.hidden_size, self.num_layers, batch_first=True, dropout=self.dropout)
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         return (torch.gru_cell(x, state[0], *weights),)
@@ -179,6 +176,7 @@ class LSTM(_Fused):
         learn_initial_state: make the initial state a parameter instead of zero.
     """
 
+    kernel_class = nn.LSTM
     num_gates = 4
     state_parts = 2
 
@@ -196,9 +194,6 @@ class LSTM(_Fused):
             raise UserError(f"LSTM: chrono is a time of 3 steps at least, not {chrono}")
         self.forget_bias = forget_bias
         self.chrono = chrono
-
-    def _kernel(self, input_width: int) -> nn.RNNBase:
-        return nn.LSTM(input_width, self.hidden_size, self.num_layers, batch_first=True, dropout=self.dropout)
 
     def _cell(self, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> tuple[Tensor, ...]:
         return torch.lstm_cell(x, state, *weights)

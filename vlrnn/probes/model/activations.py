@@ -226,7 +226,7 @@ def record_captions(
         name = type(captioner.decoder).__name__
         raise UserError(f"{predictor.name}: {name} has no recurrence")
     collector, groups, ids = _Collector(), dict[Id, int](), list[int]()
-    tokenize, unit = predictor.tokenizer.tokenize, predictor.tokenizer.unit
+    tokenize, unit = predictor.tokenizer.tokenize, predictor.tokenizer.name
     space = " " if predictor.tokenizer is WORDS else ""
     recorder = RecordingRecurrence(recurrence)
     with encoded(predictor, folder, split, cache, captions=None) as shown:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vlrnn.data.batches import Batch
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.records import open_split
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_least
 from vlrnn.generation.generate import GeneratedSequence
 from vlrnn.generation.search import GenerationConfig
 from vlrnn.metrics.caption_measures import CiderReward
@@ -51,8 +51,7 @@ class SelfCritical(Objective):
 
     def __init__(self, num_samples: int = 5, max_new_tokens: int = 30, count_eos: bool = True) -> None:
         super().__init__()
-        if num_samples < 1:
-            raise UserError(f"objective.num_samples must be at least 1, not {num_samples}")
+        check_least("objective.num_samples", num_samples)
         self.count_eos = count_eos
         self.cross_entropy = CrossEntropy()
         self.reward: CiderReward | None = None
