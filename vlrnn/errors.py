@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
 from typing import Any, NoReturn
 
@@ -50,10 +49,47 @@ def translating_file_errors() -> Iterator[None]:
         raise UserError(f"{place}: cannot be read or written: {fault.strerror}") from None
 
 
-def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """The end of a message about a name that does not exist: the nearest of those that do, empty if none is near."""
-    near = get_close_matches(word, list(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(word: str, names: Iterable[str], most: int = 1) -> str:
+    """The end of a message about a name that does not exist: the nearest of those that do, empty if none is near.
+
+    Names are compared by their last part: `bach_size` is near to `--data.batch_size`. Near is one that differs by an
+    edit for each three letters at most, or has the word at its end (`epochs`, `max_epochs`).
+
+    Args:
+        word: the name.
+        names: those that exist.
+        most: how many are named, the nearest first.
+    """
+
+    def distance(name: str) -> tuple[bool, int, int]:
+        whole = name.strip("-").lower()
+        last = _last_part(whole)
+        edits = _edits(wanted, last)
+        return edits * 3 > max(len(wanted), len(last)) and not last.endswith(f"_{wanted}"), edits, _edits(word, whole)
+
+    word = word.strip("-").lower()
+    wanted = _last_part(word)
+    distances = {name: distance(name) for name in names if wanted}
+    near = sorted((name for name in distances if not distances[name][0]), key=distances.__getitem__)
+    return f"; did you mean {' or '.join(near[:most])}?" if near else ""
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[2]
+
+
+def _edits(one: str, other: str) -> int:
+    """The number of letters inserted, deleted, replaced or exchanged with the next that lead from one text to another
+    (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one):
+        before, last, row = row, before, [i + 1]
+        for j, target in enumerate(other):
+            row.append(min(before[j + 1] + 1, row[j] + 1, before[j] + (letter != target)))
+            if i and j and (letter, one[i - 1]) == (other[j - 1], target):
+                row[-1] = min(row[-1], last[j - 1] + 1)
+    return row[-1]
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,7 +103,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        options = list(_options(self))
+        options = list(_options(self, self._given))
         for flag in (each.partition("=")[0] for each in self._given if each.startswith("--")):
             if not any(option.startswith(flag) for option in options):
                 message = f"unrecognized arguments: {flag}{did_you_mean(flag, options)}"
@@ -75,10 +111,10 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists all arguments")
 
 
-def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """The flags of a parser and of its sub-commands."""
+def _options(parser: argparse.ArgumentParser, given: Sequence[str]) -> Iterator[str]:
+    """The flags of a parser and of its sub-commands that are given."""
     yield from parser._option_string_actions
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for each in action.choices.values():
-                yield from _options(each)
+            for name in set(given) & action.choices.keys():
+                yield from _options(action.choices[name], given)
