@@ -429,6 +429,19 @@ def test_what_is_no_run_folder_is_refused(
     assert words in line
 
 
+def test_a_run_whose_data_have_moved_names_the_flag(
+    fit: Callable[..., int], make_dataset: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = make_dataset(tmp_path / "data"), tmp_path / "run"
+    assert fit(run, "--data.root", str(data), "--trainer.max_epochs", "1") == 0
+    moved = data.rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main(["test", str(run)]) == 2
+    error = f"vlrnn test: {run}: its data are not in {data} any more; name where they are with --data.root\n"
+    assert capsys.readouterr().err == error
+    assert main(["test", str(run), "--data.root", str(moved)]) == 0
+
+
 # Names that do not exist.
 
 
@@ -556,4 +569,6 @@ def test_help_topics(small_recipe: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert left.value.code == 0
         assert f"  {flag} " in capsys.readouterr().out
     assert main(["fit", "--help", "LTSM"]) == 2
-    assert "did you mean LSTM?" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "did you mean LSTM?" in error
+    assert "one of yours as module.Class" in error

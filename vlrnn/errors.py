@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
+from numbers import Integral
 from typing import Any, NoReturn
 
 from vlrnn.terminal import printable
@@ -30,6 +31,34 @@ class UserError(Exception):
         if message.startswith("Caught "):  # raised again by torch in the main process, the message after a traceback
             message = message.strip().rpartition(f"{__name__}.UserError: ")[2]
         super().__init__(one_line(message))
+
+
+def or_raise(found: Any) -> Any:
+    """A result, or where a UserError stands in its place, that error, which is raised."""
+    if isinstance(found, UserError):
+        raise found
+    return found
+
+
+def check_names(given: Iterable[str], names: Iterable[str], kind: str) -> None:
+    """Raise a UserError for the first name that is not among `names`, with the nearest of these.
+
+    Args:
+        given: names of arguments.
+        names: those that there are.
+        kind: what they are, for the error.
+    """
+    names = list(names)
+    for name in given:
+        if name not in names:
+            near = did_you_mean(name, names) or f"; there are {', '.join(names)}"
+            raise UserError(f"there is no {kind} {name}{near}")
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise a UserError where an argument is no whole number from `least` to 2^63 - 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**63:
+        raise UserError(f"{name} must be a whole number from {least} to 2^63 - 1, not {value!r:.60}")
 
 
 @contextmanager

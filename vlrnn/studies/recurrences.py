@@ -15,6 +15,7 @@ import yaml
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
 from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.spec import cell_part, file_name, named_cell
 from vlrnn.probes.finding import Finding
 from vlrnn.progress import print_progress
@@ -25,6 +26,7 @@ from vlrnn.studies.fitting import require_least
 from vlrnn.studies.jobs import keep_plan, output_into, run_all
 from vlrnn.studies.recurrence_costs import costs
 from vlrnn.training.cli import run_recipe
+from vlrnn.training.help import find_class
 from vlrnn.training.recipes import Place, merged, over, overlay
 from vlrnn.yaml_text import read_yaml
 
@@ -111,10 +113,15 @@ def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[
     """The place and the config of every recurrence of a recipe."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            if key == "recurrence" and isinstance(value, dict):
+            if isinstance(value, dict) and _is_recurrence(value.get("class_path")):
                 yield (*place, key), value
             else:
                 yield from _recurrences(value, (*place, key))
+
+
+def _is_recurrence(path: Any) -> bool:
+    found = find_class(path) if isinstance(path, str) else None
+    return found is not None and issubclass(found, Recurrence)
 
 
 def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> dict[str, Any]:

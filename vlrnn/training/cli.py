@@ -21,7 +21,6 @@ from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, Prog
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from vlrnn.config import to_config
-from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.progress import is_shown, print_progress
 from vlrnn.training.callbacks import (
@@ -285,7 +284,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> RecipeCLI | None:
             raise
         raise error from None
     if command == "cache":
-        if not isinstance(cli.datamodule, VisionLanguageData):
+        if not hasattr(cli.datamodule, "make_cache"):
             raise UserError(f"{cli.datamodule.root}: a text, which needs no encoder outputs")
         cli.datamodule.make_cache(cli.model.encoder, cli.datamodule.splits, cli.trainer.strategy.root_device)
     return cli

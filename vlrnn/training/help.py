@@ -86,6 +86,7 @@ def print_topic(command: str, topic: str, arguments: Sequence[str]) -> None:
         found = task if topic == "model" else find_class(topic)
         if found is None:
             near = did_you_mean(topic, classes)
-            raise UserError(f"there is no class {topic}{near}; --help takes trainer, model, data or a class")
+            topics = "trainer, model, data or a class, one of yours as module.Class"
+            raise UserError(f"there is no class {topic}{near}; --help takes {topics}")
         parser.add_class_arguments(found, skip=set(getattr(found, "data_arguments", ())))
     parser.print_help()
