@@ -550,7 +550,7 @@ def test_a_recipe_cannot_name_a_class_of_data(
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(yaml.safe_dump({"data": {"class_path": "my.Data"}}))
     assert main(["fit", "--config", str(small_recipe), "--config", str(recipe)]) == 2
-    assert "there is no key data.class_path: the class of the data is the task's" in capsys.readouterr().err
+    assert "there is no key data.class_path: the data class is that of the task" in capsys.readouterr().err
 
 
 def test_null_reaches_the_argument_of_a_part_of_a_part(small_recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
