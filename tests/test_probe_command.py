@@ -43,9 +43,9 @@ def test_a_probe_shows_and_writes_what_it_finds(
 
 def test_a_run_folder_has_its_references(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     examples, run = list(open_split(scenes / "captions", "test")), tmp_path / "run"
-    said = list(RecordFile(scenes / "said.jsonl", Prediction))
+    predictions = list(RecordFile(scenes / "said.jsonl", Prediction))
     settings = {"split": "test"}
-    write_predictions(run, "test", {"settings": settings}, said, ())
+    write_predictions(run, "test", {"settings": settings}, predictions, ())
     write_scores(run, "test", {"scores": {"n": 1}, "settings": settings}, scored(examples, ()))
     assert main(["probe", "scene_truth", "--predictions", str(run), "--out", str(tmp_path / "found.json")]) == 0
     assert json.loads((tmp_path / "found.json").read_text())["scores"]["right"]["value"] == pytest.approx(11 / 12)
