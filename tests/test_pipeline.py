@@ -129,10 +129,24 @@ def test_generate_answers_questions(head: str, images: list[Path]) -> None:
 def test_a_checkpoint_is_loaded_without_its_class_and_refused_by_another(checkpoints: Any) -> None:
     for path in (checkpoints.folder, checkpoints.file):
         assert type(vlrnn.from_pretrained(path)) is vlrnn.Captioner
-        assert type(vlrnn.Captioner.load_from_checkpoint(path)) is vlrnn.Captioner
+        for more in ({}, {"strict": True, "map_location": torch.device("cpu")}, {"map_location": None}):
+            assert type(vlrnn.Captioner.load_from_checkpoint(path, **more)) is vlrnn.Captioner
+        for bad in ({"strict": False}, {"weights_only": False}, {"map_location": {"cuda:0": "cpu"}}):
+            with pytest.raises(UserError, match=next(iter(bad))):
+                vlrnn.Captioner.load_from_checkpoint(path, **bad)
         with pytest.raises(UserError, match=r"Captioner.*LanguageModel") as error:
             vlrnn.LanguageModel.load_from_checkpoint(path)
         assert "\n" not in str(error.value)
+
+
+def test_a_predictor_takes_several_images_and_names_the_nearest_setting(checkpoints: Any, photos: Path) -> None:
+    predictor, images = vlrnn.Predictor.load(checkpoints.file, "cpu"), sorted(photos.iterdir())
+    assert predictor(images, num_beams=2) == [predictor(each, num_beams=2) for each in images]
+    with pytest.raises(UserError, match=r"no such file|cannot be read"):
+        predictor([*images, photos / "absent.png"])
+    for call in (predictor, predictor.captions, vlrnn.pipeline("image-to-text", predictor)):
+        with pytest.raises(UserError, match="no setting of generation num_beam; did you mean num_beams"):
+            call(images, num_beam=2)
 
 
 # Trainer.predict.

@@ -7,9 +7,10 @@ import pytest
 
 from vlrnn.cli import main
 from vlrnn.commands.probe import show
-from vlrnn.data.records import Prediction, open_split, write_records
+from vlrnn.data.records import Prediction, RecordFile, open_split, write_records
 from vlrnn.data.synthetic.dataset import make_scenes
 from vlrnn.probes.finding import Finding
+from vlrnn.runs import scored, write_predictions, write_scores
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,19 @@ def test_a_probe_shows_and_writes_what_it_finds(
     assert "two dogs" in printed
 
 
+def test_a_run_folder_has_its_references(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    examples, run = list(open_split(scenes / "captions", "test")), tmp_path / "run"
+    predictions = list(RecordFile(scenes / "said.jsonl", Prediction))
+    settings = {"split": "test"}
+    write_predictions(run, "test", {"settings": settings}, predictions, ())
+    write_scores(run, "test", {"scores": {"n": 1}, "settings": settings}, scored(examples, ()))
+    assert main(["probe", "scene_truth", "--predictions", str(run), "--out", str(tmp_path / "found.json")]) == 0
+    assert json.loads((tmp_path / "found.json").read_text())["scores"]["right"]["value"] == pytest.approx(11 / 12)
+    (run / "splits/test/items.jsonl").unlink()
+    assert main(["probe", "scene_truth", "--predictions", str(run)]) == 2
+    assert "--examples is missing" in capsys.readouterr().err
+
+
 def test_no_name_and_no_number_is_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are named by folders; four of them are wider than a terminal."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -59,6 +73,7 @@ FILES = ["--predictions", "x", "--examples", "y.jsonl"]
 MISTAKES = [
     (["nonsense"], "invalid choice: 'nonsense'"),
     (["scene_truth"], "--predictions"),
+    (["scene_truth", *FILES[:2]], "--examples is missing, and --predictions is no run folder that has references"),
     (["scene_truth", *FILES], "y.jsonl: cannot be read"),
     (["scene_truth", *FILES, "--resamples", "0"], "--resamples must be at least 1"),
     (["scene_truth", *FILES, "--seed", "-1"], "--seed must not be negative"),

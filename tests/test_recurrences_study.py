@@ -23,6 +23,7 @@ from vlrnn.nn.recurrent.spec import cell_part, named_cell, split_cells
 from vlrnn.nn.recurrent.wrappers import ResidualStack
 from vlrnn.report.content import build
 from vlrnn.report.page import write_report
+from vlrnn.studies.recurrences import _overlay, _recurrences
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,18 @@ def of_one_cell(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study") / "out"
     assert run_study(recipe, out, "gru") == 0
     return out
+
+
+def test_all_recurrences_of_a_recipe_are_replaced_whatever_their_arguments_are_called() -> None:
+    cells = {"attention_lstm": part("nn.LSTM", hidden_size=8), "language_lstm": part("nn.LSTM", hidden_size=6)}
+    recipe = {"model": {"init_args": {"decoder": {"class_path": "own.UpDown", "init_args": cells}}}}
+    overlay = _overlay("gru", list(_recurrences(recipe)))
+    found = overlay["model"]["init_args"]["decoder"]["init_args"]
+    assert {name: each["init_args"]["hidden_size"] for name, each in found.items()} == {
+        "attention_lstm": 8,
+        "language_lstm": 6,
+    }
+    assert {each["class_path"] for each in found.values()} == {"vlrnn.nn.GRU"}
 
 
 def test_every_cell_is_scored_and_timed(study: Callable[..., int], scenes: Path, tmp_path: Path) -> None:

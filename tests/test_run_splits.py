@@ -189,6 +189,26 @@ def test_a_report_of_what_was_never_scored(run: Path, tmp_path: Path, capsys: py
     assert capsys.readouterr().err == f"{printed}another --split\n"
 
 
+def test_a_report_of_what_was_only_trained(tmp_path: Path) -> None:
+    """Its curves and its settings; several stand side by side."""
+    runs = [tmp_path / name for name in ("one", "two")]
+    for folder in runs:
+        folder.mkdir()
+        (folder / "config.yaml").write_text("data: {root: some/squares}\nseed_everything: 7\n")
+        (folder / "log.csv").write_text("epoch,step,train/loss,val/CIDEr\n0,1,2.5,\n0,2,1.5,0.25\n")
+    text, section = report(runs[0], tmp_path, str(runs[1]))
+    assert f"one: test is not scored: vlrnn test {runs[0]} gives scores." in text
+    assert "- seed: 7" in text
+    assert [each["log"]["val/CIDEr"] for each in section["runs"]] == [[[2, 0.25]]] * 2
+    assert section["runs"][0]["facts"]["data"] == "squares"
+    assert "<h3>Training</h3>" in (tmp_path / "page.html").read_text()
+
+
+def test_a_report_has_the_name_of_the_data_set(secret: Path, tmp_path: Path) -> None:
+    _, section = report(secret, tmp_path, "--split", "test")
+    assert section["runs"][0]["facts"]["data"] == "a challenge, test, 2 examples"
+
+
 def test_runs_are_compared_on_a_split_that_both_have(run: Path, secret: Path, tmp_path: Path) -> None:
     """The first says which; where it has test, the one that has not stands apart."""
     assert main(["report", str(secret), str(run), "--out", str(tmp_path / "page.html")]) == 0

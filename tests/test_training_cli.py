@@ -429,6 +429,19 @@ def test_what_is_no_run_folder_is_refused(
     assert words in line
 
 
+def test_a_run_whose_data_have_moved_names_the_flag(
+    fit: Callable[..., int], make_dataset: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = make_dataset(tmp_path / "data"), tmp_path / "run"
+    assert fit(run, "--data.root", str(data), "--trainer.max_epochs", "1") == 0
+    moved = data.rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main(["test", str(run)]) == 2
+    error = f"vlrnn test: {run}: its data are not in {data} any more; name where they are with --data.root\n"
+    assert capsys.readouterr().err == error
+    assert main(["test", str(run), "--data.root", str(moved)]) == 0
+
+
 # Names that do not exist.
 
 
@@ -444,6 +457,19 @@ MISTYPED = {
     "key": ({"batch_size": "bach_size"}, "{}: there is no key data.bach_size", "data.batch_size"),
     "argument of a recipe": ({"hidden_size": "hiden_size"}, "{}: vlrnn.nn.GRU has no argument", "hidden_size"),
     "class of a recipe": ({"nn.GRU": "nn.GUR"}, "{}: there is no class vlrnn.nn.GUR", "vlrnn.nn.GRU"),
+    "bare class": (["--model.encoder", "TorchvisonEncoder"], "there is no class", "vlrnn.nn.TorchvisionEncoder"),
+    "class of a callback": (["--trainer.callbacks", "EarlyStoping"], "no class EarlyStoping", "EarlyStopping"),
+    "section": ({"model:": "modle:"}, "{}: there is no key modle;", "model"),
+    "section as a flag": (["--modle.decoder", "1"], "unrecognized arguments: --modle;", "--model"),
+    "flag without its section": (["--epochs", "1"], "unrecognized arguments: --epochs;", "--trainer.max_epochs"),
+    "class_path": ({"class_path: vlrnn.tasks": "class_pth: vlrnn.tasks"}, "{}: there is no key model.cl", "class_path"),
+    "init_args": (
+        {"init_args:\n        emb": "init_arg:\n        emb"},
+        "{}: there is no key model.init_",
+        "init_args",
+    ),
+    "init_args as a flag": (["--model.init_arg.decoder", "x"], "has no argument init_arg;", "init_args"),
+    "argument with parts": ({"generation:": "generatoin:"}, "Captioner has no argument generatoin;", "generation"),
 }
 
 
@@ -461,6 +487,56 @@ def test_the_nearest_name_is_suggested(
     (line,) = capsys.readouterr().err.splitlines()
     assert start.format(recipe) in line
     assert line.endswith(f"did you mean {nearest}?")
+
+
+NOT_NEAR = {
+    "flag": (["--lr", "1"], "unrecognized arguments: --lr"),
+    "flag of a section": (["--data.cellz", "1"], "unrecognized arguments: --data.cellz"),
+    "argument": (
+        ["--model.lr", "1"],
+        "vlrnn.tasks.Captioner has no argument lr; it has vocabulary, encoder, decoder, ",
+    ),
+    "value": (
+        ["--model.decoder.recurrence.hidden_size", "x"],
+        "model.decoder.recurrence.hidden_size: expected int, not x",
+    ),
+    "value of a recipe": (
+        {"hidden_size: 8": "hidden_size: [1]"},
+        "{}: model.decoder.recurrence.hidden_size: expected int, n",
+    ),
+    "optional value": (["--model.generation.top_k", "x"], "model.generation.top_k: expected int, not x"),
+    "choice": (["--checkpoint.mode", "x"], "checkpoint.mode: expected 'max', 'min', '', not x"),
+    "no class": ({"class_path: vlrnn.nn.ShowAndTell": ""}, "{}: model.decoder has no class_path: it must name"),
+    "no task": (
+        {"class_path: vlrnn.tasks.Captioner": ""},
+        "{}: model has no class_path: it must name the class of a T",
+    ),
+    "no encoder": (
+        {"encoder:\n      class_path: vlrnn.nn.BlindEncoder": ""},
+        "{}: model.encoder is missing: give it in a",
+    ),
+    "no data": ({"  root:": "  image_root:"}, "data.root is missing: give it in a recipe (--config) or as --data.root"),
+    "from another key": ({"data:": "data:\n  overfit: 2"}, "{}: data.overfit is taken from the key overfit: give that"),
+    "flag from another key": (["--data.overfit", "2"], "data.overfit is taken from the key overfit: give that"),
+    "from the data": (["--model.vocabulary", "x"], "model.init_args.vocabulary is taken from the key data"),
+}
+
+
+@pytest.mark.parametrize("kind", list(NOT_NEAR))
+def test_what_the_parser_refuses_is_one_short_line(
+    kind: str, small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, start = NOT_NEAR[kind]
+    recipe, text = tmp_path / "mine.yaml", small_recipe.read_text()
+    for old, new in change.items() if isinstance(change, dict) else ():
+        assert old in text
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    assert main(["fit", "--config", str(recipe), *(change if isinstance(change, list) else [])]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vlrnn fit: {start.format(recipe)}")
+    assert len(line.replace(str(recipe), "")) < 200
+    assert "did you mean" not in line
 
 
 def test_a_class_of_another_base_is_refused_in_a_line(small_recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -493,4 +569,6 @@ def test_help_topics(small_recipe: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert left.value.code == 0
         assert f"  {flag} " in capsys.readouterr().out
     assert main(["fit", "--help", "LTSM"]) == 2
-    assert "did you mean LSTM?" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "did you mean LSTM?" in error
+    assert "one of yours as module.Class" in error

@@ -146,6 +146,9 @@ def test_every_command_that_loads_needs_trust(workshop: Workshop, image: Path, t
         if "units" not in command:  # which an own recurrence without `layer_outputs` does not have
             assert "--trust my_parts" not in workshop.run(*command, "--trust", "my_parts").stderr
     assert (tmp_path / "again/model.safetensors").is_file()
+    card = (tmp_path / "again/README.md").read_text()
+    assert "commands need `--trust my_parts`" in card
+    assert "trust=['my_parts'])" in card
 
 
 def test_an_objective_needs_no_trust_but_to_train(workshop: Workshop, image: Path, small_recipe: Path) -> None:

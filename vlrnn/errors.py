@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
 from importlib import import_module
+from numbers import Integral
 from typing import Any, NoReturn
 
 from vlrnn.terminal import printable
@@ -32,6 +33,34 @@ class UserError(Exception):
         if message.startswith("Caught "):  # raised again by torch in the main process, the message after a traceback
             message = message.strip().rpartition(f"{__name__}.UserError: ")[2]
         super().__init__(one_line(message))
+
+
+def or_raise(found: Any) -> Any:
+    """A result, or where a UserError stands in its place, that error, which is raised."""
+    if isinstance(found, UserError):
+        raise found
+    return found
+
+
+def check_names(given: Iterable[str], names: Iterable[str], kind: str) -> None:
+    """Raise a UserError for the first name that is not among `names`, with the nearest of these.
+
+    Args:
+        given: names of arguments.
+        names: those that there are.
+        kind: what they are, for the error.
+    """
+    names = list(names)
+    for name in given:
+        if name not in names:
+            near = did_you_mean(name, names) or f"; there are {', '.join(names)}"
+            raise UserError(f"there is no {kind} {name}{near}")
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise a UserError where an argument is no whole number from `least` to 2^63 - 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**63:
+        raise UserError(f"{name} must be a whole number from {least} to 2^63 - 1, not {value!r:.60}")
 
 
 @contextmanager
@@ -106,10 +135,32 @@ def check_least(name: str, value: float | None, least: int = 1) -> None:
         raise UserError(f"{name} must be at least {least}, not {value}")
 
 
-def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """The end of a message about a name that does not exist: the nearest of those that do, empty if none is near."""
-    near = get_close_matches(word, list(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(word: str, names: Iterable[str], most: int = 1) -> str:
+    """The end of a message about a name that does not exist: the nearest of those that do, empty if none is near.
+
+    Names are compared by their last part: `bach_size` is near to `--data.batch_size`; so is one that ends in the word
+    (`epochs`, `max_epochs`).
+
+    Args:
+        word: the name.
+        names: those that exist.
+        most: how many are named, the nearest first.
+    """
+    word, names = word.strip("-").lower(), list(names)
+    wanted = _last_part(word)
+    lasts = [_last_part(name.strip("-").lower()) for name in names]
+    near = get_close_matches(wanted, set(lasts), n=most, cutoff=_NEAR)
+    near = near or [last for last in lasts if wanted and last.endswith(f"_{wanted}")]
+    found = [name for name, last in zip(names, lasts, strict=True) if last in near]
+    nearest = get_close_matches(word, found, n=most, cutoff=0.0)
+    return f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+
+
+_NEAR = 0.7  # the ratio of difflib
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[2]
 
 
 class Parser(argparse.ArgumentParser):
@@ -123,7 +174,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        options = list(_options(self))
+        options = list(_options(self, self._given))
         for flag in (each.partition("=")[0] for each in self._given if each.startswith("--")):
             if not any(option.startswith(flag) for option in options):
                 message = f"unrecognized arguments: {flag}{did_you_mean(flag, options)}"
@@ -131,9 +182,10 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists all arguments")
 
 
-def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+def _options(parser: argparse.ArgumentParser, given: Sequence[str]) -> Iterator[str]:
+    """The flags of a parser and of its sub-commands that are given."""
     yield from parser._option_string_actions
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for each in action.choices.values():
-                yield from _options(each)
+            for name in set(given) & action.choices.keys():
+                yield from _options(action.choices[name], given)

@@ -50,6 +50,11 @@ class SplitResults:
     def predictions(self) -> Path:
         return self.folder / _PREDICTIONS
 
+    @property
+    def references(self) -> Path | None:
+        """The file of the examples with their references; None of a run of older form."""
+        return path if (path := self.folder / _ITEMS).is_file() else None
+
     def records(self, kind: type[Record]) -> Sequence[Record]:
         """Its predictions, attention maps, or scored examples; none where there is no file."""
         path = self.folder / _FILES[kind]
@@ -76,7 +81,7 @@ def read_result(path: Path) -> dict[str, Any]:
                 raise UserError(f"{path}: {name!r} must be {expected}")
     if not all(isinstance(case, dict) for case in result.get("cases", ())):
         raise UserError(f"{path}: each of 'cases' must be an object")
-    for name in ("data", "split", "image_root"):
+    for name in ("data", "dataset", "split", "image_root"):
         if not isinstance(result["settings"].get(name, ""), str):
             raise UserError(f"{path}: settings: {name!r} must be a text")
     return result
@@ -138,6 +143,12 @@ def choose_split(run: str | Path, split: str | None = None, others: Collection[t
             f"{run}: {split} was not scored, only {available}; run {command} first, or give another --split"
         )
     return found[split]
+
+
+def not_yet_scored(run: Path, split: str) -> SplitResults:
+    """The results of a split of a run that was trained, and nothing else: none."""
+    reason = f"{_COMMANDS.get(split, 'vlrnn validate')} {run} gives scores"
+    return SplitResults(run, {"scores": {}, "settings": {"split": split, "not_computed": reason}})
 
 
 def predictions_file(run: str | Path, split: str) -> Path:

@@ -123,12 +123,7 @@ def add_flags(parser: argparse.ArgumentParser, function: Signature, seed: str) -
     )
     flags = {action.dest for action in parser._actions}
     if "predictions" in flags and "split" not in flags:
-        parser.add_argument(
-            "--split",
-            choices=("train", "val", "test"),  # not from vlrnn.data.records, which imports numpy
-            help="of a run folder given as PRED; by default test if it has scores, otherwise val",
-        )
-        parser.set_defaults(takes_runs=True)
+        _add_split(parser)
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap samples (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help=seed)
 
@@ -216,24 +211,52 @@ def show(name: str, finding: Finding) -> None:
         console.print(printable(f"{case['id']}: {line}"), soft_wrap=True, markup=False)
 
 
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    """Add `--split`, of run folders that are given as predictions. Where these have references, the flags of references
+    are not required."""
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "test"),  # not from vlrnn.data.records, which imports numpy
+        help="of a run folder given as PRED; by default test if it has scores, otherwise val",
+    )
+    required = [each for each in parser._actions if each.required and each.dest in _REFERENCES["predictions"]]
+    for action in required:
+        action.required, action.help = False, f"{action.help}; by default those of the run folder"
+    parser.set_defaults(takes_runs=True, required_references=[action.dest for action in required])
+
+
+_REFERENCES = {"predictions": ("references", "examples"), "other": (), "val": ("val_references",)}
+"""Flag that takes a run folder -> the flags whose default is its file of references."""
+
+
 def _resolve_runs(arguments: argparse.Namespace) -> None:
-    """Replace run folders by the files of their predictions, and `split` by the one that is read. The predictions of
-    `--val` are those of val; those of `--other` are of the split of `--predictions`, where it has scores of it.
+    """Replace run folders by the files of their predictions, references that are not given by those of the run folder,
+    and `split` by the one that is read. The predictions of `--val` are those of val; those of `--other` are of the
+    split of `--predictions`, where it has scores of it.
 
     Raises:
-        UserError: a folder has no results of the split, or a split is named and no run folder.
+        UserError: a folder has no results of the split, a split is named and no run folder, or references are neither
+            given nor in the run folder.
     """
     from vlrnn.runs import choose_split
 
     named, arguments.split = arguments.split, None
     scored_on: list[tuple[str, str]] = []
-    for name in ("predictions", "other", "val"):
+    for name, references in _REFERENCES.items():
         path = getattr(arguments, name, None)
         if path is not None and Path(path).is_dir():
             results = choose_split(path, "val" if name == "val" else named, scored_on)
             setattr(arguments, name, str(results.predictions))
+            for each in references:
+                if getattr(arguments, each, "") is None and results.references:
+                    setattr(arguments, each, str(results.references))
             scored_on.append((results.metrics["settings"].get("data", ""), results.split))
             if name != "val":
                 arguments.split = arguments.split or results.split
+    for each in arguments.required_references:
+        if getattr(arguments, each) is None:
+            raise UserError(
+                f"--{each} is missing, and --predictions is no run folder that has references (items.jsonl)"
+            )
     if named and arguments.split != named:
         raise UserError(f"--split {named}: it needs a run folder; leave it out")

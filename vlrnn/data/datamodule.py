@@ -176,8 +176,10 @@ class VisionLanguageData(SplitDataModule):
 
     @property
     def place(self) -> dict[str, str]:
-        """The folders of the data, for result files."""
-        return {"data": str(self.root.resolve()), "image_root": str(self.image_root.resolve())}
+        """The folders of the data and the name of the data set, for result files."""
+        name = describe_dataset(self.root).get("name")
+        own = {"dataset": name} if isinstance(name, str) else {}
+        return {"data": str(self.root.resolve()), **own, "image_root": str(self.image_root.resolve())}
 
     def locate(self, image: str) -> Path:
         """The file of an image."""

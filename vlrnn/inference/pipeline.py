@@ -10,7 +10,7 @@ import torch
 
 from vlrnn.data.image_reader import image_list, is_image
 from vlrnn.data.records import Prediction
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, or_raise
 from vlrnn.inference.predictor import Predictor
 from vlrnn.training.checkpoint import from_pretrained
 from vlrnn.training.module import Task
@@ -58,9 +58,7 @@ class ImageToText(Pipeline):
         several = [images] if is_image(images) else images
         found = []
         for each in self.predictor.captions(several, batch_size=batch_size, **{**(generate_kwargs or {}), **settings}):
-            if isinstance(each, UserError):
-                raise each
-            found.append([{"generated_text": text} for text, _ in _ranked(each)])
+            found.append([{"generated_text": text} for text, _ in _ranked(or_raise(each))])
         return found[0] if is_image(images) else found
 
 

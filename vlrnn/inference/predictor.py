@@ -1,9 +1,9 @@
 """The Python interface to a trained model: load it once, then caption images, answer questions, or continue texts."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from inspect import signature
 from itertools import islice
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vlrnn.config import to_config
-from vlrnn.data.image_reader import ImageReader, image_list, image_name
+from vlrnn.data.image_reader import ImageReader, image_list, image_name, is_image
 from vlrnn.data.images import ImageLike
 from vlrnn.data.records import Prediction
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_names, check_whole, or_raise
 from vlrnn.generation.generate import TokenScores, score_tokens
 from vlrnn.generation.search import GenerationConfig
 from vlrnn.nn.encoders.base import Context
@@ -82,8 +82,9 @@ class Predictor:
         parts = ((name, type(part).__name__) for name, part in self.task.named_children())
         return html_table([("model", self), *parts])
 
-    def __call__(self, *inputs: Any, **settings: Any) -> Prediction:
-        """The prediction for one input, of what the task accepts: an image, an image and a question, or a text.
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        """The prediction for one input, of what the task accepts: an image, an image and a question, or a text. Of
+        several images, as `captions` takes them, a list.
 
         Args:
             inputs: as of `caption`, `answer` or `continue_text`.
@@ -95,8 +96,9 @@ class Predictor:
         kinds = [kind for kind in ("image", "question", "text") if kind in self.task.accepts]
         if len(inputs) != len(kinds):
             raise UserError(f"{self.name}: takes {' and '.join(kinds)}, {len(kinds)} in all, not {len(inputs)}")
-        methods: dict[str, Callable[..., Prediction]]
-        methods = {"image": self.caption, "question": self.answer, "text": self.continue_text}
+        if kinds == ["image"] and not is_image(inputs[0]):
+            return [or_raise(each) for each in self.captions(*inputs, **settings)]
+        methods: dict[str, Any] = {"image": self.caption, "question": self.answer, "text": self.continue_text}
         return methods[kinds[-1]](*inputs, **settings)
 
     def fingerprint(self) -> str:
@@ -122,9 +124,7 @@ class Predictor:
             UserError: the file is no image, or the settings contradict each other.
         """
         (prediction,) = self.captions([image], seed=seed, **settings)
-        if isinstance(prediction, UserError):
-            raise prediction
-        return prediction
+        return or_raise(prediction)
 
     def captions(
         self, images: Iterable[ImageLike], *, batch_size: int = 16, seed: int = 0, first: int = 0, **settings: Any
@@ -141,7 +141,7 @@ class Predictor:
         Raises:
             UserError: the settings contradict each other, or `images` is one image.
         """
-        _check_whole("batch_size", batch_size, 1)
+        check_whole("batch_size", batch_size, 1)
         images = image_list(images, "captions")
         self._generator(seed, first)
         self.require({"image"}, "does not caption").generation_arguments(settings)
@@ -231,6 +231,7 @@ class Predictor:
         if isinstance(questions, str):
             raise UserError("answers takes a list of questions, not a text; answer takes one question")
         task = self.require({"image", "question"}, "answers no questions")
+        check_names(settings, list(signature(task.predict).parameters)[1:], "argument")
         if not questions:
             return []
         batch = self._images.batch([self._images.read(image)], [image_name(image)], questions, task.vocabulary)
@@ -290,11 +291,6 @@ class Predictor:
 
     def _generator(self, seed: int, first: int = 0) -> torch.Generator:
         """Random numbers of their own for each seed, and each number of images that come before."""
-        _check_whole("seed", seed, 0)
+        check_whole("seed", seed, 0)
         own = int(np.random.SeedSequence((seed, first)).generate_state(1, np.uint64)[0])
         return torch.Generator(self.device).manual_seed(own >> 1)
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**63:
-        raise UserError(f"{name} must be a whole number from {least} to 2^63 - 1, not {value!r:.60}")

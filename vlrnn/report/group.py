@@ -74,7 +74,7 @@ class Group:
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Group the runs that were scored on the same split, or, without a split in their settings, that have scores in
-    common; in their order, baselines last."""
+    common or none at all; in their order, baselines last."""
     grouped: list[list[Run]] = []
     for run in sorted(runs, key=lambda run: run.baseline):
         group = next((group for group in grouped if _comparable(run, group[0])), None)
@@ -88,7 +88,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 def _comparable(run: Run, other: Run) -> bool:
     if run.scored_on or other.scored_on:
         return run.scored_on == other.scored_on
-    return bool(run.scores.keys() & other.scores.keys())
+    return bool(run.scores.keys() & other.scores.keys()) or not (run.scores or other.scores)
 
 
 class Property(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 from vlrnn.data.records import AttentionMaps, Prediction, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.files import read_text
-from vlrnn.runs import choose_split, not_shown, read_result
+from vlrnn.runs import PREFERRED, choose_split, not_shown, not_yet_scored, read_result, read_splits
 from vlrnn.yaml_text import read_yaml
 
 
@@ -58,16 +58,19 @@ def load_run(
     """Read a run folder.
 
     Args:
-        folder: with a `metrics.json` at least.
+        folder: with a `metrics.json`, or a `config.yaml` at least, of a run that was only trained.
         split: the split to read, see `vlrnn.runs.choose_split`; by default test where it has scores, then val.
         baseline: other runs are compared with it.
         preferred: pairs of data set and split; without `split`, one of these is read if it has scores.
 
     Raises:
-        UserError: it has no `metrics.json`, or none of the split, or one of its files is malformed: file and line.
+        UserError: it has neither, or none of the split, or one of its files is malformed: file and line.
     """
     folder = Path(folder)
-    results = choose_split(folder, split, preferred)
+    if (folder / "config.yaml").is_file() and not read_splits(folder):
+        results = not_yet_scored(folder, split or PREFERRED[0])
+    else:
+        results = choose_split(folder, split, preferred)
     others = not_shown(folder, results.split) if results.split else {}
     own = results.newer and f"newer predictions, {results.newer}"
     reasons = {results.split or "its split": results.not_scored or own, **others}
@@ -159,11 +162,11 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 
 def _data(run: Run) -> str:
     if run.scored_on is None:
-        return ""
+        return Path(str(_mapping(run.config.get("data")).get("root") or "")).name
     folder, split = run.scored_on
     count = f", {len(run.predictions):,} examples" if run.predictions else ""
     part = f"; only a part: {run.settings['part']}" if run.settings.get("part") else ""
-    return f"{Path(folder).name}, {split}{count}{part}"
+    return f"{run.settings.get('dataset') or Path(folder).name}, {split}{count}{part}"
 
 
 def _part(value: Any) -> str:

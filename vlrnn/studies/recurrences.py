@@ -33,6 +33,7 @@ from vlrnn.studies.fitting import one_thread, require_least
 from vlrnn.studies.jobs import keep_plan, output_into, run_all
 from vlrnn.text.vocabulary import PAD
 from vlrnn.training.cli import run_recipe
+from vlrnn.training.help import find_class
 from vlrnn.training.recipes import Place, merged, over, overlay
 from vlrnn.yaml_text import read_yaml
 
@@ -121,10 +122,15 @@ def _recurrences(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[
     """The place and the config of every recurrence of a recipe."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            if key == "recurrence" and isinstance(value, dict):
+            if isinstance(value, dict) and _is_recurrence(value.get("class_path")):
                 yield (*place, key), value
             else:
                 yield from _recurrences(value, (*place, key))
+
+
+def _is_recurrence(path: Any) -> bool:
+    found = find_class(path) if isinstance(path, str) else None
+    return found is not None and issubclass(found, Recurrence)
 
 
 def _overlay(cell: str, places: Sequence[tuple[Place, Mapping[str, Any]]]) -> dict[str, Any]:

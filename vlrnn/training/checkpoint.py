@@ -43,20 +43,6 @@ from vlrnn.training.compatibility import refuse_other_task
 from vlrnn.training.objectives.base import split_weights
 from vlrnn.trust import checked_trust, is_foreign, needed_trust
 
-_CARD = """---
-library_name: vlrnn
-pipeline_tag: {tag}
----
-
-A {kind} of vlrnn. To use it:
-
-```python
-import vlrnn
-
-model = vlrnn.pipeline("{tag}", model="user/name")
-```
-"""
-
 AnyTask = TypeVar("AnyTask", bound=pl.LightningModule)
 
 
@@ -71,7 +57,7 @@ def save_pretrained(task: pl.LightningModule, folder: str | Path) -> None:
     write_json(folder / "config.json", {"format": FORMAT, "task": to_config(task)})
     if not (folder / "README.md").exists():
         with replacing(folder / "README.md") as file:
-            file.write(_CARD.format(kind=type(task).__name__, tag=task.pipeline_tag))
+            file.write(task.model_card)
 
 
 def _in_order(content: bytes) -> bytes:

@@ -21,7 +21,6 @@ from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, Prog
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from vlrnn.config import to_config
-from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.errors import UserError
 from vlrnn.progress import is_shown, print_progress
 from vlrnn.training.callbacks import (
@@ -35,8 +34,8 @@ from vlrnn.training.callbacks import (
 )
 from vlrnn.training.checkpoint import load_parts, note_trust, read_checkpoint
 from vlrnn.training.compatibility import check_checkpoint
-from vlrnn.training.error_messages import to_user_error
-from vlrnn.training.help import mistyped, set_purposes
+from vlrnn.training.error_messages import mistyped, refuse_linked, to_user_error
+from vlrnn.training.help import set_purposes
 from vlrnn.training.initial_weights import add_init_from, checked_init_from, init_from
 from vlrnn.training.module import Task
 from vlrnn.training.recipes import import_named, locate_recipes, plain_recipe, read_recipes, task_class
@@ -118,10 +117,11 @@ class RecipeCLI(LightningCLI):
         return self._linked[name]
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        own = parser if self._command == "cache" else self._parser(self._command)
+        refuse_linked(own, args)
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as fault:
-            own = parser if self._command == "cache" else self._parser(self._command)
             if line := mistyped(str(fault), own, args):
                 raise UserError(line) from None
             raise
@@ -284,7 +284,7 @@ def run_recipe(command: str, arguments: Sequence[str]) -> RecipeCLI | None:
             raise
         raise error from None
     if command == "cache":
-        if not isinstance(cli.datamodule, VisionLanguageData):
+        if not hasattr(cli.datamodule, "make_cache"):
             raise UserError(f"{cli.datamodule.root}: a text, which needs no encoder outputs")
         cli.datamodule.make_cache(cli.model.encoder, cli.datamodule.splits, cli.trainer.strategy.root_device)
     return cli

@@ -4,7 +4,6 @@ import importlib
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 from enum import Enum
 from functools import reduce
 from itertools import zip_longest
@@ -16,10 +15,9 @@ from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
 
 from vlrnn.config import check_complete, public_path
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, did_you_mean
 from vlrnn.files import nested
 from vlrnn.training.module import Task
-from vlrnn.training.renamed import refuse_old_names
 from vlrnn.trust import import_class, is_foreign
 from vlrnn.yaml_text import check_yaml, read_yaml
 
@@ -57,14 +55,8 @@ def find_recipe(name: str | Path) -> Path:
     recipes = {each.relative_to(folder).with_suffix("").as_posix(): each for each in sorted(folder.rglob("*.yaml"))}
     if str(name) in recipes:
         return recipes[str(name)]
-    wanted = str(name).removesuffix(".yaml").split("/")[-2:]
-
-    def likeness(recipe: str) -> float:
-        pairs = (("/".join(wanted), recipe), (wanted[-1], recipe.rpartition("/")[2]))
-        return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
-
-    near = [each for each in sorted(recipes, key=likeness, reverse=True)[:3] if likeness(each) > 0.6]
-    raise UserError(f"{name}: no such file or recipe" + (f"; similar names: {', '.join(near)}" if near else ""))
+    near = did_you_mean(str(name).removesuffix(".yaml"), recipes, most=3)
+    raise UserError(f"{name}: no such file or recipe{near}")
 
 
 def locate_recipes(arguments: Sequence[str]) -> list[str]:
@@ -91,7 +83,6 @@ def _read_recipe(path: str | Path) -> dict[str, Any]:
     recipe = read_yaml(path)
     if not isinstance(recipe, dict):
         raise UserError(f"{path}: not a recipe: expected keys and values")
-    refuse_old_names(recipe, str(path))
     return recipe
 
 

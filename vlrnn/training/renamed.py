@@ -1,12 +1,8 @@
-"""Old names in recipes (before version 0.2), for error messages with the new names."""
+"""Old names in recipes and flags (before version 0.2), for error messages with the new names."""
 
-import importlib
-import inspect
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Collection
 
-from vlrnn.errors import UserError
+from vlrnn.trust import is_foreign
 
 _KEYS = {
     "width": ("hidden_size", "attention_dim", "output_dim"),
@@ -72,37 +68,16 @@ _CLASSES = {
 }
 
 
-def refuse_old_names(recipe: Mapping[str, Any], place: str) -> None:
-    """Raise a UserError for the first key or class of a recipe that was renamed; it names the new one.
+def new_class(path: str) -> str:
+    """The present name of a class that a recipe names by its old one, empty for any other."""
+    return _CLASSES.get(path.rpartition(".")[2], "") if is_foreign(path) is False else ""
+
+
+def new_key(old: str, names: Collection[str] = ()) -> str:
+    """The present name of an argument, empty if it was not renamed.
 
     Args:
-        recipe: the mapping that was read.
-        place: its file, for the error.
+        old: the name that a recipe has.
+        names: of the arguments of its class.
     """
-    for old, new in _old_names(recipe, "", False):
-        raise UserError(f"{place}: {old} is now called {new}")
-
-
-def _arguments(path: str) -> Collection[str]:
-    """The names of a published class's arguments; empty for any other path."""
-    package, _, name = path.rpartition(".")
-    with suppress(ImportError, AttributeError, ValueError):
-        return inspect.signature(getattr(importlib.import_module(package), name)).parameters
-    return ()
-
-
-def _old_names(tree: Any, class_path: str, is_part: bool) -> Iterator[tuple[str, str]]:
-    """Old and new names in a tree: the arguments of a class, or a mapping with a `class_path`."""
-    if not isinstance(tree, Mapping):
-        return
-    own = tree.get("class_path")
-    path = own if isinstance(own, str) else class_path
-    *_, name = path.split(".")
-    ours = path.startswith("vlrnn.") or not path
-    if own is path and ours and name in _CLASSES:
-        yield path, _CLASSES[name]
-    for key, value in tree.items():
-        if is_part and ours and key in _KEYS:
-            taken = [new for new in _KEYS[key] if new in _arguments(path)]
-            yield f"{key} of {path}" if path else str(key), " or ".join(taken or _KEYS[key])
-        yield from _old_names(value, path if key == "init_args" else "", key in ("init_args", "data"))
+    return " or ".join([new for new in _KEYS.get(old, ()) if new in names])

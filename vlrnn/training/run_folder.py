@@ -15,6 +15,7 @@ from vlrnn.training.recipes import flags
 from vlrnn.training.resuming import RecipeCheckpoint
 from vlrnn.training.run_start import checkpoint_of
 from vlrnn.trust import needed_trust
+from vlrnn.yaml_text import read_yaml
 
 _WEIGHTS = ("weights", "embedding_weights")
 """Arguments that name files which training begins with. A checkpoint holds the weights themselves."""
@@ -24,7 +25,7 @@ def expand_run(arguments: Sequence[str]) -> list[str]:
     """Replace a run folder, where it is the first argument, by the flags that name its recipe and best checkpoint.
 
     Raises:
-        UserError: there is no such folder, or it is no run.
+        UserError: there is no such folder, it is no run, or its data have moved.
     """
     if not arguments or arguments[0].startswith("-"):
         return list(arguments)
@@ -34,6 +35,11 @@ def expand_run(arguments: Sequence[str]) -> list[str]:
         raise UserError(f"{run}: there is no such run folder; give one made by vlrnn fit, or --config RECIPE")
     if not config.is_file():
         raise UserError(f"{run}: not a run folder: it has no config.yaml; give one made by vlrnn fit")
+    recipe = read_yaml(config)
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    root = data.get("root") if isinstance(data, dict) else None
+    if isinstance(root, str) and not Path(root).exists() and not any(name == "--data.root" for name, _ in flags(rest)):
+        raise UserError(f"{run}: its data are not in {root} any more; name where they are with --data.root")
     checkpoint = [] if any(name == "--ckpt_path" for name, _ in flags(rest)) else ["--ckpt_path", "best"]
     return ["--config", str(config), "--trainer.default_root_dir", str(run), *checkpoint, *rest]
 

@@ -12,18 +12,19 @@ from typing import Any, Literal, Self
 import pytorch_lightning as pl
 import torch
 
-from vlrnn.config import Configurable
+from vlrnn.config import Configurable, classes_of, to_config
 from vlrnn.data.batches import Batch
 from vlrnn.data.datamodule import VisionLanguageData
 from vlrnn.data.image_reader import ImageReader, image_list, image_name
 from vlrnn.data.records import AttentionMaps, Example, Id, Prediction
-from vlrnn.errors import UserError
+from vlrnn.errors import UserError, check_names
 from vlrnn.generation.generate import TokenDistributions
 from vlrnn.generation.search import GenerationConfig
 from vlrnn.nn.encoders.base import Context, Encoder
 from vlrnn.text.vocabulary import Vocabulary
 from vlrnn.training.checkpoint import load_task
 from vlrnn.training.objectives.base import Loss
+from vlrnn.trust import needed_trust
 
 PIPELINE_TAGS = {
     frozenset({"image"}): "image-to-text",
@@ -31,6 +32,20 @@ PIPELINE_TAGS = {
     frozenset({"text"}): "text-generation",
 }
 """What a task accepts -> its name on the Hugging Face hub."""
+
+_CARD = """---
+library_name: vlrnn
+pipeline_tag: {tag}
+---
+
+A {kind} of vlrnn{more}. To use it:
+
+```python
+import vlrnn
+
+model = vlrnn.pipeline("{tag}", model="user/name"{trust})
+```
+"""
 
 
 class TaskInterface(Configurable, pl.LightningModule):
@@ -78,6 +93,15 @@ class TaskInterface(Configurable, pl.LightningModule):
         """The task's name on the Hugging Face hub."""
         return PIPELINE_TAGS.get(self.accepts, "other")
 
+    @property
+    def model_card(self) -> str:
+        """The README.md of the model on the hub."""
+        needed = needed_trust(classes_of(to_config(self)))
+        flags = " ".join(f"--trust {package}" for package in needed)
+        more = f" with classes outside vlrnn, which run their own code; commands need `{flags}`" if needed else ""
+        trust = f", trust={needed}" if needed else ""
+        return _CARD.format(kind=type(self).__name__, tag=self.pipeline_tag, more=more, trust=trust)
+
     @classmethod
     def from_data(cls, data: Any, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         """The values of `data_arguments`.
@@ -106,20 +130,32 @@ class TaskInterface(Configurable, pl.LightningModule):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str | Path, map_location: str | torch.device = "cpu", *, trust: Sequence[str] = ()
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device | None = None,
+        *,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        trust: Sequence[str] = (),
     ) -> Self:
         """Load a task of this class from a `.ckpt` file or a folder of `save_pretrained`, in evaluation mode; nothing
         is unpickled.
 
         Args:
             checkpoint_path: of the file or folder.
-            map_location: the device.
+            map_location: the device, by default the CPU.
+            strict, weights_only: of Lightning: every weight must fit and nothing is unpickled, whatever they are;
+                False is refused.
             trust: packages outside vlrnn whose classes it may name; see `vlrnn.trust`.
 
         Raises:
-            UserError: as of `load_task`.
+            UserError: as of `load_task`; or `map_location` is no device.
         """
-        return load_task(checkpoint_path, cls, trust).to(map_location)
+        if strict is False or weights_only is False:
+            raise UserError(f"{checkpoint_path}: is loaded with strict and weights_only; leave them out, or give True")
+        if not isinstance(map_location, str | torch.device | None):
+            raise UserError(f"map_location must be a device, as 'cuda', not {map_location!r:.60}")
+        return load_task(checkpoint_path, cls, trust).to(map_location or "cpu")
 
     def encode_images(self, batch: Batch) -> Context:
         """The context [B, ...] of a batch, from its pixels or from cached regions."""
@@ -197,7 +233,8 @@ class TaskInterface(Configurable, pl.LightningModule):
             config: by default the task's own.
 
         Raises:
-            UserError: the settings contradict each other, or there are some of a task that has none.
+            UserError: the settings contradict each other, one does not exist, or there are some of a task that has
+                none.
         """
         if not hasattr(self, "generation"):
             if changes or config:
@@ -205,6 +242,7 @@ class TaskInterface(Configurable, pl.LightningModule):
             return {}
         if changes.get("temperature") is not None:
             changes = {"num_beams": 1, **changes}
+        check_names(changes, GenerationConfig.__dataclass_fields__, "setting of generation")
         return {"generation": replace(config or self.generation, **changes), "generator": generator}
 
     def distributions(self, batch: Batch, predictions: Sequence[Prediction]) -> TokenDistributions:
