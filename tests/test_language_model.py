@@ -425,7 +425,7 @@ def test_the_state_is_carried_between_windows_and_begins_anew_with_an_epoch() ->
 def test_a_batch_of_another_size_is_refused_amidst_a_text() -> None:
     task = LanguageModel(Vocabulary("abc"), CharTokenizer(), RecurrentLanguageModel(LSTM(8), embedding_dim=4))
     task.loss(TextBatch(torch.full((2, 7), 4), True, ()))
-    with pytest.raises(UserError, match="wrong state"):
+    with pytest.raises(UserError, match="the state does not fit"):
         task.loss(TextBatch(torch.full((3, 7), 4), False, ()))
 
 

@@ -20,9 +20,9 @@ LIMITS = {
     "longest function": 60,
     "longest file": 300,
     "files under 40 lines": 2,
-    "files": 241,  # shall be 220
-    "lines of vlrnn": 35_600,  # 31,812 when the rebuilding began
-    "lines of vlrnn, data_prep and demo": 36_099,
+    "files": 220,
+    "lines of vlrnn": 33_990,  # 31,812 when the rebuilding began
+    "lines of vlrnn, data_prep and demo": 34_490,
     "names with a forbidden word": 0,
     "metaphors in docstrings": 3,  # two keys and a quotation
     "metaphors in docstrings of networks and training": 0,

@@ -286,7 +286,7 @@ def test_mistakes_are_reported(predictor: Predictor, checkpoints: Any, photos: P
     for size in (0, "4", 2.5, None):
         with pytest.raises(UserError, match="batch_size must be a whole number from 1 "):
             predictor.captions([photos / "a.png"], batch_size=size)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="beams"):
+    with pytest.raises(UserError, match="no setting of generation beams; did you mean num_beams"):
         predictor.caption(photos / "a.png", beams=3)
     for device in ("nonsense", "cuda:99"):
         with pytest.raises(UserError, match=device) as error:

@@ -193,7 +193,9 @@ def test_a_state_that_does_not_fit_is_refused(subtests: pytest.Subtests) -> None
         None,
     ]:
         with subtests.test(state=state):
-            printed = r"^wrong state: a LSTM of 3 rows has one of the shapes \[\(3, 1, 8\), \(3, 1, 8\)\], not \["
+            printed = (
+                r"^the state does not fit: a LSTM of 3 rows has one of the shapes \[\(3, 1, 8\), \(3, 1, 8\)\], not \["
+            )
             with pytest.raises(UserError, match=printed):
                 make("lstm").log_probs(text(), state)
 

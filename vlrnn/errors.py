@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
 from importlib import import_module
 from numbers import Integral
@@ -146,21 +146,26 @@ def did_you_mean(word: str, names: Iterable[str], most: int = 1) -> str:
         names: those that exist.
         most: how many are named, the nearest first.
     """
-    word, names = word.strip("-").lower(), list(names)
+
+    def ratio(one: str, other: str) -> float:
+        return SequenceMatcher(None, one, other.strip("-").lower()).ratio()
+
+    word = word.strip("-").lower()
     wanted = _last_part(word)
-    lasts = [_last_part(name.strip("-").lower()) for name in names]
-    near = get_close_matches(wanted, set(lasts), n=most, cutoff=_NEAR)
-    near = near or [last for last in lasts if wanted and last.endswith(f"_{wanted}")]
-    found = [name for name, last in zip(names, lasts, strict=True) if last in near]
-    nearest = get_close_matches(word, found, n=most, cutoff=0.0)
-    return f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+    near = []
+    for name in names if wanted else ():
+        last = _last_part(name)
+        if ratio(wanted, last) >= _NEAR or last.endswith(f"_{wanted}"):
+            near.append((-ratio(wanted, last), -ratio(word, name), name))
+    found = [name for *_, name in sorted(near, key=lambda each: each[:2])[:most]]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
-_NEAR = 0.7  # the ratio of difflib
+_NEAR = 0.65  # the ratio of difflib
 
 
 def _last_part(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[2]
+    return name.strip("-").rpartition("/")[2].rpartition(".")[2]
 
 
 class Parser(argparse.ArgumentParser):

@@ -242,13 +242,14 @@ def _resolve_runs(arguments: argparse.Namespace) -> None:
 
     named, arguments.split = arguments.split, None
     scored_on: list[tuple[str, str]] = []
+    wanted = [*arguments.required_references, "val_references"]
     for name, references in _REFERENCES.items():
         path = getattr(arguments, name, None)
         if path is not None and Path(path).is_dir():
             results = choose_split(path, "val" if name == "val" else named, scored_on)
             setattr(arguments, name, str(results.predictions))
             for each in references:
-                if getattr(arguments, each, "") is None and results.references:
+                if each in wanted and getattr(arguments, each) is None and results.references:
                     setattr(arguments, each, str(results.references))
             scored_on.append((results.metrics["settings"].get("data", ""), results.split))
             if name != "val":
