@@ -9,7 +9,7 @@ import sys
 from vlrnn.data.images import open_image
 from vlrnn.errors import Parser, UserError
 from vlrnn.inference.predictor import Predictor
-from vlrnn.report.attention_figure import save_attention
+from vlrnn.report.drawing import save_attention
 from vlrnn.terminal import escaping_streams, percent, print_line
 
 

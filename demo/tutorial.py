@@ -28,7 +28,7 @@ from vlrnn.metrics import CaptionScorer
 from vlrnn.metrics.captions import compare
 from vlrnn.nn.recurrent.rnn import LSTM
 from vlrnn.probes.chair import probe_chair
-from vlrnn.report.attention_figure import save_attention
+from vlrnn.report.drawing import save_attention
 from vlrnn.studies.pretraining import pretrain
 from vlrnn.training.checkpoint import save_pretrained
 from vlrnn.training.optimization import Optimization

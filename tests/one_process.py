@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-STUDIES = ("dose_response", "jobs", "quickstart", "sweep")
+STUDIES = ("jobs", "sweep")
 
 
 def in_one_process(patch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.probes.model.attribution import ObjectMention, Support, _mentions, _spread, attribution, support
 from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.probes.object_mentions import PhraseTable, Span
-from vlrnn.report.attention_figure import shaded
+from vlrnn.report.drawing import shaded
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.text.vocabulary import BOS, EOS, Vocabulary
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrnn.metrics import score_captions
-from vlrnn.metrics.rouge import longest_common_subsequences
+from vlrnn.metrics.caption_measures import longest_common_subsequences
 
 texts = st.lists(
     st.sampled_from(["a", "man", "dog", "rides", "the", "red", "on", "big", "board", "surf"]), max_size=12

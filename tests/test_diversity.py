@@ -3,7 +3,7 @@
 import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-from vlrnn.metrics.diversity import caption_health, distinct, mutual_bleu
+from vlrnn.metrics.caption_evaluation import caption_health, distinct, mutual_bleu
 
 
 def words(*captions: str) -> list[list[str]]:

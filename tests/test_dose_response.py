@@ -14,14 +14,8 @@ from vlrnn.data.records import Example, Prediction, open_split, write_records
 from vlrnn.data.synthetic.scenes import Scene, SceneObject
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Resampler
-from vlrnn.studies.dose_measures import (
-    DoseMeasures,
-    measure_answers,
-    measure_captions,
-    objects_in_caption,
-    scene_of,
-    tempts,
-)
+from vlrnn.probes.scene_truth import scene_of
+from vlrnn.studies.dose_measures import DoseMeasures, measure_answers, measure_captions, objects_in_caption, tempts
 from vlrnn.studies.dose_response import DoseResponsePlan, dose_response, make_tests
 from vlrnn.studies.jobs import keep_plan, train_and_test
 
@@ -193,5 +187,5 @@ def test_a_run_by_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_text("")
     recipe: dict[str, Any] = {"seed_everything": 1, "data": {"root": "somewhere"}, "trainer": {}}
     (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "seed_everything": 2}))
-    with pytest.raises(UserError, match=r"holds a trained model by another recipe; .*--overwrite"):
+    with pytest.raises(UserError, match=r"holds a trained model of another recipe; .*--overwrite"):
         train_and_test(tmp_path / "run", recipe)

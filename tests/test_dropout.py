@@ -27,7 +27,7 @@ from vlrnn.nn.recurrent.base import LayeredRecurrence, Recurrence
 from vlrnn.nn.recurrent.rnn import GRU
 from vlrnn.nn.recurrent.wrappers import ResidualStack
 from vlrnn.report.charts import probe_picture
-from vlrnn.report.sections import ProbeSection
+from vlrnn.report.content import ProbeSection
 from vlrnn.studies.cells.dropout import (
     CONVENTIONS,
     NONLINEARITIES,

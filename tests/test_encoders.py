@@ -206,6 +206,20 @@ def test_a_block_is_no_prefix_of_a_name() -> None:
         TorchvisionEncoder(CLASSIFIER, image_size=64, finetune_from="feat")
 
 
+def test_a_block_of_a_vision_transformer() -> None:
+    with torch.device("meta"):
+        encoder = TorchvisionEncoder("vit_b_16", out_layer="encoder.layers.encoder_layer_5")
+    assert (encoder.num_regions, encoder.feature_dim) == (196, 768)
+
+
+def test_a_graph_with_tensors_of_its_own() -> None:
+    """It is traced once, and each encoder of it gets its tensors."""
+    images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+    for _ in range(2):
+        encoder = TorchvisionEncoder("maxvit_t", out_layer="blocks.0")
+        assert encoder(images).regions.isfinite().all()
+
+
 def test_unknown_block_lists_the_blocks() -> None:
     with pytest.raises(UserError, match=r"no block 'layer9'.*layer1.*layer4") as error:
         TorchvisionEncoder("resnet18", image_size=64, finetune_from="layer9")

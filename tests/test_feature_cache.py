@@ -178,7 +178,7 @@ def test_interrupted_before_the_first_image(classifier_file: Path, images: dict[
 
 def test_a_learning_encoder_is_refused(classifier_file: Path, images: dict[str, Path], tmp_path: Path) -> None:
     encoder = TorchvisionEncoder(CLASSIFIER, str(classifier_file), finetune_from="features.9")
-    with pytest.raises(UserError, match="learns"):
+    with pytest.raises(UserError, match="the encoder is trained"):
         open_cache(tmp_path, "train", encoder, images)
 
 

@@ -47,7 +47,7 @@ from vlrnn.probes.text_properties import (
     word_position,
 )
 from vlrnn.report.charts import probe_picture
-from vlrnn.report.sections import ProbeSection
+from vlrnn.report.content import ProbeSection
 from vlrnn.report.unit_pages import save_page
 from vlrnn.tasks.captioning import Captioner
 from vlrnn.tasks.language_model import LanguageModel

@@ -18,7 +18,7 @@ from vlrnn.errors import UserError
 from vlrnn.nn.recurrent.rnn import RNN
 from vlrnn.probes.finding import Finding
 from vlrnn.report.charts import probe_picture
-from vlrnn.report.sections import ProbeSection
+from vlrnn.report.content import ProbeSection
 from vlrnn.studies.cells.initialisation import (
     INITIALISATIONS,
     NONLINEARITIES,

@@ -58,7 +58,7 @@ def test_a_table_of_synonyms(tmp_path: Path) -> None:
     }
     assert phrases(["bird"]) == {"bird": "bird"}
     path.write_text("\n")
-    with pytest.raises(UserError, match=r"synonyms.txt: names no object"):
+    with pytest.raises(UserError, match=r"synonyms.txt: has no object"):
         phrases([], path)
     with pytest.raises(UserError, match="cannot be read"):
         phrases([], tmp_path / "absent.txt")

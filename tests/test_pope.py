@@ -9,9 +9,8 @@ import pytest
 from data_scripts import Script
 
 from vlrnn.cli import main
-from vlrnn.probes.object_annotations import ObjectSets
+from vlrnn.probes.object_annotations import ObjectSets, make_polls, read_poll
 from vlrnn.probes.pope import frequent, parse_reply
-from vlrnn.probes.pope_questions import make_polls, read_poll
 
 OBJECTS = {1: {"dog", "cat"}, 2: {"dog"}, 3: {"bus"}, 4: set()}
 

@@ -18,7 +18,7 @@ from vlrnn.data.images import open_image
 from vlrnn.data.records import Prediction
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
-from vlrnn.report.attention_figure import save_attention
+from vlrnn.report.drawing import save_attention
 
 
 @pytest.fixture(scope="module")

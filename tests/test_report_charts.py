@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from vlrnn.cli import main
 from vlrnn.files import write_json
 from vlrnn.report.charts import intervals, probe_picture
-from vlrnn.report.sections import ProbeRow, ProbeSection
+from vlrnn.report.content import ProbeRow, ProbeSection
 
 
 def score(value: float, low: float, high: float) -> dict[str, float]:

@@ -245,4 +245,4 @@ def test_a_probe_of_another_split_is_marked(run: Path, tmp_path: Path) -> None:
     _, section = report(folder, tmp_path)
     assert section["probes"][0]["notes"] == []
     _, section = report(folder, tmp_path, "--split", "val")
-    assert section["probes"][0]["notes"] == ["of test, where the scores of this report are of val"]
+    assert section["probes"][0]["notes"] == ["of test, but the scores of this report are of val"]

@@ -14,8 +14,8 @@ from vlrnn.data.batches import Batch
 from vlrnn.data.records import Example
 from vlrnn.errors import UserError
 from vlrnn.generation.search import GenerationConfig
+from vlrnn.metrics.caption_measures import CiderReward
 from vlrnn.metrics.captions import CaptionScorer
-from vlrnn.metrics.reward import CiderReward
 from vlrnn.nn.decoders.show_tell import ShowAndTell
 from vlrnn.nn.encoders.base import BlindEncoder
 from vlrnn.nn.recurrent.rnn import GRU
@@ -158,7 +158,7 @@ def test_a_short_run_raises_the_reward(fit: Callable[..., int], classifier_file:
     flags = ["--model.init_args.encoder", "vlrnn.nn.TorchvisionEncoder", "--model.init_args.encoder.name", CLASSIFIER]
     flags += ["--model.init_args.encoder.weights", str(classifier_file)]
     flags += ["--data.cache", str(tmp_path / "cache"), "--model.init_args.optimization.lr", "0.01"]
-    flags += ["--model.init_args.decoder.recurrence.hidden_size", "32", "--early_stopping.patience", "100"]
+    flags += ["--model.init_args.decoder.recurrence.hidden_size", "32", "--trainer.check_val_every_n_epoch", "40"]
     assert fit(tmp_path / "first", *flags, "--trainer.max_epochs", "40") == 0
     flags += ["--config", OVERLAY, "--init_from", str(tmp_path / "first/checkpoints/last.ckpt")]
     flags += ["--trainer.max_epochs", "40", "--trainer.log_every_n_steps", "1"]

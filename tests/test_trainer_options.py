@@ -14,12 +14,13 @@ from quick import quick
 from test_run_start import Fit, printed_line
 
 from vlrnn.cli import main
+from vlrnn.errors import UserError
 from vlrnn.training.module import Task
-from vlrnn.training.trainer_options import watch_score
+from vlrnn.training.trainer_options import refuse_options, watch_score
 
 _CALLBACK = "--trainer.callbacks+=pytorch_lightning.callbacks."
 
-REFUSED: dict[str, tuple[list[str], str]] = {
+COMMANDS: dict[str, tuple[list[str], str]] = {
     "optimizer": (["--optimizer", "SGD", "--optimizer.lr", "0.5"], "unrecognized arguments: --optimizer"),
     "scheduler": (["--lr_scheduler", "StepLR", "--lr_scheduler.step_size", "1"], "unrecognized arguments: --lr_sch"),
     "weights_only": (["--weights_only", "false"], "unrecognized arguments: --weights_only"),
@@ -27,70 +28,87 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         f"checkpoint.{name}": ([f"--checkpoint.{name}", value], f"unrecognized arguments: --checkpoint.{name}")
         for name, value in (("dirpath", "x"), ("filename", "x"), ("save_top_k", "3"), ("save_last", "true"))
     },
-    **{
-        f"{name} {value}": ([f"--trainer.{name}", value], f"trainer.{name} ")
-        for name, value in (
-            ("accumulate_grad_batches", "0"),
-            ("enable_checkpointing", "false"),
-            ("barebones", "true"),
-            ("overfit_batches", "1"),
-            ("overfit_batches", "0.5"),
-            ("reload_dataloaders_every_n_epochs", "1"),
-            ("limit_predict_batches", "1"),
-            ("gradient_clip_val", "-1"),
-            ("max_epochs", "0"),
-            ("max_steps", "0"),
-            ("limit_train_batches", "0"),
-            ("limit_val_batches", "0"),
-            ("limit_test_batches", "0"),
-            ("model_registry", "name"),
-            ("use_distributed_sampler", "false"),
-            ("strategy", "ddp_spawn"),
-            ("strategy", "ddp_fork_find_unused_parameters_true"),
-            ("strategy", "fsdp"),
-            ("strategy", "deepspeed_stage_2"),
-        )
-    },
-    **{
-        f"min_{unit}": ([f"--trainer.min_{unit}", "3", f"--trainer.max_{unit}", "2"], f"trainer.max_{unit}, 2")
-        for unit in ("epochs", "steps")
-    },
-    **{
-        f"{callback}.mode, monitor {monitor}": (
-            [f"--{callback}.mode", mode, f"--{callback}.monitor", monitor],
-            f"{callback}.mode {mode}: for {monitor or 'val/CIDEr'}, ",
-        )
-        for callback in ("checkpoint", "early_stopping")
-        for monitor, mode in (("", "min"), ("val/CIDEr", "min"), ("val/loss", "max"))
-    },
-    **{
-        name: ([f"{_CALLBACK}{name}", *arguments], f"trainer.callbacks {name}: ")
-        for name, *arguments in (
-            ("LearningRateFinder",),
-            ("BatchSizeFinder",),
-            ("GradientAccumulationScheduler", '--trainer.callbacks.scheduling={"0": 1, "1": 2}'),
-            ("BackboneFinetuning",),
-            ("ModelPruning", "--trainer.callbacks.pruning_fn", "l1_unstructured"),
-            ("OnExceptionCheckpoint", "--trainer.callbacks.dirpath", "x"),
-            ("ModelCheckpoint", "--trainer.callbacks.save_last", "true"),
-            ("ModelCheckpoint", "--trainer.callbacks.filename", "best"),
-        )
-    },
+    "number": (["--trainer.overfit_batches", "0.5"], "trainer.overfit_batches 0.5: --overfit N"),
+    "strategy": (["--trainer.strategy", "ddp_spawn"], "trainer.strategy ddp_spawn: "),
+    "min_epochs": (["--trainer.min_epochs", "3", "--trainer.max_epochs", "2"], "trainer.max_epochs, 2"),
+    "checkpoint.mode": (["--checkpoint.mode", "min"], "checkpoint.mode min: for val/CIDEr, "),
+    "early_stopping.mode": (
+        ["--early_stopping.mode", "max", "--early_stopping.monitor", "val/loss"],
+        "early_stopping.mode max: for val/loss, ",
+    ),
+    "callback": (
+        [f"{_CALLBACK}GradientAccumulationScheduler", '--trainer.callbacks.scheduling={"0": 1, "1": 2}'],
+        "trainer.callbacks GradientAccumulationScheduler: ",
+    ),
 }
 
 
 def test_what_would_do_nothing_is_refused(
     subtests: pytest.Subtests, fit: Fit, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    for option in REFUSED:
+    """Options of every kind on the command line; all of them below."""
+    for option, (flags, words) in COMMANDS.items():
         with subtests.test(option=option):
             tmp_path = tmp_path_factory.mktemp("case")
-            flags, words = REFUSED[option]
             assert fit(str(tmp_path / "run"), *flags) == 2
             line = printed_line(capsys)
             assert line.count("\n") == 0, line
             assert words in line
             assert not (tmp_path / "run").exists()
+
+
+OPTIONS: list[tuple[str, Any]] = [
+    ("accumulate_grad_batches", 0),
+    ("enable_checkpointing", False),
+    ("barebones", True),
+    ("overfit_batches", 1),
+    ("overfit_batches", 0.5),
+    ("reload_dataloaders_every_n_epochs", 1),
+    ("limit_predict_batches", 1),
+    ("gradient_clip_val", -1),
+    ("max_epochs", 0),
+    ("max_steps", 0),
+    ("limit_train_batches", 0),
+    ("limit_val_batches", 0),
+    ("limit_test_batches", 0),
+    ("model_registry", "name"),
+    ("use_distributed_sampler", False),
+    ("strategy", "ddp_spawn"),
+    ("strategy", "ddp_fork_find_unused_parameters_true"),
+    ("strategy", "fsdp"),
+    ("strategy", "deepspeed_stage_2"),
+]
+CALLBACKS: list[tuple[str, dict[str, Any]]] = [
+    ("LearningRateFinder", {}),
+    ("BatchSizeFinder", {}),
+    ("GradientAccumulationScheduler", {"scheduling": {0: 1, 1: 2}}),
+    ("BackboneFinetuning", {}),
+    ("ModelPruning", {"pruning_fn": "l1_unstructured"}),
+    ("OnExceptionCheckpoint", {"dirpath": "x"}),
+    ("ModelCheckpoint", {"save_last": True}),
+    ("ModelCheckpoint", {"filename": "best"}),
+]
+UNSET = dict.fromkeys(["min_epochs", "max_epochs", "min_steps", "max_steps", "callbacks"])
+
+
+def test_every_option_that_would_do_nothing(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [({name: value}, f"trainer.{name} ") for name, value in OPTIONS]
+    for name, arguments in CALLBACKS:
+        callback = {"class_path": f"pytorch_lightning.callbacks.{name}", "init_args": arguments}
+        cases.append(({"callbacks": [callback]}, f"trainer.callbacks {name}: "))
+    for unit in ("epochs", "steps"):
+        cases.append(
+            ({f"min_{unit}": 3, f"max_{unit}": 2}, f"trainer.min_{unit} 3: is more than trainer.max_{unit}, 2")
+        )
+    for given, words in cases:
+        with subtests.test(given=given), pytest.raises(UserError, match=words):
+            refuse_options({**UNSET, **given})
+    for watching, (monitor, mode) in product(
+        ["checkpoint", "early_stopping"], [("", "min"), ("val/CIDEr", "min"), ("val/loss", "max")]
+    ):
+        words = f"{watching}.mode {mode}: for {monitor or 'val/CIDEr'}, "
+        with subtests.test(callback=watching, monitor=monitor), pytest.raises(UserError, match=words):
+            watch_score(watching, {"monitor": monitor, "mode": mode}, "val/CIDEr", "max")
 
 
 def logged(run: Path, name: str) -> list[float]:

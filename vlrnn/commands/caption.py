@@ -89,7 +89,7 @@ def _show(prediction: "Prediction", as_json: bool) -> None:
 
 def _explain(picture: str, predictor: "Predictor", image: Path, prediction: "Prediction") -> None:
     from vlrnn.data.images import open_image
-    from vlrnn.report.attention_figure import save_attention
+    from vlrnn.report.drawing import save_attention
 
     weights = predictor.attention(image, prediction.tokens)
     if weights is None:

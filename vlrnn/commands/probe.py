@@ -20,7 +20,7 @@ class Output(NamedTuple):
 
     Attributes:
         name: of a probe the flag that takes its file; of a study the file.
-        function: called with the path and the parts.
+        function: makes a figure of the parts if its name begins with `draw_`; or writes the file, by path and parts.
         parts: of the finding, an attribute or one of its keys: `details.heat`.
         help: of the flag.
         check: raises a UserError for the path of another kind of file.
@@ -39,7 +39,10 @@ class Output(NamedTuple):
             attribute, _, key = part.partition(".")
             value = getattr(finding, attribute)
             parts.append(value[key] if key else value)
-        _imported(self.function)(path, *parts)
+        if self.function.rpartition(".")[2].startswith("draw_"):
+            _imported("vlrnn.report.drawing.save_figure")(_imported(self.function)(*parts), path)
+        else:
+            _imported(self.function)(path, *parts)
         print_line(f"written: {path}")
 
 
@@ -48,7 +51,7 @@ def _imported(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-_CELLS, _UNITS, _STUDIES = "vlrnn.report.cell_plots", "vlrnn.report.unit_pages", "vlrnn.studies.cells"
+_CELLS, _UNITS, _STUDIES = "vlrnn.report.study_plots", "vlrnn.report.unit_pages", "vlrnn.studies.cells"
 _PAGE = "write the text, coloured by activations: .html"
 PROBES: dict[str, tuple[str, *tuple[Output, ...]]] = {
     "amplification": ("vlrnn.probes.amplification.probe_amplification",),
@@ -56,18 +59,21 @@ PROBES: dict[str, tuple[str, *tuple[Output, ...]]] = {
     "calibration": ("vlrnn.probes.calibration.probe_calibration",),
     "chair": ("vlrnn.probes.chair.probe_chair",),
     "consistency": ("vlrnn.probes.consistency.probe_consistency",),
-    "dropout": (f"{_STUDIES}.dropout.dropout", Output("picture", f"{_CELLS}.save_dropout", ("details",))),
+    "dropout": (f"{_STUDIES}.dropout.dropout", Output("picture", f"{_CELLS}.draw_dropout", ("details",))),
     "gender": ("vlrnn.probes.gender.probe_gender",),
-    "gradients": (f"{_STUDIES}.gradients.gradients", Output("picture", f"{_CELLS}.save_flow", ("details.curves",))),
+    "gradients": (
+        f"{_STUDIES}.gradients.gradients",
+        Output("picture", f"{_CELLS}.draw_gradients", ("details.curves",)),
+    ),
     "grounding": ("vlrnn.probes.model.grounding.grounding",),
-    "init": (f"{_STUDIES}.initialisation.initialisation", Output("picture", f"{_CELLS}.save_scales", ("details",))),
+    "init": (f"{_STUDIES}.initialisation.initialisation", Output("picture", f"{_CELLS}.draw_scales", ("details",))),
     "pope": ("vlrnn.probes.model.pope.probe_pope",),
     "priors": ("vlrnn.probes.priors.probe_priors",),
     "scene_truth": ("vlrnn.probes.scene_truth.probe_scene_truth",),
     "units": (
         "vlrnn.probes.model.hidden_units.probe_units",
         Output("page", f"{_UNITS}.save_page", ("details.heat", "settings.checkpoint"), _PAGE, f"{_UNITS}.page_file"),
-        Output("picture", f"{_UNITS}.save_heat", ("details.heat",)),
+        Output("picture", f"{_UNITS}.draw_passages", ("details.heat",)),
     ),
 }
 """Name -> the function, and the outputs of its finding."""

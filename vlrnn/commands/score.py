@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vlrnn.metrics.caption_evaluation import Evaluation
-    from vlrnn.metrics.vqa_evaluation import AnswerEvaluation
 
 KINDS = {
     "captions": ("vlrnn.metrics.caption_evaluation.evaluate_captions", "image"),
@@ -112,7 +111,7 @@ def _caption_tables(evaluation: "Evaluation") -> Iterator["Table"]:
     yield _table("health", ("measure", "value"), (), rows)
 
 
-def _answer_tables(evaluation: "AnswerEvaluation") -> Iterator["Table"]:
+def _answer_tables(evaluation: "Evaluation") -> Iterator["Table"]:
     rows = []
     for name, score in _flat(evaluation.scores).items():
         between = f"{score['low']:.2f} to {score['high']:.2f}"

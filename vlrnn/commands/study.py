@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from vlrnn.commands.probe import Output, add_flags, call, check_numbers, show
@@ -15,21 +14,21 @@ _PLOTS = "vlrnn.report.study_plots"
 STUDIES: dict[str, tuple[str, *tuple[Output, ...]]] = {
     "dose-response": (
         "vlrnn.studies.dose_response.dose_response",
-        Output("dose-response.png", f"{_PLOTS}.save_dose_response", ("scores", "settings")),
+        Output("dose-response.png", f"{_PLOTS}.draw_dose_response", ("scores", "settings")),
     ),
     "horizon": (
         "vlrnn.studies.cells.horizon.horizon",
-        Output("horizon.png", "vlrnn.report.cell_plots.save_horizon", ("scores", "settings")),
+        Output("horizon.png", f"{_PLOTS}.draw_horizon", ("scores", "settings")),
     ),
     "leakage": ("vlrnn.studies.leakage.study_leakage",),
     "recurrences": (
         "vlrnn.studies.recurrences.recurrences",
-        Output("recurrences.png", f"{_PLOTS}.save_recurrences", ("scores", "settings")),
+        Output("recurrences.png", f"{_PLOTS}.draw_recurrences", ("scores", "settings")),
         Output("recurrences.csv", f"{_PLOTS}.write_table", ("scores", "details.seeds")),
     ),
     "sweep": (
         "vlrnn.studies.sweep.sweep",
-        Output("sweep.png", f"{_PLOTS}.save_sweep", ("details", "settings")),
+        Output("sweep.png", f"{_PLOTS}.draw_sweep", ("details", "settings")),
         Output("sweep.csv", f"{_PLOTS}.write_trials", ("details", "settings")),
     ),
 }
@@ -63,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         finding = call(arguments)
         for output in arguments.outputs:
             output.save(arguments.out / output.name, finding)
-        finding = replace(finding, settings={"study": arguments.name, **finding.settings})
+        finding = finding.with_input({"study": arguments.name})
         finding.write(arguments.out / "metrics.json")
     show(arguments.name, finding)
 

@@ -263,6 +263,7 @@ class VisionLanguageData(SplitDataModule):
             sampler = GlobalShuffleSampler(data, processes, rank, self.batch_size)
         elif processes > 1:
             sampler = UnpaddedSampler(data, processes, rank)
-        how: dict[str, Any] = {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
-        how |= {"sampler": sampler, "shuffle": split == "train" and sampler is None, "collate_fn": collate}
-        return (ResumableLoader if split == "train" else DataLoader)(data, self.batch_size, **how)  # type: ignore[arg-type]
+        how: dict[str, Any] = {"batch_size": self.batch_size, "num_workers": self.num_workers, "collate_fn": collate}
+        shuffle, pin_memory = split == "train" and sampler is None, torch.cuda.is_available()
+        how |= {"sampler": sampler, "shuffle": shuffle, "pin_memory": pin_memory}
+        return (ResumableLoader if split == "train" else DataLoader)(data, **how)  # type: ignore[arg-type]

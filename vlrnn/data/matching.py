@@ -38,6 +38,11 @@ class Matched(Generic[Reference]):
     notes: list[str] = field(default_factory=list)
     rules: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def texts(self) -> dict[Id, str]:
+        """The predicted texts, by id."""
+        return {id: prediction.text for id, prediction in self.predictions.items()}
+
 
 def match(
     predictions: Sequence[Prediction],

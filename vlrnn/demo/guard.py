@@ -200,19 +200,16 @@ class Guard:
         if origin is not None and not self._names.same(origin, host):
             return Refusal(403, "requests of other pages are refused")
         if method in ("GET", "HEAD"):
-            if path.startswith(_FILE):
-                return self._file_refusal(path.removeprefix(_FILE))
-            return None if _READ.fullmatch(path) else _NOT_FOUND
+            if not path.startswith(_FILE):
+                return None if _READ.fullmatch(path) else _NOT_FOUND
+            try:
+                self._uploads.resolve(path.removeprefix(_FILE))
+            except UserError:
+                return _NOT_FOUND
+            return None
         if method == "POST" and (path == _UPLOAD or _CALL.fullmatch(path)):
             return _size_refusal(headers, MAX_FILE + MAX_BODY if path == _UPLOAD else MAX_BODY)
         return _NOT_FOUND
-
-    def _file_refusal(self, path: str) -> Refusal | None:
-        try:
-            self._uploads.resolve(path)
-        except UserError:
-            return _NOT_FOUND
-        return None
 
 
 _NOT_FOUND = Refusal(404, "not found")

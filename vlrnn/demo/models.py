@@ -145,7 +145,7 @@ def attention(models: Models, picture: Image.Image, text: Any, place: Any) -> tu
     Raises:
         UserError: the caption is too long.
     """
-    from vlrnn.report.attention_figure import shaded, within
+    from vlrnn.report.drawing import shaded, within
 
     assert models.captioner is not None
     words = models.captioner.tokenizer.tokenize(_short(text, MAX_CAPTION, "a caption"))
@@ -194,16 +194,10 @@ def answers(models: Models, picture: Image.Image, question: Any) -> tuple[list[d
     return list(map(_probabilities, replies)), row
 
 
-REQUESTS: dict[str, Callable[..., Any]] = {
-    "caption": caption,
-    "attention": attention,
-    "objects": objects,
-    "answers": answers,
-}
+REQUESTS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (caption, attention, objects, answers)}
 
 
 def _probabilities(reply: Prediction) -> dict[str, float]:
-    """Answer -> probability."""
     found = {reply.text or NOTHING: float(reply.score or 0)}
     for each in reply.alternatives:
         found.setdefault(str(each["text"]) or NOTHING, float(each["score"]))

@@ -1,22 +1,24 @@
-"""Evaluation of caption files: `vlrnn score captions`."""
+"""Evaluation of caption files, `vlrnn score captions`; diversity of captions, and defects of generated text."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from vlrnn.data.formats.base import References
 from vlrnn.data.formats.captions import read_predictions, read_references
 from vlrnn.data.formats.results import note_markup
 from vlrnn.data.matching import GO_ON, Matched, Missing, in_common, match
-from vlrnn.data.records import Prediction
 from vlrnn.files import replacing, write_json
+from vlrnn.metrics.caption_measures import BLEU_NAMES, bleu, bleu_statistics
 from vlrnn.metrics.captions import CaptionScorer, CaptionScores
 from vlrnn.metrics.captions import compare as compare_scores
-from vlrnn.metrics.diversity import caption_health, mutual_bleu
 from vlrnn.metrics.meteor_spice import JavaScore, NotComputedError, meteor, spice
-from vlrnn.metrics.references import Tokens
+from vlrnn.metrics.ngrams import NgramIndex, ReferenceTable, Tokens
 from vlrnn.metrics.statistics import Resampler, bootstrap_settings, interval
 from vlrnn.text.tokenizers import WORDS, CaptionTokenizer, caption_tokenizer, count_unspaced, warn_of_unspaced
 
@@ -31,30 +33,29 @@ ORDER = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "
 
 @dataclass
 class Evaluation:
-    """The result of scoring a file. `scores` and `comparison`: name -> value with interval; `health`: name -> number;
-    `not_computed`: name -> reason; `notes`: a line for each correction of ids."""
+    """The result of scoring a file of captions or answers. `scores` and `comparison`: name -> value with interval, by
+    type in groups; `health`, of captions: name -> number; `not_computed`: name -> reason; `notes`: a line for each
+    correction of ids; `items`: of each image or question its id, its text and its scores."""
 
-    scores: dict[str, dict[str, float | int]]
-    health: dict[str, float | int]
+    scores: dict[str, Any]
     settings: dict[str, Any]
     not_computed: dict[str, str]
     notes: list[str]
-    per_image: list[dict[str, Any]] = field(repr=False)
-    comparison: dict[str, dict[str, float | int]] = field(default_factory=dict)
+    items: Iterable[Mapping[str, Any]] = field(default=(), repr=False)
+    health: dict[str, float | int] = field(default_factory=dict)
+    comparison: dict[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write the results without those of single images as JSON."""
-        value: dict[str, Any] = {"scores": self.scores, "settings": self.settings, "health": self.health}
-        value |= {"not_computed": self.not_computed, "notes": self.notes}
-        if self.comparison:
-            value["comparison"] = self.comparison
-        write_json(path, value)
+        """Write the results without those of single items as JSON."""
+        value = {name: getattr(self, name) for name in ("scores", "settings", "health", "not_computed", "notes")}
+        if not self.health:
+            del value["health"]
+        write_json(path, value | ({"comparison": self.comparison} if self.comparison else {}))
 
     def write_items(self, path: Path) -> None:
-        """Write a JSON line for each image: its id, its caption and its scores."""
+        """Write a JSON line for each item."""
         with replacing(path) as file:
-            for entry in self.per_image:
-                file.write(json.dumps(entry) + "\n")
+            file.writelines(json.dumps(item) + "\n" for item in self.items)
 
 
 def evaluate_captions(
@@ -97,23 +98,23 @@ def evaluate_captions(
         matched, matched_other = in_common(matched, theirs, "images for which both systems have captions")
     corpus = read_references(document_frequency, "train") if document_frequency else None
     scorer = CaptionScorer(matched.references, corpus, units)
-    scores = scorer.score(_texts(matched))
+    scores = scorer.score(matched.texts)
     settings = {**scores.settings, "document_frequency": str(document_frequency or "the references")}
     settings |= match_settings(references, predictions, missing, matched)
     result = Evaluation(
         scores=scores.with_intervals(resamples, seed),
-        health={},
         settings={**settings, "split": split, **bootstrap_settings(resamples, seed)},
         not_computed={},
         notes=[*given.notes, *matched.notes, *(matched_other.notes if matched_other else ()), *scores.notes],
-        per_image=[],
     )
-    result.notes += _unspaced(matched, units) + note_markup(_texts(matched))
-    per_image = _add_java_scores(result, scores, scorer, Resampler(len(scores), resamples, seed), java)
-    result.per_image = _lines(scores, matched, per_image)
+    if units is WORDS:
+        counts = count_unspaced(caption for captions in matched.references.values() for caption in captions)
+        result.notes += filter(None, [warn_of_unspaced(*counts, "references", "give --tokenizer characters")])
+    result.notes += note_markup(matched.texts)
+    _add_java_scores(result, matched, scores, scorer, java)
     _add_health(result, matched, scores, units, training)
     if matched_other:
-        result.comparison = compare_scores(scores, scorer.score(_texts(matched_other)), resamples, seed)
+        result.comparison = compare_scores(scores, scorer.score(matched_other.texts), resamples, seed)
         result.settings["compared_with"] = str(compare)
     return result
 
@@ -124,10 +125,12 @@ def _matched(references: References, predictions: str | Path, missing: Missing) 
 
 
 def _add_java_scores(
-    result: Evaluation, scores: CaptionScores, scorer: CaptionScorer, resampler: Resampler, java: bool
-) -> dict[str, list[float]]:
-    """Add METEOR and SPICE; returns the scores of each image, of all metrics."""
+    result: Evaluation, matched: Matched, scores: CaptionScores, scorer: CaptionScorer, java: bool
+) -> None:
+    """Add METEOR and SPICE, and the scores of each image, of all metrics."""
     per_image = {name: values.tolist() for name, values in scores.per_image.items()}
+    bootstrap = result.settings["bootstrap"]
+    resampler = Resampler(len(scores), bootstrap["resamples"], bootstrap["seed"])
     for name, score in _JAVA.items():
         try:
             if not java:
@@ -140,8 +143,12 @@ def _add_java_scores(
         else:
             result.scores[name] = interval(found.value, found.samples, len(scores))
             per_image[name] = found.per_image.tolist()
-    result.scores = {name: result.scores[name] for name in ORDER if name in result.scores}
-    return per_image
+    names = [name for name in ORDER if name in result.scores]
+    result.scores = {name: result.scores[name] for name in names}
+    result.items = [
+        {"image_id": id, "caption": prediction.text, **{name: per_image[name][place] for name in names}}
+        for place, (id, prediction) in enumerate(matched.predictions.items())
+    ]
 
 
 def _add_health(
@@ -156,7 +163,10 @@ def _add_health(
         tokenizer.tokens_for_scores([text for texts in references.values() for text in texts]) if references else None
     )
     result.health = caption_health(scores.tokens, trained)
-    sets = [group for group in map(_all_texts, matched.predictions.values()) if len(group) > 1]
+    sets = []
+    for prediction in matched.predictions.values():
+        others = [text for each in prediction.alternatives if isinstance(text := each.get("text"), str)]
+        sets += [[prediction.text, *others]] if others else []
     if sets:
         shown = [tokenizer.tokens_for_scores(group[:_MOST_ALTERNATIVES]) for group in sets]
         result.health["mBLEU_4"] = mutual_bleu(shown)
@@ -166,23 +176,6 @@ def _add_health(
         result.not_computed["mBLEU_4"] = "needs several captions per image ('alternatives')"
     if trained is None:
         result.not_computed["novel"] = "needs the training captions (--training)"
-
-
-def _texts(matched: Matched) -> dict[int | str, str]:
-    return {id: prediction.text for id, prediction in matched.predictions.items()}
-
-
-def _unspaced(matched: Matched, tokenizer: CaptionTokenizer) -> list[str]:
-    """A warning if the references are written without spaces and scored by words."""
-    counts = count_unspaced(caption for captions in matched.references.values() for caption in captions)
-    warning = warn_of_unspaced(*counts, "references", "give --tokenizer characters") if tokenizer is WORDS else None
-    return [warning] if warning else []
-
-
-def _all_texts(prediction: Prediction) -> list[str]:
-    """The text of a prediction and its alternatives."""
-    others = (each.get("text") for each in prediction.alternatives)
-    return [prediction.text, *(text for text in others if isinstance(text, str))]
 
 
 def match_settings(
@@ -200,9 +193,68 @@ def match_settings(
     }
 
 
-def _lines(scores: CaptionScores, matched: Matched, per_image: dict[str, list[float]]) -> list[dict[str, Any]]:
-    return [
-        {"image_id": id, "caption": matched.predictions[id].text}
-        | {name: per_image[name][place] for name in ORDER if name in per_image}
-        for place, id in enumerate(scores.ids)
-    ]
+FUNCTION_WORDS = frozenset(
+    """a an the and or but of in on at to from with by for as than that which who whose is are was were be
+    been being has have had its his her their this these those some very while next into onto over under near
+    between through behind above below beside along around across""".split()  # noqa: SIM905
+)
+"""Words with which no caption should end: articles, conjunctions, prepositions, auxiliaries. Our own list."""
+
+
+def distinct(captions: Sequence[Tokens], order: int) -> float:
+    """distinct-n: number of distinct n-grams divided by that of all n-grams, 0..1 (Li et al., NAACL 2016, section
+    5)."""
+    rows = NgramIndex.of(captions)[1][order - 1]
+    total = int(rows.times.sum())
+    return len(np.unique(rows.ngram)) / total if total else 0.0
+
+
+def mutual_bleu(sets: Sequence[Sequence[Tokens]]) -> float:
+    """mBLEU-4: the mean BLEU-4 of each caption of an image against the other captions of that image, 0..1; lower is
+    more diverse (Shetty et al., ICCV 2017, section 5.1).
+
+    Args:
+        sets: for each image, at least two captions by the same model.
+    """
+    captions = [caption for group in sets for caption in group]
+    others = [[other for j, other in enumerate(group) if j != i] for group in sets for i in range(len(group))]
+    table = ReferenceTable(others)
+    lengths = np.fromiter(map(len, captions), np.int64)
+    scores = bleu(*bleu_statistics(table, table.index.count(captions), lengths))
+    return float(scores[:, BLEU_NAMES.index("Bleu_4")].mean())
+
+
+def caption_health(captions: Sequence[Tokens], training: Iterable[Tokens] | None = None) -> dict[str, float | int]:
+    """Measures of a set of captions, one per image.
+
+    Args:
+        captions: their tokens, at least one caption.
+        training: the tokens of the training captions, for `novel`.
+
+    Returns:
+        `distinct_1`, `distinct_2`; `vocabulary`, the number of distinct words; `mean_length` in words; and as fractions
+        of the captions: `distinct_captions`, `empty`, `ends_badly` (with a function word), `repeated_word` (twice in a
+        row), `repeated_trigram` (anywhere), `novel` (no training caption).
+    """
+    texts = [tuple(caption) for caption in captions]
+    trigrams = [list(zip(text, text[1:], text[2:], strict=False)) for text in texts]
+    health: dict[str, float | int] = {
+        "distinct_1": distinct(captions, 1),
+        "distinct_2": distinct(captions, 2),
+        "vocabulary": len({word for text in texts for word in text}),
+        "mean_length": sum(map(len, texts)) / len(texts),
+        "distinct_captions": len(set(texts)) / len(texts),
+        "empty": _share(not text for text in texts),
+        "ends_badly": _share(bool(text) and text[-1] in FUNCTION_WORDS for text in texts),
+        "repeated_word": _share(any(word == following for word, following in pairwise(text)) for text in texts),
+        "repeated_trigram": _share(len(set(each)) < len(each) for each in trigrams),
+    }
+    if training is not None:
+        training_set = set(map(tuple, training))
+        health["novel"] = _share(text not in training_set for text in texts)
+    return health
+
+
+def _share(answers: Iterable[bool]) -> float:
+    values = list(answers)
+    return sum(values) / len(values)

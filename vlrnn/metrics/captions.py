@@ -7,15 +7,21 @@ from itertools import chain, islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlrnn.data.records import Id, ScoredExample
 from vlrnn.errors import UserError
-from vlrnn.metrics.bleu import BLEU_NAMES, BleuStatistics, bleu, bleu_statistics
-from vlrnn.metrics.cider import CiderD
-from vlrnn.metrics.references import ReferenceTable, Tokens
-from vlrnn.metrics.rouge import LONGEST, rouge_l
-from vlrnn.metrics.statistics import Resampler, difference, interval
+from vlrnn.metrics.caption_measures import (
+    BLEU_NAMES,
+    LONGEST,
+    BleuStatistics,
+    CiderD,
+    bleu,
+    bleu_statistics,
+    ngram_words,
+    rouge_l,
+)
+from vlrnn.metrics.ngrams import ReferenceTable, Tokens
+from vlrnn.metrics.statistics import Floats, Resampler, Scores, difference, interval
 from vlrnn.text.ptb_tokenizer import LONGEST_TOKEN
 from vlrnn.text.tokenizers import WORDS, CaptionTokenizer
 
@@ -31,7 +37,7 @@ class CaptionScores:
     """
 
     ids: tuple[Id, ...]
-    per_image: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    per_image: Mapping[str, Floats] = field(repr=False)
     bleu_statistics: BleuStatistics = field(repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict)
     tokens: Sequence[Tokens] = field(default=(), repr=False)
@@ -62,7 +68,7 @@ class CaptionScores:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def resampled(self, resampler: Resampler) -> dict[str, NDArray[np.float64]]:
+    def resampled(self, resampler: Resampler) -> dict[str, Floats]:
         """Each score on the resampled sets of images: name -> [resamples]."""
         means = [name for name in self.per_image if name not in BLEU_NAMES]
         columns = [*self.bleu_statistics, *(self.per_image[name] for name in means)]
@@ -71,7 +77,7 @@ class CaptionScores:
         scores = dict(zip(BLEU_NAMES, bleu(correct, total, length[:, 0], reference_length[:, 0]).T, strict=True))
         return scores | {name: sums[:, 10 + place] / len(self) for place, name in enumerate(means)}
 
-    def with_intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, float | int]]:
+    def with_intervals(self, resamples: int = 1000, seed: int = 0) -> Scores:
         """The `scores` of a metrics.json: name -> `{"value", "low", "high", "n"}`, a 95 % bootstrap interval
         over images."""
         samples = self.resampled(Resampler(len(self), resamples, seed))
@@ -110,8 +116,8 @@ class CaptionScorer:
         self.ids = tuple(references)
         self.tokenizer = tokenizer
         self.references = _tokenize_groups(references, tokenizer)
-        others = None if corpus is None else _words_of_groups(_tokenize_groups(corpus, tokenizer))
-        self._table = ReferenceTable(_words_of_groups(self.references), others)
+        tokenized = [self.references] if corpus is None else [self.references, _tokenize_groups(corpus, tokenizer)]
+        self._table = ReferenceTable(*([list(map(ngram_words, group)) for group in groups] for groups in tokenized))
         self._cider = CiderD(self._table)
         texts = chain.from_iterable(references.values())
         self._notes = _notes(texts, chain.from_iterable(self.references), "references")
@@ -175,10 +181,6 @@ def _tokenize_groups(captions: Mapping[Id, Sequence[str]], tokenizer: CaptionTok
     return [list(islice(tokens, len(group))) for group in captions.values()]
 
 
-def _words_of_groups(groups: list[list[list[str]]]) -> list[list[Tokens]]:
-    return [list(map(ngram_words, group)) for group in groups]
-
-
 def _notes(captions: Iterable[str], tokens: Iterable[Tokens], name: str) -> list[str]:
     """Notes on texts that are truncated because they are longer than any caption."""
     long = [each for caption, each in zip(captions, tokens, strict=True) if len(caption) >= LONGEST_TOKEN]
@@ -190,15 +192,7 @@ def _notes(captions: Iterable[str], tokens: Iterable[Tokens], name: str) -> list
     return notes
 
 
-def ngram_words(tokens: Tokens) -> Tokens:
-    """The words for BLEU and CIDEr. A token may contain a no-break space (`2 1/2` is one token), which the official
-    scorer treats as a space in these, but not in ROUGE-L."""
-    return " ".join(tokens).split() if any("\u00a0" in token for token in tokens) else tokens
-
-
-def compare(
-    first: CaptionScores, second: CaptionScores, resamples: int = 1000, seed: int = 0
-) -> dict[str, dict[str, float | int]]:
+def compare(first: CaptionScores, second: CaptionScores, resamples: int = 1000, seed: int = 0) -> Scores:
     """The scores of the first system minus those of the second, by the paired bootstrap: both are resampled on the same
     sets of images.
 

@@ -12,15 +12,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vlrnn.metrics.references import Tokens
-from vlrnn.metrics.statistics import Resampler
-
-Floats = NDArray[np.float64]
+from vlrnn.metrics.ngrams import Tokens
+from vlrnn.metrics.statistics import Floats, Resampler
 
 _PATIENCE = 3600
 """Timeout of a Java program in seconds."""
@@ -128,10 +124,15 @@ def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]
             first = complaints.read().decode("utf-8", "replace").strip().partition("\n")[0]
             return NotComputedError(f"the Java program failed: {first or f'exit code {process.poll()}'}")
 
+        def write(text: bytes) -> None:
+            with suppress(OSError):  # a terminated program is detected by its missing output
+                stdin.write(text)
+                stdin.flush()
+
         def request(lines: list[str], answers: int) -> list[str]:
             # Input is written in a thread: with both pipes full, the two programs would wait for each other.
             text = "".join(line.replace("\n", " ") + "\n" for line in lines).encode("utf-8", "replace")
-            writer = threading.Thread(target=_write, args=(stdin, text))
+            writer = threading.Thread(target=write, args=(text,))
             writer.start()
             answered = [line.decode("utf-8", "replace").rstrip("\n") for line in islice(stdout, answers)]
             writer.join()
@@ -150,9 +151,3 @@ def _java(arguments: list[str]) -> Iterator[Callable[[list[str], int], list[str]
             process.kill()
             stdout.close()
             process.wait()
-
-
-def _write(pipe: IO[bytes], text: bytes) -> None:
-    with suppress(OSError):  # a terminated program is detected by its missing output
-        pipe.write(text)
-        pipe.flush()

@@ -24,23 +24,17 @@ def score_text(passages: Sequence[Prediction], resamples: int = 1000, seed: int 
     nats = np.array([-sum(each.log_probs) for each in passages])
     units = np.array([len(each.log_probs) for each in passages])
     characters = np.array([len(each.text) for each in passages])
-    parts = {
-        "bits_per_character": Ratio(nats / math.log(2), characters),
-        "perplexity": Ratio(nats, units),
-    }
+    parts = {"bits_per_character": Ratio(nats / math.log(2), characters), "perplexity": Ratio(nats, units)}
     scores = ratios(parts, Resampler(len(passages), resamples, seed))
     mean = scores["perplexity"]
-    scores["perplexity"] = mean | {name: _exp(mean[name]) for name in ("value", "low", "high")}
+    # exp overflows beyond 700
+    scores["perplexity"] = mean | {name: math.exp(min(mean[name], 700.0)) for name in ("value", "low", "high")}
     return scores
 
 
 def bits_per_character(passages: Sequence[Prediction]) -> Floats:
     """The bits per character of each passage [passages], see `score_text`; 0 of one without characters."""
     return np.array([-sum(each.log_probs) / math.log(2) / max(1, len(each.text)) for each in passages])
-
-
-def _exp(nats: float) -> float:
-    return math.exp(min(nats, 700.0))  # exp overflows beyond
 
 
 def ngram_bits(train: Sequence[str], test: Sequence[str], order: int) -> float:

@@ -4,7 +4,8 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 1
 Koehn, EMNLP 2004.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,6 +15,9 @@ from vlrnn.data.records import Id
 
 Floats = NDArray[np.float64]
 Name = TypeVar("Name", bound=Hashable)
+Score = dict[str, float | int]
+"""A value with its interval, for result files: `{"value", "low", "high", "n"}`."""
+Scores = dict[str, Score]
 
 _CELLS = 4_000_000
 """Items that are drawn at a time, 32 MB."""
@@ -53,20 +57,24 @@ class Resampler:
             yield counts.reshape(sets, self.items).astype(np.float64)
 
 
-def interval(value: float, samples: Floats, items: int, level: float = 0.95) -> dict[str, float | int]:
+def interval(value: float, samples: Floats, items: int, level: float = 0.95) -> Score:
     """A value with its percentile interval, for result files: `{"value", "low", "high", "n"}`.
 
     Args:
         value: of the items themselves.
-        samples: [resamples], the value of each resampled set on which it is defined; without any, the interval is the
-            value.
+        samples: [resamples], the value of each resampled set, NaN where it is not defined; without any that is, the
+            interval is the value.
         items: number of items.
         level: fraction of the samples within the interval.
     """
-    if not len(samples):  # a rare quantity that is undefined on all sets
-        samples = np.array([value])
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(_defined(samples, value), [(1 - level) / 2, (1 + level) / 2])
     return {"value": value, "low": float(low), "high": float(high), "n": items}
+
+
+def _defined(samples: Floats, value: float) -> Floats:
+    """The samples that are not NaN; of a rare quantity, if there is none, the value itself."""
+    defined = samples[~np.isnan(samples)]
+    return defined if len(defined) else np.array([value])
 
 
 class Ratio(NamedTuple):
@@ -80,7 +88,7 @@ class Ratio(NamedTuple):
 
 def ratios(
     parts: Mapping[Name, Ratio], resampler: Resampler, scale: float = 1.0, level: float = 0.95
-) -> dict[Name, dict[str, float | int]]:
+) -> dict[Name, Score]:
     """Ratios with their intervals, as `interval` gives them.
 
     Args:
@@ -107,10 +115,11 @@ def ratios(
     return found
 
 
-def distance_interval(value: float, samples: Floats, items: int) -> dict[str, float | int]:
+def distance_interval(value: float, samples: Floats, items: int) -> Score:
     """As `interval`, for a distance, which is non-negative and biased upwards on resampled sets: the samples are
     shifted so that their mean is the value (Efron and Tibshirani, chapter 10)."""
-    return interval(value, np.clip(samples - (samples.sum() / max(1, len(samples)) - value), 0, None), items)
+    defined = _defined(samples, value)
+    return interval(value, np.clip(defined - (defined.sum() / len(defined) - value), 0, None), items)
 
 
 def p_value(difference: float, samples: Floats) -> float:
@@ -119,6 +128,17 @@ def p_value(difference: float, samples: Floats) -> float:
     sample."""
     extreme = np.abs(samples - samples.mean()) >= abs(difference)
     return float((1 + extreme.sum()) / (1 + len(samples)))
+
+
+def number_ids(ids: Iterable[Hashable]) -> NDArray[np.int64]:
+    """The number of each id [items], in the order of their first appearance."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(id, len(numbers)) for id in ids], np.int64)
+
+
+def commonest(counts: Mapping[str, int]) -> str:
+    """The most frequent text; of equally frequent ones the first in alphabetical order."""
+    return min(counts, key=lambda text: (-counts[text], text))
 
 
 class MeansByImage:
@@ -132,48 +152,53 @@ class MeansByImage:
     """
 
     def __init__(self, images: Sequence[Id], resamples: int, seed: int) -> None:
-        numbers: dict[Id, int] = {}
-        self._image = np.array([numbers.setdefault(image, len(numbers)) for image in images], np.int64)
-        self.count = len(numbers)
+        self._image = number_ids(images)
+        self.count = len(set(images))
         self._resampler = Resampler(self.count, resamples, seed)
 
+    def ratios(self, parts: Mapping[Name, Ratio], scale: float = 1.0) -> dict[Name, Score]:
+        """Ratios over the items; see `ratios`."""
+        sums = {name: Ratio(self._sums(above), self._sums(below), n) for name, (above, below, n) in parts.items()}
+        return ratios(sums, self._resampler, scale)
+
     def of(
-        self, columns: Mapping[str, NDArray[Any]], below: Floats | None = None, members: NDArray[Any] | None = None
-    ) -> dict[str, dict[str, float | int]]:
+        self, columns: Mapping[Name, NDArray[Any]], below: Floats | None = None, members: NDArray[Any] | None = None
+    ) -> dict[Name, Score]:
         """The mean of each column [items] over the `members` (mask [items], by default all); or its sum divided by that
         of `below` [items]. Empty if there is no member."""
         counted = np.ones(len(self._image)) if members is None else members
-        counts = self._sums(counted if below is None else counted * below)
-        parts = {name: Ratio(self._sums(counted * each), counts, int(counted.sum())) for name, each in columns.items()}
-        return ratios(parts, self._resampler)
+        weights = counted if below is None else counted * below
+        n = int(counted.sum())
+        return self.ratios({name: Ratio(counted * each, weights, n) for name, each in columns.items()})
 
     def of_groups(
         self, columns: Mapping[Name, Floats], groups: Mapping[str, NDArray[np.bool_]]
-    ) -> dict[str, dict[Name, dict[str, float | int]]]:
+    ) -> dict[str, dict[Name, Score]]:
         """The mean of each column [items] over the members [items] of each group; without empty groups."""
-        parts = {}
-        for group, members in groups.items():
-            counts = self._sums(members)
-            for name, each in columns.items():
-                parts[group, name] = Ratio(self._sums(members * each), counts)
-        found: dict[str, dict[Name, dict[str, float | int]]] = {}
-        for (group, name), score in ratios(parts, self._resampler).items():
-            found.setdefault(group, {})[name] = score
-        return found
+        pairs = product(groups.items(), columns.items())
+        return nested(self.ratios({(group, name): Ratio(of * each, of) for (group, of), (name, each) in pairs}))
 
     def _sums(self, values: NDArray[Any]) -> Floats:
         return np.bincount(self._image, values, self.count).astype(np.float64)
 
 
-def difference(value: float, samples: Floats, items: int) -> dict[str, float | int]:
+def nested(scores: Mapping[tuple[Any, Name], Score]) -> dict[Any, dict[Name, Score]]:
+    """(group, name) -> score, as group -> name -> score."""
+    found: dict[Any, dict[Name, Score]] = {}
+    for (group, name), score in scores.items():
+        found.setdefault(group, {})[name] = score
+    return found
+
+
+def difference(value: float, samples: Floats, items: int) -> Score:
     """A difference of two systems with its interval and p value, for result files.
 
     Args:
         value: on the items themselves.
-        samples: [resamples], on each resampled set.
+        samples: [resamples], on each resampled set; NaN where it is not defined.
         items: number of items.
     """
-    return interval(value, samples, items) | {"p": p_value(value, samples)}
+    return interval(value, samples, items) | {"p": p_value(value, _defined(samples, value))}
 
 
 def spearman(x: Floats, y: Floats) -> float | None:
@@ -186,5 +211,4 @@ def spearman(x: Floats, y: Floats) -> float | None:
 
 def _ranks(values: Floats) -> Floats:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return ranks
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]

@@ -90,12 +90,7 @@ class AnswerScores:
         """The `scores` of a metrics.json: `overall`, other means, and per type, each `{"value", "low", "high", "n"}`
         with a 95 % bootstrap interval over images."""
         samples = self.resampled(resamples, seed)
-        return _nested(
-            {
-                path: interval(value, _defined(samples[path], value), self._n(path))
-                for path, value in self.corpus.items()
-            }
-        )
+        return _nested({path: interval(value, samples[path], self._n(path)) for path, value in self.corpus.items()})
 
     def less(self, other: "AnswerScores", resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
         """These scores minus those of another system, by the paired bootstrap over images: as `with_intervals`, with
@@ -107,11 +102,12 @@ class AnswerScores:
         if self.ids != other.ids:
             raise UserError("the two sets of answers were not scored on the same questions")
         samples, others = self.resampled(resamples, seed), other.resampled(resamples, seed)
-        differences = {}
-        for path, value in self.corpus.items():
-            less = value - other.corpus[path]
-            differences[path] = difference(less, _defined(samples[path] - others[path], less), self._n(path))
-        return _nested(differences)
+        return _nested(
+            {
+                path: difference(value - other.corpus[path], samples[path] - others[path], self._n(path))
+                for path, value in self.corpus.items()
+            }
+        )
 
     @cached_property
     def _parts(self) -> dict[Path, ScoreGroup]:
@@ -251,18 +247,8 @@ def _check(predictions: Mapping[Id, str], examples: Mapping[Id, Example]) -> Non
             raise UserError(f"{len(ids)} {problem}, the first is {ids[0]!r}")
 
 
-def _defined(samples: Floats, value: float) -> Floats:
-    """The samples of resampled sets on which the score is defined; if there is none, the value itself."""
-    defined = samples[~np.isnan(samples)]
-    return defined if len(defined) else np.array([value])
-
-
 def _nested(scores: Mapping[Path, Mapping[str, float | int]]) -> dict[str, Any]:
     """The form of result files: types are nested in `per_answer_type` and `per_question_type`."""
-    nested: dict[str, Any] = {}
-    for path, score in scores.items():
-        if len(path) == 1:
-            nested[path[0]] = score
-    for kind in TYPES:
-        nested[f"per_{kind}"] = {path[1]: score for path, score in scores.items() if path[0] == f"per_{kind}"}
-    return nested
+    means: dict[str, Any] = {path[0]: score for path, score in scores.items() if len(path) == 1}
+    per_type = {kind: {path[1]: score for path, score in scores.items() if path[0] == f"per_{kind}"} for kind in TYPES}
+    return means | {f"per_{kind}": of_types for kind, of_types in per_type.items()}

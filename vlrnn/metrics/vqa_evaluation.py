@@ -1,8 +1,6 @@
 """Evaluation of answer files: `vlrnn score vqa`."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,7 @@ from vlrnn.data.formats.results import note_markup
 from vlrnn.data.matching import GO_ON, Matched, Missing, in_common
 from vlrnn.data.records import Example, Id
 from vlrnn.errors import UserError
-from vlrnn.files import replacing, write_json
-from vlrnn.metrics.caption_evaluation import match_settings
+from vlrnn.metrics.caption_evaluation import Evaluation, match_settings
 from vlrnn.metrics.statistics import Floats, bootstrap_settings
 from vlrnn.metrics.vqa import WUPS_NAMES, AnswerScores, accuracies, compare_answers
 from vlrnn.metrics.wups import WordNet
@@ -20,39 +17,6 @@ from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL
 
 _MUCH = 1.0
 """Percentage points: the least difference of another protocol that gives a note."""
-
-
-@dataclass
-class AnswerEvaluation:
-    """The result of scoring a file of answers. `scores` and `comparison`: in the form of
-    `AnswerScores.with_intervals`; `not_computed`: name -> reason; `notes`: a line for each correction of ids;
-    `matched`: questions and answers; `per_question`: the scores of each."""
-
-    scores: dict[str, Any]
-    settings: dict[str, Any]
-    not_computed: dict[str, str]
-    notes: list[str]
-    matched: Matched[Example] = field(repr=False)
-    per_question: Mapping[str, Floats] = field(repr=False)
-    comparison: dict[str, Any] = field(default_factory=dict)
-
-    def write(self, path: Path) -> None:
-        """Write the results without those of single questions as JSON."""
-        value: dict[str, Any] = {"scores": self.scores, "settings": self.settings}
-        value |= {"not_computed": self.not_computed, "notes": self.notes}
-        if self.comparison:
-            value["comparison"] = self.comparison
-        write_json(path, value)
-
-    def write_items(self, path: Path) -> None:
-        """Write a JSON line for each question: its id, its answer and its scores in percent."""
-        columns = {name: values.tolist() for name, values in self.per_question.items()}
-        with replacing(path) as file:
-            for place, (id, example) in enumerate(self.matched.references.items()):
-                line = {"question_id": id, "image_id": example.image_id, "question": example.question}
-                line["answer"] = self.matched.predictions[id].text
-                line |= {name: values[place] for name, values in columns.items()}
-                file.write(json.dumps(line) + "\n")
 
 
 def evaluate_answers(
@@ -67,7 +31,7 @@ def evaluate_answers(
     official: str | Path | None = None,
     resamples: int = 1000,
     seed: int = 0,
-) -> AnswerEvaluation:
+) -> Evaluation:
     """Score answers as the official VQA evaluation does (accuracy over all and per type, exact match and WUPS), with
     confidence intervals.
 
@@ -95,26 +59,35 @@ def evaluate_answers(
     settings = match_settings(references, predictions, missing, matched)
     settings["questions"] = None if questions is None else str(questions)
     if not _has_answers(question_set, references, official):
-        return AnswerEvaluation({}, settings, {"overall": f"{references} holds no answers"}, matched.notes, matched, {})
+        lacking = {"overall": f"{references} holds no answers"}
+        return Evaluation({}, settings, lacking, matched.notes, _items(matched, {}))
     theirs = None
     if compare is not None:
         theirs = match_answers(compare, question_set, missing, GO_ON)
         matched, theirs = in_common(matched, theirs, "questions for which both systems have answers")
-    scores = compare_answers(_texts(matched), matched.references, protocol, database)
+    scores = compare_answers(matched.texts, matched.references, protocol, database)
     settings = {**scores.settings, **settings, "wordnet": None if wordnet is None else str(wordnet)}
-    result = AnswerEvaluation(
+    result = Evaluation(
         scores=scores.with_intervals(resamples, seed),
         settings={**settings, **bootstrap_settings(resamples, seed)},
         not_computed={} if database else dict.fromkeys(WUPS_NAMES, "needs a WordNet folder (--wordnet)"),
         notes=matched.notes + (theirs.notes if theirs else []) + _notes(matched, scores),
-        matched=matched,
-        per_question=scores.per_question,
+        items=_items(matched, scores.per_question),
     )
     if theirs is not None:
-        others = compare_answers(_texts(theirs), theirs.references, protocol, database)
+        others = compare_answers(theirs.texts, theirs.references, protocol, database)
         result.comparison = scores.less(others, resamples, seed)
         result.settings["compared_with"] = str(compare)
     return result
+
+
+def _items(matched: Matched[Example], per_question: Mapping[str, Floats]) -> Iterator[dict[str, Any]]:
+    """Each question with its answer and its scores in percent."""
+    columns = {name: values.tolist() for name, values in per_question.items()}
+    for place, (id, example) in enumerate(matched.references.items()):
+        about = {"question_id": id, "image_id": example.image_id, "question": example.question}
+        scores = {name: values[place] for name, values in columns.items()}
+        yield {**about, "answer": matched.predictions[id].text, **scores}
 
 
 def _has_answers(questions: Mapping[Id, Example], references: str | Path, official: str | Path | None) -> bool:
@@ -135,14 +108,9 @@ def _has_answers(questions: Mapping[Id, Example], references: str | Path, offici
 
 
 def _notes(matched: Matched[Example], scores: AnswerScores) -> list[str]:
-    texts = _texts(matched)
     single = "of a question with a single annotator the accuracy is whether the two answers are equal"
-    notes = [single] if scores.settings["annotators"]["least"] == 1 else []
+    notes, texts = [single] * (scores.settings["annotators"]["least"] == 1), matched.texts
     return [*notes, *scores.notes, *note_markup(texts), *note_protocol(texts, matched.references, scores)]
-
-
-def _texts(matched: Matched[Example]) -> dict[Id, str]:
-    return {id: prediction.text for id, prediction in matched.predictions.items()}
 
 
 def score_answers(

@@ -101,7 +101,7 @@ class WordNet:
 
     def _wu_palmer(self, one: int, other: int) -> float:
         """Twice the depth of the lowest common hypernym, divided by the sum of the depths of the two."""
-        common = self._common(one, other)
+        common = self._meaning(one).above.keys() & self._meaning(other).above.keys()
         if not common:
             return 0.0
         # As NLTK: the common hypernym is deepest by the shortest path, the first by name among equals; its depth is by
@@ -113,13 +113,10 @@ class WordNet:
         depths = [self._steps(place, shared) + depth for place in (one, other)]
         return 2.0 * depth / sum(depths)
 
-    def _common(self, one: int, other: int) -> set[int]:
-        return self._meaning(one).above.keys() & self._meaning(other).above.keys()
-
     def _steps(self, one: int, other: int) -> int:
         """The length of the shortest path from one synset to another through a common hypernym."""
         first, second = self._meaning(one).above, self._meaning(other).above
-        return min(first[place] + second[place] for place in self._common(one, other))
+        return min(first[place] + second[place] for place in first.keys() & second.keys())
 
     def _meaning(self, place: int) -> Meaning:
         if place not in self._meanings:

@@ -13,7 +13,7 @@ import numpy as np
 from vlrnn.data.matching import name_some
 from vlrnn.data.records import Id
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import Floats, Resampler, interval
+from vlrnn.metrics.statistics import Floats, Resampler, Scores, interval
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.probes.labels import LabelFiles, LabelledImage, Labels, LabelSets, read_labels, tabulate
 
@@ -43,8 +43,7 @@ def bias_of(labels: Labels) -> Bias:
 def _share(both: Floats) -> Floats:
     """The fraction of each attribute in its task, from counts [..., A, T]."""
     with np.errstate(invalid="ignore"):
-        shares: Floats = both / both.sum(-2, keepdims=True)
-    return shares
+        return both / both.sum(-2, keepdims=True)
 
 
 def count(true: Labels, predicted: Labels) -> Floats:
@@ -79,19 +78,15 @@ def amplify(counts: Floats, bias: Bias, trained: bool = False) -> Values:
 
 
 def total(pairs: Values) -> Values:
-    """The measures of all pairs [...]: the mean over pairs of the directional ones, over tasks of the other."""
-    return {
-        name: _defined_mean(each.sum(-2) if name == "bias_amplification" else each.reshape(*each.shape[:-2], -1))
-        for name, each in pairs.items()
-    }
-
-
-def _defined_mean(values: Floats) -> Floats:
-    """The mean over the last dimension without NaNs; NaN where all are."""
-    defined = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        mean: Floats = np.where(defined, values, 0.0).sum(-1) / defined.sum(-1)
-    return mean
+    """The measures of all pairs [...]: the mean over pairs of the directional ones, over tasks of the other; without
+    NaNs, and NaN where all are."""
+    means = {}
+    for name, each in pairs.items():
+        values = each.sum(-2) if name == "bias_amplification" else each.reshape(*each.shape[:-2], -1)
+        defined = np.isfinite(values)
+        with np.errstate(invalid="ignore"):
+            means[name] = np.where(defined, values, 0.0).sum(-1) / defined.sum(-1)
+    return means
 
 
 class AmplificationMeasures(NamedTuple):
@@ -100,14 +95,16 @@ class AmplificationMeasures(NamedTuple):
     value: Values
     samples: Values
 
-    def interval(self, name: str, n: int, pair: tuple[int, ...] = ()) -> dict[str, float | int] | None:
-        """One value with its interval; None if it is NaN."""
-        value = float(self.value[name][pair])
-        if not np.isfinite(value):
-            return None
-        # Denominators of resampled sets may be zero even if that of the data is not.
-        drawn = np.append(np.moveaxis(self.samples[name], 0, -1)[pair], value)
-        return interval(value, drawn[np.isfinite(drawn)], n)
+    def scores(self, counts: Mapping[str, int], pair: tuple[int, ...] = ()) -> Scores:
+        """The measures in `counts`, which has the `n` of each, of a pair or of all; without those that are NaN."""
+        found = {}
+        for name, n in counts.items():
+            value = float(self.value[name][pair])
+            if np.isfinite(value):
+                # Denominators of resampled sets may be zero even if that of the data is not.
+                drawn = np.append(np.moveaxis(self.samples[name], 0, -1)[pair], value)
+                found[name] = interval(value, drawn[np.isfinite(drawn)], n)
+        return found
 
 
 def probe_amplification(files: LabelFiles, *, resamples: int = 1000, seed: int = 0) -> Finding:
@@ -122,8 +119,8 @@ def probe_amplification(files: LabelFiles, *, resamples: int = 1000, seed: int =
     """
     labels = files.read()
     training = None if files.training is None else read_labels(files.training, predicted=False)
-    more: dict[str, Any] = {"settings": vars(files), "notes": labels.notes, "resamples": resamples, "seed": seed}
-    return amplification(labels.images, training, human=labels.human, **more)
+    finding = amplification(labels.images, training, human=labels.human, resamples=resamples, seed=seed)
+    return finding.with_input(vars(files), labels.notes)
 
 
 def amplification(
@@ -131,8 +128,6 @@ def amplification(
     training: Sequence[LabelledImage] | None = None,
     *,
     human: Mapping[Id, Sequence[LabelSets]] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    notes: Sequence[str] = (),
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
@@ -142,7 +137,6 @@ def amplification(
         images: true and predicted labels, see `vlrnn.probes.labels`.
         training: images whose labels define the bias, by default `images`; the bias is fixed in the bootstrap.
         human: image id -> labels of its reference captions, for a baseline.
-        settings, notes: copied to the finding.
         resamples, seed: of the bootstrap over images.
 
     Returns:
@@ -162,29 +156,28 @@ def amplification(
     predicted = tabulate([[image.predicted] for image in images], attributes, tasks)
     bias = bias_of(tabulate([[image.true] for image in training], attributes, tasks) if training else true)
 
-    def measure(true: Labels, predicted: Labels) -> tuple[AmplificationMeasures, AmplificationMeasures]:
-        """The measures of each pair, and of all."""
+    def measure(true: Labels, predicted: Labels) -> tuple[AmplificationMeasures, Scores]:
+        """The measures of each pair, and the scores of all."""
         counts = count(true, predicted)
         sums = Resampler(len(counts), resamples, seed).sums(counts)
         pairs = AmplificationMeasures(*(amplify(each, bias, training is not None) for each in (counts.sum(0), sums)))
-        return pairs, AmplificationMeasures(*map(total, pairs))
+        return pairs, AmplificationMeasures(*map(total, pairs)).scores(dict.fromkeys(_NOTHING, len(counts)))
 
-    pairs, whole = measure(true, predicted)
+    pairs, scores = measure(true, predicted)
     others = Labels(*(np.broadcast_to(each.mean(0), each.shape) for each in predicted))
     rows = {"identity": (true, true), "shuffled": (true, others)}
     if human and (described := [image for image in images if image.id in human]):
         of_true = tabulate([[image.true] for image in described], attributes, tasks)
         rows["references"] = of_true, tabulate([human[image.id] for image in described], attributes, tasks)
     pair_rows = _pairs(pairs, true, bias, attributes, tasks)
-    scores = _scores(whole, len(images))
     return Finding(
         scores,
-        settings={**(settings or {}), "n": len(images), "attributes": attributes, "resamples": resamples, "seed": seed},
-        baselines={name: _scores(measure(*row)[1], len(row[0].tasks)) for name, row in rows.items()},
+        settings={"n": len(images), "attributes": attributes, "resamples": resamples, "seed": seed},
+        baselines={name: measure(*row)[1] for name, row in rows.items()},
         cases=_cases(pair_rows),
         details={"pairs": pair_rows},
         not_computed={name: reason for name, reason in _NOTHING.items() if name not in scores},
-        notes=[*notes, *_left_out(images, true, predicted, bias, attributes, tasks)],
+        notes=_left_out(images, true, predicted, bias, attributes, tasks),
     )
 
 
@@ -193,11 +186,6 @@ _NOTHING = {
     "T_to_A": "no image has a task",
     "bias_amplification": "no task has an attribute both in the labels and in the predictions",
 }
-
-
-def _scores(measured: AmplificationMeasures, n: int) -> dict[str, Any]:
-    found = {name: measured.interval(name, n) for name in measured.value}
-    return {name: each for name, each in found.items() if each}
 
 
 def _pairs(
@@ -211,16 +199,8 @@ def _pairs(
         for t, task in enumerate(tasks):
             with_task = int(true.tasks[:, t].sum())
             counts = {"A_to_T": with_attribute, "T_to_A": with_task, "bias_amplification": with_task}
-            found = {name: pairs.interval(name, n, (a, t)) for name, n in counts.items()}
-            rows.append(
-                {
-                    "attribute": attribute,
-                    "task": task,
-                    "direction": int(bias.direction[a, t]),
-                    "images": int(true.both[:, a, t].sum()),
-                    **{name: each for name, each in found.items() if each},
-                }
-            )
+            about = {"direction": int(bias.direction[a, t]), "images": int(true.both[:, a, t].sum())}
+            rows.append({"attribute": attribute, "task": task, **about, **pairs.scores(counts, (a, t))})
     return rows
 
 
@@ -248,14 +228,11 @@ def _left_out(
     """Notes on labels and pairs that are left out of the measures, or are 0 in them."""
     unknown = frozenset().union(*(image.predicted.attributes - {*attributes} for image in images))
     unknown |= frozenset().union(*(image.predicted.tasks - {*tasks} for image in images))
+    empty = np.isnan(bias.share[0]) | (predicted.both.sum((0, 1)) == 0)
     nowhere = {
-        "A_to_T": [name for name, each in zip(attributes, true.attributes.T, strict=True) if not each.any()],
-        "T_to_A": [name for name, each in zip(tasks, true.tasks.T, strict=True) if not each.any()],
-        "bias_amplification": [
-            name
-            for name, share, count in zip(tasks, bias.share[0], predicted.both.sum((0, 1)), strict=True)
-            if np.isnan(share) or count == 0
-        ],
+        "A_to_T": np.array(attributes)[~true.attributes.any(0)].tolist(),
+        "T_to_A": np.array(tasks)[~true.tasks.any(0)].tolist(),
+        "bias_amplification": np.array(tasks)[empty].tolist(),
     }
     notes = [
         f"{name} omits {name_some(those)} ({len(those)}): division by zero" for name, those in nowhere.items() if those

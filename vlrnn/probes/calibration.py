@@ -1,7 +1,6 @@
 """Calibration of VQA models: confidence against accuracy."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ RISKS = (0.01, 0.05, 0.1, 0.2)
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass
 class ConfidenceTable:
     """Q answers: `confidence` and `right` (accuracy) of each, both in 0..1; and the index of its `image`, since
     questions about one image are not independent."""
@@ -32,6 +31,16 @@ class ConfidenceTable:
     confidence: Floats
     right: Floats
     image: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        self._over = self.confidence - self.right
+        self._widths = np.minimum((self.confidence * BINS).astype(np.int64), BINS - 1)
+        # Equal confidences are in the same bin, since their order is arbitrary.
+        self._masses = np.searchsorted(np.sort(self.confidence), self.confidence) * BINS // len(self.confidence)
+        self._order = np.argsort(-self.confidence, kind="stable")
+        falling = -self.confidence[self._order]
+        self._last = np.searchsorted(falling, falling, side="right") - 1  # for each, the last one of equal confidence
+        self._best = np.argsort(-self.right, kind="stable")
 
     def scores(self, resamples: int, seed: int) -> dict[str, Any]:
         """`ECE` with bins of equal width, `ECE_adaptive` with bins of equal mass, `Brier`, `AURC`, its excess over the
@@ -56,51 +65,16 @@ class ConfidenceTable:
             np.abs(np.bincount(self._masses, over, BINS)).sum(),
             weights @ self._over**2,
             area := weights[self._order] @ risks,
-            area - self._least_area(weights),
+            area - weights[self._best] @ self._running(weights, self._best)[0],
             *(np.max(covered, where=risks <= risk + _ROUNDING, initial=0.0) for risk in RISKS),
         )
         return np.round(np.array(sums) / weights.sum(), 12)  # what is added and taken away again is not quite 0
-
-    @cached_property
-    def _over(self) -> Floats:
-        """Confidence minus accuracy."""
-        return self.confidence - self.right
-
-    @cached_property
-    def _widths(self) -> NDArray[np.int64]:
-        return np.minimum((self.confidence * BINS).astype(np.int64), BINS - 1)
-
-    @cached_property
-    def _masses(self) -> NDArray[np.int64]:
-        """Equal confidences are in the same bin, since their order is arbitrary."""
-        return np.searchsorted(np.sort(self.confidence), self.confidence) * BINS // len(self.confidence)
-
-    @cached_property
-    def _order(self) -> NDArray[np.int64]:
-        """The order by descending confidence."""
-        return np.argsort(-self.confidence, kind="stable")
-
-    @cached_property
-    def _last(self) -> NDArray[np.int64]:
-        """For each question, by descending confidence, the position of the last one with equal confidence."""
-        falling = -self.confidence[self._order]
-        return np.searchsorted(falling, falling, side="right") - 1
-
-    @cached_property
-    def _best(self) -> NDArray[np.int64]:
-        """The order by descending accuracy."""
-        return np.argsort(-self.right, kind="stable")
 
     def _risk_coverage(self, weights: Floats) -> tuple[Floats, Floats]:
         """At each question [Q], by descending confidence: the risk of answering all questions of at least this
         confidence, and their number. Questions of equal confidence are answered together."""
         risks, covered = self._running(weights, self._order)
         return risks[self._last], covered[self._last]
-
-    def _least_area(self, weights: Floats) -> float:
-        """The area under the curve of the optimal order of confidences."""
-        risks, _ = self._running(weights, self._best)
-        return float(weights[self._best] @ risks)
 
     def _running(self, weights: Floats, order: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Cumulative risk and number of answered questions in an order."""
@@ -110,18 +84,12 @@ class ConfidenceTable:
 
     def reliability(self) -> list[dict[str, float | int]]:
         """For a reliability diagram: count, mean confidence and accuracy of each non-empty bin of equal width."""
-        bins = [(each, self._widths == each) for each in range(BINS)]
-        return [
-            {
-                "low": each / BINS,
-                "high": (each + 1) / BINS,
-                "n": int(members.sum()),
-                "sure": float(self.confidence[members].mean()),
-                "right": float(self.right[members].mean()),
-            }
-            for each, members in bins
-            if members.any()
-        ]
+        found = []
+        for each in np.unique(self._widths).tolist():
+            members = self._widths == each
+            means = {"sure": float(self.confidence[members].mean()), "right": float(self.right[members].mean())}
+            found.append({"low": each / BINS, "high": (each + 1) / BINS, "n": int(members.sum()), **means})
+        return found
 
     def risk_coverage(self, points: int = 50) -> list[dict[str, float]]:
         """For a plot: coverage and risk at this number of points."""
@@ -135,8 +103,7 @@ _NAMES = ("ECE", "ECE_adaptive", "Brier", "AURC", "E_AURC", *(f"{risk:.0%}" for 
 
 def tempered(sure: Floats, temperature: float) -> Floats:
     """Confidence whose logit is divided by a temperature."""
-    result: Floats = 1 / (1 + np.exp(-_logit(sure) / temperature))
-    return result
+    return 1 / (1 + np.exp(-_logit(sure) / temperature))
 
 
 def fit_temperature(sure: Floats, right: Floats) -> float:
@@ -158,8 +125,7 @@ def fit_temperature(sure: Floats, right: Floats) -> float:
 
 def _logit(sure: Floats) -> Floats:
     clipped = np.clip(sure, 1e-6, 1 - 1e-6)
-    result: Floats = np.log(clipped / (1 - clipped))
-    return result
+    return np.log(clipped / (1 - clipped))
 
 
 TEMPERED = ("ECE", "ECE_adaptive", "Brier")
@@ -192,34 +158,31 @@ def probe_calibration(
     """
     if (val is None) != (val_references is None):
         raise UserError("--val and --val_references belong together: a temperature needs both")
-    answered = _read(predictions, references)
+    answered = match_answers(predictions, read_answered(references))
     judged = _judge(answered, protocol, str(predictions))
     base = float(judged.right.mean())
     scores = judged.scores(resamples, seed)
     temperature, untempered, notes = None, "needs the predictions of val (--val, --val_references)", answered.notes
     if val is not None and val_references is not None:
-        held_out = _read(val, val_references)
+        held_out = match_answers(val, read_answered(val_references))
         temperature, untempered = _fitted(_judge(held_out, protocol, str(val)))
-        notes = [*notes, *held_out.notes, *_overlap_notes(answered, held_out)]
+        notes = [*notes, *held_out.notes]
+        if both := [id for id, each in held_out.references.items() if answered.references.get(id) == each]:
+            notes.append(f"{len(both)} questions of val are also evaluated: {name_some(both)}")
     if temperature:
         notes.append(f"temperature {temperature:.4g}, fitted on {untempered}")
         cooled = replace(judged, confidence=tempered(judged.confidence, temperature)).scores(resamples, seed)
         scores["tempered"] = {name: cooled[name] for name in TEMPERED}
-    constants = ((row, np.full_like(judged.right, value)) for row, value in (("always sure", 1.0), ("base rate", base)))
-    baselines = {row: replace(judged, confidence=each).scores(resamples, seed) for row, each in constants}
+    baselines = {
+        row: replace(judged, confidence=np.full_like(judged.right, value)).scores(resamples, seed)
+        for row, value in (("always sure", 1.0), ("base rate", base))
+    }
+    paths = path_settings(predictions=predictions, references=references, val=val, val_references=val_references)
+    used: dict[str, Any] = {"confidence": "the probability of the answer given", "protocol": protocol, "bins": BINS}
+    used |= {"temperature": temperature, "accuracy": base, "mean_confidence": float(judged.confidence.mean())}
     return Finding(
         scores=scores,
-        settings={
-            **path_settings(predictions=predictions, references=references, val=val, val_references=val_references),
-            "confidence": "the probability of the answer given",
-            "protocol": protocol,
-            "bins": BINS,
-            "temperature": temperature,
-            "accuracy": base,
-            "mean_confidence": float(judged.confidence.mean()),
-            "n": len(judged.confidence),
-            **bootstrap_settings(resamples, seed),
-        },
+        settings={**paths, **used, "n": len(judged.confidence), **bootstrap_settings(resamples, seed)},
         baselines=baselines,
         cases=_overconfident(answered, judged),
         details={"reliability": judged.reliability(), "risk_coverage": judged.risk_coverage()},
@@ -236,22 +199,11 @@ def _fitted(held_out: ConfidenceTable) -> tuple[float | None, str]:
     return fit_temperature(held_out.confidence, held_out.right), count
 
 
-def _read(predictions: str | Path, references: str | Path) -> Matched[Example]:
-    return match_answers(predictions, read_answered(references))
-
-
-def _overlap_notes(answered: Matched[Example], held_out: Matched[Example]) -> list[str]:
-    """A note on questions of val that are also scored."""
-    both = [id for id, example in held_out.references.items() if answered.references.get(id) == example]
-    return [f"{len(both)} questions of val are also evaluated: {name_some(both)}"] if both else []
-
-
 def _judge(answered: Matched[Example], protocol: str, place: str) -> ConfidenceTable:
     for id, prediction in answered.predictions.items():
         if prediction.score is None or not 0 <= prediction.score <= 1:
             raise UserError(f"{place}: the answer to question {id!r} has no confidence ('score') in 0..1")
-    texts = {id: prediction.text for id, prediction in answered.predictions.items()}
-    scored = compare_answers(texts, answered.references, protocol)
+    scored = compare_answers(answered.texts, answered.references, protocol)
     sure = np.array([answered.predictions[id].score for id in scored.ids], float)
     return ConfidenceTable(sure, scored.per_question["accuracy"] / 100, scored.clusters)
 

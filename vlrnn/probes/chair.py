@@ -3,7 +3,8 @@
 Source: Rohrbach, Hendricks, Burns, Darrell, Saenko, Object hallucination in image captioning, EMNLP 2018, section 2.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from vlrnn.data.formats.base import References
 from vlrnn.data.formats.captions import read_predictions, read_references
 from vlrnn.data.matching import match
 from vlrnn.data.records import Id
-from vlrnn.metrics.statistics import Floats, Ratio, Resampler, bootstrap_settings, interval, ratios, spearman
+from vlrnn.metrics.statistics import Ratio, Resampler, Scores, bootstrap_settings, interval, ratios, spearman
 from vlrnn.probes.finding import TELLING, Finding, path_settings
 from vlrnn.probes.object_annotations import ObjectSets, read_object_sets
 from vlrnn.probes.object_mentions import Mentions, mentions, unread
@@ -40,9 +41,6 @@ class Mentioned:
     words: int
 
 
-Scores = dict[str, dict[str, float | int]]
-
-
 def chair(
     captions: Mapping[Id, Sequence[str]], present: Mapping[Id, frozenset[str]], find: Mentions, resampler: Resampler
 ) -> tuple[Scores, dict[Id, list[Mentioned]]]:
@@ -64,30 +62,24 @@ def chair(
 
 
 def _measure(found: Mapping[Id, Sequence[Mentioned]], resampler: Resampler) -> Scores:
-    def total(count: Callable[[Mentioned], int]) -> Floats:
-        return np.array([sum(map(count, each)) for each in found.values()], float)
+    def counts(each: Mentioned) -> tuple[int, ...]:
+        right = len(each.present.intersection(each.objects))
+        made_up = len(each.made_up)
+        return 1, made_up > 0, made_up, len(each.objects), right, len(each.present), each.words
 
-    number = total(lambda each: 1)
-    scores = ratios(
-        {
-            "CHAIRs": Ratio(total(lambda each: bool(each.made_up)), number),
-            "CHAIRi": Ratio(total(lambda each: len(each.made_up)), total(lambda each: len(each.objects))),
-            "recall": Ratio(
-                total(lambda each: len(each.present.intersection(each.objects))), total(lambda each: len(each.present))
-            ),
-        },
-        resampler,
-        scale=100,
-    )
-    return scores | ratios({"mean_length": Ratio(total(lambda each: each.words), number)}, resampler)
+    sums = np.array([np.sum([counts(each) for each in captions], 0) for captions in found.values()], float)
+    number, hallucinating, made_up, mentioned, right, present, words = sums.T
+    parts = {
+        "CHAIRs": Ratio(hallucinating, number),
+        "CHAIRi": Ratio(made_up, mentioned),
+        "recall": Ratio(right, present),
+    }
+    return ratios(parts, resampler, scale=100) | ratios({"mean_length": Ratio(words, number)}, resampler)
 
 
 def _read(caption: str, present: frozenset[str], find: Mentions) -> Mentioned:
     objects = find(caption)
     return Mentioned(objects, [each for each in objects if each not in present], present, len(caption.split()))
-
-
-_NOTHING = {"CHAIRi": "no caption mentions an object of the table", "recall": "no image has an object"}
 
 
 def probe_chair(
@@ -130,64 +122,37 @@ def probe_chair(
     resampler = Resampler(len(captions), resamples, seed)
     scores, found = chair(captions, present, find, resampler)
     by_object = _by_object(found)
-    not_computed = _add_correlations(scores, by_object, training, resamples, seed)
-    baselines = _baselines(captions, written, given, present, find, resampler, not_computed, str(references))
+    trained = [] if training is None else list(read_object_sets(training).of.values())
+    scores |= _correlations(by_object, trained, resamples, seed) if trained else {}
+    baselines = {"shuffled": _shuffled(captions, present, find, resampler)} if len(captions) > 1 else {}
+    if human := {id: written[id] for id in captions if written.get(id)}:
+        baselines["references"] = _floor(human, given, find, Resampler(len(human), resamples, seed))
     paths = {"predictions": predictions, "objects": objects, "references": references, "training": training}
+    used: dict[str, Any] = {"mode": mode, "unit": "percent", "ids": matched.counts, "captions": len(captions)}
+    used |= {"mentions": sum(len(each.objects) for (each,) in found.values()), **bootstrap_settings(resamples, seed)}
     return Finding(
         scores,
-        settings={
-            **path_settings(**paths, synonyms=synonyms, double_words=double_words),
-            "mode": mode,
-            "unit": "percent",
-            "ids": matched.counts,
-            "captions": len(captions),
-            "mentions": sum(len(each.objects) for (each,) in found.values()),
-            **bootstrap_settings(resamples, seed),
-        },
+        settings=path_settings(**paths, synonyms=synonyms, double_words=double_words) | used,
         baselines=baselines,
         cases=_worst(captions, found),
         details={"objects": by_object},
-        not_computed=not_computed,
+        not_computed=_not_computed([*scores, *baselines], bool(trained), str(references) if written else ""),
         notes=notes,
     )
 
 
-def _baselines(
-    captions: Mapping[Id, Sequence[str]],
-    written: References,
-    given: ObjectSets,
-    present: Mapping[Id, frozenset[str]],
-    find: Mentions,
-    resampler: Resampler,
-    not_computed: dict[str, str],
-    place: str,
-) -> dict[str, Scores]:
-    baselines: dict[str, Scores] = {}
-    if len(captions) > 1:
-        baselines["shuffled"] = _shuffled(captions, present, find, resampler, resampler.seed)
-    else:
-        not_computed["shuffled"] = "there is one caption, and no other image to assign it to"
-    if human := {id: written[id] for id in captions if written.get(id)}:
-        baselines["references"] = _floor(human, given, find, Resampler(len(human), resampler.resamples, resampler.seed))
-    else:
-        lacking = f"{place} has no caption of these images"
-        not_computed["references"] = lacking if written else "the floor needs human captions (--references)"
-    return baselines
-
-
-def _add_correlations(
-    scores: Scores,
-    by_object: Mapping[str, Mapping[str, float]],
-    training: str | Path | None,
-    resamples: int,
-    seed: int,
-) -> dict[str, str]:
-    """Add the correlations to the scores; returns score -> reason of all that cannot be computed."""
-    trained = [] if training is None else list(read_object_sets(training).of.values())
-    scores |= _correlations(by_object, trained, resamples, seed) if trained else {}
+def _not_computed(computed: Sequence[str], trained: bool, written: str) -> dict[str, str]:
+    """Score or baseline -> reason; `written` is the file of references, if there are any."""
     few = f"fewer than three objects have {_FEWEST} mentions, or they do not differ"
-    reasons = dict.fromkeys(CORRELATIONS, few if trained else "needs the objects of training images (--training)")
-    return {name: reason for name, reason in (_NOTHING | reasons).items() if name not in scores}
+    no_references = "the floor needs human captions (--references)"
+    reasons = {
+        "CHAIRi": "no caption mentions an object of the table",
+        "recall": "no image has an object",
+        **dict.fromkeys(CORRELATIONS, few if trained else "needs the objects of training images (--training)"),
+        "shuffled": "there is one caption, and no other image to assign it to",
+        "references": f"{written} has no caption of these images" if written else no_references,
+    }
+    return {name: reason for name, reason in reasons.items() if name not in computed}
 
 
 def _with_references(
@@ -219,42 +184,28 @@ def _floor(human: Mapping[Id, Sequence[str]], given: ObjectSets, find: Mentions,
 
 
 def _shuffled(
-    captions: Mapping[Id, Sequence[str]],
-    present: Mapping[Id, frozenset[str]],
-    find: Mentions,
-    resampler: Resampler,
-    seed: int,
+    captions: Mapping[Id, Sequence[str]], present: Mapping[Id, frozenset[str]], find: Mentions, resampler: Resampler
 ) -> Scores:
     """CHAIR of captions that are assigned to other images, the mean over several random assignments."""
     ids, order = list(captions), list(captions)
     given: dict[Id, list[str]] = {id: [] for id in ids}
     for draw in range(SHUFFLES):
-        Random(f"{seed} {draw}").shuffle(order)
+        Random(f"{resampler.seed} {draw}").shuffle(order)
         for one, other in zip(order, [*order[1:], order[0]], strict=True):  # one cycle, without fixed points
             given[one] += captions[other]
     return chair(given, present, find, resampler)[0]
 
 
-def _by_object(found: Mapping[Id, Sequence[Mentioned]]) -> dict[str, dict[str, float | int]]:
+def _by_object(found: Mapping[Id, Sequence[Mentioned]]) -> Scores:
     """Object -> number of mentions and of hallucinations, and their rate in percent; the highest first."""
-    mention_counts: dict[str, int] = {}
-    made_up: dict[str, int] = {}
-    for each in (each for captions in found.values() for each in captions):
-        for name in each.objects:
-            mention_counts[name] = mention_counts.get(name, 0) + 1
-        for name in each.made_up:
-            made_up[name] = made_up.get(name, 0) + 1
-    order = sorted(
-        mention_counts, key=lambda name: (-made_up.get(name, 0) / mention_counts[name], -mention_counts[name], name)
-    )
-    return {
-        name: {
-            "mentions": mention_counts[name],
-            "made_up": made_up.get(name, 0),
-            "rate": 100 * made_up.get(name, 0) / mention_counts[name],
-        }
-        for name in order
+    captions = [each for captions in found.values() for each in captions]
+    mentioned = Counter(name for each in captions for name in each.objects)
+    made_up = Counter(name for each in captions for name in each.made_up)
+    rows = {
+        name: {"mentions": count, "made_up": made_up[name], "rate": 100 * made_up[name] / count}
+        for name, count in mentioned.items()
     }
+    return dict(sorted(rows.items(), key=lambda row: (-row[1]["rate"], -row[1]["mentions"], row[0])))
 
 
 def _correlations(
@@ -286,7 +237,6 @@ def _correlations(
 
 
 def _worst(captions: Mapping[Id, Sequence[str]], found: Mapping[Id, Sequence[Mentioned]]) -> list[dict[str, Any]]:
-    """The captions with most hallucinated objects."""
     order = sorted((id for id in found if found[id][0].made_up), key=lambda id: -len(found[id][0].made_up))
     return [
         {

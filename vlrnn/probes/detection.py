@@ -7,7 +7,7 @@ by chance, so the same selection is repeated with the properties of other passag
 Shapes: N places, S passages, U units, P properties.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -62,8 +62,7 @@ class ActivationSet:
             ranks = (np.cumsum(counts) - (counts - 1) / 2)[each]  # ties have their mean rank
             above[:, unit] = held @ ranks - positive * (positive + 1) / 2
         with np.errstate(invalid="ignore"):
-            found: Floats = above / pairs[:, None]
-        return found
+            return above / pairs[:, None]
 
     def resampled(self, unit: int, flags: Flags, resamples: int, seed: int) -> Floats:
         """The AUC of a unit for a property [N] on each resampled set of groups; without sets in which the property
@@ -74,7 +73,8 @@ class ActivationSet:
         group_of = np.repeat(self.groups, self.lengths)[order]
         sides = flags[order], ~flags[order]
         found = []
-        for counts in self._counts(resamples, seed):
+        resampler, step = Resampler(int(self.groups.max()) + 1, resamples, seed), max(1, _CELLS // len(self))
+        for counts in (part for each in resampler.counts() for part in np.split(each, range(step, len(each), step))):
             weights = counts[:, group_of]
             positive, negative = (np.add.reduceat(weights * side, starts, axis=1) for side in sides)
             above = (positive * (negative.cumsum(1) - negative / 2)).sum(1)
@@ -82,18 +82,11 @@ class ActivationSet:
             found.append(above[pairs > 0] / pairs[pairs > 0])
         return np.concatenate(found)
 
-    def _counts(self, resamples: int, seed: int) -> Iterator[Floats]:
-        """The count of each group in each resampled set, some sets at a time."""
-        step = max(1, _CELLS // len(self))
-        for counts in Resampler(int(self.groups.max()) + 1, resamples, seed).counts():
-            yield from np.split(counts, range(step, len(counts), step))
-
     def rolls(self, count: int, random: np.random.Generator) -> list[int]:
         """Up to `count` random shifts, in passages, by which no property stays within its group."""
         least = int(np.bincount(self.groups).max())
         possible = np.arange(least, len(self.lengths) - least + 1)
-        drawn: list[int] = random.permutation(possible)[:count].tolist()
-        return drawn
+        return random.permutation(possible)[:count].tolist()
 
     def rolled(self, by: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Assign to each passage the properties of the passage `by` later, place by place, up to the shorter length.
@@ -168,14 +161,12 @@ def detect(
 
 
 def _ranked(chosen: Floats, held_out: Floats) -> list[Unit]:
-    order = np.argsort(-np.abs(chosen - 0.5), kind="stable")
-    return [_unit(int(number), chosen, held_out) for number in order]
-
-
-def _unit(number: int, chosen: Floats, held_out: Floats) -> Unit:
-    if chosen[number] < 0.5:
-        return Unit(number, -1, 1 - float(chosen[number]), 1 - float(held_out[number]))
-    return Unit(number, 1, float(chosen[number]), float(held_out[number]))
+    """All units, by the distance of their AUC from 0.5."""
+    units = []
+    for number in np.argsort(-np.abs(chosen - 0.5), kind="stable").tolist():
+        one, other = float(chosen[number]), float(held_out[number])
+        units.append(Unit(number, 1, one, other) if one >= 0.5 else Unit(number, -1, 1 - one, 1 - other))
+    return units
 
 
 def _rolled(

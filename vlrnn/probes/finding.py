@@ -1,9 +1,9 @@
 """The common form of results of probes, for tables, files and reports."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vlrnn.files import write_json
 
@@ -32,6 +32,10 @@ class Finding:
     details: Mapping[str, Any] = field(default_factory=dict)
     not_computed: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+    def with_input(self, settings: Mapping[str, Any], notes: Sequence[str] = ()) -> Self:
+        """The same with the settings and notes of its input ahead of its own."""
+        return replace(self, settings={**settings, **self.settings}, notes=[*notes, *self.notes])
 
     def write(self, path: str | Path) -> None:
         """Write the finding as JSON, replacing the file atomically."""

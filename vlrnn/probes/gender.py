@@ -23,6 +23,10 @@ GROUPS = {"woman": "women", "man": "men"}
 
 Scores = dict[str, Any]
 
+_NEUTRAL = (
+    "all {} captions are neutral: error and divergence are 0 because no gender is named, not because captions are right"
+)
+
 
 def named_genders(captions: Sequence[str], words: GenderWords) -> Floats:
     """The fractions [3] of captions that name a woman, a man, neither (or both)."""
@@ -126,7 +130,7 @@ def probe_gender(
     listed, notes = read_people(women, men)
     written = References({}) if references is None else read_references(references).as_lists()
     matched = match(read_predictions(predictions), listed, "skip", str(predictions), files=written.files)
-    texts, people = {id: each.text for id, each in matched.predictions.items()}, matched.references
+    texts, people = matched.texts, matched.references
     human = {id: written[id] for id in people if id in written}
     if references is not None:
         notes.append(f"{references}: has captions of {len(human)} of the {len(people)} images")
@@ -135,30 +139,23 @@ def probe_gender(
     shares = {"same words": named.mean(0), "always man": (0, 1, 0)}
     baselines = {row: score(np.broadcast_to(p, named.shape), shows_woman, resamples, seed) for row, p in shares.items()}
     if human:
-        human_named = np.array([named_genders(captions, words) for captions in human.values()])
+        of_human = np.array([named_genders(captions, words) for captions in human.values()])
         of_women = np.array([people[id] == "woman" for id in human])
-        baselines = {"references": score(human_named, of_women, resamples, seed), **baselines}
+        baselines = {"references": score(of_human, of_women, resamples, seed), **baselines}
+    if not named[:, :2].any():
+        notes.append(_NEUTRAL.format(len(named)))
+    used: dict[str, Any] = {"words": {"women": sorted(words.women), "men": sorted(words.men)}, "n": len(people)}
+    used |= {"resamples": resamples, "seed": seed}
+    counted = zip(GROUPS.values(), tally(named, shows_woman).sum(0).astype(int).tolist(), strict=True)
     return Finding(
         score(named, shows_woman, resamples, seed),
-        settings={
-            **path_settings(predictions=predictions, references=references),
-            "words": {"women": sorted(words.women), "men": sorted(words.men)},
-            "n": len(people),
-            "resamples": resamples,
-            "seed": seed,
-        },
+        settings=path_settings(predictions=predictions, references=references) | used,
         baselines=baselines,
         cases=_cases(texts, people, human, words),
-        details=_counts(named, shows_woman),
+        details={name: dict(zip(OUTCOMES, row, strict=True)) for name, row in counted},
         not_computed=_not_computed(named, shows_woman),
-        notes=[*matched.notes, *notes, *_warnings(named)],
+        notes=[*matched.notes, *notes],
     )
-
-
-def _counts(named: Floats, shows_woman: NDArray[np.bool_]) -> dict[str, dict[str, int]]:
-    """Group -> outcome -> number of images."""
-    counts = [dict(zip(OUTCOMES, map(int, row), strict=True)) for row in tally(named, shows_woman).sum(0)]
-    return dict(zip(GROUPS.values(), counts, strict=True))
 
 
 def _cases(
@@ -191,12 +188,3 @@ def _not_computed(named: Floats, shows_woman: NDArray[np.bool_]) -> dict[str, st
     if not named[:, :2].any():
         reasons["error_where_named"] = "no caption names a gender"
     return reasons
-
-
-def _warnings(named: Floats) -> list[str]:
-    if named[:, :2].any():
-        return []
-    return [
-        f"all {len(named)} captions are neutral: error and divergence are 0 because no gender is named, "
-        "not because captions are right"
-    ]

@@ -93,11 +93,12 @@ def read_labels(path: str | Path, predicted: bool = True) -> list[LabelledImage]
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Place and entry of each image."""
     if path.suffix.lower() == ".csv":
         columns = ("id", *_TRUE, *_PREDICTED)
         for place, row in read_csv(path, columns):
-            yield place, {name: _cell(name, cell) for name, cell in row.items()}
+            cells = {name: cell.split(";") for name, cell in row.items() if name != "id"}
+            lists = {name: [each.strip() for each in names if each.strip()] for name, names in cells.items()}
+            yield place, row | lists
         return
     if path.suffix.lower() == ".jsonl":
         entries = read_json_lines(path)
@@ -110,10 +111,6 @@ def _entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if not isinstance(entry, dict):
             raise UserError(f"{place}: expected an object with 'id', 'attributes' and 'tasks'")
         yield place, entry
-
-
-def _cell(name: str, cell: str) -> str | list[str]:
-    return [each.strip() for each in cell.split(";") if each.strip()] if name in (*_TRUE, *_PREDICTED) else cell
 
 
 def _names(values: Mapping[str, Any], name: str, place: str) -> frozenset[str]:

@@ -20,10 +20,7 @@ Mentions = Callable[[str], list[str]]
 
 
 def mentions(
-    mode: str,
-    objects: Iterable[str],
-    synonyms: str | Path | None = None,
-    double_words: str | Path | None = None,
+    mode: str, objects: Iterable[str], synonyms: str | Path | None = None, double_words: str | Path | None = None
 ) -> Mentions:
     """The function that finds objects in captions.
 
@@ -81,10 +78,7 @@ class Script2018:
     """
 
     def __init__(
-        self,
-        objects: Iterable[str],
-        synonyms: str | Path | None = None,
-        double_words: str | Path | None = None,
+        self, objects: Iterable[str], synonyms: str | Path | None = None, double_words: str | Path | None = None
     ) -> None:
         own = [[name] for name in objects]
         table = own if synonyms is None else [line.strip().split(", ") for line in read_text(synonyms).splitlines()]
@@ -92,18 +86,14 @@ class Script2018:
         self._doubles = read_double_words(double_words)
 
     def __call__(self, caption: str) -> list[str]:
-        words = self._joined([singular(token.rstrip(".") or token) for token in nltk_tokens(caption.lower())])
+        tokens = [singular(token.rstrip(".") or token) for token in nltk_tokens(caption.lower())]
+        words, place = [], 0
+        while place < len(tokens):
+            pair = " ".join(tokens[place : place + 2])
+            words.append(self._doubles.get(pair, tokens[place]))
+            place += 2 if pair in self._doubles else 1
         seats = () if "toilet" not in words else ("seat",)
         return [self._objects[word] for word in words if word in self._objects and word not in seats]
-
-    def _joined(self, words: list[str]) -> list[str]:
-        joined = []
-        place = 0
-        while place < len(words):
-            pair = " ".join(words[place : place + 2])
-            joined.append(self._doubles.get(pair, words[place]))
-            place += 2 if pair in self._doubles else 1
-        return joined
 
 
 class Span(NamedTuple):
@@ -221,16 +211,6 @@ def _sections() -> dict[str, list[str]]:
 
 
 @cache
-def _irregular() -> dict[str, str]:
-    return dict(line.split(" ") for line in _sections()["irregular"])
-
-
-@cache
-def _rules() -> list[tuple[re.Pattern[str], str]]:
-    return [(re.compile(rule), to) for rule, _, to in (line.partition(" ") for line in _sections()["rules"])]
-
-
-@cache
 def singular(word: str) -> str:
     """The singular of a word in lower case."""
     parts, sections = word.split("-"), _sections()
@@ -247,10 +227,10 @@ def singular(word: str) -> str:
     for each in sections["singular in -s"]:
         if word.endswith(f"{each}es"):
             return each
-    for plural, one in _irregular().items():
+    for plural, _, one in (line.partition(" ") for line in sections["irregular"]):
         if word.endswith(plural):
             return word.removesuffix(plural) + one
-    for rule, to in _rules():
-        if rule.search(word):
-            return rule.sub(to, word)
+    for rule, _, to in (line.partition(" ") for line in sections["rules"]):
+        if re.search(rule, word):
+            return re.sub(rule, to, word)
     return word

@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlrnn.data.formats.captions import read_predictions
 from vlrnn.data.matching import match, name_some
 from vlrnn.data.record_ids import Id, as_id
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import Ratio, Resampler, bootstrap_settings, ratios
+from vlrnn.metrics.statistics import MeansByImage, Ratio, Scores, bootstrap_settings
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.object_annotations import ObjectSets
+from vlrnn.probes.object_annotations import ObjectSets, PollQuestion, read_lines
 from vlrnn.probes.object_mentions import Mentions
-from vlrnn.probes.pope_questions import PollQuestion, read_lines
 
 FREQUENT = 0.05
 """The blind baseline answers yes for objects that are in a larger fraction of images than this."""
@@ -151,7 +149,12 @@ def read_captions(path: str | Path, polls: Polls) -> tuple[dict[Id, str], list[s
     matched = match(read_predictions(path), images, "skip", str(path), files=files)
     if missing := [id for id in images if id not in matched.predictions]:
         raise UserError(f"{path}: {len(missing)} images of the polls have no caption: {name_some(missing)}")
-    return {id: each.text for id, each in matched.predictions.items()}, matched.notes
+    return matched.texts, matched.notes
+
+
+_NO_YES = "no question has the answer yes"
+_LACKING = {"precision": "never answers yes", "recall": _NO_YES, "f1": _NO_YES}
+"""Score -> why a poll may lack it."""
 
 
 def score_polls(
@@ -160,7 +163,6 @@ def score_polls(
     *,
     annotated: ObjectSets | None = None,
     training: ObjectSets | None = None,
-    settings: Mapping[str, Any],
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
@@ -173,7 +175,6 @@ def score_polls(
         annotated: the objects of each image, for the oracle.
         training: the objects of each training image, for the blind baseline; by default `annotated`, or else the
             objects in the polls.
-        settings: source of the replies.
         resamples, seed: of the bootstrap over images.
     """
 
@@ -195,32 +196,23 @@ def score_polls(
     often = frequent(training_objects)
     baselines["frequent"] = scores(lambda _, each: [Reply(question.object in often) for question in each])
     if annotated is not None:
-        unknown = {question.image_id for each in polls.values() for question in each} - annotated.of.keys()
-        if unknown:
+        if unknown := {question.image_id for each in polls.values() for question in each} - annotated.of.keys():
             notes.append(f"no oracle: {len(unknown)} images of the polls have no objects")
         else:
             baselines["oracle"] = scores(lambda _, each: [Reply(it.object in annotated.of[it.image_id]) for it in each])
+    used: dict[str, Any] = {
+        "questions": {name: len(each) for name, each in polls.items()},
+        "frequent": f"in more than {FREQUENT:.0%} of {len(training_objects.of):,} images {source}",
+    }
+    lacking = [(name, score) for name, each in found.items() for score in _LACKING if score not in each]
     return Finding(
         scores=found,
-        settings={
-            **settings,
-            "questions": {name: len(each) for name, each in polls.items()},
-            "frequent": f"in more than {FREQUENT:.0%} of {len(training_objects.of):,} images {source}",
-            **bootstrap_settings(resamples, seed),
-        },
+        settings=used | bootstrap_settings(resamples, seed),
         baselines=baselines,
         cases=_invented(polls, replies),
-        not_computed=_not_computed(found),
+        not_computed={f"{name}: {score}": _LACKING[score] for name, score in lacking},
         notes=notes,
     )
-
-
-def _not_computed(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    reasons = dict.fromkeys(("recall", "f1"), "no question has the answer yes") | {"precision": "never answers yes"}
-    names = [
-        (name, score) for name, each in found.items() for score in ("precision", "recall", "f1") if score not in each
-    ]
-    return {f"{name}: {score}": reasons[score] for name, score in names}
 
 
 def _hidden(
@@ -240,10 +232,11 @@ def _hidden(
 
 def _objects_of(polls: Polls) -> ObjectSets:
     """The objects of images, from the labels of the questions."""
-    present: dict[Id, set[str]] = {}
+    of: dict[Id, frozenset[str]] = {}
     for question in (question for each in polls.values() for question in each):
-        present.setdefault(question.image_id, set()).update([question.object] if question.label else [])
-    return ObjectSets({id: frozenset(objects) for id, objects in present.items()}, {})
+        objects = frozenset([question.object] if question.label else [])
+        of[question.image_id] = of.get(question.image_id, objects) | objects
+    return ObjectSets(of, {})
 
 
 def frequent(annotated: ObjectSets) -> frozenset[str]:
@@ -252,29 +245,18 @@ def frequent(annotated: ObjectSets) -> frozenset[str]:
     return frozenset(name for name, count in counts.items() if count > FREQUENT * len(annotated.of))
 
 
-def _scores(
-    answered: Sequence[tuple[PollQuestion, Reply]], resamples: int, seed: int
-) -> dict[str, dict[str, float | int]]:
-    numbers: dict[Id, int] = {}
-    image = [numbers.setdefault(question.image_id, len(numbers)) for question, _ in answered]
-
+def _scores(answered: Sequence[tuple[PollQuestion, Reply]], resamples: int, seed: int) -> Scores:
     yes, clear, right = np.array([(reply.yes, reply.clear, question.label) for question, reply in answered]).T
-
-    def total(counted: NDArray[np.bool_]) -> NDArray[Any]:
-        return np.bincount(image, counted, len(numbers))
-
-    count, hits = total(yes | True), total(yes & right)
-    return ratios(
-        {
-            "accuracy": Ratio(total(yes == right), count),
-            "precision": Ratio(hits, total(yes)),
-            "recall": Ratio(hits, total(right)),
-            "f1": Ratio(2 * hits, total(yes) + total(right), len(answered)),
-            "yes_ratio": Ratio(total(yes), count),
-            "unknown_ratio": Ratio(total(~clear), count),
-        },
-        Resampler(len(numbers), resamples, seed),
-    )
+    count = yes | True
+    parts = {
+        "accuracy": Ratio(yes == right, count),
+        "precision": Ratio(yes & right, yes),
+        "recall": Ratio(yes & right, right),
+        "f1": Ratio(2 * (yes & right), yes.astype(int) + right, len(answered)),
+        "yes_ratio": Ratio(yes, count),
+        "unknown_ratio": Ratio(~clear, count),
+    }
+    return MeansByImage([question.image_id for question, _ in answered], resamples, seed).ratios(parts)
 
 
 def _invented(polls: Polls, replies: Mapping[str, Sequence[Reply]]) -> list[dict[str, Any]]:

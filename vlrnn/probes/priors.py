@@ -5,9 +5,8 @@ them to? (GQA-OOD), CVPR 2021, section 3.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +18,17 @@ from vlrnn.data.formats.answers import match_answers, read_answered
 from vlrnn.data.records import Example, Id
 from vlrnn.data.splits import correct
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import Floats, Ratio, Resampler, bootstrap_settings, distance_interval, ratios
+from vlrnn.metrics.statistics import (
+    Floats,
+    Ratio,
+    Resampler,
+    Scores,
+    bootstrap_settings,
+    commonest,
+    distance_interval,
+    number_ids,
+    ratios,
+)
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
 from vlrnn.text.vocabulary import AnswerPrior
@@ -28,23 +37,43 @@ from vlrnn.text.vqa_normalization import DEFAULT_PROTOCOL, canonical_answer
 Counts = Mapping[str, Counter[str]]
 """Question type -> counts of the correct answers."""
 
-Scores = dict[str, dict[str, float | int]]
+
+def _pair(example: Example) -> tuple[str, str]:
+    """The question type, `""` if there is none, and the majority answer."""
+    return example.question_type or "", correct(example)
 
 
-def count_answers(examples: Sequence[Example]) -> Counts:
+def count_answers(examples: Iterable[Example]) -> Counts:
     """The counts of majority answers by question type (`""` if there is none)."""
     counts: dict[str, Counter[str]] = {}
-    for example in examples:
-        counts.setdefault(example.question_type or "", Counter())[correct(example)] += 1
+    for kind, answer in map(_pair, examples):
+        counts.setdefault(kind, Counter())[answer] += 1
     return counts
 
 
-@dataclass(frozen=True)
+def share(counts: Counts, kind: str, answer: str) -> float:
+    """The share of an answer in a question type; 0 of a type without answers."""
+    of = counts.get(kind, Counter())
+    return of[answer] / max(1, of.total())
+
+
+@dataclass
 class Shift:
     """The answers of Q questions, compared with a prior for each question type."""
 
     examples: Sequence[Example]
     prior: Counts
+
+    def __post_init__(self) -> None:
+        """Number the images and the types; the pair of type and answer of each question [Q]; and the type [P] and the
+        prior [P] of each pair."""
+        self._image = number_ids(example.image_id for example in self.examples)
+        pairs = list(map(_pair, self.examples))
+        self._types = {name: number for number, name in enumerate(sorted({kind for kind, _ in pairs}))}
+        self._weights = np.bincount([self._types[kind] for kind, _ in pairs])
+        self._pair_of = number_ids(pairs)
+        self._type_of = np.array([self._types[kind] for kind, _ in dict.fromkeys(pairs)])
+        self._prior = np.array([share(self.prior, *pair) for pair in dict.fromkeys(pairs)])
 
     def scores(self, resamples: int, seed: int) -> dict[str, Any]:
         """`total_variation` and `divergence` (Jensen-Shannon, in bits), both in 0..1, of each question type, and their
@@ -52,7 +81,7 @@ class Shift:
         resampler = Resampler(int(self._image.max()) + 1, resamples, seed)
         samples = np.concatenate([self._measure(counts[:, self._image]) for counts in resampler.counts()])
         (values,) = self._measure(np.ones((1, len(self.examples))))
-        weights = np.bincount(self._type)
+        weights = self._weights
         found: dict[str, Any] = {}
         by_type: dict[str, Scores] = {kind or "(none)": {} for kind in self._types}
         for place, name in enumerate(("total_variation", "divergence")):
@@ -62,50 +91,18 @@ class Shift:
             mean = float(weights @ values[:, place] / weights.sum())
             found[name] = distance_interval(mean, means, len(self.examples))
             for number, of_type in enumerate(by_type.values()):
-                defined = drawn[~np.isnan(drawn[:, number]), number]
-                of_type[name] = distance_interval(float(values[number, place]), defined, int(weights[number]))
+                of_type[name] = distance_interval(float(values[number, place]), drawn[:, number], int(weights[number]))
         return found | {"per_question_type": by_type}
-
-    @cached_property
-    def _image(self) -> NDArray[np.int64]:
-        return _numbered([example.image_id for example in self.examples])
-
-    @cached_property
-    def _types(self) -> list[str]:
-        return sorted({example.question_type or "" for example in self.examples})
-
-    @cached_property
-    def _type(self) -> NDArray[np.int64]:
-        places = {name: place for place, name in enumerate(self._types)}
-        return np.array([places[example.question_type or ""] for example in self.examples])
-
-    @cached_property
-    def _answers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-        """The pair of type and answer of each question [Q]; and the type [P] and the prior [P] of each pair."""
-        pairs = [(example.question_type or "", correct(example)) for example in self.examples]
-        numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
-        places = {name: place for place, name in enumerate(self._types)}
-        prior = [self._share(*pair) for pair in numbers]
-        return (
-            np.array([numbers[each] for each in pairs]),
-            np.array([places[kind] for kind, _ in numbers]),
-            np.array(prior),
-        )
-
-    def _share(self, kind: str, answer: str) -> float:
-        counts = self.prior.get(kind, Counter())
-        return counts[answer] / max(1, counts.total())
 
     def _measure(self, weights: Floats) -> Floats:
         """Both measures of each type [sets, types, 2], of questions with these `weights` [sets, Q], their counts in a
         resample."""
-        pair_of, type_of, prior = self._answers
-        types = len(self._types)
+        type_of, prior, types = self._type_of, self._prior, len(self._types)
         # Answers that only train has are not among the pairs.
         rest = 1 - np.bincount(type_of, prior, types)
         found = []
         for drawn in weights:
-            counts = np.bincount(pair_of, drawn, len(prior))
+            counts = np.bincount(self._pair_of, drawn, len(prior))
             totals = np.bincount(type_of, counts, types)
             with np.errstate(divide="ignore", invalid="ignore"):
                 shares = counts / totals[type_of]
@@ -116,11 +113,6 @@ class Shift:
             empty = np.where(totals > 0, 1.0, np.nan)
             found.append(np.stack([apart, divergence], 1) / 2 * empty[:, None])
         return np.stack(found)
-
-
-def _numbered(ids: Sequence[Id]) -> NDArray[np.int64]:
-    numbers: dict[Id, int] = {}
-    return np.array([numbers.setdefault(id, len(numbers)) for id in ids])
 
 
 def probe_priors(
@@ -149,23 +141,25 @@ def probe_priors(
     if not alpha >= 0:
         raise UserError(f"--alpha must be 0 or more, not {alpha}")
     trained, questions = map(read_answered, (train, test))
-    counts = count_answers(list(trained.values()))
+    counts = count_answers(trained.values())
     scores = Shift(list(questions.values()), counts).scores(resamples, seed)
     part, rest = _parted(list(trained.values()), len(questions), seed)
     baselines = {"part of train": Shift(part, count_answers(rest)).scores(resamples, seed)}
-    cases = _moved(counts, count_answers(list(questions.values())))
+    cases = _moved(counts, count_answers(questions.values()))
     notes: list[str] = []
     not_computed = {} if predictions else {"accuracy": "needs --predictions"}
     settings: dict[str, Any] = {"train": str(train), "test": str(test), "predictions": None, "alpha": alpha}
     if predictions is not None:
         matched = match_answers(predictions, questions)
         notes = matched.notes
-        predicted = {id: each.text for id, each in matched.predictions.items()}
+        predicted = matched.texts
         tail = _in_tail(questions, counts, alpha)
         scores["accuracy"] = _accuracy(predicted, questions, tail, protocol, resamples, seed)
         for name in {"head", "tail"} - scores["accuracy"].keys():
             not_computed[f"accuracy: {name}"] = "no question of test has such an answer"
-        guessed = _most_frequent(questions, AnswerPrior(counts))
+        prior = AnswerPrior(counts)
+        guesses = {kind: commonest(prior.of(kind)) for kind in {each.question_type for each in questions.values()}}
+        guessed = {id: guesses[each.question_type] for id, each in questions.items()}
         baselines["prior-per-type"] = {"accuracy": _accuracy(guessed, questions, tail, protocol, resamples, seed)}
         cases = _lured(predicted, questions, guessed, counts)
         settings |= {"predictions": str(predictions), "protocol": protocol}
@@ -191,20 +185,16 @@ def _parted(examples: Sequence[Example], questions: int, seed: int) -> tuple[lis
     Random(seed).shuffle(images)
     sums = np.cumsum([len(of[image]) for image in images])
     count = min(1 + int(np.searchsorted(sums, questions)), len(images) // 2)
-    return _of(of, images[:count]), _of(of, images[count:])
-
-
-def _of(examples: Mapping[Id, Sequence[Example]], images: Sequence[Id]) -> list[Example]:
-    return [example for image in images for example in examples[image]]
+    part, rest = ([example for image in each for example in of[image]] for each in (images[:count], images[count:]))
+    return part, rest
 
 
 def _moved(train: Counts, test: Counts) -> list[dict[str, Any]]:
     """The answers whose shares within their type differ most, by the number of questions that this amounts to."""
     moved = []
     for kind, counts in test.items():
-        before = train.get(kind, Counter())
-        for answer in {**before, **counts}:
-            was, is_ = before[answer] / max(1, before.total()), counts[answer] / counts.total()
+        for answer in {**train.get(kind, {}), **counts}:
+            was, is_ = share(train, kind, answer), share(test, kind, answer)
             entry = {"id": f"{kind}: {answer}" if kind else answer, "train": f"{was:.1%}", "test": f"{is_:.1%}"}
             moved.append((-abs(is_ - was) * counts.total(), entry))
     return [entry for by, entry in sorted(moved, key=lambda each: each[0])[:TELLING] if by]
@@ -213,17 +203,8 @@ def _moved(train: Counts, test: Counts) -> list[dict[str, Any]]:
 def _in_tail(questions: Mapping[Id, Example], counts: Counts, alpha: float) -> NDArray[np.bool_]:
     """Mask of the questions whose answer is rare in train for their type, or not in train."""
     most = {kind: (1 + alpha) * each.total() / len(each) for kind, each in counts.items()}
-    kinds = [(each.question_type or "", correct(each)) for each in questions.values()]
-    return np.array([counts.get(kind, Counter())[answer] <= most.get(kind, 0.0) for kind, answer in kinds])
-
-
-def _most_frequent(questions: Mapping[Id, Example], prior: AnswerPrior) -> dict[Id, str]:
-    """Question id -> the most frequent answer of its type."""
-    guesses: dict[str | None, str] = {}
-    for kind in {example.question_type for example in questions.values()}:
-        counts = prior.of(kind)
-        guesses[kind] = min(counts, key=lambda answer: (-counts[answer], answer))
-    return {id: guesses[example.question_type] for id, example in questions.items()}
+    pairs = map(_pair, questions.values())
+    return np.array([counts.get(kind, Counter())[answer] <= most.get(kind, 0.0) for kind, answer in pairs])
 
 
 def _accuracy(
@@ -238,7 +219,7 @@ def _accuracy(
     scored = compare_answers(predicted, questions, protocol)
     images = int(scored.clusters.max()) + 1
     parts = {}
-    for name, members in (("all", np.ones_like(tail)), ("head", ~tail), ("tail", tail)):
+    for name, members in (("all", tail | True), ("head", ~tail), ("tail", tail)):
         above = np.bincount(scored.clusters, scored.per_question["accuracy"] * members, images)
         parts[name] = Ratio(above, np.bincount(scored.clusters, members, images))
     return ratios(parts, Resampler(images, resamples, seed))
@@ -248,15 +229,10 @@ def _lured(
     predicted: Mapping[Id, str], questions: Mapping[Id, Example], guessed: Mapping[Id, str], counts: Counts
 ) -> list[dict[str, Any]]:
     """Wrong answers that are the most frequent of their type; those first whose correct answer is rarest."""
-
-    def share(id: Id) -> float:
-        of = counts.get(questions[id].question_type or "", Counter())
-        return of[correct(questions[id])] / max(1, of.total())
-
     lured = [
-        id for id, example in questions.items() if canonical_answer(predicted[id]) == guessed[id] != correct(example)
+        (id, each) for id, each in questions.items() if canonical_answer(predicted[id]) == guessed[id] != correct(each)
     ]
     return [
-        {"id": id, "question": questions[id].question, "said": predicted[id], "right": correct(questions[id])}
-        for id in sorted(lured, key=share)[:TELLING]
+        {"id": id, "question": each.question, "said": predicted[id], "right": correct(each)}
+        for id, each in sorted(lured, key=lambda pair: share(counts, *_pair(pair[1])))[:TELLING]
     ]

@@ -7,23 +7,22 @@ consecutive objects of a scene have one correct relation, a diagonal pair has tw
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from vlrnn.data.formats.captions import read_predictions
 from vlrnn.data.matching import match
 from vlrnn.data.records import Example, RecordFile, ScoredExample
-from vlrnn.data.synthetic.captions import Claims, read_caption
+from vlrnn.data.synthetic.captions import read_caption
 from vlrnn.data.synthetic.scenes import Scene, relation_holds
 from vlrnn.errors import UserError
-from vlrnn.metrics.statistics import Ratio, Resampler, ratios
+from vlrnn.metrics.statistics import Ratio, Resampler, Scores, ratios
 from vlrnn.probes.finding import TELLING, Finding
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The correct parts of a caption; none for a caption that is not in the grammar.
 
     Attributes:
@@ -45,48 +44,33 @@ class Verdict:
     @property
     def right(self) -> bool:
         """Whether all parts are correct."""
-        return all(getattr(self, each.name) for each in fields(self))
+        return all(self)
 
 
 def judge(caption: str, scene: Scene) -> Verdict:
     """Evaluate a text as a caption of a scene."""
     claims = read_caption(caption)
     if claims is None:
-        return Verdict(*[False] * len(fields(Verdict)))
-    named = Counter((mention.colour, mention.shape) for mention in claims.mentions)
-    present = Counter(thing.pair for thing in scene.objects)
+        return Verdict(*[False] * len(Verdict._fields))
+    pairs = [(mention.colour, mention.shape) for mention in claims.mentions]
+    present = {thing.pair: thing for thing in scene.objects}
+    things = [present.get(pair) for pair in pairs]
     return Verdict(
         readable=True,
-        shapes=_shapes(named) == _shapes(present),
-        objects=named == present,
-        relations=_relations_hold(claims, scene),
-        sizes=_sizes_hold(claims, scene),
+        shapes=Counter(shape for _, shape in pairs) == Counter(thing.shape for thing in scene.objects),
+        objects=Counter(pairs) == Counter(thing.pair for thing in scene.objects),
+        relations=all(
+            a is not None and b is not None and relation_holds(a, name, b)
+            for a, name, b in zip(things[1:], claims.relations, things, strict=False)
+        ),
+        sizes=all(
+            mention.size in (None, thing and thing.size) for mention, thing in zip(claims.mentions, things, strict=True)
+        ),
         ground=claims.ground in (None, scene.ground),
     )
 
 
-def _shapes(pairs: Counter[tuple[str, str]]) -> Counter[str]:
-    return Counter(shape for _, shape in pairs.elements())
-
-
-def _relations_hold(claims: Claims, scene: Scene) -> bool:
-    """Whether all claimed relations hold; one of an object that is not in the scene does not."""
-    present = {thing.pair: thing for thing in scene.objects}
-    things = [present.get((mention.colour, mention.shape)) for mention in claims.mentions]
-    return all(
-        a is not None and b is not None and relation_holds(a, name, b)
-        for a, name, b in zip(things[1:], claims.relations, things, strict=False)
-    )
-
-
-def _sizes_hold(claims: Claims, scene: Scene) -> bool:
-    present = {thing.pair: thing.size for thing in scene.objects}
-    return all(mention.size in (None, present.get((mention.colour, mention.shape))) for mention in claims.mentions)
-
-
-def scene_truth(
-    texts: Sequence[str], examples: Sequence[Example], *, resamples: int = 1000, seed: int = 0
-) -> dict[str, dict[str, float | int]]:
+def scene_truth(texts: Sequence[str], examples: Sequence[Example], *, resamples: int = 1000, seed: int = 0) -> Scores:
     """Evaluate the captions of many scenes.
 
     Args:
@@ -103,7 +87,7 @@ def scene_truth(
     Raises:
         UserError: there are no captions, or a record has no scene.
     """
-    scenes = [_scene(example) for example in examples]
+    scenes = [scene_of(example) for example in examples]
     verdicts = [judge(text, scene) for text, scene in zip(texts, scenes, strict=True)]
     if not verdicts:
         raise UserError("no captions of scenes to evaluate")
@@ -113,8 +97,7 @@ def scene_truth(
     everywhere = np.ones_like(right)
     groups = {"right": (right, everywhere), "right_held_out": (right, held_out), "right_familiar": (right, ~held_out)}
     groups |= {f"right_of_{count}": (right, counts == count) for count in sorted(set(counts.tolist()))}
-    for part in fields(Verdict):
-        groups[part.name] = np.array([getattr(verdict, part.name) for verdict in verdicts]), everywhere
+    groups |= {name: (column, everywhere) for name, column in zip(Verdict._fields, np.array(verdicts).T, strict=True)}
     parts = {name: Ratio(hits & members, members) for name, (hits, members) in groups.items()}
     return ratios(parts, Resampler(len(verdicts), resamples, seed))
 
@@ -135,9 +118,12 @@ def probe_scene_truth(
     by_image = {example.image_id: example for example in RecordFile(examples, ScoredExample)}
     files = {id: example.image for id, example in by_image.items()}
     matched = match(read_predictions(predictions), by_image, "error", str(predictions), files=files)
-    texts = {id: prediction.text for id, prediction in matched.predictions.items()}
+    texts = matched.texts
     truth = scene_truth(list(texts.values()), list(matched.references.values()), resamples=resamples, seed=seed)
-    wrong = {id: _wrong(text, matched.references[id]) for id, text in texts.items()}
+    wrong = {}
+    for id, text in texts.items():
+        verdict = judge(text, scene_of(matched.references[id]))._asdict()
+        wrong[id] = [part for part, right in verdict.items() if not right]
     worst = sorted((id for id in wrong if wrong[id]), key=lambda id: -len(wrong[id]))[:TELLING]
     return Finding(
         scores=truth,
@@ -147,13 +133,8 @@ def probe_scene_truth(
     )
 
 
-def _wrong(text: str, example: Example) -> list[str]:
-    """The parts of a caption that are wrong."""
-    verdict = judge(text, _scene(example))
-    return [part.name for part in fields(verdict) if not getattr(verdict, part.name)]
-
-
-def _scene(example: Example) -> Scene:
+def scene_of(example: Example) -> Scene:
+    """The scene in the attributes of an example; a UserError if there is none."""
     value = (example.attributes or {}).get("scene")
     if value is None:
         raise UserError(f"example {example.id!r} has no scene in its attributes; only synthetic scenes are supported")

@@ -149,10 +149,7 @@ def noun_table(nouns: str | Path | None = None, more: Iterable[str] = ()) -> Phr
 
 
 _ALWAYS: dict[str, Property] = {
-    "inside_quotes": inside_quotes,
-    "inside_brackets": inside_brackets,
-    "line_position": line_position,
-    "word_position": word_position,
+    each.__name__: each for each in (inside_quotes, inside_brackets, line_position, word_position)
 }
 _NOUN = "noun_just_said"
 PROPERTIES = (*_ALWAYS, _NOUN, MENTIONED)

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlrnn.probes.finding import number
-from vlrnn.report.cell_plots import draw_dropout, draw_flow, draw_scales
-from vlrnn.report.content import RunSummary, Section
-from vlrnn.report.drawing import COLOURS, add_legend, axis_of, draw_coordinates, drawn, panels, plain
+from vlrnn.report import study_plots
+from vlrnn.report.content import ProbeRow, ProbeSection, RunSummary, Section, StudySection
+from vlrnn.report.drawing import COLOURS, add_legend, axis_of, colour_of, draw_coordinates, drawn, panels, plain
 from vlrnn.report.run import flatten
-from vlrnn.report.sections import ProbeRow, ProbeSection
 from vlrnn.report.unit_pages import draw_detectors, draw_heat
 
 MANY = 5
@@ -20,10 +20,6 @@ MANY = 5
 _AXES = 8  # of parallel coordinates: settings that differ, and behind them scores
 _SCORES = ("CIDEr", "Bleu_4", "ROUGE_L", "overall", "exact_match", "bits_per_character")
 _BARS = 15
-
-
-def _colour(place: int) -> str:
-    return COLOURS[place % len(COLOURS)]
 
 
 @drawn
@@ -43,7 +39,7 @@ def curves(runs: Sequence[RunSummary]) -> Figure | None:
                     line_label = plain(run.name) + (" (train)" if train else "")
                     marker = "." if len(points) < 40 and not train else ""
                     style = {"alpha": 0.35, "linewidth": 1} if train else {"marker": marker}
-                    axis.plot(*zip(*points, strict=True), color=_colour(place), label=line_label, **style)
+                    axis.plot(*zip(*points, strict=True), color=colour_of(place), label=line_label, **style)
         axis.set_xlabel("steps")
         axis.set_ylabel(label)
     add_legend(figure, ncols=2)
@@ -57,7 +53,7 @@ def parallel_coordinates(section: Section) -> Figure | None:
     if len(runs) <= MANY:
         return None
     styles = [
-        {"linestyle": "--" if run.baseline else "-", "color": _colour(place), "label": plain(run.name)}
+        {"linestyle": "--" if run.baseline else "-", "color": colour_of(place), "label": plain(run.name)}
         for place, run in enumerate(runs)
     ]
     return draw_coordinates([axis_of(name, values) for name, values in _columns(section).items()], styles)
@@ -75,21 +71,44 @@ def _columns(section: Section) -> dict[str, list[Any]]:
     return dict(list(differing.items())[:left]) | scores
 
 
+_UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError)
+"""Faults of results that were written by hand, or by another version."""
+
+_STUDIES: dict[str, Callable[[Any, Any], Figure]] = {
+    "dose-response": study_plots.draw_dose_response,
+    "horizon": study_plots.draw_horizon,
+    "recurrences": study_plots.draw_recurrences,
+    "sweep": study_plots.draw_sweep,
+}
+
+
+def study_picture(study: StudySection) -> Markup:
+    """The picture of a study; empty if it has none, or its scores do not fit."""
+    if study.name not in _STUDIES:
+        return Markup()
+    try:
+        of = study.found["details" if study.name == "sweep" else "scores"]
+        return drawn(_STUDIES[study.name])(of, study.found["settings"])
+    except _UNFIT:
+        return Markup()
+
+
 @drawn
 def probe_picture(probe: ProbeSection) -> Figure | None:
     """The picture of a probe's details, a curve or bars; that of its scores if the details have none."""
     try:
         return _own_picture(probe) or intervals(probe)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError):  # written by hand, or by another version
+    except _UNFIT:
         return intervals(probe)
 
 
 def _own_picture(probe: ProbeSection) -> Figure | None:
-    for name, draw_all in _FIGURES.items():
-        if name in probe.details:
-            return draw_all(probe.details)
-    details = {name: probe.details.get(name) for name in _PANELS}
-    found = {name: each for name, each in details.items() if isinstance(each, (list, dict)) and each}
+    if "scales" in probe.details:
+        return study_plots.draw_scales(probe.details)
+    if "dropout" in probe.details:
+        return study_plots.draw_dropout(probe.details)
+    found = {name: probe.details.get(name) for name in _PANELS}
+    found = {name: each for name, each in found.items() if isinstance(each, (list, dict)) and each}
     if not found:
         return None
     figure, axes = panels(len(found), 3.4)
@@ -157,11 +176,8 @@ def _bars(axis: Axes, names: Sequence[str], values: Sequence[float], behind: Seq
     axis.grid(axis="y", visible=False)
 
 
-_FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {"scales": draw_scales, "dropout": draw_dropout}
-"""Key of the details -> the function that draws a whole figure of them."""
-
 _PANELS: dict[str, Callable[[Axes, Any], None]] = {
-    "curves": draw_flow,
+    "curves": study_plots.draw_flow,
     "reliability": _reliability,
     "risk_coverage": _risk_coverage,
     "objects": _objects,
@@ -208,7 +224,7 @@ def _draw(axis: Axes, rows: Mapping[str, ProbeRow], names: Sequence[str]) -> Non
         points = [(_drawable(row.baseline_scores[place]), y) for y, row in enumerate(rows.values())]
         present = [(value, y) for value, y in points if value is not None]
         if present:
-            colour = COLOURS[(place + 1) % len(COLOURS)]
+            colour = colour_of(place + 1)
             axis.plot(*zip(*present, strict=True), "|", color=colour, markersize=9, mew=2, label=plain(name))
     ends = [_reach(row.score) or (0.0, 0.0) for row in rows.values()]
     axis.hlines(range(len(rows)), [low for low, _ in ends], [high for _, high in ends], color=COLOURS[0])
@@ -221,7 +237,6 @@ def _draw(axis: Axes, rows: Mapping[str, ProbeRow], names: Sequence[str]) -> Non
 
 
 def _reach(score: Any) -> tuple[float, float] | None:
-    """The interval of a score."""
     if _drawable(score) is None or not isinstance(score, Mapping):
         return None
     low, high = _drawable(score.get("low")), _drawable(score.get("high"))

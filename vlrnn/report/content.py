@@ -8,13 +8,59 @@ from pathlib import Path
 from typing import Any
 
 import vlrnn
+from vlrnn.data.record_ids import Id, as_id
 from vlrnn.errors import UserError
-from vlrnn.report.breakdown import Breakdown, breakdowns
-from vlrnn.report.group import Group, group_runs
+from vlrnn.probes.finding import named_scores
+from vlrnn.report.group import Breakdown, Group, breakdowns, group_runs
 from vlrnn.report.items import Pictures, ShownItems, shown
 from vlrnn.report.run import Run, facts, load_run
-from vlrnn.report.sections import ProbeSection, StudySection, load_study, probe_section
-from vlrnn.runs import baselines
+from vlrnn.runs import baselines, read_result
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """A score, labelled by its groups and its name, and those of the baselines, None where absent."""
+
+    label: str
+    score: Any
+    baseline_scores: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case: its example's id, the number of its picture, if there is one, and its fields."""
+
+    id: Id
+    picture: int | None
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ProbeSection:
+    """One probe of one run. `details` are the input of pictures."""
+
+    name: str
+    run: str
+    baselines: Sequence[str]
+    rows: Sequence[ProbeRow]
+    cases: Sequence[Case]
+    details: Mapping[str, Any]
+    notes: Sequence[str]
+    not_computed: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StudySection:
+    """A study: its name, its folder, and rows of a group's name and its score in each of the columns, None where
+    absent. `found` is the content of `metrics.json`, the input of its picture."""
+
+    name: str
+    folder: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Any]]]
+    notes: Sequence[str]
+    settings: Mapping[str, Any]
+    found: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -138,29 +184,10 @@ def _load(folders: Sequence[str | Path], baseline_folders: Sequence[str | Path],
     return runs
 
 
-def _not_scored(run: Run) -> dict[str, str]:
-    """Split -> reason, of the split of the report and of test, if these have no scores."""
-    shown = run.settings.get("split") or "its split"
-    return {split: reason for split, reason in run.not_scored.items() if split in (shown, "test") and not run.baseline}
-
-
 def _section(group: Group, examples: int, pictures: Pictures, seed: int) -> Section:
     names = dict.fromkeys(name for run in group.runs for name in run.scores)
     return Section(
-        runs=[
-            RunSummary(
-                name=run.name,
-                folder=str(run.folder),
-                baseline=run.baseline,
-                facts=facts(run),
-                settings=run.settings,
-                config=run.config,
-                log=run.log,
-                score_name=run.predictions[0].score_name if run.predictions else "score",
-                not_scored=_not_scored(run),
-            )
-            for run in group.runs
-        ],
+        runs=list(map(_summary, group.runs)),
         has_questions=group.has_questions,
         unit=group.unit,
         scores={name: [run.scores.get(name) for run in group.runs] for name in names},
@@ -170,3 +197,62 @@ def _section(group: Group, examples: int, pictures: Pictures, seed: int) -> Sect
         probes=probe_section(group, pictures),
         shown=shown(group, examples, pictures, seed),
     )
+
+
+def _summary(run: Run) -> RunSummary:
+    splits = () if run.baseline else (run.settings.get("split") or "its split", "test")
+    return RunSummary(
+        **{name: getattr(run, name) for name in ("name", "baseline", "settings", "config", "log")},
+        folder=str(run.folder),
+        facts=facts(run),
+        score_name=run.predictions[0].score_name if run.predictions else "score",
+        not_scored={split: reason for split, reason in run.not_scored.items() if split in splits},
+    )
+
+
+def probe_section(group: Group, pictures: Pictures) -> list[ProbeSection]:
+    """The probes of a group's runs, sorted by name."""
+    of_image = {example.image_id: example for example in group.examples.values()}
+    places = {id: example.image for id, example in (of_image | dict(group.examples)).items()}
+    names = sorted({name for run in group.runs for name in run.probes})
+    return [_probe(name, run, places, pictures) for name in names for run in group.runs if name in run.probes]
+
+
+def _probe(name: str, run: Run, places: Mapping[Id, str], pictures: Pictures) -> ProbeSection:
+    finding = run.probes[name]
+    baselines = {row: dict(named_scores(scores)) for row, scores in finding.get("baselines", {}).items()}
+    rows = [
+        ProbeRow(": ".join(place), score, [scores.get(place) for scores in baselines.values()])
+        for place, score in named_scores(finding["scores"])
+    ]
+    cases = []
+    for case in finding.get("cases", ()):
+        id = as_id(str(case.get("id", "")))
+        picture = pictures.number(run.image_root / places[id]) if places.get(id) else None
+        values = {key: each if isinstance(each, list) else [each] for key, each in case.items() if key != "id"}
+        cases.append(Case(id, picture, {key: ", ".join(map(str, each)) for key, each in values.items()}))
+    notes, details, absent = finding.get("notes", ()), finding.get("details", {}), finding.get("not_computed", {})
+    own, shown = finding["settings"].get("split"), run.settings.get("split")
+    elsewhere = [f"of {own}, but the scores of this report are of {shown}"] if own and shown and own != shown else []
+    notes = [*elsewhere, *map(str, notes)]
+    return ProbeSection(name, run.name, list(baselines), rows, cases, details, notes, absent)
+
+
+def load_study(folder: str | Path) -> StudySection | None:
+    """Read the folder of a study; None if it is no study.
+
+    Raises:
+        UserError: its `metrics.json` is broken.
+    """
+    path = Path(folder) / "metrics.json"
+    found = read_result(path) if path.is_file() else {"scores": {}, "settings": {}}
+    name = found["settings"].get("study")
+    if not isinstance(name, str):
+        return None
+    groups: dict[str, dict[str, Any]] = {}
+    for (*group, column), score in named_scores(found["scores"]):
+        groups.setdefault(": ".join(group), {})[column] = score
+    columns = list(dict.fromkeys(column for scores in groups.values() for column in scores))
+    rows = [(group, [scores.get(column) for column in columns]) for group, scores in groups.items()]
+    notes = [str(note) for note in found.get("notes", ())]
+    return StudySection(name, str(folder), columns, rows, notes, found["settings"], found)

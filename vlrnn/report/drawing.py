@@ -1,4 +1,5 @@
-"""Charts as SVG in the text colour of the page, so that they are readable in light and in dark. Independent of runs."""
+"""Charts as SVG in the text colour of the page, so that they are readable in light and in dark; pictures of attention
+weights. Independent of runs and models."""
 
 import io
 import math
@@ -6,14 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, NamedTuple, ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 from warnings import catch_warnings, simplefilter
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
@@ -21,6 +24,12 @@ from vlrnn.probes.finding import number
 
 COLOURS = ("#3b82c4", "#e07b39", "#2f9e78", "#b565c9", "#c4453b", "#8f7f2a", "#5f6bd0", "#7a7a7a")
 """Of runs, in their order; each contrasts with the page in light and in dark."""
+
+
+def colour_of(place: int) -> str:
+    """The colour of the line or run of this number."""
+    return COLOURS[place % len(COLOURS)]
+
 
 _KINDS = (".png", ".svg", ".pdf")
 
@@ -96,16 +105,6 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(file, format=picture_file(path).suffix.lower().removeprefix("."), dpi=150)
 
 
-def saved(draw: Callable[Arguments, Figure]) -> Callable[Concatenate[Path, Arguments], None]:
-    """Decorator: write the function's figure to a PNG, SVG or PDF file; its path is the first argument."""
-
-    @wraps(draw)
-    def save(path: Path, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> None:
-        save_figure(draw(*arguments, **named), path)
-
-    return save
-
-
 def panels(count: int, height: float, width: float = 4.6) -> tuple[Figure, Sequence[Axes]]:
     """A figure with a row of panels, of so many inches each."""
     figure = Figure(figsize=(width * count, height), layout="constrained")
@@ -116,6 +115,13 @@ def add_legend(figure: Figure, **style: Any) -> None:
     """Below all panels, the labels of the first."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=8, **style)
+
+
+def draw_curves(axis: Axes, curves: Mapping[str, Sequence[float]], colour: str, **style: Any) -> None:
+    """A line of what was `measured`, and a thin dotted one of `theory`, if there is one."""
+    axis.plot(curves["measured"], color=colour, **style)
+    if "theory" in curves:
+        axis.plot(curves["theory"], color=colour, linestyle=":", linewidth=0.8)
 
 
 def with_errors(scores: Iterable[Mapping[str, float]], unit: float = 1.0) -> tuple[list[float], list[list[float]]]:
@@ -194,3 +200,57 @@ def draw_coordinates(axes: Sequence[Axis], styles: Sequence[Mapping[str, Any]]) 
     if any("label" in style for style in styles):
         figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure
+
+
+# Attention weights over an image.
+
+_COLUMNS = 5
+_WIDE, _TITLE = 2.2, 0.2  # inches: width of each picture, height of the line above it
+_SIDE = 384  # pixels of the longer side of each
+
+
+def shaded(image: Image.Image, weights: np.ndarray) -> Image.Image:
+    """The image, RGB, bright where the weights [N] of a square grid of regions, row by row, are large."""
+    side = math.isqrt(len(weights))
+    grid = weights[: side * side].reshape(side, side)
+    bright = Image.fromarray((255 * grid / max(grid.max(), 1e-9)).astype(np.uint8))
+    light = np.asarray(bright.resize(image.size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None] / 255
+    return Image.fromarray((np.asarray(image) * (0.25 + 0.75 * light)).astype(np.uint8))
+
+
+def within(image: Image.Image, side: int) -> Image.Image:
+    """The image, resized to a longer side of `side` pixels; the shorter side has at least one."""
+    scale = side / max(image.size)
+    return image.resize((max(1, round(scale * image.width)), max(1, round(scale * image.height))))
+
+
+def save_attention(path: str | Path, image: Image.Image, words: Sequence[str], weights: np.ndarray) -> None:
+    """Save the image once for every word, bright where its attention weights are large.
+
+    Args:
+        path: a .png, .jpg, .pdf or .svg file.
+        image: RGB.
+        words: T of them.
+        weights: [T, N], over a square grid of regions, row by row.
+
+    Raises:
+        UserError: the file's ending names no picture format, or it cannot be written.
+    """
+    image = within(image, _SIDE)
+    rows = math.ceil((len(words) + 1) / _COLUMNS)
+    tall = min(2 * _WIDE, max(1.0, _WIDE * image.height / image.width)) + _TITLE
+    figure = Figure(figsize=(_WIDE * _COLUMNS, tall * rows), layout="constrained")
+    axes = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
+    for axis in axes:
+        axis.axis("off")
+    axes[0].imshow(image)
+    words = [word.replace("$", r"\$") for word in words]  # else what stands between two is taken for a formula
+    axes[0].set_title(" ".join(words), fontsize=9, wrap=True)
+    for axis, word, word_weights in zip(axes[1:], words, weights, strict=False):
+        axis.imshow(shaded(image, word_weights))
+        axis.set_title(f"{word}  {word_weights.max():.2f}", fontsize=10)
+    try:
+        with replacing(path, binary=True) as file:
+            figure.savefig(file, format=Path(path).suffix.removeprefix(".") or None, dpi=110)
+    except ValueError as fault:
+        raise UserError(f"{path}: the picture cannot be written: {fault}") from None

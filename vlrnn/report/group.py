@@ -1,56 +1,50 @@
-"""Runs that were scored on the same examples, compared item by item. Reads the scores that the runs stored, and
-computes none. Independent of pages."""
+"""Runs that were scored on the same examples, compared item by item, and by properties of the items: length of the
+references, objects in the image, type of the question. Reads the scores that the runs stored, and computes none."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vlrnn.data.records import Id, Prediction, ScoredExample
+from vlrnn.data.records import Example, Id, Prediction, ScoredExample
 from vlrnn.metrics.captions import CaptionScores, compare
-from vlrnn.metrics.statistics import Floats
+from vlrnn.metrics.statistics import Floats, MeansByImage
 from vlrnn.metrics.vqa import AnswerScores
 from vlrnn.report.run import Run
 
 LOWER_IS_BETTER = ("bits_per_character",)
 """Scores of items whose lowest values are the best."""
 
+_MOST = 20  # rows of a breakdown
+_FEWEST = 5  # items of a kind, unless all kinds are given
+_PARTS = 5  # of a breakdown by length
 
-@dataclass(frozen=True)
+
 class Group:
-    """Runs on the same examples; `predictions` and `items` of each, by the example's id."""
+    """Runs on the same examples.
 
-    runs: Sequence[Run]
-    predictions: Sequence[Mapping[Id, Prediction]]
-    items: Sequence[Mapping[Id, ScoredExample]]
+    Attributes:
+        predictions: of each run, by the example's id.
+        examples: all of them; of the first run where several have one.
+        has_questions: whether the examples have questions.
+        unit: the name of the score that items are ranked by: the first of an item's scores.
+        ids: the items that all runs with scores of items have scored.
+    """
 
-    @cached_property
-    def examples(self) -> dict[Id, ScoredExample]:
-        """All examples; of the first run where several have one."""
-        return {id: item for items in reversed(self.items) for id, item in items.items()}
-
-    @cached_property
-    def has_questions(self) -> bool:
-        """Whether the examples have questions."""
-        return any(example.question is not None for example in self.examples.values())
-
-    @cached_property
-    def unit(self) -> str:
-        """The name of the score that items are ranked by: the first of an item's scores."""
-        return next((name for example in self.examples.values() for name in example.scores), "score")
-
-    @cached_property
-    def _scored(self) -> list[dict[Id, ScoredExample]]:
-        """The items of each run that have the score."""
-        return [{id: item for id, item in items.items() if self.unit in item.scores} for items in self.items]
-
-    @cached_property
-    def ids(self) -> tuple[Id, ...]:
-        """The items that all runs with scores of items have scored."""
-        first, *others = [items for items in self._scored if items] or [{}]
-        return tuple(id for id in first if id in self.predictions[0] and all(id in items for items in others))
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = runs
+        self.predictions: list[dict[Id, Prediction]] = [{each.id: each for each in run.predictions} for run in runs]
+        items: list[dict[Id, ScoredExample]] = [{each.id: each for each in run.items} for run in runs]
+        self.examples = {id: item for of_run in reversed(items) for id, item in of_run.items()}
+        self.has_questions = any(example.question is not None for example in self.examples.values())
+        self.unit = next((name for example in self.examples.values() for name in example.scores), "score")
+        self._scored = [{id: item for id, item in each.items() if self.unit in item.scores} for each in items]
+        first, *others = [scored for scored in self._scored if scored] or [{}]
+        self.ids = tuple(id for id in first if id in self.predictions[0] and all(id in each for each in others))
 
     def values(self, run: int) -> Floats | None:
         """The score of each item [ids] by a run; None of a run that has no scores of items."""
@@ -88,17 +82,94 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
             grouped.append([run])
         else:
             group.append(run)
-    return [
-        Group(
-            runs,
-            [{each.id: each for each in run.predictions} for run in runs],
-            [{each.id: each for each in run.items} for run in runs],
-        )
-        for runs in grouped
-    ]
+    return list(map(Group, grouped))
 
 
 def _comparable(run: Run, other: Run) -> bool:
     if run.scored_on or other.scored_on:
         return run.scored_on == other.scored_on
     return bool(run.scores.keys() & other.scores.keys())
+
+
+class Property(NamedTuple):
+    """A property of examples: the `kinds` of an example; `order` has all possible kinds, or is empty for an order by
+    frequency."""
+
+    title: str
+    kinds: Callable[[Example], Sequence[str]]
+    order: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of the runs, in their order, on `n` items of a kind; None of a run without scores of items."""
+
+    label: str
+    n: int
+    scores: Sequence[Mapping[str, float | int] | None]
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The mean scores by one property of the items. `left_out` is the number of kinds without a row."""
+
+    title: str
+    rows: Sequence[Row]
+    left_out: int
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The ends of a scale for all scores."""
+        return 0.0, max(float(score["high"]) for row in self.rows for score in row.scores if score)
+
+
+def breakdowns(group: Group, resamples: int = 1000, seed: int = 0) -> list[Breakdown]:
+    """The breakdowns of a group with at least two rows; intervals are of the bootstrap over images."""
+    if not group.ids:
+        return []
+    examples = [group.examples[id] for id in group.ids]
+    means = MeansByImage([example.image_id for example in examples], resamples, seed)
+    runs = range(len(group.runs))
+    values = {run: each for run in runs if (each := group.values(run)) is not None}
+    found = []
+    for title, kinds, order in _properties(group.has_questions, examples):
+        has = [set(kinds(example)) for example in examples]
+        counts = Counter(kind for each in has for kind in each)
+        if not order:
+            order = [kind for kind in sorted(counts, key=lambda kind: (-counts[kind], kind)) if counts[kind] >= _FEWEST]
+        often = [kind for kind in order if counts[kind]][:_MOST]
+        members = {kind: np.array([kind in each for each in has]) for kind in often}
+        if len(members) > 1:
+            scores = means.of_groups(values, members)
+            rows = [Row(kind, counts[kind], [scores[kind].get(run) for run in runs]) for kind in often]
+            found.append(Breakdown(title, rows, len(counts) - len(often)))
+    return found
+
+
+def _properties(has_questions: bool, examples: Sequence[Example]) -> list[Property]:
+    objects = Property("object", lambda example: example.objects or ())
+    if not has_questions and not all(example.captions for example in examples):
+        return [objects]
+    if not has_questions:
+        words = np.array([np.mean([len(each.split()) for each in example.captions]) for example in examples])
+        return [_by_length("words of the references, their mean", examples, words.round().astype(int)), objects]
+    words = np.array([len((example.question or "").split()) for example in examples])
+    return [
+        Property("question type", lambda example: [example.question_type] if example.question_type else []),
+        Property("answer type", lambda example: [example.answer_type] if example.answer_type else []),
+        _by_length("words of the question", examples, words),
+        objects,
+    ]
+
+
+def _by_length(title: str, examples: Sequence[Example], lengths: NDArray[np.int64]) -> Property:
+    """Parts of about equal size, named by their lengths: `up to 8`, `9 to 10`, `11 or more`."""
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _PARTS + 1)[1:-1], method="inverted_cdf")).tolist()
+    edges = [edge for edge in edges if edge < lengths.max()]
+    if not edges:
+        return Property(title, lambda example: ())
+    between = [(low + 1, high) for low, high in pairwise(edges)]
+    names = [f"{low} to {high}" if low < high else str(low) for low, high in between]
+    names = [f"up to {edges[0]}", *names, f"{edges[-1] + 1} or more"]
+    part = {example.id: names[place] for example, place in zip(examples, np.searchsorted(edges, lengths), strict=True)}
+    return Property(title, lambda example: [part[example.id]], names)

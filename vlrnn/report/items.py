@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from vlrnn.data.records import AttentionMaps, Example, Id, Prediction, ScoredExample
+from vlrnn.data.records import AttentionMaps, Id, Prediction, ScoredExample
 from vlrnn.errors import UserError
 from vlrnn.probes.object_mentions import Mentions, mentions
 from vlrnn.report.group import LOWER_IS_BETTER, Group
@@ -85,7 +85,13 @@ def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownIt
     values = [group.values(run) for run in range(len(group.runs))]
     scores = [{} if each is None else dict(zip(group.ids, each.tolist(), strict=True)) for each in values]
     first, sign = group.predictions[0], -1 if group.unit in LOWER_IS_BETTER else 1
-    ranked = sorted(scores[0], key=lambda id: (sign * scores[0][id], _confidence(first[id], scores[0][id])))
+
+    def rank(id: Id) -> tuple[float, float]:
+        """The score; of equal ones the confidence if right, its negative if wrong."""
+        score, confidence = scores[0][id], first[id].score or 0.0
+        return sign * score, confidence if score > 0 else -confidence
+
+    ranked = sorted(scores[0], key=rank)
     ids = ranked or list(first)
     order = Random(seed).sample(range(len(ids)), len(ids))
     order.sort(key=lambda place: not first[ids[place]].alternatives)  # of a text, few passages have any
@@ -103,12 +109,6 @@ def shown(group: Group, most: int, pictures: Pictures, seed: int = 0) -> ShownIt
     )
 
 
-def _confidence(prediction: Prediction, score: float) -> float:
-    """Key of items of equal score: the confidence if right, its negative if wrong."""
-    confidence = prediction.score if prediction.score is not None else 0.0
-    return confidence if score > 0 else -confidence
-
-
 class ItemBuilder:
     """From an id to the item of a group."""
 
@@ -122,17 +122,19 @@ class ItemBuilder:
 
     def __call__(self, id: Id) -> ReportItem:
         example = self.group.examples.get(id, ScoredExample(id, id, ""))
-        outputs = [self._output(run, texts.get(id)) for run, texts in enumerate(self.group.predictions)]
+        answers = Counter(example.answers).most_common()
+        counted = [answer if count == 1 else f"{answer} ({count})" for answer, count in answers]
+        named = self.find(self.group.predictions[0][id].text) if self.find and example.objects is not None else None
         return ReportItem(
             id=id,
             image=example.image,
             picture=self.pictures.number(self.group.runs[0].image_root / example.image) if example.image else None,
             question=example.question or "",
             question_type=example.question_type or "",
-            references=_references(example),
+            references=[*dict.fromkeys(example.captions), *counted],
             objects=example.objects or (),
-            hallucinated=self._hallucinated(example, self.group.predictions[0][id].text),
-            outputs=outputs,
+            hallucinated=named and [*dict.fromkeys(each for each in named if each not in (example.objects or ()))],
+            outputs=[self._output(run, texts.get(id)) for run, texts in enumerate(self.group.predictions)],
         )
 
     def _output(self, run: int, prediction: Prediction | None) -> ItemOutput | None:
@@ -147,11 +149,6 @@ class ItemBuilder:
             return ItemOutput(prediction.text, score, prediction.score, others=hypotheses)
         maps, words = self.attention.get(prediction.id), (prediction.tokens, prediction.log_probs)
         return ItemOutput(prediction.text, score, prediction.score, *words, hypotheses, maps)
-
-    def _hallucinated(self, example: Example, text: str) -> list[str] | None:
-        if self.find is None or example.objects is None:
-            return None
-        return list(dict.fromkeys(name for name in self.find(text) if name not in example.objects))
 
 
 def _checked(attention: AttentionMaps) -> AttentionMaps:
@@ -170,10 +167,3 @@ def _checked(attention: AttentionMaps) -> AttentionMaps:
             f"attention.jsonl: the maps of {attention.id!r} are not those of its {words} peaks; run vlrnn test again"
         )
     return attention
-
-
-def _references(example: Example) -> list[str]:
-    """The captions; or the answers, with their counts."""
-    answers = Counter(example.answers).most_common()
-    counted = [answer if count == 1 else f"{answer} ({count})" for answer, count in answers]
-    return [*dict.fromkeys(example.captions), *counted]

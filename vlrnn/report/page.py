@@ -20,10 +20,9 @@ from vlrnn.errors import UserError
 from vlrnn.files import replacing, write_json
 from vlrnn.probes.finding import number
 from vlrnn.progress import print_progress, track
-from vlrnn.report.charts import curves, parallel_coordinates, probe_picture
+from vlrnn.report.charts import curves, parallel_coordinates, probe_picture, study_picture
 from vlrnn.report.content import Section, build
 from vlrnn.report.drawing import templates
-from vlrnn.report.sections import study_picture
 from vlrnn.runs import format_score
 
 
@@ -65,13 +64,10 @@ def write_report(
     for line in report.not_found:
         print_progress(line)
     pages = templates()
-    pages.filters |= {
-        "score": format_score,
-        "cell": cell,
-        "as_yaml": partial(yaml.safe_dump, sort_keys=False, allow_unicode=True),
-    }
-    pages.globals |= {"curves": curves, "parallel_coordinates": parallel_coordinates, "probe_picture": probe_picture}
-    pages.globals |= {"study_picture": study_picture, "whisker": whisker}
+    as_yaml = partial(yaml.safe_dump, sort_keys=False, allow_unicode=True)
+    pages.filters |= {"score": format_score, "cell": cell, "as_yaml": as_yaml}
+    functions = (curves, parallel_coordinates, probe_picture, study_picture, whisker)
+    pages.globals |= {each.__name__: each for each in functions}
     written = [out, out.with_suffix(".md"), out.with_suffix(".json")]
     with replacing(out) as file:
         stream = pages.get_template("page.html").stream(

@@ -77,7 +77,7 @@ def load_run(
         scores=_flat(results.metrics["scores"]),
         settings=results.metrics["settings"],
         provenance=results.metrics.get("provenance", {}),
-        config=_read_config(folder / "config.yaml"),
+        config=_mapping(read_yaml(config) if (config := folder / "config.yaml").is_file() else {}),
         probes={path.stem: read_result(path) for path in sorted((folder / "probes").glob("*.json"))},
         items=results.records(ScoredExample),
         predictions=results.records(Prediction),
@@ -98,11 +98,6 @@ def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = score
     return flat
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    config = read_yaml(path) if path.is_file() else {}
-    return config if isinstance(config, dict) else {}
 
 
 def _read_log(path: Path) -> dict[str, list[tuple[int, float]]]:
@@ -141,7 +136,9 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     model, data, trainer = (_mapping(run.config.get(name)) for name in ("model", "data", "trainer"))
     arguments = _mapping(model.get("init_args"))
     yield "data", _data(run)
-    yield "other splits", _other_splits(run)
+    scored = [f"{split}: scored (--split {split})" for split in run.scored]
+    not_scored = [f"{split}: not scored: {reason}" for split, reason in run.not_scored.items()]
+    yield "other splits", "; ".join([*scored, *not_scored])
     yield "task", _name(model)
     for name, value in arguments.items():
         if isinstance(value, Mapping) and "class_path" in value and name not in ("generation", "answer_decoding"):
@@ -169,23 +166,14 @@ def _data(run: Run) -> str:
     return f"{Path(folder).name}, {split}{count}{part}"
 
 
-def _other_splits(run: Run) -> str:
-    scored = [f"{split}: scored (--split {split})" for split in run.scored]
-    return "; ".join([*scored, *(f"{split}: not scored: {reason}" for split, reason in run.not_scored.items())])
-
-
 def _part(value: Any) -> str:
     """A part in Python's notation, without arguments that are off or absent: `LSTM(hidden_size=512)`."""
     if isinstance(value, Mapping) and "class_path" in value:
-        arguments = {name: _part(each) for name, each in _mapping(value.get("init_args")).items() if _matters(each)}
-        return f"{_name(value)}({', '.join(f'{name}={each}' for name, each in arguments.items())})"
+        given = {name: each for name, each in _mapping(value.get("init_args")).items() if each not in (None, False, 0)}
+        return f"{_name(value)}({', '.join(f'{name}={_part(each)}' for name, each in given.items())})"
     if isinstance(value, str):
         return Path(value).name
     return str(value)
-
-
-def _matters(value: Any) -> bool:
-    return value is not None and value is not False and value != 0
 
 
 def _name(part: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
-from vlrnn.report.drawing import COLOURS, plain, save_figure, templates, with_errors
+from vlrnn.report.drawing import COLOURS, plain, templates, with_errors
 
 _ZERO = ord("k")  # the level of the median, with ten levels on each side
 _STRONGEST = 0.75  # opacity of the strongest colour: text stays readable under it
@@ -99,8 +99,8 @@ def _runs(passage: Sequence[Cell]) -> list[dict[str, Any]]:
     return runs
 
 
-def save_heat(path: Path, heat: Mapping[str, Any]) -> None:
-    """Draw the beginning of the text under the first units into a PNG, SVG or PDF file."""
+def draw_passages(heat: Mapping[str, Any]) -> Figure:
+    """The beginning of the text under the first units."""
     rows = heat["rows"][:_ROWS]
     grids = [_grid(heat, row) for row in rows]
     lines = max(map(len, grids), default=1)
@@ -109,7 +109,7 @@ def save_heat(path: Path, heat: Mapping[str, Any]) -> None:
         axis.set_title(f"{row['unit']}  {described(row)}".strip(), fontsize=9, loc="left", parse_math=False)
         _draw_lines(axis, grid, lines)
     figure.supxlabel("blue: above the unit's median, orange: below; underlined: where the property holds", fontsize=8)
-    save_figure(figure, path)
+    return figure
 
 
 def _grid(heat: Mapping[str, Any], row: Mapping[str, Any]) -> list[list[Cell]]:

@@ -1,6 +1,9 @@
-"""Attackers, which predict from a caption who is in its image: one over word counts, one over the sequence."""
+"""Captions with their gender words masked, and attackers, which predict from them who is in the image: one over word
+counts, one over the sequence."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +13,90 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from vlrnn.data.formats.captions import read_predictions, read_references
+from vlrnn.data.matching import match
+from vlrnn.data.records import Id
+from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats
 from vlrnn.nn.question_encoder import RecurrentQuestionEncoder
 from vlrnn.nn.recurrent.rnn import LSTM
+from vlrnn.probes.gender_words import GENDERS, Gender, GenderWords, find_people
 from vlrnn.studies.fitting import fit_small
-from vlrnn.text.vocabulary import BOS, PAD, Vocabulary
+from vlrnn.text.ptb_tokenizer import tokenize
+from vlrnn.text.vocabulary import BOS, PAD, SPECIAL, UNK, Vocabulary
+
+MASK = "<gender>"
+FEWEST = 20
+
+
+@dataclass(frozen=True)
+class Masked:
+    """The captions of an image, tokenized and masked: the model's, and human ones in the model's vocabulary."""
+
+    id: Id
+    gender: Gender
+    caption: tuple[str, ...]
+    human: tuple[tuple[str, ...], ...]
+
+
+def mask(caption: str, masked: frozenset[str], vocabulary: frozenset[str] | None = None) -> tuple[str, ...]:
+    """The tokens of a caption, with `<gender>` for the masked words, and `<unk>` for those outside the vocabulary, if
+    given."""
+    tokens = (MASK if token in masked else token for token in tokenize(caption))
+    unknown = SPECIAL[UNK]
+    return tuple(each if each == MASK or vocabulary is None or each in vocabulary else unknown for each in tokens)
+
+
+def read_masked(
+    predictions: str | Path,
+    references: str | Path,
+    *,
+    women: str | Path | None = None,
+    men: str | Path | None = None,
+    words: GenderWords | None = None,
+) -> tuple[list[Masked], list[str]]:
+    """The images of women and men that have both predictions and references, and notes on what was left out.
+
+    Args:
+        predictions: `predictions.jsonl`, or COCO results. The vocabulary is counted on all of them.
+        references: human captions.
+        women, men: an image id on each line; see `find_people`.
+        words: that name women and men; all of these are masked, and more.
+
+    Raises:
+        UserError: a file is wrong, only one list is given, or too few images are left.
+    """
+    words = words or GenderWords.load()
+    captions = read_references(references).as_lists()
+    people, notes = find_people(captions, words, women, men)
+    described = {id: gender for id, gender in people.items() if id in captions}
+    if len(described) < len(people):
+        notes.append(f"{references}: has captions of {len(described)} of the {len(people)} images of women and men")
+    predicted = read_predictions(predictions)
+    matched = match(predicted, described, "skip", str(predictions), files=captions.files)
+    vocabulary = frozenset(token for prediction in predicted for token in tokenize(prediction.text))
+    masked = words.masked()
+    images = [
+        Masked(
+            id,
+            gender,
+            mask(matched.predictions[id].text, masked),
+            tuple(mask(caption, masked, vocabulary) for caption in captions[id]),
+        )
+        for id, gender in matched.references.items()
+    ]
+    counts = {gender: sum(image.gender == gender for image in images) for gender in GENDERS}
+    if min(counts.values()) < FEWEST:
+        raise UserError(
+            f"{predictions}: {counts['woman']} images of women and {counts['man']} of men have predictions and "
+            f"references; an attack needs {FEWEST} of each"
+        )
+    fewer = min(counts, key=counts.__getitem__)
+    notes.append(
+        f"{counts[fewer]} images of each gender are used, of {counts['woman']} of women and {counts['man']} of men"
+    )
+    return images, [*matched.notes, *notes]
+
 
 EPOCHS, PATIENCE, BATCH_SIZE = 40, 5, 64
 
@@ -44,8 +126,7 @@ class LinearAttacker(Attacker):
         nn.init.zeros_(self.weights.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        logits: Tensor = self.weights(tokens)[:, 0]  # the weight of <bos> is the bias
-        return logits
+        return self.weights(tokens)[:, 0]  # the weight of <bos> is the bias
 
 
 class LSTMAttacker(Attacker):
@@ -60,8 +141,7 @@ class LSTMAttacker(Attacker):
         self.score = nn.Linear(self.reader.output_dim, 1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        logits: Tensor = self.score(self.reader(tokens))[:, 0]
-        return logits
+        return self.score(self.reader(tokens))[:, 0]
 
 
 ATTACKERS: dict[str, Callable[[Sequence[str]], Attacker]] = {"linear": LinearAttacker, "lstm": LSTMAttacker}

@@ -12,18 +12,13 @@ import numpy as np
 from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split
 from vlrnn.data.synthetic.scenes import BIASED_KINDS, COLOURS, SHAPES, Scene
 from vlrnn.metrics.statistics import Floats, Resampler
-from vlrnn.probes.scene_truth import judge
+from vlrnn.probes.scene_truth import judge, scene_of
 from vlrnn.runs import predictions_file
 
 CAUSE, EFFECT = BIASED_KINDS
 CONTROL = "triangle"
 """The shape that the quickstart's captioner, trained on scenes without bias, hallucinates beside a star as rarely as
 rings. A small CNN confuses others with stars (crosses) or with each other (circles, squares)."""
-
-
-def scene_of(example: Example) -> Scene:
-    """The scene in the attributes of an example."""
-    return Scene.from_dict((example.attributes or {})["scene"])
 
 
 def tempts(example: Example, shape: str) -> bool:
@@ -79,20 +74,16 @@ def measure_captions(runs: Sequence[Path], scenes: Sequence[Example]) -> dict[st
         found = [[chance and hits(texts[scene.id], scene) for chance, scene in pairs] for texts in predicted]
         return DoseMeasures(np.array(found, float), np.array(chances, float))
 
-    def hallucinated(shape: str) -> DoseMeasures:
-        chances = [tempts(scene, shape) for scene in scenes]
-        return over_scenes("", chances, lambda text, _: shape in text.split())
-
-    def right(text: str, scene: Example) -> bool:
-        return judge(text, scene_of(scene)).right
+    def tempted(shape: str) -> DoseMeasures:
+        return over_scenes("", [tempts(scene, shape) for scene in scenes], lambda text, _: shape in text.split())
 
     def objects(text: str, scene: Example) -> float:
         return objects_in_caption(text, scene_of(scene))
 
     every = [True] * len(scenes)
     return {
-        **{shape: hallucinated(shape) for shape in (EFFECT, CONTROL)},
-        "right": over_scenes("", every, right),
+        **{shape: tempted(shape) for shape in (EFFECT, CONTROL)},
+        "right": over_scenes("", every, lambda text, scene: judge(text, scene_of(scene)).right),
         "objects": over_scenes("", every, objects),
         "strangers": over_scenes("strangers", every, objects),
     }

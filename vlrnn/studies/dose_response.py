@@ -22,20 +22,12 @@ from vlrnn.data.synthetic.questions import ANNOTATORS, how_many
 from vlrnn.errors import UserError
 from vlrnn.metrics.statistics import Floats, Resampler, interval
 from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.scene_truth import scene_of
 from vlrnn.progress import print_progress
 from vlrnn.runs import is_scored
-from vlrnn.studies.dose_measures import CAUSE, CONTROL, EFFECT, measure_answers, measure_captions, scene_of, tempts
+from vlrnn.studies import jobs
+from vlrnn.studies.dose_measures import CAUSE, CONTROL, EFFECT, measure_answers, measure_captions, tempts
 from vlrnn.studies.fitting import require_least
-from vlrnn.studies.jobs import (
-    IMAGE_SIZE,
-    Recipe,
-    keep_plan,
-    pretrain_cnn,
-    run_all,
-    scene_recipe,
-    train_and_test,
-    two_processes,
-)
 
 RECIPES = ("captioning", "classifier_vqa")
 
@@ -93,62 +85,55 @@ def dose_response(
         UserError: the folder holds another plan.
     """
     out = Path(out)
-    keep_plan(out, asdict(plan) | {"biases": list(plan.biases)}, overwrite=overwrite)
+    jobs.keep_plan(out, asdict(plan) | {"biases": list(plan.biases)}, overwrite=overwrite)
     print_progress("scenes, and a CNN pretrained on those without bias")
     folders = {bias: out / f"bias-{bias:g}" for bias in plan.biases}
     cnn = out / "cnn.safetensors"
     _prepare(out, plan, folders, cnn)
-    jobs = [
-        (_run(out, task, bias, seed), _recipe(task, folder, cnn, plan, seed))
-        for task in RECIPES
-        for bias, folder in folders.items()
-        for seed in range(plan.seeds)
-    ]
-    left = [(run, recipe, _tests(run, out)) for run, recipe in jobs if not _is_done(run, out)]
-    run_all(train_and_test, left, "training", "models")
+    models = [(task, bias, seed) for task in RECIPES for bias in plan.biases for seed in range(plan.seeds)]
+    left = []
+    for task, bias, seed in models:
+        run = _run(out, task, bias, seed)
+        tests = _tests(run, out)
+        if not all(is_scored(test, "test") for test in tests):
+            left.append((run, _recipe(task, folders[bias], cnn, plan, seed), tests))
+    jobs.run_all(jobs.train_and_test, left, "training", "models")
     return _measure_all(out, plan, resamples)
 
 
 def _prepare(out: Path, plan: DoseResponsePlan, folders: Mapping[float, Path], cnn: Path) -> None:
     """Make the scenes and the CNN, unless they exist."""
     _make_scenes(folders[0.0], plan, 0.0)
-    with two_processes() as pool:
-        # The CNN first: it takes longest.
-        jobs: list[Future[Any]] = (
-            [] if cnn.exists() else [pool.submit(pretrain_cnn, folders[0.0] / "scenes", cnn, plan.seed, 4)]
-        )
-        jobs += [pool.submit(_make_scenes, folder, plan, bias) for bias, folder in folders.items()]
-        jobs.append(pool.submit(make_tests, out / "test", plan))
-        for job in jobs:
-            job.result()
+    with jobs.two_processes() as pool:
+        work: list[Future[Any]] = []
+        if not cnn.exists():  # first, as it takes longest
+            work.append(pool.submit(jobs.pretrain_cnn, folders[0.0] / "scenes", cnn, plan.seed, 4))
+        work += [pool.submit(_make_scenes, folder, plan, bias) for bias, folder in folders.items()]
+        work.append(pool.submit(make_tests, out / "test", plan))
+        for each in work:
+            each.result()
 
 
 def _make_scenes(folder: Path, plan: DoseResponsePlan, bias: float) -> None:
     if not (folder / "scenes" / "captions" / "dataset.json").exists():  # which is written last
-        sizes: dict[str, Any] = {"train": plan.train, "val": 200, "test": 0}
-        make_scenes(
-            folder / "scenes", **sizes, seed=plan.seed, bias=bias, image_size=IMAGE_SIZE, workers=1 if bias else 2
-        )
+        size: dict[str, Any] = {"train": plan.train, "val": 200, "test": 0, "image_size": jobs.IMAGE_SIZE}
+        make_scenes(folder / "scenes", **size, seed=plan.seed, bias=bias, workers=1 if bias else 2)
 
 
 def make_tests(folder: Path, plan: DoseResponsePlan) -> None:
     """Make balanced scenes, the same with the pictures of other scenes, and the polls, which are written last."""
     if (folder / "polls" / "dataset.json").exists():
         return
-    make_scenes(folder, train=0, val=0, test=plan.test, seed=plan.seed, image_size=IMAGE_SIZE, workers=1)
+    make_scenes(folder, train=0, val=0, test=plan.test, seed=plan.seed, image_size=jobs.IMAGE_SIZE, workers=1)
     about: dict[str, Any] = {"source": "vlrnn.studies.dose_response", "licence": "CC0-1.0"}
     for kind in ("captions", "vqa"):
-        swapped = _swap_pictures(list(open_split(folder / kind, "test")), plan.seed)
+        pictures = {example.image_id: example.image for example in open_split(folder / kind, "test")}
+        others = derangement(pictures, plan.seed)
+        examples = open_split(folder / kind, "test")
+        swapped = [replace(example, image=pictures[others[example.image_id]]) for example in examples]
         write_dataset(folder / f"{kind}-strangers", {"test": swapped}, name=f"{kind}, somebody else's picture", **about)
     polls = [poll for scene in open_split(folder / "captions", "test") for poll in _polls(scene)]
     write_dataset(folder / "polls", {"test": polls}, name="how many, where there is none", **about)
-
-
-def _swap_pictures(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The examples, each with the picture of another scene."""
-    pictures = {example.image_id: example.image for example in examples}
-    others = derangement(pictures, seed)
-    return [replace(example, image=pictures[others[example.image_id]]) for example in examples]
 
 
 def _polls(scene: Example) -> list[Example]:
@@ -168,9 +153,9 @@ def _polls(scene: Example) -> list[Example]:
     ]
 
 
-def _recipe(task: str, folder: Path, cnn: Path, plan: DoseResponsePlan, seed: int) -> Recipe:
+def _recipe(task: str, folder: Path, cnn: Path, plan: DoseResponsePlan, seed: int) -> jobs.Recipe:
     """The recipe of the quickstart; the captioner's with the epochs of the plan."""
-    recipe = scene_recipe(task, folder, cnn, plan.seed + seed)
+    recipe = jobs.scene_recipe(task, folder, cnn, plan.seed + seed)
     if task == "captioning":
         share = {"limit_train_batches": plan.epochs} if plan.epochs < 1 else {}
         recipe["trainer"] |= {"max_epochs": max(1, int(plan.epochs)), **share}
@@ -186,10 +171,6 @@ def _tests(run: Path, out: Path) -> dict[Path, Path]:
     kind = "captions" if run.name.startswith("captioning") else "vqa"
     tests = {run: out / "test" / kind, run / "strangers": out / "test" / f"{kind}-strangers"}
     return tests if kind == "captions" else tests | {run / "polls": out / "test" / "polls"}
-
-
-def _is_done(run: Path, out: Path) -> bool:
-    return all(is_scored(test, "test") for test in _tests(run, out))
 
 
 def _measure_all(out: Path, plan: DoseResponsePlan, resamples: int) -> Finding:

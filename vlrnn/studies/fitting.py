@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from vlrnn.errors import UserError
 
 Batch = TypeVar("Batch")
+
+
+class TaskBatch(NamedTuple):
+    """Rows of a small task, and their targets."""
+
+    inputs: Tensor
+    targets: Tensor
 
 
 def fit_small(

@@ -136,20 +136,14 @@ def keep_plan(out: Path, plan: Mapping[str, Any], *, overwrite: bool = False) ->
         UserError: the plans differ, with the differing names; or the folder holds results and no plan.
     """
     path = out / "plan.json"
-    if path.exists() or contents(out):
-        if overwrite:
-            print_progress(f"{out}: the earlier contents are now in {move_aside(out)}")
-        else:
-            _check_plan(out, path, plan)
-    write_json(path, dict(plan))
-
-
-def _check_plan(out: Path, path: Path, plan: Mapping[str, Any]) -> None:
+    if overwrite and (path.exists() or contents(out)):
+        print_progress(f"{out}: the earlier contents are now in {move_aside(out)}")
     stored = read_json(path) if path.exists() else None
-    other = stored if isinstance(stored, dict) else {}
-    differing = [name for name in {**other, **plan} if other.get(name) != plan.get(name)]
-    if stored is None or differing:
-        held = f"another plan ({', '.join(differing)})" if stored else f"{contents(out)}, and no plan"
-        raise UserError(
-            f"{path if stored else out}: holds {held}; choose another --out, or {OVERWRITE.format(aside(out))}"
-        )
+    if path.exists() or contents(out):
+        other = stored if isinstance(stored, dict) else {}
+        differing = [name for name in {**other, **plan} if other.get(name) != plan.get(name)]
+        if stored is None or differing:
+            held = f"another plan ({', '.join(differing)})" if stored else f"{contents(out)}, and no plan"
+            place, mended = path if stored else out, OVERWRITE.format(aside(out))
+            raise UserError(f"{place}: holds {held}; choose another --out, or {mended}")
+    write_json(path, dict(plan))

@@ -17,12 +17,11 @@ import numpy as np
 from vlrnn.errors import UserError
 from vlrnn.files import read_json, write_json
 from vlrnn.metrics.statistics import Floats, Resampler, interval
-from vlrnn.probes.finding import TELLING, Finding
+from vlrnn.probes.finding import TELLING, Finding, path_settings
 from vlrnn.probes.gender_words import GENDERS, GenderWords
 from vlrnn.progress import track
-from vlrnn.studies.attackers import ATTACKERS, Captions, attack
+from vlrnn.studies.attackers import ATTACKERS, MASK, Captions, Masked, attack, read_masked
 from vlrnn.studies.jobs import keep_plan
-from vlrnn.studies.masked_captions import MASK, Masked, read_masked
 
 TEST, VALIDATION = 0.25, 0.15
 """The shares of the images that an attacker is tested on, and that stop its training."""
@@ -33,26 +32,16 @@ CHANCE = {"LIC": 0.0, "accuracy_difference": 0.0, "LIC_M": 25.0, "LIC_D": 25.0, 
 """In percent, of an attacker that gives either gender a half; half of the images are of each."""
 
 
-class Split(NamedTuple):
-    """Places of images, half of them of women in each part."""
-
-    train: list[int]
-    validation: list[int]
-    test: list[int]
-
-
-def split(images: Sequence[Masked], seed: int) -> Split:
-    """Split the images, as many of women as of men, drawn at random."""
+def split(images: Sequence[Masked], seed: int) -> dict[str, list[int]]:
+    """Split the images, as many of women as of men, drawn at random: the places of those of `train`, `validation` and
+    `test`, half of them of women in each."""
     random = np.random.default_rng(seed)
     genders = np.array([image.gender for image in images])
     groups = [random.permutation(np.flatnonzero(genders == gender)) for gender in GENDERS]
     fewer = min(map(len, groups))
-    ends = [round(TEST * fewer), round(TEST * fewer) + round(VALIDATION * fewer), fewer]
-    starts = [0, *ends]
-    test, validation, train = (
-        [int(place) for group in groups for place in group[start:end]] for start, end in zip(starts, ends, strict=False)
-    )
-    return Split(train, validation, test)
+    first, second = round(TEST * fewer), round(TEST * fewer) + round(VALIDATION * fewer)
+    parts = {"train": slice(second, fewer), "validation": slice(first, second), "test": slice(first)}
+    return {name: np.concatenate([group[part] for group in groups]).tolist() for name, part in parts.items()}
 
 
 def attack_once(images: Sequence[Masked], seed: int) -> dict[str, Any]:
@@ -69,13 +58,13 @@ def attack_once(images: Sequence[Masked], seed: int) -> dict[str, Any]:
     def probabilities(name: str, tokens: Sequence[Sequence[str]]) -> list[float]:
         train, validation, test = (
             Captions([tokens[place] for place in places], np.array([women[place] for place in places]))
-            for places in parts
+            for places in parts.values()
         )
         return attack(ATTACKERS[name], train, validation, test, seed=seed).round(6).tolist()
 
     human = [[image.human[number % len(image.human)] for image in images] for number in range(rounds)]
     return {
-        "images": [images[place].id for place in parts.test],
+        "images": [images[place].id for place in parts["test"]],
         "attackers": {
             name: {
                 "said": probabilities(name, [image.caption for image in images]),
@@ -118,10 +107,9 @@ def study_leakage(
         raise UserError(f"--seeds must be at least 1, not {seeds}")
     words = GenderWords.load(words_women, words_men)
     images, notes = read_masked(predictions, references, women=women, men=men, words=words)
-    files = {"predictions": predictions, "references": references, "women": women, "men": men}
-    settings = {name: None if path is None else str(path) for name, path in files.items()}
-    given: dict[str, Any] = {"seeds": seeds, "resamples": resamples, "seed": seed, "overwrite": overwrite}
-    return leakage(out, images, settings=settings, notes=notes, **given)
+    settings = path_settings(predictions=predictions, references=references, women=women, men=men)
+    finding = leakage(out, images, seeds=seeds, resamples=resamples, seed=seed, overwrite=overwrite)
+    return finding.with_input(settings, notes)
 
 
 def leakage(
@@ -129,8 +117,6 @@ def leakage(
     images: Sequence[Masked],
     *,
     seeds: int = 5,
-    settings: Mapping[str, Any] | None = None,
-    notes: Sequence[str] = (),
     resamples: int = 1000,
     seed: int = 0,
     overwrite: bool = False,
@@ -141,7 +127,6 @@ def leakage(
         out: the folder; gets `seed-N.json` for each.
         images: see `read_masked`.
         seeds: how many times images are divided, and attackers trained.
-        settings, notes: of the finding.
         resamples: of the bootstrap over seeds and images.
         seed: the first; also of the bootstrap.
         overwrite: move what is in the folder aside first.
@@ -172,11 +157,10 @@ def leakage(
         spread[name] = {measure: values.tolist() for measure, values in found.by_seed().items()}
     return Finding(
         scores,
-        settings={**(settings or {}), "seeds": list(runs), "resamples": resamples, "n": len(images)},
+        settings={"seeds": list(runs), "resamples": resamples, "n": len(images)},
         baselines={"chance": {name: {of: {"value": value} for of, value in CHANCE.items()} for name in ATTACKERS}},
         cases=_cases(list(runs.values()), images),
         details={"by_seed": spread, "words": _gendered_words(images)},
-        notes=notes,
     )
 
 
@@ -252,19 +236,13 @@ def _gendered_words(images: Sequence[Masked], most: int = 20) -> list[dict[str, 
         counts = Counter(word for caption in captions for word in set(caption))
         return {word: round(count / len(captions), 4) for word, count in counts.items()}
 
-    model, human = (
-        {
-            gender: shares([each for image in images if image.gender == gender for each in of(image)])
-            for gender in GENDERS
-        }
-        for of in (lambda image: [image.caption], lambda image: image.human)
-    )
-    rows = [
-        {
-            "word": word,
-            **{gender: model[gender].get(word, 0.0) for gender in GENDERS},
-            **{f"{gender}, human": human[gender].get(word, 0.0) for gender in GENDERS},
-        }
-        for word in sorted({*model["woman"], *model["man"]} - {MASK})
+    found = {}
+    for source, of in (("", lambda image: [image.caption]), (", human", lambda image: image.human)):
+        for gender in GENDERS:
+            captions = [each for image in images if image.gender == gender for each in of(image)]
+            found[f"{gender}{source}"] = shares(captions)
+    words = sorted({*found["woman"], *found["man"]} - {MASK})
+    rows: list[dict[str, Any]] = [
+        {"word": word, **{of: each.get(word, 0.0) for of, each in found.items()}} for word in words
     ]
     return sorted(rows, key=lambda row: -abs(row["woman"] - row["man"]))[:most]

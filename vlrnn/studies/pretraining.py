@@ -60,15 +60,7 @@ class SceneHead(nn.Module):
 
 
 def pretrain(
-    scenes: Path,
-    out: Path,
-    *,
-    name: str,
-    image_size: int,
-    out_layer: str,
-    first: str,
-    epochs: int,
-    lr: float = 3e-3,
+    scenes: Path, out: Path, *, name: str, image_size: int, out_layer: str, first: str, epochs: int, lr: float = 3e-3
 ) -> float:
     """Train a torchvision classifier from scratch, and write its weights to a safetensors file.
 

@@ -24,17 +24,7 @@ from vlrnn.probes.scene_truth import probe_scene_truth
 from vlrnn.progress import print_progress, track
 from vlrnn.report.page import write_report
 from vlrnn.runs import choose_split, predictions_file
-from vlrnn.studies.jobs import (
-    IMAGE_SIZE,
-    Recipe,
-    keep_plan,
-    output_into,
-    pretrain_cnn,
-    scene_recipe,
-    train_and_test,
-    two_processes,
-    without_image,
-)
+from vlrnn.studies import jobs
 
 RECIPES = ("captioning", "generative_vqa", "classifier_vqa")
 """The recipes, the longest training first, so that no core is idle at the end."""
@@ -60,16 +50,16 @@ def quickstart(
     """
     out = Path(out)
     began = time.monotonic()
-    keep_plan(out, {"train": train, "val": val, "test": test, "seed": seed}, overwrite=overwrite)
+    jobs.keep_plan(out, {"train": train, "val": val, "test": test, "seed": seed}, overwrite=overwrite)
     print_progress("1/4 scenes, captions of them, and questions")
     if not (out / "scenes" / "captions" / "dataset.json").is_file():  # which is written last
-        make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=IMAGE_SIZE)
+        make_scenes(out / "scenes", train=train, val=val, test=test, seed=seed, image_size=jobs.IMAGE_SIZE)
     print_progress("2/4 a small CNN; with it a captioner and two VQA models, each also without the image")
     cnn = out / "cnn.safetensors"
-    recipes = {name: scene_recipe(name, out, cnn, seed) for name in RECIPES}
-    blind = {f"{name}-blind": without_image(recipe) for name, recipe in recipes.items()}
-    with two_processes() as pool:
-        pretraining = None if cnn.is_file() else pool.submit(pretrain_cnn, out / "scenes", cnn, seed)
+    recipes = {name: jobs.scene_recipe(name, out, cnn, seed) for name in RECIPES}
+    blind = {f"{name}-blind": jobs.without_image(recipe) for name, recipe in recipes.items()}
+    with jobs.two_processes() as pool:
+        pretraining = None if cnn.is_file() else pool.submit(jobs.pretrain_cnn, out / "scenes", cnn, seed)
         # The blind ones need no CNN.
         longest = next(iter(blind))
         runs = {pool.submit(_train_and_test, out / longest, blind.pop(longest)): longest}
@@ -102,9 +92,9 @@ def quickstart(
     return metrics
 
 
-def _train_and_test(run: Path, recipe: Recipe) -> tuple[dict[str, Any], float]:
+def _train_and_test(run: Path, recipe: jobs.Recipe) -> tuple[dict[str, Any], float]:
     """Train by a recipe, score the best checkpoint on test, and return all scores, and the seconds it took."""
-    seconds = train_and_test(run, recipe)
+    seconds = jobs.train_and_test(run, recipe)
     results = choose_split(run, "test")
     scores = dict(results.metrics["scores"])
     data = Path(recipe["data"]["root"])
@@ -134,7 +124,7 @@ def run_probe(out: Path, run: str, name: str, seed: int) -> None:
     def load() -> Predictor:
         return Predictor.load(out / run / "checkpoints" / "best.ckpt")
 
-    with output_into(out / run):
+    with jobs.output_into(out / run):
         finding: Finding = {
             "grounding": lambda: grounding(load(), data, baseline=[out / f"{run}-blind"], **shown),
             "attribution": lambda: attribution(load(), data, **shown),

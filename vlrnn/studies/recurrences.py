@@ -1,32 +1,42 @@
 """Comparison of recurrences: one recipe trained with each, by the same budget and seeds; all scored on the same split
-and timed side by side.
+and timed side by side. Costs are parameters, the size of the state, and words per second in training and in decoding.
 
 Independent of the recurrences, and of the rest of a recipe.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 
+from vlrnn.data.batches import collate
 from vlrnn.errors import UserError
 from vlrnn.files import replacing
-from vlrnn.metrics.statistics import MeansByImage
+from vlrnn.inference.predictor import Predictor
+from vlrnn.metrics.statistics import Floats, MeansByImage, Score, Scores
+from vlrnn.nn.batching import leaves
+from vlrnn.nn.recurrent.base import Recurrence
 from vlrnn.nn.recurrent.spec import cell_part, file_name, named_cell
-from vlrnn.probes.finding import Finding
+from vlrnn.probes.finding import Finding, constant_score
+from vlrnn.probes.model.encoded_split import encoded
 from vlrnn.progress import print_progress
 from vlrnn.report.group import Group, group_runs
 from vlrnn.report.run import load_run
 from vlrnn.runs import is_scored
-from vlrnn.studies.fitting import require_least
+from vlrnn.studies.fitting import one_thread, require_least
 from vlrnn.studies.jobs import keep_plan, output_into, run_all
-from vlrnn.studies.recurrence_costs import costs
+from vlrnn.text.vocabulary import PAD
 from vlrnn.training.cli import run_recipe
 from vlrnn.training.recipes import Place, merged, over, overlay
 from vlrnn.yaml_text import read_yaml
+
+_IMAGES = 32  # in a batch
 
 REFERENCE = "causal-self-attention"
 """Added to any recurrences as a reference."""
@@ -80,7 +90,7 @@ def recurrences(
 
     Returns:
         of each cell the score, CIDEr or accuracy, mean over its seeds; `difference` from the score of the first cell;
-        and its costs, see `vlrnn.studies.recurrence_costs`. `details.seeds` has the score of each seed.
+        and its costs, see `costs`. `details.seeds` has the score of each seed.
 
     Raises:
         UserError: the recipe has no recurrence, a cell cannot stand in its place, or the folder holds another plan.
@@ -146,7 +156,7 @@ def train(run: Path, plan: RecurrencesPlan, overlay: Mapping[str, Any], seed: in
         run_recipe(command, ["--config", str(config), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")])
 
 
-def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Mapping[str, Any]], resamples: int) -> Finding:
+def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Scores], resamples: int) -> Finding:
     folders = {cell: [_run(out, cell, seed) for seed in _seeds(plan)] for cell in plan.all_cells}
     runs = [load_run(folder) for each in folders.values() for folder in each]
     group, *others = group_runs(runs)
@@ -158,23 +168,19 @@ def _measure(out: Path, plan: RecurrencesPlan, timed: Mapping[str, Mapping[str, 
     of_cell = dict(zip(folders, values.reshape(len(folders), plan.seeds, -1), strict=True))
     means = MeansByImage([group.examples[id].image_id for id in group.ids], resamples, plan.seed)
     first = of_cell[plan.all_cells[0]].mean(0)
-    scores = {}
-    for cell, each in of_cell.items():
-        score = {group.unit: each.mean(0), "difference": each.mean(0) - first}
-        scores[cell] = {**means.of(score), **timed[cell]}
+    scores = {
+        cell: means.of({group.unit: each.mean(0), "difference": each.mean(0) - first}) | timed[cell]
+        for cell, each in of_cell.items()
+    }
+    data, split = group.runs[0].scored_on or ("", "")
+    given: dict[str, Any] = {"configs": list(plan.config), "flags": list(plan.flags), "cells": list(plan.cells)}
+    given |= {"beside": REFERENCE, "seeds": plan.seeds, "seed": plan.seed}
     return Finding(
         scores,
-        settings=_settings(plan, group),
+        settings=given | {"scored_on": data, "scored_split": split, "unit": group.unit},
         details={"seeds": {cell: each.mean(1).tolist() for cell, each in of_cell.items()}},
         notes=_notes(group, plan),
     )
-
-
-def _settings(plan: RecurrencesPlan, group: Group) -> dict[str, Any]:
-    data, split = group.runs[0].scored_on or ("", "")
-    given = {"configs": list(plan.config), "flags": list(plan.flags), "cells": list(plan.cells), "beside": REFERENCE}
-    used = {"seeds": plan.seeds, "seed": plan.seed, "scored_on": data, "scored_split": split, "unit": group.unit}
-    return given | used
 
 
 def _notes(group: Group, plan: RecurrencesPlan) -> list[str]:
@@ -184,3 +190,96 @@ def _notes(group: Group, plan: RecurrencesPlan) -> list[str]:
     if plan.seeds == 1:
         notes.append("one seed: the intervals are over images; other seeds of the same cell also differ")
     return notes
+
+
+@one_thread()
+def costs(runs: Mapping[str, Path], repeats: int = 5) -> dict[str, Scores]:
+    """Measure models side by side, in turns; on a CPU the time of one thread.
+
+    Args:
+        runs: name -> the run folder of a model that was scored.
+        repeats: how often each is timed.
+
+    Returns:
+        name -> `parameters` of its recurrences; `state`, the size of their state for a row; `trained_words`, words of
+        captions or questions per second in training; `decoded_words`, words per second in decoding by its recipe, of
+        captions, or of the answered questions. Times are medians, with the fastest and the slowest.
+    """
+    with ExitStack() as stack:
+        timed = {name: _Timed(run, stack) for name, run in runs.items()}
+        turns = [[(each.train(), each.decode()) for each in timed.values()] for _ in range(repeats + 1)]
+    words = np.array(turns[1:])  # [repeats, models, 2]; the first time includes what is loaded once
+    return {
+        name: {
+            "parameters": constant_score(each.parameters),
+            "state": constant_score(each.state),
+            "trained_words": _median(words[:, place, 0]),
+            "decoded_words": _median(words[:, place, 1]),
+        }
+        for place, (name, each) in enumerate(timed.items())
+    }
+
+
+class _Timed:
+    """A model, and a batch of the data that it was scored on."""
+
+    def __init__(self, run: Path, stack: ExitStack) -> None:
+        predictor = Predictor.load(run / "checkpoints" / "best.ckpt")
+        self.task, self.device = predictor.task, predictor.device
+        data, split = load_run(run).scored_on or ("", "")
+        cache = read_yaml(run / "config.yaml")["data"]["cache"]
+        cache = cache or run.parent.parent / "cache"  # shared by all: their encoders are the same
+        examples = stack.enter_context(encoded(predictor, data, split, cache, captions=None))
+        self.batch = collate(next(examples.batches(_IMAGES, "a batch"))).to(self.device)
+        # Words of questions; of captions with their ends.
+        rows = self.batch.tokens if "question" in self.task.accepts else self.batch.tokens[:, 1:]
+        self.words = int((rows != PAD).sum())
+        self.optimizer = self.task.optimization.optimizer(self.task, self.task.encoder)
+        parts = _parts_of(self.task)
+        self.parameters = sum(each.numel() for part in parts for each in part.parameters())
+        self.state = sum(leaf[0].numel() for part in parts for leaf in leaves(part.initial_state(1)))
+
+    def train(self) -> float:
+        """Words per second of a step of training."""
+        self.task.train()
+        return self._speed(self._step)
+
+    def decode(self) -> float:
+        """Words per second of decoding."""
+        self.task.eval()
+        return self._speed(self._predict)
+
+    def _step(self) -> int:
+        loss = self.task.loss(self.batch)
+        (loss.total / loss.count).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return self.words
+
+    @torch.inference_mode()
+    def _predict(self) -> int:
+        predictions = self.task.predict(self.batch)
+        if "question" in self.task.accepts:
+            return self.words
+        return sum(len(each.tokens) + 1 for each in predictions)  # with the end
+
+    def _speed(self, step: Callable[[], int]) -> float:
+        """Words per second of a function, which returns their number."""
+        clock = time.process_time if self.device.type == "cpu" else time.perf_counter
+        began = clock()
+        words = step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return words / (clock() - began)
+
+
+def _parts_of(model: torch.nn.Module) -> list[Recurrence]:
+    """The recurrences of a model, without those within others."""
+    if isinstance(model, Recurrence):
+        return [model]
+    return [found for child in model.children() for found in _parts_of(child)]
+
+
+def _median(measured: Floats) -> Score:
+    low, value, high = np.quantile(measured, [0, 0.5, 1]).tolist()
+    return {"value": value, "low": low, "high": high, "n": len(measured)}

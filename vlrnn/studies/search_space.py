@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
-from importlib.util import find_spec
 from itertools import count
 from typing import Any, Literal, NamedTuple
 
@@ -83,19 +82,18 @@ def read_space(specs: Sequence[str], recipe: Mapping[str, Any]) -> Space:
     Raises:
         UserError: the recipe has no such key, a key is given twice, or its values cannot be read.
     """
-    space = [_read_key(each, recipe) for each in specs]
+    space: list[Key] = []
+    for spec in specs:
+        name, equals, values = spec.partition("=")
+        if not equals or not values:
+            raise UserError(f"--key {spec}: expected KEY=VALUES: 0.0..0.5, log:1e-4..1e-2, 16..64 or A,B,C")
+        place, held = _find(name, recipe)
+        read = _read_part(name, values, held) if isinstance(held, dict) else _read_values(name, values)
+        space.append(Key(name, place, read))
     for number, key in enumerate(space):
         if key.place in [each.place for each in space[:number]]:
             raise UserError(f"--key {key.name}: occurs twice")
     return space
-
-
-def _read_key(spec: str, recipe: Mapping[str, Any]) -> Key:
-    name, equals, values = spec.partition("=")
-    if not equals or not values:
-        raise UserError(f"--key {spec}: expected KEY=VALUES: 0.0..0.5, log:1e-4..1e-2, 16..64 or A,B,C")
-    place, held = _find(name, recipe)
-    return Key(name, place, _read_part(name, values, held) if isinstance(held, dict) else _read_values(name, values))
 
 
 def _find(name: str, recipe: Mapping[str, Any]) -> tuple[Place, Any]:
@@ -192,16 +190,6 @@ class Tried(NamedTuple):
 
     settings: Mapping[str, Plain]
     score: float | None
-
-
-def need_optuna() -> None:
-    """Check that Optuna is installed.
-
-    Raises:
-        UserError: it is not.
-    """
-    if not find_spec("optuna"):
-        raise UserError("a sweep needs Optuna: pip install 'vlrnn[sweep]'")
 
 
 def propose(

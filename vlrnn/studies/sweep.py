@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,7 +30,6 @@ from vlrnn.studies.search_space import (
     Space,
     Tried,
     combinations,
-    need_optuna,
     propose,
     read_space,
     recipe_of,
@@ -97,6 +97,11 @@ class _Sweep(NamedTuple):
         """The number of the last trial; the first is 1."""
         return int(min(self.plan.trials, combinations(self.space)))
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Key -> its name in tables."""
+        return short_names([key.name for key in self.space])
+
     def run(self, number: int) -> Path:
         return self.out / "runs" / f"trial-{number:03d}"
 
@@ -117,7 +122,8 @@ def sweep(out: str | Path, plan: SweepPlan, *, overwrite: bool = False) -> Findi
     Raises:
         UserError: Optuna is not installed, the recipe has no such key, the folder holds another plan, or all failed.
     """
-    need_optuna()
+    if not find_spec("optuna"):
+        raise UserError("a sweep needs Optuna: pip install 'vlrnn[sweep]'")
     recipe = whole_recipe([*_configs(plan), *plan.flags])
     space = read_space(plan.key, recipe)
     given = {"keys": list(plan.key), "flags": list(plan.flags), "sampler": plan.sampler, "seed": plan.seed}
@@ -143,7 +149,9 @@ def _run_all(context: _Sweep) -> Iterator[Trial]:
             }
             for run in as_completed(runs):
                 run.result()
-                print_progress(_summary(context, _read(context, runs[run])))
+                trial = _read(context, runs[run])
+                came = f"{context.score} {trial.score['value']:.4g}" if trial.score else f"failed: {trial.reason}"
+                print_progress(f"{_name(context, trial)}: {came}")
             for number in together:
                 done.append(_read(context, number))
                 yield done[-1]
@@ -197,21 +205,9 @@ def _read(context: _Sweep, number: int) -> Trial:
 
 def _name(context: _Sweep, trial: Trial) -> str:
     """The name of a trial in tables: its number and its settings."""
-    settings = ", ".join(f"{label}={_text(trial.settings[key])}" for key, label in _labels(context).items())
-    return f"trial {trial.trial}: {settings}"
-
-
-def _labels(context: _Sweep) -> dict[str, str]:
-    return short_names([key.name for key in context.space])
-
-
-def _text(value: Plain) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _summary(context: _Sweep, trial: Trial) -> str:
-    came = f"{context.score} {trial.score['value']:.4g}" if trial.score else f"failed: {trial.reason}"
-    return f"{_name(context, trial)}: {came}"
+    values = {label: trial.settings[key] for key, label in context.labels.items()}
+    settings = (f"{label}={each if isinstance(each, str) else json.dumps(each)}" for label, each in values.items())
+    return f"trial {trial.trial}: {', '.join(settings)}"
 
 
 def _found(context: _Sweep, trials: Sequence[Trial]) -> Finding:
@@ -224,7 +220,10 @@ def _found(context: _Sweep, trials: Sequence[Trial]) -> Finding:
         )
     order = [each for _, each in sorted(scored, key=lambda pair: pair[0], reverse=context.best == "max")]
     best = order[0]
-    _write_overlay(context, best, len(trials))
+    with replacing(context.out / "best.yaml") as file:
+        of = f"# Overlay: the settings of the best of {len(trials)} trials of vlrnn study sweep, trial {best.trial}."
+        file.write(f"{of} Give it behind the recipe.\n")
+        yaml.safe_dump(recipe_of(context.space, best.settings), file, sort_keys=False)
     settings = load_run(context.run(best.trial), "val").settings
     given = {"configs": list(context.plan.config), "flags": list(context.plan.flags), "keys": list(context.plan.key)}
     return Finding(
@@ -233,19 +232,10 @@ def _found(context: _Sweep, trials: Sequence[Trial]) -> Finding:
         | {"trials": len(trials), "sampler": context.plan.sampler, "seed": context.plan.seed}
         | {"score": context.score, "best": context.best}
         | {"scored_on": settings.get("data", ""), "scored_split": settings.get("split", "")},
-        details={"labels": _labels(context), "best": best.trial, "trials": [each._asdict() for each in trials]},
+        details={"labels": context.labels, "best": best.trial, "trials": [each._asdict() for each in trials]},
         not_computed={_name(context, each): str(each.reason) for each in failed},
         notes=_notes(context, len(trials), failed),
     )
-
-
-def _write_overlay(context: _Sweep, best: Trial, trials: int) -> None:
-    with replacing(context.out / "best.yaml") as file:
-        file.write(
-            f"# Overlay: the settings of the best of {trials} trials of vlrnn study sweep, trial {best.trial}. Give it "
-            "behind the recipe.\n"
-        )
-        yaml.safe_dump(recipe_of(context.space, best.settings), file, sort_keys=False)
 
 
 def _notes(context: _Sweep, trials: int, failed: Sequence[Trial]) -> list[str]:

@@ -16,8 +16,7 @@ from vlrnn.data.synthetic.dataset import paragraphs as make_paragraphs
 from vlrnn.data.synthetic.questions import with_inverses
 from vlrnn.errors import UserError, check_least
 from vlrnn.files import replacing
-from vlrnn.probes.object_annotations import read_object_sets
-from vlrnn.probes.pope_questions import make_polls, write_polls
+from vlrnn.probes.object_annotations import make_polls, read_object_sets, write_polls
 from vlrnn.terminal import print_line
 
 

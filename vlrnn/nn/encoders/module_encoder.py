@@ -40,7 +40,7 @@ class InferenceBackbone(nn.Module):
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         folded = copy.deepcopy(trunk).eval()
         if isinstance(folded, fx.GraphModule):
-            folded = fuse(folded, inplace=True)
+            folded = fuse(folded, inplace=True, no_trace=True)
         self.trunk = folded.to(dtype=self.dtype).to(memory_format=torch.channels_last)
         self.compiled = torch.compile(self.trunk, dynamic=False) if compiled else None
         self.rows = 0

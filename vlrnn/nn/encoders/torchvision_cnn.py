@@ -1,5 +1,6 @@
 """Classifiers of torchvision as encoders: the cells of a feature map are the regions."""
 
+import copy
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -130,24 +131,14 @@ def cut(name: str, size: int, block: str | None, padding: str = "symmetric") -> 
     Raises:
         UserError: the model takes no images of this size, or gives no map there.
     """
-    end, shape, pads = _outline(name, size, block, padding)
+    graph, shape, padded = _cut_graph(name, size, block, padding)
     with torch.device("cpu") if _needs_values(name) else nullcontext():
-        model, trunk = _traced(name)
-    last = next(node for node in trunk.graph.nodes if node.name == end)
-    for node in [node for node in trunk.graph.nodes if node.op == "call_module" and node.target in pads]:
-        layer: Any = trunk.get_submodule(node.target)
-        layer.padding = (0, 0)
-        with trunk.graph.inserting_before(node):
-            node.args = (trunk.graph.call_function(F.pad, (node.args[0], *pads[node.target])),)
-    if len(shape) == 3 and hasattr(model, "class_token"):  # the first "patch" of a vision transformer is no patch
-        with trunk.graph.inserting_after(last):
-            last = trunk.graph.call_function(torch.narrow, (last, 1, 1, shape[1] - 1))
-        shape = (1, shape[1] - 1, shape[2])
-    output = next(node for node in trunk.graph.nodes if node.op == "output")
-    output.args = (last,)
-    trunk.graph.eliminate_dead_code()
-    trunk.delete_all_unused_submodules()
-    trunk.recompile()
+        model = _classifier(name)
+    if any(str(node.target).startswith("_tensor_constant") for node in graph.nodes):
+        fx.symbolic_trace(model)  # gives the model the tensors that it makes in its forward pass, as of MaxViT
+    trunk = fx.GraphModule(model, copy.deepcopy(graph), type(model).__name__)
+    for target in padded:
+        trunk.get_submodule(target).padding = (0, 0)  # type: ignore[assignment]
     for module in trunk.modules():
         module.training = False
     trunk.to(memory_format=torch.channels_last)
@@ -191,11 +182,30 @@ def _same(cells: int, kernel: int, stride: int, dilation: int) -> tuple[int, int
 
 
 @lru_cache(maxsize=32)
-def _outline(name: str, size: int, block: str | None, padding: str) -> tuple[str, tuple[int, ...], dict[str, _Pad]]:
-    """The node of a classifier's graph whose output is the map, its shape, and the pads of its layers, found on the
-    meta device."""
+def _cut_graph(name: str, size: int, block: str | None, padding: str) -> tuple[fx.Graph, tuple[int, ...], list[str]]:
+    """The graph of a classifier up to the map, traced once for all encoders of it; the shape of the map; and the layers
+    whose inputs the graph pads."""
+    trunk, last, pads = _outline(name, size, block, padding)
+    graph, shape = trunk.graph, tuple(last.meta["tensor_meta"].shape)
+    if len(shape) == 3 and hasattr(trunk, "class_token"):  # the first "patch" of a vision transformer is no patch
+        with graph.inserting_after(last):
+            last = graph.call_function(torch.narrow, (last, 1, 1, shape[1] - 1))
+        shape = (1, shape[1] - 1, shape[2])
+    next(node for node in graph.nodes if node.op == "output").args = (last,)
+    graph.eliminate_dead_code()
+    padded = [node for node in graph.nodes if node.op == "call_module" and node.target in pads]
+    for node in padded:
+        with graph.inserting_before(node):
+            node.args = (graph.call_function(F.pad, (node.args[0], *pads[str(node.target)])),)
+    return graph, shape, [str(node.target) for node in padded]
+
+
+def _outline(name: str, size: int, block: str | None, padding: str) -> tuple[fx.GraphModule, fx.Node, dict[str, _Pad]]:
+    """A classifier without values, on the meta device, the node of its graph whose output is the map, and the pads of
+    its layers."""
     with torch.device("cpu" if _needs_values(name) else "meta"):
-        model, trunk = _traced(name)
+        model = _classifier(name)
+        trunk = fx.symbolic_trace(model)
         shapes = _SamePadding(trunk) if padding == "same" else ShapeProp(trunk)
         try:
             with torch.no_grad():
@@ -206,21 +216,19 @@ def _outline(name: str, size: int, block: str | None, padding: str) -> tuple[str
             raise UserError(f"encoder: {name} takes no images of {size} x {size} pixels: {reason}") from None
     nodes = [node for node in trunk.graph.nodes if node.op != "placeholder" and _holds_regions(node)]
     if block is not None:
-        nodes = [node for node in nodes if any(path == block for path, _ in node.meta["nn_module_stack"].values())]
+        nodes = [node for node in nodes if block in dict(node.meta.get("nn_module_stack", {}).values())]
         if not nodes:
             blocks = ", ".join(name for name, _ in model.named_children())
             raise UserError(f"encoder: {name} has no block {block!r} with a grid as output; its blocks are {blocks}")
     if not nodes:
         raise UserError(f"encoder: {name} has no grid of regions at {size} x {size} pixels; give a larger size")
-    return nodes[-1].name, tuple(nodes[-1].meta["tensor_meta"].shape), getattr(shapes, "pads", {})
+    return trunk, nodes[-1], getattr(shapes, "pads", {})
 
 
-def _traced(name: str) -> tuple[nn.Module, fx.GraphModule]:
+def _classifier(name: str) -> nn.Module:
     if name in VARIANTS:
-        model = efficientnet_lite(name).eval()
-    else:
-        model = torchvision.models.get_model(name, weights=None, **_quiet_init(name)).eval()
-    return model, fx.symbolic_trace(model).eval()
+        return efficientnet_lite(name).eval()
+    return torchvision.models.get_model(name, weights=None, **_quiet_init(name)).eval()
 
 
 def _needs_values(name: str) -> bool:

@@ -75,12 +75,7 @@ def open_predictor(
 
 @contextmanager
 def encoded(
-    predictor: Predictor,
-    folder: str | Path,
-    split: str,
-    cache: str | Path | None = None,
-    *,
-    captions: int | None = 0,
+    predictor: Predictor, folder: str | Path, split: str, cache: str | Path | None = None, *, captions: int | None = 0
 ) -> Iterator[EncodedSplit]:
     """A split encoded by a model's encoder, in float16, as in training from a cache.
 

@@ -18,10 +18,10 @@ from vlrnn.data.records import Example, Id, Prediction, RecordFile, open_split
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
 from vlrnn.metrics import CaptionScorer
-from vlrnn.metrics.statistics import Floats, MeansByImage, bootstrap_settings
+from vlrnn.metrics.statistics import Floats, MeansByImage, Scores, bootstrap_settings, commonest
 from vlrnn.metrics.vqa import compare_answers
 from vlrnn.probes.finding import TELLING, Finding
-from vlrnn.probes.model.encoded_split import EncodedSplit, ViewPredictions, encoded, open_predictor, predict_views
+from vlrnn.probes.model.encoded_split import EncodedSplit, encoded, open_predictor, predict_views
 from vlrnn.runs import predictions_file
 from vlrnn.text.tokenizers import CaptionTokenizer
 
@@ -107,7 +107,6 @@ def grounding(
 
 
 def _views(split: EncodedSplit, tokenizer: CaptionTokenizer, seed: int) -> dict[str, list[View]]:
-    """Name -> the draws of the view."""
     seeds = range(seed, seed + DRAWN)
     others = [derangement(split.image_index, each) for each in seeds]
     views = {
@@ -137,27 +136,23 @@ def _scorer(examples: Mapping[Id, Example], tokenizer: CaptionTokenizer) -> tupl
 def _predict_effects(
     predictor: Predictor, split: EncodedSplit, views: Mapping[str, Sequence[View]], score: Scorer, batch_size: int
 ) -> tuple[dict[Id, Prediction], Floats, dict[str, Effect]]:
-    """The unperturbed predictions, the number of words [examples] of each, and the effect of each view."""
-    draws = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
-    predictions, found = predict_views(predictor, split, draws, batch_size)
+    """The unperturbed predictions, the number of words [examples] of each, and the effect of each view, the mean over
+    its draws."""
+    named = {f"{name} {number}": view for name, drawn in views.items() for number, view in enumerate(drawn)}
+    predictions, found = predict_views(predictor, split, named, batch_size)
     texts = {id: predictions[id].text for id in split.examples}
-    effects = {name: _effect(texts, [found[f"{name} {n}"] for n in range(len(views[name]))], score) for name in views}
+    effects = {}
+    for name, drawn in views.items():
+        draws = [found[f"{name} {number}"] for number in range(len(drawn))]
+        changed = [[each.texts[id] != text for id, text in texts.items()] for each in draws]
+        divergence = [[each.divergence[id] for id in texts] for each in draws]
+        scores = [score(each.texts) for each in draws]
+        means = {metric: np.mean([each[metric] for each in scores], 0) for metric in scores[0]}
+        effects[name] = Effect(means, np.mean(changed, 0), np.mean(divergence, 0))
     return predictions, np.array([found[f"{OTHER} 0"].words[id] for id in texts]), effects
 
 
-def _effect(texts: Mapping[Id, str], draws: Sequence[ViewPredictions], score: Scorer) -> Effect:
-    """The mean over the draws of a view, compared with the unperturbed `texts`, in their order."""
-    changed = [[each.texts[id] != text for id, text in texts.items()] for each in draws]
-    divergence = [[each.divergence[id] for id in texts] for each in draws]
-    scores = [score(each.texts) for each in draws]
-    means = {name: np.mean([each[name] for each in scores], 0) for name in scores[0]}
-    return Effect(means, np.mean(changed, 0), np.mean(divergence, 0))
-
-
-def _view_scores(
-    effect: Effect, full: dict[str, Floats], words: Floats, means: MeansByImage
-) -> dict[str, dict[str, float | int]]:
-    """The scores of a view."""
+def _view_scores(effect: Effect, full: dict[str, Floats], words: Floats, means: MeansByImage) -> Scores:
     columns = dict(effect.score)
     for name, values in effect.score.items():
         columns["drop"] = full[name] - values
@@ -175,7 +170,6 @@ def _by_type(
 
 
 def _predictions(run: str | Path, split: str, examples: Mapping[Id, Example]) -> dict[Id, str]:
-    """A baseline's predictions for the examples."""
     path = predictions_file(run, split)
     texts = {each.id: each.text for each in RecordFile(path, Prediction)}
     lacking, unknown = len(examples.keys() - texts.keys()), len(texts.keys() - examples.keys())
@@ -194,14 +188,10 @@ def _priors(folder: Path, examples: Mapping[Id, Example]) -> dict[str, dict[Id, 
         return {}
     if not data.has_questions:
         captions = Counter(caption for each in open_split(folder, "train") for caption in each.captions)
-        return {"prior": dict.fromkeys(examples, _commonest(captions))} if captions else {}
+        return {"prior": dict.fromkeys(examples, commonest(captions))} if captions else {}
     prior = data.prior
-    by_type = {id: _commonest(prior.of(example.question_type)) for id, example in examples.items()}
-    return {"prior": dict.fromkeys(examples, _commonest(prior.overall)), "prior-per-type": by_type}
-
-
-def _commonest(counts: Mapping[str, int]) -> str:
-    return min(counts, key=lambda text: (-counts[text], text))
+    by_type = {id: commonest(prior.of(example.question_type)) for id, example in examples.items()}
+    return {"prior": dict.fromkeys(examples, commonest(prior.overall)), "prior-per-type": by_type}
 
 
 def _unchanged(

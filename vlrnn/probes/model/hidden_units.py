@@ -15,9 +15,9 @@ import numpy as np
 
 from vlrnn.errors import UserError
 from vlrnn.inference.predictor import Predictor
-from vlrnn.metrics.statistics import Ratio, Resampler, bootstrap_settings, ratios, spearman
+from vlrnn.metrics.statistics import Ratio, Resampler, bootstrap_settings, nested, ratios, spearman
 from vlrnn.probes.detection import ROLLS, Detection, Unit, detect
-from vlrnn.probes.finding import TELLING, Finding, constant_score
+from vlrnn.probes.finding import TELLING, Finding, constant_score, path_settings
 from vlrnn.probes.model.activations import CLOSED, OPEN, Activations, record_captions, record_text
 from vlrnn.probes.model.encoded_split import open_predictor
 from vlrnn.probes.model.passage_splits import (
@@ -85,14 +85,9 @@ def probe_units(
         recorded = record_text(predictor, str(text), limit)
     passages = ["".join(each) for each in recorded.pieces]
     objects = PhraseTable(phrases(names)) if names else noun_phrases
-    return hidden_units(
-        recorded,
-        properties(noun_phrases, objects, passages, property or PROPERTIES),
-        units=units,
-        settings={"checkpoint": predictor.name, "nouns": None if nouns is None else str(nouns)},
-        resamples=resamples,
-        seed=seed,
-    )
+    detected = properties(noun_phrases, objects, passages, property or PROPERTIES)
+    finding = hidden_units(recorded, detected, units=units, resamples=resamples, seed=seed)
+    return finding.with_input({"checkpoint": predictor.name, **path_settings(nouns=nouns)})
 
 
 def hidden_units(
@@ -100,7 +95,6 @@ def hidden_units(
     detected: Mapping[str, Property],
     *,
     units: Sequence[str] = (),
-    settings: Mapping[str, Any] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Finding:
@@ -113,7 +107,6 @@ def hidden_units(
         recorded: the inputs and the activations of the model.
         detected: properties by their names.
         units: names of those to show; `12` is number 12 of the last layer's output. By default the best.
-        settings: further settings of the result.
         resamples, seed: of the bootstrap over passages, or images; the seed also of the random halves.
 
     Returns:
@@ -134,18 +127,12 @@ def hidden_units(
     rows = _rows(found, order, shown)
     scores: dict[str, Any] = {name: {"held_out": each.held_out, "chosen": each.chosen} for name, each in found.items()}
     gates = _gates(recorded, resamples, seed)
+    used: dict[str, Any] = {"chosen_on": len(choose.places), "held_out": len(held.places), "other_passages": ROLLS}
+    used = {"hidden_units": len(recorded.names), **used, "saturated": {"open": OPEN, "closed": CLOSED}}
+    over = "passages" if recorded.running else "images"
     return Finding(
         scores=scores | ({"gates": gates} if gates else {}),
-        settings={
-            **(settings or {}),
-            **recorded.source,
-            "hidden_units": len(recorded.names),
-            "chosen_on": len(choose.places),
-            "held_out": len(held.places),
-            "other_passages": ROLLS,
-            "saturated": {"open": OPEN, "closed": CLOSED},
-            **bootstrap_settings(resamples, seed, "passages" if recorded.running else "images"),
-        },
+        settings={**recorded.source, **used, **bootstrap_settings(resamples, seed, over)},
         baselines=_baselines(found),
         cases=[_case(recorded, held, name, found[name].units[0]) for name in order[:TELLING]],
         details={
@@ -158,7 +145,6 @@ def hidden_units(
 
 
 def _numbered(name: str, names: Sequence[str]) -> int:
-    """The number of a hidden unit, by its name."""
     last = max(int(each[1:].partition(".")[0]) for each in names)
     full = f"h{last}.{name}" if name.isdigit() else name
     if full not in names:
@@ -198,14 +184,11 @@ def _gates(recorded: Activations, resamples: int, seed: int) -> dict[str, Any]:
     of = np.array([each.group for each in recorded.passages])
     places = np.bincount(of, [len(each.units) for each in recorded.passages], count)
     parts = {
-        (key, state): Ratio(np.bincount(of, shares[:, side], count), places)
-        for key, shares in recorded.gates.items()
+        (f"layer {layer}, {gate}", state): Ratio(np.bincount(of, shares[:, side], count), places)
+        for (layer, gate), shares in recorded.gates.items()
         for side, state in enumerate(("open", "closed"))
     }
-    found: dict[str, Any] = {}
-    for ((layer, gate), state), score in ratios(parts, Resampler(count, resamples, seed)).items():
-        found.setdefault(f"layer {layer}, {gate}", {})[state] = score
-    return found
+    return nested(ratios(parts, Resampler(count, resamples, seed)))
 
 
 def _detector(

@@ -6,18 +6,18 @@ Source of the questions: Li et al., Evaluating object hallucination in large vis
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vlrnn.data.matching import name_some
 from vlrnn.errors import UserError
 from vlrnn.probes.finding import Finding
-from vlrnn.probes.object_annotations import read_object_sets
+from vlrnn.probes.object_annotations import read_object_sets, read_poll
 from vlrnn.probes.object_mentions import Mentions, mentions, unread
 from vlrnn.probes.pope import Polls, Reply, mentioned, parse_reply, read_captions, read_replies, score_polls
-from vlrnn.probes.pope_questions import read_poll
 from vlrnn.progress import track
 from vlrnn.text.vocabulary import PAD, UNK
 
@@ -70,7 +70,12 @@ class ReplySource:
             captions, notes = read_captions(self.predictions, polls)
             return {name: mentioned(captions, find, each) for name, each in polls.items()}, notes
         folder = Path(self.images or folder)
-        _check_images(folder, polls)
+        files = dict.fromkeys(question.image for each in polls.values() for question in each)
+        if missing := [file for file in files if not (folder / file).is_file()]:
+            raise UserError(
+                f"{folder}: lacks {len(missing)} of the polls' {len(files)} images: {name_some(missing)}; "
+                "give their folder with --images"
+            )
         from vlrnn.probes.model.encoded_split import open_predictor
 
         predictor = open_predictor(str(self.checkpoint), self.device, self.trust)
@@ -108,27 +113,12 @@ def probe_pope(
     # Cached: it is called again for each question about a caption.
     find = cache(mentions(source.mode, names, source.synonyms, source.double_words))
     replies, notes = source.replies(polls, Path(questions[0]).parent, find)
-    finding = score_polls(
-        polls,
-        replies,
-        annotated=None if objects is None else read_object_sets(objects),
-        training=None if training is None else read_object_sets(training),
-        settings={name: getattr(source, name) for name in _SETTINGS} | {"objects": objects, "training": training},
-        resamples=resamples,
-        seed=seed,
-    )
+    annotated, trained = (None if path is None else read_object_sets(path) for path in (objects, training))
+    finding = score_polls(polls, replies, annotated=annotated, training=trained, resamples=resamples, seed=seed)
     if source.answers is None:
         notes = [*notes, *unread(find, names, source.synonyms)]
-    return replace(finding, notes=[*notes, *finding.notes])
-
-
-def _check_images(folder: Path, polls: Polls) -> None:
-    files = dict.fromkeys(question.image for each in polls.values() for question in each)
-    if missing := [file for file in files if not (folder / file).is_file()]:
-        raise UserError(
-            f"{folder}: lacks {len(missing)} of the polls' {len(files)} images: {name_some(missing)}; "
-            "give their folder with --images"
-        )
+    settings = {name: getattr(source, name) for name in _SETTINGS} | {"objects": objects, "training": training}
+    return finding.with_input(settings, notes)
 
 
 def _model_replies(
@@ -137,17 +127,18 @@ def _model_replies(
     """The answers of a VQA model; of a captioner, the objects that its captions mention, or that are likely."""
     every = [question for each in polls.values() for question in each]
     if "question" in predictor.task.accepts:
-        texts = {each.text: each.text.rpartition(" in the ")[0] if short else each.text for each in every}
-        given = answer(predictor, [(each.image, texts[each.text]) for each in every], folder)
-        reply = {(each.image, each.text): parse_reply(given[each.image, texts[each.text]]) for each in every}
+        texts = [each.text.rpartition(" in the ")[0] if short else each.text for each in every]
+        pairs = [(each.image, text) for each, text in zip(every, texts, strict=True)]
+        given = answer(predictor, pairs, folder)
+        found = [parse_reply(given[pair]) for pair in pairs]
     elif by == "mention":
         captions = caption(predictor, [each.image for each in every], folder)
-        reply = {(each.image, each.text): Reply(each.object in find(captions[each.image])) for each in every}
+        found = [Reply(each.object in find(captions[each.image])) for each in every]
     else:
-        found = likely(predictor, [(each.image, each.object) for each in every], folder)
-        likelihood = {(each.image, each.text): found[each.image, each.object] for each in every}
-        reply = {pair: Reply(bool(value), value is not None) for pair, value in likelihood.items()}
-    return {name: [reply[question.image, question.text] for question in each] for name, each in polls.items()}
+        claims = likely(predictor, [(each.image, each.object) for each in every], folder)
+        found = [Reply(bool(yes), yes is not None) for yes in (claims[each.image, each.object] for each in every)]
+    replies = iter(found)
+    return {name: list(islice(replies, len(questions))) for name, questions in polls.items()}
 
 
 def answer(predictor: "Predictor", pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, str]:
@@ -169,9 +160,8 @@ def caption(predictor: "Predictor", images: Iterable[str], folder: str | Path) -
     Raises:
         UserError: the model answers questions, or an image cannot be read.
     """
-    return {
-        image: predictor.caption(Path(folder) / image).text for image, _ in _by_image((each, "") for each in images)
-    }
+    pairs = _by_image((image, "") for image in images)
+    return {image: predictor.caption(Path(folder) / image).text for image, _ in pairs}
 
 
 def likely(predictor: "Predictor", pairs: Iterable[Pair], folder: str | Path) -> dict[Pair, bool | None]:

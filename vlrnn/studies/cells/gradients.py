@@ -30,6 +30,7 @@ LEARNING_RATE, CLIP = 0.1, 1.0
 """Of one step of gradient descent, with and without clipping."""
 
 _ROWS = 16
+_SETTINGS = {"rows": _ROWS, "learning_rate": LEARNING_RATE, "clip": CLIP}
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,11 @@ def gradients(plan: GradientsPlan, *, resamples: int = 1000, seed: int = 0) -> F
     scores: dict[str, Any] = {}
     theory: dict[str, Any] = {}
     curves: dict[str, Any] = {}
-    rows = [(cell, radius, layers) for cell, radius in _cells(plan) for layers in plan.layers]
+    radii: dict[str, Sequence[float | None]] = {
+        cell: plan.radii if recurrent_matrices(named_cell(cell, plan.width, hidden_size=plan.width)) else [None]
+        for cell in plan.cells
+    }
+    rows = [(cell, radius, layers) for cell in plan.cells for radius in radii[cell] for layers in plan.layers]
     for cell, radius, layers in track(rows, "cells"):
         name = (cell if radius is None else f"{cell}, radius {radius:g}") + f", {layers} layer" + "s" * (layers > 1)
         drawn = [_draw(plan, cell, radius, layers, seed + number) for number in range(plan.draws)]
@@ -107,25 +112,10 @@ def gradients(plan: GradientsPlan, *, resamples: int = 1000, seed: int = 0) -> F
             curves[name]["theory"] = expected.mean(0).tolist()
     return Finding(
         scores=scores,
-        settings={
-            **vars(plan),
-            "rows": _ROWS,
-            "learning_rate": LEARNING_RATE,
-            "clip": CLIP,
-            **bootstrap_settings(resamples, seed, "draws"),
-        },
+        settings={**vars(plan), **_SETTINGS, **bootstrap_settings(resamples, seed, "draws")},
         baselines={"theory": theory} if theory else {},
         details={"curves": curves},
     )
-
-
-def _cells(plan: GradientsPlan) -> list[tuple[str, float | None]]:
-    """The cells, vanilla ones once for each radius."""
-    found: list[tuple[str, float | None]] = []
-    for cell in plan.cells:
-        vanilla = recurrent_matrices(named_cell(cell, plan.width, hidden_size=plan.width))
-        found += [(cell, radius) for radius in plan.radii] if vanilla else [(cell, None)]
-    return found
 
 
 def _draw(plan: GradientsPlan, cell: str, radius: float | None, layers: int, seed: int) -> Drawn:
@@ -240,5 +230,4 @@ def _curves(drawn: Sequence[Drawn]) -> dict[str, Any]:
 
 def _typical(shares: np.ndarray) -> list[float]:
     with np.errstate(divide="ignore"):
-        means: list[float] = np.exp(np.log(shares).mean(0)).tolist()
-    return means
+        return np.exp(np.log(shares).mean(0)).tolist()

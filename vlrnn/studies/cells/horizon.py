@@ -5,7 +5,7 @@ within one training budget.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +19,8 @@ from vlrnn.nn.question_encoder import SequenceClassifier
 from vlrnn.nn.recurrent.base import require_causal
 from vlrnn.nn.recurrent.spec import file_name, named_cell
 from vlrnn.probes.finding import Finding, constant_score
-from vlrnn.studies.fitting import fit_small, require_least
+from vlrnn.studies.fitting import TaskBatch, fit_small, require_least
 from vlrnn.studies.jobs import keep_plan, run_all
-
-
-class MemoryBatch(NamedTuple):
-    """Rows of a task: `inputs` [B, T, I], and the `targets` of the last steps [B, ...]."""
-
-    inputs: Tensor
-    targets: Tensor
 
 
 class MemoryTask:
@@ -46,8 +39,8 @@ class MemoryTask:
     chance: float
     solved: float
 
-    def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
-        """Rows of a length."""
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> TaskBatch:
+        """Rows of a length: inputs [B, T, I], and the targets of the last steps [B, ...]."""
         raise NotImplementedError
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -76,12 +69,12 @@ class Copying(MemoryTask):
         self.inputs, self.outputs = symbols + 2, symbols  # a blank, and the delimiter
         self.chance = 1 - 1 / symbols
 
-    def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> TaskBatch:
         wanted = torch.randint(0, self.symbols, (rows, self.items), generator=generator)
         symbols = torch.full((rows, 2 * self.items + length), self.symbols)
         symbols[:, : self.items] = wanted
         symbols[:, self.items + length] = self.symbols + 1
-        return MemoryBatch(F.one_hot(symbols, self.inputs).float(), wanted)
+        return TaskBatch(F.one_hot(symbols, self.inputs).float(), wanted)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs[:, -self.items :].flatten(0, 1), targets.flatten())
@@ -99,13 +92,13 @@ class Adding(MemoryTask):
     chance = 1 / 6  # the variance of the sum, around its mean, 1
     solved = 0.01
 
-    def draw(self, rows: int, length: int, generator: torch.Generator) -> MemoryBatch:
+    def draw(self, rows: int, length: int, generator: torch.Generator) -> TaskBatch:
         numbers = torch.rand(rows, length, generator=generator)
         marks = torch.zeros(rows, length)
         half = length // 2
         for begin, end in ((0, half), (half, length)):
             marks.scatter_(1, torch.randint(begin, end, (rows, 1), generator=generator), 1.0)
-        return MemoryBatch(torch.stack([numbers, marks], -1), (numbers * marks).sum(1))
+        return TaskBatch(torch.stack([numbers, marks], -1), (numbers * marks).sum(1))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.mse_loss(outputs[:, -1, 0], targets)
@@ -201,24 +194,22 @@ def horizon(
             scores.setdefault(task, {})[cell] = means.of(
                 reached | {f"at_{length}": found[:, place] for place, length in enumerate(plan.lengths)}
             )
+    chance = {
+        task: {f"at_{length}": constant_score(TASKS[task].chance) for length in plan.lengths} for task in plan.tasks
+    }
     return Finding(
         scores,
         settings={**asdict(plan), "tested": _TESTED, "clip": _CLIP}
         | {"measures": {task: TASKS[task].measure for task in plan.tasks}}
         | {"solved_below": {task: TASKS[task].solved for task in plan.tasks}},
-        baselines={"chance": {task: {cell: _chance(task, plan) for cell in cells} for task in plan.tasks}},
+        baselines={"chance": {task: dict.fromkeys(cells, each) for task, each in chance.items()}},
     )
 
 
 def _reached(solved: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
     """The longest length up to which all are solved [seeds], from `solved` [seeds, lengths]."""
     count = np.logical_and.accumulate(solved, 1).sum(1)
-    reached: np.ndarray = np.array([0, *lengths])[count]
-    return reached
-
-
-def _chance(task: str, plan: HorizonPlan) -> dict[str, Any]:
-    return {f"at_{length}": constant_score(TASKS[task].chance) for length in plan.lengths}
+    return np.take([0, *lengths], count)
 
 
 def _result_file(out: Path, task: str, cell: str, seed: int) -> Path:

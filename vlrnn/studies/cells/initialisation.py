@@ -132,7 +132,8 @@ def initialisation(plan: InitialisationPlan, *, resamples: int = 1000, seed: int
                 if not np.isfinite(squares).all():
                     absent[f"{group}: {row}"] = "it exceeds the range of numbers; lower the depth or std"
                     continue
-                scores[group][row] = _root(means.of({"last": squares[:, -1]})["last"])
+                square = means.of({"last": squares[:, -1]})["last"]
+                scores[group][row] = square | {end: square[end] ** 0.5 for end in ("value", "low", "high")}
                 curves[group][row] = {"measured": np.sqrt(squares.mean(0)).tolist()}
                 if expected is not None:
                     along = getattr(expected, what).tolist()
@@ -154,11 +155,6 @@ def _group(what: str, way: str, nonlinearity: str) -> str:
 
 def _of_tasks(errors: dict[str, Any], what: str) -> dict[str, Any]:
     return {f"learning {task}": {name: row[what] for name, row in rows.items()} for task, rows in errors.items()}
-
-
-def _root(score: dict[str, Any]) -> dict[str, Any]:
-    """The root of a mean square, and of its interval."""
-    return score | {end: score[end] ** 0.5 for end in ("value", "low", "high")}
 
 
 def _drawn(plan: InitialisationPlan, name: str, way: str, seed: int) -> dict[tuple[str, bool], list[Scales]]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from vlrnn.errors import UserError
-from vlrnn.studies.fitting import fit_small
+from vlrnn.studies.fitting import TaskBatch, fit_small
 
 INPUTS, HIDDEN = 64, 32
 WHERE = ("nothing", "input", "hidden layer")
@@ -27,13 +27,6 @@ _ROWS, _TESTED = 64, 1000
 _RATE = 2e-2
 
 
-class SmallTaskBatch(NamedTuple):
-    """Rows, and the target of each."""
-
-    inputs: Tensor  # [B, I]
-    targets: Tensor  # [B], in 0..1
-
-
 class SmallTaskResult(NamedTuple):
     """Of each network [S]: the root mean square `error` over new rows, and that of a prediction of the mean, `chance`;
     and the number of hidden units that differ from all others, `distinct` before training and `distinct_after` it."""
@@ -44,37 +37,38 @@ class SmallTaskResult(NamedTuple):
     distinct_after: np.ndarray
 
 
-def brightness(rows: int, drawing: Generator) -> SmallTaskBatch:
+def brightness(rows: int, drawing: Generator) -> TaskBatch:
     """Noise around a mean, the target."""
     mean = 0.2 + 0.6 * _uniform(rows, 1, drawing)
-    return SmallTaskBatch(mean + 0.2 * (2 * _uniform(rows, INPUTS, drawing) - 1), mean[:, 0])
+    return TaskBatch(mean + 0.2 * (2 * _uniform(rows, INPUTS, drawing) - 1), mean[:, 0])
 
 
-def ones(rows: int, drawing: Generator) -> SmallTaskBatch:
+def ones(rows: int, drawing: Generator) -> TaskBatch:
     """Ones at random places among zeros, whose share is the target."""
     count = torch.randint(1, INPUTS, (rows, 1), generator=drawing)
     order = torch.rand(rows, INPUTS, generator=drawing).argsort(1)
-    return SmallTaskBatch((order < count).double(), count[:, 0] / INPUTS)
+    return TaskBatch((order < count).double(), count[:, 0] / INPUTS)
 
 
-def objects(rows: int, drawing: Generator) -> SmallTaskBatch:
+def objects(rows: int, drawing: Generator) -> TaskBatch:
     """Objects of one kind, each of which adds the same, as in a sum over regions; the target is their number as a share
     of the largest number."""
     kind = F.one_hot(torch.randint(_KINDS, (rows,), generator=drawing), _KINDS)
     share = torch.randint(1, _MOST + 1, (rows,), generator=drawing) / _MOST
-    return SmallTaskBatch(kind.repeat_interleave(INPUTS // _KINDS, 1) * share[:, None].double(), share)
+    return TaskBatch(kind.repeat_interleave(INPUTS // _KINDS, 1) * share[:, None].double(), share)
 
 
-def contrast(rows: int, drawing: Generator) -> SmallTaskBatch:
+def contrast(rows: int, drawing: Generator) -> TaskBatch:
     """Noise around the means of two halves, whose distance is the target: it needs two hidden units."""
     means = 0.2 + 0.6 * _uniform(rows, 2, drawing)
     noise = 0.1 * (2 * _uniform(rows, INPUTS, drawing) - 1)
-    return SmallTaskBatch(means.repeat_interleave(INPUTS // 2, 1) + noise, (means[:, 0] - means[:, 1]).abs())
+    return TaskBatch(means.repeat_interleave(INPUTS // 2, 1) + noise, (means[:, 0] - means[:, 1]).abs())
 
 
-TASKS: dict[str, Callable[[int, Generator], SmallTaskBatch]] = {
+TASKS: dict[str, Callable[[int, Generator], TaskBatch]] = {
     each.__name__: each for each in (brightness, ones, objects, contrast)
 }
+"""Each draws rows: inputs [B, I], and targets [B] in 0..1."""
 
 
 def _uniform(rows: int, columns: int, drawing: Generator) -> Tensor:
@@ -148,10 +142,10 @@ def _distinct(learning: _Networks, inputs: Tensor) -> np.ndarray:
         return np.array([distinct_units(each) for each in learning.hidden(inputs)], float)
 
 
-def _draw_batch(task: str, networks: int, rows: int, drawing: Generator) -> SmallTaskBatch:
+def _draw_batch(task: str, networks: int, rows: int, drawing: Generator) -> TaskBatch:
     """Rows for each network: [S, B, I], and targets [S, B]."""
     batch = TASKS[task](networks * rows, drawing)
-    return SmallTaskBatch(*(each.unflatten(0, (networks, rows)) for each in batch))
+    return TaskBatch(*(each.unflatten(0, (networks, rows)) for each in batch))
 
 
 def _filled(fill: Callable[[Tensor], object], outputs: int, inputs: int) -> Tensor:

@@ -13,7 +13,7 @@ from vlrnn.data.records import open_split
 from vlrnn.errors import UserError, check_least
 from vlrnn.generation.generate import GeneratedSequence
 from vlrnn.generation.search import GenerationConfig
-from vlrnn.metrics.reward import CiderReward
+from vlrnn.metrics.caption_measures import CiderReward
 from vlrnn.nn.encoders.base import Encoder
 from vlrnn.training.objectives.base import CrossEntropy, Loss, Objective, TeacherForcingTask
 
