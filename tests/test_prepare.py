@@ -98,7 +98,7 @@ def test_flickr8k_states_what_is_absent(gone: str, flickr8k: Path, script: Scrip
 def test_a_split_of_which_nothing_is_left_is_reported(flickr8k: Path, script: Script) -> None:
     write(flickr8k / "Flickr_8k.testImages.txt", "not_here.jpg\n")
     assert script.run("flickr8k", flickr8k) == 0
-    assert "test: nothing is left" in script.printed
+    assert "test: no examples" in script.printed
     assert not (script.out / "test.jsonl").exists()
 
 

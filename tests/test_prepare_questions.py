@@ -104,7 +104,7 @@ def test_folder_with_json_is_split_by_image(by_image: bool, pictures: Path, tmp_
 MALFORMED_FOLDERS = [
     ("q.csv", "image,question\n00.png,What?\n", "q.csv:1: "),
     ("q.csv", "image,question,answer\n00.png,What, then?,dog\n", "q.csv:2: "),
-    ("q.csv", "image,question,answer,split\n00.png,What?,dog,train\n01.png,What?,dog,\n", "some questions name"),
+    ("q.csv", "image,question,answer,split\n00.png,What?,dog,train\n01.png,What?,dog,\n", "questions have a split"),
     ("q.csv", "image,question,answer,split\n00.png,What?,dog,train\n00.png,Who?,dog,val\n", "two splits"),
     ("q.json", '{"00.png":\n [}', "q.json:2"),
     ("q.json", {"00.png": ["What?"]}, "'00.png': entry 0"),
