@@ -61,7 +61,7 @@ PROBES: dict[str, tuple[str, *tuple[Output, ...]]] = {
     "dropout": ("vlrnn.studies.cells.dropout.dropout", Output("picture", f"{_CELLS}.draw_dropout", ("details",))),
     "gender": ("vlrnn.probes.gender.probe_gender",),
     "gradients": (
-        f"{_STUDIES}.gradients.gradients",
+        "vlrnn.studies.cells.gradients.gradients",
         Output("picture", f"{_CELLS}.draw_gradients", ("details.curves",)),
     ),
     "grounding": ("vlrnn.probes.model.grounding.grounding",),

@@ -99,7 +99,7 @@ class RecurrentLanguageModel(Decoder):
         if expected != found:
             name = f"{type(self.recurrence).__name__} of {len(tokens)} rows"
             raise UserError(
-                f"wrong state: a {name} has one of the shapes {expected}, not {found}; give that of the "
+                f"the state does not fit: a {name} has one of the shapes {expected}, not {found}; give that of the "
                 "same recurrence and batch size, or start with init_state"
             )
         chunk = self.checkpoint_every if torch.is_grad_enabled() and self.checkpoint_every else tokens.shape[1]
