@@ -143,7 +143,9 @@ def test_every_command_that_loads_needs_trust(workshop: Workshop, image: Path, t
         ("probe", "units", *probe),
     ):
         assert "--trust my_parts" in workshop.refused(*command)
-        if "units" not in command:  # which an own recurrence without `layer_outputs` does not have
+        if "units" in command:
+            assert "does not define layer_outputs" in workshop.refused(*command, "--trust", "my_parts")
+        else:
             assert "--trust my_parts" not in workshop.run(*command, "--trust", "my_parts").stderr
     assert (tmp_path / "again/model.safetensors").is_file()
     card = (tmp_path / "again/README.md").read_text()

@@ -92,8 +92,13 @@ class Recurrence(Configurable, nn.Module):
         raise NotImplementedError
 
     def layer_outputs(self, state: Tree) -> Tensor:
-        """The last output of every layer [B, L, D]."""
-        raise NotImplementedError
+        """The last output of every layer [B, L, D]; question encoders without pooling, and probes of hidden units,
+        need it.
+
+        Raises:
+            UserError: the class does not define it.
+        """
+        raise UserError(f"{type(self).__name__} does not define layer_outputs(state): the last outputs [B, L, D]")
 
     def layer_cells(self, state: Tree) -> Tensor | None:
         """The cell state of every layer [B, L, D], of LSTMs; None where there is none."""
