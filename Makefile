@@ -8,7 +8,9 @@ BIN := .venv/bin
 quickstart: .venv/ready
 	$(BIN)/vlrnn quickstart
 
-# Two files of tests at a time, with a thread each: more threads gain models as small as these nothing.
+# Two files of tests at a time, with a thread each: more threads gain models as small as these nothing. The commands that
+# tests start share compiled modules, also where the environment forbids to write them.
+export PYTHONDONTWRITEBYTECODE :=
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
